@@ -1,0 +1,1 @@
+"""The demonstration: everything on one machine, in one command."""

@@ -1,0 +1,68 @@
+"""The closed set of problems that this proxy reports to a client.
+
+Rule 1: every error answer that the proxy itself makes names one of these codes; nothing else does.
+Rule 2: a code, once published, keeps its meaning: pages are programmed against it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """What is fixed about a problem: its code, HTTP status, title, and how loudly it is logged."""
+
+    code: str
+    status: int
+    title: str
+    log_level: LogLevel
+
+
+class Problem(Enum):
+    """All problems, as RFC 9457 problem types with a stable `code`."""
+
+    SESSION_MISSING = ProblemType("session_missing", 401, "Nobody is signed in", "debug")
+    SESSION_EXPIRED = ProblemType("session_expired", 401, "The session has expired", "info")
+    SESSION_ENDED = ProblemType("session_ended", 401, "The session was ended", "info")
+    CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request was not made by this site's page", "warning")
+    STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store cannot be reached", "error")
+    PROVIDER_UNAVAILABLE = ProblemType("provider_unavailable", 503, "The sign-in service cannot be reached", "error")
+    UPSTREAM_UNREACHABLE = ProblemType("upstream_unreachable", 502, "The backend cannot be reached", "error")
+    UPSTREAM_TIMEOUT = ProblemType("upstream_timeout", 504, "The backend did not answer in time", "error")
+    UPSTREAM_INVALID = ProblemType("upstream_invalid", 502, "The backend's answer was not valid HTTP", "error")
+    NO_ROUTE = ProblemType("no_route", 404, "Nothing is configured at this address", "info")
+    METHOD_NOT_ALLOWED = ProblemType("method_not_allowed", 405, "This method is not allowed here", "info")
+    BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The request's body is too large", "info")
+    BAD_REQUEST = ProblemType("bad_request", 400, "The request is malformed", "info")
+    BAD_RETURN_TO = ProblemType("bad_return_to", 400, "return_to is not a path on this site", "warning")
+    WRONG_HOST = ProblemType("wrong_host", 421, "This host is not served here", "info")
+    REQUEST_TIMEOUT = ProblemType("request_timeout", 408, "The request did not arrive in time", "info")
+    HEADERS_TOO_LARGE = ProblemType("headers_too_large", 431, "The request's headers are too large", "info")
+    EXPECTATION_FAILED = ProblemType("expectation_failed", 417, "Only 100-continue can be expected", "info")
+    RATE_LIMITED = ProblemType("rate_limited", 429, "Too many requests", "warning")
+    INTERNAL_ERROR = ProblemType("internal_error", 500, "Something went wrong here", "error")
+
+    @property
+    def code(self) -> str:
+        """The stable name that a client may test."""
+        return self.value.code
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value.status
+
+
+class StoreUnavailableError(Exception):
+    """Redis did not answer, or could not do what was asked: 503, and nobody is signed out."""
+
+
+class ProviderUnavailableError(Exception):
+    """The OpenID Provider did not answer usably: 503, and nobody is signed out."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,1 @@
+"""An OpenID Provider small enough to embed."""

@@ -1,0 +1,1 @@
+"""What the running proxy tells: logs, audit events, metrics."""

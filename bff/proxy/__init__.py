@@ -1,0 +1,1 @@
+"""The data path: from a browser's request to a backend and back."""

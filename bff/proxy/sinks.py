@@ -1,0 +1,99 @@
+"""How the parts of the data path talk: by plain calls, in both directions, on one event loop.
+
+An exchange starts a call on a backend connection and hands it a sink. The connection calls the sink as
+the answer arrives; the exchange calls the `UpstreamCall` as the request's body arrives. Nothing here
+awaits, so that a forwarded request needs no task of its own.
+
+Rule 1: after `end` or `error`, and after `cancel`, neither side calls the other again.
+Rule 2: `head` comes once, before any `data`; `informational` may come before it, any number of times.
+Rule 3: a callee told to pause may still be handed what was already read: at most one read's worth.
+Rule 4: no callback raises; an error becomes `error` or `cancel`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+Header = tuple[bytes, bytes]
+"""A field's name in lower case and its value, as they stand on the wire."""
+
+
+class FaultKind(Enum):
+    """What went wrong on the backend's side."""
+
+    UNREACHABLE = "unreachable"  # no connection could be made, or none became free
+    TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
+    INVALID = "invalid"  # the answer was not valid, or not unambiguous, HTTP/1.1
+    BROKEN = "broken"  # the connection ended in the middle of the exchange
+    STALE = "stale"  # a kept-alive connection ended before one byte of the answer: see `safe_to_resend`
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failure of a call. `detail` is for the log: it names the stage and never holds a header or body."""
+
+    kind: FaultKind
+    detail: str
+    safe_to_resend: bool = False  # nothing of this request can have reached the backend's application
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """A request ready for the wire: everything that policy decides has been decided.
+
+    `body_length` is the exact number of bytes to come, `None` for a body of unknown length (sent
+    chunked), 0 for none. The connection writes Host, framing and `Expect` itself; `headers` hold none
+    of them, and no hop-by-hop field. `expect_continue` asks for `Expect: 100-continue`.
+    """
+
+    method: bytes
+    target: bytes  # origin form: path and query
+    host: bytes
+    headers: Sequence[Header]
+    body_length: int | None = 0
+    expect_continue: bool = False
+
+
+class AnswerSink(Protocol):
+    """Takes a backend's answer, and the flow control of the request's body."""
+
+    def informational(self, status: int, headers: list[Header]) -> None:
+        """A 1xx other than 101 came; 100 only when it was expected."""
+
+    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        """The final status line and headers came; framing fields are included as received."""
+
+    def data(self, chunk: bytes) -> None:
+        """A piece of the answer's content, chunked coding removed."""
+
+    def end(self) -> None:
+        """The answer is complete, and was delimited beyond doubt."""
+
+    def error(self, fault: Fault) -> None:
+        """The call failed; nothing follows. After `head` the answer is truncated."""
+
+    def pause_body(self) -> None:
+        """The connection's write buffer is full: stop calling `write`."""
+
+    def resume_body(self) -> None:
+        """The buffer has drained: go on."""
+
+
+class UpstreamCall(Protocol):
+    """A call under way on a backend connection."""
+
+    def write(self, chunk: bytes) -> None:
+        """Sends a piece of the request's body."""
+
+    def finish(self) -> None:
+        """The request's body is complete."""
+
+    def pause_answer(self) -> None:
+        """The client reads slowly: stop reading from the backend."""
+
+    def resume_answer(self) -> None:
+        """Go on reading."""
+
+    def cancel(self) -> None:
+        """The client has gone, or the answer is no longer wanted: drop the connection's use at once."""

@@ -1,0 +1,1 @@
+"""Processes and sockets: how the app is served."""

@@ -1,0 +1,1 @@
+"""The session: its model, its Redis form, its cookie."""

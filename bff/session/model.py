@@ -1,0 +1,69 @@
+"""The session as the program sees it, once its record has been opened.
+
+Times are seconds since the epoch (`float`), durations are seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+ID_LENGTH = 12
+"""How many characters of a session's key name it in logs and answers."""
+
+EndReason = Literal[
+    "logout",  # the user signed out here
+    "signed_in_again",  # a new sign-in in the same browser took its place
+    "invalid_grant",  # the provider no longer accepts the refresh token
+    "refresh_lost",  # a process died between the provider's answer and the save
+    "identity_changed",  # a refreshed ID token named somebody else
+    "expired",  # idle or absolute timeout
+    "tampered",  # the record in Redis does not open
+    "unknown",  # gone without a word, as after `redis-cli DEL`
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the provider issued; none of it ever leaves the server."""
+
+    access_token: str
+    obtained_at: float
+    access_expires_at: float | None
+    refresh_token: str | None = None
+    refresh_expires_at: float | None = None
+    id_token: str | None = None
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing:
+    """The marker that a process leaves before it sends the refresh token."""
+
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser. `version` counts token saves and is the fence of every update."""
+
+    key: str
+    version: int
+    provider: str
+    sub: str
+    sid: str | None
+    name: str
+    created: float
+    seen: float
+    ends: float
+    tokens: Tokens
+    claims: Mapping[str, Any]
+    rotations: int = 0
+    refreshing: Refreshing | None = None
+    user_agent: str = ""
+    address: str = ""
+
+    @property
+    def id(self) -> str:
+        """The short name used in logs and answers; it opens nothing."""
+        return self.key[:ID_LENGTH]

@@ -1,0 +1,1 @@
+"""Settings: the model, its sources, and its checks."""

@@ -1,0 +1,188 @@
+"""Every setting there is: its name, type, default and bounds.
+
+Rule 1: sections are frozen, and a part of the program is handed its own section, never all of them.
+Rule 2: secrets are `SecretStr`; only the part that needs one unwraps it.
+Rule 3: what needs two settings to judge, or the outside world, is in `check.py`.
+"""
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+
+
+def parse_duration(value: Any) -> Any:
+    """Turns "90s", "30m", "12h", "7d", "250ms" or a plain number into seconds."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+        if found is None:
+            raise ValueError('not a duration: write it like "30s", "15m", "12h" or "7d"')
+        return float(found[1]) * _UNITS[found[2] or "s"]
+    return value
+
+
+def parse_size(value: Any) -> Any:
+    """Turns "64KiB", "10MiB" or a plain number into bytes."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
+        if found is None or found[2].lower() not in _SIZES:
+            raise ValueError('not a size: write it like "64KiB" or "10MiB"')
+        return int(found[1]) * _SIZES[found[2].lower()]
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
+Network = IPv4Network | IPv6Network
+
+
+class Section(BaseModel):
+    """A frozen part of the settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ServerSettings(Section):
+    """`[server]`: where the proxy listens, and what it takes from a client."""
+
+    public_url: str
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    trusted_proxies: tuple[Network, ...] = ()
+    ops_host: str = "127.0.0.1"
+    ops_port: Port | None = 9090
+    shutdown_timeout: Seconds = 30.0
+    keep_alive: Seconds = 75.0
+    head_timeout: Seconds = 10.0
+    body_timeout: Seconds = 30.0
+    write_timeout: Seconds = 60.0
+    max_head_bytes: Bytes = 32 * 1024
+    max_head_fields: int = Field(default=100, ge=10)
+
+
+class RedisSettings(Section):
+    """`[redis]`: where the sessions are kept."""
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # a secret: it may hold a password
+    prefix: str = Field(default="bff", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
+    timeout: Seconds = 1.0
+    max_connections: int = Field(default=50, ge=1)
+
+
+class SessionSettings(Section):
+    """`[session]`: the session, its cookie, and when it ends."""
+
+    keys: tuple[SecretStr, ...] = ()
+    keys_file: Path | None = None
+    idle_timeout: Seconds = 30 * 60.0
+    max_lifetime: Seconds = 12 * 3600.0
+    allow_long_sessions: bool = False
+    slide_interval: Seconds = 60.0
+    same_site: Literal["strict", "lax"] = "strict"
+    persistent_cookie: bool = False
+    csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    transaction_lifetime: Seconds = 10 * 60.0
+    max_transactions: int = Field(default=4, ge=1, le=10)
+
+
+class RefreshSettings(Section):
+    """`[refresh]`: when tokens are rotated."""
+
+    leeway: Seconds = 30.0
+    min_age_for_401: SecondsOrZero = 30.0
+    timeout: Seconds = 15.0
+
+
+class ProviderSettings(Section):
+    """`[provider]`: the OpenID Provider that users sign in at."""
+
+    name: str = Field(default="main", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    issuer: str
+    client_id: str
+    client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
+    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    scopes: tuple[str, ...] = ("openid", "profile", "offline_access")
+    login_params: tuple[str, ...] = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
+    extra_params: dict[str, str] = Field(default_factory=dict)
+    id_token_algs: tuple[str, ...] = ("RS256", "ES256", "PS256", "EdDSA")
+    clock_skew: Annotated[SecondsOrZero, Field(le=300)] = 30.0
+    refresh_token_lifetime: Seconds | None = None
+    end_session_hint: bool = True
+    post_logout_path: str = "/"
+    claims: tuple[str, ...] | None = None  # None: all but those that belong to the protocol
+    ca_file: Path | None = None
+    timeout: Seconds = 10.0
+    metadata_lifetime: Seconds = 3600.0
+
+
+class RouteSettings(Section):
+    """`[[route]]`: one backend, and what is allowed through to it."""
+
+    path: str
+    upstream: str
+    strip_prefix: bool = True
+    methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    auth: Literal["required", "optional", "none"] = "required"
+    csrf: Literal["header", "navigation"] = "header"
+    refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
+    keep_cookies: bool = False
+    html: bool = False
+    allow_cache: bool = False
+    max_body: Bytes = 64 * 1024**2
+    replay_buffer: Bytes = 64 * 1024
+    max_connections: int = Field(default=100, ge=1)
+    connect_timeout: Seconds = 5.0
+    queue_timeout: Seconds = 5.0
+    response_timeout: Seconds = 60.0
+    idle_timeout: Seconds = 300.0
+    total_timeout: Seconds | None = None
+
+
+class SpaSettings(Section):
+    """`[spa]`: the page itself, from a folder or from a development server."""
+
+    dir: Path | None = None
+    url: str | None = None
+    index: str = "index.html"
+    csp: str = (
+        "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+class LimitSettings(Section):
+    """`[limits]`: how often one address or one session may start what is costly; per process."""
+
+    login_per_minute: int = Field(default=60, ge=1)
+    callback_per_minute: int = Field(default=60, ge=1)
+    refresh_per_minute: int = Field(default=30, ge=1)
+
+
+class LogSettings(Section):
+    """`[log]`: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    access: bool = True
+
+
+class Settings(Section):
+    """All sections together; only `app.py` and the commands see this."""
+
+    server: ServerSettings
+    redis: RedisSettings = RedisSettings()
+    session: SessionSettings = SessionSettings()
+    refresh: RefreshSettings = RefreshSettings()
+    provider: ProviderSettings
+    route: tuple[RouteSettings, ...] = ()
+    spa: SpaSettings = SpaSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()

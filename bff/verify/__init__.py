@@ -1,0 +1,1 @@
+"""What a backend service uses to check an access token."""
