@@ -1,0 +1,133 @@
+/** Types of `/bff/client.js`. */
+
+export interface Session {
+  /** Names the session in logs and in the user's own list; opens nothing. */
+  readonly id: string;
+  /** Seconds since the epoch. */
+  readonly created_at: number;
+  /** Seconds until the session ends if nothing is done. */
+  readonly idle_expires_in: number;
+  /** Seconds until the session ends in any case. */
+  readonly expires_in: number;
+  /** Seconds until the access token on the server ends, where known. */
+  readonly access_token_expires_in: number | null;
+  /** How often the tokens were rotated in this session. */
+  readonly rotations: number;
+}
+
+export interface User {
+  readonly sub: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+  readonly session: Session;
+  /** For a plain link that signs out; it holds a proof that this session made it. */
+  readonly logout_url: string;
+}
+
+/** The codes that the proxy gives its own error answers. */
+export type Code =
+  | "session_missing"
+  | "session_expired"
+  | "session_ended"
+  | "csrf_rejected"
+  | "store_unavailable"
+  | "provider_unavailable"
+  | "upstream_unreachable"
+  | "upstream_timeout"
+  | "upstream_invalid"
+  | "no_route"
+  | "method_not_allowed"
+  | "body_too_large"
+  | "bad_request"
+  | "bad_return_to"
+  | "wrong_host"
+  | "request_timeout"
+  | "headers_too_large"
+  | "expectation_failed"
+  | "rate_limited"
+  | "internal_error";
+
+/** Why a session ended, where it is known. */
+export type EndReason =
+  | "logout"
+  | "signed_in_again"
+  | "invalid_grant"
+  | "refresh_lost"
+  | "identity_changed"
+  | "expired"
+  | "tampered"
+  | "unknown";
+
+/** A problem document (RFC 9457), with the members that the proxy adds. */
+export interface Problem {
+  readonly type?: string;
+  readonly title?: string;
+  readonly status?: number;
+  readonly detail?: string;
+  readonly code?: Code;
+  readonly reason?: EndReason;
+  readonly login_url?: string;
+  readonly [member: string]: unknown;
+}
+
+export declare class BffError extends Error {
+  constructor(status: number, problem?: Problem);
+  readonly status: number;
+  /** `http_error` where the answer was not the proxy's own. */
+  readonly code: Code | "http_error";
+  readonly reason: EndReason | null;
+  readonly problem: Problem;
+  /** True when there is no session (any more), so that signing in again is the way on. */
+  get signedOut(): boolean;
+  /** Reads an answer's problem document; the answer itself stays readable. */
+  static from(response: Response): Promise<BffError>;
+}
+
+export interface BffRequestInit extends RequestInit {
+  /** Whether to leave for sign-in when the session is gone; `true` unless said otherwise. */
+  signIn?: boolean;
+}
+
+/**
+ * `fetch`, with the CSRF header on requests to this origin. Where the session is gone it leaves for
+ * sign-in and rejects with a `BffError`; with `signIn: false` it hands the 401 back instead. A
+ * backend's own 401 is an answer like any other.
+ */
+export declare function bffFetch(input: RequestInfo | URL, init?: BffRequestInit): Promise<Response>;
+export { bffFetch as fetch };
+
+/**
+ * Who is signed in, or `null`. With `slide: false` asking does not count as the user's activity.
+ * Rejects with a `BffError` on any other answer, as when Redis is down (`store_unavailable`).
+ */
+export declare function user(options?: { slide?: boolean }): Promise<User | null>;
+
+/** Rotates the tokens and reads the claims anew, now. Rejects with a `BffError` where that fails. */
+export declare function refresh(): Promise<User>;
+
+/**
+ * Leaves for sign-in.
+ *
+ * @param returnTo a path of this site, at most 1,024 bytes; by default the present one.
+ * @param parameters further ones that the proxy passes on, as `prompt` or `login_hint`.
+ */
+export declare function login(returnTo?: string, parameters?: Record<string, string>): void;
+
+/** Ends the session, then leaves for the provider's sign-out. Rejects with a `BffError` where that fails. */
+export declare function logout(): Promise<void>;
+
+export interface SessionEnd {
+  readonly code: "session_missing" | "session_expired" | "session_ended";
+  readonly reason: EndReason | null;
+}
+
+/**
+ * Calls back once the session is found to have ended, or to be another person's. Looks every
+ * `interval` milliseconds (30,000 unless said otherwise) while the page is seen, and at once when it
+ * is seen again or comes back from the history. Looking does not count as activity.
+ *
+ * @returns a function that stops the watch.
+ */
+export declare function onSessionEnded(
+  callback: (end: SessionEnd) => void,
+  options?: { interval?: number },
+): () => void;
