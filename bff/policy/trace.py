@@ -1,0 +1,65 @@
+"""Which request id and which trace context go on to a backend.
+
+A client's own value is passed on only if it is well-formed: it ends up in headers and log lines. What is
+made instead comes from random bytes that the caller draws.
+"""
+
+import re
+
+REQUEST_ID_ENTROPY = 16
+"""How many random bytes `request_id` wants."""
+
+TRACE_ENTROPY = 24
+"""How many random bytes `traceparent` wants: 16 for the trace, 8 for the parent."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_TRACEPARENT = re.compile(
+    rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(?P<more>-[\x21-\x7e]{0,200})?"
+)
+
+
+def valid_request_id(value: bytes) -> bool:
+    """Whether a client's request id may be taken over: 8 to 64 letters, digits, dots, dashes, underscores."""
+    return _REQUEST_ID.fullmatch(value) is not None
+
+
+def valid_traceparent(value: bytes) -> bool:
+    """Whether a `traceparent` header is well-formed (W3C Trace Context, section 3.2).
+
+    Version `ff` and all-zero ids are invalid. Version `00` has exactly four fields; a later version may
+    have more, which are passed on as they are.
+    """
+    found = _TRACEPARENT.fullmatch(value)
+    if found is None or found["version"] == b"ff":
+        return False
+    if found["version"] == b"00" and found["more"] is not None:
+        return False
+    return bool(found["trace"].strip(b"0") and found["parent"].strip(b"0"))
+
+
+def request_id(incoming: bytes | None, entropy: bytes) -> str:
+    """The id of this request: the client's if well-formed, else one made from `entropy`.
+
+    Args:
+        incoming: the value of the only `X-Request-Id` header; `None` if there is none or several.
+        entropy: `REQUEST_ID_ENTROPY` random bytes.
+    """
+    if incoming is not None and valid_request_id(incoming):
+        return incoming.decode("ascii")
+    return entropy.hex()
+
+
+def traceparent(incoming: bytes | None, entropy: bytes) -> bytes:
+    """The trace context to pass on: the client's if well-formed, else a new one made from `entropy`.
+
+    A new one has the flag "sampled": we record no traces ourselves, and without the flag a backend with
+    OpenTelemetry's default sampler would stop recording its own. A `tracestate` header belongs to its
+    `traceparent` and must be dropped when a new one is made (section 3.3).
+
+    Args:
+        incoming: the value of the only `traceparent` header; `None` if there is none or several.
+        entropy: `TRACE_ENTROPY` random bytes.
+    """
+    if incoming is not None and valid_traceparent(incoming):
+        return incoming
+    return f"00-{entropy[:16].hex()}-{entropy[16:24].hex()}-01".encode()
