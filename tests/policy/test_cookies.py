@@ -1,0 +1,108 @@
+"""The byte-level cookie parser."""
+
+import pytest
+
+from bff.policy.cookies import PLAIN_COOKIE, SESSION_COOKIE, cookie_values, is_own, sets_own, without_own
+
+
+@pytest.mark.parametrize(
+    ("headers", "values"),
+    [
+        ([], []),
+        ([b""], []),
+        ([b"bff=a"], [b"a"]),
+        ([b"x=1; bff=a; y=2"], [b"a"]),
+        ([b"x=1;bff=a"], [b"a"]),
+        ([b"\t bff \t=\t a \t;"], [b"a"]),
+        ([b"bff="], [b""]),
+        ([b"bff"], []),
+        ([b"=bff"], []),
+        ([b"=bff=a"], []),
+        ([b'bff="a"'], [b'"a"']),
+        ([b"bff=a=b=="], [b"a=b=="]),
+        ([b"bff=%61"], [b"%61"]),
+        ([b"BFF=a"], []),
+        ([b"bff2=a; xbff=b"], []),
+        ([b"x=bff"], []),
+        ([b";;; bff=a ;;"], [b"a"]),
+        ([b"bff=a,bff=b"], [b"a,bff=b"]),
+    ],
+)
+def test_values(headers: list[bytes], values: list[bytes]) -> None:
+    """A value is what stands after the first `=`, without blanks, never unquoted nor decoded."""
+    assert values == cookie_values(headers, b"bff")
+
+
+@pytest.mark.requirement("B-32")
+@pytest.mark.parametrize(
+    "tossed",
+    [
+        b"\xa0bff=evil",
+        b"bff\xa0=evil",
+        b"\x0bbff=evil",
+        b"\x85bff=evil",
+        b"\xc2\xa0bff=evil",
+        b"\x00bff=evil",
+    ],
+)
+def test_white_space_that_is_none(tossed: bytes) -> None:
+    """A name dressed with bytes that other parsers strip is another name."""
+    assert [b"mine"] == cookie_values([b"bff=mine; " + tossed], b"bff")
+
+
+@pytest.mark.requirement("B-32")
+@pytest.mark.parametrize("headers", [[b"bff=a; bff=a"], [b"bff=a", b"bff=a"], [b"bff=a;bff =a"]])
+def test_twice(headers: list[bytes]) -> None:
+    """Our name twice gives two values, even where they are equal, in one header or in two."""
+    assert [b"a", b"a"] == cookie_values(headers, b"bff")
+
+
+@pytest.mark.requirement("B-14")
+@pytest.mark.parametrize(
+    ("header", "rest"),
+    [
+        (b"bff=a", None),
+        (b" ; bff=a", None),
+        (b"__Host-Http-bff=a", None),
+        (b"__Host-Http-bff-tx-1=a; __Host-Http-bff-logout=b; bff-tx-9=c", None),
+        (b"__host-HTTP-BFF=a", None),
+        (b"a=1; bff=x; b=2", b"a=1; b=2"),
+        (b"bff=x; b=2", b"b=2"),
+        (b'a="1 ";bff=x;b=\xa0 2', b'a="1 ";b=\xa0 2'),
+        (b"a=1; =bff=x; bff ; b", b"a=1; b"),
+        (b"a=1; b=bff", b"a=1; b=bff"),
+        (b"bffx=1; xbff-=2", b"bffx=1; xbff-=2"),
+        (b"", None),
+    ],
+)
+def test_without_own(header: bytes, rest: bytes | None) -> None:
+    """Our cookies never go on to a backend, and the others do unchanged."""
+    assert rest == without_own(header)
+
+
+@pytest.mark.requirement("B-34")
+@pytest.mark.parametrize(
+    ("value", "own"),
+    [
+        (b"bff=x; Path=/", True),
+        (b"__Host-Http-bff=; Max-Age=0", True),
+        (b"\t__HOST-http-bff =x", True),
+        (b"__Host-Http-bff-tx-abc=x", True),
+        (b"=bff=x", True),
+        (b" = = bff=x", True),
+        (b"bff", True),
+        (b"theme=bff; Path=/", False),
+        (b"theme=dark; bff=x", False),
+        (b"", False),
+    ],
+)
+def test_sets_own(value: bytes, own: bool) -> None:
+    """A backend cannot plant, replace or clear a cookie of ours, by no spelling."""
+    assert own is sets_own(value)
+
+
+def test_names() -> None:
+    """The names are the published ones, and own."""
+    assert (b"__Host-Http-bff", b"bff") == (SESSION_COOKIE, PLAIN_COOKIE)
+    assert is_own(SESSION_COOKIE + b"=1")
+    assert is_own(PLAIN_COOKIE + b"=1")
