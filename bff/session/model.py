@@ -5,21 +5,24 @@ Times are seconds since the epoch (`float`), durations are seconds.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 ID_LENGTH = 12
 """How many characters of a session's key name it in logs and answers."""
 
-EndReason = Literal[
-    "logout",  # the user signed out here
-    "signed_in_again",  # a new sign-in in the same browser took its place
-    "invalid_grant",  # the provider no longer accepts the refresh token
-    "refresh_lost",  # a process died between the provider's answer and the save
-    "identity_changed",  # a refreshed ID token named somebody else
-    "expired",  # idle or absolute timeout
-    "tampered",  # the record in Redis does not open
-    "unknown",  # gone without a word, as after `redis-cli DEL`
-]
+
+class EndReason(StrEnum):
+    """Why a session is over. The values are stored and shown, so they keep their meaning."""
+
+    LOGOUT = "logout"  # the user signed out here
+    SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
+    INVALID_GRANT = "invalid_grant"  # the provider no longer accepts the refresh token
+    REFRESH_LOST = "refresh_lost"  # a process died between the provider's answer and the save
+    IDENTITY_CHANGED = "identity_changed"  # a refreshed ID token named somebody else
+    EXPIRED = "expired"  # idle or absolute timeout
+    TAMPERED = "tampered"  # the record in Redis does not open
+    UNKNOWN = "unknown"  # gone without a word, as after `redis-cli DEL`
 
 
 @dataclass(frozen=True, slots=True)

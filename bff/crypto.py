@@ -1,0 +1,178 @@
+"""Keys and what is made with them: handles, sealed records, sealed cookies, and proofs.
+
+Rule 1: every use has a key of its own, derived by HKDF with its own label (RFC 5869).
+Rule 2: the newest key makes, every key verifies and opens; so keys rotate without ending sessions.
+Rule 3: one handle has one spelling; what is not exactly that is refused before any hash is made of it.
+Rule 4: nothing here tells why something did not open.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import itsdangerous
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_SALT_BYTES = 16
+_FORMAT = "1"
+_HANDLE = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+def encode(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 appendix C)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode(text: str) -> bytes | None:
+    """Undoes `encode`; None for any spelling but the one that `encode` makes."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if encode(data) == text else None
+
+
+def new_secret() -> str:
+    """Makes a server key for the setting `session.keys`: 256 random bits in base64url."""
+    return encode(secrets.token_bytes(KEY_BYTES))
+
+
+def session_key(handle: str) -> str:
+    """The Redis key's last part: SHA-256 of the handle in hex, from which no cookie can be made."""
+    return hashlib.sha256(handle.encode("ascii")).hexdigest()
+
+
+def _derive(secret: bytes, label: bytes, *, salt: bytes | None = None) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=b"bff " + label).derive(secret)
+
+
+@dataclass(frozen=True, slots=True)
+class _ServerKey:
+    kid: str
+    session: bytes
+    cookie: bytes
+    proof: bytes
+    signing: bytes
+
+    @classmethod
+    def derived_from(cls, secret: bytes) -> "_ServerKey":
+        return cls(
+            kid=_derive(secret, b"key id v1").hex()[:8],
+            session=_derive(secret, b"session v1"),
+            cookie=_derive(secret, b"cookie v1"),
+            proof=_derive(secret, b"proof v1"),
+            signing=_derive(secret, b"handle signature v1"),
+        )
+
+
+class Keyring:
+    """The server's keys, newest first, each 32 bytes in base64url as `new_secret` makes them."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        raw = [decode(key.rstrip("=")) for key in keys]
+        if not raw or any(key is None or len(key) != KEY_BYTES for key in raw):
+            raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
+        self._keys = [_ServerKey.derived_from(key) for key in raw if key is not None]
+        self._by_kid = {key.kid: key for key in self._keys}
+        self._signer = itsdangerous.Signer(
+            [key.signing for key in reversed(self._keys)],  # itsdangerous signs with the last
+            sep=".",
+            key_derivation="none",
+            digest_method=hashlib.sha256,
+        )
+
+    # Handles
+
+    def new_handle(self) -> str:
+        """Makes a cookie value: 256 random bits and their signature."""
+        return self._signer.sign(encode(secrets.token_bytes(KEY_BYTES))).decode("ascii")
+
+    def accepts(self, value: bytes) -> str | None:
+        """Returns the handle if the cookie's value is one that this server made, else None."""
+        if not _HANDLE.fullmatch(value):
+            return None
+        text = value.decode("ascii")
+        if any(decode(half) is None for half in text.split(".")):
+            return None
+        return text if self._signer.validate(text) else None
+
+    # Records
+
+    def seal_record(self, handle: str, plaintext: bytes, bound_to: bytes) -> str:
+        """Seals under a key that takes both the server's key and the handle to derive."""
+        key = self._keys[0]
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        header = f"{_FORMAT}.{key.kid}"
+        cipher = AESGCM(_derive(key.session + handle.encode(), b"record v1"))
+        return f"{header}.{encode(nonce + cipher.encrypt(nonce, plaintext, header.encode() + bound_to))}"
+
+    def open_record(self, handle: str, sealed: str, bound_to: bytes) -> bytes | None:
+        """Undoes `seal_record`; None if anything at all is not as it was."""
+        found = self._split(sealed)
+        if found is None:
+            return None
+        key, header, data = found
+        cipher = AESGCM(_derive(key.session + handle.encode(), b"record v1"))
+        return _decrypt(cipher, data, header + bound_to)
+
+    # Cookies
+
+    def seal_cookie(self, purpose: bytes, plaintext: bytes) -> str:
+        """Seals a short-lived cookie's content, under a fresh salt each time."""
+        key = self._keys[0]
+        salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
+        header = f"{_FORMAT}.{key.kid}"
+        cipher = AESGCM(_derive(key.cookie, purpose, salt=salt))
+        sealed = cipher.encrypt(nonce, plaintext, header.encode() + purpose)
+        return f"{header}.{encode(salt + nonce + sealed)}"
+
+    def open_cookie(self, purpose: bytes, value: str) -> bytes | None:
+        """Undoes `seal_cookie` for the same purpose, else None."""
+        found = self._split(value)
+        if found is None:
+            return None
+        key, header, data = found
+        cipher = AESGCM(_derive(key.cookie, purpose, salt=data[:_SALT_BYTES]))
+        return _decrypt(cipher, data[_SALT_BYTES:], header + purpose)
+
+    # Proofs
+
+    def proof(self, purpose: bytes, value: str) -> str:
+        """HMAC-SHA-256 of a value for one purpose: shows that its bearer knew the value."""
+        return _proof(self._keys[0], purpose, value)
+
+    def proves(self, purpose: bytes, value: str, proof: str) -> bool:
+        """Whether `proof` was made here for this purpose and value; compared in constant time."""
+        given = proof.encode("utf-8", "replace")
+        return any(hmac.compare_digest(_proof(key, purpose, value).encode(), given) for key in self._keys)
+
+    def _split(self, sealed: str) -> tuple[_ServerKey, bytes, bytes] | None:
+        version, _, rest = sealed.partition(".")
+        kid, _, body = rest.partition(".")
+        key = self._by_kid.get(kid)
+        data = decode(body)
+        if version != _FORMAT or key is None or data is None:
+            return None
+        return key, f"{version}.{kid}".encode(), data
+
+
+def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
+    try:
+        return cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], bound_to)
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _proof(key: _ServerKey, purpose: bytes, value: str) -> str:
+    message = purpose + b"\x00" + value.encode()
+    return encode(hmac.new(key.proof, message, hashlib.sha256).digest())

@@ -1,0 +1,110 @@
+"""The Redis form of a session: readable fields for the operator, one sealed field for the rest.
+
+Rule 1: the sealed field is bound to `key, version, provider, sub, sid, created, ends` as they stand in
+the record, so that none of them can be edited, and no older tokens put back.
+Rule 2: `seen`, `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from bff.crypto import Keyring
+from bff.session.model import Refreshing, Session, Tokens
+
+Record = Mapping[str, str]
+_BOUND = ("version", "provider", "sub", "sid", "created", "ends")
+
+
+def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, str]:
+    """Turns a session into the fields of its hash. The caller adds `write`, the id of the write."""
+    record = {
+        "version": str(session.version),
+        "provider": session.provider,
+        "sub": session.sub,
+        "sid": session.sid or "",
+        "created": format_time(session.created),
+        "ends": format_time(session.ends),
+        "seen": format_time(session.seen),
+        "name": session.name,
+        "ua": session.user_agent,
+        "ip": session.address,
+        "refreshing": format_marker(session.refreshing),
+    }
+    secret = {
+        "tokens": asdict(session.tokens),
+        "claims": dict(session.claims),
+        "rotations": session.rotations,
+    }
+    plaintext = json.dumps(secret, separators=(",", ":")).encode()
+    record["tokens"] = keyring.seal_record(handle, plaintext, _bound(session.key, record))
+    return record
+
+
+def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Session | None:
+    """Opens a record; None if it was not written by us for this handle, or was changed since."""
+    try:
+        plaintext = keyring.open_record(handle, record["tokens"], _bound(key, record))
+        if plaintext is None:
+            return None
+        secret: dict[str, Any] = json.loads(plaintext)
+        return Session(
+            key=key,
+            version=int(record["version"]),
+            provider=record["provider"],
+            sub=record["sub"],
+            sid=record["sid"] or None,
+            name=record.get("name", ""),
+            created=_parse_time(record["created"]),
+            seen=_parse_time(record["seen"]),
+            ends=_parse_time(record["ends"]),
+            tokens=Tokens(**secret["tokens"]),
+            claims=secret["claims"],
+            rotations=secret["rotations"],
+            refreshing=parse_marker(record.get("refreshing", "")),
+            user_agent=record.get("ua", ""),
+            address=record.get("ip", ""),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def format_time(moment: float) -> str:
+    """Seconds since the epoch with milliseconds: the operator can read it, `date -d @…` takes it."""
+    return f"{moment:.3f}"
+
+
+def format_marker(marker: Refreshing | None) -> str:
+    """The field `refreshing`: when and by whom, or empty."""
+    return "" if marker is None else f"{format_time(marker.at)} {marker.by}"
+
+
+def parse_marker(text: str) -> Refreshing | None:
+    """Undoes `format_marker`; raises ValueError if the field was mangled."""
+    if not text:
+        return None
+    at, _, by = text.partition(" ")
+    return Refreshing(_parse_time(at), by)
+
+
+def rounded(session: Session) -> Session:
+    """The session as it will read back: times in milliseconds."""
+    return replace(
+        session,
+        created=_parse_time(format_time(session.created)),
+        seen=_parse_time(format_time(session.seen)),
+        ends=_parse_time(format_time(session.ends)),
+    )
+
+
+def _parse_time(text: str) -> float:
+    moment = float(text)
+    if not math.isfinite(moment):
+        raise ValueError("not a moment")
+    return moment
+
+
+def _bound(key: str, record: Record) -> bytes:
+    return json.dumps([key, *(record[name] for name in _BOUND)]).encode()

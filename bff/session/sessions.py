@@ -1,0 +1,198 @@
+"""Sessions by cookie: find, start, save, slide and end them.
+
+This is what the rest of the program uses; the store, the record and the keys meet only here.
+
+Rule 1: a handle is never adopted: only `start` makes one, and a cookie that names no record is nobody.
+Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
+Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bff.crypto import Keyring, session_key
+from bff.errors import Problem
+from bff.observe.logs import audit
+from bff.policy.cookies import cookie_values
+from bff.session.cookies import SessionCookie
+from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
+from bff.session.plan import ended, session_end, slide_due
+from bff.session.record import decode_record, encode_record, rounded
+from bff.session.store import SessionStore, Write, new_write_id
+from bff.settings.model import SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A session and the handle that opened it. Keep the handle out of everything that is written."""
+
+    handle: str
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class NoSession:
+    """Nobody is signed in. `reason` is known where the session was ended by us within the last hour."""
+
+    problem: Problem
+    reason: EndReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signed in, as the provider's ID token tells."""
+
+    provider: str
+    sub: str
+    sid: str | None
+    name: str
+    claims: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSave:
+    """A write that may be repeated until its outcome is known: it carries its own id."""
+
+    session: Session
+    record: Mapping[str, str]
+    expected_version: int
+
+
+class Sessions:
+    """The sessions of one server. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        keyring: Keyring,
+        cookie: SessionCookie,
+        settings: SessionSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        self.cookie = cookie
+        self._cookie_name = cookie.name.encode()
+        self._store = store
+        self._keyring = keyring
+        self._settings = settings
+        self._clock = clock
+
+    async def find(self, cookie_headers: Iterable[bytes]) -> Found | NoSession:
+        """Looks a request's session up, given the values of its `Cookie` headers."""
+        values = cookie_values(cookie_headers, self._cookie_name)
+        if len(values) != 1:
+            if values:
+                audit("handle_rejected", reason="cookie stands twice")
+            return NoSession(Problem.SESSION_MISSING)
+        handle = self._keyring.accepts(values[0])
+        if handle is None:
+            audit("handle_rejected", reason="not signed by this server")
+            return NoSession(Problem.SESSION_MISSING)
+        return await self.open(handle)
+
+    async def open(self, handle: str) -> Found | NoSession:
+        """Reads the session that a handle of ours names, as it stands in Redis now."""
+        key = session_key(handle)
+        record = await self._store.load(key)
+        if record is None:
+            return await self._why_gone(key)
+        session = decode_record(key, record, handle, self._keyring)
+        if session is None:
+            audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"))
+            return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)
+        if ended(session, self._clock()):
+            await self.end(session, EndReason.EXPIRED)
+            return NoSession(Problem.SESSION_EXPIRED, EndReason.EXPIRED)
+        return Found(handle, session)
+
+    async def start(self, identity: Identity, tokens: Tokens, *, user_agent: str, address: str) -> Found:
+        """Writes a new session under a new handle."""
+        now = self._clock()
+        handle = self._keyring.new_handle()
+        session = rounded(
+            Session(
+                key=session_key(handle),
+                version=1,
+                provider=identity.provider,
+                sub=identity.sub,
+                sid=identity.sid,
+                name=identity.name,
+                created=now,
+                seen=now,
+                ends=session_end(now, now, tokens, self._settings),
+                tokens=tokens,
+                claims=identity.claims,
+                user_agent=user_agent,
+                address=address,
+            )
+        )
+        record = encode_record(session, handle, self._keyring) | {"write": new_write_id()}
+        await self._store.create(session, record, now=now, idle_timeout=self._settings.idle_timeout)
+        return Found(handle, session)
+
+    def prepare(
+        self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None, name: str | None
+    ) -> PreparedSave:
+        """Builds the next version of a session, ready to be written as often as it takes."""
+        former = found.session
+        session = rounded(
+            replace(
+                former,
+                version=former.version + 1,
+                tokens=tokens,
+                claims=former.claims if claims is None else claims,
+                name=former.name if name is None else name,
+                ends=session_end(self._clock(), former.created, tokens, self._settings),
+                rotations=former.rotations + 1,
+                refreshing=None,
+            )
+        )
+        record = encode_record(session, found.handle, self._keyring) | {"write": new_write_id()}
+        return PreparedSave(session, record, expected_version=former.version)
+
+    async def save(self, prepared: PreparedSave) -> Write:
+        """Compare-and-set on `version`. After `StoreUnavailableError` the same save may be repeated."""
+        return await self._store.replace(
+            prepared.session,
+            prepared.record,
+            expected_version=prepared.expected_version,
+            now=self._clock(),
+        )
+
+    async def mark_refreshing(self, session: Session, marker: Refreshing | None) -> Write:
+        """Sets or clears the marker that says that the refresh token is being spent."""
+        return await self._store.mark_refreshing(session.key, marker, expected_version=session.version)
+
+    async def slide(self, session: Session) -> None:
+        """Notes that the session is in use, if the last note is old enough."""
+        now = self._clock()
+        if slide_due(session, now, self._settings):
+            await self._store.touch(session, now=now, idle_timeout=self._settings.idle_timeout)
+
+    async def end(self, session: Session, reason: EndReason, *, provider_revoked: bool = False) -> bool:
+        """Ends a session for everyone, at once. True if this call was the one that ended it."""
+        deleted = await self._store.end(session, reason)
+        if deleted:
+            audit(
+                "session_ended",
+                session=session.id,
+                sub=session.sub,
+                reason=reason,
+                provider_revoked=provider_revoked,
+            )
+        return deleted
+
+    async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
+        """Takes a one-time value; False if it was taken before."""
+        return await self._store.claim_once(kind, value, lifetime=lifetime)
+
+    def idle_left(self, session: Session, now: float) -> float:
+        """Seconds until the session ends for want of use."""
+        return max(0.0, min(session.seen + self._settings.idle_timeout, session.ends) - now)
+
+    async def _why_gone(self, key: str) -> NoSession:
+        reason = await self._store.ended_reason(key)
+        known = EndReason(reason) if reason in set(EndReason) else EndReason.UNKNOWN
+        problem = Problem.SESSION_EXPIRED if known is EndReason.EXPIRED else Problem.SESSION_ENDED
+        return NoSession(problem, known)

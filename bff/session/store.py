@@ -1,0 +1,255 @@
+"""The only Redis code of the proxy, and the only place that knows its keys.
+
+    <prefix>:session:<key>                hash, TTL = idle timeout
+    <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
+    <prefix>:sid:<provider>:<sid>         set of session keys
+    <prefix>:jti:<…>                      replay guards
+    <prefix>:ended:<key>                  why a session ended, kept for an hour
+
+Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
+Rule 2: every update is a compare-and-set on `version` in one script on one key.
+Rule 3: a write carries an id that the record keeps; after a lost answer the record is read, once, and
+an id equal to ours means that the write was done. No write is ever resent by the client library.
+Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
+Rule 5: every key has a TTL, and no command here takes longer than O(log n).
+Rule 6: whatever redis-py raises leaves here as `StoreUnavailableError`.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import cast
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from bff.errors import StoreUnavailableError
+from bff.session.model import EndReason, Refreshing, Session
+from bff.session.record import Record, format_marker, format_time
+from bff.settings.model import RedisSettings
+
+Arguments = list[str | int | float]
+
+ENDED_SECONDS = 3600
+
+
+class Write(Enum):
+    """What became of a write."""
+
+    REPLACED = "replaced"  # done, now or by an earlier attempt with the same id
+    STALE = "stale"  # the record has a newer version: somebody else was first
+    GONE = "gone"  # there is no such session; none was made
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What Redis says of itself: usable means that sessions can be written and will not be evicted."""
+
+    writable: bool
+    eviction_policy: str | None  # None where the account may not ask
+
+
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'write') == ARGV[2] then return 'replaced' end
+  return 'stale'
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 'replaced'
+"""
+
+_REPLACE = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'write')
+if not now[1] then return 'gone' end
+if now[2] == ARGV[3] then return 'replaced' end
+if now[1] ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""
+
+_MARK = """
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version then return 'gone' end
+if version ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+return 'replaced'
+"""
+
+_TOUCH = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
+redis.call('HSET', KEYS[1], 'seen', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 'replaced'
+"""
+
+_INDEX_USER = """
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 'replaced'
+"""
+
+_INDEX_SID = """
+redis.call('SADD', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""
+
+
+def new_write_id() -> str:
+    """Names one intended write; an attempt that is repeated keeps its id."""
+    return secrets.token_hex(8)
+
+
+class SessionStore:
+    """Sessions in Redis. Every method raises `StoreUnavailableError` when Redis fails."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._prefix = settings.prefix
+        self._redis: Redis = Redis.from_url(
+            settings.url.get_secret_value(),
+            decode_responses=True,
+            encoding_errors="replace",  # bytes that are no UTF-8 were not written by us: they will not open
+            socket_timeout=settings.timeout,
+            socket_connect_timeout=settings.timeout,
+            max_connections=settings.max_connections,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        register = self._redis.register_script
+        self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
+        self._touch = register(_TOUCH)
+        self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()
+
+    # Reading
+
+    async def load(self, key: str) -> Record | None:
+        """The record as it stands, or None."""
+        async with _translated():
+            try:
+                record = await self._redis.hgetall(self._session(key))
+            except ResponseError as failure:
+                if str(failure).startswith("WRONGTYPE"):
+                    return {}  # somebody put something else there: a record that does not open
+                raise
+            return cast("Record", record) or None
+
+    async def ended_reason(self, key: str) -> str | None:
+        """Why this session was ended, if it was by us within the last hour."""
+        async with _translated():
+            return cast("str | None", await self._redis.get(self._ended(key)))
+
+    # Writing
+
+    async def create(self, session: Session, record: Record, *, now: float, idle_timeout: float) -> Write:
+        """Writes a new session, indexes first. The record holds `write`."""
+        lifetime = _milliseconds(session.ends - now)
+        async with _translated():
+            await self._index(session, now, lifetime)
+            args: Arguments = [min(_milliseconds(idle_timeout), lifetime), record["write"], *_flat(record)]
+            return Write(await self._create(keys=[self._session(session.key)], args=args))
+
+    async def replace(self, session: Session, record: Record, *, expected_version: int, now: float) -> Write:
+        """Compare-and-set: writes the record if `version` is the expected one.
+
+        The idle timeout is not prolonged; it is cut where `ends` comes sooner. If the answer is lost the
+        record is read once, and `StoreUnavailableError` means that the write may still be under way:
+        repeat it with the same `write`.
+        """
+        lifetime = _milliseconds(session.ends - now)
+        try:
+            async with _translated():
+                await self._index(session, now, lifetime)
+                args: Arguments = [expected_version, lifetime, record["write"], *_flat(record)]
+                return Write(await self._replace(keys=[self._session(session.key)], args=args))
+        except StoreUnavailableError:
+            current = await self.load(session.key)
+            if current is not None and current.get("write") == record["write"]:
+                return Write.REPLACED
+            raise
+
+    async def mark_refreshing(self, key: str, marker: Refreshing | None, *, expected_version: int) -> Write:
+        """Sets or clears the marker, if `version` is the expected one."""
+        async with _translated():
+            args: Arguments = [expected_version, format_marker(marker)]
+            return Write(await self._mark(keys=[self._session(key)], args=args))
+
+    async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
+        """Slides the idle timeout, never past `ends`."""
+        ttl = _milliseconds(min(idle_timeout, session.ends - now))
+        async with _translated():
+            return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
+
+    async def end(self, session: Session, reason: EndReason) -> bool:
+        """Deletes a session, the reason first. True if it was this call that deleted it."""
+        async with _translated():
+            await self._redis.set(self._ended(session.key), reason, ex=ENDED_SECONDS)
+            deleted: int = await self._redis.delete(self._session(session.key))
+            await self._redis.zrem(self._user(session.provider, session.sub), session.key)
+            if session.sid is not None:
+                await self._redis.srem(self._sid(session.provider, session.sid), session.key)
+            return deleted == 1
+
+    async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
+        """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
+        name = f"{self._prefix}:jti:{kind}:{value}"
+        async with _translated():
+            return bool(await self._redis.set(name, "1", nx=True, px=_milliseconds(lifetime)))
+
+    async def readiness(self) -> Readiness:
+        """Tries a write, and asks for the eviction policy."""
+        async with _translated():
+            await self._redis.set(f"{self._prefix}:ready", "1", ex=60)
+        try:
+            policy = (await self._redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+        except (RedisError, OSError):
+            policy = None  # an ACL user without CONFIG: nothing can be said
+        return Readiness(writable=True, eviction_policy=policy)
+
+    # Keys
+
+    async def _index(self, session: Session, now: float, lifetime: int) -> None:
+        args: Arguments = [session.key, format_time(session.ends), format_time(now), lifetime]
+        await self._index_user(keys=[self._user(session.provider, session.sub)], args=args)
+        if session.sid is not None:
+            key = self._sid(session.provider, session.sid)
+            await self._index_sid(keys=[key], args=[session.key, lifetime])
+
+    def _session(self, key: str) -> str:
+        return f"{self._prefix}:session:{key}"
+
+    def _ended(self, key: str) -> str:
+        return f"{self._prefix}:ended:{key}"
+
+    def _user(self, provider: str, sub: str) -> str:
+        return f"{self._prefix}:user:{provider}:{quote(sub, safe='')}"
+
+    def _sid(self, provider: str, sid: str) -> str:
+        return f"{self._prefix}:sid:{provider}:{quote(sid, safe='')}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _flat(record: Record) -> list[str]:
+    return [part for field in record.items() for part in field]
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as failure:
+        raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
