@@ -1,0 +1,146 @@
+"""What the proxy sends to the provider, built and not sent: URLs, forms, client authentication.
+
+Everything here is a pure function. Parameters that the protocol owns always win over configured or passed
+ones, so that no setting and no caller can swap `redirect_uri` or drop PKCE.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+
+ClientAuthMethod = Literal["client_secret_basic", "client_secret_post"]
+
+RESERVED = frozenset(
+    {
+        "claims",
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "dpop_jkt",
+        "nonce",
+        "redirect_uri",
+        "request",
+        "request_uri",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+    }
+)
+"""Parameters of an authorization request that nobody but the proxy itself sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who the proxy is at the provider. The secret stays out of `repr`."""
+
+    client_id: str
+    secret: str = field(repr=False)
+    method: ClientAuthMethod = "client_secret_basic"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A POST to an endpoint of the provider: header fields and form fields. Both hold secrets: no `repr`."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    fields: Mapping[str, str] = field(repr=False)
+
+
+def code_challenge(code_verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636 4.2)."""
+    digest = hashlib.sha256(code_verifier.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def authorization_url(
+    endpoint: str,
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scopes: Sequence[str],
+    state: str,
+    nonce: str,
+    code_verifier: str,
+    params: Mapping[str, str],
+) -> str:
+    """Where to send the browser (OpenID Connect Core 3.1.2.1, RFC 7636 4.3).
+
+    `params` are passed on except for those in `RESERVED`; a query that the endpoint already has is kept
+    (RFC 6749 3.1).
+    """
+    own = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "scope": " ".join(scopes),
+        "state": state,
+        "nonce": nonce,
+        "code_challenge": code_challenge(code_verifier),
+        "code_challenge_method": "S256",
+    }
+    passed = {name: value for name, value in params.items() if name not in RESERVED}
+    return _with_query(endpoint, {**passed, **own})
+
+
+def code_form(client: Client, *, code: str, redirect_uri: str, code_verifier: str) -> Form:
+    """The request that spends an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
+    fields = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": code_verifier,
+    }
+    return _authenticated(client, fields)
+
+
+def refresh_form(client: Client, *, refresh_token: str, scope: str | None = None) -> Form:
+    """The request that spends a refresh token (RFC 6749 6). Without `scope` it asks for what was granted."""
+    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    if scope is not None:
+        fields["scope"] = scope
+    return _authenticated(client, fields)
+
+
+def revocation_form(client: Client, *, token: str, hint: Literal["refresh_token", "access_token"]) -> Form:
+    """The request that revokes a token (RFC 7009 2.1)."""
+    return _authenticated(client, {"token": token, "token_type_hint": hint})
+
+
+def end_session_url(
+    endpoint: str,
+    *,
+    client_id: str,
+    post_logout_redirect_uri: str,
+    id_token_hint: str | None,
+    logout_hint: str | None,
+) -> str:
+    """Where a browser signs out at the provider (OpenID Connect RP-Initiated Logout 1.0, 2)."""
+    own = {"client_id": client_id, "post_logout_redirect_uri": post_logout_redirect_uri}
+    if id_token_hint is not None:
+        own["id_token_hint"] = id_token_hint
+    if logout_hint is not None:
+        own["logout_hint"] = logout_hint
+    return _with_query(endpoint, own)
+
+
+def _authenticated(client: Client, fields: Mapping[str, str]) -> Form:
+    if client.method == "client_secret_post":
+        return Form({}, {**fields, "client_id": client.client_id, "client_secret": client.secret})
+    # RFC 6749 2.3.1: both halves are form-encoded before they are joined and put into base64.
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.secret)}"
+    credentials = base64.b64encode(pair.encode("ascii")).decode("ascii")
+    return Form({"authorization": f"Basic {credentials}"}, fields)
+
+
+def _with_query(endpoint: str, own: Mapping[str, str]) -> str:
+    parts = urlsplit(endpoint)
+    kept = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in own]
+    return urlunsplit(parts._replace(query=urlencode([*kept, *own.items()]), fragment=""))

@@ -1,0 +1,108 @@
+"""What comes back from the token endpoint, read with checked types. Pure.
+
+Rule 1: a refusal holds nothing of the answer.
+Rule 2: time is an argument; `now` and all moments are seconds since the epoch.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bff.session.model import Tokens
+
+
+MAX_TOKEN = 128 * 1024
+MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
+_TOKEN = re.compile(
+    r"[\x21-\x7e]+"
+)  # what may stand in an Authorization header (RFC 6750 2.1, and a little more)
+
+
+class TokenAnswerError(ValueError):
+    """A token endpoint's answer that cannot be used. The message holds nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """A successful answer (RFC 6749 5.1). `scope` is None where the answer does not say."""
+
+    access_token: str = field(repr=False)
+    obtained_at: float
+    access_expires_at: float | None
+    refresh_token: str | None = field(repr=False)
+    refresh_expires_at: float | None
+    id_token: str | None = field(repr=False)
+    scope: str | None
+
+    def tokens(self, former: Tokens | None = None) -> Tokens:
+        """What a session keeps. What a refresh left out stays as it was (RFC 6749 6, T-06)."""
+        kept_refresh = former.refresh_token if former else None
+        kept_end = former.refresh_expires_at if former and self.refresh_token is None else None
+        return Tokens(
+            access_token=self.access_token,
+            obtained_at=self.obtained_at,
+            access_expires_at=self.access_expires_at,
+            refresh_token=self.refresh_token or kept_refresh,
+            refresh_expires_at=kept_end if self.refresh_expires_at is None else self.refresh_expires_at,
+            id_token=self.id_token or (former.id_token if former else None),
+            scope=(former.scope if former else "") if self.scope is None else self.scope,
+        )
+
+
+def parse_token_answer(document: Any, now: float, *, refresh_lifetime: float | None = None) -> TokenAnswer:
+    """Reads a token endpoint's JSON; `now` is when the request was sent.
+
+    An unreadable lifetime counts as not stated: refusing the answer for it would throw away a rotated
+    refresh token. `refresh_lifetime` bounds the refresh token where the settings know better (seconds).
+
+    Raises:
+        TokenAnswerError: there is no bearer token in it.
+    """
+    if not isinstance(document, Mapping):
+        raise TokenAnswerError("the token endpoint's answer is not a JSON object")
+    token_type = document.get("token_type")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise TokenAnswerError("the token endpoint's answer has a token_type other than Bearer")
+    access_token = _token(document, "access_token")
+    if access_token is None:
+        raise TokenAnswerError("the token endpoint's answer has no access_token")
+    expires_in = _lifetime(document.get("expires_in"))
+    scope = document.get("scope")
+    refresh_token = _token(document, "refresh_token")
+    return TokenAnswer(
+        access_token=access_token,
+        obtained_at=now,
+        access_expires_at=None if expires_in is None else now + expires_in,
+        refresh_token=refresh_token,
+        refresh_expires_at=_refresh_end(document, now, refresh_token and refresh_lifetime),
+        id_token=_token(document, "id_token"),
+        scope=scope if isinstance(scope, str) else None,
+    )
+
+
+def _token(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > MAX_TOKEN or not _TOKEN.fullmatch(value):
+        raise TokenAnswerError(f"the token endpoint's answer has a malformed {name}")
+    return value
+
+
+def _lifetime(value: Any) -> float | None:
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(min(max(value, 0), MAX_LIFETIME))
+
+
+def _refresh_end(document: Mapping[str, Any], now: float, configured: float | str | None) -> float | None:
+    stated = [_lifetime(document.get(name)) for name in ("refresh_expires_in", "refresh_token_expires_in")]
+    # Zero is how Keycloak says that an offline token has no end.
+    lifetimes = [seconds for seconds in stated if seconds]
+    if isinstance(configured, int | float):
+        lifetimes.append(configured)
+    return now + min(lifetimes) if lifetimes else None
