@@ -113,7 +113,8 @@ export function onSessionEnded(callback, { interval = 30_000 } = {}) {
 /** Asks the proxy at intervals while the page is seen, and at once when it is seen again. */
 function lookNowAndThen(interval) {
   let timer;
-  const look = async () => {
+  const look = async (event) => {
+    if (event?.type === "pageshow" && !event.persisted) return; // a fresh page, not one from the history
     clearTimeout(timer);
     let next = interval;
     if (document.visibilityState === "visible" && !leaving) {
@@ -126,7 +127,7 @@ function lookNowAndThen(interval) {
     if (!stopped.signal.aborted) timer = setTimeout(look, next);
   };
   const stopped = new AbortController();
-  for (const type of ["focus", "online", "pageshow"]) { // pageshow: back from the history, as it was left
+  for (const type of ["focus", "online", "pageshow"]) {
     addEventListener(type, look, { signal: stopped.signal });
   }
   document.addEventListener("visibilitychange", look, { signal: stopped.signal });

@@ -1,0 +1,141 @@
+/**
+ * The demo's page. It is in one of four states, named on the body: `loading`, `out`, `in`, `ended`.
+ * What belongs to the signed-in user is on the page in the state `in` only.
+ */
+
+import { login, logout, onSessionEnded, refresh, user } from "/bff/client.js";
+import { callApi, inWords } from "/calls.js";
+import { showHoldings } from "/holds.js";
+import { forgetOrders, loadOrders, prepareOrders } from "/orders.js";
+import { byId, log, notice, say } from "/page.js";
+import { forgetSession, showSession, tick } from "/session.js";
+import { forgetTrials, prepareTrials } from "/trials.js";
+
+const LOOK_EVERY = 2000; // milliseconds; an ordinary page leaves that to onSessionEnded
+const CALL_EVERY = 5000;
+
+const ENDINGS = {
+  logout: "You signed out, here or in another tab.",
+  signed_in_again: "A new sign-in in this browser has taken its place.",
+  invalid_grant: "The sign-in service no longer accepts it: it was signed out there, or its time was over.",
+  refresh_lost: "The proxy was interrupted in the middle of a rotation, and could not save the new tokens.",
+  identity_changed: "The sign-in service suddenly named somebody else.",
+  expired: "Its time was over.",
+  tampered: "Its record was changed by somebody else than the proxy, and is not trusted any more.",
+  unknown: "It was removed from the session store, as an operator does with redis-cli.",
+};
+
+const REFUSALS = {
+  access_denied: "The sign-in was refused or cancelled.",
+  login_required: "The sign-in service wants you to sign in there first.",
+  consent_required: "The sign-in service wants your consent first.",
+  server_error: "The sign-in service had a problem of its own.",
+  temporarily_unavailable: "The sign-in service is busy. Try again in a moment.",
+};
+
+function enter(state) {
+  if (state !== "in") {
+    forgetSession();
+    forgetOrders();
+    forgetTrials();
+    byId("keep-calling").checked = false;
+  }
+  document.body.dataset.state = state;
+}
+
+async function start() {
+  const answer = await look();
+  if (!answer) return;
+  await loadOrders().catch((error) => error.signedOut || notice(inWords(error)));
+  await look();
+}
+
+/** Asks who is signed in, without that counting as activity, and shows the answer. */
+async function look() {
+  try {
+    const answer = await user({ slide: false });
+    if (answer) {
+      if (document.body.dataset.state !== "in") enter("in");
+      showSession(answer);
+      if (byId("notice").dataset.passing) clearTrouble();
+    } else if (document.body.dataset.state !== "ended") {
+      enter("out");
+    }
+    return answer;
+  } catch (error) {
+    notice(inWords(error));
+    byId("notice").dataset.passing = "yes";
+    return null;
+  }
+}
+
+function clearTrouble() {
+  delete byId("notice").dataset.passing;
+  notice("");
+}
+
+function ended({ code, reason }) {
+  const known = Object.hasOwn(ENDINGS, reason ?? "") ? ENDINGS[reason] : null;
+  enter("ended");
+  byId("ended-reason").textContent = known ?? (code === "session_expired" ? ENDINGS.expired : "You are not signed in any more.");
+  byId("ended-code").textContent = reason ? `${code} (${reason})` : code;
+  say(`Your session has ended. ${byId("ended-reason").textContent}`);
+  byId("ended-title").focus({ preventScroll: true });
+  scrollTo({ top: 0 });
+}
+
+/** The proxy hands a refused sign-in back in the address, where it does not belong for long. */
+function sayRefusal() {
+  const address = new URL(location.href);
+  const code = address.searchParams.get("bff_error");
+  if (code === null) return;
+  address.searchParams.delete("bff_error");
+  history.replaceState(history.state, "", address);
+  const named = /^[a-z_]{1,40}$/.test(code) ? ` (${code})` : "";
+  notice(`You are not signed in. ${Object.hasOwn(REFUSALS, code) ? REFUSALS[code] : "The sign-in did not work."}${named}`);
+}
+
+async function rotateNow() {
+  try {
+    showSession(await refresh());
+    log("POST /bff/refresh", 200);
+  } catch (error) {
+    if (!error.signedOut) notice(inWords(error));
+  }
+}
+
+async function signOut() {
+  try {
+    byId("sign-out").disabled = true;
+    await logout();
+    enter("loading"); // the browser may keep this page as it is for the back button
+  } catch (error) {
+    notice(inWords(error));
+  } finally {
+    byId("sign-out").disabled = false;
+  }
+}
+
+byId("sign-in").addEventListener("click", () => login("/"));
+byId("sign-in-again").addEventListener("click", () => login("/"));
+byId("sign-out").addEventListener("click", signOut);
+byId("rotate").addEventListener("click", rotateNow);
+byId("look").addEventListener("click", showHoldings);
+byId("notice-close").addEventListener("click", () => notice(""));
+prepareOrders();
+prepareTrials();
+onSessionEnded(ended);
+sayRefusal();
+
+setInterval(tick, 1000);
+setInterval(() => {
+  if (document.visibilityState === "visible" && document.body.dataset.state === "in") look();
+}, LOOK_EVERY);
+setInterval(() => {
+  if (byId("keep-calling").checked) callApi("/api/orders").catch(() => {}); // its line in the panel says it
+}, CALL_EVERY);
+addEventListener("pagehide", () => enter("loading"));
+addEventListener("pageshow", (event) => event.persisted && start());
+
+showHoldings();
+start();
