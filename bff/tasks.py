@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import structlog
+from bff.observe.logs import get_logger
 
 T = TypeVar("T")
 
-_log = structlog.stdlib.get_logger("bff.tasks")
+_log = get_logger("bff.tasks")
 
 
 class Tasks:

@@ -1,0 +1,225 @@
+"""Log lines, access lines and audit events: one line each, on standard error.
+
+Rule 1: every line, from here or from a library, passes `redact`; nothing is added after it but the time, the
+level and the logger's name.
+Rule 2: an audit event is written whatever the log level is.
+Rule 3: a log line that cannot be written is dropped: a full disk or a closed pipe ends no request.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from bff.observe.redact import one_line, redact
+from bff.settings.model import LogSettings
+
+AuditEvent = Literal[
+    "signed_in",
+    "signed_out",
+    "sign_in_failed",
+    "session_ended",
+    "tokens_refreshed",
+    "refresh_failed",
+    "record_tampered",
+    "csrf_rejected",
+    "tokens_revoked",
+    "revocation_failed",
+    "rate_limited",
+    "handle_rejected",
+]
+
+SESSION_ID_LENGTH: Final = 12
+"""How much of a session's key a line may show (`bff.session.model.ID_LENGTH`, which lies above this row)."""
+
+_ACCESS: Final = "bff.access"
+
+_FLOORS: Final[Mapping[str, int]] = {
+    "authlib": logging.INFO,  # logs tokens at DEBUG
+    "httpx": logging.WARNING,  # logs each request's URL at INFO
+    "httpcore": logging.INFO,  # logs headers at DEBUG
+    "websockets": logging.INFO,  # logs handshake headers and frames at DEBUG
+    "python_multipart": logging.INFO,  # logs form data, passwords included, at DEBUG
+    "asyncio": logging.INFO,  # "Using selector" at DEBUG
+    "uvicorn.access": logging.WARNING,  # logs queries, the code at the callback included; `access` is ours
+}
+
+
+class _Lines:
+    """Standard error as it is at the moment of writing, a whole line at a time."""
+
+    def __init__(self, name: str = "bff") -> None:
+        self.name = name
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # Rule 3; ValueError: the stream has been closed
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = log = msg
+
+
+class _StdlibLines(logging.Handler):
+    """Sends what libraries log by `logging` to the same place, in the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        floor = _floor(record.name)
+        if record.levelno >= floor:
+            try:
+                line = self.format(record)
+            except Exception:  # noqa: BLE001 - a library's broken message must not break its caller
+                line = one_line(f"a log record of {record.name} could not be formatted")
+            _Lines().msg(line)
+
+
+def _floor(name: str) -> int:
+    """The level below which a library's records never get out, even if it sets its own logger lower."""
+    return next(
+        (level for prefix, level in _FLOORS.items() if name == prefix or name.startswith(prefix + ".")),
+        logging.NOTSET,
+    )
+
+
+def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Masks secrets everywhere, and keeps the event itself on one line."""
+    clean: dict[str, Any] = redact(event)
+    clean["event"] = one_line(str(clean.get("event", "")))
+    return clean
+
+
+def _drop_access(logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if logger.name == _ACCESS:
+        raise structlog.DropEvent
+    return event
+
+
+def _renderer(settings: LogSettings) -> Processor:
+    terminal = sys.stderr.isatty()
+    if settings.format == "json" or (settings.format == "auto" and not terminal):
+        return structlog.processors.JSONRenderer(sort_keys=False)
+    return structlog.dev.ConsoleRenderer(
+        colors=terminal and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=24,
+        pad_level=False,
+    )
+
+
+def configure(settings: LogSettings) -> None:
+    """Sets up logging for this process; a second call replaces the first.
+
+    `format = "auto"` means lines for people where standard error is a terminal, else JSON.
+    """
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    first: list[Processor] = [] if settings.access else [_drop_access]
+    clean: list[Processor] = [structlog.processors.format_exc_info, _clean]
+    stamp: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer = _renderer(settings)
+    structlog.configure(
+        processors=[*first, structlog.contextvars.merge_contextvars, *clean, *stamp, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Lines,
+        # A cached logger would keep the processors of the first `configure` for ever.
+        cache_logger_on_first_use=False,
+    )
+    handler = _StdlibLines()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.contextvars.merge_contextvars, *stamp],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *clean, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name, floor in _FLOORS.items():
+        logging.getLogger(name).setLevel(max(level, floor))
+    logging.captureWarnings(capture=True)
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines say where they come from: `get_logger("bff.refresh").info("started", task=…)`."""
+    logger: FilteringBoundLogger = structlog.get_logger(name)
+    return logger
+
+
+def audit(
+    event: AuditEvent,
+    *,
+    sub: str | None = None,
+    session: str | None = None,
+    address: str | None = None,
+    reason: str | None = None,
+    **fields: object,
+) -> None:
+    """Writes an audit event: who, when, where from and why (OWASP ASVS 16.3).
+
+    Args:
+        event: one of a closed set of names, which alerts are written against.
+        sub: who, as the provider names them; `None` where nobody is known.
+        session: a session's key or id; only its first characters are written.
+        address: the client's address.
+        reason: why, in one word of ours, never a stranger's text.
+        fields: what else this event has to say.
+    """
+    _audit.info(
+        event,
+        sub=sub,
+        session=None if session is None else session[:SESSION_ID_LENGTH],
+        address=address,
+        reason=reason,
+        **fields,
+    )
+
+
+def access(
+    *,
+    method: str,
+    path: str,
+    status: int,
+    duration: float,
+    route: str,
+    request_id: str,
+    session: str | None = None,
+    retried: bool = False,
+) -> None:
+    """Writes the line of one answered request.
+
+    Args:
+        method: the request's method.
+        path: its raw path; a query that still hangs on it is cut off, since it may hold a code.
+        status: the answer's status.
+        duration: seconds from the request's first byte to the answer's last.
+        route: the route's path, or the name of our own endpoint.
+        request_id: as passed on to the backend.
+        session: a session's key or id; only its first characters are written.
+        retried: whether the call was repeated after a 401.
+    """
+    _access.info(
+        "request",
+        method=method,
+        path=path.partition("?")[0],
+        status=status,
+        duration_ms=round(duration * 1000, 2),
+        route=route,
+        session=None if session is None else session[:SESSION_ID_LENGTH],
+        request_id=request_id,
+        retried=retried,
+    )
+
+
+_access = get_logger(_ACCESS)
+_audit: FilteringBoundLogger = structlog.get_logger(
+    "bff.audit",
+    wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+    audit=True,  # Rule 2
+)

@@ -1,0 +1,289 @@
+"""What reaches standard error, and in which form."""
+
+import io
+import json
+import logging
+import sys
+import typing
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from bff.observe import logs
+from bff.observe.redact import MASK
+from bff.settings.model import LogSettings
+from tests.observe.test_redact import HANDLE, JWT
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in logs._FLOORS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+class Err:
+    """What was written to standard error so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
+
+    @property
+    def text(self) -> str:
+        self._text += self._capsys.readouterr().err
+        return self._text
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture
+def err(capsys: pytest.CaptureFixture[str]) -> Err:
+    return Err(capsys)
+
+
+def test_a_line_is_json_where_nobody_watches(err: Err) -> None:
+    """Written to a file or a pipe, each event is one JSON object on one line."""
+    logs.configure(LogSettings())
+    logs.get_logger("bff.x").info("started\nforged", port=8080, text="two\nlines")
+    (record,) = err.records
+    assert record["timestamp"].endswith("Z")
+    del record["timestamp"]
+    assert {
+        "event": "started\\nforged",
+        "logger": "bff.x",
+        "level": "info",
+        "port": 8080,
+        "text": "two\nlines",
+    } == record
+
+
+def test_a_terminal_gets_lines_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a line is readable and coloured, unless NO_COLOR asks for none."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings())
+    logs.get_logger("bff.x").info("started", port=8080)
+    assert "started" in stream.getvalue()
+    assert "\x1b[" in stream.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = Terminal()
+    monkeypatch.setattr(sys, "stderr", plain)
+    logs.configure(LogSettings())
+    logs.get_logger("bff.x").info("started", port=8080)
+    assert "\x1b[" not in plain.getvalue()
+    assert "port=8080" in plain.getvalue()
+
+
+def test_the_format_can_be_chosen(monkeypatch: pytest.MonkeyPatch, err: Err) -> None:
+    """`json` and `console` hold whatever standard error is."""
+    logs.configure(LogSettings(format="console"))
+    logs.get_logger("bff.x").info("started", port=8080)
+    assert "port=8080" in err.text
+    assert "\x1b[" not in err.text
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings(format="json"))
+    logs.get_logger("bff.x").info("started", port=8080)
+    assert 8080 == json.loads(stream.getvalue())["port"]
+
+
+def fail() -> None:
+    try:
+        int(HANDLE)
+    except ValueError as error:
+        raise RuntimeError(f"answer {{'refresh_token': 'opaque3', 'id_token': '{JWT}'}}") from error
+
+
+@pytest.mark.requirement("B-08", "B-24")
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_no_secret_passes(err: Err, format_: typing.Literal["json", "console"]) -> None:
+    """Tokens and handles are masked in events, fields, nested values, exceptions and their causes."""
+    logs.configure(LogSettings(format=format_, level="debug"))
+    log = logs.get_logger("bff.x")
+    log.info(JWT, cookie="bff=opaque1", nested={"headers": [("authorization", "opaque2")]})
+    try:
+        fail()
+    except RuntimeError:
+        log.exception("failed")
+        logging.getLogger("some.library").exception("got %s", {"access_token": "opaque4"})
+    text = err.text
+    assert [] == [s for s in (JWT, HANDLE, "opaque1", "opaque2", "opaque3", "opaque4") if s in text]
+    assert 2 == text.count("The above exception was the direct cause")
+    assert 2 < text.count(MASK)
+
+
+def test_libraries_log_in_the_same_form(err: Err) -> None:
+    """What is logged by `logging` comes out as one JSON object with its logger's name."""
+    logs.configure(LogSettings())
+    logging.getLogger("uvicorn.error").warning("Invalid %s\nreceived", "request")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", stacklevel=1)
+    first, second = err.records
+    assert ("uvicorn.error", "warning", "Invalid request\\nreceived") == (
+        first["logger"],
+        first["level"],
+        first["event"],
+    )
+    assert "py.warnings" == second["logger"]
+
+
+@pytest.mark.requirement("B-24")
+def test_chatty_libraries_are_held_down(err: Err) -> None:
+    """At DEBUG, too, and when a library lowers its own level, nothing with tokens or URLs in it gets out."""
+    logs.configure(LogSettings(level="debug"))
+    for name in (
+        "authlib.oauth2.rfc6749",
+        "httpcore.http11",
+        "websockets.client",
+        "python_multipart.multipart",
+    ):
+        logging.getLogger(name).debug("secret")
+        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).debug("secret")
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger("httpx").info("HTTP Request: GET https://id/cb?code=opaque")
+    logging.getLogger("uvicorn.access").info("GET /bff/callback?code=opaque")
+    assert "" == err.text
+    logging.getLogger("authlib").info("shown")
+    logging.getLogger("authlibrary").debug("shown")
+    assert ["shown", "shown"] == [record["event"] for record in err.records]
+
+
+def test_a_broken_message_of_a_library_is_told(err: Err) -> None:
+    """A library that formats its message wrongly neither raises nor vanishes."""
+    logs.configure(LogSettings())
+    logging.getLogger("some.library").warning("%d", "no number")
+    assert "a log record of some.library could not be formatted\n" == err.text
+
+
+def test_a_level_silences_what_is_below(err: Err) -> None:
+    """With level warning, info lines and access lines are not written."""
+    logs.configure(LogSettings(level="warning"))
+    logs.get_logger("bff.x").info("started")
+    logging.getLogger("some.library").info("started")
+    logs.get_logger("bff.x").warning("beware")
+    assert ["beware"] == [record["event"] for record in err.records]
+
+
+@pytest.mark.requirement("B-27")
+def test_audit_events_are_always_written(err: Err) -> None:
+    """Who, when, where from and why, whatever the log level is; a session is named by 12 characters."""
+    logs.configure(LogSettings(level="error"))
+    logs.audit(
+        "session_ended",
+        sub="alice",
+        session="0123456789abcdef" * 4,
+        address="192.0.2.7",
+        reason="logout",
+        provider_revoked=False,
+    )
+    (record,) = err.records
+    assert record.pop("timestamp")
+    assert {
+        "event": "session_ended",
+        "audit": True,
+        "level": "info",
+        "logger": "bff.audit",
+        "sub": "alice",
+        "session": "0123456789ab",
+        "address": "192.0.2.7",
+        "reason": "logout",
+        "provider_revoked": False,
+    } == record
+
+
+def test_the_set_of_audit_events_is_closed() -> None:
+    """Alerts are written against these names: adding one is a decision, renaming one breaks somebody."""
+    assert {
+        "signed_in",
+        "signed_out",
+        "sign_in_failed",
+        "session_ended",
+        "tokens_refreshed",
+        "refresh_failed",
+        "record_tampered",
+        "csrf_rejected",
+        "tokens_revoked",
+        "revocation_failed",
+        "rate_limited",
+        "handle_rejected",
+    } == set(typing.get_args(logs.AuditEvent))
+
+
+@pytest.mark.requirement("B-24")
+def test_an_access_line_tells_the_request_without_its_query(err: Err) -> None:
+    """Method, path, status, time, route, session and request id; never a query, never a whole key."""
+    logs.configure(LogSettings())
+    logs.access(
+        method="GET",
+        path="/api/orders?q=secret",
+        status=200,
+        duration=0.01234,
+        route="/api",
+        session="0123456789abcdef" * 4,
+        request_id="abcdefgh",
+        retried=True,
+    )
+    (record,) = err.records
+    assert record.pop("timestamp")
+    assert {
+        "event": "request",
+        "level": "info",
+        "logger": "bff.access",
+        "method": "GET",
+        "path": "/api/orders",
+        "status": 200,
+        "duration_ms": 12.34,
+        "route": "/api",
+        "session": "0123456789ab",
+        "request_id": "abcdefgh",
+        "retried": True,
+    } == record
+
+
+def test_access_lines_can_be_turned_off(err: Err) -> None:
+    """`log.access = false` silences them and nothing else."""
+    logs.configure(LogSettings(access=False))
+    logs.access(method="GET", path="/", status=200, duration=0, route="/", request_id="abcdefgh")
+    logs.get_logger("bff.x").info("started")
+    assert ["started"] == [record["event"] for record in err.records]
+
+
+def test_what_is_bound_to_the_request_is_in_its_lines(err: Err) -> None:
+    """A request id bound once stands in our lines, in audit events and in the libraries' lines."""
+    logs.configure(LogSettings())
+    with structlog.contextvars.bound_contextvars(request_id="abcdefgh"):
+        logs.get_logger("bff.x").info("a")
+        logs.audit("signed_in", sub="alice")
+        logging.getLogger("some.library").warning("b")
+    assert ["abcdefgh"] * 3 == [record["request_id"] for record in err.records]
+
+
+def test_a_stream_that_is_gone_ends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging to a closed stream is silent."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings())
+    stream.close()
+    logs.get_logger("bff.x").info("started")
+    logs.audit("signed_in", sub="alice")
