@@ -1,0 +1,156 @@
+"""Who may ask: the defence against requests that another site makes a browser send (RFC 10017 6.1.3.3).
+
+Rule 1: a header that a foreign page cannot set, `X-CSRF: 1`, is the defence; `Sec-Fetch-Site` and `Origin`
+are checked on top of it where the browser sends them.
+Rule 2: what is there twice is refused, for another parser could see the other one.
+Rule 3: names are compared as ASGI hands them out, in lower case.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+Header = tuple[bytes, bytes]
+"""A field's name in lower case and its value."""
+
+Reason = Literal["csrf_header_missing", "csrf_header_invalid", "fetch_site", "fetch_site_missing", "origin"]
+"""Why a request is refused; for the log and the metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The request comes from a page of this origin: its cookie counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """The request may go on, but without its cookie: as if nobody were signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The request is answered 403."""
+
+    reason: Reason
+
+
+ALLOWED = Allowed()
+ANONYMOUS = Anonymous()
+_SAFE = frozenset({b"GET", b"HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class PublicOrigin:
+    """The one origin that browsers see, as it stands in `Origin` and `Host`: a scheme's own port left out."""
+
+    scheme: bytes
+    host: bytes
+
+    @classmethod
+    def parse(cls, public_url: str) -> "PublicOrigin":
+        """Takes a `public_url` apart; ValueError unless it is http(s)://host[:port] and no more."""
+        parts = urlsplit(public_url.lower())
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("write it like https://app.example.com")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("an origin has no path: write it like https://app.example.com")
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        if parts.port not in {None, 443 if parts.scheme == "https" else 80}:
+            name = f"{name}:{parts.port}"
+        return cls(parts.scheme.encode("ascii"), name.encode("ascii"))
+
+    @property
+    def origin(self) -> bytes:
+        """The serialised origin (RFC 6454 6.2)."""
+        return self.scheme + b"://" + self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The checks, for one origin and one name of the CSRF header (in lower case)."""
+
+    origin: bytes
+    csrf_header: bytes
+
+    def script(self, headers: Iterable[Header]) -> Allowed | Rejected:
+        """A call that only a script of our pages may make; GET included."""
+        return self._script(_Seen.of(headers, self.csrf_header))
+
+    def optional(self, headers: Iterable[Header]) -> Allowed | Anonymous | Rejected:
+        """The same where being signed in is optional: without the CSRF header nobody is signed in."""
+        seen = _Seen.of(headers, self.csrf_header)
+        return self._script(seen) if seen.csrf else ANONYMOUS
+
+    def navigation(self, headers: Iterable[Header], method: bytes) -> Allowed | Rejected:
+        """A route in mode `navigation`: GET and HEAD without the CSRF header need a same-origin fetch.
+
+        A browser too old to send `Sec-Fetch-Site` is refused: there the cookie would have no defence.
+        """
+        seen = _Seen.of(headers, self.csrf_header)
+        if seen.csrf or method not in _SAFE:
+            return self._script(seen)
+        if not seen.fetch_site:
+            return Rejected("fetch_site_missing")
+        return self._site(seen) or ALLOWED
+
+    def sign_out(self, headers: Iterable[Header]) -> Allowed | Rejected:
+        """A navigation to logout, whose own defence is the `sid` in its URL: not from another site.
+
+        `none` is a person's own doing, as with a bookmark or by typing.
+        """
+        seen = _Seen.of(headers, self.csrf_header)
+        if seen.fetch_site == [b"none"]:
+            seen.fetch_site = []
+        return self._site(seen) or ALLOWED
+
+    def route(
+        self,
+        headers: Iterable[Header],
+        method: bytes,
+        *,
+        auth: Literal["required", "optional", "none"],
+        csrf: Literal["header", "navigation"],
+    ) -> Allowed | Anonymous | Rejected:
+        """The check that a configured route asks for."""
+        if auth == "none":
+            return ANONYMOUS
+        if csrf == "header":
+            return self.script(headers) if auth == "required" else self.optional(headers)
+        outcome = self.navigation(headers, method)
+        if auth == "optional" and outcome != ALLOWED and not _Seen.of(headers, self.csrf_header).csrf:
+            return ANONYMOUS
+        return outcome
+
+    def _script(self, seen: "_Seen") -> Allowed | Rejected:
+        if seen.csrf != [b"1"]:
+            return Rejected("csrf_header_invalid" if seen.csrf else "csrf_header_missing")
+        return self._site(seen) or ALLOWED
+
+    def _site(self, seen: "_Seen") -> Rejected | None:
+        if seen.fetch_site and seen.fetch_site != [b"same-origin"]:
+            return Rejected("fetch_site")
+        if seen.origin and seen.origin != [self.origin]:
+            return Rejected("origin")
+        return None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The headers that the checks look at, each as often as it came."""
+
+    csrf: list[bytes]
+    fetch_site: list[bytes]
+    origin: list[bytes]
+
+    @classmethod
+    def of(cls, headers: Iterable[Header], csrf_header: bytes) -> "_Seen":
+        seen = cls([], [], [])
+        for name, value in headers:
+            if name == csrf_header:
+                seen.csrf.append(value)
+            elif name == b"sec-fetch-site":
+                seen.fetch_site.append(value)
+            elif name == b"origin":
+                seen.origin.append(value)
+        return seen
