@@ -1,0 +1,194 @@
+"""What is counted and timed, for Prometheus.
+
+Rule 1: no globals: a `Metrics` has a registry of its own, and whoever counts is handed it.
+Rule 2: a label never holds what a stranger chose: no raw path, method, session or address. Should a caller
+break this, the number of series is capped all the same.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Generic, Literal, TypeVar
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from bff import __version__
+from bff.errors import Problem
+
+RefreshOutcome = Literal["rotated", "ended", "deferred"]
+RefreshCause = Literal["expiry", "unauthorized", "manual"]
+LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
+ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation"]
+
+MAX_SERIES: Final = 1000
+"""How many label combinations one metric may have; further ones are counted as `other`."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CLASSES: Final = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+_REQUEST_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class _Series(Generic[M]):
+    """The children of one metric, looked up by their label values: one dictionary access when known."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric: M = metric
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def __getitem__(self, labels: tuple[str, ...]) -> M:
+        child = self._children.get(labels)
+        if child is None:
+            if len(self._children) >= MAX_SERIES:
+                labels = ("other",) * len(labels)
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+    def prepare(self, values: Iterable[tuple[str, ...]]) -> None:
+        """Makes series appear with 0: a rate over a series that springs up at 1 misses the first event."""
+        for labels in values:
+            self[labels]
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        Gauge("bff_info", "The version that runs.", ["version"], registry=registry).labels(__version__).set(1)
+        ProcessCollector(namespace="bff", registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> _Series[Counter]:
+            return _Series(Counter(name, text, labels, registry=registry))
+
+        self._requests = counter("bff_requests", "Answered requests.", "route", "method", "status")
+        self._seconds = _Series(
+            Histogram(
+                "bff_request_duration_seconds",
+                "From a request's first byte to its answer's last.",
+                ["route"],
+                buckets=_REQUEST_SECONDS,
+                registry=registry,
+            )
+        )
+        self._refreshes = counter(
+            "bff_refreshes", "Token rotations, by outcome and cause.", "outcome", "cause"
+        )
+        self._refresh_seconds = Histogram(
+            "bff_refresh_duration_seconds",
+            "How long a rotation took, from its start to the save.",
+            buckets=_REFRESH_SECONDS,
+            registry=registry,
+        )
+        self.refresh_waiters = Gauge(
+            "bff_refresh_waiters", "Requests that wait for a rotation now.", registry=registry
+        )
+        self._logins = counter("bff_logins", "Sign-ins, by outcome.", "outcome")
+        self._started = Counter("bff_sessions_started", "Sessions that began.", registry=registry)
+        self._ended = counter("bff_sessions_ended", "Sessions that this process ended, by reason.", "reason")
+        self._store_errors = Counter("bff_store_errors", "Calls to Redis that failed.", registry=registry)
+        self._provider_errors = counter("bff_provider_errors", "Calls to the provider that failed.", "call")
+        self._faults = counter(
+            "bff_upstream_faults", "Calls to backends that failed, by kind.", "route", "kind"
+        )
+        self._retries = counter("bff_retries_after_401", "Calls repeated after a backend's 401.", "route")
+        self._problems = counter("bff_problems", "Error answers of the proxy itself.", "code")
+        self._connections = _Series(
+            Gauge(
+                "bff_upstream_connections", "Open connections to backends.", ["upstream"], registry=registry
+            )
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._refreshes.prepare(
+            (outcome, cause)
+            for outcome in ("rotated", "ended", "deferred")
+            for cause in ("expiry", "unauthorized", "manual")
+        )
+        self._logins.prepare((outcome,) for outcome in ("started", "signed_in", "failed", "restarted"))
+        self._provider_errors.prepare(
+            (call,) for call in ("discovery", "jwks", "token", "refresh", "revocation")
+        )
+        self._problems.prepare((problem.code,) for problem in Problem)
+
+    def request_finished(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An answer is complete or broken off.
+
+        Args:
+            route: the configured path of the route, or the name of our endpoint; never the request's path.
+            method: the request's method; unusual ones count as `other`.
+            status: the status that was sent.
+            seconds: from the request's first byte to the answer's last.
+        """
+        method = method if method in _METHODS else "other"
+        self._requests[route, method, _CLASSES.get(status // 100, "other")].inc()
+        self._seconds[(route,)].observe(seconds)
+
+    def refresh_finished(self, outcome: RefreshOutcome, cause: RefreshCause, seconds: float) -> None:
+        """A rotation has ended: tokens rotated, the session ended, or nothing done for now."""
+        self._refreshes[outcome, cause].inc()
+        self._refresh_seconds.observe(seconds)
+
+    def login_finished(self, outcome: LoginOutcome) -> None:
+        """A sign-in was started, came to its end, failed, or was started anew by us."""
+        self._logins[(outcome,)].inc()
+
+    def session_started(self) -> None:
+        """A session was written."""
+        self._started.inc()
+
+    def session_ended(self, reason: str) -> None:
+        """This process ended a session; `reason` is an `EndReason`."""
+        self._ended[(reason,)].inc()
+
+    def store_failed(self) -> None:
+        """A call to Redis failed."""
+        self._store_errors.inc()
+
+    def provider_failed(self, call: ProviderCall) -> None:
+        """A call to the provider failed: unreachable, too slow, 5xx, 429 or no valid answer."""
+        self._provider_errors[(call,)].inc()
+
+    def upstream_failed(self, route: str, kind: str) -> None:
+        """A call to a backend failed; `kind` is a `FaultKind`'s value."""
+        self._faults[route, kind].inc()
+
+    def retried(self, route: str) -> None:
+        """A call was repeated with fresh tokens after a backend's 401."""
+        self._retries[(route,)].inc()
+
+    def problem_sent(self, problem: Problem) -> None:
+        """The proxy answered with a problem of its own."""
+        self._problems[(problem.code,)].inc()
+
+    def upstream_connections(self, upstream: str) -> Gauge:
+        """The gauge of open connections to one backend (`host:port`), to be kept by its pool."""
+        return self._connections[(upstream,)]
+
+    def render(self) -> tuple[bytes, str]:
+        """Everything in Prometheus' text format, and its content type."""
+        return generate_latest(_WithoutCreated(self.registry)), CONTENT_TYPE_LATEST
+
+
+class _WithoutCreated(CollectorRegistry):
+    """A registry's metrics without the `_created` series, which double the output and answer no question."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
