@@ -1,0 +1,63 @@
+"""Whose request this is: the client's address, as far as those who say so are trusted.
+
+Rule 1: `X-Forwarded-For` is read from its right end, and only as long as the one who wrote an entry is a
+trusted proxy; what stands further left is hearsay and is never passed on.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+UNKNOWN = "unknown"
+"""What stands for an address that nobody knows (RFC 7239 6.2)."""
+
+_Address = IPv4Address | IPv6Address
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> _Address | None:
+    """An address, with or without a port; an IPv4 address in IPv6 clothes counts as IPv4."""
+    host = text.strip(" \t")
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def client_address(
+    peer: str | None, forwarded_for: Iterable[bytes], trusted: Sequence[IPv4Network | IPv6Network]
+) -> str:
+    """The address of the client, `unknown` where there is none.
+
+    Args:
+        peer: the address at the other end of the connection; None for a unix socket.
+        forwarded_for: the values of all `X-Forwarded-For` headers, in their order.
+        trusted: whose word counts.
+    """
+    address = None if peer is None else _parse(peer)
+    if address is None:
+        return UNKNOWN
+    if not trusted:
+        return str(address)
+    entries = b",".join(forwarded_for).decode("latin-1").split(",")
+    for entry in reversed(entries):
+        if not any(address in network for network in trusted):
+            break
+        said = _parse(entry)
+        if said is None:
+            break
+        address = said
+    return str(address)
+
+
+def rate_key(address: str) -> str:
+    """What an address counts as for a rate limit: an IPv6 client has a whole /64 to choose from."""
+    parsed = _parse(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return address

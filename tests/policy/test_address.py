@@ -1,0 +1,53 @@
+"""The client's address."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from bff.policy.address import client_address, rate_key
+
+TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
+
+
+@pytest.mark.requirement("B-17")
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("9.9.9.9", [], "9.9.9.9"),
+        ("9.9.9.9", [b"1.2.3.4"], "9.9.9.9"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", [b"1.2.3.4"], "1.2.3.4"),
+        ("10.0.0.1", [b"6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+        ("10.0.0.1", [b"6.6.6.6", b"1.2.3.4 , 10.0.0.9"], "1.2.3.4"),
+        ("10.0.0.1", [b"10.0.0.7, 10.0.0.9"], "10.0.0.7"),
+        ("10.0.0.1", [b"1.2.3.4:5678"], "1.2.3.4"),
+        ("10.0.0.1", [b"[2001:db8::1]:443"], "2001:db8::1"),
+        ("10.0.0.1", [b"2001:db8::1"], "2001:db8::1"),
+        ("::ffff:10.0.0.1", [b"::ffff:1.2.3.4"], "1.2.3.4"),
+        ("fd00::1%eth0", [b"1.2.3.4"], "1.2.3.4"),
+        ("10.0.0.1", [b"1.2.3.4, evil"], "10.0.0.1"),
+        ("10.0.0.1", [b"1.2.3.4,"], "10.0.0.1"),
+        ("10.0.0.1", [b"\xff\r\nX: y"], "10.0.0.1"),
+        (None, [b"1.2.3.4"], "unknown"),
+        ("/run/socket", [], "unknown"),
+    ],
+)
+def test_client_address(peer: str | None, forwarded_for: list[bytes], address: str) -> None:
+    """Only what trusted proxies said counts, from the nearest outwards; a client cannot make itself up."""
+    assert address == client_address(peer, forwarded_for, TRUSTED)
+
+
+@pytest.mark.requirement("B-17")
+def test_nobody_trusted() -> None:
+    """Without trusted proxies the peer is the client."""
+    assert "10.0.0.1" == client_address("10.0.0.1", [b"1.2.3.4"], [])
+
+
+@pytest.mark.requirement("B-30")
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [("1.2.3.4", "1.2.3.4"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("unknown", "unknown")],
+)
+def test_rate_key(address: str, key: str) -> None:
+    """An IPv6 client cannot avoid a limit by taking another address of its own network."""
+    assert key == rate_key(address)
