@@ -12,12 +12,10 @@ from typing import Any
 
 from bff.session.model import Tokens
 
-
 MAX_TOKEN = 128 * 1024
 MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
-_TOKEN = re.compile(
-    r"[\x21-\x7e]+"
-)  # what may stand in an Authorization header (RFC 6750 2.1, and a little more)
+# What may stand in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class TokenAnswerError(ValueError):

@@ -1,0 +1,273 @@
+"""The proxy as a client of its OpenID Provider: what it asks, and what the answers mean.
+
+Rule 1: only `invalid_grant` means that a grant is gone (T-07). Everything else that is no success, a refused
+client included, is `ProviderUnavailableError`: nobody is signed out for it.
+Rule 2: no message and no log line holds a token, a code, a URL with a query, or a body.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bff.errors import ProviderUnavailableError
+from bff.observe.logs import get_logger
+from bff.oidc import requests
+from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
+from bff.oidc.kept import Kept
+from bff.oidc.metadata import (
+    Metadata,
+    MetadataRejectedError,
+    SigningKey,
+    discovery_url,
+    parse_jwks,
+    parse_metadata,
+)
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.wire import Answer, AnswerLostError, Wire
+from bff.settings.model import ProviderSettings
+from bff.tasks import Tasks
+
+REVOCATION_TIMEOUT = 5.0
+"""Seconds that a user who signs out waits for the provider at most."""
+
+_OK = range(200, 300)
+_ASKED_TO_WAIT = (429, 503)
+_MAYBE_SPENT = (
+    500,
+    502,
+    504,
+)  # a gateway's word about an answer that it did not get, or a crash after the work
+_log = get_logger("bff.oidc")
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidGrant:
+    """The provider no longer accepts this code or refresh token (RFC 6749 5.2)."""
+
+
+class OidcClient:
+    """One provider. `clock` gives seconds since the epoch; `settings.client_secret` is to be filled in."""
+
+    def __init__(self, settings: ProviderSettings, *, clock: Callable[[], float], tasks: Tasks) -> None:
+        if settings.client_secret is None:
+            raise ValueError("the client has to authenticate: provider.client_secret is not set")
+        self.settings = settings
+        self._clock = clock
+        self._client = requests.Client(
+            settings.client_id, settings.client_secret.get_secret_value(), settings.client_auth
+        )
+        self._wire = Wire(timeout=settings.timeout, ca_file=settings.ca_file)
+        lifetime = settings.metadata_lifetime
+        self._metadata: Kept[Metadata] = Kept(
+            "discovery document", self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
+        )
+        self._keys: Kept[tuple[SigningKey, ...]] = Kept(
+            "key set", self._fetch_keys, lifetime=lifetime, clock=clock, tasks=tasks
+        )
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._wire.aclose()
+
+    async def metadata(self) -> Metadata:
+        """The discovery document (O-06).
+
+        Raises:
+            ProviderUnavailableError: it has never been had.
+        """
+        return await self._metadata.get()
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """The provider's signing keys. Raises as `metadata` does."""
+        return await self._keys.get()
+
+    def request_params(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """What goes into an authorization request beside our own: what was asked, the settings on top."""
+        params = {**asked, **self.settings.extra_params}
+        return {name: value for name, value in params.items() if name not in requests.RESERVED}
+
+    async def authorization_url(
+        self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str, params: Mapping[str, str]
+    ) -> str:
+        """Where to send the browser. Raises as `metadata` does."""
+        metadata = await self.metadata()
+        return requests.authorization_url(
+            metadata.authorization_endpoint,
+            client_id=self.settings.client_id,
+            redirect_uri=redirect_uri,
+            scopes=self.settings.scopes,
+            state=state,
+            nonce=nonce,
+            code_verifier=code_verifier,
+            params=params,
+        )
+
+    async def exchange_code(
+        self, code: str, *, redirect_uri: str, code_verifier: str
+    ) -> TokenAnswer | InvalidGrant:
+        """Spends an authorization code, once.
+
+        Raises:
+            ProviderUnavailableError: no answer that settles it; `AnswerLostError` if it may be spent.
+        """
+        form = requests.code_form(
+            self._client, code=code, redirect_uri=redirect_uri, code_verifier=code_verifier
+        )
+        return await self._token_call(form)
+
+    async def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenAnswer | InvalidGrant:
+        """Spends a refresh token, once. Raises as `exchange_code` does."""
+        return await self._token_call(
+            requests.refresh_form(self._client, refresh_token=refresh_token, scope=scope)
+        )
+
+    async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool:
+        """Revokes a token as well as can be (RFC 7009); whether the provider says that it is done."""
+        try:
+            endpoint = (await self.metadata()).revocation_endpoint
+            if endpoint is None:
+                return False
+            form = requests.revocation_form(self._client, token=token, hint=hint)
+            answer = await self._wire.post(endpoint, form, timeout=REVOCATION_TIMEOUT)
+        except ProviderUnavailableError as error:
+            _log.warning("revocation_failed", problem=str(error))
+            return False
+        if answer.status not in _OK:
+            _log.warning("revocation_failed", status=answer.status, error=_error_code(answer))
+        return answer.status in _OK
+
+    async def end_session_url(
+        self, *, id_token: str | None, logout_hint: str | None, post_logout_redirect_uri: str
+    ) -> str | None:
+        """Where the browser signs out at the provider; None if there is no such place, or it is unknown.
+
+        With the setting `end_session_hint` the ID token names the session, else `logout_hint` does.
+        """
+        try:
+            endpoint = (await self.metadata()).end_session_endpoint
+        except ProviderUnavailableError:
+            return None
+        if endpoint is None:
+            return None
+        hint = id_token if self.settings.end_session_hint else None
+        return requests.end_session_url(
+            endpoint,
+            client_id=self.settings.client_id,
+            post_logout_redirect_uri=post_logout_redirect_uri,
+            id_token_hint=hint,
+            logout_hint=logout_hint if hint is None else None,
+        )
+
+    async def validate_id_token(
+        self,
+        id_token: str,
+        *,
+        nonce: str,
+        access_token: str,
+        requested_at: float,
+        max_age: int | None = None,
+        acr_values: Sequence[str] = (),
+    ) -> Claims:
+        """Checks the ID token of a sign-in (O-08, O-17).
+
+        Raises:
+            IdTokenRejectedError: it is not to be believed.
+            ProviderUnavailableError: the keys have never been had.
+        """
+        expected = self._expected(
+            nonce=nonce,
+            access_token=access_token,
+            requested_at=requested_at,
+            max_age=max_age,
+            acr_values=acr_values,
+        )
+        return await self._validate(id_token, expected)
+
+    async def validate_refreshed_id_token(self, id_token: str, *, sub: str, access_token: str) -> Claims:
+        """Checks the ID token of a refresh. Raises likewise; reason `iss` or `sub`: another person (T-13)."""
+        return await self._validate(id_token, self._expected(sub=sub, access_token=access_token))
+
+    def _expected(
+        self,
+        *,
+        access_token: str,
+        nonce: str | None = None,
+        sub: str | None = None,
+        requested_at: float = 0.0,
+        max_age: int | None = None,
+        acr_values: Sequence[str] = (),
+    ) -> Expected:
+        return Expected(
+            issuer=self.settings.issuer,
+            client_id=self.settings.client_id,
+            algs=self.settings.id_token_algs,
+            clock_skew=self.settings.clock_skew,
+            nonce=nonce,
+            sub=sub,
+            max_age=max_age,
+            requested_at=requested_at,
+            acr_values=acr_values,
+            access_token=access_token,
+        )
+
+    async def _validate(self, id_token: str, expected: Expected) -> Claims:
+        keys = await self._keys.get()
+        try:
+            return validate_id_token(id_token, keys, expected, self._clock())
+        except IdTokenRejectedError as rejected:
+            # Keys rotate (O-09); a provider that names no `kid` shows it by a signature that fails.
+            if rejected.reason not in ("unknown_key", "bad_signature"):
+                raise
+        return validate_id_token(id_token, await self._keys.renew(), expected, self._clock())
+
+    async def _token_call(self, form: requests.Form) -> TokenAnswer | InvalidGrant:
+        endpoint = (await self.metadata()).token_endpoint
+        sent_at = self._clock()
+        answer = await self._wire.post(endpoint, form)
+        if answer.status in _OK:
+            lifetime = self.settings.refresh_token_lifetime
+            try:
+                return parse_token_answer(answer.json(), sent_at, refresh_lifetime=lifetime)
+            except TokenAnswerError as error:
+                _log.error("token_answer_unusable", problem=str(error))
+                raise AnswerLostError(str(error)) from None
+        error_code = _error_code(answer)
+        if error_code == "invalid_grant" and answer.status < 500:  # noqa: PLR2004 - the provider's own trouble
+            return InvalidGrant()
+        _log.error("token_endpoint_refused", status=answer.status, error=error_code)
+        if answer.status in _MAYBE_SPENT:
+            raise AnswerLostError(f"the provider's token endpoint answered {answer.status}")
+        raise self._unavailable("token endpoint", answer)
+
+    async def _fetch_metadata(self) -> Metadata:
+        document = await self._fetch("discovery document", discovery_url(self.settings.issuer))
+        try:
+            return parse_metadata(document, self.settings.issuer)
+        except MetadataRejectedError as error:
+            raise ProviderUnavailableError(str(error)) from None
+
+    async def _fetch_keys(self) -> tuple[SigningKey, ...]:
+        document = await self._fetch("key set", (await self.metadata()).jwks_uri)
+        try:
+            return parse_jwks(document)
+        except MetadataRejectedError as error:
+            raise ProviderUnavailableError(str(error)) from None
+
+    async def _fetch(self, what: str, url: str) -> object:
+        answer = await self._wire.get(url)
+        if answer.status not in _OK:
+            raise self._unavailable(what, answer)
+        document: object = answer.json()
+        return document
+
+    def _unavailable(self, what: str, answer: Answer) -> ProviderUnavailableError:
+        wait = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
+        return ProviderUnavailableError(f"the provider's {what} answered {answer.status}", wait)
+
+
+def _error_code(answer: Answer) -> str | None:
+    """The `error` of RFC 6749 5.2, if it looks like one."""
+    document = answer.json()
+    code = document.get("error") if isinstance(document, dict) else None
+    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,64}", code) else None
