@@ -164,5 +164,5 @@ def test_content_length(status: int, kept: bool) -> None:
     ],
 )
 def test_response_by_route(route: dict[str, Any], sent: list[Header], passed: list[Header]) -> None:
-        ({"allow_cache": True}, h("cache-control: max-age=9"), [*h("cache-control: max-age=9"), NOSNIFF, SANDBOX]),
+    """An answer made for one user is stored nowhere unless route and backend both allow it."""
     assert passed == rules(**route).response(200, sent)
