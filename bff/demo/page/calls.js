@@ -13,7 +13,7 @@ export async function call(path, { quiet = false, ...init } = {}) {
   try {
     const response = await bffFetch(path, { ...init, signIn: false });
     const milliseconds = Math.round(performance.now() - began);
-    if (!quiet) log(`${line} · ${milliseconds} ms`, response.status, response.ok ? "" : "bad");
+    if (!quiet) log(`${line} ·\u00a0${milliseconds}\u00a0ms`, response.status, response.ok ? "" : "bad");
     return response;
   } catch (error) {
     if (!quiet) log(line, "failed", "bad");

@@ -23,12 +23,13 @@ export function prepareOrders() {
 }
 
 async function create(form) {
-  const item = form.elements.item.value.trim();
-  const quantity = form.elements.quantity.valueAsNumber;
-  if (!item) return form.elements.item.focus();
+  const field = byId("order-item");
+  const item = field.value.trim();
+  const quantity = byId("order-quantity").valueAsNumber;
+  if (!item) return field.focus();
   const made = await (await callApi("/api/orders", { method: "POST", body: { item, quantity } })).json();
   form.reset();
-  form.elements.item.focus();
+  field.focus();
   await loadOrders();
   byId("orders").firstElementChild?.classList.add("fresh");
   say(`Ordered: ${made.quantity} × ${made.item}.`);

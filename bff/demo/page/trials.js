@@ -44,7 +44,7 @@ async function fifty() {
   const turned = (await rotations()) - before;
   const counted = Object.entries(Object.groupBy(statuses, (status) => status || "failed"))
     .map(([status, ones]) => `${ones.length} × ${status}`).join(", ");
-  log(`${CALLS} × GET /api/orders · ${milliseconds} ms`, counted, counted === `${CALLS} × 200` ? "" : "bad");
+  log(`${CALLS} × GET /api/orders ·\u00a0${milliseconds}\u00a0ms`, counted, counted === `${CALLS} × 200` ? "" : "bad");
   return `${counted} in ${milliseconds} ms, with ${turned} rotation${turned === 1 ? "" : "s"}.`;
 }
 
