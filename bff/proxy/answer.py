@@ -1,0 +1,277 @@
+"""Reads a backend's answers off the wire, and refuses each that two readers could frame differently.
+
+No I/O: bytes go in by `feed`, and what they brought lies in the attributes until the next `feed`. The parser
+is httptools' (llhttp); what it would let through, and what it cannot know, is decided here.
+
+Rule 1: nothing is handed out of a feed that was refused, so that a refusal is an error of ours and not a
+broken answer wherever the whole answer came at once.
+Rule 2: framing is decided once, at the end of the head; a field that comes later (a trailer) is dropped.
+Rule 3: the callbacks raise only `_RefusedError`; httptools turns that into an error of its own, and `refusal`
+says why.
+"""
+
+import re
+
+import httptools
+
+from bff.proxy.sinks import Header
+
+MAX_HEAD_BYTES = 64 * 1024
+"""How long an answer's header block may be, and how much framing may come in a row without content."""
+
+MAX_FIELDS = 200
+"""How many fields a header block may have."""
+
+MAX_INTERIM = 16
+"""How many 1xx answers may come before the final one."""
+
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_REASON_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_LINE = re.compile(rb"[^\n]*\n?")
+
+_STATUS_MIN = 100
+_SWITCHING = 101
+_OK = 200
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_STATUS_MAX = 599
+_FIRST_BYTE = ord("H")
+
+_AFTER_THE_END = "data after the end of the answer"
+_TOO_LARGE = "header block too large"
+
+
+class _RefusedError(Exception):
+    """Leaves the parser from within a callback; `AnswerReader.refusal` has the reason."""
+
+
+class AnswerReader:
+    """The answers of one connection, one after the other: `begin`, then `feed` until `done` or `refusal`.
+
+    Attributes:
+        interim: the 1xx answers that the last feed brought, as status and headers.
+        head_done: the final answer's head is complete: `status`, `reason` and `headers` hold.
+        chunks: the pieces of content that the last feed brought, chunked coding removed.
+        done: the answer is complete, and was delimited beyond doubt.
+        persistent: after `done`: the backend will take another request on this connection.
+        refusal: why the answer cannot be passed on (it names no header and no content), else None.
+    """
+
+    __slots__ = (
+        "_barren",
+        "_closes",
+        "_coding",
+        "_fed",
+        "_interim_count",
+        "_length",
+        "_no_content",
+        "_parser",
+        "_pristine",
+        "_until_close",
+        "chunks",
+        "done",
+        "head_done",
+        "headers",
+        "interim",
+        "persistent",
+        "reason",
+        "refusal",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = None
+        self.begin(no_content=False)
+
+    def begin(self, *, no_content: bool) -> None:
+        """A request was sent: an answer may come. `no_content` says that it was HEAD (RFC 9112, 6.3)."""
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        self._no_content = no_content
+        self._barren = 0
+        self._fed = 0
+        self._interim_count = 0
+        self._pristine = True
+        self._until_close = False
+        self.interim: list[tuple[int, list[Header]]] = []
+        self.chunks: list[bytes] = []
+        self.done = False
+        self.head_done = False
+        self.persistent = False
+        self.refusal: str | None = None
+        self.status = 0
+        self._begin_head()
+
+    def _begin_head(self) -> None:
+        self.reason = b""
+        self.headers: list[Header] = []
+        self._length: bytes | None = None
+        self._coding: bytes | None = None
+        self._closes = False
+
+    def feed(self, data: bytes) -> None:
+        """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
+
+        Data after the end is a refusal (RFC 9112, 6.3). It is not called again once `refusal` is set.
+        """
+        parser = self._parser
+        assert parser is not None
+        if self.interim:
+            self.interim = []
+        if self.chunks:
+            self.chunks = []
+        if self._pristine:
+            if data[0] != _FIRST_BYTE:  # the parser would skip empty lines, and take RTSP and ICE for HTTP
+                self.refusal = "the answer does not begin with HTTP"
+                return
+            self._pristine = False
+        self._fed = self._barren + len(data)
+        try:
+            if self._no_content:
+                self._feed_head(parser, data)
+            elif self.done:
+                self._refuse(_AFTER_THE_END)
+            else:
+                parser.feed_data(data)
+        except (httptools.HttpParserError, _RefusedError) as error:
+            if self.refusal is None:
+                self.refusal = _AFTER_THE_END if self.done else f"not valid HTTP: {error}"
+        self._settle()
+
+    def feed_eof(self) -> bool:
+        """The backend will send no more: does that end the answer cleanly (RFC 9112, 6.3)?"""
+        if self._until_close and self.head_done and self.refusal is None:
+            self.done = True
+        return self.done
+
+    def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """Feeds line by line: the parser does not know about HEAD, and must not see beyond the head."""
+        for line in _LINE.findall(data):
+            if self.done and line:
+                self._refuse(_AFTER_THE_END)
+            if line:
+                parser.feed_data(line)
+
+    def _settle(self) -> None:
+        """Bounds what a feed may cost, and leaves no parser behind that is in the middle of a message."""
+        if self.chunks or self.done:
+            self._barren = 0
+        else:
+            self._barren = self._fed
+            if self._fed > MAX_HEAD_BYTES and self.refusal is None:
+                self.refusal = (
+                    "too much framing without content" if self.head_done else "header block too large"
+                )
+        if self.refusal is not None:
+            self._parser = None
+            self.interim = []
+            self.chunks = []
+        elif self.done and self._no_content:
+            self._parser = None
+
+    def _refuse(self, why: str) -> None:
+        self.refusal = why
+        raise _RefusedError
+
+    # The callbacks of httptools.
+
+    def on_message_begin(self) -> None:
+        """A status line begins."""
+        if self.done:
+            self._refuse(_AFTER_THE_END)
+
+    def on_status(self, reason: bytes) -> None:
+        """A piece of the reason phrase."""
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field, of the head or of the trailer section."""
+        if self.head_done:
+            return
+        name = name.lower()
+        value = value.rstrip(b" \t")
+        self.headers.append((name, value))
+        if name in _FRAMING_FIELDS:
+            self._note_framing(name, value)
+
+    def _note_framing(self, name: bytes, value: bytes) -> None:
+        if name == b"connection":
+            self._closes = self._closes or b"close" in value.lower()
+        elif name == b"content-length":  # twice is refused even where both agree
+            self._length = value if self._length is None else self._length + b"," + value
+        else:
+            self._coding = value.lower() if self._coding is None else self._coding + b"," + value
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: judge it before a byte of content is read."""
+        parser = self._parser
+        assert parser is not None
+        status: int = parser.get_status_code()
+        version: str = parser.get_http_version()
+        why = self._objection(status, version) or self._size_objection()
+        why = why or self._framing_objection(status, version)
+        if why is not None:
+            self._refuse(why)
+        self.status = status
+        if status < _OK:
+            self._interim_count += 1
+            if self._interim_count > MAX_INTERIM:
+                self._refuse("too many interim answers")
+            return
+        self.head_done = True
+        bodyless = self._no_content or status in (_NO_CONTENT, _NOT_MODIFIED)
+        self._until_close = not bodyless and self._length is None and self._coding is None
+        self.persistent = not (self._closes or self._until_close or version != "1.1")
+        if self._no_content:
+            self.done = True
+
+    def _objection(self, status: int, version: str) -> str | None:
+        """What is wrong with this head, its framing apart."""
+        if version not in ("1.1", "1.0"):
+            return "neither HTTP/1.1 nor HTTP/1.0"
+        if status == _SWITCHING:
+            return "101, and no upgrade was asked for"
+        if not _STATUS_MIN <= status <= _STATUS_MAX:
+            return "a status outside 100 to 599"
+        if self.reason != b"OK" and _REASON_FORBIDDEN.search(self.reason):
+            return "a control character in the reason phrase"
+        return None
+
+    def _size_objection(self) -> str | None:
+        """The bounds of the header block; its bytes are counted only where they can be too many."""
+        if len(self.headers) > MAX_FIELDS:
+            return "too many header fields"
+        if self._fed > MAX_HEAD_BYTES:
+            size = len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                return _TOO_LARGE
+        return None
+
+    def _framing_objection(self, status: int, version: str) -> str | None:
+        """What would let another reader see another end of this answer (RFC 9112, 6)."""
+        coding, length = self._coding, self._length
+        contentless = status < _OK or status == _NO_CONTENT
+        if coding is not None:
+            if length is not None:
+                return "both Content-Length and Transfer-Encoding"
+            if coding != b"chunked" or version == "1.0" or contentless:
+                return "a Transfer-Encoding that does not belong there"
+        elif length is not None:
+            if _LENGTH.fullmatch(length) is None:
+                return "a malformed or repeated Content-Length"
+            if contentless and length.strip(b"0"):
+                return "a Content-Length that does not belong there"
+        return None
+
+    def on_body(self, chunk: bytes) -> None:
+        """A piece of content."""
+        self.chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """The end of an interim answer, or of the final one."""
+        if self.head_done:
+            self.done = True
+        else:
+            self.interim.append((self.status, self.headers))
+            self._begin_head()

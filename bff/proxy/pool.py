@@ -1,0 +1,271 @@
+"""The connections to the backends: who gets one, who waits, and when one is let go.
+
+A *slot* is the right to one connection, open or being made; there are `max_connections` of them.
+
+Rule 1: a slot belongs to exactly one of: a connection in `_open`, an `acquire` that is connecting, or the
+waiter it was granted to. Whoever lets go of it hands it on, cancelled or not.
+Rule 2: waiters are served in the order in which they came, with a freed connection or with a freed slot, and
+nobody overtakes them: while one waits, nothing is idle and no slot is free.
+Rule 3: the idle connection that was used last is taken first, so that the others can age and be closed.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from dataclasses import dataclass
+
+from bff.policy.routes import Route, Upstream
+from bff.proxy.call import CallTimeouts
+from bff.proxy.connection import UpstreamConnection
+from bff.proxy.dial import UpstreamFaultError, client_tls, dial
+from bff.proxy.sinks import Fault, FaultKind
+
+_Grant = asyncio.Future[UpstreamConnection | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many connections a pool has, and how long each step may take or last, in seconds."""
+
+    max_connections: int = 100
+    connect_timeout: float = 5.0  # name, all addresses and TLS together
+    queue_timeout: float = 5.0
+    idle_timeout: float = 60.0
+    lifetime: float = 3600.0  # of a connection: it is not kept beyond, so that a change of address is noticed
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A look at a pool: `open` counts slots in use, those of connections being made included."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+class UpstreamPool:
+    """The connections to one backend. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: PoolLimits,
+        timeouts: CallTimeouts | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        assert (tls is not None) == (upstream.scheme == "https")
+        self._upstream = upstream
+        self._limits = limits
+        self._timeouts = timeouts
+        self._tls = tls
+        self._slots = 0
+        self._open: set[UpstreamConnection] = set()
+        self._closing: set[UpstreamConnection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._waiters: deque[_Grant] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def stats(self) -> PoolStats:
+        """How many connections are open, idle, and waited for."""
+        return PoolStats(self._slots, len(self._idle), len(self._waiters))
+
+    # Getting a connection.
+
+    def acquire_nowait(self) -> UpstreamConnection | None:
+        """An idle connection, or None. Whoever gets one calls its `start` or its `put_back`."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_since + self._limits.idle_timeout > connection.now():
+                return connection
+            connection.abort()
+        return None
+
+    async def acquire(self) -> UpstreamConnection:
+        """A connection: idle, new, or the next one to become free, in the order of asking.
+
+        Raises:
+            UpstreamFaultError: TIMEOUT in the queue or while connecting, UNREACHABLE where no address of the
+                backend took the connection or none of them could be found.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.queue_timeout
+        while not self._closed:
+            connection = self.acquire_nowait()
+            if connection is None and self._slots >= self._limits.max_connections:
+                connection = await self._wait(loop, deadline)
+            elif connection is None:
+                self._slots += 1
+            if connection is None:
+                return await self._fill_slot(loop)
+            if not connection.closed:  # it may have closed between the grant and this task's turn
+                return connection
+        raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> UpstreamConnection | None:
+        """A freed connection, or None with a slot to fill."""
+        grant: _Grant = loop.create_future()
+        self._waiters.append(grant)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await grant
+        except TimeoutError:
+            self._give_up(grant)
+            raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "queue")) from None
+        except asyncio.CancelledError:
+            self._give_up(grant)
+            raise
+
+    def _give_up(self, grant: _Grant) -> None:
+        """The waiter leaves; what it was granted in the same moment goes to the next."""
+        if not grant.done() or grant.cancelled():
+            with contextlib.suppress(ValueError):  # `_grant` has passed over it already
+                self._waiters.remove(grant)
+        elif grant.exception() is None:
+            connection = grant.result()
+            if connection is None:
+                self._free_slot()
+            elif not connection.closed:
+                self.free(connection)
+
+    async def _fill_slot(self, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+        """Connects; the slot is given up where that fails."""
+        connection: UpstreamConnection | None = None
+        try:
+            connection = await dial(
+                self._upstream,
+                lambda: UpstreamConnection(loop, self, self._timeouts),
+                self._tls,
+                loop.time() + self._limits.connect_timeout,
+            )
+        finally:
+            if connection is None:
+                self._free_slot()
+        self._open.add(connection)
+        if self._closed:
+            connection.abort()
+            raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
+        return connection
+
+    # Letting go (`bff.proxy.connection.Owner`).
+
+    def free(self, connection: UpstreamConnection) -> None:
+        """A connection can be used again."""
+        if self._closed or connection.now() - connection.born > self._limits.lifetime:
+            connection.abort()
+        elif not self._grant(connection):
+            self._idle.append(connection)
+            if self._sweep is None:
+                self._sweep_at(connection.idle_since + self._limits.idle_timeout)
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """A connection is closed or being closed."""
+        if connection not in self._open:  # it never got as far as to be handed out
+            return
+        self._open.remove(connection)
+        self._closing.add(connection)
+        connection.lost.add_done_callback(lambda _: self._closing.discard(connection))
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        if not self._grant(None):
+            self._slots -= 1
+
+    def _grant(self, what: UpstreamConnection | None) -> bool:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(what)
+                return True
+        return False
+
+    # Ageing and the end.
+
+    def _sweep_at(self, when: float) -> None:
+        self._sweep = asyncio.get_running_loop().call_at(when, self._close_aged)
+
+    def _close_aged(self) -> None:
+        """Closes what has been idle for too long: the oldest lie at the left."""
+        self._sweep = None
+        while self._idle:
+            connection = self._idle[0]
+            due = connection.idle_since + self._limits.idle_timeout
+            if due > connection.now():
+                self._sweep_at(due)
+                return
+            connection.abort()  # `gone` takes it out
+
+    async def aclose(self) -> None:
+        """Closes every connection, breaks calls under way, turns waiters away; returns when all are gone."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed")))
+        self._waiters.clear()
+        for connection in list(self._open):
+            connection.abort()
+        if self._closing:
+            await asyncio.wait([connection.lost for connection in self._closing])
+
+
+class Pools:
+    """The pools of a process, one for each backend and set of limits.
+
+    Routes to the same backend share its pool where they set the same limits and timeouts.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._pools: dict[tuple[Upstream, PoolLimits, CallTimeouts], UpstreamPool] = {}
+        self._by_path: dict[bytes, UpstreamPool] = {}
+
+    def for_upstream(self, route: Route) -> UpstreamPool:
+        """The pool that carries a route's calls; made when it is first asked for."""
+        pool = self._by_path.get(route.path)
+        if pool is None:
+            limits, timeouts = limits_of(route), timeouts_of(route)
+            key = (route.upstream, limits, timeouts)
+            pool = self._pools.get(key)
+            if pool is None:
+                tls = self._client_tls() if route.upstream.scheme == "https" else None
+                pool = self._pools[key] = UpstreamPool(route.upstream, limits, timeouts, tls)
+            self._by_path[route.path] = pool
+        return pool
+
+    def all(self) -> list[tuple[Upstream, UpstreamPool]]:
+        """Every pool there is, with its backend: for metrics."""
+        return [(key[0], pool) for key, pool in self._pools.items()]
+
+    def _client_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = client_tls()
+        return self._tls
+
+    async def aclose(self) -> None:
+        """Closes them all."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+def limits_of(route: Route) -> PoolLimits:
+    """The pool's part of a route's settings."""
+    settings = route.settings
+    return PoolLimits(settings.max_connections, settings.connect_timeout, settings.queue_timeout)
+
+
+def timeouts_of(route: Route) -> CallTimeouts:
+    """The calls' part of a route's settings."""
+    settings = route.settings
+    unlimited = CallTimeouts()
+    return CallTimeouts(
+        first_byte=settings.response_timeout,
+        between_bytes=settings.idle_timeout,
+        write=settings.response_timeout,
+        total=unlimited.total if settings.total_timeout is None else settings.total_timeout,
+    )
