@@ -33,39 +33,35 @@ const REFUSALS = {
   temporarily_unavailable: "The sign-in service is busy. Try again in a moment.",
 };
 
-function enter(state) {
-  if (state !== "in") {
+const state = () => document.body.dataset.state;
+
+function enter(next) {
+  if (next !== "in") {
     forgetSession();
     forgetOrders();
     forgetTrials();
     byId("keep-calling").checked = false;
   }
-  document.body.dataset.state = state;
+  document.body.dataset.state = next;
 }
 
-async function start() {
-  const answer = await look();
-  if (!answer) return;
-  await loadOrders().catch((error) => error.signedOut || notice(inWords(error)));
-  await look();
-}
-
-/** Asks who is signed in, without that counting as activity, and shows the answer. */
+/** Asks who is signed in, without that counting as activity, and shows what belongs to the answer. */
 async function look() {
   try {
     const answer = await user({ slide: false });
+    if (byId("notice").dataset.passing) clearTrouble();
     if (answer) {
-      if (document.body.dataset.state !== "in") enter("in");
+      const arrived = state() !== "in";
+      if (arrived) enter("in");
       showSession(answer);
-      if (byId("notice").dataset.passing) clearTrouble();
-    } else if (document.body.dataset.state !== "ended") {
+      if (arrived) await loadOrders();
+    } else if (state() !== "ended") {
       enter("out");
     }
-    return answer;
   } catch (error) {
+    if (error.signedOut) return; // said by `ended`
     notice(inWords(error));
     byId("notice").dataset.passing = "yes";
-    return null;
   }
 }
 
@@ -129,13 +125,14 @@ sayRefusal();
 
 setInterval(tick, 1000);
 setInterval(() => {
-  if (document.visibilityState === "visible" && document.body.dataset.state === "in") look();
+  if (document.visibilityState === "visible" && ["in", "loading"].includes(state())) look();
 }, LOOK_EVERY);
 setInterval(() => {
   if (byId("keep-calling").checked) callApi("/api/orders").catch(() => {}); // its line in the panel says it
 }, CALL_EVERY);
 addEventListener("pagehide", () => enter("loading"));
-addEventListener("pageshow", (event) => event.persisted && start());
+addEventListener("pageshow", (event) => event.persisted && look());
+addEventListener("focus", () => state() === "out" && look()); // signed in meanwhile, in another tab?
 
 showHoldings();
-start();
+look();

@@ -9,7 +9,7 @@
 
 const BASE = "/bff";
 const CSRF_HEADER = "X-CSRF"; // a custom header: no foreign page can send it without being asked (RFC 10017, 6.1.3.3)
-const RETURN_TO_LIMIT = 1024; // bytes; the proxy refuses longer ones
+const RETURN_TO_LIMIT = 1024; // the proxy refuses longer ones
 
 /** An answer that says that something went wrong. `code` is the proxy's own word where it made the answer. */
 export class BffError extends Error {
@@ -163,8 +163,8 @@ function leave() {
 function here() {
   const url = new URL(location.href);
   if (url.searchParams.has("bff_error")) url.searchParams.delete("bff_error");
-  const path = url.pathname + url.search + url.hash;
-  return new TextEncoder().encode(path).length <= RETURN_TO_LIMIT ? path : "/";
+  const path = (url.pathname + url.search + url.hash).replaceAll("\\", "%5C"); // queries may hold it bare
+  return path.length <= RETURN_TO_LIMIT && !url.pathname.includes("//") ? path : "/";
 }
 
 /** Tabs in the background wait, or all of them would start a sign-in at the same moment. */
