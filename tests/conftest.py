@@ -1,3 +1,54 @@
-"""Fixtures that every test can ask for."""
+"""Fixtures that every test can ask for, and what the suite says at its end."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = ["tests.support.redis"]
+
+REQUIREMENTS = Path(__file__).with_name("requirements.md")
+
+
+def requirement_ids() -> set[str]:
+    """The ids of all promises in `requirements.md`."""
+    return set(re.findall(r"\b([A-Z]-\d\d) [MSD] ", REQUIREMENTS.read_text(encoding="utf-8")))
+
+
+def _named(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, str]]:
+    for item in items:
+        for mark in item.iter_markers("requirement"):
+            for name in mark.args:
+                yield item, name
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A mark that names no promise is a mistake in the test."""
+    known = requirement_ids()
+    unknown = {f"{item.nodeid}: {name}" for item, name in _named(items) if name not in known}
+    if unknown:
+        raise pytest.UsageError("no such requirement: " + ", ".join(sorted(unknown)))
+    config.stash[_SHOWN] = {name for _, name in _named(items)}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says which promises no collected test shows, when the whole suite was collected."""
+    whole = (
+        not config.option.keyword and not config.option.markexpr and config.args == config.getini("testpaths")
+    )
+    if whole:
+        missing = sorted(requirement_ids() - config.stash[_SHOWN])
+        terminalreporter.write_line(f"promises that no test shows: {', '.join(missing) or 'none'}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be skipped: everything that a test can need is installed there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+_SHOWN = pytest.StashKey[set[str]]()

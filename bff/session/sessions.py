@@ -131,9 +131,7 @@ class Sessions:
         await self._store.create(session, record, now=now, idle_timeout=self._settings.idle_timeout)
         return Found(handle, session)
 
-    def prepare(
-        self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None, name: str | None
-    ) -> PreparedSave:
+    def prepare(self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None) -> PreparedSave:
         """Builds the next version of a session, ready to be written as often as it takes."""
         former = found.session
         session = rounded(
@@ -142,7 +140,6 @@ class Sessions:
                 version=former.version + 1,
                 tokens=tokens,
                 claims=former.claims if claims is None else claims,
-                name=former.name if name is None else name,
                 ends=session_end(self._clock(), former.created, tokens, self._settings),
                 rotations=former.rotations + 1,
                 refreshing=None,

@@ -1,0 +1,77 @@
+"""Whether a request may go towards a backend at all, before anything is looked up. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from bff.errors import Problem
+from bff.policy.origin import Allowed, Guard, Rejected
+from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed, query_problem
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request's head as a front hands it over; header names are in lower case.
+
+    `query` is without its `?`. `body_length` is None for a chunked body, 0 for none. `peer` is the address
+    of the TCP peer, before any `X-Forwarded-For` is believed.
+    """
+
+    method: bytes
+    raw_path: bytes
+    query: bytes
+    headers: Sequence[Header]
+    peer: str
+    body_length: int | None = 0
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a header field."""
+        return [value for field, value in self.headers if field == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The request may go to `route`; `signed` says whether a session is to be looked up."""
+
+    route: Route
+    target: bytes
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The answer is this problem. `reason` is for the log and the audit, not for the client."""
+
+    problem: Problem
+    reason: str
+    route: Route | None = None
+
+
+def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | Denied:
+    """Applies path, method, origin and size rules, in this order."""
+    found = routes.match(request.raw_path)
+    match found:
+        case NoRoute():
+            return Denied(Problem.NO_ROUTE, "no route")
+        case BadPath(reason):
+            return Denied(Problem.BAD_REQUEST, reason)
+        case Matched(route, target):
+            return _admit_to(route, target, request, guard)
+        case other:
+            assert_never(other)
+
+
+def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -> Admitted | Denied:
+    settings = route.settings
+    if not method_allowed(route, request.method):
+        return Denied(Problem.METHOD_NOT_ALLOWED, "method", route)
+    if (problem := query_problem(request.query)) is not None:
+        return Denied(Problem.BAD_REQUEST, problem, route)
+    verdict = guard.route(request.headers, request.method, auth=settings.auth, csrf=settings.csrf)
+    if isinstance(verdict, Rejected):
+        return Denied(Problem.CSRF_REJECTED, verdict.reason, route)
+    if request.body_length is not None and request.body_length > settings.max_body:
+        return Denied(Problem.BODY_TOO_LARGE, "content-length", route)
+    return Admitted(route, target, signed=isinstance(verdict, Allowed))

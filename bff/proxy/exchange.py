@@ -1,0 +1,381 @@
+"""One forwarded call, from the client's request head to the end of the answer.
+
+The exchange is a state machine between two parties that both talk in plain calls: the client's side, which
+a front implements (`ClientSide`), and a backend connection (`bff.proxy.sinks`). What has to be awaited
+(session, refresh, a free connection) runs as a task of its own, one at a time.
+
+Rule 1: exactly one answer goes to the client: the backend's, or one problem. After its head a failure
+breaks the answer (`abort`); truncated data never ends cleanly.
+Rule 2: a call is repeated at most once for a 401 and at most once for a stale connection, and only with
+its whole body at hand.
+Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
+Rule 4: what an attempt says that is no longer the present one is ignored.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, assert_never
+
+from bff.errors import Problem
+from bff.observe.logs import access, audit, get_logger
+from bff.observe.metrics import Metrics
+from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.headers import HeaderRules, Hop
+from bff.problems import problem_response
+from bff.proxy.attempt import Attempt
+from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
+from bff.proxy.framing import UnsafeRequestError
+from bff.proxy.dial import UpstreamFaultError
+from bff.proxy.pool import UpstreamPool
+from bff.proxy.replay import ReplayBuffer
+from bff.proxy.sinks import Fault, FaultKind, Header, UpstreamRequest
+from bff.session.plan import PassOn
+from bff.tasks import Tasks
+
+_UNAUTHORIZED = 401
+_FAULTS = {
+    FaultKind.UNREACHABLE: Problem.UPSTREAM_UNREACHABLE,
+    FaultKind.BROKEN: Problem.UPSTREAM_UNREACHABLE,
+    FaultKind.STALE: Problem.UPSTREAM_UNREACHABLE,
+    FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT,
+    FaultKind.INVALID: Problem.UPSTREAM_INVALID,
+}
+
+_log = get_logger("bff.exchange")
+
+
+class ClientSide(Protocol):
+    """What a front does for an exchange. No method raises or awaits."""
+
+    def send_head(self, status: int, headers: list[Header]) -> None:
+        """Begins the answer."""
+
+    def send_data(self, chunk: bytes) -> None:
+        """Sends a piece of it."""
+
+    def send_end(self) -> None:
+        """Ends it cleanly."""
+
+    def abort(self) -> None:
+        """Breaks it off so that the client sees that it is incomplete."""
+
+    def pause_request(self) -> None:
+        """Stops handing over the request's body."""
+
+    def resume_request(self) -> None:
+        """Goes on handing it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a route's calls need, worked out once."""
+
+    pool: UpstreamPool
+    rules: HeaderRules
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeParts:
+    """What every exchange of a process shares."""
+
+    destinations: Mapping[bytes, Destination]  # by the route's path
+    hop: Callable[[RequestHead], Hop]
+    credentials: Credentials
+    tasks: Tasks
+    metrics: Metrics
+    clock: Callable[[], float]  # seconds, monotonic
+    access_log: bool = True
+
+
+class Exchange:
+    """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop."""
+
+    def __init__(
+        self, parts: ExchangeParts, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
+    ) -> None:
+        self._parts = parts
+        self._request = request
+        self._client = client
+        self._started = parts.clock()
+        self._hop = parts.hop(request)
+        self._verdict = verdict
+        self._admitted = verdict if isinstance(verdict, Admitted) else None
+        self._task: asyncio.Task[None] | None = None
+        self._attempt: Attempt | None = None
+        self._replay = ReplayBuffer(0)
+        self._credential: Signed | Anonymous = Anonymous()
+        self._received = 0
+        self._body_complete = request.body_length == 0
+        self._status = 0
+        self._finished = False
+        self._retried_401 = False
+        self._resent = False
+        self._not_replayed = False
+
+    # From the front
+
+    def begin(self) -> None:
+        """Starts the exchange. The request's body may be handed over once `resume_request` is called."""
+        self._client.pause_request()
+        verdict = self._verdict
+        match verdict:
+            case Denied():
+                self._deny(verdict)
+            case Admitted():
+                self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
+                self._spawn(self._open(verdict))
+            case other:
+                assert_never(other)
+
+    def body(self, chunk: bytes) -> None:
+        """Takes a piece of the request's body."""
+        if self._finished or self._admitted is None:
+            return
+        self._received += len(chunk)
+        if self._received > self._admitted.route.settings.max_body:
+            self._drop_attempt()
+            self._fail(Problem.BODY_TOO_LARGE)
+            return
+        self._replay.add(chunk)
+        if self._attempt is not None:
+            self._attempt.write(chunk)
+
+    def body_end(self) -> None:
+        """The request's body is complete."""
+        self._body_complete = True
+        if self._attempt is not None and not self._finished:
+            self._attempt.finish()
+
+    def pause_answer(self) -> None:
+        """The client reads slowly."""
+        if self._attempt is not None:
+            self._attempt.pause_answer()
+
+    def resume_answer(self) -> None:
+        """The client has caught up."""
+        if self._attempt is not None:
+            self._attempt.resume_answer()
+
+    def client_gone(self) -> None:
+        """The client has left: nothing more is sent to it."""
+        if not self._finished:
+            self._finish(gone=True)
+        if self._task is not None:
+            self._task.cancel()
+        self._drop_attempt()
+
+    # What is awaited
+
+    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
+        self._task = self._parts.tasks.spawn(step, name="exchange")
+
+    async def _open(self, admitted: Admitted) -> None:
+        if admitted.signed:
+            required = admitted.route.settings.auth == "required"
+            credential = await self._parts.credentials.obtain(
+                self._request.values(b"cookie"), required=required
+            )
+            if isinstance(credential, Refused):
+                self._refuse(credential)
+                return
+            self._credential = credential
+        await self._send(admitted)
+
+    async def _send(self, admitted: Admitted) -> None:
+        destination = self._parts.destinations[admitted.route.path]
+        pool = destination.pool
+        try:
+            connection = pool.acquire_nowait() or await pool.acquire()
+        except UpstreamFaultError as failure:
+            self._fault(failure.fault)
+            return
+        if not self._replay.replayable:  # the body went on while a connection was waited for
+            connection.put_back()
+            self._fail(Problem.UPSTREAM_UNREACHABLE)
+            return
+        attempt = self._attempt = Attempt(self)
+        first = b"".join(self._replay.chunks())
+        request = self._upstream_request(admitted, destination.rules)
+        try:
+            attempt.call = connection.start(request, attempt, first=first)
+        except UnsafeRequestError as unsafe:
+            self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
+            return
+        if self._body_complete:
+            attempt.finish()
+        elif not attempt.body_paused:
+            self._client.resume_request()
+
+    async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
+        renewed = await self._parts.credentials.renew(
+            signed, invalid_token=invalid_token, mode=admitted.route.settings.refresh_on_401
+        )
+        match renewed:
+            case Signed():
+                self._credential = renewed
+                if self._replay.replayable:
+                    self._retried_401 = True
+                    self._parts.metrics.retried(admitted.route.settings.path)
+                    self._drop_attempt()
+                    await self._send(admitted)
+                else:
+                    self._not_replayed = True
+                    self._release_held()
+            case PassOn():
+                self._release_held()
+            case Refused():
+                self._drop_attempt()
+                self._refuse(renewed)
+            case other:
+                assert_never(other)
+
+    # From the attempt
+
+    def on_head(self, status: int, headers: list[Header]) -> bool:
+        """Takes the backend's head; True if the answer is to be held back for now."""
+        admitted, signed = self._admitted, self._credential
+        assert admitted is not None
+        if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
+            self._client.pause_request()
+            invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
+            self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
+            return True
+        self.answer(status, headers)
+        return False
+
+    def on_data(self, chunk: bytes) -> None:
+        """Passes a piece of the answer on."""
+        if not self._finished:
+            self._client.send_data(chunk)
+
+    def on_end(self) -> None:
+        """Ends the answer."""
+        if not self._finished:
+            self._finish()
+            self._client.send_end()
+
+    def on_fault(self, fault: Fault) -> None:
+        """The attempt failed: send it again where that is safe, else say so."""
+        admitted = self._admitted
+        stale = fault.kind is FaultKind.STALE and fault.safe_to_resend
+        if (
+            stale
+            and admitted is not None
+            and not self._resent
+            and not self._status
+            and self._replay.replayable
+        ):
+            self._resent = True
+            self._attempt = None
+            self._client.pause_request()
+            self._spawn(self._send(admitted))
+            return
+        self._fault(fault)
+
+    def on_flow(self, *, paused: bool) -> None:
+        """Passes the backend's flow control on to the client's side."""
+        if paused:
+            self._client.pause_request()
+        else:
+            self._client.resume_request()
+
+    # Answers
+
+    def answer(self, status: int, headers: list[Header]) -> None:
+        """Begins the client's answer with the backend's head."""
+        admitted = self._admitted
+        assert admitted is not None
+        rendered = self._parts.destinations[admitted.route.path].rules.response(status, headers)
+        if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
+            rendered.append((b"bff-upstream", b"1"))
+            if self._not_replayed:
+                rendered.append((b"bff-retry", b"1"))
+        self._status = status
+        self._client.send_head(status, rendered)
+
+    def _release_held(self) -> None:
+        if self._attempt is not None and not self._finished:
+            self._attempt.release()
+
+    def _deny(self, denied: Denied) -> None:
+        headers: list[Header] = []
+        if denied.problem is Problem.METHOD_NOT_ALLOWED and denied.route is not None:
+            headers.append((b"allow", denied.route.allow))
+        if denied.problem is Problem.CSRF_REJECTED:
+            audit("csrf_rejected", address=self._hop.client, reason=denied.reason)
+        self._fail(denied.problem, headers=headers)
+
+    def _refuse(self, refused: Refused) -> None:
+        self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+
+    def _fault(self, fault: Fault) -> None:
+        route = self._route_name()
+        self._parts.metrics.upstream_failed(route, fault.kind.value)
+        _log.warning(
+            "upstream_fault",
+            route=route,
+            kind=fault.kind.value,
+            detail=fault.detail,
+            request_id=self._hop.request_id.decode(),
+        )
+        self._drop_attempt()
+        self._fail(_FAULTS[fault.kind])
+
+    def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
+        if self._finished:
+            return
+        if self._status:
+            self._finish()
+            self._client.abort()
+            return
+        self._parts.metrics.problem_sent(problem)
+        status, rendered, body = problem_response(problem, headers=headers or [], **extra)
+        self._status = status
+        self._finish()
+        self._client.send_head(status, rendered)
+        self._client.send_data(body)
+        self._client.send_end()
+
+    # Bookkeeping
+
+    def _upstream_request(self, admitted: Admitted, rules: HeaderRules) -> UpstreamRequest:
+        request, route = self._request, admitted.route
+        signed, length = self._credential, request.body_length
+        token = signed.found.session.tokens.access_token if isinstance(signed, Signed) else None
+        bearer = None if token is None else token.encode()
+        return UpstreamRequest(
+            method=request.method,
+            target=admitted.target + (b"?" + request.query if request.query else b""),
+            host=route.host_header,
+            headers=rules.request(request.headers, self._hop, bearer),
+            body_length=length,
+            expect_continue=length is None or length > route.settings.replay_buffer,
+        )
+
+    def _drop_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def _route_name(self) -> str:
+        return "-" if self._admitted is None else self._admitted.route.settings.path
+
+    def _finish(self, *, gone: bool = False) -> None:
+        self._finished = True
+        seconds = self._parts.clock() - self._started
+        method = self._request.method.decode("ascii", "replace")
+        route = self._route_name()
+        self._parts.metrics.request_finished(route, method, 499 if gone else self._status, seconds)
+        if self._parts.access_log:
+            signed = self._credential
+            access(
+                method=method,
+                path=self._request.raw_path.decode("ascii", "backslashreplace"),
+                status=499 if gone else self._status,
+                duration=seconds,
+                route=route,
+                request_id=self._hop.request_id.decode(),
+                session=signed.found.session.id if isinstance(signed, Signed) else None,
+                retried=self._retried_401,
+            )

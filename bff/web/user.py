@@ -1,0 +1,127 @@
+"""GET /bff/user and POST /bff/refresh: who is signed in, and for how long."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, assert_never
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.errors import Problem, StoreUnavailableError
+from bff.observe.logs import audit
+from bff.policy.origin import Guard, Rejected
+from bff.policy.rates import RateLimiter
+from bff.refresh import Deferred, Over, Refresher, Rotated
+from bff.session.model import Session
+from bff.session.sessions import Found, NoSession, Sessions
+from bff.web.answers import cookie_headers, json_answer, problem_answer
+
+PROTOCOL_CLAIMS = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "sid", "typ", "at_hash", "c_hash", "s_hash"}
+)
+"""Claims that serve the protocol and tell a page nothing; never shown unless listed in `provider.claims`."""
+
+
+def public_claims(claims: Mapping[str, Any], shown: tuple[str, ...] | None) -> dict[str, Any]:
+    """The claims that a page gets: those listed, or by default all but the protocol's own."""
+    if shown is None:
+        return {name: value for name, value in claims.items() if name not in PROTOCOL_CLAIMS}
+    return {name: claims[name] for name in shown if name in claims}
+
+
+class UserEndpoints:
+    """Both endpoints. `clock` gives seconds since the epoch; `shown` are the claims that a page may see."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        refresher: Refresher,
+        guard: Guard,
+        limiter: RateLimiter,
+        logout_url: Callable[[str], str],
+        shown: tuple[str, ...] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._refresher = refresher
+        self._guard = guard
+        self._limiter = limiter
+        self._logout_url = logout_url
+        self._shown = shown
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """The routes of both endpoints."""
+        return [
+            Route("/bff/user", self.user, methods=["GET"]),
+            Route("/bff/refresh", self.refresh, methods=["POST"]),
+        ]
+
+    async def user(self, request: Request) -> Response:
+        """Describes the session; `?slide=false` leaves the idle timeout as it is."""
+        found = await self._find(request)
+        if isinstance(found, Response):
+            return found
+        if request.query_params.get("slide") != "false":
+            try:
+                await self._sessions.slide(found.session)
+            except StoreUnavailableError:
+                return problem_answer(Problem.STORE_UNAVAILABLE)
+        return self._describe(found)
+
+    async def refresh(self, request: Request) -> Response:
+        """Rotates the tokens now, and describes the session as it then is."""
+        found = await self._find(request)
+        if isinstance(found, Response):
+            return found
+        session = found.session
+        wait = self._limiter.allow(session.key, self._clock())
+        if wait is not None:
+            audit("rate_limited", session=session.id, sub=session.sub, reason="refresh")
+            return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
+        outcome = await self._refresher.rotate(found, "manual")
+        match outcome:
+            case Rotated(rotated):
+                return self._describe(rotated)
+            case Over(problem, reason):
+                return problem_answer(problem, reason=reason)
+            case Deferred(problem, retry_after):
+                return problem_answer(problem, retry_after=retry_after)
+            case other:
+                assert_never(other)
+
+    async def _find(self, request: Request) -> Found | Response:
+        verdict = self._guard.script(request.scope["headers"])
+        if isinstance(verdict, Rejected):
+            audit("csrf_rejected", reason=verdict.reason)
+            return problem_answer(Problem.CSRF_REJECTED)
+        try:
+            found = await self._sessions.find(cookie_headers(request))
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        if isinstance(found, NoSession):
+            return problem_answer(found.problem, reason=found.reason)
+        return found
+
+    def _describe(self, found: Found) -> Response:
+        session, now = found.session, self._clock()
+        return json_answer(
+            {
+                "sub": session.sub,
+                "claims": public_claims(session.claims, self._shown),
+                "session": self._session(session, now),
+                "logout_url": self._logout_url(found.handle),
+            }
+        )
+
+    def _session(self, session: Session, now: float) -> dict[str, Any]:
+        token_end = session.tokens.access_expires_at
+        return {
+            "id": session.id,
+            "created_at": int(session.created),
+            "idle_expires_in": int(self._sessions.idle_left(session, now)),
+            "expires_in": int(session.ends - now),
+            "access_token_expires_in": None if token_end is None else max(0, int(token_end - now)),
+            "rotations": session.rotations,
+        }

@@ -1,0 +1,193 @@
+"""The store's promises, on a real redis-server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from bff.errors import StoreUnavailableError
+from bff.session.model import EndReason, Refreshing, Session
+from bff.session.store import SessionStore, Write
+from bff.settings.model import RedisSettings
+from tests.session.sample import NOW, sample_session
+from tests.support.redis import RedisServer
+
+SESSION = sample_session()
+KEY = f"bff:session:{SESSION.key}"
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
+    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)))
+    yield store
+    await store.aclose()
+
+
+def record(session: Session = SESSION, write: str = "w1") -> dict[str, str]:
+    """A record as far as the store looks at it."""
+    return {"version": str(session.version), "sub": session.sub, "tokens": "sealed", "write": write}
+
+
+async def created(store: SessionStore) -> None:
+    assert Write.REPLACED == await store.create(SESSION, record(), now=NOW, idle_timeout=1800)
+
+
+async def test_a_session_is_written_with_its_indexes_and_every_key_has_an_end(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """Hash, user index and sid index are there, as the operator expects them, and all of them expire."""
+    await created(store)
+    with redis_server.client() as client:
+        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1"} == set(client.keys("*"))
+        assert [(SESSION.key, SESSION.ends)] == client.zrange("bff:user:main:alice", 0, -1, withscores=True)
+        assert {SESSION.key} == client.smembers("bff:sid:main:sid-1")
+        assert 1790 <= client.ttl(KEY) <= 1800
+        assert 3590 <= client.ttl("bff:user:main:alice") <= 3600
+        assert 3590 <= client.ttl("bff:sid:main:sid-1") <= 3600
+
+
+async def test_odd_names_make_no_odd_keys(store: SessionStore, redis_server: RedisServer) -> None:
+    """A `sub` with colons, blanks or line ends cannot reach another key."""
+    odd = sample_session(sub="a:b c\r\n*", sid="s:1")
+    await store.create(odd, record(odd), now=NOW, idle_timeout=60)
+    with redis_server.client() as client:
+        assert client.exists("bff:user:main:a%3Ab%20c%0D%0A%2A", "bff:sid:main:s%3A1") == 2
+
+
+async def test_create_never_overwrites(store: SessionStore) -> None:
+    """A second session under the same key is refused; the same write again is recognised."""
+    await created(store)
+    assert Write.REPLACED == await store.create(SESSION, record(), now=NOW, idle_timeout=60)
+    assert Write.STALE == await store.create(SESSION, record(write="w2"), now=NOW, idle_timeout=60)
+
+
+@pytest.mark.requirement("T-04")
+async def test_no_update_recreates_a_session(store: SessionStore, redis_server: RedisServer) -> None:
+    """After `redis-cli DEL` every update says Gone, and the session stays gone."""
+    await created(store)
+    assert "1" == redis_server.cli("DEL", KEY)
+    newer = replace(SESSION, version=2)
+    outcomes = [
+        await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW),
+        await store.mark_refreshing(SESSION.key, Refreshing(NOW, "7"), expected_version=1),
+        await store.touch(SESSION, now=NOW, idle_timeout=60),
+    ]
+    assert [Write.GONE] * 3 == outcomes
+    assert await store.load(SESSION.key) is None
+
+
+@pytest.mark.requirement("T-05")
+async def test_only_the_expected_version_is_replaced(store: SessionStore) -> None:
+    """Two writers with the same expectation: the first wins, the second is told so."""
+    await created(store)
+    second = replace(SESSION, version=2)
+    assert Write.REPLACED == await store.replace(second, record(second, "w2"), expected_version=1, now=NOW)
+    assert Write.STALE == await store.replace(second, record(second, "w3"), expected_version=1, now=NOW)
+    assert Write.STALE == await store.mark_refreshing(SESSION.key, None, expected_version=1)
+    loaded = await store.load(SESSION.key)
+    assert loaded is not None
+    assert ("2", "w2") == (loaded["version"], loaded["write"])
+
+
+async def test_of_many_writers_one_wins(store: SessionStore) -> None:
+    """The compare-and-set is atomic."""
+    await created(store)
+    second = replace(SESSION, version=2)
+    outcomes = await asyncio.gather(
+        *(store.replace(second, record(second, f"w{n}"), expected_version=1, now=NOW) for n in range(2, 32))
+    )
+    assert 1 == outcomes.count(Write.REPLACED)
+    assert 29 == outcomes.count(Write.STALE)
+
+
+@pytest.mark.requirement("T-14")
+async def test_a_repeated_write_is_recognised_as_done(store: SessionStore) -> None:
+    """The same write id again is Replaced, not Stale: the answer to the first may have been lost."""
+    await created(store)
+    second = replace(SESSION, version=2)
+    for _ in range(3):
+        outcome = await store.replace(second, record(second, "w2"), expected_version=1, now=NOW)
+        assert Write.REPLACED == outcome
+
+
+@pytest.mark.requirement("B-21")
+async def test_the_idle_timeout_slides_and_never_passes_the_end(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """A touch prolongs by the idle timeout, but not beyond `ends`; a save does not prolong at all."""
+    await created(store)
+    with redis_server.client() as client:
+        await store.touch(SESSION, now=NOW + 10, idle_timeout=2400)
+        assert 2390 <= client.ttl(KEY) <= 2400
+        assert f"{NOW + 10:.3f}" == client.hget(KEY, "seen")
+        await store.touch(SESSION, now=NOW + 3500, idle_timeout=2400)
+        assert 90 <= client.ttl(KEY) <= 100
+        later = replace(SESSION, version=2, ends=NOW + 7200)
+        await store.replace(later, record(later, "w2"), expected_version=1, now=NOW)
+        assert client.ttl(KEY) <= 100
+        sooner = replace(SESSION, version=3, ends=NOW + 20)
+        await store.replace(sooner, record(sooner, "w3"), expected_version=2, now=NOW)
+        assert client.ttl(KEY) <= 20
+
+
+@pytest.mark.requirement("B-22")
+async def test_ending_leaves_the_reason_and_nothing_else(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """The session and its index entries are gone; the reason stays for an hour."""
+    await created(store)
+    assert await store.end(SESSION, EndReason.LOGOUT)
+    assert not await store.end(SESSION, EndReason.LOGOUT)
+    assert "logout" == await store.ended_reason(SESSION.key)
+    with redis_server.client() as client:
+        assert [f"bff:ended:{SESSION.key}"] == client.keys("*")
+        assert 3500 < client.ttl(f"bff:ended:{SESSION.key}") <= 3600
+
+
+@pytest.mark.requirement("O-02")
+async def test_a_one_time_value_is_taken_once(store: SessionStore) -> None:
+    """Of fifty who claim the same value at once, one gets it."""
+    taken = await asyncio.gather(*(store.claim_once("state", "x", lifetime=60) for _ in range(50)))
+    assert 1 == taken.count(True)
+
+
+@pytest.mark.requirement("T-10")
+async def test_an_outage_is_no_answer(store: SessionStore, redis_server: RedisServer) -> None:
+    """Stopped or frozen, Redis makes every call fail as unavailable; afterwards the data is there."""
+    await created(store)
+    redis_server.stop()
+    with pytest.raises(StoreUnavailableError):
+        await store.load(SESSION.key)
+    redis_server.start()
+    assert await store.load(SESSION.key) is not None
+    redis_server.pause()
+    with pytest.raises(StoreUnavailableError):
+        await store.load(SESSION.key)
+    redis_server.resume()
+    assert await store.load(SESSION.key) is not None
+
+
+@pytest.mark.requirement("B-31")
+async def test_a_foreign_value_is_a_record_that_does_not_open(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """Another type, or bytes that are no text, under a session's key: no crash, and no session."""
+    with redis_server.client(decode_responses=False) as client:
+        client.set(KEY, "x")
+        assert {} == await store.load(SESSION.key)
+        client.delete(KEY)
+        client.hset(KEY, "sub", b"\xff\xfe")
+        assert {"sub": "\ufffd\ufffd"} == await store.load(SESSION.key)
+
+
+async def test_readiness_tells_the_eviction_policy(store: SessionStore, redis_server: RedisServer) -> None:
+    """A Redis that would throw sessions away says so; one that cannot write fails."""
+    assert "noeviction" == (await store.readiness()).eviction_policy
+    with redis_server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        assert "allkeys-lru" == (await store.readiness()).eviction_policy
+        client.config_set("min-replicas-to-write", 1)
+        with pytest.raises(StoreUnavailableError):
+            await store.readiness()

@@ -1,0 +1,41 @@
+"""Sample sessions for tests."""
+
+from dataclasses import replace
+from typing import Any
+
+from bff.session.model import Session, Tokens
+
+NOW = 1_800_000_000.0
+
+
+def sample_tokens(**changes: Any) -> Tokens:
+    """Tokens obtained at NOW that live for five minutes."""
+    tokens = Tokens(
+        access_token="access-1",
+        obtained_at=NOW,
+        access_expires_at=NOW + 300,
+        refresh_token="refresh-1",
+        id_token="id-token-1",
+        scope="openid",
+    )
+    return replace(tokens, **changes)
+
+
+def sample_session(**changes: Any) -> Session:
+    """Alice's session, made at NOW, for an hour."""
+    session = Session(
+        key="0" * 64,
+        version=1,
+        provider="main",
+        sub="alice",
+        sid="sid-1",
+        name="Alice",
+        created=NOW,
+        seen=NOW,
+        ends=NOW + 3600,
+        tokens=sample_tokens(),
+        claims={"sub": "alice", "email": "alice@example.com"},
+        user_agent="test",
+        address="192.0.2.1",
+    )
+    return replace(session, **changes)

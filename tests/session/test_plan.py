@@ -1,0 +1,105 @@
+"""What to do with a session now."""
+
+import pytest
+
+from bff.session.model import Session
+from bff.session.plan import (
+    Expired,
+    PassOn,
+    Refresh,
+    Retry,
+    UseToken,
+    effective_leeway,
+    plan_after_401,
+    plan_use,
+    session_end,
+    slide_due,
+)
+from bff.settings.model import RefreshSettings, SessionSettings
+from tests.session.sample import NOW, sample_session, sample_tokens
+
+SETTINGS = RefreshSettings(leeway=30, min_age_for_401=30)
+
+
+@pytest.mark.requirement("B-21")
+@pytest.mark.parametrize(
+    ("expected", "session", "after"),
+    [
+        (UseToken(), sample_session(), 0),
+        (UseToken(), sample_session(), 269),
+        (Refresh("expiry", usable=True), sample_session(), 271),
+        (Refresh("expiry", usable=True), sample_session(), 299),
+        (Refresh("expiry", usable=False), sample_session(), 300),
+        (Expired(), sample_session(), 3600),
+        (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=None)), 3599),
+        (UseToken(), sample_session(tokens=sample_tokens(refresh_token=None)), 299),
+        (Expired(), sample_session(tokens=sample_tokens(refresh_token=None)), 300),
+    ],
+)
+def test_before_a_call(expected: object, session: Session, after: float) -> None:
+    """The token is used while it is good, renewed in time, and no session outlives its end."""
+    assert expected == plan_use(session, NOW + after, SETTINGS)
+
+
+def test_a_short_token_is_not_refreshed_on_every_call() -> None:
+    """The leeway is at most a quarter of the token's life."""
+    tokens = sample_tokens(access_expires_at=NOW + 20)
+    assert 5 == effective_leeway(tokens, 30)
+    assert UseToken() == plan_use(sample_session(tokens=tokens), NOW + 14, SETTINGS)
+    assert 30 == effective_leeway(sample_tokens(access_expires_at=None), 30)
+
+
+@pytest.mark.requirement("T-11")
+@pytest.mark.parametrize(
+    ("expected", "mode", "invalid_token", "after", "version"),
+    [
+        (Refresh("unauthorized", usable=False), "any", False, 31, 1),
+        (Refresh("unauthorized", usable=False), "invalid_token", True, 31, 1),
+        (PassOn(), "invalid_token", False, 31, 1),
+        (PassOn(), "never", True, 31, 1),
+        (PassOn(), "any", True, 29, 1),
+        (Retry(), "any", False, 0, 2),
+        (PassOn(), "never", False, 0, 2),
+        (PassOn(), "any", True, 3600, 1),
+    ],
+)
+def test_after_a_401(expected: object, mode: str, invalid_token: bool, after: float, version: int) -> None:
+    """A newer token is tried; a refresh is for tokens of some age, on routes that want it."""
+    outcome = plan_after_401(
+        sample_session(version=version),
+        NOW + after,
+        sent_version=1,
+        invalid_token=invalid_token,
+        mode=mode,  # type: ignore[arg-type] # a parameter's values are literals
+        settings=SETTINGS,
+    )
+    assert expected == outcome
+
+
+def test_a_401_without_a_refresh_token_is_passed_on() -> None:
+    """There is nothing to renew with."""
+    session = sample_session(tokens=sample_tokens(refresh_token=None))
+    outcome = plan_after_401(
+        session, NOW + 60, sent_version=1, invalid_token=True, mode="any", settings=SETTINGS
+    )
+    assert PassOn() == outcome
+
+
+def test_sliding_is_throttled() -> None:
+    """Use is noted once in an interval, and often enough for a short idle timeout."""
+    long = SessionSettings(idle_timeout=1800, slide_interval=60)
+    assert not slide_due(sample_session(), NOW + 59, long)
+    assert slide_due(sample_session(), NOW + 60, long)
+    short = SessionSettings(idle_timeout=8, slide_interval=60)
+    assert not slide_due(sample_session(), NOW + 1.9, short)
+    assert slide_due(sample_session(), NOW + 2, short)
+
+
+@pytest.mark.requirement("B-16")
+def test_a_session_never_outlives_its_refresh_token() -> None:
+    """Where the refresh token's end is known, the session ends with it at the latest."""
+    settings = SessionSettings(max_lifetime=1000)
+    assert NOW + 1000 == session_end(NOW + 5, NOW, sample_tokens(), settings)
+    assert NOW + 600 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 600), settings)
+    assert NOW + 1000 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 2000), settings)
+    assert NOW == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW - 1), settings)

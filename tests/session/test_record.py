@@ -1,0 +1,74 @@
+"""The Redis form of a session."""
+
+from dataclasses import replace
+
+import pytest
+
+from bff.crypto import Keyring, new_secret, session_key
+from bff.session.model import Refreshing, Session
+from bff.session.record import decode_record, encode_record, rounded
+from tests.session.sample import NOW, sample_session, sample_tokens
+
+KEYRING = Keyring([new_secret()])
+HANDLE = KEYRING.new_handle()
+SESSION = sample_session(key=session_key(HANDLE))
+
+
+def encoded(session: Session = SESSION) -> dict[str, str]:
+    return encode_record(session, HANDLE, KEYRING)
+
+
+def test_a_record_reads_back_as_it_was_written() -> None:
+    """Every field survives, the marker and missing ones too."""
+    assert SESSION == decode_record(SESSION.key, encoded(), HANDLE, KEYRING)
+    other = rounded(
+        replace(SESSION, sid=None, refreshing=Refreshing(NOW, "7"), created=NOW + 0.12345, rotations=3)
+    )
+    assert other == decode_record(other.key, encoded(other), HANDLE, KEYRING)
+
+
+@pytest.mark.requirement("B-08")
+def test_the_operator_sees_who_and_when_and_no_token() -> None:
+    """Nothing in the record opens an account."""
+    record = encoded()
+    assert ("alice", "Alice", "main", "test") == (
+        record["sub"],
+        record["name"],
+        record["provider"],
+        record["ua"],
+    )
+    everything = " ".join(record.values())
+    for secret in ("access-1", "refresh-1", "id-token-1", "alice@example.com", HANDLE):
+        assert secret not in everything
+
+
+@pytest.mark.requirement("B-31")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "2"),
+        ("ends", f"{NOW + 999999:.3f}"),
+        ("created", "0.000"),
+        ("sub", "bob"),
+        ("sid", "sid-2"),
+        ("sid", ""),
+        ("provider", "other"),
+        ("tokens", ""),
+        ("seen", "never"),
+        ("seen", "inf"),
+        ("refreshing", "soon me"),
+    ],
+)
+def test_an_edited_record_does_not_open(field: str, value: str) -> None:
+    """Who can write Redis cannot swap, prolong or re-assign a session."""
+    assert decode_record(SESSION.key, encoded() | {field: value}, HANDLE, KEYRING) is None
+
+
+@pytest.mark.requirement("B-31")
+def test_old_tokens_cannot_be_put_back() -> None:
+    """The tokens of an earlier version do not open under a later one, nor those of another session."""
+    old = encoded()
+    new = encoded(replace(SESSION, version=2, tokens=sample_tokens(access_token="access-2")))
+    assert decode_record(SESSION.key, new | {"tokens": old["tokens"]}, HANDLE, KEYRING) is None
+    assert decode_record("1" * 64, old, HANDLE, KEYRING) is None
+    assert decode_record(SESSION.key, {}, HANDLE, KEYRING) is None

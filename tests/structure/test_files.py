@@ -1,0 +1,34 @@
+"""The size of files, and what must not be in them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.structure.source import ROOT
+
+MAX_LINES = 400
+SOURCES = sorted(
+    path
+    for folder in ("bff", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+REASONED = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\])\s*(?:#|-|—|:|\()\s*\S")
+EXEMPTION = re.compile(r"#\s*(noqa|type: ignore)\b")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_too_long(path: Path) -> None:
+    """A file over 400 lines is two files."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_exemption_gives_its_reason(path: Path) -> None:
+    """A `noqa` or `type: ignore` has a code and a reason."""
+    if path == Path(__file__).resolve():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    unreasoned = [line for line in lines if EXEMPTION.search(line) and not REASONED.search(line)]
+    assert [] == unreasoned

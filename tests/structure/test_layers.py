@@ -1,0 +1,106 @@
+"""The layers of the architecture, held against the imports."""
+
+import pytest
+
+from tests.structure.source import imports, modules, own_imports
+
+ROWS = [
+    ["bff.errors"],
+    ["bff.settings", "bff.observe", "bff.tasks", "bff.embedded"],
+    ["bff.crypto", "bff.policy", "bff.problems"],
+    ["bff.session"],
+    ["bff.oidc"],
+    ["bff.refresh"],
+    ["bff.proxy"],
+    ["bff.web"],
+    ["bff.app"],
+    ["bff.serve"],
+    ["bff.cli", "bff.__main__"],
+]
+ASIDE = ["bff.issuer", "bff.verify", "bff.demo"]
+SHARED_WITH_ASIDE = 3  # rows 0 to 2 are vocabulary; above them provider and client could share a bug
+
+PURE = [
+    "bff.errors",
+    "bff.problems",
+    "bff.policy",
+    "bff.session.model",
+    "bff.session.plan",
+    "bff.proxy.replay",
+]
+IMPURE_IMPORTS = {
+    "asyncio", "datetime", "httpx", "logging", "os", "random", "redis", "secrets", "socket", "ssl",
+    "starlette", "structlog", "subprocess", "tempfile", "threading", "time",
+}  # fmt: skip
+
+
+def row_of(name: str) -> int | None:
+    """The row of a module; None for those aside and for the package itself."""
+    for number, row in enumerate(ROWS):
+        if any(name == part or name.startswith(part + ".") for part in row):
+            return number
+    return None
+
+
+def is_aside(name: str) -> bool:
+    return any(name == part or name.startswith(part + ".") for part in ASIDE)
+
+
+def test_every_module_has_a_place() -> None:
+    """No file stands outside the layers."""
+    homeless = {name for name in modules() if row_of(name) is None and not is_aside(name)}
+    assert {"bff"} == homeless
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if row_of(name) is not None])
+def test_imports_point_downwards(name: str) -> None:
+    """A module imports only from rows below its own, or from its own; the commands reach everything."""
+    row = row_of(name)
+    assert row is not None
+    upwards = {other for other in own_imports(name) if (row_of(other) or 0) > row}
+    assert set() == upwards
+    if row < len(ROWS) - 1:
+        assert set() == {other for other in own_imports(name) if is_aside(other)}
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if is_aside(name)])
+def test_provider_and_client_share_no_code(name: str) -> None:
+    """Issuer, verifier and demo import nothing of the proxy beyond its vocabulary."""
+    assert set() == {other for other in own_imports(name) if (row_of(other) or 0) >= SHARED_WITH_ASIDE}
+
+
+def test_no_import_cycles() -> None:
+    """The imports have an order."""
+    left = {name: own_imports(name) - {name} for name in modules()}
+    while left:
+        free = {name for name, needed in left.items() if not needed & left.keys()}
+        assert free, f"a cycle among {sorted(left)}"
+        left = {name: needed for name, needed in left.items() if name not in free}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in modules() if any(name == p or name.startswith(p + ".") for p in PURE)]
+)
+def test_pure_modules_do_nothing(name: str) -> None:
+    """Pure modules have no I/O, no clock, no randomness and no logging."""
+    assert set() == {imported.partition(".")[0] for imported in imports(name)} & IMPURE_IMPORTS
+    assert set() == {other for other in own_imports(name) if other.startswith("bff.observe")}
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [
+        ("redis", {"bff.session.store", "bff.embedded", "bff.serve.preflight"}),
+        ("httpx", {"bff.oidc.wire"}),
+        ("itsdangerous", {"bff.crypto"}),
+    ],
+)
+def test_a_library_has_one_home(library: str, home: set[str]) -> None:
+    """A library that could be exchanged is used in one place."""
+    users = {
+        name
+        for name in modules()
+        if not is_aside(name) and any(imported.partition(".")[0] == library for imported in imports(name))
+    }
+    assert users <= home
+    assert users

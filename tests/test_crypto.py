@@ -1,0 +1,131 @@
+"""Handles, sealed records, sealed cookies and proofs."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bff.crypto import Keyring, decode, encode, new_secret, session_key
+
+OLD, NEW = new_secret(), new_secret()
+KEYRING = Keyring([NEW, OLD])
+
+
+def flipped(text: str, index: int) -> str:
+    """The text with the lowest bit of one character's 6 bits flipped."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return text[:index] + alphabet[alphabet.index(text[index]) ^ 1] + text[index + 1 :]
+
+
+@pytest.mark.requirement("B-18")
+def test_a_handle_holds_256_random_bits() -> None:
+    """Handles are 32 random bytes, never twice the same."""
+    handles = {KEYRING.new_handle() for _ in range(200)}
+    assert 200 == len(handles)
+    assert {32} == {len(decode(handle.partition(".")[0]) or b"") for handle in handles}
+
+
+@pytest.mark.requirement("B-20", "B-33")
+def test_every_single_bit_of_a_handle_counts() -> None:
+    """A handle with any one bit flipped is refused, the last ones, which base64 ignores, too."""
+    handle = KEYRING.new_handle()
+    assert handle == KEYRING.accepts(handle.encode())
+    for index in range(len(handle)):
+        if handle[index] != ".":
+            assert KEYRING.accepts(flipped(handle, index).encode()) is None
+
+
+@pytest.mark.requirement("B-33")
+@pytest.mark.parametrize("extra", [b"=", b"!", b" ", b"\n", b"\xa0", b"A", b".", b"=="])
+def test_a_handle_has_one_spelling(extra: bytes) -> None:
+    """Nothing can be added to a handle, anywhere."""
+    handle = KEYRING.new_handle().encode()
+    for index in range(len(handle) + 1):
+        assert KEYRING.accepts(handle[:index] + extra + handle[index:]) is None
+
+
+@pytest.mark.requirement("B-20")
+@given(st.binary(max_size=120))
+def test_garbage_is_no_handle(value: bytes) -> None:
+    """What was not made here is refused, and nothing raises."""
+    assert KEYRING.accepts(value) is None
+
+
+@pytest.mark.requirement("B-20")
+def test_a_handle_of_another_server_is_refused() -> None:
+    """A cookie signed by another key is nobody's."""
+    assert KEYRING.accepts(Keyring([new_secret()]).new_handle().encode()) is None
+
+
+def test_keys_rotate_without_ending_sessions() -> None:
+    """What the former key made is accepted; the newest key makes."""
+    former = Keyring([OLD])
+    handle = former.new_handle()
+    sealed = former.seal_record(handle, b"tokens", b"bound")
+    cookie = former.seal_cookie(b"tx", b"state")
+    proof = former.proof(b"logout", handle)
+    assert handle == KEYRING.accepts(handle.encode())
+    assert b"tokens" == KEYRING.open_record(handle, sealed, b"bound")
+    assert b"state" == KEYRING.open_cookie(b"tx", cookie)
+    assert KEYRING.proves(b"logout", handle, proof)
+    assert former.accepts(KEYRING.new_handle().encode()) is None
+
+
+@pytest.mark.requirement("B-31")
+def test_a_sealed_record_opens_only_as_it_was() -> None:
+    """Another handle, other bindings, or any changed character: it does not open."""
+    handle = KEYRING.new_handle()
+    sealed = KEYRING.seal_record(handle, b"tokens", b"bound")
+    assert b"tokens" == KEYRING.open_record(handle, sealed, b"bound")
+    assert KEYRING.open_record(KEYRING.new_handle(), sealed, b"bound") is None
+    assert KEYRING.open_record(handle, sealed, b"Bound") is None
+    for index in range(len(sealed)):
+        changed = sealed[:index] + ("A" if sealed[index] != "A" else "B") + sealed[index + 1 :]
+        assert KEYRING.open_record(handle, changed, b"bound") is None
+    assert KEYRING.open_record(handle, "", b"bound") is None
+
+
+def test_server_key_and_redis_open_nothing_without_the_cookie() -> None:
+    """The key of a record takes the handle to derive: the server's key alone is not enough."""
+    handle = KEYRING.new_handle()
+    sealed = KEYRING.seal_record(handle, b"tokens", b"bound")
+    assert KEYRING.open_record("", sealed, b"bound") is None
+    assert KEYRING.open_record(session_key(handle), sealed, b"bound") is None
+
+
+def test_sealed_cookies_are_for_one_purpose_and_never_alike() -> None:
+    """A cookie sealed for one purpose does not open for another; two of the same content differ."""
+    first, second = KEYRING.seal_cookie(b"tx", b"same"), KEYRING.seal_cookie(b"tx", b"same")
+    assert first != second
+    assert b"same" == KEYRING.open_cookie(b"tx", first)
+    assert KEYRING.open_cookie(b"logout", first) is None
+    assert KEYRING.open_cookie(b"tx", first[:-1]) is None
+
+
+def test_proofs_are_for_one_purpose_and_value() -> None:
+    """A proof fits its own purpose and value only."""
+    proof = KEYRING.proof(b"logout", "handle")
+    assert KEYRING.proves(b"logout", "handle", proof)
+    assert not KEYRING.proves(b"logout", "handle2", proof)
+    assert not KEYRING.proves(b"other", "handle", proof)
+    assert not KEYRING.proves(b"logout", "handle", "é")
+
+
+def test_the_redis_key_is_a_hash_of_the_handle() -> None:
+    """Who reads the key cannot make the cookie."""
+    handle = KEYRING.new_handle()
+    assert hashlib.sha256(handle.encode()).hexdigest() == session_key(handle)
+
+
+@pytest.mark.parametrize("keys", [[], ["short"], [encode(b"x" * 31)], [NEW, "not base64!"]])
+def test_weak_keys_are_refused(keys: list[str]) -> None:
+    """A key that is not 32 bytes is a mistake, not a key."""
+    with pytest.raises(ValueError, match="32 bytes"):
+        Keyring(keys)
+
+
+@given(st.binary(max_size=64))
+def test_decode_undoes_encode(data: bytes) -> None:
+    """Base64url without padding, there and back."""
+    assert data == decode(encode(data))
