@@ -31,6 +31,17 @@ def cookie_values(headers: Iterable[bytes], name: bytes) -> list[bytes]:
     return found
 
 
+def values_by_name(headers: Iterable[bytes], prefix: bytes) -> dict[bytes, list[bytes]]:
+    """All values, as `cookie_values` gives them, of each cookie whose name begins with `prefix`."""
+    found: dict[bytes, list[bytes]] = {}
+    for header in headers:
+        for pair in header.split(b";"):
+            key, equals, value = pair.partition(b"=")
+            if equals and key.strip(_BLANK).startswith(prefix):
+                found.setdefault(key.strip(_BLANK), []).append(value.strip(_BLANK))
+    return found
+
+
 def is_own(pair: bytes) -> bool:
     """Whether a `name=value` pair is, or could be read as, a cookie of ours.
 

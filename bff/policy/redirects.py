@@ -40,16 +40,17 @@ def check_return_to(value: str, covered: Callable[[bytes], bool]) -> str | None:
     return value
 
 
-def with_error(return_to: str, code: str) -> str:
-    """`return_to` with `bff_error=<code>` in its query, an older one replaced (O-12).
+def error_code(code: str) -> str:
+    """A provider's error code as a page and a log may see it; what does not look like one: `server_error`."""
+    return code if _ERROR_CODE.fullmatch(code) else "server_error"
 
-    A code that is none of RFC 6749's characters becomes `server_error`.
-    """
+
+def with_error(return_to: str, code: str) -> str:
+    """`return_to` with `bff_error=<code>` in its query, an older one replaced (O-12)."""
     rest, hash_mark, fragment = return_to.partition("#")
     path, _, query = rest.partition("?")
     kept = [pair for pair in query.split("&") if pair and pair.partition("=")[0] != "bff_error"]
-    safe = code if _ERROR_CODE.fullmatch(code) else "server_error"
-    return f"{path}?{'&'.join([*kept, f'bff_error={safe}'])}{hash_mark}{fragment}"
+    return f"{path}?{'&'.join([*kept, f'bff_error={error_code(code)}'])}{hash_mark}{fragment}"
 
 
 def login_params(query: Iterable[tuple[str, str]], allowed: Collection[str]) -> dict[str, str] | None:

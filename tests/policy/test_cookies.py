@@ -2,7 +2,15 @@
 
 import pytest
 
-from bff.policy.cookies import PLAIN_COOKIE, SESSION_COOKIE, cookie_values, is_own, sets_own, without_own
+from bff.policy.cookies import (
+    PLAIN_COOKIE,
+    SESSION_COOKIE,
+    cookie_values,
+    is_own,
+    sets_own,
+    values_by_name,
+    without_own,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +114,10 @@ def test_names() -> None:
     assert (b"__Host-Http-bff", b"bff") == (SESSION_COOKIE, PLAIN_COOKIE)
     assert is_own(SESSION_COOKIE + b"=1")
     assert is_own(PLAIN_COOKIE + b"=1")
+
+
+@pytest.mark.requirement("B-32")
+def test_cookies_of_one_family_are_found_by_their_prefix() -> None:
+    """Each name keeps all its values, so that a planted double is seen; other names are left out."""
+    headers = [b"a=1; bff-tx-x=2;bff-tx-y = 3", b"bff-tx-x=4; \xa0bff-tx-z=5; bff-tx-w"]
+    assert {b"bff-tx-x": [b"2", b"4"], b"bff-tx-y": [b"3"]} == values_by_name(headers, b"bff-tx-")

@@ -1,0 +1,353 @@
+"""GET /bff/login, /bff/callback and /bff/callback/finish: sign-in by authorization code.
+
+Login seals what it has to remember into a cookie and sends the browser to the provider. The callback only
+moves the provider's answer into that cookie, and lets the browser come back by itself: the next request is
+same-site, so that the session cookie arrives with it, and the code is out of the address bar (O-16).
+Finish does the rest.
+
+Rule 1: a state is used once, and is used up before its code is spent (O-02).
+Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
+otherwise the browser lands on `return_to`, with `bff_error` in its query unless it is signed in (O-10).
+Rule 3: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.observe.logs import audit
+from bff.oidc.client import InvalidGrant, OidcClient
+from bff.oidc.id_token import Claims, IdTokenRejectedError
+from bff.oidc.tokens import TokenAnswer
+from bff.policy.address import rate_key
+from bff.policy.rates import RateLimiter
+from bff.policy.redirects import check_return_to, error_code, login_params, with_error
+from bff.policy.routes import RouteTable
+from bff.session.model import EndReason
+from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.settings.model import ServerSettings
+from bff.web.answers import NO_STORE, address_of, cookie_headers, problem_answer, redirect
+from bff.web.transaction import (
+    Returned,
+    Transaction,
+    TransactionCookies,
+    begin,
+    is_restarted,
+    transaction_id,
+)
+
+CALLBACK = "/bff/callback"
+FINISH = "/bff/callback/finish"
+_MAX_USER_AGENT = 256
+_HOP = (
+    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>Signing in</title>'
+    b'<p><a href="/bff/callback/finish">Continue</a></p></html>'
+)
+_HOP_HEADERS = {
+    **NO_STORE,
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+}
+
+
+class LoginEndpoints:
+    """The three endpoints. `clock` gives seconds since the epoch; each limiter counts by address."""
+
+    def __init__(
+        self,
+        *,
+        client: OidcClient,
+        sessions: Sessions,
+        cookies: TransactionCookies,
+        server: ServerSettings,
+        table: RouteTable,
+        login_limiter: RateLimiter,
+        callback_limiter: RateLimiter,
+        state_lifetime: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._sessions = sessions
+        self._cookies = cookies
+        self._trusted = server.trusted_proxies
+        self._redirect_uri = server.public_url.rstrip("/") + CALLBACK
+        self._table = table
+        self._login_limiter = login_limiter
+        self._callback_limiter = callback_limiter
+        self._state_lifetime = state_lifetime
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """The routes of all three."""
+        return [
+            Route("/bff/login", self.login, methods=["GET"]),
+            Route(CALLBACK, self.callback, methods=["GET"]),
+            Route(FINISH, self.finish, methods=["GET"]),
+        ]
+
+    async def login(self, request: Request) -> Response:
+        """Sends the browser to the provider, and remembers where it is to come back to."""
+        if (refusal := self._refusal(request, self._login_limiter)) is not None:
+            return refusal
+        query = _query(request)
+        wanted = [value for name, value in query if name == "return_to"] or ["/"]
+        return_to = self._checked(wanted[0]) if len(wanted) == 1 else None
+        if return_to is None:
+            return problem_answer(Problem.BAD_RETURN_TO)
+        params = login_params(query, self._client.settings.login_params)
+        if params is None:
+            return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
+        try:
+            return await self._send_to_provider(request, return_to, params)
+        except ProviderUnavailableError as failure:
+            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+
+    async def callback(self, request: Request) -> Response:
+        """Moves the provider's answer into the transaction's cookie, and has the browser go on to finish."""
+        if (refusal := self._refusal(request, self._callback_limiter)) is not None:
+            return refusal
+        now = self._clock()
+        answer = _once(_query(request))
+        state = answer.get("state", "")
+        found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
+        if not found:
+            # Without a cookie finish cannot know what only this query tells: that there must be no restart.
+            return _hop(retry="error" not in answer and not is_restarted(state), set_cookies=[])
+        transaction = found[0]
+        returned = Returned(now, answer.get("code"), answer.get("iss"), answer.get("error"))
+        return _hop(retry=True, set_cookies=self._with_answer(transaction, returned, now))
+
+    async def finish(self, request: Request) -> Response:
+        """Ends the sign-in that has come back: a new session, or a reason why not."""
+        if (refusal := self._no_navigation(request)) is not None:
+            return refusal
+        try:
+            found = await self._sessions.find(cookie_headers(request))
+            return await self._finish(request, found)
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        except ProviderUnavailableError as failure:
+            audit("sign_in_failed", address=self._address(request), reason="provider_unavailable")
+            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+
+    async def _finish(self, request: Request, found: Found | NoSession) -> Response:
+        returned = [
+            (each.returned, each) for each in self._transactions(request) if each.returned is not None
+        ]
+        returned.sort(key=lambda pair: pair[0].at)
+        for answer, transaction in returned:
+            if transaction.done:
+                continue
+            metadata = (
+                await self._client.metadata()
+            )  # before the state is used up: what fails here can be repeated
+            if not await self._claim(transaction):
+                continue  # another tab's finish has taken it
+            stated = answer.iss is not None or metadata.iss_parameter_supported
+            if stated and answer.iss != self._client.settings.issuer:
+                return self._failed(request, transaction, "iss")
+            if answer.error is not None:
+                return self._failed(request, transaction, "oauth_error", answer.error)
+            if answer.code is None:
+                return self._failed(request, transaction, "code_missing")
+            return await self._complete(request, transaction, answer.code, found)
+        return await self._stale(request, returned[0][1] if returned else None, found)
+
+    async def _complete(
+        self, request: Request, transaction: Transaction, code: str, found: Found | NoSession
+    ) -> Response:
+        answer = await self._client.exchange_code(
+            code, redirect_uri=self._redirect_uri, code_verifier=transaction.code_verifier
+        )
+        if isinstance(answer, InvalidGrant):
+            return await self._stale(request, transaction, found)
+        try:
+            claims = await self._claims(transaction, answer)
+            started = await self._start(request, claims, answer, found)
+        except IdTokenRejectedError as rejected:
+            await self._give_back(answer)
+            return self._failed(request, transaction, f"id_token_{rejected.reason}")
+        except (StoreUnavailableError, ProviderUnavailableError):
+            await self._give_back(answer)
+            raise
+        cookies = [self._sessions.cookie.set(started.handle), *self._used_up(transaction)]
+        return redirect(303, self._landing(transaction), set_cookies=cookies)
+
+    async def _claims(self, transaction: Transaction, answer: TokenAnswer) -> Claims:
+        if answer.id_token is None:
+            raise IdTokenRejectedError("malformed")
+        return await self._client.validate_id_token(
+            answer.id_token,
+            nonce=transaction.nonce,
+            access_token=answer.access_token,
+            requested_at=transaction.created,
+            max_age=transaction.max_age,
+            acr_values=transaction.acr_values,
+        )
+
+    async def _start(
+        self, request: Request, claims: Claims, answer: TokenAnswer, found: Found | NoSession
+    ) -> Found:
+        if isinstance(found, Found):
+            # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
+            await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
+        sid = claims.get("sid")
+        identity = Identity(
+            provider=self._client.settings.name,
+            sub=claims["sub"],
+            sid=sid if isinstance(sid, str) else None,
+            name=_display_name(claims),
+            claims=claims,
+        )
+        address = self._address(request)
+        user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT]
+        started = await self._sessions.start(
+            identity, answer.tokens(), user_agent=user_agent, address=address
+        )
+        audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
+        return started
+
+    async def _give_back(self, answer: TokenAnswer) -> None:
+        """Tokens that no session will ever hold are revoked."""
+        if answer.refresh_token is not None:
+            await self._client.revoke(answer.refresh_token, "refresh_token")
+
+    async def _stale(
+        self, request: Request, transaction: Transaction | None, found: Found | NoSession
+    ) -> Response:
+        """A callback that is repeated, too late, or none of ours (O-10)."""
+        if isinstance(found, Found):
+            return redirect(303, self._landing(transaction), set_cookies=self._used_up(transaction))
+        if not self._may_restart(request, transaction):
+            error = transaction.returned.error if transaction and transaction.returned else None
+            return self._failed(request, transaction, "stale", error or "login_expired")
+        if (refusal := self._refusal(request, self._login_limiter)) is not None:
+            return refusal
+        params: dict[str, str] = {}
+        if transaction is not None and transaction.max_age is not None:
+            params["max_age"] = str(transaction.max_age)
+        if transaction is not None and transaction.acr_values:
+            params["acr_values"] = " ".join(transaction.acr_values)
+        audit("sign_in_failed", address=self._address(request), reason="stale", restarted=True)
+        response = await self._send_to_provider(request, self._landing(transaction), params, restarted=True)
+        if transaction is not None:
+            response.headers.append("set-cookie", self._cookies.clear(transaction))
+        return response
+
+    def _may_restart(self, request: Request, transaction: Transaction | None) -> bool:
+        if transaction is None:
+            # A restarted one that came back and left no answer here: its cookie was refused by the browser.
+            lost = any(each.restarted and not each.done for each in self._transactions(request))
+            return not lost and request.query_params.get("retry") != "no"
+        failed = transaction.returned is not None and transaction.returned.error is not None
+        return not failed and not transaction.restarted
+
+    def _failed(
+        self, request: Request, transaction: Transaction | None, reason: str, error: str = "login_failed"
+    ) -> Response:
+        """Lands on `return_to` with a code for the page (O-12). The reason is for the audit log."""
+        audit("sign_in_failed", address=self._address(request), reason=reason, error=error_code(error))
+        landing = with_error(self._landing(transaction), error)
+        return redirect(303, landing, set_cookies=self._used_up(transaction))
+
+    async def _send_to_provider(
+        self, request: Request, return_to: str, asked: Mapping[str, str], *, restarted: bool = False
+    ) -> Response:
+        now = self._clock()
+        params = self._client.request_params(asked)
+        transaction = begin(return_to, params, now, restarted=restarted)
+        url = await self._client.authorization_url(
+            redirect_uri=self._redirect_uri,
+            state=transaction.state,
+            nonce=transaction.nonce,
+            code_verifier=transaction.code_verifier,
+            params=params,
+        )
+        kept = self._cookies.store(transaction, now)
+        if kept is None:  # acr_values from the settings could be that long
+            return problem_answer(Problem.BAD_REQUEST, detail="The sign-in's parameters are too long.")
+        cleared = self._cookies.make_room(cookie_headers(request), now)
+        return redirect(302, url, set_cookies=[*cleared, kept])
+
+    def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:
+        """The transaction with the provider's answer in it, made to fit into a cookie."""
+        if transaction.done:
+            returned = replace(returned, code=None)
+        for candidate in (
+            replace(transaction, returned=returned),
+            replace(transaction, returned=returned, return_to="/"),  # a very long code needs the room
+            replace(transaction, returned=Returned(now, error="server_error"), return_to="/"),
+        ):
+            if (stored := self._cookies.store(candidate, now)) is not None:
+                return [stored]
+        return []
+
+    def _used_up(self, transaction: Transaction | None) -> list[str]:
+        done = None if transaction is None else self._cookies.store(transaction.finished(), self._clock())
+        return [] if done is None else [done]
+
+    async def _claim(self, transaction: Transaction) -> bool:
+        value = hashlib.sha256(transaction.state.encode()).hexdigest()
+        return await self._sessions.claim_once("state", value, self._state_lifetime)
+
+    def _transactions(self, request: Request) -> list[Transaction]:
+        return self._cookies.read(cookie_headers(request), self._clock())
+
+    def _landing(self, transaction: Transaction | None) -> str:
+        """Where to go in the end, checked again: the routes may have changed since."""
+        return (self._checked(transaction.return_to) if transaction else None) or "/"
+
+    def _checked(self, return_to: str) -> str | None:
+        return check_return_to(return_to, self._table.covers)
+
+    def _refusal(self, request: Request, limiter: RateLimiter) -> Response | None:
+        """What is no navigation is no sign-in; and none may be tried too often (B-30)."""
+        if (refusal := self._no_navigation(request)) is not None:
+            return refusal
+        wait = limiter.allow(rate_key(self._address(request)), self._clock())
+        if wait is None:
+            return None
+        audit("rate_limited", address=self._address(request), reason="sign_in")
+        return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
+
+    def _no_navigation(self, request: Request) -> Response | None:
+        if request.headers.get("sec-fetch-mode", "navigate") == "navigate":
+            return None
+        audit("csrf_rejected", address=self._address(request), reason="fetch_mode")
+        return problem_answer(Problem.CSRF_REJECTED)
+
+    def _address(self, request: Request) -> str:
+        return address_of(request, self._trusted)
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    raw: bytes = request.scope["query_string"]
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=50, errors="replace")
+    except ValueError:  # not ASCII, or too many fields
+        return []
+
+
+def _once(query: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The fields that stand exactly once (RFC 6749 3.1); one that is repeated has no value to go by."""
+    names = [name for name, _ in query]
+    return {name: value for name, value in query if names.count(name) == 1}
+
+
+def _display_name(claims: Claims) -> str:
+    candidates = (claims.get(name) for name in ("name", "preferred_username", "email"))
+    return next((value for value in candidates if isinstance(value, str) and value), "")
+
+
+def _hop(*, retry: bool, set_cookies: Sequence[str]) -> Response:
+    target = FINISH if retry else f"{FINISH}?retry=no"
+    response = Response(_HOP, 200, {**_HOP_HEADERS, "refresh": f"0; url={target}"})
+    for value in set_cookies:
+        response.headers.append("set-cookie", value)
+    return response

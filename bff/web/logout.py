@@ -1,0 +1,185 @@
+"""POST or GET /bff/logout, and /bff/logout/continue: sign-out here, then at the provider.
+
+Rule 1: the order is revoke, delete, clear, and only then the provider's page (L-01); none of it waits long for
+a provider that does not answer, and the answer says what could not be done (L-02).
+Rule 2: a script asks with the CSRF header, a navigation with the `sid` of `logout_url`, which a foreign page
+cannot know (L-03).
+Rule 3: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
+sealed in a cookie that works once, for a minute.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.crypto import Keyring
+from bff.errors import Problem, StoreUnavailableError
+from bff.observe.logs import audit, get_logger
+from bff.oidc.client import OidcClient
+from bff.policy.cookies import cookie_values
+from bff.policy.origin import Guard, Rejected
+from bff.session.model import EndReason, Session
+from bff.session.sessions import Found, NoSession, Sessions
+from bff.settings.model import ServerSettings
+from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer, redirect
+
+CONTINUE = "/bff/logout/continue"
+CONTINUE_LIFETIME = 60
+_MAX_COOKIE = 4096  # name and value together (RFC 6265bis 5.6)
+_SID = b"logout sid v1"
+_PURPOSE = b"logout continue v1"
+# "cookies" is never in it: that would wipe those of sibling hosts, the provider's included (B-26).
+_CLEAR_SITE_DATA = {"clear-site-data": '"cache", "storage"'}
+_log = get_logger("bff.logout")
+
+
+def logout_url(keyring: Keyring, handle: str) -> str:
+    """The address that signs this one session out by a plain link."""
+    return "/bff/logout?" + urlencode({"sid": keyring.proof(_SID, handle)})
+
+
+class LogoutEndpoints:
+    """The endpoints. `landing` is the path of the page to end at; `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        client: OidcClient,
+        sessions: Sessions,
+        keyring: Keyring,
+        guard: Guard,
+        server: ServerSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        secure = server.public_url.startswith("https://")
+        self._client = client
+        self._sessions = sessions
+        self._keyring = keyring
+        self._guard = guard
+        self._trusted = server.trusted_proxies
+        self._landing = client.settings.post_logout_path
+        self._landing_url = server.public_url.rstrip("/") + self._landing
+        self._cookie = "__Host-Http-bff-logout" if secure else "bff-logout"
+        self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """The routes of all three."""
+        return [
+            Route("/bff/logout", self.by_script, methods=["POST"]),
+            Route("/bff/logout", self.by_navigation, methods=["GET"]),
+            Route(CONTINUE, self.proceed, methods=["GET"]),
+        ]
+
+    async def by_script(self, request: Request) -> Response:
+        """Signs out; the page goes to `redirect` next. Without a session there is only a cookie to clear."""
+        verdict = self._guard.script(request.scope["headers"])
+        if isinstance(verdict, Rejected):
+            return self._rejected(request, verdict.reason)
+        try:
+            found = await self._sessions.find(cookie_headers(request))
+            revoked, hop = await self._sign_out(request, found)
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        document = {"redirect": CONTINUE, "provider_revoked": revoked, "provider_sign_out": hop is not None}
+        response = json_answer(document, headers=_CLEAR_SITE_DATA)
+        for value in self._set_cookies(hop):
+            response.headers.append("set-cookie", value)
+        return response
+
+    async def by_navigation(self, request: Request) -> Response:
+        """Signs out the session that `sid` belongs to, and no other."""
+        verdict = self._guard.sign_out(request.scope["headers"])
+        if isinstance(verdict, Rejected):
+            return self._rejected(request, verdict.reason)
+        handle = self._handle(request)
+        if handle is None:
+            return redirect(303, CONTINUE)
+        if not self._keyring.proves(_SID, handle, request.query_params.get("sid", "")):
+            return self._rejected(request, "sid")
+        try:
+            _, hop = await self._sign_out(request, await self._sessions.open(handle))
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        return redirect(303, CONTINUE, set_cookies=self._set_cookies(hop), headers=_CLEAR_SITE_DATA)
+
+    async def proceed(self, request: Request) -> Response:
+        """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""
+        values = cookie_values(cookie_headers(request), self._cookie.encode())
+        if not values:
+            return redirect(303, self._landing)
+        clear = [f"{self._cookie}={self._attributes}; Max-Age=0"]
+        try:
+            target = await self._opened(values[0]) if len(values) == 1 else None
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        return redirect(303, target or self._landing, set_cookies=clear)
+
+    async def _sign_out(self, request: Request, found: Found | NoSession) -> tuple[bool, str | None]:
+        """Revokes and deletes. Whether the provider confirmed it, and the sealed way to its sign-out."""
+        if isinstance(found, NoSession):
+            return False, None
+        session = found.session
+        revoked = await self._revoke(session)
+        await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked)
+        audit(
+            "signed_out",
+            sub=session.sub,
+            session=session.id,
+            address=address_of(request, self._trusted),
+            provider_revoked=revoked,
+        )
+        return revoked, await self._sealed_way_out(session)
+
+    async def _revoke(self, session: Session) -> bool:
+        tokens = session.tokens
+        if tokens.refresh_token is not None:
+            return await self._client.revoke(tokens.refresh_token, "refresh_token")
+        return await self._client.revoke(tokens.access_token, "access_token")
+
+    async def _sealed_way_out(self, session: Session) -> str | None:
+        for id_token in (session.tokens.id_token, None):
+            url = await self._client.end_session_url(
+                id_token=id_token, logout_hint=session.sub, post_logout_redirect_uri=self._landing_url
+            )
+            if url is None:
+                return None
+            sealed = self._sealed(url)
+            if len(self._cookie) + 1 + len(sealed) <= _MAX_COOKIE:
+                return sealed
+            _log.warning("id_token_too_long_for_hint", session=session.id)
+        return None
+
+    def _sealed(self, url: str) -> str:
+        fields = [url, secrets.token_urlsafe(16), self._clock() + CONTINUE_LIFETIME]
+        return self._keyring.seal_cookie(_PURPOSE, json.dumps(fields).encode())
+
+    async def _opened(self, value: bytes) -> str | None:
+        """The provider's address, once."""
+        opened = self._keyring.open_cookie(_PURPOSE, value.decode("latin-1"))
+        if opened is None:
+            return None
+        url, once, ends = json.loads(opened)
+        if self._clock() >= ends:
+            return None
+        fresh = await self._sessions.claim_once("logout", once, CONTINUE_LIFETIME)
+        return str(url) if fresh else None
+
+    def _set_cookies(self, hop: str | None) -> list[str]:
+        cookies = [self._sessions.cookie.clear()]
+        if hop is not None:
+            cookies.append(f"{self._cookie}={hop}{self._attributes}; Max-Age={CONTINUE_LIFETIME}")
+        return cookies
+
+    def _handle(self, request: Request) -> str | None:
+        values = cookie_values(cookie_headers(request), self._sessions.cookie.name.encode())
+        return self._keyring.accepts(values[0]) if len(values) == 1 else None
+
+    def _rejected(self, request: Request, reason: str) -> Response:
+        audit("csrf_rejected", address=address_of(request, self._trusted), reason=reason)
+        return problem_answer(Problem.CSRF_REJECTED)

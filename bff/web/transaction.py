@@ -1,0 +1,156 @@
+"""A sign-in under way: what login has to remember until the provider sends the browser back.
+
+It lives in the browser, one sealed cookie for each sign-in, so that nobody can fill Redis by calling login
+(B-30) and two tabs do not disturb each other (O-11). `state` names the cookie, by its hash.
+
+Rule 1: what does not open, is too old, stands twice, or lies under another transaction's name is nothing.
+Rule 2: at most `max_transactions` cookies; those that are of no more use go first, then the oldest.
+Rule 3: a transaction that is done keeps where it led, and nothing that opens anything: a repeated callback
+then still ends at the right page.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from bff.crypto import Keyring
+from bff.policy.cookies import values_by_name
+from bff.settings.model import ServerSettings, SessionSettings
+
+MAX_COOKIE = 4096  # name and value together: what browsers keep (RFC 6265bis 5.6)
+_PURPOSE = b"sign-in transaction v1"
+_FIRST, _RESTARTED = "1", "2"
+_OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The query of a callback: OAuth 2.0's answer to the authorization request (RFC 6749 4.1.2, RFC 9207)."""
+
+    at: float
+    code: str | None = field(default=None, repr=False)
+    iss: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One sign-in. `restarted` says that we began it ourselves, in place of one that came to nothing."""
+
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    return_to: str
+    created: float
+    max_age: int | None = None
+    acr_values: tuple[str, ...] = ()
+    restarted: bool = False
+    done: bool = False
+    returned: Returned | None = None
+
+    @property
+    def id(self) -> str:
+        """What names the cookie; from it nobody learns `state`."""
+        return transaction_id(self.state)
+
+    def finished(self) -> "Transaction":
+        """The same, once its state has been used."""
+        return replace(self, nonce="", code_verifier="", done=True, returned=None)
+
+
+def transaction_id(state: str) -> str:
+    """The transaction that a `state` belongs to."""
+    return hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def begin(return_to: str, params: Mapping[str, str], now: float, *, restarted: bool = False) -> Transaction:
+    """Makes a transaction with 256 random bits each for state, nonce and code verifier (RFC 7636 7.1).
+
+    `state` begins with a digit that tells a restarted sign-in, so that a browser that keeps no cookies is
+    not sent round in circles (O-10). Whoever forges it spares themselves one restart.
+    """
+    max_age = params.get("max_age", "")
+    return Transaction(
+        state=(_RESTARTED if restarted else _FIRST) + secrets.token_urlsafe(32),
+        nonce=secrets.token_urlsafe(32),
+        code_verifier=secrets.token_urlsafe(32),
+        return_to=return_to,
+        created=now,
+        max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
+        acr_values=tuple(params.get("acr_values", "").split()),
+        restarted=restarted,
+    )
+
+
+def is_restarted(state: str) -> bool:
+    """Whether a `state` says that its sign-in was a restarted one."""
+    return state.startswith(_RESTARTED)
+
+
+class TransactionCookies:
+    """The transactions of one browser, as its cookies hold them."""
+
+    def __init__(self, keyring: Keyring, server: ServerSettings, session: SessionSettings) -> None:
+        secure = server.public_url.startswith("https://")
+        self._prefix = "__Host-Http-bff-tx-" if secure else "bff-tx-"
+        # Lax, because the provider's redirect to the callback comes from another site.
+        self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+        self._keyring = keyring
+        self._lifetime = session.transaction_lifetime
+        self._limit = session.max_transactions
+
+    def read(self, cookie_headers: Iterable[bytes], now: float) -> list[Transaction]:
+        """The transactions under way and those just done, oldest first."""
+        found = values_by_name(cookie_headers, self._prefix.encode())
+        opened = [self._open(name, values, now) for name, values in found.items()]
+        return sorted((each for each in opened if each is not None), key=lambda each: each.created)
+
+    def store(self, transaction: Transaction, now: float) -> str | None:
+        """The `Set-Cookie` value that keeps it, until the end of its lifetime; None if it is too long."""
+        left = max(1, int(transaction.created + self._lifetime - now))
+        value = self._keyring.seal_cookie(_PURPOSE, _encode(transaction))
+        pair = f"{self._prefix}{transaction.id}={value}"
+        return None if len(pair) > MAX_COOKIE else f"{pair}{self._attributes}; Max-Age={left}"
+
+    def make_room(self, cookie_headers: Sequence[bytes], now: float) -> list[str]:
+        """The `Set-Cookie` values that clear what must go before one more transaction is stored."""
+        names = values_by_name(cookie_headers, self._prefix.encode())
+        kept = sorted(self.read(cookie_headers, now), key=lambda each: (not each.done, each.created))
+        surplus = max(0, len(kept) - self._limit + 1)
+        staying = {f"{self._prefix}{each.id}".encode() for each in kept[surplus:]}
+        return [self._clear(name) for name in names if name not in staying and _OWN_ID.search(name)]
+
+    def clear(self, transaction: Transaction) -> str:
+        """The `Set-Cookie` value that removes it."""
+        return self._clear(f"{self._prefix}{transaction.id}".encode())
+
+    def _clear(self, name: bytes) -> str:
+        return f"{name.decode('latin-1')}={self._attributes}; Max-Age=0"
+
+    def _open(self, name: bytes, values: list[bytes], now: float) -> Transaction | None:
+        if len(values) != 1 or not values[0].isascii():
+            return None
+        plaintext = self._keyring.open_cookie(_PURPOSE, values[0].decode("ascii"))
+        transaction = None if plaintext is None else _decode(plaintext)
+        if transaction is None or f"{self._prefix}{transaction.id}".encode() != name:
+            return None
+        return transaction if now < transaction.created + self._lifetime else None
+
+
+def _encode(transaction: Transaction) -> bytes:
+    return json.dumps(asdict(transaction), separators=(",", ":")).encode()
+
+
+def _decode(plaintext: bytes) -> Transaction | None:
+    """None for what another version of this program sealed."""
+    try:
+        fields: dict[str, Any] = json.loads(plaintext)
+        returned = fields.pop("returned")
+        fields["acr_values"] = tuple(fields["acr_values"])
+        return Transaction(**fields, returned=None if returned is None else Returned(**returned))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
