@@ -5,6 +5,7 @@ client included, is `ProviderUnavailableError`: nobody is signed out for it.
 Rule 2: no message and no log line holds a token, a code, a URL with a query, or a body.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ from bff.oidc.wire import Answer, AnswerLostError, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
-REVOCATION_TIMEOUT = 5.0
-"""Seconds that a user who signs out waits for the provider at most."""
+SIGN_OUT_TIMEOUT = 3.0
+"""Seconds that a user who signs out waits for each thing that the provider has to do about it."""
 
 _OK = range(200, 300)
 _ASKED_TO_WAIT = (429, 503)
@@ -125,13 +126,14 @@ class OidcClient:
     async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool:
         """Revokes a token as well as can be (RFC 7009); whether the provider says that it is done."""
         try:
-            endpoint = (await self.metadata()).revocation_endpoint
-            if endpoint is None:
-                return False
-            form = requests.revocation_form(self._client, token=token, hint=hint)
-            answer = await self._wire.post(endpoint, form, timeout=REVOCATION_TIMEOUT)
-        except ProviderUnavailableError as error:
-            _log.warning("revocation_failed", problem=str(error))
+            async with asyncio.timeout(SIGN_OUT_TIMEOUT):
+                endpoint = (await self.metadata()).revocation_endpoint
+                if endpoint is None:
+                    return False
+                form = requests.revocation_form(self._client, token=token, hint=hint)
+                answer = await self._wire.post(endpoint, form)
+        except (ProviderUnavailableError, TimeoutError) as error:
+            _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
         if answer.status not in _OK:
             _log.warning("revocation_failed", status=answer.status, error=_error_code(answer))
@@ -145,8 +147,9 @@ class OidcClient:
         With the setting `end_session_hint` the ID token names the session, else `logout_hint` does.
         """
         try:
-            endpoint = (await self.metadata()).end_session_endpoint
-        except ProviderUnavailableError:
+            async with asyncio.timeout(SIGN_OUT_TIMEOUT):
+                endpoint = (await self.metadata()).end_session_endpoint
+        except (ProviderUnavailableError, TimeoutError):
             return None
         if endpoint is None:
             return None

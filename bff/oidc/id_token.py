@@ -42,12 +42,6 @@ Reason = Literal[
 ]
 
 MAX_ID_TOKEN = 64 * 1024
-PROTOCOL_CLAIMS = frozenset(
-    {
-        *("iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "typ"),
-        *("auth_time", "sid", "sub"),
-    }
-)
 _FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit", "b64")
 _OTHER_KINDS = re.compile(r"(application/)?(at|logout|dpop|secevent|token-introspection)\+jwt", re.IGNORECASE)
 
@@ -94,13 +88,6 @@ def validate_id_token(token: str, keys: Sequence[SigningKey], expected: Expected
     _check_authentication(claims, expected)
     _check_access_token_hash(claims, alg, expected.access_token)
     return claims
-
-
-def visible_claims(claims: Claims, allowed: Collection[str] | None) -> dict[str, Any]:
-    """The claims that the page may see: those allowed, or all but those that belong to the protocol."""
-    if allowed is None:
-        return {name: value for name, value in claims.items() if name not in PROTOCOL_CLAIMS}
-    return {name: claims[name] for name in allowed if name in claims}
 
 
 def _verified(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> tuple[str, dict[str, Any]]:

@@ -111,9 +111,9 @@ class Wire:
         Raises:
             ProviderUnavailableError: no complete answer.
         """
-        return await self._send(self._reading, self._reading.build_request("GET", url), self._timeout)
+        return await self._send(self._reading, self._reading.build_request("GET", url))
 
-    async def post(self, url: str, form: Form, *, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - bounds one call
+    async def post(self, url: str, form: Form) -> Answer:
         """Sends a form, once.
 
         Raises:
@@ -123,11 +123,11 @@ class Wire:
         request = self._spending.build_request(
             "POST", url, data=dict(form.fields), headers=dict(form.headers)
         )
-        return await self._send(self._spending, request, min(timeout or self._timeout, self._timeout))
+        return await self._send(self._spending, request)
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
+    async def _send(self, client: httpx.AsyncClient, request: httpx.Request) -> Answer:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._timeout):
                 response = await client.send(request, stream=True)
                 try:
                     body = await _bounded(response)

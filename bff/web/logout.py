@@ -1,7 +1,7 @@
 """POST or GET /bff/logout, and /bff/logout/continue: sign-out here, then at the provider.
 
-Rule 1: the order is revoke, delete, clear, and only then the provider's page (L-01); none of it waits long for
-a provider that does not answer, and the answer says what could not be done (L-02).
+Rule 1: the order is revoke, delete, clear, and only then the provider's page (L-01); none of it waits long
+for a provider that does not answer, and the answer says what could not be done (L-02).
 Rule 2: a script asks with the CSRF header, a navigation with the `sid` of `logout_url`, which a foreign page
 cannot know (L-03).
 Rule 3: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
@@ -44,7 +44,7 @@ def logout_url(keyring: Keyring, handle: str) -> str:
 
 
 class LogoutEndpoints:
-    """The endpoints. `landing` is the path of the page to end at; `clock` gives seconds since the epoch."""
+    """The three endpoints. `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
