@@ -1,0 +1,146 @@
+"""The issuer's settings: frozen, checked all at once, from code, a TOML file or `ISSUER_…` variables."""
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from bff.settings.model import Seconds, Section
+
+MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
+MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0
+SCOPES = ("openid", "profile", "email", "offline_access")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _check_url(value: str) -> str:
+    """Refuses what cannot be an issuer identifier (RFC 8414 section 2), and http outside of loopback."""
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or "?" in value or "#" in value or not parts.hostname or parts.username:
+        raise ValueError("must be a plain URL without query, fragment or credentials")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise ValueError("must be https (http is for localhost only)")
+    if value.endswith("/"):
+        raise ValueError("must not end with a slash: clients compare it to the letter")
+    return value
+
+
+IssuerUrl = Annotated[str, AfterValidator(_check_url)]
+
+
+class ClientSettings(Section):
+    """A confidential client: who may ask for sign-ins, and where the answers may go (compared exactly)."""
+
+    client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")
+    client_secret: SecretStr
+    redirect_uris: tuple[str, ...] = Field(min_length=1)
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = SCOPES
+    name: str = ""
+
+
+class UserSettings(Section):
+    """An account that is made at start if its address has none; an existing one is left as it is."""
+
+    email: str = Field(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}$")
+    password: SecretStr
+    name: str
+    sub: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._~-]{1,64}$")
+
+
+class PasswordCost(Section):
+    """What a guess of a password costs: argon2id's parameters (RFC 9106); lower them in tests only."""
+
+    time: int = Field(default=3, ge=1)
+    memory_kib: int = Field(default=64 * 1024, ge=8)
+    lanes: int = Field(default=4, ge=1)
+
+
+DEMO_USERS = (
+    UserSettings(
+        email="alice@example.com", password=SecretStr("wonderland"), name="Alice Liddell", sub="alice"
+    ),
+    UserSettings(email="bob@example.com", password=SecretStr("builder"), name="Bob Builder", sub="bob"),
+)
+
+
+class IssuerSettings(BaseSettings):
+    """Everything the issuer can be told.
+
+    Attributes:
+        url: the issuer identifier, to the letter; its path, if any, is where the issuer is mounted.
+        redis_url: where accounts, sign-ins, codes and refresh families are kept.
+        prefix: what all its Redis keys begin with.
+        audience: the `aud` of access tokens (RFC 9068): what the APIs call themselves.
+        access_token_lifetime: at most 15 minutes.
+        refresh_token_lifetime: of a whole family, from the sign-in on; at most 7 days.
+        session_lifetime: how long the browser stays signed in here.
+        code_lifetime: seconds until an authorization code ends unused.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ISSUER_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    url: IssuerUrl
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    prefix: str = Field(default="issuer", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
+    audience: str = Field(default="api", min_length=1)
+    clients: tuple[ClientSettings, ...] = ()
+    users: tuple[UserSettings, ...] = ()
+    access_token_lifetime: Annotated[Seconds, Field(le=MAX_ACCESS_TOKEN_LIFETIME)] = 5 * 60.0
+    refresh_token_lifetime: Annotated[Seconds, Field(le=MAX_REFRESH_TOKEN_LIFETIME)] = (
+        MAX_REFRESH_TOKEN_LIFETIME
+    )
+    session_lifetime: Seconds = 12 * 3600.0
+    code_lifetime: Annotated[Seconds, Field(le=600)] = 60.0
+    password_cost: PasswordCost = PasswordCost()
+
+    @model_validator(mode="after")
+    def _clients_are_told_apart(self) -> Self:
+        names = [client.client_id for client in self.clients]
+        if len(names) != len(set(names)):
+            raise ValueError("clients: two of them have the same client_id")
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Tells whether browsers reach the issuer by https."""
+        return self.url.startswith("https://")
+
+    @property
+    def path(self) -> str:
+        """The path under which everything is served; empty at the root."""
+        return urlsplit(self.url).path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over the TOML file; nothing else is read."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(config: Path | None = None) -> IssuerSettings:
+    """Reads a TOML file, if any, and the environment; ValidationError lists every problem."""
+
+    class FromFile(IssuerSettings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return FromFile()  # type: ignore[call-arg] # the sources bring what is required
