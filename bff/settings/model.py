@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+_SIZES = {
+    "": 1,
+    "b": 1,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+}
 
 
 def parse_duration(value: Any) -> Any:
@@ -36,8 +45,13 @@ def parse_size(value: Any) -> Any:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+def parse_off(value: Any) -> Any:
+    """Turns "off" into None, which TOML cannot say."""
+    return None if value == "off" else value
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
@@ -58,7 +72,7 @@ class ServerSettings(Section):
     port: Port = 8080
     trusted_proxies: tuple[Network, ...] = ()
     ops_host: str = "127.0.0.1"
-    ops_port: Port | None = 9090
+    ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port
     shutdown_timeout: Seconds = 30.0
     keep_alive: Seconds = 75.0
     head_timeout: Seconds = 10.0

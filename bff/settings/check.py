@@ -1,0 +1,297 @@
+"""Whether valid values also make sense, alone and together. Pure: what is on disk is looked at elsewhere.
+
+Each rule yields findings, and the loader collects them all. A finding names every setting that it rests
+on, so that it can be dropped when one of them is itself broken.
+
+What an https `public_url` rules out (the settings that are weaker than what people may be exposed to):
+`same_site = "lax"`, and an http issuer. Both are accepted on plain http, that is on loopback.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
+from bff.settings.problem import Finding
+from bff.settings.urls import (
+    Complaint,
+    issuer_complaint,
+    local_path_complaint,
+    public_url_complaint,
+    redis_complaint,
+    route_path_complaint,
+    spa_url_complaint,
+    under,
+    upstream_complaint,
+)
+
+EXAMPLE_KEY = "REPLACE-ME-with-what-bff-keys-generate-says"
+EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below
+
+LOGIN_PARAMS = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
+"""What a page may pass through to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""
+
+ID_TOKEN_ALGS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+"""Signature algorithms with a public key (RFC 8725 3.1, 3.2): never `none`, never HMAC."""
+
+OWN_PARAMS = frozenset(
+    {
+        "claims", "client_assertion", "client_assertion_type", "client_id", "client_secret", "code",
+        "code_challenge", "code_challenge_method", "dpop_jkt", "nonce", "redirect_uri", "request",
+        "request_uri", "response_mode", "response_type", "scope", "state",
+    }
+)  # fmt: skip
+"""Authorization parameters that the proxy alone sets; the request builder drops them all the same."""
+
+MAX_LIFETIME = 7 * 86400.0
+KEY_BYTES = 32
+_MIN_DISTINCT_BYTES = 12  # 32 random bytes have 30 on average; fewer than 12 is a pattern, not chance
+
+_SAFELISTED = frozenset({"accept", "accept-language", "content-language", "content-type", "range"})
+_TAKEN = frozenset(
+    {
+        "authorization", "connection", "content-length", "cookie", "expect", "forwarded", "host", "origin",
+        "referer", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
+    }
+)  # fmt: skip
+_TAKEN_PREFIXES = ("sec-", "proxy-", "access-control-", "x-forwarded-")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Everything that is wrong, or doubtful, with settings whose single values are valid."""
+    return [
+        *_server(settings.server),
+        *_redis(settings),
+        *_session(settings.session),
+        *_provider(settings.provider),
+        *_https(settings),
+        *_routes(settings.route),
+        *_spa(settings),
+        *_after_logout(settings),
+    ]
+
+
+def _complaint(key: str, complaint: Complaint | None) -> Iterator[Finding]:
+    if complaint is not None:
+        yield Finding(key, *complaint)
+
+
+def _server(server: ServerSettings) -> Iterator[Finding]:
+    yield from _complaint("server.public_url", public_url_complaint(server.public_url))
+    if server.ops_port and server.ops_port == server.port:
+        yield Finding(
+            "server.ops_port",
+            f"is the same port as server.port ({server.port})",
+            "choose another one: metrics and health must not be reachable by browsers",
+            needs=("server.port",),
+        )
+    if any(network.prefixlen == 0 for network in server.trusted_proxies):
+        yield Finding(
+            "server.trusted_proxies",
+            "trusts every address: any client could claim to be another",
+            "name the addresses of your reverse proxies",
+        )
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    url = settings.redis.url.get_secret_value()
+    yield from _complaint("redis.url", redis_complaint(url))
+    if url == "embedded" and settings.server.public_url.startswith("https://"):
+        yield Finding(
+            "redis.url",
+            "is a private Redis that ends with the proxy: every restart signs everybody out",
+            "run a Redis of its own and name it here",
+            needs=("server.public_url",),
+            warning=True,
+        )
+
+
+def _session(session: SessionSettings) -> Iterator[Finding]:
+    yield from _keys([key.get_secret_value() for key in session.keys])
+    if session.max_lifetime > MAX_LIFETIME and not session.allow_long_sessions:
+        yield Finding(
+            "session.max_lifetime",
+            "is longer than 7 days",
+            "shorten it, or set allow_long_sessions = true if you mean it",
+            needs=("session.allow_long_sessions",),
+        )
+    if session.idle_timeout > session.max_lifetime:
+        yield Finding(
+            "session.idle_timeout",
+            "is longer than session.max_lifetime, so it could never end a session",
+            "make it shorter than max_lifetime",
+            needs=("session.max_lifetime",),
+        )
+    if session.slide_interval >= session.idle_timeout:
+        yield Finding(
+            "session.slide_interval",
+            "is not shorter than session.idle_timeout: sessions in use would end",
+            "make it a small part of idle_timeout",
+            needs=("session.idle_timeout",),
+        )
+    name = session.csrf_header.lower()
+    if (
+        name in _SAFELISTED
+        or name in _TAKEN
+        or name.startswith(("sec-", "proxy-", "access-control-", "x-forwarded-"))
+    ):
+        yield Finding(
+            "session.csrf_header",
+            "is a header that other sites can send or that means something else",
+            'use a name of your own, like "X-CSRF", which other sites cannot send without asking',
+        )
+
+
+def _keys(keys: list[str]) -> Iterator[Finding]:
+    key, run = "session.keys", "run `bff keys generate` and use what it prints"
+    if not keys:
+        needs = ("session.keys_file",)
+        yield Finding(
+            key, "is missing: there would be nothing to sign with", f"{run}, or set keys_file", needs
+        )
+    for number, text in enumerate(keys, start=1):
+        which = f"key {number} of {len(keys)}"
+        if text == EXAMPLE_KEY:
+            yield Finding(key, f"{which} is the example's, which everybody knows", run)
+        elif not _is_key(text):
+            yield Finding(key, f"{which} is not 32 random bytes in base64url", run)
+        elif text.rstrip("=") in (earlier.rstrip("=") for earlier in keys[: number - 1]):
+            yield Finding(key, f"{which} stands there twice", "remove one of them")
+
+
+def _is_key(text: str) -> bool:
+    """Whether it has the one form that `bff keys generate` prints, with or without the `=` at its end."""
+    bare = text.removesuffix("=")
+    try:
+        raw = base64.b64decode(bare + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    exact = base64.urlsafe_b64encode(raw).rstrip(b"=") == bare.encode()
+    return exact and len(raw) == KEY_BYTES and len(set(raw)) >= _MIN_DISTINCT_BYTES
+
+
+def _provider(provider: ProviderSettings) -> Iterator[Finding]:
+    yield from _complaint("provider.issuer", issuer_complaint(provider.issuer))
+    if not provider.client_id:
+        yield Finding(
+            "provider.client_id", "is empty", "use the id that the provider registered the proxy under"
+        )
+    secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
+    if not secret:
+        yield Finding(
+            "provider.client_secret",
+            "is missing: the proxy is a confidential client (RFC 10017 6.1.3.1)",
+            "set client_secret_file, or BFF_PROVIDER__CLIENT_SECRET",
+            needs=("provider.client_secret_file",),
+        )
+    elif secret == EXAMPLE_SECRET:
+        yield Finding("provider.client_secret", "is the example's", "use the one that the provider gave you")
+    yield from _scopes(provider)
+    if unknown := [name for name in provider.login_params if name not in LOGIN_PARAMS]:
+        yield Finding(
+            "provider.login_params",
+            f"lets through what a page must not choose: {', '.join(unknown)}",
+            f"choose among {', '.join(LOGIN_PARAMS)}",
+        )
+    if taken := sorted(OWN_PARAMS & provider.extra_params.keys()):
+        yield Finding(
+            "provider.extra_params", f"sets what the proxy itself sets: {', '.join(taken)}", "remove it there"
+        )
+    if not provider.id_token_algs or any(alg not in ID_TOKEN_ALGS for alg in provider.id_token_algs):
+        yield Finding(
+            "provider.id_token_algs",
+            "must name signature algorithms with a public key: `none` and HMAC (HS…) are never accepted",
+            f"choose among {', '.join(ID_TOKEN_ALGS)}",
+        )
+
+
+def _scopes(provider: ProviderSettings) -> Iterator[Finding]:
+    if "openid" not in provider.scopes:
+        yield Finding(
+            "provider.scopes",
+            "does not contain openid: there would be no ID token that says who signed in",
+            'add "openid"',
+        )
+    if any(not _SCOPE.fullmatch(scope) for scope in provider.scopes):
+        yield Finding(
+            "provider.scopes",
+            "holds a scope with blanks, quotes or other forbidden characters (RFC 6749 3.3)",
+            "write each scope as an item of its own",
+        )
+
+
+def _https(settings: Settings) -> Iterator[Finding]:
+    if not settings.server.public_url.startswith("https://"):
+        return
+    if settings.session.same_site != "strict":
+        yield Finding(
+            "session.same_site",
+            'must be "strict" where server.public_url is https: other sites can bring a "lax" cookie along',
+            'remove the line, or write "strict"',
+            needs=("server.public_url",),
+        )
+    if settings.provider.issuer.startswith("http://"):
+        yield Finding(
+            "provider.issuer",
+            "is plain http while server.public_url is https",
+            "use https for both",
+            needs=("server.public_url",),
+        )
+
+
+def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
+    for index, route in enumerate(routes):
+        at = f"route[{index}]"
+        yield from _complaint(f"{at}.path", route_path_complaint(route.path))
+        yield from _complaint(f"{at}.upstream", upstream_complaint(route.upstream))
+        for earlier, other in enumerate(routes[:index]):
+            if other.path == route.path:
+                yield Finding(
+                    f"{at}.path",
+                    f'is the same as that of route[{earlier}], "{route.path}"',
+                    "join the two, or give one a longer path: the longest match wins",
+                    needs=(f"route[{earlier}].path",),
+                )
+        if not route.methods:
+            yield Finding(
+                f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"
+            )
+        if taken := {"TRACE", "CONNECT"} & set(route.methods):
+            yield Finding(
+                f"{at}.methods", f"allows {', '.join(sorted(taken))}", "remove it: it is never forwarded"
+            )
+        if route.csrf == "navigation" and not {"GET", "HEAD"} & set(route.methods):
+            yield Finding(
+                f"{at}.csrf",
+                'is "navigation", which only concerns GET and HEAD, and methods has neither',
+                "remove the line, or allow GET",
+                needs=(f"{at}.methods",),
+            )
+
+
+def _spa(settings: Settings) -> Iterator[Finding]:
+    spa = settings.spa
+    if spa.dir is not None and spa.url is not None:
+        yield Finding("spa.url", "is set beside spa.dir", "keep one of the two", needs=("spa.dir",))
+    if spa.url is not None:
+        yield from _complaint("spa.url", spa_url_complaint(spa.url))
+    if not spa.index or "/" in spa.index or "\\" in spa.index or spa.index in {".", ".."}:
+        yield Finding("spa.index", "is not a plain file name", 'write it like "index.html"')
+
+
+def _after_logout(settings: Settings) -> Iterator[Finding]:
+    key, path = "provider.post_logout_path", settings.provider.post_logout_path
+    complaint = local_path_complaint(path)
+    yield from _complaint(key, complaint)
+    for index, route in enumerate(settings.route):
+        if complaint is None and route_path_complaint(route.path) is None and under(path, route.path):
+            yield Finding(
+                key,
+                f'lies under the route "{route.path}", where a backend is and no page',
+                "choose a path of the page",
+                needs=(f"route[{index}].path",),
+            )

@@ -1,0 +1,107 @@
+"""Settings from environment variables: `BFF_SECTION__KEY`, and `BFF_ROUTE` as JSON.
+
+Rule 1: a variable of ours that no setting has is a problem, not ignored: it was meant to do something.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from bff.settings.model import Settings
+from bff.settings.problem import SettingProblem
+from bff.settings.words import SECTIONS, env_name, unknown_variable
+
+CONFIG = "BFF_CONFIG"
+"""The variable that names the settings file."""
+
+# What Kubernetes puts into every pod beside a Service named `bff`, or `bff-…`.
+_SERVICE_LINK = re.compile(
+    r"BFF_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_PORT = re.compile(r"BFF_(?:[A-Z0-9_]+_)?PORT")
+
+
+class Sources(Settings, BaseSettings):
+    """The settings' model as pydantic-settings wants it; only sources are made of it, never settings."""
+
+    model_config = SettingsConfigDict(env_prefix="BFF_", env_nested_delimiter="__", env_ignore_empty=True)
+
+
+class Environment(EnvSettingsSource):
+    """The variables of one environment, as nested values.
+
+    Attributes:
+        values: what is set, by section.
+        problems: what cannot be used.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(Sources)
+        self._names = {name.upper(): name for name in environ if _is_setting(name)}
+        self.env_vars = {name.lower(): environ[name] for name in self._names.values() if environ[name]}
+        self.problems = list(_unknown(environ))
+        self.values: dict[str, Any] = self()
+
+    def name_of(self, section: str, key: str) -> str | None:
+        """The variable that sets a key, if one does."""
+        wanted = "BFF_ROUTE" if section == "route" else env_name(section, key)
+        for upper, name in self._names.items():
+            if name.lower() in self.env_vars and (upper == wanted or upper.startswith(wanted + "__")):
+                return name
+        return None
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        """JSON where it begins like it, else a list with commas between."""
+        if value.lstrip().startswith(("[", "{")):
+            try:
+                return json.loads(value)
+            except ValueError as error:
+                self._refuse(field_name, value, error)
+                return None
+        if field is None or get_origin(field.annotation) is dict:
+            return value
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    def _refuse(self, field_name: str, value: str, error: ValueError) -> None:
+        for name in self._names.values():
+            if self.env_vars.get(name.lower()) == value and name.lower().endswith(field_name.lower()):
+                key = name.lower().removeprefix("bff_").replace("__", ".")
+                problem = SettingProblem(key, f"is not valid JSON: {error}", "correct it", f"env {name}")
+                self.problems.append(problem)
+
+
+def _is_setting(name: str) -> bool:
+    upper = name.upper()
+    if upper == "BFF_ROUTE":
+        return True
+    section, separator, key = upper.removeprefix("BFF_").lower().partition("__")
+    if not upper.startswith("BFF_") or not separator or section not in SECTIONS or section == "route":
+        return False
+    field, nested, _ = key.partition("__")
+    known = SECTIONS[section].model_fields.get(field)
+    return known is not None and (not nested or get_origin(known.annotation) is dict)
+
+
+def _unknown(environ: Mapping[str, str]) -> Iterator[SettingProblem]:
+    for name, value in sorted(environ.items()):
+        upper = name.upper()
+        if (
+            not upper.startswith("BFF_")
+            or upper == CONFIG
+            or _is_setting(name)
+            or _is_service_link(upper, value)
+        ):
+            continue
+        yield SettingProblem(
+            "", f"the variable {name} is not a setting", unknown_variable(name), f"env {name}"
+        )
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    port = _SERVICE_PORT.fullmatch(name) and re.match(r"(?:tcp|udp|sctp)://", value)
+    return bool(port or _SERVICE_LINK.fullmatch(name))

@@ -1,0 +1,100 @@
+"""What the settings name on disk: secret files, the page's folder, a CA bundle.
+
+Rule 1: what a secret file holds is never part of a message.
+"""
+
+import ssl
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bff.settings.model import Settings
+from bff.settings.problem import Finding, SettingProblem
+
+_MAX_SECRET_BYTES = 64 * 1024
+
+
+class _UnreadableError(Exception):
+    """A secret file that cannot be used; its two arguments are the message and the fix."""
+
+
+@dataclass
+class SecretFiles:
+    """Reads secret files, and gathers what is wrong with them."""
+
+    problems: list[SettingProblem] = field(default_factory=list)
+    warnings: list[SettingProblem] = field(default_factory=list)
+
+    def read_text(self, key: str, path: Path) -> str | None:
+        """The text of a secret file without the line break at its end; `None` after a problem."""
+        source = f"secret file {path}"
+        try:
+            text, mode = _read(path)
+        except _UnreadableError as error:
+            message, fix = error.args
+            self.problems.append(SettingProblem(key, message, fix, source))
+            return None
+        if mode & stat.S_IROTH:
+            message = "names a file that every user of this machine may read"
+            self.warnings.append(SettingProblem(key, message, f"chmod o-r {path}", source))
+        return text
+
+    def read_keys(self, key: str, path: Path) -> list[str] | None:
+        """The keys in a file, one a line or separated by commas; lines that begin with `#` are notes."""
+        text = self.read_text(key, path)
+        if text is None:
+            return None
+        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+        return [part.strip() for line in lines for part in line.split(",") if part.strip()]
+
+
+def _read(path: Path) -> tuple[str, int]:
+    """The text and the mode of a secret file."""
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            raw = file.read(_MAX_SECRET_BYTES + 1)
+        text = raw.decode("utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        raise _UnreadableError("names a file that does not exist", "create it, or correct the path") from None
+    except PermissionError:
+        raise _UnreadableError(
+            "names a file that this user may not read", "change its owner or mode"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or "an error"
+        raise _UnreadableError(f"names a file that cannot be read: {reason}", "correct the path") from None
+    except UnicodeDecodeError:
+        raise _UnreadableError("names a file that is not UTF-8 text", "write the secret as text") from None
+    if len(raw) > _MAX_SECRET_BYTES:
+        raise _UnreadableError("names a file of more than 64 KiB", "name the secret's own file")
+    if not text.strip():
+        raise _UnreadableError("names a file that is empty", "write the secret into it")
+    return text, mode
+
+
+def check_files(settings: Settings) -> Iterator[Finding]:
+    """Whether the page's folder and the CA bundle are there and usable."""
+    folder, index = settings.spa.dir, settings.spa.index
+    if folder is not None and not folder.is_dir():
+        yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")
+    elif folder is not None and not (folder / index).is_file():
+        yield Finding(
+            "spa.dir",
+            f"names a folder without {index}: {folder}",
+            "build the page first, correct the path, or set spa.index",
+            needs=("spa.index",),
+        )
+    if settings.provider.ca_file is not None and (reason := _bundle_problem(settings.provider.ca_file)):
+        yield Finding("provider.ca_file", reason, "name a file with CA certificates in PEM form")
+
+
+def _bundle_problem(path: Path) -> str | None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        return f"holds no certificates: {path}"
+    except OSError as error:
+        return f"cannot be read ({error.strerror}): {path}"
+    return None

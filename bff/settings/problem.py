@@ -1,0 +1,52 @@
+"""What is wrong with the settings, in words that say what to do about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """One mistake. None of its texts ever holds a setting's value that could be a secret.
+
+    Attributes:
+        key: the setting, as in `session.idle_timeout` or `route[1].upstream`; empty for a whole file.
+        message: what is wrong.
+        fix: what to do.
+        source: where it was set: `file:bff.toml`, `env BFF_SESSION__KEYS`, `secret file …`, or `default`.
+    """
+
+    key: str
+    message: str
+    fix: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        place = f" ({self.source})" if self.source else ""
+        return f"{self.key or 'settings'}{place}: {self.message}. {self.fix}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` holds every reason, in the order of the settings."""
+
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has to say about valid values.
+
+    Attributes:
+        key: the setting it is about.
+        message: what is wrong.
+        fix: what to do.
+        needs: other settings that the finding rests on; if one of them is itself broken, it is moot.
+        warning: whether the proxy may start all the same.
+    """
+
+    key: str
+    message: str
+    fix: str
+    needs: tuple[str, ...] = ()
+    warning: bool = False

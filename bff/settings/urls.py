@@ -1,0 +1,186 @@
+"""Rules for the URLs and paths among the settings. Pure.
+
+Each function returns `None` for a good value, else what is wrong and what to do, as a pair.
+"""
+
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+Complaint = tuple[str, str]
+
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)*/?")
+_LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~.!$&'()*+,;=:@/?%-]*)?")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine: `localhost`, a name under it, 127.0.0.0/8 or ::1."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 6.3
+        return True
+    try:
+        return ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def public_url_complaint(url: str) -> Complaint | None:
+    """`server.public_url`: an origin and nothing else; https, or http on loopback."""
+    example = 'write scheme and host only, like "https://app.example.com"'
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return "is not an http or https URL", example
+    if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
+        return "must be an origin: no path, no query, and no slash at the end", example
+    if url != url.lower():
+        return "must be in lower case, as browsers send it", f'write it as "{url.lower()}"'
+    if parts.port == _DEFAULT_PORTS[parts.scheme]:
+        return (
+            f"names the port that {parts.scheme} has anyway, which browsers leave out",
+            "leave the port out",
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return (
+            "is plain http: cookies and tokens would travel in the clear",
+            "use https; plain http is accepted on localhost, 127.0.0.0/8 and [::1] only",
+        )
+    return None
+
+
+def issuer_complaint(url: str) -> Complaint | None:
+    """`provider.issuer`: a URL without query and fragment (OpenID Connect Discovery 1.0, 4.1)."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return (
+            "is not an http or https URL",
+            'copy "issuer" from the provider\'s /.well-known/openid-configuration',
+        )
+    if "?" in url or "#" in url:
+        return "has a query or a fragment", "write it exactly as the provider's metadata has it, without them"
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return (
+            "is plain http: the client secret and tokens would travel in the clear",
+            "use https; plain http is accepted on localhost, 127.0.0.0/8 and [::1] only",
+        )
+    return None
+
+
+def upstream_complaint(url: str) -> Complaint | None:
+    """`route.upstream`: http or https, a host, and perhaps a path prefix."""
+    example = 'write it like "http://orders:8000" or "https://orders.internal/v1"'
+    if url.startswith("unix:"):
+        return "names a Unix socket, which this version cannot forward to", "give the backend a TCP port"
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return "is not an http or https URL", example
+    if "?" in url or "#" in url:
+        return "has a query or a fragment, which a prefix cannot have", example
+    if not _PATH.fullmatch(parts.path) or _has_dots(parts.path):
+        return (
+            "has a path that could be read in two ways",
+            "write plain segments: letters, digits, and . _ ~ -",
+        )
+    return None
+
+
+def spa_url_complaint(url: str) -> Complaint | None:
+    """`spa.url`: the origin of a development server."""
+    parts = _split(url)
+    if (
+        parts is None
+        or parts.scheme not in {"http", "https"}
+        or parts.path not in {"", "/"}
+        or "?" in url
+        or "#" in url
+    ):
+        return "is not the origin of a server", 'write it like "http://127.0.0.1:5173"'
+    return None
+
+
+def redis_complaint(url: str) -> Complaint | None:
+    """`redis.url`; the texts never repeat it, since it may hold a password."""
+    known = 'use redis://, rediss:// (TLS), unix:// or "embedded"'
+    scheme = url.partition(":")[0]
+    if scheme in {"redis+sentinel", "redis+cluster"}:
+        return f"asks for {scheme.partition('+')[2].title()}, which this version does not offer yet", known
+    if url != "embedded" and scheme not in {"redis", "rediss", "unix"}:
+        return "has no scheme that is known here", known
+    if url != "embedded" and not _names_redis(url):
+        return (
+            "does not say where Redis is",
+            'write it like "redis://127.0.0.1:6379/0" or "unix:///run/redis.sock"; encode @ : / in passwords',
+        )
+    return None
+
+
+def _names_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return len(parts.path) > 1
+    return bool(parts.hostname) and port != 0 and re.fullmatch(r"(?:/\d*)?", parts.path) is not None
+
+
+def route_path_complaint(path: str) -> Complaint | None:
+    """`route.path`: whole plain segments, below the root, and not ours."""
+    if path == "/":
+        return (
+            "would take every page: nothing would be left to return to after sign-in",
+            "give the backend a prefix of its own, like /api; pages come from [spa]",
+        )
+    if not path.startswith("/"):
+        return "does not begin with a slash", f'write it like "/{path}"'
+    if path.endswith("/"):
+        return (
+            "ends with a slash",
+            f'write "{path.rstrip("/") or "/api"}": it covers everything below as well',
+        )
+    if not _PATH.fullmatch(path) or _has_dots(path):
+        return (
+            "could be read in two ways",
+            "write plain segments: letters, digits, and . _ ~ -, nothing encoded",
+        )
+    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+        return "lies under /bff, where the proxy's own endpoints live", "choose another prefix"
+    return None
+
+
+def local_path_complaint(path: str) -> Complaint | None:
+    """`provider.post_logout_path`: a path on this origin."""
+    if not _LOCAL_PATH.fullmatch(path) or "//" in path or _has_dots(path.partition("?")[0]):
+        return "is not a plain path on this site", 'write it like "/" or "/signed-out"'
+    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+        return "lies under /bff, where no page is", 'write it like "/" or "/signed-out"'
+    return None
+
+
+def under(path: str, prefix: str) -> bool:
+    """Whether a path is the prefix or lies below it, on whole segments, whatever the case."""
+    folded = path.partition("?")[0].lower()
+    return folded == prefix.lower() or folded.startswith(prefix.lower().rstrip("/") + "/")
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL with a plain host and no user; `None` for anything that parsers disagree about."""
+    if not url.isascii() or re.search(r"[\x00-\x20\x7f\\]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = parts.hostname
+    except ValueError:
+        return None
+    if not host or "@" in parts.netloc or port == 0 or parts.netloc.endswith(":"):
+        return None
+    return parts if "[" in parts.netloc or _HOST.fullmatch(host) else None
+
+
+def _has_dots(path: str) -> bool:
+    return any(segment in {".", ".."} for segment in path.split("/"))

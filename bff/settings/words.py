@@ -1,0 +1,128 @@
+"""Turns what pydantic and guesswork know about a mistake into words. Pure.
+
+Rule 1: no text repeats a value: it could be a secret in the wrong place.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from bff.settings.model import (
+    LimitSettings,
+    LogSettings,
+    ProviderSettings,
+    RedisSettings,
+    RefreshSettings,
+    RouteSettings,
+    Section,
+    ServerSettings,
+    SessionSettings,
+    SpaSettings,
+)
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "server": ServerSettings,
+    "redis": RedisSettings,
+    "session": SessionSettings,
+    "refresh": RefreshSettings,
+    "provider": ProviderSettings,
+    "route": RouteSettings,
+    "spa": SpaSettings,
+    "limits": LimitSettings,
+    "log": LogSettings,
+}
+"""Every section's model, by its name in the file."""
+
+_TYPES: Mapping[str, tuple[str, str]] = {
+    "bool_parsing": ("is not true or false", "write true or false"),
+    "bool_type": ("is not true or false", "write true or false"),
+    "dict_type": ("is not a table", 'write it like { name = "value" }'),
+    "float_parsing": ("is not a number", 'write a number, or a duration like "30s"'),
+    "float_type": ("is not a number", 'write a number, or a duration like "30s"'),
+    "finite_number": ("is not a finite number", "write how long it is"),
+    "int_from_float": ("is not a whole number", "write a whole number"),
+    "int_parsing": ("is not a whole number", "write a whole number"),
+    "int_type": ("is not a whole number", "write a whole number"),
+    "ip_v4_network": ("is not an address or network", 'write it like "10.0.0.7" or "10.0.0.0/8"'),
+    "ip_v6_network": ("is not an address or network", 'write it like "10.0.0.7" or "10.0.0.0/8"'),
+    "path_type": ("is not a path", "write the path as a text in quotes"),
+    "string_type": ("is not a text", "write it in quotes"),
+    "tuple_type": ("is not a list", 'write it like ["a", "b"]; in the environment like a,b'),
+}
+_BOUNDS: Mapping[str, tuple[str, str]] = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def env_name(section: str, key: str) -> str:
+    """The environment variable of a setting."""
+    return f"BFF_{section}__{key}".upper()
+
+
+def describe(error: ErrorDetails) -> tuple[str, str]:
+    """What is wrong and what to do, for a value that the model refused."""
+    kind, context = error["type"], error.get("ctx", {})
+    section, name = str(error["loc"][0]), str(error["loc"][-1])
+    header = "[[route]]" if section == "route" else f"[{section}]"
+    if kind == "missing":
+        env = "" if section == "route" else f", or as {env_name(section, name)}"
+        words = ("is missing", f"set it under {header}{env}")
+    elif kind == "extra_forbidden" and len(error["loc"]) == 1:
+        words = ("is not a section", _unknown_section(section))
+    elif kind == "extra_forbidden":
+        words = ("is not a setting", _unknown_key(section, name))
+    elif kind == "value_error":
+        message, _, fix = str(context["error"]).partition(": ")
+        words = (f"is {message}", fix)
+    elif kind in {"model_type", "model_attributes_type"} or error["loc"] == ("route",):
+        words = ("is not a table", f"begin the section with the line {header}")
+    else:
+        words = _TYPES.get(kind) or _formed(kind, context) or ("is not valid", error["msg"])
+    return words
+
+
+def _formed(kind: str, context: Mapping[str, Any]) -> tuple[str, str] | None:
+    if kind == "literal_error":
+        return "is none of the words known here", f"write {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return "does not have the right form", f"it must match {context['pattern']}"
+    for name, bound in _BOUNDS.items():
+        if kind == name:
+            return "is out of bounds", f"it must be {bound[1]} {context[bound[0]]:g}"
+    return None
+
+
+def nearest(section: str, key: str) -> str | None:
+    """The key of a section that an unknown one was most likely meant to be."""
+    return next(iter(difflib.get_close_matches(key, SECTIONS[section].model_fields, n=1)), None)
+
+
+def _unknown_section(name: str) -> str:
+    if near := difflib.get_close_matches(name, SECTIONS, n=1):
+        return f"did you mean [{near[0]}]?"
+    return _home(name) or f"the sections are {', '.join(SECTIONS)}"
+
+
+def _unknown_key(section: str, key: str) -> str:
+    if near := nearest(section, key):
+        return f'did you mean "{near}" in [{section}]?'
+    return _home(key) or f"[{section}] knows {', '.join(SECTIONS[section].model_fields)}"
+
+
+def _home(key: str) -> str | None:
+    homes = [f"[{name}]" for name, model in SECTIONS.items() if key in model.model_fields]
+    return f"it belongs under {' or '.join(homes)}" if homes else None
+
+
+def unknown_variable(name: str) -> str:
+    """A guess what an unknown `BFF_…` variable was meant to be."""
+    if name.upper().startswith("BFF_ROUTE"):
+        return "routes come from the environment as one JSON list of objects: BFF_ROUTE"
+    known = [env_name(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
+    if near := difflib.get_close_matches(name.upper(), [*known, "BFF_ROUTE", "BFF_CONFIG"], n=1):
+        return f"did you mean {near[0]}?"
+    return "variables are named BFF_SECTION__KEY, with two underscores in the middle"
