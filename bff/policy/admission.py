@@ -63,9 +63,14 @@ def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | 
             assert_never(other)
 
 
+def _is_preflight(request: RequestHead) -> bool:
+    """A preflight is a foreign page's question; there is one origin here, and no backend is to answer it."""
+    return request.method == b"OPTIONS" and bool(request.values(b"access-control-request-method"))
+
+
 def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -> Admitted | Denied:
     settings = route.settings
-    if not method_allowed(route, request.method):
+    if not method_allowed(route, request.method) or _is_preflight(request):
         return Denied(Problem.METHOD_NOT_ALLOWED, "method", route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)

@@ -25,8 +25,8 @@ from bff.policy.headers import HeaderRules, Hop
 from bff.problems import problem_response
 from bff.proxy.attempt import Attempt
 from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
-from bff.proxy.framing import UnsafeRequestError
 from bff.proxy.dial import UpstreamFaultError
+from bff.proxy.framing import UnsafeRequestError
 from bff.proxy.pool import UpstreamPool
 from bff.proxy.replay import ReplayBuffer
 from bff.proxy.sinks import Fault, FaultKind, Header, UpstreamRequest

@@ -1,0 +1,262 @@
+"""The composition root: settings in, a running proxy out. Nothing else constructs the parts.
+
+The order of the shutdown: rotations under way are waited for, then the connections to backends, provider
+and store are closed.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bff.crypto import Keyring
+from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.observe.logs import get_logger
+from bff.observe.metrics import Metrics
+from bff.oidc.client import OidcClient
+from bff.policy.headers import HeaderRules
+from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.rates import RateLimiter
+from bff.policy.routes import RouteTable
+from bff.proxy.asgi import ForwardingApp
+from bff.proxy.credentials import Credentials
+from bff.proxy.exchange import Destination, ExchangeParts
+from bff.proxy.hop import HopMaker
+from bff.proxy.pool import Pools
+from bff.refresh import Refresher
+from bff.session.cookies import SessionCookie
+from bff.session.sessions import Sessions
+from bff.session.store import SessionStore
+from bff.settings.model import RouteSettings, Settings
+from bff.tasks import Tasks
+from bff.web.accounting import Accounting
+from bff.web.answers import problem_answer
+from bff.web.client_files import client_routes
+from bff.web.login import LoginEndpoints
+from bff.web.logout import LogoutEndpoints, logout_url
+from bff.web.spa import Spa
+from bff.web.transaction import TransactionCookies
+from bff.web.user import UserEndpoints
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_log = get_logger("bff.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to be usable before requests are to come here."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class App:
+    """The proxy as an ASGI application. `clock` gives seconds since the epoch."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.tasks = Tasks()
+        self._store = SessionStore(settings.redis)
+        self._client = OidcClient(settings.provider, clock=clock, tasks=self.tasks)
+        self._pools = Pools()
+        self._asgi = self._build(settings, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        await self._asgi(scope, receive, send)
+
+    async def readiness(self) -> list[Check]:
+        """Whether the store takes writes and keeps them, and whether the provider is known."""
+        return [await self._store_check(), await self._provider_check()]
+
+    def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
+        keyring = Keyring([key.get_secret_value() for key in settings.session.keys])
+        public = PublicOrigin.parse(settings.server.public_url)
+        csrf_header = settings.session.csrf_header.lower().encode("ascii")
+        guard = Guard(public.origin, csrf_header)
+        sessions = Sessions(
+            store=self._store,
+            keyring=keyring,
+            cookie=SessionCookie.configured(settings.server, settings.session),
+            settings=settings.session,
+            clock=clock,
+        )
+        refresher = Refresher(
+            sessions=sessions,
+            client=self._client,
+            tasks=self.tasks,
+            settings=settings.refresh,
+            metrics=self.metrics,
+            clock=clock,
+        )
+        own_routes = RouteTable.from_settings(settings.route)
+        routes = _with_dev_server(settings)
+        parts = ExchangeParts(
+            destinations={
+                route.path: Destination(
+                    pool=self._pools.for_upstream(route),
+                    rules=HeaderRules.compiled(route.settings, public, csrf_header),
+                )
+                for route in routes.routes
+            },
+            hop=HopMaker(settings.server.trusted_proxies),
+            credentials=Credentials(
+                sessions=sessions,
+                refresher=refresher,
+                tasks=self.tasks,
+                session_settings=settings.session,
+                refresh_settings=settings.refresh,
+                clock=clock,
+            ),
+            tasks=self.tasks,
+            metrics=self.metrics,
+            clock=time.perf_counter,
+            access_log=settings.log.access,
+        )
+        endpoints = self._endpoints(
+            sessions=sessions,
+            refresher=refresher,
+            keyring=keyring,
+            guard=guard,
+            routes=own_routes,
+            clock=clock,
+        )
+        return ForwardingApp(parts=parts, routes=routes, guard=guard, otherwise=self._own_answers(endpoints))
+
+    def _endpoints(
+        self,
+        *,
+        sessions: Sessions,
+        refresher: Refresher,
+        keyring: Keyring,
+        guard: Guard,
+        routes: RouteTable,
+        clock: Callable[[], float],
+    ) -> list[Route]:
+        settings, limits = self.settings, self.settings.limits
+        login = LoginEndpoints(
+            client=self._client,
+            sessions=sessions,
+            cookies=TransactionCookies(keyring, settings.server, settings.session),
+            server=settings.server,
+            table=routes,
+            login_limiter=RateLimiter(limits.login_per_minute),
+            callback_limiter=RateLimiter(limits.callback_per_minute),
+            state_lifetime=settings.session.transaction_lifetime,
+            clock=clock,
+        )
+        logout = LogoutEndpoints(
+            client=self._client,
+            sessions=sessions,
+            keyring=keyring,
+            guard=guard,
+            server=settings.server,
+            clock=clock,
+        )
+        user = UserEndpoints(
+            sessions=sessions,
+            refresher=refresher,
+            guard=guard,
+            limiter=RateLimiter(limits.refresh_per_minute),
+            logout_url=partial(logout_url, keyring),
+            shown=settings.provider.claims,
+            clock=clock,
+        )
+        return [*login.routes(), *logout.routes(), *user.routes(), *client_routes()]
+
+    def _own_answers(self, endpoints: list[Route]) -> ASGIApp:
+        """Everything that is not forwarded: our endpoints, then the page."""
+        routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
+        if self.settings.spa.dir is not None:
+            routes.append(Mount("/", Spa(self.settings.spa.dir, self.settings.spa)))
+        app = Starlette(
+            routes=routes,
+            lifespan=self._lifespan,
+            exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
+        )
+        app.router.redirect_slashes = False
+        return Accounting(
+            app,
+            metrics=self.metrics,
+            endpoints=[route.path for route in endpoints],
+            log=self.settings.log.access,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            left = await self.tasks.drain(self.settings.server.shutdown_timeout)
+            if left:
+                _log.warning("unfinished", tasks=left)
+                await self.tasks.cancel_all()
+            await self._pools.aclose()
+            await self._client.aclose()
+            await self._store.aclose()
+
+    async def _store_check(self) -> Check:
+        try:
+            readiness = await self._store.readiness()
+        except StoreUnavailableError as failure:
+            return Check("redis", ok=False, detail=str(failure))
+        if readiness.eviction_policy not in {None, "noeviction"}:
+            return Check("redis", ok=False, detail=f"maxmemory-policy is {readiness.eviction_policy}")
+        return Check("redis", ok=True, detail="writable")
+
+    async def _provider_check(self) -> Check:
+        try:
+            await self._client.metadata()
+            keys = await self._client.keys()
+        except ProviderUnavailableError as failure:
+            return Check("provider", ok=False, detail=str(failure))
+        return Check("provider", ok=bool(keys), detail=f"{len(keys)} signing keys")
+
+
+def create_app(settings: Settings) -> App:
+    """Builds the proxy. `settings` have been checked, and their Redis URL names a server."""
+    return App(settings)
+
+
+def _with_dev_server(settings: Settings) -> RouteTable:
+    """The configured routes, and in development all other paths to the page's own server."""
+    if settings.spa.url is None:
+        return RouteTable.from_settings(settings.route)
+    page = RouteSettings(
+        path="/",
+        upstream=settings.spa.url,
+        strip_prefix=False,
+        methods=_METHODS,
+        auth="none",
+        html=True,
+        allow_cache=True,
+    )
+    return RouteTable.from_settings([*settings.route, page])
+
+
+async def _no_route(_: Request) -> Response:
+    return problem_answer(Problem.NO_ROUTE)
+
+
+async def _http_problem(_: Request, failure: Exception) -> Response:
+    assert isinstance(failure, HTTPException)
+    status = failure.status_code
+    allow = (failure.headers or {}).get("Allow")
+    if status == Problem.METHOD_NOT_ALLOWED.status:
+        headers = [(b"allow", allow.encode("ascii"))] if allow else []
+        return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=headers)
+    return problem_answer(Problem.NO_ROUTE if status == Problem.NO_ROUTE.status else Problem.BAD_REQUEST)
+
+
+async def _internal_problem(_: Request, __: Exception) -> Response:
+    return problem_answer(Problem.INTERNAL_ERROR)

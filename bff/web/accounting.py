@@ -1,0 +1,59 @@
+"""Access log and metrics of what the proxy answers itself: its own endpoints and the page."""
+
+import os
+import time
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bff.observe.logs import access
+from bff.observe.metrics import Metrics
+from bff.policy.routes import is_own
+from bff.policy.trace import REQUEST_ID_ENTROPY, request_id
+
+OTHER = "/bff/*"
+SPA = "spa"
+
+
+class Accounting:
+    """Wraps an application; `endpoints` are the paths of ours that get a series of their own."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, endpoints: Collection[str], log: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._endpoints = frozenset(endpoints)
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._note(scope, status or 500, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"]
+        route = SPA
+        if is_own(scope["raw_path"]):
+            route = path if path in self._endpoints else OTHER
+        self._metrics.request_finished(route, scope["method"], status, seconds)
+        if self._log:
+            access(
+                method=scope["method"],
+                path=path,
+                status=status,
+                duration=seconds,
+                route=route,
+                request_id=request_id(None, os.urandom(REQUEST_ID_ENTROPY)),
+            )
