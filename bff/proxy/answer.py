@@ -113,14 +113,16 @@ class AnswerReader:
     def feed(self, data: bytes) -> None:
         """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
 
-        Data after the end is a refusal (RFC 9112, 6.3). It is not called again once `refusal` is set.
+        Data after the end is a refusal (RFC 9112, 6.3); once refused, an answer is not fed again.
         """
-        parser = self._parser
-        assert parser is not None
         if self.interim:
             self.interim = []
         if self.chunks:
             self.chunks = []
+        parser = self._parser
+        if parser is None:  # given up at the end of the last answer
+            self.refusal = _AFTER_THE_END
+            return
         if self._pristine:
             if data[0] != _FIRST_BYTE:  # the parser would skip empty lines, and take RTSP and ICE for HTTP
                 self.refusal = "the answer does not begin with HTTP"
