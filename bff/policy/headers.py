@@ -69,6 +69,8 @@ _PASSED_REQUEST = frozenset(
 _DROPPED_RESPONSE = _HOP_BY_HOP | {
     b"alt-svc",  # would move the whole origin to another server
     b"clear-site-data",
+    b"date",  # ours, as with nginx: own answers need one too, and two are too many
+    b"server",
     b"nel",  # would report all of the origin's traffic to the backend's choice
     b"report-to",
     b"public-key-pins",
@@ -87,11 +89,9 @@ _PASSED_RESPONSE = frozenset(
         b"content-encoding",
         b"content-language",
         b"content-type",
-        b"date",
         b"etag",
         b"last-modified",
         b"location",
-        b"server",
         b"vary",
     }
 )
