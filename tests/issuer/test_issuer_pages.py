@@ -1,0 +1,219 @@
+"""The issuer's pages: signing in and out as a browser does it, and as a foreign page would like to."""
+
+import re
+import time
+
+import httpx
+import pytest
+
+from tests.issuer.flow import REDIRECT_URI, Person
+from tests.support.issuer import (
+    ALICE,
+    BOB,
+    CLIENT_ID,
+    RunningIssuer,
+    query_of,
+    read_form,
+    running_issuer,
+    sign_in_at,
+)
+from tests.support.redis import RedisServer
+
+AFTER = "http://localhost:8080/"
+
+
+def test_the_page_is_made_for_browsers(person: Person) -> None:
+    """Password managers find the fields; nobody can frame it; it needs no script; the form may redirect."""
+    page = person.authorize(login_hint='a"<b>@example.com')
+    policy = page.headers["content-security-policy"]
+    assert 'autocomplete="username"' in page.text
+    assert 'autocomplete="current-password"' in page.text
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'none'" in policy
+    assert "form-action 'self' http://localhost:8080;" in policy
+    assert "<script" not in page.text
+    assert 'value="a&#34;&lt;b&gt;@example.com"' in page.text
+    assert "no-store" == page.headers["cache-control"]
+    assert "same-origin" == page.headers["referrer-policy"]
+
+
+def test_wrong_password_and_unknown_address_look_the_same(person: Person) -> None:
+    """The page says the same for a wrong password and for an address that nobody has."""
+    pages = []
+    for who in (("alice@example.com", "wrong"), ("nobody@example.com", "wrong")):
+        answer = sign_in_at(person.authorize(), person.http, who)
+        assert 422 == answer.status_code
+        pages.append(answer.text.replace(who[0], "somebody"))
+    assert pages[0] == pages[1]
+    assert "alice" not in pages[0]
+
+
+def test_an_unknown_address_costs_a_hash_too(redis_server: RedisServer) -> None:
+    """No address is answered at once: a password is hashed for unknown ones as well."""
+    cost = {"time": 1, "memory_kib": 64 * 1024, "lanes": 1}
+    with running_issuer(redis_server.url, (REDIRECT_URI,)) as cheap:
+        settings = cheap.settings.model_copy(
+            update={"password_cost": type(cheap.settings.password_cost).model_validate(cost)}
+        )
+        cheap.settings = settings
+        redis_server.client().flushall()
+        cheap.restart()
+        with Person(cheap) as person:
+            page = person.authorize()
+            took = []
+            for who in (("alice@example.com", "wrong"), ("nobody@example.com", "wrong")):
+                best = 60.0
+                for _ in range(3):
+                    started = time.perf_counter()
+                    page = sign_in_at(page, person.http, who)
+                    best = min(best, time.perf_counter() - started)
+                took.append(best)
+    assert 0.3 < took[1] / took[0] < 3.0
+
+
+def test_a_form_without_its_token_signs_nobody_in(person: Person) -> None:
+    """A form with another CSRF token, or without the cookie, gets the page again, and no session."""
+    action, csrf = read_form(person.authorize())
+    form = {"email": ALICE[0], "password": ALICE[1]}
+    for wrong in ("", "x" * 43, csrf[:-1]):
+        answer = person.http.post(action, data={**form, "csrf": wrong})
+        assert 422 == answer.status_code
+        assert "issuer-session" not in person.http.cookies
+    with httpx.Client() as without_cookie:
+        assert 422 == without_cookie.post(action, data={**form, "csrf": csrf}).status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_form_from_elsewhere_signs_nobody_in(person: Person, headers: dict[str, str]) -> None:
+    """What the browser says about the sender is believed over a right token."""
+    action, csrf = read_form(person.authorize())
+    form = {"email": ALICE[0], "password": ALICE[1], "csrf": csrf}
+    assert 422 == person.http.post(action, data=form, headers=headers).status_code
+    assert "issuer-session" not in person.http.cookies
+
+
+def test_two_open_pages_both_work(person: Person) -> None:
+    """A second sign-in page does not spoil the form of the first."""
+    first, _ = person.authorize(), person.authorize()
+    assert 303 == sign_in_at(first, person.http).status_code
+
+
+def test_the_cookie_is_new_and_kept_from_scripts(person: Person) -> None:
+    """Each sign-in takes a new session id; the cookie is HttpOnly and Lax, and the old one is dead."""
+    answer = sign_in_at(person.authorize(), person.http)
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("issuer-session=")
+    assert {"httponly", "samesite=lax", "path=/"} == {part.strip().lower() for part in cookie.split(";")[1:]}
+    old = person.http.cookies["issuer-session"]
+    sign_in_at(person.authorize(prompt="login"), person.http)
+    assert old != person.http.cookies["issuer-session"]
+    person.http.cookies.clear()
+    person.http.cookies.set("issuer-session", old)
+    assert "login_required" == query_of(person.authorize(prompt="none").headers["location"])["error"]
+
+
+def test_an_invented_cookie_is_nobody(person: Person) -> None:
+    """A session id that the client made up is never taken over."""
+    person.http.cookies.set("issuer-session", "x" * 43)
+    sign_in_at(person.authorize(), person.http)
+    assert "x" * 43 not in [cookie.value for cookie in person.http.cookies.jar if cookie.domain]
+
+
+def test_sign_out_with_a_hint_goes_straight_on(person: Person, issuer: RunningIssuer) -> None:
+    """The client's own ID token ends the sign-in and its families, and leads back with the state."""
+    tokens = person.tokens()
+    answer = person.http.get(
+        f"{issuer.url}/end-session",
+        params={"id_token_hint": tokens["id_token"], "post_logout_redirect_uri": AFTER, "state": "s t"},
+    )
+    assert (303, f"{AFTER}?state=s+t") == (answer.status_code, answer.headers["location"])
+    assert "login_required" == query_of(person.authorize(prompt="none").headers["location"])["error"]
+    assert "invalid_grant" == person.refresh(tokens["refresh_token"]).json()["error"]
+
+
+@pytest.mark.parametrize("hint", ["alice", "alice@example.com"])
+def test_sign_out_with_a_logout_hint(person: Person, issuer: RunningIssuer, hint: str) -> None:
+    """client_id and a logout_hint that names who is signed in do without an ID token."""
+    person.tokens()
+    answer = person.http.get(
+        f"{issuer.url}/end-session",
+        params={"client_id": CLIENT_ID, "logout_hint": hint, "post_logout_redirect_uri": AFTER},
+    )
+    assert (303, AFTER) == (answer.status_code, answer.headers["location"])
+    assert "issuer-session" not in person.http.cookies
+
+
+@pytest.mark.requirement("L-03")
+@pytest.mark.parametrize(
+    "parameters", [{}, {"client_id": CLIENT_ID}, {"client_id": CLIENT_ID, "logout_hint": "bob"}]
+)
+def test_sign_out_without_proof_is_asked_about(
+    person: Person, issuer: RunningIssuer, parameters: dict[str, str]
+) -> None:
+    """A foreign page gets a question on the screen and nothing else; the answer to it signs out."""
+    person.tokens()
+    page = person.http.get(f"{issuer.url}/end-session", params=parameters)
+    assert 200 == page.status_code
+    assert 303 == person.authorize(prompt="none").status_code
+    action, csrf = read_form(page)
+    assert 200 == person.http.post(action, data={"csrf": "wrong"}).status_code
+    assert "code" in query_of(person.authorize(prompt="none").headers["location"])
+    done = person.http.post(action, data={"csrf": csrf})
+    assert "Signed out" in done.text
+    assert "login_required" == query_of(person.authorize(prompt="none").headers["location"])["error"]
+
+
+def test_the_question_leads_on_to_the_client(person: Person, issuer: RunningIssuer) -> None:
+    """Where the page had to ask, the registered address is still where it leads."""
+    person.tokens()
+    with Person(issuer) as other:
+        foreign = other.tokens(BOB)["id_token"]
+    page = person.http.get(
+        f"{issuer.url}/end-session",
+        params={"id_token_hint": foreign, "client_id": CLIENT_ID, "post_logout_redirect_uri": AFTER},
+    )
+    action, csrf = read_form(page)
+    assert AFTER == person.http.post(action, data={"csrf": csrf}).headers["location"]
+
+
+def test_a_foreign_post_does_not_clear_the_cookie(person: Person, issuer: RunningIssuer) -> None:
+    """A cross-site form (sent without the Lax cookie) is not answered by a cookie that signs out."""
+    with httpx.Client() as foreign:
+        answer = foreign.post(f"{issuer.url}/end-session", data={"client_id": CLIENT_ID})
+    assert "set-cookie" not in answer.headers
+    del person
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/", AFTER + "x", "//evil.example", ""])
+def test_sign_out_never_leads_elsewhere(person: Person, issuer: RunningIssuer, target: str) -> None:
+    """An address that is not registered is refused on a page."""
+    parameters = {"client_id": CLIENT_ID, "post_logout_redirect_uri": target}
+    answer = person.http.get(f"{issuer.url}/end-session", params=parameters)
+    assert 400 == answer.status_code
+    assert "location" not in answer.headers
+
+
+def test_pages_say_when_redis_is_down(person: Person, redis_server: RedisServer) -> None:
+    """Signing in without Redis shows a page with 503, and works again afterwards."""
+    page = person.authorize()
+    redis_server.stop()
+    answer = sign_in_at(page, person.http)
+    assert 503 == answer.status_code
+    assert "text/html" in answer.headers["content-type"]
+    redis_server.start()
+    assert 303 == sign_in_at(page, person.http).status_code
+
+
+def test_no_sentence_on_a_page_is_left_unescaped(person: Person) -> None:
+    """Markup in an address comes back as text, in the form that failed too."""
+    answer = sign_in_at(person.authorize(), person.http, ("<b>x</b>@example.com", "y"))
+    assert "<b>x" not in answer.text
+    assert re.search(r"&lt;b&gt;x", answer.text)

@@ -1,0 +1,79 @@
+"""The issuer's settings: bounds, and where they come from."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from bff.issuer.settings import ClientSettings, IssuerSettings, load
+
+URL = "http://localhost:9000"
+CLIENT = ClientSettings(client_id="c", client_secret=SecretStr("s"), redirect_uris=("http://localhost/cb",))
+
+
+@pytest.mark.requirement("J-01")
+def test_lifetimes_are_bounded() -> None:
+    """Access tokens above 15 minutes and refresh tokens above 7 days are refused; the bounds are not."""
+    for name, most in (("access_token_lifetime", 900), ("refresh_token_lifetime", 7 * 86400)):
+        IssuerSettings.model_validate({"url": URL, name: most})
+        with pytest.raises(ValidationError, match=name):
+            IssuerSettings.model_validate({"url": URL, name: most + 1})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example.com",
+        "https://id.example.com/",
+        "https://id.example.com?x",
+        "https://id.example.com#x",
+        "https://u:p@id.example.com",
+        "ftp://localhost",
+        "id.example.com",
+    ],
+)
+def test_bad_issuer_urls_are_refused(url: str) -> None:
+    """An issuer is an https URL without ornaments, or http on loopback."""
+    with pytest.raises(ValidationError):
+        IssuerSettings(url=url)
+
+
+def test_two_clients_of_one_name_are_refused() -> None:
+    """A client_id says who asks: it is unique."""
+    with pytest.raises(ValidationError, match="client_id"):
+        IssuerSettings(url=URL, clients=(CLIENT, CLIENT))
+
+
+def test_file_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TOML file is read, and the environment wins over it."""
+    file = tmp_path / "issuer.toml"
+    file.write_text(
+        'url = "http://localhost:1"\naudience = "orders"\naccess_token_lifetime = "60s"\n'
+        '[[clients]]\nclient_id = "c"\nclient_secret = "hidden"\nredirect_uris = ["http://localhost/cb"]\n'
+    )
+    monkeypatch.setenv("ISSUER_URL", "http://localhost:2")
+    settings = load(file)
+    assert ("http://localhost:2", "orders", 60.0) == (
+        settings.url,
+        settings.audience,
+        settings.access_token_lifetime,
+    )
+    assert "hidden" not in repr(settings)
+
+
+def test_clients_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ISSUER_CLIENTS` is a JSON list."""
+    monkeypatch.setenv("ISSUER_URL", URL)
+    monkeypatch.setenv(
+        "ISSUER_CLIENTS",
+        '[{"client_id": "c", "client_secret": "s", "redirect_uris": ["http://localhost/cb"]}]',
+    )
+    assert "c" == load().clients[0].client_id
+
+
+def test_unknown_keys_are_errors(tmp_path: Path) -> None:
+    """A misspelt key is said."""
+    file = tmp_path / "issuer.toml"
+    file.write_text('url = "http://localhost:1"\naudiense = "orders"\n')
+    with pytest.raises(ValidationError, match="audiense"):
+        load(file)
