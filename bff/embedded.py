@@ -4,10 +4,7 @@ Rule 1: the child never outlives this process, however this process ends (kill -
 Rule 2: it listens on loopback only, and writes nothing to disk unless it is told to `SAVE`.
 Rule 3: a real Redis wherever one can be had; what runs instead says so in `kind`.
 
-How rule 1 is kept: a shell forks a watcher and then becomes the server (`exec`), so there is no moment
-without a watcher. The watcher reads a pipe whose other end only this process holds; when the pipe
-closes, it kills the server. PR_SET_PDEATHSIG would be shorter, but it follows the *thread* that
-started the child, and is Linux only.
+How rule 1 is kept: see `bff.child`.
 """
 
 import contextlib
@@ -15,7 +12,6 @@ import importlib.util
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -27,12 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bff.child import Child
+
 OLDEST_SERVED = (6, 2)
-# $1 is a folder to remove in the end, or empty; the rest is the server's command line.
-_WATCHED = (
-    'scratch=$1; shift; exec 3<&0; (read -r _ <&3; kill -9 $$; [ -z "$scratch" ] || rm -rf "$scratch") & '
-    'exec "$@" </dev/null 3<&-'
-)
 _READY = "Ready to accept connections"  # all of them write this line after binding and loading
 _POLL = 0.01  # seconds between two looks at a server that is starting
 
@@ -117,8 +110,7 @@ class EmbeddedRedis:
         self._kept_directory = directory
         self._start_timeout = start_timeout
         self._directory: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: int | None = None
+        self._child: Child | None = None
         self.port = self._wanted_port
 
     @property
@@ -144,13 +136,13 @@ class EmbeddedRedis:
     @property
     def pid(self) -> int:
         """The server's process id."""
-        if self._process is None:
+        if self._child is None:
             raise EmbeddedRedisError("the embedded Redis is not running")
-        return self._process.pid
+        return self._child.pid
 
     def alive(self) -> bool:
         """Tells whether the child still runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.alive()
 
     def log(self) -> str:
         """What the server has written so far; empty when it is stopped and its folder is gone."""
@@ -179,16 +171,9 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Ends the server without saving, and its watcher; can be called twice."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.kill()
-            self._process.wait()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # the watcher; it keeps the group's id taken
-            self._process = None
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
         if self._directory is not None and self._directory != self._kept_directory:
             shutil.rmtree(self._directory, ignore_errors=True)
         self._directory = None
@@ -203,21 +188,11 @@ class EmbeddedRedis:
 
     def _launch(self) -> None:
         self._directory = self._kept_directory or Path(tempfile.mkdtemp(prefix="bff-redis-"))
-        command = [*self._binary.command, *self._options()]
-        scratch = "" if self._kept_directory else str(self._directory)
-        reading, self._lifeline = os.pipe()  # not inherited by programs that this process starts
-        try:
-            with (self._directory / "redis.log").open("wb") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - our own command, arguments apart
-                    ["/bin/sh", "-c", _WATCHED, "sh", scratch, *command],
-                    stdin=reading,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=self._directory if self._binary.real else None,
-                    start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-                )
-        finally:
-            os.close(reading)
+        self._child = Child(
+            [*self._binary.command, *self._options()],
+            log=self._directory / "redis.log",
+            scratch=None if self._kept_directory else self._directory,
+        )
 
     def _options(self) -> list[str]:
         if not self._binary.real:
