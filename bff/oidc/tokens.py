@@ -92,7 +92,11 @@ def _token(document: Mapping[str, Any], name: str) -> str | None:
 def _lifetime(value: Any) -> float | None:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value, re.ASCII):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(
+        value
+    ):  # an int is finite, and may be beyond all floats
         return None
     return float(min(max(value, 0), MAX_LIFETIME))
 

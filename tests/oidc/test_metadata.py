@@ -1,0 +1,138 @@
+"""What the provider publishes about itself is read with suspicion."""
+
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from bff.oidc.metadata import MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
+
+ISSUER = "https://id.example"
+GOOD = {
+    "issuer": ISSUER,
+    "authorization_endpoint": "https://id.example/authorize",
+    "token_endpoint": "https://id.example/token",
+    "jwks_uri": "https://id.example/jwks",
+}
+RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+
+
+def test_where_the_document_is() -> None:
+    """A slash at the issuer's end is not doubled (Discovery 4.1)."""
+    assert discovery_url("https://id.example/t/") == "https://id.example/t/.well-known/openid-configuration"
+    assert discovery_url("https://id.example/t") == "https://id.example/t/.well-known/openid-configuration"
+
+
+def test_what_is_optional_may_be_missing() -> None:
+    """Without revocation, end-session and the iss parameter the document is still good."""
+    metadata = parse_metadata(GOOD, ISSUER)
+    assert (None, None, False) == (
+        metadata.revocation_endpoint,
+        metadata.end_session_endpoint,
+        metadata.iss_parameter_supported,
+    )
+
+
+def test_what_is_there_is_read() -> None:
+    """All that the proxy goes by."""
+    document = GOOD | {
+        "revocation_endpoint": "https://id.example/revoke",
+        "end_session_endpoint": "https://id.example/end",
+        "authorization_response_iss_parameter_supported": True,
+    }
+    metadata = parse_metadata(document, ISSUER)
+    assert metadata.revocation_endpoint == "https://id.example/revoke"
+    assert metadata.end_session_endpoint == "https://id.example/end"
+    assert metadata.iss_parameter_supported
+
+
+@pytest.mark.requirement("O-06")
+@pytest.mark.parametrize(
+    "issuer", ["https://id.example/", "https://ID.example", "https://evil.example", None]
+)
+def test_the_issuer_has_to_be_ours_exactly(issuer: str | None) -> None:
+    """A document of another issuer is refused, however alike the names are."""
+    with pytest.raises(MetadataRejectedError):
+        parse_metadata(GOOD | {"issuer": issuer}, ISSUER)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        None,
+        7,
+        "",
+        "/token",
+        "http://id.example/token",
+        "ftp://id.example/token",
+        "https://user@id.example/token",
+        "https://id.example/token#x",
+        "https://id.example/to ken",
+        "https://id.example\\token",
+        "https://id.example/t\u00f6ken",
+        "https://id.example/\x00",
+        "https://id.example:port/token",
+        "https://[/token",
+        "http://127.0.0.1.evil.example/token",
+        "https:///token",
+    ],
+)
+def test_an_endpoint_is_an_https_url(endpoint: Any) -> None:
+    """Secrets are sent there: nothing else will do."""
+    with pytest.raises(MetadataRejectedError):
+        parse_metadata(GOOD | {"token_endpoint": endpoint}, ISSUER)
+
+
+@pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1", "[::1]:9000", "id.localhost"])
+def test_http_is_accepted_on_loopback(host: str) -> None:
+    """For development."""
+    document = GOOD | {"token_endpoint": f"http://{host}/token"}
+    assert f"http://{host}/token" == parse_metadata(document, ISSUER).token_endpoint
+
+
+@pytest.mark.parametrize("document", [None, [], "x", 1])
+def test_a_document_is_an_object(document: Any) -> None:
+    """Whatever else the provider answers is refused."""
+    with pytest.raises(MetadataRejectedError):
+        parse_metadata(document, ISSUER)
+    with pytest.raises(MetadataRejectedError):
+        parse_jwks(document)
+
+
+@pytest.mark.parametrize("keys", [None, {}, [{}] * 101])
+def test_a_key_set_has_a_list_of_keys_of_sane_length(keys: Any) -> None:
+    """No list, or one that would cost seconds to read, is refused."""
+    with pytest.raises(MetadataRejectedError):
+        parse_jwks({"keys": keys})
+
+
+def test_public_keys_for_signatures_are_kept() -> None:
+    """RSA, EC and Ed25519."""
+    keys = parse_jwks({"keys": [key.as_dict(private=False) for key in (RSA, EC, ED)]})
+    assert ["rsa", "ec", "ed"] == [key.kid for key in keys]
+
+
+@pytest.mark.requirement("O-08")
+@pytest.mark.filterwarnings("ignore:Key size")
+def test_keys_that_must_not_verify_are_left_out() -> None:
+    """Symmetric, small, encryption and private keys, and nonsense, spoil nothing and verify nothing."""
+    bad = [
+        OctKey.generate_key(256).as_dict(),
+        RSAKey.generate_key(1024).as_dict(private=False),
+        RSA.as_dict(private=False) | {"use": "enc"},
+        EC.as_dict(private=False) | {"key_ops": ["encrypt"]},
+        EC.as_dict(private=False) | {"key_ops": "verify"},
+        RSA.as_dict(private=True),
+        EC.as_dict(private=True),
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"},
+        {"kty": "RSA", "n": "!!", "e": "AQAB"},
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
+        {"kty": "RSA"},
+        {},
+        "key",
+        None,
+    ]
+    keys = parse_jwks({"keys": [*bad, EC.as_dict(private=False)]})
+    assert ["ec"] == [key.kid for key in keys]

@@ -1,0 +1,142 @@
+"""What is sent to the provider: URLs, forms, client authentication."""
+
+import base64
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from bff.oidc.requests import (
+    Client,
+    authorization_url,
+    code_challenge,
+    code_form,
+    end_session_url,
+    refresh_form,
+    revocation_form,
+)
+
+BASIC = Client("spa-bff", "secret")
+POST = Client("spa-bff", "secret", "client_secret_post")
+
+
+def query(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)
+
+
+def asked(endpoint: str = "https://id.example/authorize", **params: str) -> str:
+    return authorization_url(
+        endpoint,
+        client_id="spa-bff",
+        redirect_uri="https://app.example/bff/callback",
+        scopes=("openid", "profile"),
+        state="the-state",
+        nonce="the-nonce",
+        code_verifier="v" * 43,
+        params=params,
+    )
+
+
+@pytest.mark.requirement("O-01")
+def test_the_challenge_is_that_of_rfc_7636() -> None:
+    """The example of RFC 7636 appendix B, and authlib's own computation, agree."""
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    assert code_challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    assert create_s256_code_challenge(verifier) == code_challenge(verifier)
+
+
+@pytest.mark.requirement("O-01", "O-07", "B-01")
+def test_an_authorization_request_is_a_code_request_with_pkce() -> None:
+    """Everything of OpenID Connect Core 3.1.2.1 is there once; no secret and no verifier is."""
+    assert {
+        "response_type": ["code"],
+        "client_id": ["spa-bff"],
+        "redirect_uri": ["https://app.example/bff/callback"],
+        "scope": ["openid profile"],
+        "state": ["the-state"],
+        "nonce": ["the-nonce"],
+        "code_challenge": [code_challenge("v" * 43)],
+        "code_challenge_method": ["S256"],
+    } == query(asked())
+
+
+@pytest.mark.requirement("O-01", "O-02")
+def test_nobody_overrides_what_the_protocol_owns() -> None:
+    """Passed and configured parameters, and the endpoint's own query, cannot replace ours."""
+    url = asked(
+        "https://id.example/authorize?tenant=a&state=evil",
+        redirect_uri="https://evil.example",
+        code_challenge_method="plain",
+        request_uri="https://evil.example",
+        prompt="login",
+    )
+    found = query(url)
+    assert ["https://app.example/bff/callback"] == found["redirect_uri"]
+    assert ["S256"] == found["code_challenge_method"]
+    assert ["the-state"] == found["state"]
+    assert ["a"] == found["tenant"]
+    assert ["login"] == found["prompt"]
+    assert "request_uri" not in found
+
+
+@pytest.mark.requirement("B-01", "O-13")
+def test_basic_credentials_are_form_encoded_first() -> None:
+    """RFC 6749 2.3.1: reserved characters survive, and none of them moves the colon."""
+    form = refresh_form(Client("a:b c", "s%/é"), refresh_token="r")
+    assert form.headers["authorization"] == "Basic " + base64.b64encode(b"a%3Ab+c:s%25%2F%C3%A9").decode()
+    assert {"grant_type": "refresh_token", "refresh_token": "r"} == form.fields
+
+
+@pytest.mark.requirement("B-01", "O-13")
+def test_post_credentials_go_into_the_form() -> None:
+    """With client_secret_post there is no Authorization header."""
+    form = code_form(POST, code="c", redirect_uri="https://app.example/cb", code_verifier="v")
+    assert form.headers == {}
+    assert form.fields == {
+        "grant_type": "authorization_code",
+        "code": "c",
+        "redirect_uri": "https://app.example/cb",
+        "code_verifier": "v",
+        "client_id": "spa-bff",
+        "client_secret": "secret",
+    }
+
+
+def test_a_refresh_may_narrow_its_scope() -> None:
+    """`scope` is sent only when it is given (RFC 6749 6)."""
+    assert refresh_form(BASIC, refresh_token="r", scope="a b").fields["scope"] == "a b"
+
+
+def test_a_revocation_names_the_kind_of_token() -> None:
+    """RFC 7009 2.1."""
+    form = revocation_form(BASIC, token="t", hint="refresh_token")
+    assert {"token": "t", "token_type_hint": "refresh_token"} == form.fields
+
+
+@pytest.mark.requirement("B-24")
+def test_secrets_stay_out_of_reprs() -> None:
+    """A traceback that prints these objects prints no secret."""
+    form = refresh_form(Client("id", "s3cr3t"), refresh_token="r3fr3sh")
+    assert "s3cr3t" not in repr(Client("id", "s3cr3t"))
+    assert "r3fr3sh" not in repr(form)
+
+
+@pytest.mark.requirement("L-01")
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        ({"id_token_hint": "jwt", "logout_hint": None}, {"id_token_hint": ["jwt"]}),
+        ({"id_token_hint": None, "logout_hint": "alice"}, {"logout_hint": ["alice"]}),
+        ({"id_token_hint": None, "logout_hint": None}, {}),
+    ],
+)
+def test_the_end_session_url(hints: dict[str, str | None], expected: dict[str, list[str]]) -> None:
+    """RP-Initiated Logout 2, with an ID token or without it."""
+    url = end_session_url(
+        "https://id.example/end?x=1",
+        client_id="spa-bff",
+        post_logout_redirect_uri="https://app.example/",
+        **hints,
+    )
+    own = {"x": ["1"], "client_id": ["spa-bff"], "post_logout_redirect_uri": ["https://app.example/"]}
+    assert own | expected == query(url)
