@@ -1,0 +1,79 @@
+"""`bff issuer`: runs the issuer alone."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+
+from bff.issuer.app import create_app
+from bff.issuer.settings import DEMO_USERS, IssuerSettings, load
+from bff.observe.logs import configure, get_logger
+from bff.settings.model import LogSettings
+
+app = typer.Typer(
+    help="The issuer: an OpenID Provider for development, tests, and first-party apps without a provider.",
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="A TOML file with its settings; ISSUER_… variables win over it.")
+]
+HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
+PortOption = Annotated[int, typer.Option(help="The port to listen on.")]
+DemoOption = Annotated[
+    bool, typer.Option("--demo-accounts", help="Make the accounts alice@example.com and bob@example.com.")
+]
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    config: ConfigOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 9000,
+    demo_accounts: DemoOption = False,
+) -> None:
+    """Runs the issuer until it is stopped."""
+    if context.invoked_subcommand is None:
+        serve(config, host, port, demo_accounts)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 9000,
+    demo_accounts: DemoOption = False,
+) -> None:
+    """Runs the issuer until it is stopped."""
+    try:
+        settings = load(config)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            typer.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from None
+    if demo_accounts:
+        settings = settings.model_copy(update={"users": (*settings.users, *DEMO_USERS)})
+    run(settings, host, port)
+
+
+def run(settings: IssuerSettings, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
+    configure(LogSettings())
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )

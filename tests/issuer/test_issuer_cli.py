@@ -1,0 +1,59 @@
+"""`bff issuer`, as a process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from bff.embedded import free_port
+from tests.support.redis import RedisServer
+
+COMMAND = [sys.executable, "-c", "from bff.issuer.cli import app; app()"]
+
+
+@pytest.mark.parametrize("subcommand", [[], ["serve"]])
+def test_it_serves_and_stops_cleanly(redis_server: RedisServer, subcommand: list[str]) -> None:
+    """With and without `serve` it runs from the environment, and SIGTERM ends it with 0."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "ISSUER_URL": url, "ISSUER_REDIS_URL": redis_server.url}
+    command = [*COMMAND, *subcommand, "--port", str(port), "--demo-accounts"]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            _wait_for(url)
+            assert url == httpx.get(f"{url}/.well-known/openid-configuration").json()["issuer"]
+            assert "alice" == redis_server.cli("GET", "issuer:email:alice@example.com")
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_bad_settings_are_all_said(redis_server: RedisServer) -> None:
+    """Every problem is named in one run, without a traceback."""
+    environment = {
+        **os.environ,
+        "ISSUER_URL": "http://id.example.com",
+        "ISSUER_REDIS_URL": redis_server.url,
+        "ISSUER_ACCESS_TOKEN_LIFETIME": "2h",
+    }
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert 2 == done.returncode
+    assert "url: " in done.stderr
+    assert "access_token_lifetime: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            httpx.get(f"{url}/healthz").raise_for_status()
+        except httpx.HTTPError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
