@@ -1,0 +1,215 @@
+"""The whole proxy on real sockets: redis-server, issuer, a scripted backend, and a browserless client."""
+
+import asyncio
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import uvicorn
+
+from bff.app import App
+from bff.crypto import new_secret, session_key
+from bff.proxy.protocol import guarded_protocol
+from bff.settings.model import Settings
+from bff.tasks import Tasks
+from tests.support.backend import Backend, Received, Reply, backend
+from tests.support.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
+from tests.support.redis import RedisServer
+
+CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
+JSON = (b"content-type", b"application/json")
+_REFRESH = re.compile(r"0; url=(/\S+)")
+
+
+class Clock:
+    """The proxy's clock, which a test can put forward."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return self._now() + self.ahead
+
+
+class Browser:
+    """A client that keeps cookies and follows redirects as a browser does, and remembers every answer."""
+
+    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=30)
+        self.answers: list[httpx.Response] = []
+        self.client.event_hooks["response"].append(self._remember)
+
+    async def _remember(self, response: httpx.Response) -> None:
+        await response.aread()
+        self.answers.append(response)
+
+    async def follow(self, response: httpx.Response) -> httpx.Response:
+        """Follows redirects and the callback's `Refresh` until a page comes that stays."""
+        for _ in range(20):
+            hop = _REFRESH.match(response.headers.get("refresh", ""))
+            if hop:
+                response = await self.client.get(str(response.url.join(hop[1])))
+            elif response.has_redirect_location:
+                target = response.url.join(response.headers["location"])
+                response = await self.client.get(str(target))
+            else:
+                return response
+        raise AssertionError("redirected in circles")
+
+    async def sign_in(self, who: tuple[str, str] = ALICE, return_to: str = "/") -> httpx.Response:
+        """Goes through the whole sign-in; returns the page at its end."""
+        page = await self.follow(await self.client.get(f"/bff/login?return_to={quote(return_to)}"))
+        if "password" in page.text:
+            page = await self.follow(await async_sign_in_at(page, self.client, who))
+        return page
+
+    async def call(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        """Calls as the page's script does."""
+        headers = {**CSRF, **options.pop("headers", {})}
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def user(self) -> httpx.Response:
+        return await self.call("/bff/user?slide=false")
+
+    @property
+    def handle(self) -> str | None:
+        """The session cookie's value."""
+        return next((cookie.value for cookie in self.client.cookies.jar if cookie.name == "bff"), None)
+
+    @property
+    def session_key(self) -> str:
+        """The Redis key of the browser's session."""
+        assert self.handle is not None
+        return f"bff:session:{session_key(self.handle)}"
+
+
+@dataclass
+class World:
+    """Everything that runs."""
+
+    redis: RedisServer
+    issuer: RunningIssuer
+    backend: Backend
+    app: App
+    url: str
+    clock: Clock
+    stack: AsyncExitStack
+    reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
+    browsers: list[Browser] = field(default_factory=list)
+
+    async def browser(self, address: str = "127.0.0.1") -> Browser:
+        """A new browser, with nothing in it."""
+        browser = Browser(self.url, address)
+        await self.stack.enter_async_context(browser.client)
+        self.browsers.append(browser)
+        return browser
+
+    async def signed_in(self) -> Browser:
+        """A browser in which alice is signed in."""
+        browser = await self.browser()
+        await browser.sign_in()
+        assert browser.handle is not None
+        return browser
+
+    @property
+    def refreshes(self) -> int:
+        """How often a refresh token was sent to the provider."""
+        return self.issuer.seen.token_calls["refresh_token"]
+
+
+@asynccontextmanager
+async def serving(app: App, port: int) -> AsyncIterator[None]:
+    """Serves the proxy on a loopback port, by the guarded protocol, on the test's own loop."""
+    tasks = Tasks()
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app,
+        http=guarded_protocol(app.settings.server),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    running = tasks.spawn(server._serve([sock]), name="server")
+    while not server.started:
+        assert not running.done(), running.exception()
+        await asyncio.sleep(0.002)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+        sock.close()
+
+
+@asynccontextmanager
+async def running_world(
+    redis: RedisServer,
+    *,
+    access_token_lifetime: float = 300,
+    route: dict[str, Any] | None = None,
+    **sections: dict[str, Any],
+) -> AsyncIterator[World]:
+    """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://localhost:{port}"
+    async with AsyncExitStack() as stack:
+        issuer = stack.enter_context(
+            running_issuer(
+                redis.url,
+                [f"{url}/bff/callback"],
+                post_logout_redirect_uris=[f"{url}/"],
+                access_token_lifetime=access_token_lifetime,
+            )
+        )
+        worlds: list[World] = []
+
+        async def answer(request: Received) -> Reply | bytes | None:
+            reply = worlds[0].reply
+            return await reply(request) if reply else Reply(body=b'{"orders":[]}', headers=[JSON])
+
+        upstream = await stack.enter_async_context(backend(answer))
+        settings = Settings.model_validate(
+            {
+                "server": {"public_url": url, "ops_port": None, **sections.get("server", {})},
+                "redis": {"url": redis.url, **sections.get("redis", {})},
+                "session": {"keys": [new_secret()], **sections.get("session", {})},
+                "refresh": {"min_age_for_401": 0, **sections.get("refresh", {})},
+                "provider": {
+                    "issuer": issuer.url,
+                    "client_id": issuer.client_id,
+                    "client_secret": issuer.client_secret,
+                    **sections.get("provider", {}),
+                },
+                "route": [{"path": "/api", "upstream": upstream.url, **(route or {})}],
+                "limits": {
+                    "login_per_minute": 1000,
+                    "callback_per_minute": 1000,
+                    **sections.get("limits", {}),
+                },
+                "log": sections.get("log", {}),
+                "spa": sections.get("spa", {}),
+            }
+        )
+        clock = Clock(time.time)
+        app = App(settings, clock=clock)
+        world = World(redis, issuer, upstream, app, url, clock, stack)
+        worlds.append(world)
+        await stack.enter_async_context(serving(app, port))
+        yield world
