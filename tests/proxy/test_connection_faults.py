@@ -1,0 +1,452 @@
+"""What a call reports when its backend is silent, slow, gone, or not HTTP; nothing is left behind."""
+
+import asyncio
+import socket
+
+import pytest
+
+from bff.proxy.call import CallTimeouts
+from bff.proxy.pool import PoolLimits, PoolStats
+from bff.proxy.sinks import Fault, FaultKind
+from tests.support.backend import Conversation, Received, Reply, backend, raw_backend
+from tests.support.sink import RecordingSink
+from tests.support.upstream import begin, fetch, pool_for, request
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+LONG = 3600.0
+SHORT = 0.05
+NOTHING_LEFT = PoolStats(open=0, idle=0, waiting=0)
+
+
+def fault_of(sink: RecordingSink) -> Fault:
+    assert sink.fault is not None
+    return sink.fault
+
+
+async def silent(conversation: Conversation) -> None:
+    await conversation.closed()
+
+
+# Invalid answers.
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("cut", [1, 1000])
+async def test_an_invalid_answer_is_a_fault_and_ends_the_connection(cut: int) -> None:
+    """The call fails as INVALID without a word of the answer, and the connection is not used again."""
+    bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        for i in range(0, len(bad), cut):
+            await conversation.send(bad[i : i + cut])
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        sink = await fetch(pool)
+        assert ["error"] == sink.events
+        assert Fault(FaultKind.INVALID, "a Transfer-Encoding that does not belong there") == sink.fault
+        assert NOTHING_LEFT == pool.stats()
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.requirement("H-06")
+async def test_an_answer_that_turns_invalid_is_broken_off() -> None:
+    """A bad chunk size after good content ends in `error`, never in `end`."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n")
+        await go_on.wait()
+        await conversation.send(b"zz\r\n")
+        await conversation.closed()
+
+    go_on = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        _, sink = await begin(pool, request())
+        await sink.until(lambda: sink.body == b"hi")
+        go_on.set()
+        assert FaultKind.INVALID == fault_of(await sink.done()).kind
+        assert ["head", "data", "error"] == sink.events
+
+
+@pytest.mark.requirement("H-02")
+async def test_a_second_answer_to_one_request_never_answers_the_next() -> None:
+    """Data after the end closes the connection: the next call gets another one, and its own answer."""
+
+    async def script(conversation: Conversation) -> None:
+        while await conversation.read_request() is not None:
+            await conversation.send(OK)
+            await ended.wait()
+            if conversation.number == 0:
+                await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+
+    ended = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        assert b"hi" == (await fetch(pool)).body
+        assert 1 == pool.stats().idle
+        ended.set()
+        await b.until(lambda: not b.open)
+        assert NOTHING_LEFT == pool.stats()
+        assert b"hi" == (await fetch(pool)).body
+        assert 2 == b.connections
+
+
+@pytest.mark.requirement("H-02")
+async def test_an_answer_before_a_request_is_nobodys() -> None:
+    """A backend that talks first is not talked to."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.send(OK)
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        connection = await pool.acquire()
+        await connection.lost
+        sink = RecordingSink()
+        connection.start(request(b"POST", length=2), sink, first=b"hi")
+        assert [] == sink.events
+        assert (FaultKind.STALE, True) == (fault_of(await sink.done()).kind, fault_of(sink).safe_to_resend)
+        assert NOTHING_LEFT == pool.stats()
+
+
+# Broken and stale connections.
+
+
+@pytest.mark.requirement("H-06")
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        (b"", "closed before an answer"),
+        (b"HTTP/1.1 200 OK\r\nconte", "closed within the head"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "closed within the head"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi", "closed within the content"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n", "closed within the content"),
+    ],
+)
+async def test_a_backend_that_dies_breaks_the_answer(sent: bytes, detail: str, reset: bool) -> None:
+    """Before the end of the answer, a closed or reset connection is BROKEN and not sent again."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(sent)
+        if reset:
+            await seen.wait()
+            conversation.cut()
+
+    seen = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        _, sink = await begin(pool, request())
+        if reset:
+            await sink.until(lambda: bool(sink.status) or b"ength" not in sent)
+            await b.until(lambda: bool(b.requests))
+            seen.set()
+        fault = fault_of(await sink.done())
+        assert (FaultKind.BROKEN, False) == (fault.kind, fault.safe_to_resend)
+        assert detail == fault.detail or (reset and not sink.status)
+        assert NOTHING_LEFT == pool.stats()
+
+
+@pytest.mark.requirement("H-06")
+async def test_a_reset_does_not_end_a_close_delimited_answer() -> None:
+    """Only an orderly end of the stream is the end of such an answer."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_head()
+        await conversation.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await seen.wait()
+        linger = b"\x01\0\0\0\0\0\0\0"  # close with a reset
+        conversation.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        conversation.cut()
+
+    seen = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        _, sink = await begin(pool, request())
+        await sink.until(lambda: sink.body == b"half")
+        seen.set()
+        assert FaultKind.BROKEN == fault_of(await sink.done()).kind
+
+
+@pytest.mark.requirement("H-07")
+@pytest.mark.parametrize(
+    ("method", "safe"),
+    [(b"GET", True), (b"HEAD", True), (b"PUT", True), (b"DELETE", True), (b"POST", False), (b"PATCH", False)],
+)
+async def test_a_kept_connection_that_ends_without_an_answer_is_stale(method: bytes, safe: bool) -> None:
+    """It may be sent again if the method is idempotent; the request was written and may have been read."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(OK)
+        await conversation.read_request()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        await fetch(pool)
+        sink = await fetch(pool, request(method, length=2), b"hi")
+        assert (FaultKind.STALE, safe) == (fault_of(sink).kind, fault_of(sink).safe_to_resend)
+        assert NOTHING_LEFT == pool.stats()
+        assert 1 == b.connections
+
+
+@pytest.mark.requirement("H-07")
+async def test_one_byte_of_an_answer_and_it_is_not_stale() -> None:
+    """Once the backend has begun to answer, nothing is sent again."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(OK)
+        await conversation.read_request()
+        await conversation.send(b"H")
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        await fetch(pool)
+        fault = fault_of(await fetch(pool))
+        assert (FaultKind.BROKEN, False) == (fault.kind, fault.safe_to_resend)
+
+
+@pytest.mark.requirement("H-07")
+async def test_a_connection_that_closed_while_idle_is_not_handed_out() -> None:
+    """The pool notices, and the next call connects anew."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(OK)
+        await close.wait()
+
+    close = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        await fetch(pool)
+        close.set()
+        connection = next(iter(pool._open))
+        await connection.lost
+        assert NOTHING_LEFT == pool.stats()
+        assert 200 == (await fetch(pool)).status
+
+
+@pytest.mark.requirement("H-07")
+async def test_what_was_never_written_can_always_be_sent_again() -> None:
+    """A connection that closed between being acquired and used is STALE and safe, for a POST as well."""
+    async with raw_backend(silent) as b, pool_for(b.upstream) as pool:
+        connection = await pool.acquire()
+        b.cut_all()
+        await connection.lost
+        sink = RecordingSink()
+        call = connection.start(request(b"POST", length=3), sink, first=b"abc")
+        call.finish()
+        fault = fault_of(await sink.done())
+        assert (FaultKind.STALE, True) == (fault.kind, fault.safe_to_resend)
+        late = RecordingSink()
+        connection.start(request(), late).cancel()
+        await asyncio.sleep(0)
+        assert [] == late.events
+
+
+# Timeouts.
+
+
+async def timed_out(
+    timeouts: CallTimeouts, answer: bytes = b"", length: int | None = 0, first: bytes = b""
+) -> RecordingSink:
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_head()
+        await conversation.send(answer)
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        sink = await fetch(pool, request(b"POST", length=length), first, timeouts)
+        assert NOTHING_LEFT == pool.stats()
+        assert FaultKind.TIMEOUT == fault_of(sink).kind
+        await b.until(lambda: not b.open)
+        return sink
+
+
+@pytest.mark.requirement("H-08")
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+async def test_a_backend_that_does_not_answer(answer: bytes) -> None:
+    """Without a whole head within `first_byte` the call ends, whatever else has come."""
+    limits = CallTimeouts(first_byte=SHORT, between_bytes=LONG, write=LONG, total=LONG)
+    assert "first byte" == fault_of(await timed_out(limits, answer)).detail
+
+
+@pytest.mark.requirement("H-08")
+async def test_a_backend_that_falls_silent() -> None:
+    """A gap within the content is bounded by `between_bytes`, where a longer wait came before too."""
+    limits = CallTimeouts(first_byte=LONG, between_bytes=SHORT, write=LONG)
+    sink = await timed_out(limits, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhi")
+    assert (["head", "data", "error"], "between bytes") == (sink.events, fault_of(sink).detail)
+
+
+@pytest.mark.requirement("H-08")
+async def test_a_backend_that_takes_no_body() -> None:
+    """A body of which nothing is taken within `write` ends the call."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_head()
+        await over.wait()
+
+    over = asyncio.Event()
+    body = b"x" * 20_000_000
+    limits = CallTimeouts(first_byte=LONG, write=0.3, total=LONG)
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        sink = await fetch(pool, request(b"POST", length=len(body)), body, limits)
+        assert Fault(FaultKind.TIMEOUT, "write") == sink.fault
+        assert NOTHING_LEFT == pool.stats()
+        over.set()
+
+
+@pytest.mark.requirement("H-08")
+async def test_the_whole_call_is_bounded() -> None:
+    """`total` ends a call that is otherwise in good order: here one whose client sends nothing."""
+    limits = CallTimeouts(first_byte=LONG, between_bytes=LONG, write=LONG, total=SHORT)
+    assert "total" == fault_of(await timed_out(limits, length=5)).detail
+
+
+@pytest.mark.requirement("H-08")
+async def test_a_slow_client_is_not_the_backends_fault() -> None:
+    """While the body is awaited, or the answer is not being read, no time runs against the backend."""
+    size = 5_000_000
+
+    async def answer(asked: Received) -> Reply:
+        return Reply(body=asked.body + b"x" * size)
+
+    limits = CallTimeouts(first_byte=0.5, between_bytes=0.5, write=0.5)
+    async with backend(answer) as b, pool_for(b.upstream) as pool:
+        call, sink = await begin(pool, request(b"POST", length=2), b"a", limits)
+        await asyncio.sleep(1)  # the passing of time is what is tested
+        assert [] == sink.events
+        call.write(b"b")
+        await sink.until(lambda: sink.size > 0)
+        call.pause_answer()
+        await asyncio.sleep(1)  # as above
+        assert not sink.over
+        call.resume_answer()
+        assert size + 2 == len((await sink.done()).body)
+        assert "end" == sink.events[-1]
+
+
+async def test_progress_keeps_a_slow_upload_alive() -> None:
+    """`write` bounds the time without progress, not the time of the upload."""
+
+    async def script(conversation: Conversation) -> None:
+        head = await conversation.read_head()
+        assert head is not None
+        left = size
+        while left:
+            left -= len(await conversation.reader.read(200_000))
+            await asyncio.sleep(0.02)  # a slow reader is what is tested
+        await conversation.send(OK)
+        await conversation.closed()
+
+    size = 12_000_000
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        started = asyncio.get_running_loop().time()
+        sink = await fetch(pool, request(b"POST", length=size), b"x" * size, CallTimeouts(write=0.5))
+        assert 200 == sink.status, sink.fault
+        assert asyncio.get_running_loop().time() - started > 0.5
+
+
+async def test_one_timer_serves_all_calls_of_a_connection() -> None:
+    """Calls in turn neither make timers of their own nor end by one another's."""
+
+    async def answer(_: Received) -> Reply:
+        return Reply(body=b"x")
+
+    async with backend(answer) as b, pool_for(b.upstream) as pool:
+        await fetch(pool)
+        connection = pool.acquire_nowait()
+        assert connection is not None
+        timer = connection._timer
+        assert timer is not None
+        connection.put_back()
+        for _ in range(5):
+            await fetch(pool)
+            assert timer is connection._timer
+        await fetch(pool, timeouts=CallTimeouts(first_byte=0.01))
+        connection._ring()  # as it does when nothing is under way
+        assert 200 == (await fetch(pool)).status
+
+
+# Cancelling.
+
+
+@pytest.mark.parametrize("when", ["at once", "in the head", "in the content"])
+async def test_a_cancelled_call_says_nothing_more(when: str) -> None:
+    """`cancel` closes the connection and silences the call, from within its callbacks as well."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhi")
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        call, sink = await begin(pool, request())
+        if when == "at once":
+            call.cancel()
+        else:
+            sink.on["head" if when == "in the head" else "data"] = call.cancel
+            await sink.until(lambda: bool(sink.events))
+        await b.until(lambda: b.connections == 1 and not b.open)
+        for word in (call.cancel, call.finish, call.pause_answer, call.resume_answer):
+            word()
+        call.write(b"late")
+        expected: dict[str, list[str]] = {
+            "at once": [],
+            "in the head": ["head"],
+            "in the content": ["head", "data"],
+        }
+        assert expected[when] == sink.events
+        assert NOTHING_LEFT == pool.stats()
+
+
+async def test_cancelling_within_an_interim_answer() -> None:
+    """Nothing follows a 103 whose sink cancels, though the head came with it."""
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(interim + interim + OK)
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        call, sink = await begin(pool, request())
+        sink.on["informational"] = call.cancel
+        await b.until(lambda: b.connections == 1 and not b.open)
+        assert ["informational"] == sink.events
+
+
+async def test_a_late_word_about_one_call_does_not_touch_the_next() -> None:
+    """A call that is over cannot cancel, pause or write into its successor on the same connection."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(OK)
+        second = await conversation.read_request()
+        assert second is not None
+        assert b"" == second.body
+        await go_on.wait()
+        await conversation.send(OK)
+        assert b"" == await conversation.closed()
+
+    go_on = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        first, sink = await begin(pool, request(b"POST", length=None))
+        first.finish()
+        await sink.done()
+        _, second = await begin(pool, request())
+        first.write(b"smuggled")
+        first.finish()
+        first.pause_answer()
+        first.cancel()
+        go_on.set()
+        assert b"hi" == (await second.done()).body
+        assert 1 == b.connections
+
+
+async def test_closing_the_pool_breaks_a_call_under_way() -> None:
+    """The call hears of it, and nothing is left open."""
+    async with raw_backend(silent) as b, pool_for(b.upstream, PoolLimits(max_connections=1)) as pool:
+        _, sink = await begin(pool, request())
+        await pool.aclose()
+        assert Fault(FaultKind.BROKEN, "the connection was closed here") == sink.fault
+        await b.until(lambda: not b.open)
