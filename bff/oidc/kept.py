@@ -74,8 +74,7 @@ class Kept(Generic[T]):
     def _best(self) -> T:
         if self._good is not None:
             return self._good.value
-        if self._failed is None:
-            raise ProviderUnavailableError(f"the {self._name} could not be fetched")
+        assert self._failed is not None, "a fetch that ended without either raises in whoever waits for it"
         error, _ = self._failed
         raise ProviderUnavailableError(str(error), error.retry_after)
 

@@ -94,9 +94,7 @@ def _lifetime(value: Any) -> float | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, float) and not math.isfinite(
-        value
-    ):  # an int is finite, and may be beyond all floats
+    if isinstance(value, float) and not math.isfinite(value):  # isfinite raises on huge ints
         return None
     return float(min(max(value, 0), MAX_LIFETIME))
 

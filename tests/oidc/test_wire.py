@@ -1,0 +1,239 @@
+"""Calls to the provider on real sockets: made once, bounded, over connections that lose nothing."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bff.embedded import free_port
+from bff.errors import ProviderUnavailableError
+from bff.oidc.requests import Client, refresh_form
+from bff.oidc.wire import MAX_ANSWER, Answer, AnswerLostError, Wire
+
+FORM = refresh_form(Client("id", "secret"), refresh_token="r3fr3sh")
+
+
+class Scripted:
+    """A server that reads whole requests and gives what it was told to."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+        self.drip = 0.0
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.base = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while (head := await reader.readuntil(b"\r\n\r\n")) != b"":
+                length = next(
+                    (
+                        int(line.split(b":")[1])
+                        for line in head.split(b"\r\n")
+                        if line.lower().startswith(b"content-l")
+                    ),
+                    0,
+                )
+                self.requests.append(head + await reader.readexactly(length))
+                for byte in self.reply if self.drip else [self.reply]:
+                    writer.write(bytes([byte]) if isinstance(byte, int) else byte)
+                    await writer.drain()
+                    await asyncio.sleep(self.drip)
+                if b"content-length" not in self.reply.lower() or b"100000" in self.reply:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def scripted(reply: bytes, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+    provider = Scripted(reply)
+    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    provider.base = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    try:
+        yield provider
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def wire(*, seconds: float = 5.0, ca_file: Path | None = None) -> AsyncIterator[Wire]:
+    made = Wire(timeout=seconds, ca_file=ca_file)
+    try:
+        yield made
+    finally:
+        await made.aclose()
+
+
+def ok(body: bytes = b"{}", *, headers: bytes = b"", status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, headers, len(body), body)
+
+
+async def test_documents_come_over_a_kept_connection() -> None:
+    """Two reads share one."""
+    async with scripted(ok(b'{"a": 1}')) as provider, wire() as made:
+        assert {"a": 1} == (await made.get(provider.base + "/x")).json()
+        assert {"a": 1} == (await made.get(provider.base + "/x")).json()
+        assert provider.connections == 1
+        assert b"accept-encoding: identity" in provider.requests[0].lower()
+
+
+async def test_what_spends_has_a_connection_of_its_own() -> None:
+    """No token is ever sent on a connection that the provider may be closing."""
+    async with scripted(ok()) as provider, wire() as made:
+        await made.get(provider.base)
+        for _ in range(3):
+            assert (await made.post(provider.base, FORM)).status == 200
+        assert provider.connections == 4
+        assert provider.requests[1].endswith(b"grant_type=refresh_token&refresh_token=r3fr3sh")
+
+
+@pytest.mark.requirement("T-09", "H-07")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{",
+        b"nonsense\r\n\r\n",
+        ok(b"x" * (MAX_ANSWER + 1)),
+        ok(headers=b"Content-Encoding: gzip\r\n"),
+    ],
+)
+async def test_an_answer_that_got_lost_is_not_asked_for_again(reply: bytes) -> None:
+    """The request went out once, and the error says that it may have been worked on."""
+    async with scripted(reply) as provider, wire() as made:
+        with pytest.raises(AnswerLostError) as caught:
+            await made.post(provider.base, FORM)
+        assert len(provider.requests) == 1
+        assert provider.connections == 1
+        assert "r3fr3sh" not in repr(caught.value)
+        assert caught.value.__cause__ is None
+
+
+async def test_an_answer_of_the_largest_size_is_read() -> None:
+    """1 MiB exactly."""
+    async with scripted(ok(b"x" * MAX_ANSWER)) as provider, wire() as made:
+        assert MAX_ANSWER == len((await made.get(provider.base)).body)
+
+
+async def test_a_provider_that_is_not_there_was_never_sent_anything() -> None:
+    """A refused connection spends no token."""
+    async with wire() as made:
+        with pytest.raises(ProviderUnavailableError) as caught:
+            await made.post(f"http://127.0.0.1:{free_port()}/", FORM)
+        assert not isinstance(caught.value, AnswerLostError)
+
+
+async def test_a_dripping_answer_ends_in_time() -> None:
+    """The limit holds for the whole answer, not for each byte of it."""
+    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=0.3) as made:
+        provider.drip = 0.01
+        with pytest.raises(AnswerLostError):
+            await made.post(provider.base, FORM)
+
+
+async def test_a_redirect_is_an_answer_and_nothing_more() -> None:
+    """A client secret follows nobody."""
+    reply = ok(status=b"307 Temporary Redirect", headers=b"Location: http://127.0.0.1:1/evil\r\n")
+    async with scripted(reply) as provider, wire() as made:
+        assert (await made.post(provider.base, FORM)).status == 307
+        assert (await made.get(provider.base)).status == 307
+        assert len(provider.requests) == 2
+
+
+async def test_cookies_of_the_provider_are_not_kept() -> None:
+    """One jar would carry them from one user's call to the next."""
+    async with scripted(ok(headers=b"Set-Cookie: who=alice\r\n")) as provider, wire() as made:
+        await made.get(provider.base)
+        await made.get(provider.base)
+        await made.post(provider.base, FORM)
+        assert [] == [request for request in provider.requests if b"cookie" in request.lower()]
+
+
+async def test_the_environment_leads_nothing_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy variable that was set for something else is not followed."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with scripted(ok()) as provider, wire() as made:
+        assert (await made.get(provider.base)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "value"),
+    [
+        (7.0, "7"),
+        (0.0, "0"),
+        (3600.0, "99999999999"),
+        (60.0, "Tue, 14 Nov 2023 22:14:20 GMT"),
+        (60.0, "Tue, 14 Nov 2023 22:14:20 -0000"),
+        (0.0, "Tue, 14 Nov 2023 22:00:00 GMT"),
+        (None, "soon"),
+        (None, "-7"),
+        (None, "\u0667"),
+        (None, ""),
+    ],
+)
+def test_how_long_the_provider_asks_to_wait(seconds: float | None, value: str) -> None:
+    """Seconds or a date, an hour at most."""
+    assert seconds == Answer(503, {"retry-after": value}, b"").retry_after(1_700_000_000.0)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_json(body: bytes) -> None:
+    """It reads as nothing, whatever is wrong with it."""
+    assert Answer(200, {}, body).json() is None
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return cert_file, key_file
+
+
+async def test_a_private_authority_is_trusted_by_setting_alone(tmp_path: Path) -> None:
+    """`ca_file` lets a private provider in; without it its certificate is refused before anything is sent."""
+    cert_file, key_file = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert_file, key_file)
+    async with scripted(ok(), tls=tls) as provider:
+        async with wire(ca_file=cert_file) as trusting:
+            assert (await trusting.get(provider.base)).status == 200
+        async with wire() as strict:
+            with pytest.raises(ProviderUnavailableError) as caught:
+                await strict.post(provider.base, FORM)
+            assert not isinstance(caught.value, AnswerLostError)
+        assert len(provider.requests) == 1
