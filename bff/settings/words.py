@@ -102,15 +102,19 @@ def nearest(section: str, key: str) -> str | None:
 
 
 def _unknown_section(name: str) -> str:
+    if home := _home(name):
+        return home
     if near := difflib.get_close_matches(name, SECTIONS, n=1):
         return f"did you mean [{near[0]}]?"
-    return _home(name) or f"the sections are {', '.join(SECTIONS)}"
+    return f"the sections are {', '.join(SECTIONS)}"
 
 
 def _unknown_key(section: str, key: str) -> str:
+    if home := _home(key):
+        return home
     if near := nearest(section, key):
         return f'did you mean "{near}" in [{section}]?'
-    return _home(key) or f"[{section}] knows {', '.join(SECTIONS[section].model_fields)}"
+    return f"[{section}] knows {', '.join(SECTIONS[section].model_fields)}"
 
 
 def _home(key: str) -> str | None:
