@@ -94,7 +94,7 @@ function sayRefusal() {
 async function rotateNow() {
   try {
     showSession(await refresh());
-    log("POST /bff/refresh", 200);
+    log("POST /bff/refresh", { outcome: 200 });
   } catch (error) {
     if (!error.signedOut) notice(inWords(error));
   }

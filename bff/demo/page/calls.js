@@ -12,11 +12,11 @@ export async function call(path, { quiet = false, ...init } = {}) {
   busy(1);
   try {
     const response = await bffFetch(path, { ...init, signIn: false });
-    const milliseconds = Math.round(performance.now() - began);
-    if (!quiet) log(`${line} ·\u00a0${milliseconds}\u00a0ms`, response.status, response.ok ? "" : "bad");
+    const took = performance.now() - began;
+    if (!quiet) log(line, { outcome: response.status, className: response.ok ? "" : "bad", took });
     return response;
   } catch (error) {
-    if (!quiet) log(line, "failed", "bad");
+    if (!quiet) log(line, { outcome: "failed", className: "bad" });
     throw error;
   } finally {
     busy(-1);

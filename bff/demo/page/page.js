@@ -28,13 +28,14 @@ export function clock(seconds) {
 /** Lets a screen reader say it; the page shows it elsewhere. */
 export const say = (text) => { byId("said").textContent = text; };
 
-/** One line in the activity panel, newest first. */
-export function log(what, outcome = "", className = "") {
+/** One entry in the activity panel, newest first; `took` is in milliseconds. */
+export function log(what, { outcome = "", className = "", took = null } = {}) {
   const now = new Date();
   const time = element("time", "", now.toLocaleTimeString([], { hour12: false }));
   time.dateTime = now.toISOString();
+  const detail = took === null ? [] : [element("small", "", `${Math.round(took)} ms`)];
   const panel = byId("log");
-  panel.prepend(element("li", className, time, element("span", "", what), element("b", "", outcome)));
+  panel.prepend(element("li", className, time, element("span", "", what, ...detail), element("b", "", outcome)));
   while (panel.children.length > 60) panel.lastChild.remove();
 }
 

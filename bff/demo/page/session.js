@@ -11,7 +11,7 @@ export function showSession({ sub, claims, session }) {
   if (shown?.id !== session.id) {
     longest = { token: 1, idle: 1 };
     describe(byId("claims"), [["sub", sub], ...Object.entries(claims).filter(([name]) => name !== "sub").map(
-      ([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)])]);
+      ([name, value]) => [name, inWords(name, value)])]);
     const name = String(claims.name ?? claims.preferred_username ?? claims.email ?? sub);
     byId("account-name").textContent = name;
     byId("avatar").textContent = name.split(/\s+/).slice(0, 2).map((word) => word[0]).join("").toUpperCase();
@@ -20,7 +20,7 @@ export function showSession({ sub, claims, session }) {
   } else if (session.rotations > shown.rotations) {
     flash(byId("rotations"), "pulse", 1600);
     flash(byId("path"), "rotated", 1600);
-    log(`tokens rotated: ${shown.rotations} → ${session.rotations}`, "", "event");
+    log(`tokens rotated: ${shown.rotations} → ${session.rotations}`, { className: "event" });
     say(`The tokens were rotated. Rotations so far: ${session.rotations}.`);
   }
   byId("rotations").textContent = session.rotations;
@@ -62,6 +62,13 @@ function bar(name, left, whole) {
   meter.setAttribute("aria-valuenow", Math.round(part(left, whole) * 100));
   meter.setAttribute("aria-valuetext", clock(left));
   byId(`${name}-left`).textContent = clock(left);
+}
+
+/** A claim's value as people write it: times by the clock, lists with commas. */
+function inWords(name, value) {
+  if (Number.isFinite(value) && /_(time|at)$/.test(name)) return new Date(value * 1000).toLocaleString([], { hour12: false });
+  if (Array.isArray(value)) return value.join(", ");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 const part = (left, whole) => Math.min(1, Math.max(0, left / whole));

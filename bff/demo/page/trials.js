@@ -40,12 +40,13 @@ async function fifty() {
     cell.className = status === 200 ? "good" : "bad";
     return status;
   }));
-  const milliseconds = Math.round(performance.now() - began);
+  const took = performance.now() - began;
   const turned = (await rotations()) - before;
   const counted = Object.entries(Object.groupBy(statuses, (status) => status || "failed"))
     .map(([status, ones]) => `${ones.length} × ${status}`).join(", ");
-  log(`${CALLS} × GET /api/orders ·\u00a0${milliseconds}\u00a0ms`, counted, counted === `${CALLS} × 200` ? "" : "bad");
-  return `${counted} in ${milliseconds} ms, with ${turned} rotation${turned === 1 ? "" : "s"}.`;
+  const className = counted === `${CALLS} × 200` ? "" : "bad";
+  log(`${CALLS} × GET /api/orders`, { outcome: counted, className, took });
+  return `${counted} in ${Math.round(took)} ms, with ${turned} rotation${turned === 1 ? "" : "s"}.`;
 }
 
 async function rotations() {
