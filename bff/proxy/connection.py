@@ -16,6 +16,7 @@ Whether the body is still at hand is for the exchange to know. A first call on a
 
 import asyncio
 import math
+import socket
 import ssl
 from typing import Protocol, cast
 
@@ -26,6 +27,12 @@ from bff.proxy.sinks import AnswerSink, Fault, FaultKind, UpstreamCall, Upstream
 
 _ERROR_STATUS = 400
 _CONTINUE = 100
+
+_UNSENT_MAX = 128 * 1024
+"""How much of a body the kernel may hold beyond what the backend's window takes: by itself it holds megabytes
+for a backend that does not read, and says "write on" all the while."""
+
+_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 
 
 class Owner(Protocol):
@@ -171,6 +178,8 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ready."""
         self._transport = cast("asyncio.Transport", transport)
+        if _UNSENT_OPTION is not None:
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
 
     def data_received(self, data: bytes) -> None:
         """Some of an answer has arrived."""
