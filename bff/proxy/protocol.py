@@ -1,0 +1,374 @@
+"""The guarded protocol: uvicorn's httptools protocol behind a front door that lets nothing doubtful in.
+
+Rule 1: the parser is fed whole heads, and never a byte beyond the message it is in: where a message ends is
+found by `front_door`, and a parser that disagrees is an error.
+Rule 2: one request at a time: what a client has pipelined waits unparsed until the answer before it is
+complete, so that answers come in order and a lost connection is known to the one it concerns.
+Rule 3: every wait has an end: for a head, for more of a body, for a client that reads nothing, for a client
+that is to hang up.
+Rule 4: a refusal is problem+json and ends the connection; what still arrives is read and thrown away for a
+moment, so that the answer is not lost to a reset.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from bff.errors import Problem
+from bff.problems import problem_response
+from bff.proxy.front_door import (
+    ChunkedBody,
+    DoorRules,
+    FramingError,
+    Head,
+    HeadReader,
+    LengthBody,
+    Refusal,
+    judge_fields,
+)
+from bff.proxy.outlet import Outlet, close_delimited, reset
+from bff.settings.model import ServerSettings
+
+_DRAIN = 64 * 1024
+"""How much of a body is still read after its answer is complete, in bytes."""
+
+_LINGER = 2.0
+"""How long a client may take to hang up after our last word, in seconds."""
+
+_MAX_HELD = 1024 * 1024
+"""How much pipelined input may wait, in bytes; reading is paused long before."""
+
+
+Refused = Callable[[Refusal, str], None]
+"""Told of each refusal and the peer's address, for the log and the metric."""
+
+
+class GuardedHttpProtocol(HttpToolsProtocol):
+    """One client connection. Subclasses made by `guarded_protocol` carry the rules."""
+
+    door: DoorRules
+    refused: Refused | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader = HeadReader(self.door.max_head_bytes, self.door.max_head_fields)
+        self._head: Head | None = None
+        self._head_open = False
+        self._verdict: int | Refusal | None = 0
+        self._message_over = False
+        self._body: LengthBody | ChunkedBody | None = None  # of the request under way
+        self._held = b""
+        self._lingering = False
+        self._thrown_away = 0
+        self._last_data = 0.0
+        self._read_watch: asyncio.TimerHandle | None = None
+        self._write_watch: asyncio.TimerHandle | None = None
+        self._outlet: Outlet | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected; one that says nothing is treated like an idle one."""
+        super().connection_made(transport)
+        self._outlet = Outlet(transport, self._hang_up)
+        self._settle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._held = b""
+        self._stop_read_watch()
+        if self._write_watch is not None:
+            self._write_watch.cancel()
+            self._write_watch = None
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        self._unset_keepalive_if_required()
+        if self._lingering:
+            self._throw_away(len(data))
+            return
+        if self._held:
+            self._hold(data)
+            return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        while data and not self._lingering and not self.transport.is_closing():
+            if self._body is not None:
+                data = self._take_body(self._body, data)
+            elif self._answering():
+                self._hold(data)
+                return
+            else:
+                data = self._take_head(data)
+        self._settle()
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > _MAX_HELD:
+            reset(self.transport)
+        else:
+            self.flow.pause_reading()
+
+    def _answering(self) -> bool:
+        """Whether a request is under way whose answer is not complete."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete  # type: ignore[redundant-expr] # None at first
+
+    # A request's head
+
+    def _take_head(self, data: bytes) -> bytes:
+        found = self._reader.feed(data)
+        if found is None:
+            return b""
+        self._stop_read_watch()
+        if isinstance(found, Refusal):
+            self._head = None
+            self._refuse(found)
+            return b""
+        self._head, rest = found
+        self._head_open, self._message_over, self._verdict = True, False, 0
+        try:
+            self.parser.feed_data(self._head.raw)
+        except httptools.HttpParserUpgrade:
+            if not isinstance(self._verdict, Refusal):
+                self.handle_websocket_upgrade()
+                return b""
+        except httptools.HttpParserError as error:
+            self._parser_error(error)
+            return b""
+        if isinstance(self._verdict, Refusal):
+            self._refuse(self._verdict)
+        elif self._verdict is None:
+            self._body = ChunkedBody()
+        elif self._verdict:
+            self._body = LengthBody(self._verdict)
+        if self._message_over is not (self._body is None):
+            self._fail(Refusal(Problem.BAD_REQUEST, "ambiguous framing"))
+        return rest
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; trailers are dropped (RFC 9110 6.5.1)."""
+        if self._head_open:
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the last judgement before the application sees it."""
+        assert self._head is not None
+        self._head_open = False
+        self._verdict = judge_fields(
+            self.headers,
+            http_1_0=self._head.http_1_0,
+            hosts=self.door.hosts,
+            websocket=self.ws_protocol_class is not None,
+        )
+        if self._verdict.__class__ is Refusal:
+            return
+        if not self._head.http_1_0:
+            self.expect_100_continue = any(name == b"expect" for name, _ in self.headers)
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.transport = self._outlet  # type: ignore[assignment] # the three methods that a cycle uses
+        if cycle.scope["http_version"] == "1.0":
+            app = close_delimited(app, cycle, self.transport)
+        super()._start_asgi_task(cycle, app)
+
+    # A request's body
+
+    def _take_body(self, body: LengthBody | ChunkedBody, data: bytes) -> bytes:
+        self._last_data = self.loop.time()
+        answered = self.cycle.response_complete
+        try:
+            taken = body.take(data)
+            self.parser.feed_data(data if taken == len(data) else data[:taken])
+        except FramingError as error:
+            self._fail(Refusal(Problem.BAD_REQUEST, str(error)))
+            return b""
+        except httptools.HttpParserError as error:
+            self._parser_error(error)
+            return b""
+        if body.over is not self._message_over:
+            self._fail(Refusal(Problem.BAD_REQUEST, "ambiguous framing"))
+            return b""
+        if body.over:
+            self._body = None
+            self._stop_read_watch()
+        if answered:
+            self._throw_away(taken)
+        return data[taken:]
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._message_over = True
+        if self._verdict.__class__ is not Refusal:
+            super().on_message_complete()
+
+    def _parser_error(self, error: httptools.HttpParserError) -> None:
+        if error.__context__ is not None:
+            self.logger.error("The protocol failed on a request", exc_info=error.__context__)
+        self._fail(Refusal(Problem.BAD_REQUEST, "malformed request"))
+
+    # The answer
+
+    def on_response_complete(self) -> None:
+        """The answer has been written: go on with the rest of the body, or the next request."""
+        super().on_response_complete()
+        if self._lingering or self.transport.is_closing():
+            return
+        self._thrown_away = 0
+        if isinstance(self._body, LengthBody) and self._body.left > _DRAIN:
+            self._linger()
+        elif self._held:
+            held, self._held = self._held, b""
+            self._unset_keepalive_if_required()
+            self._take(held)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers with a problem, and hangs up. No answer is under way."""
+        status, headers, body = problem_response(refusal.problem, detail=refusal.detail)
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers, (b"connection", b"close")):
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        if self._head is None or self._head.method != b"HEAD":
+            lines.append(body)
+        self.transport.write(b"".join(lines))
+        if self.refused is not None:
+            self.refused(refusal, self.client[0] if self.client else "unknown")
+        self._linger()
+
+    def _fail(self, refusal: Refusal) -> None:
+        """The request under way cannot be completed: its application is told that the client has gone."""
+        if self._lingering or self.transport.is_closing():
+            return
+        if not self._answering():
+            self._refuse(refusal)
+        elif self.cycle.response_started:
+            reset(self.transport)
+        else:
+            self._refuse(refusal)
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn's own refusal, in our form."""
+        self._fail(Refusal(Problem.BAD_REQUEST, msg))
+
+    # The end of the connection
+
+    def _hang_up(self) -> None:
+        """The server's side is done with this connection."""
+        if self._body is None:
+            self._close()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        if self._lingering or self.transport.is_closing():
+            return
+        self._lingering = True
+        self._thrown_away = 0
+        self._held = b""
+        self._stop_read_watch()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._read_watch = self.loop.call_later(_LINGER, self._close)
+
+    def _throw_away(self, count: int) -> None:
+        self._thrown_away += count
+        if self._thrown_away > _DRAIN:
+            if self._lingering:
+                self._close()
+            else:
+                self._linger()
+
+    def _close(self) -> None:
+        """Closes once what has been written is read; not reading has its limit here too."""
+        self._stop_read_watch()
+        self.transport.close()
+        if self._write_watch is None and self.transport.get_write_buffer_size():
+            self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)
+
+    def shutdown(self) -> None:
+        """The server stops: an idle connection is closed, a busy one after its answer."""
+        if self._answering():
+            self.cycle.keep_alive = False
+        else:
+            self._close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came for a while."""
+        if not self.transport.is_closing():
+            self._close()
+
+    # Waits
+
+    def _settle(self) -> None:
+        """After each batch of bytes: sees to it that somebody watches the clock."""
+        if self._lingering or self.transport.is_closing():
+            return
+        if self._body is not None:
+            if self._read_watch is None:
+                self._last_data = self.loop.time()
+                self._read_watch = self.loop.call_later(self.door.body_timeout, self._body_is_late)
+        elif self._reader.begun:
+            if self._read_watch is None:
+                self._read_watch = self.loop.call_later(self.door.head_timeout, self._head_is_late)
+        elif self.timeout_keep_alive_task is None and not self._answering():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _head_is_late(self) -> None:
+        self._read_watch = self._head = None
+        self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
+
+    def _body_is_late(self) -> None:
+        now = self.loop.time()
+        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+            self._last_data = now  # it is we who make the client wait
+        left = self._last_data + self.door.body_timeout - now
+        if left > 0:
+            self._read_watch = self.loop.call_later(left, self._body_is_late)
+            return
+        self._read_watch = None
+        if self.cycle.response_complete:
+            self._linger()
+        else:
+            self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
+
+    def _stop_read_watch(self) -> None:
+        if self._read_watch is not None:
+            self._read_watch.cancel()
+            self._read_watch = None
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        super().pause_writing()
+        if self._write_watch is None:
+            self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if self._write_watch is not None and not self.transport.is_closing():
+            self._write_watch.cancel()
+            self._write_watch = None
+
+
+def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
+    """The protocol class for uvicorn's `http=`, with these settings; `refused` hears of each refusal."""
+
+    class Configured(GuardedHttpProtocol):
+        door = DoorRules.configured(settings)
+
+    if refused is not None:
+        Configured.refused = staticmethod(refused)
+    return Configured

@@ -1,0 +1,368 @@
+"""The guarded protocol, by raw bytes on real sockets."""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.door import HOST, Door, connected, open_door, request
+
+CASES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent.parent / "data" / "refused_requests.json").read_text()
+)["cases"]
+
+
+def problem_of(raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Takes the one answer of a connection apart."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    assert int(headers["content-length"]) == len(body)
+    return int(lines[0].split(" ")[1]), headers, json.loads(body)
+
+
+async def refusal(door: Door, raw: bytes, *, piecemeal: bool) -> tuple[int, dict[str, str], dict[str, Any]]:
+    async with connected(door) as client:
+        await client.send(raw, piecemeal=piecemeal)
+        return problem_of(await client.rest())
+
+
+@pytest.mark.requirement("H-02", "H-08", "B-12")
+@pytest.mark.parametrize("piecemeal", [False, True], ids=["at-once", "byte-by-byte"])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+async def test_refused(case: dict[str, Any], piecemeal: bool) -> None:
+    """What could be framed in two ways gets one problem and a closed connection, however it arrives."""
+    raw = case["request"].encode("latin-1")
+    step = 1 if piecemeal and len(raw) < 2000 else 997 if piecemeal else len(raw)
+    async with open_door() as door, connected(door) as client:
+        for at in range(0, len(raw), step):
+            await client.send(raw[at : at + step])
+        status, headers, body = problem_of(await client.rest())
+    assert case["status"] == status
+    assert "application/problem+json" == headers["content-type"]
+    assert "close" == headers["connection"]
+    assert "no-store" == headers["cache-control"]
+    assert status == body["status"]
+    assert [] == [seen for seen in door.seen if "smuggled" in seen["target"]]
+    assert 1 == len(door.refusals)
+
+
+CHUNKED = request("/", "POST", "Transfer-Encoding: Chunked")
+ACCEPTED = [
+    (request("/a?b=c%20d"), "/a", ""),
+    (request("/", "GET", "X:  a b \t ", "x: ;"), "/", ""),
+    (b"\r\n" + request("/after-an-empty-line"), "/after-an-empty-line", ""),
+    (b"GET / HTTP/1.1\r\nhost: APP.example.com\r\n\r\n", "/", ""),
+    (b"GET / HTTP/1.1\r\nHost: app.example.com:80\r\n\r\n", "/", ""),
+    (request("/", "POST", "Content-Length: 5", body=b"hello"), "/", "hello"),
+    (request("/", "POST", "Content-Length: 000"), "/", ""),
+    (CHUNKED + b"5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n", "/", "hello!"),
+    (request("/", "GET", "Content-Length: 2", body=b"ok"), "/", "ok"),
+    (request("//double", "DELETE"), "//double", ""),
+    (request("/", "GET", *(f"x-{number}: y" for number in range(99))), "/", ""),
+    (request("/", "GET", "X: " + "y" * 32000), "/", ""),
+]
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("piecemeal", [False, True], ids=["at-once", "byte-by-byte"])
+@pytest.mark.parametrize(("raw", "target", "body"), ACCEPTED)
+async def test_accepted(raw: bytes, target: str, body: str, piecemeal: bool) -> None:
+    """What is beyond doubt reaches the application as it was sent, and the connection stays open."""
+    async with open_door() as door, connected(door) as client:
+        for _ in range(2):
+            await client.send(raw, piecemeal=piecemeal and len(raw) < 4000)
+            status, headers, answer = await client.answer()
+            assert 200 == status
+            assert (target, body) == (json.loads(answer)["target"], json.loads(answer)["body"])
+            assert "connection" not in headers
+
+
+@pytest.mark.requirement("H-02")
+async def test_values_and_trailers() -> None:
+    """Blanks around a value are not part of it, and trailers never become headers."""
+    raw = request(
+        "/", "POST", "X-Padded:\t a b \t", "Transfer-Encoding: chunked", body=b"0\r\nX-CSRF: 1\r\n\r\n"
+    )
+    async with open_door() as door, connected(door) as client:
+        await client.send(raw)
+        await client.answer()
+    assert [["host", HOST], ["x-padded", "a b"], ["transfer-encoding", "chunked"]] == door.seen[0]["headers"]
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("piecemeal", [False, True], ids=["at-once", "byte-by-byte"])
+async def test_pipelined(piecemeal: bool) -> None:
+    """Pipelined requests of all kinds are answered in order, each to its own request."""
+    batch = b"".join(
+        [
+            request("/1"),
+            request("/2", "POST", "Content-Length: 3", body=b"two"),
+            request("/early/3", "POST", "Content-Length: 5", body=b"three"),
+            request("/4", "POST", "Transfer-Encoding: chunked", body=b"4\r\nfour\r\n0\r\nX: y\r\n\r\n"),
+            request("/early/5", "POST", "Transfer-Encoding: chunked", body=b"4\r\nfive\r\n0\r\n\r\n"),
+            b"\r\n",
+            request("/6", "HEAD"),
+            request("/7"),
+        ]
+    )
+    async with open_door() as door, connected(door) as client:
+        await client.send(batch, piecemeal=piecemeal)
+        for target, body in (("/1", ""), ("/2", "two"), (None, ""), ("/4", "four"), (None, "")):
+            _, _, answer = await client.answer()
+            if target is None:
+                assert b"early" == answer
+            else:
+                assert (target, body) == (json.loads(answer)["target"], json.loads(answer)["body"])
+        await client.reader.readuntil(b"\r\n\r\n")
+        _, _, answer = await client.answer()
+        assert "/7" == json.loads(answer)["target"]
+    assert ["/1", "/2", "/4", "/6", "/7"] == [seen["target"] for seen in door.seen]
+
+
+@pytest.mark.requirement("H-02")
+async def test_pipelined_request_waits_for_its_turn() -> None:
+    """A pipelined request does not reach the application before the answer in front of it is complete."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/wait") + request("/after"))
+        while not door.seen:
+            await client.send(b"")
+        assert ["/wait"] == [seen["target"] for seen in door.seen]
+        door.release.set()
+        assert b"done" == (await client.answer())[2]
+        assert "/after" == json.loads((await client.answer())[2])["target"]
+
+
+@pytest.mark.requirement("H-02")
+async def test_refusal_after_good_requests() -> None:
+    """What is refused in a pipeline takes nothing away from the answers before it, and nothing follows it."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/1") + b"GET /2 HTTP/1.1\r\n\r\n" + request("/3"))
+        assert "/1" == json.loads((await client.answer())[2])["target"]
+        assert 400 == problem_of(await client.rest())[0]
+    assert ["/1"] == [seen["target"] for seen in door.seen]
+
+
+async def test_wrong_host_says_where_it_is() -> None:
+    """Somebody who took another name for this server is told the right one."""
+    async with open_door() as door:
+        status, _, body = await refusal(door, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", piecemeal=False)
+    assert (421, "wrong_host", f"this is {HOST}") == (status, body["code"], body["detail"])
+
+
+async def test_refused_head_request_gets_no_body() -> None:
+    """An answer to HEAD has no content, also when it is a refusal."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 421 ")
+    assert b"" == body
+
+
+@pytest.mark.requirement("H-08")
+async def test_slow_head() -> None:
+    """A head that does not become complete is answered 408, however steadily it drips."""
+    async with open_door(head_timeout=0.2) as door, connected(door) as client:
+        await client.send(b"GET / HTTP/1.1\r\nX: ")
+        while not door.refusals:
+            await client.send(b"y")
+        status, _, body = problem_of(await client.rest())
+    assert (408, "request_timeout") == (status, body["code"])
+
+
+@pytest.mark.requirement("H-08")
+async def test_slow_body() -> None:
+    """A body that stops is answered 408, and the application learns that its client has gone."""
+    async with open_door(body_timeout=0.2) as door, connected(door) as client:
+        await client.send(request("/slow", "POST", "Content-Length: 5", body=b"he"))
+        assert 408 == problem_of(await client.rest())[0]
+    assert ["/slow"] == door.gone
+
+
+@pytest.mark.requirement("H-08")
+async def test_body_that_keeps_coming() -> None:
+    """A body that goes on coming is no slow body, whatever it takes in all."""
+    async with open_door(body_timeout=0.3) as door, connected(door) as client:
+        started = time.monotonic()
+        await client.send(request("/", "POST", "Transfer-Encoding: chunked"))
+        while time.monotonic() - started < 0.7:
+            await client.send(b"1\r\nx\r\n")
+        await client.send(b"0\r\n\r\n")
+        assert 200 == (await client.answer())[0]
+
+
+@pytest.mark.requirement("H-08")
+async def test_silent_connection() -> None:
+    """A connection on which nothing comes is closed without a word."""
+    async with open_door() as door:
+        assert door.server is not None
+        door.server.config.timeout_keep_alive = 0
+        async with connected(door) as client:
+            assert b"" == await client.rest()
+    assert [] == door.refusals
+
+
+@pytest.mark.requirement("H-08")
+@pytest.mark.parametrize("path", ["/flood", "/large"])
+async def test_client_that_does_not_read(path: str) -> None:
+    """A client that reads nothing loses its connection, whether or not the application still writes."""
+    async with open_door(write_timeout=0.2) as door, connected(door) as client:
+        client.stop_reading()
+        await client.send(request(path))
+        assert door.server is not None
+        state = door.server.server_state
+        while not state.connections:
+            await client.send(b"")
+        while state.connections:
+            await client.send(b"")
+        while state.tasks:
+            await client.send(b"")
+
+
+@pytest.mark.requirement("H-08", "H-09")
+async def test_unread_answer_of_a_closed_connection() -> None:
+    """An answer that nobody reads does not keep a connection alive that was to be closed after it."""
+    async with open_door(write_timeout=0.2) as door, connected(door) as client:
+        client.stop_reading()
+        await client.send(request("/large", "GET", "Connection: close"))
+        assert door.server is not None
+        while not door.server.server_state.connections:
+            await client.send(b"")
+        while door.server.server_state.connections:
+            await client.send(b"")
+
+
+@pytest.mark.requirement("H-08")
+async def test_early_answer_small_rest() -> None:
+    """After an early answer a short rest of the body is thrown away, and the connection goes on."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/early", "POST", "Content-Length: 60000"))
+        assert b"early" == (await client.answer())[2]
+        await client.send(bytes(60000) + request("/next"))
+        assert "/next" == json.loads((await client.answer())[2])["target"]
+    assert ["/next"] == [seen["target"] for seen in door.seen]
+
+
+@pytest.mark.requirement("H-08")
+@pytest.mark.parametrize("framing", ["Content-Length: 10000000", "Transfer-Encoding: chunked"])
+async def test_early_answer_long_rest(framing: str) -> None:
+    """After an early answer a long rest is not read: the answer arrives, and the connection ends."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/early", "POST", framing))
+        if "chunked" in framing:
+            await client.send(b"989680\r\n")
+        assert b"early" == (await client.answer())[2]
+        for _ in range(20):
+            await client.send(bytes(16 * 1024))
+        with contextlib.suppress(ConnectionError):  # what is sent after the end may be answered by a reset
+            assert b"" == await client.rest()
+        assert door.server is not None
+        while door.server.server_state.connections:
+            await client.send(b"")
+    assert [] == door.seen
+
+
+@pytest.mark.requirement("H-05")
+async def test_expectation() -> None:
+    """100 is sent when the application asks for the body, and not to HTTP/1.0."""
+    async with open_door() as door:
+        async with connected(door) as client:
+            await client.send(request("/", "POST", "Content-Length: 5", "Expect: 100-Continue"))
+            assert b"HTTP/1.1 100 Continue\r\n\r\n" == await client.reader.readuntil(b"\r\n\r\n")
+            await client.send(b"hello")
+            assert "hello" == json.loads((await client.answer())[2])["body"]
+        async with connected(door) as client:
+            await client.send(request("/early", "POST", "Content-Length: 100000", "Expect: 100-continue"))
+            assert b"early" == (await client.answer())[2]
+            assert b"" == await client.rest()
+        async with connected(door) as client:
+            raw = request("/", "POST", "Content-Length: 5", "Expect: 100-continue", body=b"hello")
+            await client.send(raw.replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.requirement("H-05", "H-06")
+async def test_http_1_0() -> None:
+    """An HTTP/1.0 client gets no chunks: its answer ends with the connection, a broken one by a reset."""
+    old = request("/stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with open_door() as door:
+        async with connected(door) as client:
+            await client.send(old)
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+            assert b"transfer-encoding" not in head
+            assert b"connection: close" in head
+            assert b"onetwoend" == body
+        async with connected(door) as client:
+            await client.send(request("/").replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert b"content-length" in await client.rest()
+        async with connected(door) as client:
+            await client.send(old.replace(b"/stream", b"/stream/broken"))
+            with pytest.raises(ConnectionResetError):
+                await client.rest()
+
+
+@pytest.mark.requirement("H-06")
+async def test_broken_answer() -> None:
+    """A chunked answer that breaks off has no last chunk."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/stream/broken"))
+        raw = await client.rest()
+    assert raw.endswith(b"3\r\none\r\n3\r\ntwo\r\n")
+
+
+async def test_bad_chunk_after_the_answer_began() -> None:
+    """A body that turns out malformed when its answer is complete ends the connection with a refusal."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/early", "POST", "Transfer-Encoding: chunked", body=b"2\r\nok\r\n"))
+        assert b"early" == (await client.answer())[2]
+        await client.send(b"zz\r\n")
+        assert 400 == problem_of(await client.rest())[0]
+
+
+async def test_bad_chunk_during_the_answer() -> None:
+    """A body that turns out malformed while its answer streams breaks the answer."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/flood", "POST", "Transfer-Encoding: chunked", body=b"2\r\nok\r\n"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        await client.send(b"zz\r\n")
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+    assert [] == door.refusals
+
+
+async def test_more_pipelined_than_one_can_hold() -> None:
+    """Whoever goes on pipelining without an answer is paused, and costs a bounded amount of memory."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/wait"))
+        while not door.seen:
+            await client.send(b"")
+        client.writer.transport.set_write_buffer_limits(high=1 << 30)
+        client.writer.write(request("/x") * 200_000)
+        for _ in range(200):
+            await client.send(b"")
+        assert door.server is not None
+        (connection,) = door.server.server_state.connections
+        assert 1024 * 1024 >= len(connection._held)  # type: ignore[union-attr] # only ours has it
+        client.writer.transport.abort()
+
+
+@pytest.mark.requirement("H-09")
+async def test_shutdown() -> None:
+    """At a stop idle connections close at once, and a busy one after its answer."""
+    async with open_door() as door, connected(door) as idle, connected(door) as busy:
+        await idle.send(request("/"))
+        await idle.answer()
+        await busy.send(request("/wait"))
+        while len(door.seen) < 2:
+            await busy.send(b"")
+        assert door.server is not None
+        for connection in list(door.server.server_state.connections):
+            connection.shutdown()
+        assert b"" == await idle.rest()
+        door.release.set()
+        status, headers, _ = await busy.answer()
+        assert (200, "close") == (status, headers["connection"])
+        assert b"" == await busy.rest()
