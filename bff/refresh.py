@@ -170,7 +170,7 @@ class Refresher:
         match answer:
             case InvalidGrant():
                 lost = session.refreshing is not None
-                return await self._end(session, EndReason.REFRESH_LOST if lost else EndReason.INVALID_GRANT)
+                return await self._end(found, EndReason.REFRESH_LOST if lost else EndReason.INVALID_GRANT)
             case TokenAnswer():
                 return await self._keep(found, answer)
             case other:
@@ -183,7 +183,7 @@ class Refresher:
         except IdTokenRejectedError as rejected:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)
             await self._revoke(answer)
-            return await self._end(session, EndReason.IDENTITY_CHANGED)
+            return await self._end(found, EndReason.IDENTITY_CHANGED)
         if claims is None:
             answer = replace(answer, id_token=None)
         prepared = self._sessions.prepare(found, answer.tokens(session.tokens), claims=claims)
@@ -198,7 +198,7 @@ class Refresher:
                 return await self._as_it_stands(found)
             case Write.GONE:
                 await self._revoke(answer)
-                return Over(Problem.SESSION_ENDED, EndReason.UNKNOWN)
+                return await self._as_it_stands(found)
             case None:
                 return Deferred(Problem.STORE_UNAVAILABLE)
             case other:
@@ -244,9 +244,10 @@ class Refresher:
             return Rotated(current)
         return Deferred(Problem.PROVIDER_UNAVAILABLE)
 
-    async def _end(self, session: Session, reason: EndReason) -> Over:
-        await self._sessions.end(session, reason)
-        return Over(Problem.SESSION_ENDED, reason)
+    async def _end(self, found: Found, reason: EndReason) -> Outcome:
+        if await self._sessions.end(found.session, reason):
+            return Over(Problem.SESSION_ENDED, reason)
+        return await self._as_it_stands(found)  # somebody else ended it first, and left a reason
 
     async def _revoke(self, answer: TokenAnswer) -> None:
         if answer.refresh_token is not None:

@@ -192,9 +192,9 @@ class SessionStore:
             return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
 
     async def end(self, session: Session, reason: EndReason) -> bool:
-        """Deletes a session, the reason first. True if it was this call that deleted it."""
+        """Deletes a session, the reason first; an earlier one stays. True if this call deleted it."""
         async with _translated():
-            await self._redis.set(self._ended(session.key), reason, ex=ENDED_SECONDS)
+            await self._redis.set(self._ended(session.key), reason, ex=ENDED_SECONDS, nx=True)
             deleted: int = await self._redis.delete(self._session(session.key))
             await self._redis.zrem(self._user(session.provider, session.sub), session.key)
             if session.sid is not None:

@@ -28,14 +28,17 @@ _REFRESH = re.compile(r"0; url=(/\S+)")
 
 
 class Clock:
-    """The proxy's clock, which a test can put forward."""
+    """The proxy's clock, which a test can put forward, or stop."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self.ahead = 0.0
+        self._stopped_at: float | None = None
+
+    def stop(self) -> None:
+        self._stopped_at = time.time()
 
     def __call__(self) -> float:
-        return self._now() + self.ahead
+        return (self._stopped_at or time.time()) + self.ahead
 
 
 class Browser:
@@ -102,6 +105,7 @@ class World:
     url: str
     clock: Clock
     stack: AsyncExitStack
+    proxy: AsyncExitStack
     reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
     browsers: list[Browser] = field(default_factory=list)
 
@@ -118,6 +122,10 @@ class World:
         await browser.sign_in()
         assert browser.handle is not None
         return browser
+
+    async def stop_proxy(self) -> None:
+        """Stops the proxy as a signal would, and waits until it has."""
+        await self.proxy.aclose()
 
     @property
     def refreshes(self) -> int:
@@ -207,9 +215,10 @@ async def running_world(
                 "spa": sections.get("spa", {}),
             }
         )
-        clock = Clock(time.time)
+        clock = Clock()
         app = App(settings, clock=clock)
-        world = World(redis, issuer, upstream, app, url, clock, stack)
+        proxy = await stack.enter_async_context(AsyncExitStack())
+        await proxy.enter_async_context(serving(app, port))
+        world = World(redis, issuer, upstream, app, url, clock, stack, proxy)
         worlds.append(world)
-        await stack.enter_async_context(serving(app, port))
         yield world
