@@ -1,6 +1,7 @@
 """Making a connection to a backend: its name, its addresses in turn, TLS."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -59,7 +60,8 @@ async def dial(
         except ssl.SSLError as error:
             fault = Fault(FaultKind.UNREACHABLE, f"TLS: {error.reason or type(error).__name__}")
         except OSError as error:
-            fault = Fault(FaultKind.UNREACHABLE, f"connect: {error.strerror or type(error).__name__}")
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            fault = Fault(FaultKind.UNREACHABLE, f"connect: {why}")
         else:
             if not connection.closed:
                 return connection
