@@ -1,0 +1,219 @@
+"""Looks whether what the settings name is there and usable: Redis, the provider, each backend.
+
+Rule 1: nothing is left behind: the one key that is written has our prefix and a TTL, and goes at once.
+Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
+"""
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from bff.embedded import find_redis
+from bff.errors import ProviderUnavailableError
+from bff.oidc.metadata import MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
+from bff.oidc.wire import Wire
+from bff.policy.routes import Upstream, compile_route
+from bff.proxy.dial import client_tls
+from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
+
+OLDEST_REDIS = (6, 2)
+DEADLINE = 15.0
+"""Seconds after which a check is given up, whatever the settings allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one look. A `fix` beside `ok` is advice."""
+
+    name: str
+    target: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+async def preflight(settings: Settings) -> list[Check]:
+    """Makes all checks at once; takes no longer than `DEADLINE`."""
+    redis, provider = settings.redis, settings.provider
+    upstreams = {compile_route(route).upstream: route for route in reversed(settings.route)}
+    results = await asyncio.gather(
+        _bounded("redis", redis_target(redis), _redis(redis)),
+        _bounded("provider", provider.issuer, _provider(provider)),
+        *(
+            _bounded("upstream", _target(upstream), _upstream(upstream, route))
+            for upstream, route in reversed(upstreams.items())
+        ),
+    )
+    return [check for checks in results for check in checks]
+
+
+async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list[Check]:
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await look
+    except TimeoutError:
+        return [Check(name, target, False, f"no answer within {DEADLINE:g} s", "see whether it hangs")]
+
+
+def redis_target(settings: RedisSettings) -> str:
+    """Redis by host, port and database, without user and password."""
+    url = settings.url.get_secret_value()
+    parts = urlsplit(url)
+    if url == "embedded":
+        return url
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+
+
+async def _redis(settings: RedisSettings) -> list[Check]:
+    target, url = redis_target(settings), settings.url.get_secret_value()
+    if url == "embedded":
+        found = find_redis()
+        fix = "" if found.real else "install redis-server; the imitation is for trying things out"
+        return [Check("redis", target, True, found.kind, fix)]
+    client: Redis = Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        return await _ask_redis(client, settings, target)
+    except AuthenticationError:
+        return [Check("redis", target, False, "refuses user or password", "correct them in redis.url")]
+    except ResponseError as error:
+        return [Check("redis", target, False, f"answers {_first_word(error)}", "see what the user may do")]
+    except (RedisError, OSError) as error:
+        fix = "see whether it runs, and whether host, port and TLS are right"
+        return [Check("redis", target, False, f"cannot be reached ({type(error).__name__})", fix)]
+    finally:
+        await client.aclose()
+
+
+async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> list[Check]:
+    await client.ping()
+    checks = [await _version(client, target)]
+    key = f"{settings.prefix}:check:{secrets.token_hex(8)}"
+    try:
+        # By a script, as the store writes: an account may be allowed the one and not the other.
+        await client.eval("return redis.call('SET', KEYS[1], '1', 'EX', 10)", 1, key)
+        await client.delete(key)
+        checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
+    except ResponseError as error:
+        fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
+        checks.append(Check("redis writable", target, False, f"answers {_first_word(error)}", fix))
+    checks.append(await _eviction(client, target))
+    return checks
+
+
+async def _version(client: Redis, target: str) -> Check:
+    try:
+        info: Mapping[str, Any] = await client.info("server")
+    except ResponseError:
+        return Check("redis", target, True, "reached; INFO is not allowed, its version is unknown")
+    version = str(info.get("redis_version", "0"))
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if number < OLDEST_REDIS:
+        return Check("redis", target, False, f"{name} is too old", "use Redis 6.2 or later, or Valkey")
+    return Check("redis", target, True, name)
+
+
+async def _eviction(client: Redis, target: str) -> Check:
+    name = "redis eviction"
+    try:
+        policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy", "unknown")
+    except ResponseError:
+        return Check(name, target, True, "CONFIG is not allowed: unknown", "make sure that it is noeviction")
+    if policy != "noeviction":
+        fix = "set maxmemory-policy noeviction: else a full Redis signs people out"
+        return Check(name, target, True, f"maxmemory-policy is {policy}", fix)
+    return Check(name, target, True, policy)
+
+
+def _first_word(error: ResponseError) -> str:
+    """The code of an error answer (NOPERM, READONLY, OOM …), without the rest, which may name keys."""
+    return str(error).partition(" ")[0].rstrip(":,.")[:32]
+
+
+async def _provider(settings: ProviderSettings) -> list[Check]:
+    wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), discovery_url(settings.issuer)
+    try:
+        document = (await wire.get(url)).json()
+        metadata = parse_metadata(document, settings.issuer)
+        checks = [Check("provider", settings.issuer, True, "its discovery document is usable")]
+        checks += _read_metadata(document, settings)
+        keys = parse_jwks((await wire.get(metadata.jwks_uri)).json())
+        fix = "" if keys else "see jwks_uri of the discovery document"
+        checks.append(Check("provider keys", metadata.jwks_uri, bool(keys), f"{len(keys)} usable", fix))
+    except ProviderUnavailableError as error:
+        fix = "see whether it runs, and whether this machine reaches it and trusts its certificate"
+        return [Check("provider", url, False, str(error), fix)]
+    except MetadataRejectedError as error:
+        return [Check("provider", url, False, str(error), "correct provider.issuer, or the provider")]
+    finally:
+        await wire.aclose()
+    return checks
+
+
+def _read_metadata(document: Mapping[str, Any], settings: ProviderSettings) -> list[Check]:
+    """What the provider says it can, against what the proxy needs."""
+    issuer, checks = settings.issuer, []
+    methods = _names(document, "code_challenge_methods_supported")
+    if methods is None:
+        fix = "make sure that it supports PKCE with S256"
+        checks.append(Check("provider PKCE", issuer, True, "is not mentioned", fix))
+    else:
+        fix = "" if "S256" in methods else "turn PKCE with S256 on at the provider"
+        checks.append(
+            Check("provider PKCE", issuer, not fix, "S256" if not fix else "S256 is not offered", fix)
+        )
+    ways = _names(document, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    if settings.client_auth not in ways:
+        fix = f"set provider.client_auth to what it offers: {', '.join(ways)}"
+        checks.append(Check("provider auth", issuer, False, f"{settings.client_auth} is not offered", fix))
+    scopes = _names(document, "scopes_supported")
+    if scopes is not None and (missing := [scope for scope in settings.scopes if scope not in scopes]):
+        fix = "see whether the provider names them otherwise"
+        checks.append(Check("provider scopes", issuer, True, f"does not mention {', '.join(missing)}", fix))
+    return checks
+
+
+def _names(document: Mapping[str, Any], member: str) -> list[str] | None:
+    value = document.get(member)
+    return [str(item) for item in value] if isinstance(value, list) else None
+
+
+def _target(upstream: Upstream) -> str:
+    return f"{upstream.scheme}://{upstream.host_header.decode()}"
+
+
+async def _upstream(upstream: Upstream, route: RouteSettings) -> list[Check]:
+    target = _target(upstream)
+    tls = client_tls() if upstream.scheme == "https" else None
+    try:
+        async with asyncio.timeout(min(route.connect_timeout, DEADLINE)):
+            _, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=tls)
+    except TimeoutError:
+        return [_unreachable(target, "does not accept a connection in time")]
+    except ssl.SSLCertVerificationError as error:
+        return [_unreachable(target, f"its certificate is refused: {error.verify_message}")]
+    except (OSError, ssl.SSLError) as error:
+        return [_unreachable(target, f"cannot be reached ({type(error).__name__})")]
+    writer.transport.abort()
+    return [Check("upstream", target, True, "connected" if tls is None else "connected, certificate good")]
+
+
+def _unreachable(target: str, detail: str) -> Check:
+    return Check("upstream", target, False, detail, "see whether it runs, and correct route.upstream")
