@@ -231,6 +231,7 @@ async def test_a_page_can_ask_for_rotation(world: World) -> None:
     browser = await world.signed_in()
     answer = await browser.call("/bff/refresh", "POST")
     assert (200, 1) == (answer.status_code, answer.json()["session"]["rotations"])
+    world.clock.stop()
     limit = world.app.settings.limits.refresh_per_minute
     statuses = [(await browser.call("/bff/refresh", "POST")).status_code for _ in range(limit)]
     assert 429 == statuses[-1]
