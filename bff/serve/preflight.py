@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from bff.embedded import find_redis
 from bff.errors import ProviderUnavailableError
@@ -93,7 +100,7 @@ async def _redis(settings: RedisSettings) -> list[Check]:
     except AuthenticationError:
         return [Check("redis", target, False, "refuses user or password", "correct them in redis.url")]
     except ResponseError as error:
-        return [Check("redis", target, False, f"answers {_first_word(error)}", "see what the user may do")]
+        return [Check("redis", target, False, _refusal(error), "see what the user may do")]
     except (RedisError, OSError) as error:
         fix = "see whether it runs, and whether host, port and TLS are right"
         return [Check("redis", target, False, f"cannot be reached ({type(error).__name__})", fix)]
@@ -112,7 +119,7 @@ async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> lis
         checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
     except ResponseError as error:
         fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
-        checks.append(Check("redis writable", target, False, f"answers {_first_word(error)}", fix))
+        checks.append(Check("redis writable", target, False, _refusal(error), fix))
     checks.append(await _eviction(client, target))
     return checks
 
@@ -142,9 +149,16 @@ async def _eviction(client: Redis, target: str) -> Check:
     return Check(name, target, True, policy)
 
 
-def _first_word(error: ResponseError) -> str:
-    """The code of an error answer (NOPERM, READONLY, OOM …), without the rest, which may name keys."""
-    return str(error).partition(" ")[0].rstrip(":,.")[:32]
+def _refusal(error: ResponseError) -> str:
+    """Why Redis refused, in our words: its own may name keys."""
+    match error:
+        case NoPermissionError():
+            return "the user may not do that (NOPERM)"
+        case ReadOnlyError():
+            return "it is read-only, a replica (READONLY)"
+        case OutOfMemoryError():
+            return "its memory is full (OOM)"
+    return f"it refuses ({type(error).__name__})"
 
 
 async def _provider(settings: ProviderSettings) -> list[Check]:
