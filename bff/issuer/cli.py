@@ -16,6 +16,7 @@ from bff.settings.model import LogSettings
 app = typer.Typer(
     help="The issuer: an OpenID Provider for development, tests, and first-party apps without a provider.",
     no_args_is_help=False,
+    pretty_exceptions_enable=False,  # they show local variables, and so secrets
     invoke_without_command=True,
 )
 
@@ -77,3 +78,7 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
+
+
+if __name__ == "__main__":
+    app()

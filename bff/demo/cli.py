@@ -1,0 +1,68 @@
+"""`bff demo`: everything on one machine, in one command."""
+
+import logging
+import os
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from bff.demo.api import create_app
+from bff.demo.plan import AUDIENCE, Ports
+from bff.demo.run import run
+from bff.observe.logs import configure
+from bff.settings.model import LogSettings
+
+app = typer.Typer(
+    help="Runs Redis, the issuer, a sample API and the proxy with a sample page, until Ctrl-C.",
+    invoke_without_command=True,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,  # they show local variables, and so secrets
+)
+_DEFAULTS = Ports()
+_PORT = {"min": 0, "max": 65535}
+
+
+@app.callback()
+def demo(  # noqa: PLR0917 - typer passes them by name
+    context: typer.Context,
+    port: Annotated[
+        int, typer.Option(help="The page's port; a taken one is replaced.", **_PORT)
+    ] = _DEFAULTS.bff,
+    issuer_port: Annotated[int, typer.Option(help="The issuer's port.", **_PORT)] = _DEFAULTS.issuer,
+    api_port: Annotated[int, typer.Option(help="The sample API's port.", **_PORT)] = _DEFAULTS.api,
+    redis_port: Annotated[int, typer.Option(help="The private Redis' port.", **_PORT)] = _DEFAULTS.redis,
+    ops_port: Annotated[int, typer.Option(help="The port of health and metrics.", **_PORT)] = _DEFAULTS.ops,
+) -> None:
+    """Runs everything; taken ports are replaced by free ones."""
+    if context.invoked_subcommand is None:
+        ports = Ports(bff=port, issuer=issuer_port, api=api_port, redis=redis_port, ops=ops_port)
+        raise typer.Exit(run(ports, os.environ, Console()))
+
+
+@app.command("api")
+def api(
+    issuer: Annotated[
+        str, typer.Option(help="The issuer whose access tokens are taken.")
+    ] = "http://localhost:9000",
+    audience: Annotated[str, typer.Option(help="What the API calls itself in tokens.")] = AUDIENCE,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.", **_PORT)] = _DEFAULTS.api,
+) -> None:
+    """Runs the sample API alone."""
+    configure(LogSettings())
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    uvicorn.run(
+        create_app(issuer, audience),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    app()
