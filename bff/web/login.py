@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit
+from bff.observe.metrics import Metrics
 from bff.oidc.client import InvalidGrant, OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.tokens import TokenAnswer
@@ -70,6 +71,7 @@ class LoginEndpoints:
         login_limiter: RateLimiter,
         callback_limiter: RateLimiter,
         state_lifetime: float,
+        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._client = client
@@ -81,6 +83,7 @@ class LoginEndpoints:
         self._login_limiter = login_limiter
         self._callback_limiter = callback_limiter
         self._state_lifetime = state_lifetime
+        self._metrics = metrics
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -210,6 +213,7 @@ class LoginEndpoints:
         started = await self._sessions.start(
             identity, answer.tokens(), user_agent=user_agent, address=address
         )
+        self._metrics.login_finished("signed_in")
         audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
         return started
 
@@ -273,6 +277,7 @@ class LoginEndpoints:
         if kept is None:  # acr_values from the settings could be that long
             return problem_answer(Problem.BAD_REQUEST, detail="The sign-in's parameters are too long.")
         cleared = self._cookies.make_room(cookie_headers(request), now)
+        self._metrics.login_finished("restarted" if restarted else "started")
         return redirect(302, url, set_cookies=[*cleared, kept])
 
     def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:
@@ -282,7 +287,7 @@ class LoginEndpoints:
         for candidate in (
             replace(transaction, returned=returned),
             replace(transaction, returned=returned, return_to="/"),  # a very long code needs the room
-            replace(transaction, returned=Returned(now, error="server_error"), return_to="/"),
+            replace(transaction, returned=Returned(now, None, returned.iss, "server_error"), return_to="/"),
         ):
             if (stored := self._cookies.store(candidate, now)) is not None:
                 return [stored]
