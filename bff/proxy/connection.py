@@ -97,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise
         call = self._call = Call(self, request, sink, timeouts or self._timeouts, self.now())
         self._answered = False
+        self._reader.begin(no_content=request.method == b"HEAD")
         if self.closed or cast("asyncio.Transport", self._transport).is_closing():
             self.doom(call, self._ended(call))
             return call
@@ -105,7 +106,6 @@ class UpstreamConnection(asyncio.Protocol):
             self.doom(call, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
             return call
         self._calls += 1
-        self._reader.begin(no_content=request.method == b"HEAD")
         call.written = True
         self.send((head, *framed))
         if call.held is not None:
@@ -120,10 +120,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._owner.free(self)
 
     def abort(self) -> None:
-        """Closes at once, without sending what is still unsent; a call under way fails."""
+        """Closes at once, without another word even where it was being closed; a call under way fails."""
         if self._call is not None:
             self._fail(self._call, Fault(FaultKind.BROKEN, "the connection was closed here"))
         self._close()
+        if self._transport is not None and not self.lost.done():
+            self._transport.abort()
 
     # What the call does (`bff.proxy.call.Wire`).
 

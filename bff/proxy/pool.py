@@ -208,7 +208,7 @@ class UpstreamPool:
             if not waiter.done():
                 waiter.set_exception(UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed")))
         self._waiters.clear()
-        for connection in list(self._open):
+        for connection in [*self._open, *self._closing]:
             connection.abort()
         if self._closing:
             await asyncio.wait([connection.lost for connection in self._closing])

@@ -31,11 +31,16 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One failure of a call. `detail` is for the log: it names the stage and never holds a header or body."""
+    """One failure of a call. `detail` is for the log: it names the stage and never holds a header or body.
+
+    `safe_to_resend`, with STALE only: nothing of the request was written, or a kept-alive connection ended
+    without an answer and the method is idempotent (RFC 9110, 9.2.2). Whether the body is still at hand is
+    not the connection's to know.
+    """
 
     kind: FaultKind
     detail: str
-    safe_to_resend: bool = False  # nothing of this request can have reached the backend's application
+    safe_to_resend: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,10 @@ class UpstreamRequest:
 
 
 class AnswerSink(Protocol):
-    """Takes a backend's answer, and the flow control of the request's body."""
+    """Takes a backend's answer, and the flow control of the request's body.
+
+    While the other side calls `start`, `write` or `finish`, it hears nothing but `pause_body`.
+    """
 
     def informational(self, status: int, headers: list[Header]) -> None:
         """A 1xx other than 101 came; 100 only when it was expected."""
@@ -84,10 +92,10 @@ class UpstreamCall(Protocol):
     """A call under way on a backend connection."""
 
     def write(self, chunk: bytes) -> None:
-        """Sends a piece of the request's body."""
+        """Sends a piece of the request's body; dropped once the backend has answered with an error."""
 
     def finish(self) -> None:
-        """The request's body is complete."""
+        """The request's body is complete; not needed where its length was announced."""
 
     def pause_answer(self) -> None:
         """The client reads slowly: stop reading from the backend."""

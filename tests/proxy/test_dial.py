@@ -257,3 +257,23 @@ async def test_backpressure_over_tls(certificate: Path) -> None:
         assert sink.size <= 1024 * 1024
         call.resume_answer()
         assert (size, "end") == ((await sink.done()).size, sink.events[-1])
+
+
+async def test_a_backend_that_never_says_goodbye_does_not_hold_up_the_end(certificate: Path) -> None:
+    """`aclose` does not wait for a close_notify that does not come."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi")
+        conversation.writer.transport.pause_reading()  # type: ignore[attr-defined] # a transport that reads
+        await over.wait()
+        conversation.cut()
+
+    over = asyncio.Event()
+    serving, trusted = server_tls(certificate), trusting(certificate)
+    async with raw_backend(script, tls=serving) as b:
+        async with asyncio.timeout(10), pool_for(b.upstream, tls=trusted) as pool:
+            assert b"hi" == (await fetch(pool)).body
+            assert 0 == pool.stats().open
+        over.set()
+        await b.until(lambda: not b.open)

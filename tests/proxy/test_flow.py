@@ -102,3 +102,47 @@ async def test_a_slow_backend_stops_the_client(length: bool) -> None:
         assert b"hi" == (await sink.done()).body
         assert paused_at[0] < MIB
         assert 1 == pool.stats().idle
+
+
+@pytest.mark.requirement("H-03")
+async def test_a_call_that_ends_paused_leaves_a_connection_that_reads() -> None:
+    """The next call on the connection gets its answer though the last one never resumed."""
+
+    async def script(conversation: Conversation) -> None:
+        while await conversation.read_request() is not None:
+            await conversation.send(OK)
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        for _ in range(3):
+            call, sink = await begin(pool, request())
+            sink.on["head"] = call.pause_answer
+            assert b"hi" == (await sink.done()).body
+        assert 1 == b.connections
+
+
+@pytest.mark.requirement("H-03")
+async def test_pausing_twice_is_pausing_once() -> None:
+    """`pause_answer` and `resume_answer` say what is wanted, not how often; a doomed call's are harmless."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await paused.wait()
+        await conversation.send(OK)
+        await conversation.closed()
+
+    paused = asyncio.Event()
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        call, sink = await begin(pool, request())
+        call.resume_answer()
+        call.pause_answer()
+        call.pause_answer()
+        paused.set()
+        call.resume_answer()
+        assert b"hi" == (await sink.done()).body
+        connection = await pool.acquire()
+        connection.abort()
+        dead = RecordingSink()
+        call = connection.start(request(), dead)
+        call.pause_answer()
+        call.resume_answer()
+        assert ["error"] == (await dead.done()).events

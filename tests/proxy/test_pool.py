@@ -233,7 +233,8 @@ async def test_a_closed_pool_turns_everyone_away() -> None:
         connecting = asking(pool)
         await asyncio.sleep(0)
         queued = asking(pool)
-        await waiting(pool, 1)
+        await asyncio.sleep(0)
+        assert PoolStats(open=2, idle=0, waiting=1) == pool.stats()
         await pool.aclose()
         assert busy.lost.done()
         for task in (connecting, queued, asking(pool)):
@@ -250,6 +251,8 @@ async def test_a_connection_freed_after_the_end_is_closed() -> None:
         pool._closed = True
         connection.put_back()
         assert connection.closed
+        connection.put_back()  # once more changes nothing
+        assert PoolStats(open=0, idle=0, waiting=0) == pool.stats()
         await pool.aclose()
 
 

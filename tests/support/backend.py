@@ -176,8 +176,10 @@ async def raw_backend(
         state.changed.set()
         try:
             await script(conversation)
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             pass
+        except asyncio.CancelledError:
+            conversation.cut()
         except BaseException as error:  # noqa: BLE001 - handed to the test below, whatever it is
             state.failures.append(error)
         finally:
