@@ -74,6 +74,7 @@ class ServerSettings(Section):
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port
     shutdown_timeout: Seconds = 30.0
+    shutdown_delay: SecondsOrZero = 0.0
     keep_alive: Seconds = 75.0
     head_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0

@@ -1,0 +1,111 @@
+"""The ops port: alive, ready, metrics. A listener of its own, so that no browser ever reaches it.
+
+Rule 1: it answers GET and HEAD on three paths and closes the connection; every wait has an end.
+Rule 2: it says nothing that opens anything: names of checks, counts, no URL with a password.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from bff.observe.logs import get_logger
+from bff.observe.metrics import Metrics
+
+_HEAD_BYTES = 8 * 1024
+_PATIENCE = 5.0
+"""How long a request may take to arrive, and the checks to be made, in seconds."""
+
+_log = get_logger("bff.ops")
+
+
+class CheckResult(Protocol):
+    """One thing that has to be usable before requests are to come here."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - what was looked at
+    @property
+    def ok(self) -> bool: ...  # noqa: D102 - whether it is usable
+    @property
+    def detail(self) -> str: ...  # noqa: D102 - what was found; holds no secret
+
+
+Readiness = Callable[[], Awaitable[Sequence[CheckResult]]]
+
+
+class OpsServer:
+    """Serves `/livez`, `/readyz` and `/metrics`. Set `stopping` before anything else stops."""
+
+    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+        self._metrics = metrics
+        self._readiness = readiness
+        self._server: asyncio.Server | None = None
+        self.stopping = False
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serves on a bound socket, which it then owns."""
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=_HEAD_BYTES)
+
+    async def close(self) -> None:
+        """Stops listening; answers under way are short."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    head = await reader.readuntil(b"\r\n\r\n")
+            except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                head = b""
+            writer.write(await self._answer(head))
+            async with asyncio.timeout(_PATIENCE):
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, head: bytes) -> bytes:
+        parts = head.partition(b"\r\n")[0].split(b" ")
+        if len(parts) != 3:  # noqa: PLR2004 - method, target, version
+            return _rendered(HTTPStatus.BAD_REQUEST, "text/plain", b"bad request\n")
+        method, target, _ = parts
+        if method not in {b"GET", b"HEAD"}:
+            return _rendered(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"GET and HEAD only\n")
+        status, content_type, body = await self._page(target.partition(b"?")[0])
+        return _rendered(status, content_type, body, with_body=method == b"GET")
+
+    async def _page(self, path: bytes) -> tuple[HTTPStatus, str, bytes]:
+        if path == b"/livez":
+            return HTTPStatus.OK, "text/plain", b"alive\n"
+        if path == b"/readyz":
+            return await self._ready()
+        if path == b"/metrics":
+            body, content_type = self._metrics.render()
+            return HTTPStatus.OK, content_type, body
+        return HTTPStatus.NOT_FOUND, "text/plain", b"/livez, /readyz, /metrics\n"
+
+    async def _ready(self) -> tuple[HTTPStatus, str, bytes]:
+        checks: Sequence[CheckResult] = ()
+        state = "stopping"
+        if not self.stopping:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    checks = await self._readiness()
+                state = "ready" if all(check.ok for check in checks) else "not ready"
+            except Exception as error:  # noqa: BLE001 - whatever it is, this process is not ready
+                _log.error("readiness_check_failed", exc_info=error)
+                state = "not ready"
+        found = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
+        body = json.dumps({"status": state, "checks": found}).encode() + b"\n"
+        status = HTTPStatus.OK if state == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
+        return status, "application/json", body
+
+
+def _rendered(status: HTTPStatus, content_type: str, body: bytes, *, with_body: bool = True) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {content_type}\r\n"
+        f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + (body if with_body else b"")

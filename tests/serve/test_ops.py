@@ -1,0 +1,128 @@
+"""The ops port."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bff.app import Check
+from bff.observe.metrics import Metrics
+from bff.serve.ops import OpsServer
+
+PATIENCE = 5.0
+GOOD = Check("redis", ok=True, detail="writable")
+BAD = Check("provider", ok=False, detail="cannot be reached")
+
+
+class Ops:
+    """A server whose checks the test decides."""
+
+    def __init__(self) -> None:
+        self.checks: Sequence[Check] | Exception = [GOOD]
+        self.metrics = Metrics()
+        self.server = OpsServer(self.metrics, self._readiness)
+        self.port = 0
+
+    async def _readiness(self) -> Sequence[Check]:
+        if isinstance(self.checks, Exception):
+            raise self.checks
+        return self.checks
+
+    async def raw(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def get(self, path: str) -> tuple[int, str]:
+        head, _, body = (await self.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())).partition(
+            b"\r\n\r\n"
+        )
+        assert b"connection: close" in head
+        assert b"cache-control: no-store" in head
+        assert f"content-length: {len(body)}".encode() in head
+        return int(head.split(b" ")[1]), body.decode()
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Ops]:
+    ops = Ops()
+    listener = socket.create_server(("127.0.0.1", 0))
+    ops.port = listener.getsockname()[1]
+    await ops.server.start(listener)
+    try:
+        yield ops
+    finally:
+        await ops.server.close()
+
+
+async def test_alive() -> None:
+    """A process that answers is alive, whatever is not ready."""
+    async with serving() as ops:
+        ops.checks = [BAD]
+        assert (200, "alive\n") == await ops.get("/livez")
+
+
+async def test_ready() -> None:
+    """Ready means that every check is good; the answer names each."""
+    async with serving() as ops:
+        status, body = await ops.get("/readyz?verbose")
+        assert 200 == status
+        good = {"name": "redis", "ok": True, "detail": "writable"}
+        assert {"status": "ready", "checks": [good]} == json.loads(body)
+
+
+@pytest.mark.parametrize("checks", [[GOOD, BAD], RuntimeError("a broken check")])
+async def test_not_ready(checks: Sequence[Check] | Exception) -> None:
+    """One bad check, or one that fails itself, is 503."""
+    async with serving() as ops:
+        ops.checks = checks
+        status, body = await ops.get("/readyz")
+        assert (503, "not ready") == (status, json.loads(body)["status"])
+
+
+@pytest.mark.requirement("H-09")
+async def test_stopping() -> None:
+    """A process that stops is not ready, however good its checks."""
+    async with serving() as ops:
+        ops.server.stopping = True
+        status, body = await ops.get("/readyz")
+        assert (503, {"status": "stopping", "checks": []}) == (status, json.loads(body))
+        assert 200 == (await ops.get("/livez"))[0]
+
+
+async def test_metrics() -> None:
+    """Metrics are there in Prometheus' format."""
+    async with serving() as ops:
+        ops.metrics.session_started()
+        status, body = await ops.get("/metrics")
+        assert 200 == status
+        assert "bff_sessions_started_total 1.0" in body
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /other HTTP/1.1\r\n\r\n", b"404"),
+        (b"POST /livez HTTP/1.1\r\n\r\n", b"405"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/1.1\r\nX: " + b"y" * 70_000, b"400"),
+    ],
+)
+async def test_bad_requests(data: bytes, status: bytes) -> None:
+    """Everything else is refused."""
+    async with serving() as ops:
+        assert status == (await ops.raw(data)).split(b" ")[1]
+
+
+async def test_head() -> None:
+    """HEAD has the head only."""
+    async with serving() as ops:
+        answer = await ops.raw(b"HEAD /livez HTTP/1.1\r\n\r\n")
+        assert b"content-length: 6" in answer
+        assert answer.endswith(b"\r\n\r\n")
