@@ -30,7 +30,7 @@ from bff.proxy.asgi import ForwardingApp
 from bff.proxy.credentials import Credentials
 from bff.proxy.exchange import Destination, ExchangeParts
 from bff.proxy.hop import HopMaker
-from bff.proxy.pool import Pools
+from bff.proxy.pool import Pools, UpstreamPool
 from bff.refresh import Refresher
 from bff.session.cookies import SessionCookie
 from bff.session.sessions import Sessions
@@ -66,8 +66,10 @@ class App:
         self.settings = settings
         self.metrics = Metrics()
         self.tasks = Tasks()
-        self._store = SessionStore(settings.redis)
-        self._client = OidcClient(settings.provider, clock=clock, tasks=self.tasks)
+        self._store = SessionStore(settings.redis, self.metrics)
+        self._client = OidcClient(
+            settings.provider, clock=clock, tasks=self.tasks, failed=self.metrics.provider_failed
+        )
         self._pools = Pools()
         self._asgi = self._build(settings, clock)
 
@@ -89,6 +91,7 @@ class App:
             keyring=keyring,
             cookie=SessionCookie.configured(settings.server, settings.session),
             settings=settings.session,
+            metrics=self.metrics,
             clock=clock,
         )
         refresher = Refresher(
@@ -123,6 +126,7 @@ class App:
             clock=time.perf_counter,
             access_log=settings.log.access,
         )
+        self._count_connections()
         endpoints = self._endpoints(
             sessions=sessions,
             refresher=refresher,
@@ -153,6 +157,7 @@ class App:
             login_limiter=RateLimiter(limits.login_per_minute),
             callback_limiter=RateLimiter(limits.callback_per_minute),
             state_lifetime=settings.session.transaction_lifetime,
+            metrics=self.metrics,
             clock=clock,
         )
         logout = LogoutEndpoints(
@@ -204,6 +209,14 @@ class App:
             await self._pools.aclose()
             await self._client.aclose()
             await self._store.aclose()
+
+    def _count_connections(self) -> None:
+        pools: dict[str, list[UpstreamPool]] = {}
+        for upstream, pool in self._pools.all():
+            pools.setdefault(f"{upstream.host}:{upstream.port}", []).append(pool)
+        for name, same in pools.items():
+            gauge = self.metrics.upstream_connections(name)
+            gauge.set_function(lambda same=same: sum(pool.stats().open for pool in same))  # type: ignore[misc] # the default binds this turn's pools
 
     async def _store_check(self) -> Check:
         try:

@@ -9,10 +9,11 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
+from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.kept import Kept
@@ -39,6 +40,8 @@ _MAYBE_SPENT = (
     502,
     504,
 )  # a gateway's word about an answer that it did not get, or a crash after the work
+_DOCUMENTS = {"discovery": "discovery document", "jwks": "key set"}
+T = TypeVar("T")
 _log = get_logger("bff.oidc")
 
 
@@ -48,13 +51,24 @@ class InvalidGrant:
 
 
 class OidcClient:
-    """One provider. `clock` gives seconds since the epoch; `settings.client_secret` is to be filled in."""
+    """One provider. `settings.client_secret` is to be filled in; `failed` hears of every call that failed.
 
-    def __init__(self, settings: ProviderSettings, *, clock: Callable[[], float], tasks: Tasks) -> None:
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        *,
+        clock: Callable[[], float],
+        tasks: Tasks,
+        failed: Callable[[ProviderCall], None] = lambda _: None,
+    ) -> None:
         if settings.client_secret is None:
             raise ValueError("the client has to authenticate: provider.client_secret is not set")
         self.settings = settings
         self._clock = clock
+        self._failed = failed
         self._client = requests.Client(
             settings.client_id, settings.client_secret.get_secret_value(), settings.client_auth
         )
@@ -115,13 +129,12 @@ class OidcClient:
         form = requests.code_form(
             self._client, code=code, redirect_uri=redirect_uri, code_verifier=code_verifier
         )
-        return await self._token_call(form)
+        return await self._token_call("token", form)
 
     async def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenAnswer | InvalidGrant:
         """Spends a refresh token, once. Raises as `exchange_code` does."""
-        return await self._token_call(
-            requests.refresh_form(self._client, refresh_token=refresh_token, scope=scope)
-        )
+        form = requests.refresh_form(self._client, refresh_token=refresh_token, scope=scope)
+        return await self._token_call("refresh", form)
 
     async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool:
         """Revokes a token as well as can be (RFC 7009); whether the provider says that it is done."""
@@ -224,7 +237,16 @@ class OidcClient:
                 raise
         return validate_id_token(id_token, await self._keys.renew(), expected, self._clock())
 
-    async def _token_call(self, form: requests.Form) -> TokenAnswer | InvalidGrant:
+    async def _token_call(
+        self, call: Literal["token", "refresh"], form: requests.Form
+    ) -> TokenAnswer | InvalidGrant:
+        try:
+            return await self._spend(form)
+        except ProviderUnavailableError:
+            self._failed(call)
+            raise
+
+    async def _spend(self, form: requests.Form) -> TokenAnswer | InvalidGrant:
         endpoint = (await self.metadata()).token_endpoint
         sent_at = self._clock()
         answer = await self._wire.post(endpoint, form)
@@ -244,25 +266,26 @@ class OidcClient:
         raise self._unavailable("token endpoint", answer)
 
     async def _fetch_metadata(self) -> Metadata:
-        document = await self._fetch("discovery document", discovery_url(self.settings.issuer))
-        try:
-            return parse_metadata(document, self.settings.issuer)
-        except MetadataRejectedError as error:
-            raise ProviderUnavailableError(str(error)) from None
+        issuer = self.settings.issuer
+        return await self._fetch(
+            "discovery", discovery_url(issuer), lambda document: parse_metadata(document, issuer)
+        )
 
     async def _fetch_keys(self) -> tuple[SigningKey, ...]:
-        document = await self._fetch("key set", (await self.metadata()).jwks_uri)
-        try:
-            return parse_jwks(document)
-        except MetadataRejectedError as error:
-            raise ProviderUnavailableError(str(error)) from None
+        return await self._fetch("jwks", (await self.metadata()).jwks_uri, parse_jwks)
 
-    async def _fetch(self, what: str, url: str) -> object:
-        answer = await self._wire.get(url)
-        if answer.status not in _OK:
-            raise self._unavailable(what, answer)
-        document: object = answer.json()
-        return document
+    async def _fetch(self, call: Literal["discovery", "jwks"], url: str, parse: Callable[[Any], T]) -> T:
+        try:
+            answer = await self._wire.get(url)
+            if answer.status not in _OK:
+                raise self._unavailable(_DOCUMENTS[call], answer)
+            return parse(answer.json())
+        except MetadataRejectedError as error:
+            self._failed(call)
+            raise ProviderUnavailableError(str(error)) from None
+        except ProviderUnavailableError:
+            self._failed(call)
+            raise
 
     def _unavailable(self, what: str, answer: Answer) -> ProviderUnavailableError:
         wait = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None

@@ -14,6 +14,7 @@ from typing import Any
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem
 from bff.observe.logs import audit
+from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
 from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
@@ -69,6 +70,7 @@ class Sessions:
         keyring: Keyring,
         cookie: SessionCookie,
         settings: SessionSettings,
+        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self.cookie = cookie
@@ -76,6 +78,7 @@ class Sessions:
         self._store = store
         self._keyring = keyring
         self._settings = settings
+        self._metrics = metrics
         self._clock = clock
 
     async def find(self, cookie_headers: Iterable[bytes]) -> Found | NoSession:
@@ -129,6 +132,7 @@ class Sessions:
         )
         record = encode_record(session, handle, self._keyring) | {"write": new_write_id()}
         await self._store.create(session, record, now=now, idle_timeout=self._settings.idle_timeout)
+        self._metrics.session_started()
         return Found(handle, session)
 
     def prepare(self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None) -> PreparedSave:
@@ -171,6 +175,7 @@ class Sessions:
         """Ends a session for everyone, at once. True if this call was the one that ended it."""
         deleted = await self._store.end(session, reason)
         if deleted:
+            self._metrics.session_ended(reason)
             audit(
                 "session_ended",
                 session=session.id,

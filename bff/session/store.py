@@ -29,6 +29,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
+from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.record import Record, format_marker, format_time
 from bff.settings.model import RedisSettings
@@ -111,7 +112,8 @@ def new_write_id() -> str:
 class SessionStore:
     """Sessions in Redis. Every method raises `StoreUnavailableError` when Redis fails."""
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._prefix = settings.prefix
         self._redis: Redis = Redis.from_url(
             settings.url.get_secret_value(),
@@ -136,7 +138,7 @@ class SessionStore:
 
     async def load(self, key: str) -> Record | None:
         """The record as it stands, or None."""
-        async with _translated():
+        async with self._translated():
             try:
                 record = await self._redis.hgetall(self._session(key))
             except ResponseError as failure:
@@ -147,7 +149,7 @@ class SessionStore:
 
     async def ended_reason(self, key: str) -> str | None:
         """Why this session was ended, if it was by us within the last hour."""
-        async with _translated():
+        async with self._translated():
             return cast("str | None", await self._redis.get(self._ended(key)))
 
     # Writing
@@ -155,7 +157,7 @@ class SessionStore:
     async def create(self, session: Session, record: Record, *, now: float, idle_timeout: float) -> Write:
         """Writes a new session, indexes first. The record holds `write`."""
         lifetime = _milliseconds(session.ends - now)
-        async with _translated():
+        async with self._translated():
             await self._index(session, now, lifetime)
             args: Arguments = [min(_milliseconds(idle_timeout), lifetime), record["write"], *_flat(record)]
             return Write(await self._create(keys=[self._session(session.key)], args=args))
@@ -169,7 +171,7 @@ class SessionStore:
         """
         lifetime = _milliseconds(session.ends - now)
         try:
-            async with _translated():
+            async with self._translated():
                 await self._index(session, now, lifetime)
                 args: Arguments = [expected_version, lifetime, record["write"], *_flat(record)]
                 return Write(await self._replace(keys=[self._session(session.key)], args=args))
@@ -181,19 +183,19 @@ class SessionStore:
 
     async def mark_refreshing(self, key: str, marker: Refreshing | None, *, expected_version: int) -> Write:
         """Sets or clears the marker, if `version` is the expected one."""
-        async with _translated():
+        async with self._translated():
             args: Arguments = [expected_version, format_marker(marker)]
             return Write(await self._mark(keys=[self._session(key)], args=args))
 
     async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
         """Slides the idle timeout, never past `ends`."""
         ttl = _milliseconds(min(idle_timeout, session.ends - now))
-        async with _translated():
+        async with self._translated():
             return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
 
     async def end(self, session: Session, reason: EndReason) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it."""
-        async with _translated():
+        async with self._translated():
             await self._redis.set(self._ended(session.key), reason, ex=ENDED_SECONDS, nx=True)
             deleted: int = await self._redis.delete(self._session(session.key))
             await self._redis.zrem(self._user(session.provider, session.sub), session.key)
@@ -204,18 +206,26 @@ class SessionStore:
     async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
         """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
         name = f"{self._prefix}:jti:{kind}:{value}"
-        async with _translated():
+        async with self._translated():
             return bool(await self._redis.set(name, "1", nx=True, px=_milliseconds(lifetime)))
 
     async def readiness(self) -> Readiness:
         """Tries a write, and asks for the eviction policy."""
-        async with _translated():
+        async with self._translated():
             await self._redis.set(f"{self._prefix}:ready", "1", ex=60)
         try:
             policy = (await self._redis.config_get("maxmemory-policy")).get("maxmemory-policy")
         except (RedisError, OSError):
             policy = None  # an ACL user without CONFIG: nothing can be said
         return Readiness(writable=True, eviction_policy=policy)
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (RedisError, OSError) as failure:
+            self._metrics.store_failed()
+            raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
 
     # Keys
 
@@ -245,11 +255,3 @@ def _milliseconds(seconds: float) -> int:
 
 def _flat(record: Record) -> list[str]:
     return [part for field in record.items() for part in field]
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as failure:
-        raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
+from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
@@ -20,7 +21,7 @@ KEY = f"bff:session:{SESSION.key}"
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)))
+    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)), Metrics())
     yield store
     await store.aclose()
 
