@@ -27,6 +27,9 @@ from tests.support.redis import redis_server
 KEY_SET = {"keys": [ECKey.generate_key("P-256", {"use": "sig", "kid": "1"}).as_dict(private=False)]}
 
 
+BARE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/"}
+
+
 def bff(
     *arguments: str, cwd: Path | None = None, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -34,13 +37,27 @@ def bff(
     return subprocess.run(
         [sys.executable, "-m", "bff", *arguments],
         cwd=cwd,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/"}
-        | (environ or {}),
+        env=BARE | (environ or {}),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def started(
+    *arguments: str, environ: dict[str, str], stdin: int | None = None, out: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """Starts the command, and kills it if the test fails before it has ended."""
+    command = [sys.executable, "-m", "bff", *arguments]
+    with subprocess.Popen(
+        command, env=BARE | environ, text=True, stdin=stdin, stdout=out, stderr=out
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 class Provider(ThreadingHTTPServer):
@@ -161,6 +178,36 @@ def test_generated_keys_are_keys(tmp_path: Path) -> None:
     from_variable = load(None, good | {"BFF_SESSION__KEYS": ",".join(lines)})
     assert lines == [key.get_secret_value() for key in from_file.session.keys]
     assert lines == [key.get_secret_value() for key in from_variable.session.keys]
+
+
+@pytest.mark.parametrize("command", ["demo", "issuer"])
+def test_the_commands_of_the_other_parts_answer(command: str) -> None:
+    """`bff demo` and `bff issuer` hand on their arguments, --help included."""
+    done = bff(command, "--help")
+    assert 0 == done.returncode
+    assert f"Usage: bff {command}" in done.stdout
+    assert 2 == bff(command, "--no-such-option").returncode
+
+
+def test_serve_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """It starts with what the settings say, logs their warnings, and ends with 0 on SIGTERM."""
+    keys_file = tmp_path / "keys"
+    keys_file.write_text(KEY)
+    keys_file.chmod(0o644)
+    more = {"BFF_SESSION__KEYS_FILE": str(keys_file), "BFF_SERVER__PORT": "0", "BFF_SERVER__OPS_PORT": "off"}
+    variables = variables_for("http://127.0.0.1:1", "embedded") | more
+    del variables["BFF_SESSION__KEYS"]
+    with started("serve", environ=variables) as child:
+        assert child.stderr is not None
+        lines: list[dict[str, Any]] = []
+        while not lines or "listening" != lines[-1]["event"]:
+            lines.append(json.loads(child.stderr.readline()))
+        child.terminate()
+        child.stderr.read()
+        assert 0 == child.wait(60)
+    assert [("session.keys_file", "warning")] == [
+        (line["setting"], line["level"]) for line in lines if line["event"] == "setting_doubtful"
+    ]
 
 
 # Settings
@@ -407,21 +454,15 @@ def test_colours_only_on_a_terminal(provider: Provider) -> None:
     variables = variables_for(provider.issuer, "embedded")
     assert "\x1b[" not in bff("check", environ=variables).stdout
     leader, follower = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "bff", "check"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"}
-        | variables,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    shown = b""
-    while select.select([leader], [], [], 60)[0]:
-        try:
-            shown += os.read(leader, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-    assert 0 == child.wait(60)
+    terminal = variables | {"TERM": "xterm"}
+    with started("check", environ=terminal, stdin=follower, out=follower) as child:
+        os.close(follower)
+        shown = b""
+        while select.select([leader], [], [], 60)[0]:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:  # Linux says so when the other side is closed
+                break
+        assert 0 == child.wait(60)
     os.close(leader)
     assert b"\x1b[" in shown
