@@ -9,7 +9,7 @@ import uvicorn
 from rich.console import Console
 
 from bff.demo.api import create_app
-from bff.demo.plan import AUDIENCE, Ports
+from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, Ports
 from bff.demo.run import run
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
@@ -34,11 +34,14 @@ def demo(  # noqa: PLR0917 - typer passes them by name
     api_port: Annotated[int, typer.Option(help="The sample API's port.", **_PORT)] = _DEFAULTS.api,
     redis_port: Annotated[int, typer.Option(help="The private Redis' port.", **_PORT)] = _DEFAULTS.redis,
     ops_port: Annotated[int, typer.Option(help="The port of health and metrics.", **_PORT)] = _DEFAULTS.ops,
+    access_token_lifetime: Annotated[
+        int, typer.Option(help="How long access tokens live, in seconds.", min=15, max=900)
+    ] = ACCESS_TOKEN_LIFETIME,
 ) -> None:
     """Runs everything; taken ports are replaced by free ones."""
     if context.invoked_subcommand is None:
         ports = Ports(bff=port, issuer=issuer_port, api=api_port, redis=redis_port, ops=ops_port)
-        raise typer.Exit(run(ports, os.environ, Console()))
+        raise typer.Exit(run(ports, os.environ, Console(), access_token_lifetime))
 
 
 @app.command("api")

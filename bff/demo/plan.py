@@ -20,7 +20,7 @@ from bff.embedded import free_port
 HERE = Path(__file__).parent
 CLIENT_ID = "demo-bff"
 AUDIENCE = "orders-api"
-ACCESS_TOKEN_LIFETIME = 60
+ACCESS_TOKEN_LIFETIME = 60  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,10 @@ def config_file() -> Path:
     return installed if installed.exists() else HERE.parents[1] / "config" / "demo.toml"
 
 
-def services(ports: Ports, redis_url: str, environ: Mapping[str, str]) -> list[Service]:
-    """The programs beside Redis, with fresh secrets."""
+def services(
+    ports: Ports, redis_url: str, environ: Mapping[str, str], lifetime: int = ACCESS_TOKEN_LIFETIME
+) -> list[Service]:
+    """The programs beside Redis, with fresh secrets; access tokens live `lifetime` seconds."""
     public_url, issuer = f"http://localhost:{ports.bff}", f"http://localhost:{ports.issuer}"
     client_secret = secrets.token_urlsafe(32)
     common = common_environment(environ)
@@ -98,7 +100,7 @@ def services(ports: Ports, redis_url: str, environ: Mapping[str, str]) -> list[S
         "ISSUER_URL": issuer,
         "ISSUER_REDIS_URL": redis_url,
         "ISSUER_AUDIENCE": AUDIENCE,
-        "ISSUER_ACCESS_TOKEN_LIFETIME": str(ACCESS_TOKEN_LIFETIME),
+        "ISSUER_ACCESS_TOKEN_LIFETIME": str(lifetime),
         "ISSUER_CLIENTS": json.dumps([client]),
     }
     bff_environment = {

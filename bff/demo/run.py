@@ -19,8 +19,8 @@ from typing import Any
 from rich.console import Console
 
 from bff.child import Child
-from bff.demo.plan import Ports, Service, choose_ports, services
-from bff.demo.words import announce
+from bff.demo.plan import ACCESS_TOKEN_LIFETIME, Ports, Service, choose_ports, services
+from bff.demo.words import Facts, announce
 from bff.embedded import EmbeddedRedis, EmbeddedRedisError
 
 START_TIMEOUT = 60.0  # seconds; a slow machine's, not a promise
@@ -38,36 +38,46 @@ class ChildDiedError(Exception):
 
 
 class Demo:
-    """The running parts. `stopping` is set when somebody asks for the end."""
+    """The running parts. `stopping` is set by whoever asks for the end."""
 
-    def __init__(self, plan: list[Service], redis: EmbeddedRedis, logs: Path) -> None:
+    def __init__(
+        self, plan: list[Service], redis: EmbeddedRedis, logs: Path, stopping: threading.Event
+    ) -> None:
         self._plan = plan
         self._redis = redis
         self._logs = logs
         self._children: dict[str, Child] = {}
-        self.stopping = threading.Event()
+        self._stopping = stopping
 
     def start(self) -> None:
-        """Starts all programs at once, and returns when all are ready, or when stopping is asked for."""
-        for service in self._plan:
-            log = self._logs / f"{service.name.replace(' ', '-').lower()}.log"
-            self._children[service.name] = Child(
-                service.command, log=log, scratch=self._logs, environment=service.environment
-            )
+        """Starts all programs, and returns when all are ready, or when stopping is asked for.
+
+        The BFF comes last: it would look for the issuer too early, and wait a while before it looks again.
+        """
         deadline = time.monotonic() + START_TIMEOUT
-        waiting = list(self._plan)
-        while waiting and not self.stopping.is_set():
+        for stage in (self._plan[:-1], self._plan[-1:]):
+            for service in () if self._stopping.is_set() else stage:
+                self._launch(service)
+            self._wait_until_ready(stage, deadline)
+
+    def _launch(self, service: Service) -> None:
+        log = self._logs / f"{service.name.replace(' ', '-').lower()}.log"
+        self._children[service.name] = Child(
+            service.command, log=log, scratch=self._logs, environment=service.environment
+        )
+
+    def _wait_until_ready(self, waiting: list[Service], deadline: float) -> None:
+        while waiting and not self._stopping.wait(_POLL):
             self.check()
             waiting = [service for service in waiting if not is_ready(service)]
             if waiting and time.monotonic() > deadline:
                 child = self._children[waiting[0].name]
                 what = f"was not ready after {START_TIMEOUT:.0f} seconds"
                 raise ChildDiedError(waiting[0].name, what, child.last_lines(LAST_LINES))
-            self.stopping.wait(_POLL if waiting else 0)
 
     def watch(self) -> None:
         """Returns when stopping is asked for; ChildDiedError when a part ends before that."""
-        while not self.stopping.wait(4 * _POLL):
+        while not self._stopping.wait(4 * _POLL):
             self.check()
 
     def check(self) -> None:
@@ -102,22 +112,25 @@ def is_ready(service: Service) -> bool:
         connection.close()
 
 
-def run(wanted: Ports, environ: Mapping[str, str], console: Console) -> int:
-    """Runs the demo until it is stopped; returns the exit code."""
+def run(
+    wanted: Ports, environ: Mapping[str, str], console: Console, lifetime: int = ACCESS_TOKEN_LIFETIME
+) -> int:
+    """Runs the demo until it is stopped; returns the exit code. Access tokens live `lifetime` seconds."""
     ports, taken = choose_ports(wanted)
     for sentence in taken:
         console.print(sentence, soft_wrap=True, highlight=False)
     try:
         with ExitStack() as stack:
+            stopping = threading.Event()
+            stack.enter_context(_signals(stopping.set))
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-demo-")))
             redis = stack.enter_context(EmbeddedRedis(ports.redis))
-            demo = Demo(services(ports, redis.url, environ), redis, logs)
-            stack.enter_context(_signals(demo.stopping.set))
+            demo = Demo(services(ports, redis.url, environ, lifetime), redis, logs, stopping)
             stack.callback(demo.stop)
             with console.status("Starting Redis, issuer, API and BFF …"):
                 demo.start()
-            if not demo.stopping.is_set():
-                announce(console, ports, redis.kind, redis.cli, logs)
+            if not stopping.is_set():
+                announce(console, Facts(ports, redis.kind, redis.cli, logs, lifetime))
                 demo.watch()
             console.print("\nStopping …", highlight=False)
     except (ChildDiedError, EmbeddedRedisError) as error:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -33,8 +34,20 @@ def sessions_lines(found: str | None, port: int) -> tuple[str, str]:
     )
 
 
-def announce(console: Console, ports: Ports, redis_kind: str, cli: str | None, logs: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What differs from run to run; `lifetime` is that of access tokens, in seconds."""
+
+    ports: Ports
+    redis_kind: str
+    cli: str | None
+    logs: Path
+    lifetime: int
+
+
+def announce(console: Console, facts: Facts) -> None:
     """Prints the whole text."""
+    ports, cli = facts.ports, facts.cli
     page = f"http://localhost:{ports.bff}"
     listing, ending = sessions_lines(cli, ports.redis)
     say = _Saying(console)
@@ -47,8 +60,8 @@ def announce(console: Console, ports: Ports, redis_kind: str, cli: str | None, l
             ("  its health and metrics", f"http://127.0.0.1:{ports.ops}/readyz  /metrics"),
             ("issuer (sign-in page)", f"http://localhost:{ports.issuer}"),
             ("orders API", f"http://127.0.0.1:{ports.api}"),
-            ("Redis", f"127.0.0.1:{ports.redis}  ({redis_kind})"),
-            ("logs", str(logs)),
+            ("Redis", f"127.0.0.1:{ports.redis}  ({facts.redis_kind})"),
+            ("logs", str(facts.logs)),
         )
     )
     say.line()
@@ -57,7 +70,7 @@ def announce(console: Console, ports: Ports, redis_kind: str, cli: str | None, l
     say.heading("Things to try")
     say.items(
         (
-            "Watch the access token's time run down: it lives 60 seconds, and is rotated before its end.",
+            f"Watch the access token: it lives {facts.lifetime} seconds, and is rotated before its end.",
             "Revoke the access token at the API: the next call's 401 is healed by one rotation.",
             "Make fifty calls at once with a revoked token: fifty good answers, one rotation.",
             "Look for a token in the browser's storage, cookies and network log: there is none.",
