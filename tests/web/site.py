@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -146,6 +147,11 @@ class Site:
 
     def logout_url(self, browser: Browser) -> str:
         return logout_url(self.keyring, browser.session() or "")
+
+
+def query(location: str) -> dict[str, str]:
+    """The query of a URL, each parameter once."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
 class Clock:
