@@ -70,7 +70,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     # The connection
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client has connected; one that says nothing is treated like an idle one."""
         super().connection_made(transport)
         self._outlet = Outlet(transport, self._hang_up)

@@ -82,6 +82,10 @@ class Door:
             await send({"type": "http.response.body", "body": bytes(64 * 1024), "more_body": True})
         self.gone.append(scope["path"])
 
+    async def _medium(self, _: Any, __: Any, send: Any) -> None:
+        await send(_start((b"content-length", b"60000")))
+        await send({"type": "http.response.body", "body": bytes(60000)})
+
     async def _large(self, _: Any, __: Any, send: Any) -> None:
         await send(_start())
         await send({"type": "http.response.body", "body": bytes(32 * 1024 * 1024)})
@@ -92,7 +96,7 @@ def _start(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_door(**settings: Any) -> AsyncIterator[Door]:
+async def open_door(*, small_buffers: bool = False, **settings: Any) -> AsyncIterator[Door]:
     """Serves on a free port; `settings` are those of `[server]`."""
     door = Door()
     protocol = guarded_protocol(
@@ -100,6 +104,8 @@ async def open_door(**settings: Any) -> AsyncIterator[Door]:
         lambda refusal, _: door.refusals.append(refusal),
     )
     listener = socket.create_server(("127.0.0.1", 0))
+    if small_buffers:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     door.port = listener.getsockname()[1]
     config = uvicorn.Config(
         door.app,
@@ -169,9 +175,14 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(door: Door) -> AsyncIterator[Client]:
+async def connected(door: Door, *, small_buffers: bool = False) -> AsyncIterator[Client]:
     """A connection to the door."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port, limit=1 << 26)
+    connection = socket.socket()
+    if small_buffers:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", door.port))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 26)
     try:
         yield Client(reader, writer)
     finally:
@@ -184,3 +195,12 @@ def request(target: str = "/", method: str = "GET", *fields: str, body: bytes = 
     """A plain request; `fields` are whole header lines."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {HOST}", *fields]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def problem_of(raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Takes the one answer of a connection apart."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    assert int(headers["content-length"]) == len(body)
+    return int(lines[0].split(" ")[1]), headers, json.loads(body)
