@@ -8,9 +8,7 @@ import pytest
 from bff.oidc.requests import RESERVED
 from bff.settings.check import EXAMPLE_KEY, EXAMPLE_SECRET, OWN_PARAMS, check
 from bff.settings.model import Settings
-
-KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
-OTHER = base64.urlsafe_b64encode(bytes(range(100, 132))).decode().rstrip("=")
+from tests.support.settings import KEY, OTHER
 
 
 def settings(**sections: Any) -> Settings:

@@ -14,7 +14,7 @@ from bff.settings.check import EXAMPLE_KEY, EXAMPLE_SECRET
 from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.words import SECTIONS
-from tests.settings.test_check import KEY
+from tests.support.settings import KEY
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "bff.example.toml"
 TEXT = EXAMPLE.read_text()

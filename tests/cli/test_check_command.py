@@ -1,0 +1,232 @@
+"""`bff check` on real Redis, a provider's documents and backends."""
+
+import json
+import os
+import pty
+import select
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from tests.support.command import bff, started, variables_for
+from tests.support.documents import Provider
+from tests.support.redis import redis_server
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    server = Provider()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def free_port() -> int:
+    with listening() as port:
+        return port
+
+
+def results(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[bool, str, str]]:
+    report = json.loads(done.stdout)
+    return {check["name"]: (check["ok"], check["detail"], check["fix"]) for check in report["checks"]}
+
+
+def test_all_is_well(provider: Provider) -> None:
+    """With Redis, provider and backend there, every line is good, and nothing is left in Redis."""
+    with redis_server() as server, listening() as port:
+        variables = variables_for(
+            provider.issuer, server.url, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}/v2"
+        )
+        done = bff("check", environ=variables)
+        found = results(bff("check", "--json", environ=variables))
+        with redis.Redis.from_url(server.url) as client:
+            assert 0 == client.dbsize()
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 1 == done.stdout.count("upstream"), "two routes to one backend are one check"
+    assert "failed" not in done.stdout
+    assert "hunter2" not in done.stdout
+    assert {
+        "redis",
+        "redis writable",
+        "redis eviction",
+        "provider",
+        "provider PKCE",
+        "provider keys",
+        "upstream",
+    } == {name for name, (ok, _, fix) in found.items() if ok and not fix}
+
+
+def test_nothing_is_there() -> None:
+    """Each thing that is missing is named with what to do; exit code 1; passwords are not shown."""
+    port = free_port()
+    done = bff(
+        "check",
+        "--json",
+        environ=variables_for(
+            f"http://127.0.0.1:{port}", f"redis://u:hunter2@127.0.0.1:{port}/3", f"http://127.0.0.1:{port}"
+        ),
+    )
+    report = json.loads(done.stdout)
+    assert (1, False, []) == (done.returncode, report["ok"], report["problems"])
+    assert {"redis": False, "provider": False, "upstream": False} == {
+        check["name"]: check["ok"] for check in report["checks"]
+    }
+    assert f"redis://127.0.0.1:{port}/3" == report["checks"][0]["target"]
+    assert all(check["fix"] for check in report["checks"])
+    assert "hunter2" not in done.stdout
+
+
+def test_doubtful_redis(provider: Provider) -> None:
+    """A Redis that may evict sessions gets advice; one that refuses the password or writes is a failure."""
+    with redis_server() as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.execute_command("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read", "+ping")
+        variables = variables_for(provider.issuer, server.url)
+        evicting = results(bff("check", "--json", environ=variables))
+        wrong = bff(
+            "check",
+            "--json",
+            environ=variables_for(provider.issuer, server.url.replace("//", "//u:hunter2@")),
+        )
+        reader = results(
+            bff(
+                "check",
+                "--json",
+                environ=variables_for(provider.issuer, server.url.replace("//", "//reader:pw@")),
+            )
+        )
+    assert (True, "maxmemory-policy is allkeys-lru") == evicting["redis eviction"][:2]
+    assert "noeviction" in evicting["redis eviction"][2]
+    assert (False, "refuses user or password") == results(wrong)["redis"][:2]
+    assert (1, False) == (wrong.returncode, "hunter2" in wrong.stdout)
+    assert (False, "the user may not do that (NOPERM)") == reader["redis writable"][:2]
+    assert reader["redis"][0]
+    assert reader["redis eviction"][0]
+
+
+@pytest.mark.parametrize(
+    ("expected", "command"),
+    [("READONLY", ("REPLICAOF", "127.0.0.1", "1")), ("OOM", ("CONFIG", "SET", "maxmemory", "1"))],
+)
+def test_a_redis_that_takes_no_writes(expected: str, command: tuple[str, ...]) -> None:
+    """A replica and a full Redis are failures, each with its name."""
+    with redis_server() as server:
+        with server.client() as client:
+            client.execute_command(*command)
+        done = bff("check", "--json", environ=variables_for("http://127.0.0.1:1", server.url))
+    ok, detail, fix = results(done)["redis writable"]
+    assert (1, False) == (done.returncode, ok)
+    assert f"({expected})" in detail
+    assert fix
+
+
+def test_an_embedded_redis_is_not_started(provider: Provider) -> None:
+    """It is only said which one it would be."""
+    found = results(bff("check", "--json", environ=variables_for(provider.issuer, "embedded")))
+    assert True is found["redis"][0]
+    assert {"redis"} == {name for name in found if name.startswith("redis")}
+
+
+@pytest.mark.requirement("O-06", "O-01")
+@pytest.mark.parametrize(
+    ("name", "expected", "member", "value"),
+    [
+        ("provider", "another issuer", "issuer", "https://evil.example"),
+        ("provider", "token_endpoint", "token_endpoint", None),
+        ("provider PKCE", "S256 is not offered", "code_challenge_methods_supported", ["plain"]),
+        (
+            "provider auth",
+            "client_secret_basic is not offered",
+            "token_endpoint_auth_methods_supported",
+            ["none"],
+        ),
+    ],
+)
+def test_a_provider_that_does_not_fit(
+    provider: Provider, name: str, expected: str, member: str, value: Any
+) -> None:
+    """Another issuer, a missing endpoint, no S256, no way to authenticate: failed, with the reason."""
+    provider.metadata[member] = value
+    done = bff("check", "--json", environ=variables_for(provider.issuer, "embedded"))
+    ok, detail, fix = results(done)[name]
+    assert (1, False) == (done.returncode, ok)
+    assert expected in detail
+    assert fix
+
+
+def test_a_provider_that_says_little(provider: Provider) -> None:
+    """What the discovery document leaves out, or a scope it does not mention, is advice and no failure."""
+    del provider.metadata["code_challenge_methods_supported"]
+    provider.metadata["scopes_supported"] = ["openid"]
+    done = bff("check", "--json", environ=variables_for(provider.issuer, "embedded"))
+    found = results(done)
+    assert 0 == done.returncode
+    assert (True, "is not mentioned") == found["provider PKCE"][:2]
+    assert (True, "does not mention profile, offline_access") == found["provider scopes"][:2]
+
+
+@pytest.mark.parametrize("keys", [{"keys": []}, None])
+def test_a_provider_without_keys(provider: Provider, keys: Any) -> None:
+    """Without a usable key no ID token could be checked."""
+    provider.documents["/jwks"] = keys
+    done = bff("check", "--json", environ=variables_for(provider.issuer, "embedded"))
+    assert 1 == done.returncode
+
+
+def test_a_backend_without_tls() -> None:
+    """An https backend that speaks no TLS is told apart from one that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = bff(
+            "check",
+            "--json",
+            environ=variables_for("http://127.0.0.1:1", "embedded", f"https://127.0.0.1:{port}"),
+        )
+        thread.join()
+    ok, detail, _ = results(done)["upstream"]
+    assert False is ok
+    assert "SSLError" in detail
+
+
+def test_colours_only_on_a_terminal(provider: Provider) -> None:
+    """A person sees colours, a pipe does not get them."""
+    variables = variables_for(provider.issuer, "embedded")
+    assert "\x1b[" not in bff("check", environ=variables).stdout
+    leader, follower = pty.openpty()
+    terminal = variables | {"TERM": "xterm"}
+    with started("check", environ=terminal, stdin=follower, out=follower) as child:
+        os.close(follower)
+        shown = b""
+        while select.select([leader], [], [], 60)[0]:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:  # Linux says so when the other side is closed
+                break
+        assert 0 == child.wait(60)
+    os.close(leader)
+    assert b"\x1b[" in shown

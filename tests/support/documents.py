@@ -1,0 +1,49 @@
+"""A provider that has nothing but documents: discovery and keys."""
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from joserfc.jwk import ECKey
+
+KEY_SET = {"keys": [ECKey.generate_key("P-256", {"use": "sig", "kid": "1"}).as_dict(private=False)]}
+
+
+class Provider(ThreadingHTTPServer):
+    """A provider that has nothing but documents."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Documents)
+        self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
+        self.documents: dict[str, Any] = {
+            "/.well-known/openid-configuration": {
+                "issuer": self.issuer,
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "token_endpoint": f"{self.issuer}/token",
+                "jwks_uri": f"{self.issuer}/jwks",
+                "code_challenge_methods_supported": ["S256"],
+                "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+                "scopes_supported": ["openid", "profile", "offline_access"],
+            },
+            "/jwks": KEY_SET,
+        }
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.documents["/.well-known/openid-configuration"]
+        return found
+
+
+class Documents(BaseHTTPRequestHandler):
+    server: Provider
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.server.documents.get(self.path)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Says nothing."""

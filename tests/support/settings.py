@@ -1,0 +1,58 @@
+"""Settings files for tests, written into the working directory, and what is wrong with them."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from bff.settings.load import load
+from bff.settings.problem import SettingProblem, SettingsError
+
+KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
+OTHER = base64.urlsafe_b64encode(bytes(range(100, 132))).decode().rstrip("=")
+
+GOOD = f"""
+[server]
+public_url = "https://app.example.com"
+[session]
+keys = ["{KEY}"]
+[provider]
+issuer = "https://id.example.com"
+client_id = "spa"
+client_secret = "s3cret"
+"""
+GOOD_ENV = {
+    "BFF_SERVER__PUBLIC_URL": "https://app.example.com",
+    "BFF_SESSION__KEYS": KEY,
+    "BFF_PROVIDER__ISSUER": "https://id.example.com",
+    "BFF_PROVIDER__CLIENT_ID": "spa",
+    "BFF_PROVIDER__CLIENT_SECRET": "s3cret",
+}
+
+
+def write(text: str, name: str = "bff.toml") -> Path:
+    path = Path(name)
+    path.write_text(text)
+    return path
+
+
+def problems(text: str, **environ: str) -> list[SettingProblem]:
+    with pytest.raises(SettingsError) as caught:
+        load(write(text), environ)
+    return caught.value.problems
+
+
+def keys(text: str, **environ: str) -> list[str]:
+    return [problem.key for problem in problems(text, **environ)]
+
+
+def only(text: str, **environ: str) -> SettingProblem:
+    (problem,) = problems(text, **environ)
+    return problem
+
+
+def secret(name: str, content: str | bytes, mode: int = 0o600) -> Path:
+    path = Path(name).absolute()
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
+    return path
