@@ -175,7 +175,7 @@ def _complain(problems: Sequence[SettingProblem]) -> None:
         console.print(f" {problem.message}", markup=False)
         console.print(f"    fix: {problem.fix}", style="green", markup=False)
         if problem.source:
-            console.print(f"    set in {problem.source}", style="dim", markup=False)
+            console.print(f"    in {problem.source}", style="dim", markup=False)
 
 
 def _tell(loaded: Loaded) -> None:

@@ -20,6 +20,7 @@ from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment, Sources
 from bff.settings.files import SecretFiles, check_files
 from bff.settings.model import Settings
+from bff.settings.places import line_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.words import SECTIONS, describe, nearest
 
@@ -79,6 +80,7 @@ class _Loading:
     secrets: SecretFiles = field(default_factory=SecretFiles)
     secret_sources: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    text: str = ""
     file_broken: bool = False
 
     def result(self) -> Loaded:
@@ -100,7 +102,9 @@ class _Loading:
         if self.file is None:
             return {}
         try:
-            self.file.open("rb").close()  # the source takes a missing file, and a folder, for an empty one
+            self.text = self.file.read_text(
+                encoding="utf-8"
+            )  # the source takes a missing file for an empty one
             return TomlConfigSettingsSource(Sources, self.file).toml_data
         except FileNotFoundError:
             problem = ("there is no such file", "correct the path, or write the file")
@@ -190,7 +194,10 @@ class _Loading:
             return self.secret_sources[key]
         if variable := self.environment.name_of(*_parts(key)):
             return f"env {variable}"
-        return f"file:{self.file}" if self.file is not None else ""
+        if self.file is None:
+            return ""
+        line = line_of(self.text, *_parts(key), index=_index(key))
+        return f"file:{self.file}" if line is None else f"file:{self.file}:{line}"
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -215,6 +222,12 @@ def _base(key: str) -> str:
 def _parts(key: str) -> tuple[str, str]:
     section, _, name = _base(key).partition(".")
     return section.partition("[")[0], name
+
+
+def _index(key: str) -> int:
+    """Which route a key is about; 0 for everything else."""
+    number = key.partition(".")[0].partition("[")[2].rstrip("]")
+    return int(number) if number else 0
 
 
 def _meant(loc: tuple[int | str, ...]) -> str:

@@ -114,7 +114,7 @@ def test_five_mistakes_are_five_messages_in_one_run(tmp_path: Path, command: str
     assert FIVE_KEYS == [
         line.split()[0] for line in done.stderr.splitlines() if re.match(r"[a-z]+[.\[]", line)
     ]
-    assert 5 == done.stderr.count("fix: ") == done.stderr.count("set in file:bff.toml")
+    assert 5 == done.stderr.count("fix: ") == done.stderr.count("in file:bff.toml:")
     assert "\x1b[" not in done.stderr
     assert "hunter2" not in done.stderr
 

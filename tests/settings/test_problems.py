@@ -37,7 +37,37 @@ upstream = "http://backend:8000"
     assert ["redis.url", "refresh.leway", "provider.issuer", "route[0].path", "log.level"] == [
         p.key for p in found
     ]
-    assert all(problem.message and problem.fix and problem.source == "file:bff.toml" for problem in found)
+    assert all(
+        problem.message and problem.fix and problem.source.startswith("file:bff.toml") for problem in found
+    )
+
+
+def test_a_problem_has_its_line() -> None:
+    """The place of a mistake is file and line; what is missing has the file alone."""
+    text = (
+        GOOD.replace("[session]", "[session]\nidle_timeout = 'soon'").replace("issuer", "# issuer")
+        + """
+[[route]]
+path = "/api"
+upstream = "http://backend:8000"
+
+  [[route]]  # the second
+"path" = "/api/"
+upstream = "http://backend:8000"
+[zzz]
+"""
+    )
+    lines = text.splitlines()
+    places = {
+        problem.key: problem.source.removeprefix("file:bff.toml").removeprefix(":")
+        for problem in problems(text)
+    }
+    assert {
+        "zzz": str(lines.index("[zzz]") + 1),
+        "session.idle_timeout": str(lines.index("idle_timeout = 'soon'") + 1),
+        "provider.issuer": "",
+        "route[1].path": str(lines.index('"path" = "/api/"') + 1),
+    } == places
 
 
 def test_a_broken_value_does_not_hide_its_neighbours() -> None:
