@@ -18,6 +18,7 @@ from bff.proxy.front_door import (
     LengthBody,
     Refusal,
     judge_fields,
+    parse_head,
 )
 from bff.settings.model import ServerSettings
 
@@ -151,6 +152,12 @@ def test_head() -> None:
     head, rest = read([GOOD + b"rest"])
     assert head == Head(GOOD, b"GET", b"/a?b", http_1_0=False)
     assert b"rest" == rest
+
+
+def test_bare_cr() -> None:
+    """A CR without LF is refused here, whatever the parser makes of it."""
+    outcome = parse_head(b"GET / HTTP/1.1\r\nHost: x\rX: y\r\n\r\n", 20)
+    assert Refusal(Problem.BAD_REQUEST, "control character in the head") == outcome
 
 
 def test_begun() -> None:

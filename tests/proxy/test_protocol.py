@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bff.proxy.front_door import LengthBody
 from tests.support.door import HOST, Door, connected, open_door, problem_of, request
 
 CASES: list[dict[str, Any]] = json.loads(
@@ -252,3 +253,19 @@ async def test_shutdown() -> None:
         status, headers, _ = await busy.answer()
         assert (200, "close") == (status, headers["connection"])
         assert b"" == await busy.rest()
+
+
+@pytest.mark.requirement("H-02")
+async def test_parser_that_sees_another_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where parser and front door differ about the end of a message, the request is refused."""
+
+    class TooShort(LengthBody):
+        def __init__(self, length: int) -> None:
+            super().__init__(length - 1)
+
+    monkeypatch.setattr("bff.proxy.protocol.LengthBody", TooShort)
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/", "POST", "Content-Length: 5", body=b"hello"))
+        status, _, body = problem_of(await client.rest())
+    assert (400, "ambiguous framing") == (status, body["detail"])
+    assert [] == door.seen
