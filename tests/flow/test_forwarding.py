@@ -15,15 +15,9 @@ from tests.support.wait import until
 from tests.support.world import CSRF, World, running_world
 
 
-def port_of(world: World) -> int:
-    port = urlsplit(world.url).port
-    assert port is not None
-    return port
-
-
 async def raw(world: World, request: bytes) -> bytes:
     """Sends bytes, and returns all that comes until the proxy hangs up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(world))
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     writer.write(request)
     try:
         async with asyncio.timeout(10):

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ from tests.support.backend import Backend, Received, Reply, backend
 from tests.support.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
 from tests.support.redis import RedisServer
 
+SESSION_NAMES = ("bff", "__Host-Http-bff")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
 JSON = (b"content-type", b"application/json")
 _REFRESH = re.compile(r"0; url=(/\S+)")
@@ -44,8 +46,8 @@ class Clock:
 class Browser:
     """A client that keeps cookies and follows redirects as a browser does, and remembers every answer."""
 
-    def __init__(self, url: str, address: str = "127.0.0.1") -> None:
-        transport = httpx.AsyncHTTPTransport(local_address=address)
+    def __init__(self, url: str, address: str = "127.0.0.1", verify: ssl.SSLContext | bool = True) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=address, verify=verify)
         self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=30)
         self.answers: list[httpx.Response] = []
         self.client.event_hooks["response"].append(self._remember)
@@ -85,7 +87,9 @@ class Browser:
     @property
     def handle(self) -> str | None:
         """The session cookie's value."""
-        return next((cookie.value for cookie in self.client.cookies.jar if cookie.name == "bff"), None)
+        return next(
+            (cookie.value for cookie in self.client.cookies.jar if cookie.name in SESSION_NAMES), None
+        )
 
     @property
     def session_key(self) -> str:
@@ -103,15 +107,17 @@ class World:
     backend: Backend
     app: App
     url: str
+    port: int  # of the proxy itself, on 127.0.0.1
     clock: Clock
     stack: AsyncExitStack
     proxy: AsyncExitStack
+    verify: ssl.SSLContext | bool = True
     reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
     browsers: list[Browser] = field(default_factory=list)
 
     async def browser(self, address: str = "127.0.0.1") -> Browser:
         """A new browser, with nothing in it."""
-        browser = Browser(self.url, address)
+        browser = Browser(self.url, address, self.verify)
         await self.stack.enter_async_context(browser.client)
         self.browsers.append(browser)
         return browser
@@ -170,13 +176,17 @@ async def running_world(
     *,
     access_token_lifetime: float = 300,
     route: dict[str, Any] | None = None,
+    public_url: str | None = None,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
-    """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings."""
+    """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings.
+
+    With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url = f"http://localhost:{port}"
+    url = public_url or f"http://localhost:{port}"
     async with AsyncExitStack() as stack:
         issuer = stack.enter_context(
             running_issuer(
@@ -219,6 +229,6 @@ async def running_world(
         app = App(settings, clock=clock)
         proxy = await stack.enter_async_context(AsyncExitStack())
         await proxy.enter_async_context(serving(app, port))
-        world = World(redis, issuer, upstream, app, url, clock, stack, proxy)
+        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy)
         worlds.append(world)
         yield world
