@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from bff.issuer.http import page_headers
 
-WRONG_CREDENTIALS = "This email address and password do not fit together."
+WRONG_CREDENTIALS = "This email address and password do not match."
 STALE_FORM = "This page was open for too long, or your browser blocks cookies. Please try again."
 
 

@@ -168,6 +168,13 @@ def test_a_code_used_twice_ends_what_it_began(person: Person) -> None:
     assert "invalid_grant" == person.refresh(tokens["refresh_token"]).json()["error"]
 
 
+def test_a_code_without_a_family_is_good_once_too(person: Person) -> None:
+    """Where no refresh token was granted the second use of a code is refused all the same."""
+    code = person.code(scope="openid")
+    assert 200 == person.exchange(code).status_code
+    assert "invalid_grant" == person.exchange(code).json()["error"]
+
+
 @pytest.mark.requirement("J-05")
 def test_a_code_used_by_many_at_once_serves_one_at_most(person: Person) -> None:
     """Of many exchanges of one code at the same time at most one succeeds, and no refresh token survives."""
