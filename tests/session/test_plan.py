@@ -103,3 +103,9 @@ def test_a_session_never_outlives_its_refresh_token() -> None:
     assert NOW + 600 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 600), settings)
     assert NOW + 1000 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 2000), settings)
     assert NOW == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW - 1), settings)
+
+
+@pytest.mark.requirement("B-24")
+def test_a_sessions_short_name_opens_nothing() -> None:
+    """Logs and answers name a session by twelve characters of a hash."""
+    assert "0" * 12 == sample_session().id

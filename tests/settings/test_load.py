@@ -1,7 +1,6 @@
 """Where settings come from: file, environment, secret files."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +127,6 @@ def test_a_secret_file_that_is_a_folder() -> None:
     folder = Path("folder").absolute()
     folder.mkdir()
     assert "cannot be read" in only(with_files(folder, secret("secret", "s3cret"))).message
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_an_unreadable_secret_file() -> None:
-    """The mode is to blame, and the message says so."""
-    text = with_files(secret("keys", KEY, 0), secret("secret", "s3cret"))
-    assert "may not read" in only(text).message
 
 
 def test_permission_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

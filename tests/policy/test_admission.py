@@ -1,0 +1,80 @@
+"""Whether a request may go towards a backend at all."""
+
+from typing import Any
+
+import pytest
+
+from bff.errors import Problem
+from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.origin import Guard
+from bff.policy.routes import RouteTable
+from bff.settings.model import RouteSettings
+
+GUARD = Guard(b"https://app.example.com", b"x-csrf")
+OURS = [(b"x-csrf", b"1"), (b"sec-fetch-site", b"same-origin")]
+
+
+def judged(
+    method: bytes = b"GET",
+    path: bytes = b"/api/orders",
+    *,
+    query: bytes = b"",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    length: int | None = 0,
+    **route: Any,
+) -> Admitted | Denied:
+    settings = RouteSettings(path="/api", upstream="http://127.0.0.1:8000/v1", **route)
+    request = RequestHead(method, path, query, OURS if headers is None else headers, "192.0.2.1", length)
+    return admit(request, RouteTable.from_settings([settings]), GUARD)
+
+
+def problem_of(verdict: Admitted | Denied) -> Problem:
+    assert isinstance(verdict, Denied)
+    return verdict.problem
+
+
+def test_a_good_request_is_admitted_to_its_route() -> None:
+    """The target lies under the configured path; the session counts."""
+    verdict = judged()
+    assert isinstance(verdict, Admitted)
+    assert (b"/v1/orders", True, b"/api") == (verdict.target, verdict.signed, verdict.route.path)
+
+
+@pytest.mark.requirement("B-11")
+def test_an_optional_route_without_the_header_is_anonymous() -> None:
+    """As if nobody were signed in; so is everything on a route without sign-in."""
+    for verdict in (judged(headers=[], auth="optional"), judged(headers=[], auth="none")):
+        assert isinstance(verdict, Admitted)
+        assert not verdict.signed
+
+
+@pytest.mark.requirement("B-12", "B-13")
+@pytest.mark.parametrize(
+    ("problem", "request_"),
+    [
+        (Problem.NO_ROUTE, {"path": b"/other"}),
+        (Problem.BAD_REQUEST, {"path": b"/api/../x"}),
+        (Problem.BAD_REQUEST, {"query": b"a=\x00"}),
+        (Problem.METHOD_NOT_ALLOWED, {"method": b"PROPFIND"}),
+        (Problem.CSRF_REJECTED, {"headers": []}),
+        (Problem.BODY_TOO_LARGE, {"method": b"POST", "length": 11, "max_body": 10}),
+    ],
+)
+def test_what_is_denied(problem: Problem, request_: dict[str, Any]) -> None:
+    """Each rule has its problem."""
+    assert problem is problem_of(judged(**request_))
+
+
+def test_a_body_of_unknown_length_is_measured_later() -> None:
+    """A chunked body is let in; so is one of exactly the limit."""
+    for length in (None, 10):
+        assert isinstance(judged(b"POST", length=length, max_body=10), Admitted)
+
+
+@pytest.mark.requirement("B-34")
+def test_a_preflight_is_answered_here() -> None:
+    """Even where a route takes OPTIONS and no sign-in, a foreign page's question goes no further."""
+    asks = [(b"origin", b"https://evil.example"), (b"access-control-request-method", b"POST")]
+    route: dict[str, Any] = {"auth": "none", "methods": ("OPTIONS",)}
+    assert Problem.METHOD_NOT_ALLOWED is problem_of(judged(b"OPTIONS", headers=asks, **route))
+    assert isinstance(judged(b"OPTIONS", headers=[], **route), Admitted)
