@@ -50,7 +50,7 @@ def test_going_back_after_sign_in_ends_at_the_page(page: Page, demo: Demo) -> No
     sign_in(page, demo.url)
     known = session_id(page)
     assert [] == [address for address in addresses(page) if "/bff/callback" in address]
-    page.go_back()
+    page.go_back(wait_until="commit")
     page.wait_for_url(demo.url + "/")
     signed_in(page)
     assert known == session_id(page)

@@ -29,10 +29,14 @@ def find_chromium() -> str | None:
 
 @contextmanager
 def chromium(executable: str) -> Iterator[Browser]:
-    """A running headless Chromium."""
+    """A running headless Chromium, which keeps left pages for the back button as everybody's does."""
     arguments = [*_QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])]  # root may not have a sandbox
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=arguments,
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         try:
             yield browser
         finally:
