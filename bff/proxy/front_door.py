@@ -73,6 +73,9 @@ def _bad(detail: str) -> Refusal:
     return Refusal(Problem.BAD_REQUEST, detail)
 
 
+_BARE_LF = _bad("a line ends without CR")
+
+
 class HeadReader:
     """Collects the bytes of one head after the other."""
 
@@ -122,20 +125,31 @@ class HeadReader:
             return _bad("not an HTTP request")
         found = buffer.find(_END, max(0, seen - 3))
         end = len(buffer) if found < 0 else found + len(_END)
-        stop = min(end, self._max_bytes)
-        if buffer.count(b"\n", seen, stop) != buffer.count(b"\r\n", max(0, seen - 1), stop):
-            return _bad("a line ends without CR")
-        if end > self._max_bytes:
-            return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {self._max_bytes} bytes")
+        if (seen or found < 0 or end > self._max_bytes) and (early := self._judge_early(buffer, seen, end)):
+            return early
         if found < 0:
             return None
-        head = parse_head(bytes(memoryview(buffer)[:end]), self._max_fields)
-        return head if isinstance(head, Refusal) else (head, bytes(memoryview(buffer)[end:]))
+        if end == len(buffer):
+            head = parse_head(bytes(buffer), self._max_fields)
+            return head if isinstance(head, Refusal) else (head, b"")
+        head = parse_head(bytes(buffer[:end]), self._max_fields)
+        return head if isinstance(head, Refusal) else (head, bytes(buffer[end:]))
+
+    def _judge_early(self, buffer: bytes | bytearray, seen: int, end: int) -> Refusal | None:
+        """What needs no complete head: looks at the bytes that are new, and at none beyond the limit."""
+        stop = min(end, self._max_bytes)
+        if buffer.count(b"\n", seen, stop) != buffer.count(b"\r\n", max(0, seen - 1), stop):
+            return _BARE_LF
+        if end > self._max_bytes:
+            return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {self._max_bytes} bytes")
+        return None
 
 
 def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:  # noqa: PLR0911 - a list of refusals
-    """Judges the lines of a complete head, whose line ends have been seen to be CRLF."""
+    """Judges a complete head, which ends with the first empty line in it."""
     lines = raw.count(b"\r\n")
+    if raw.count(b"\n") != lines:
+        return _BARE_LF
     if lines - 2 > max_fields:
         return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {max_fields} fields")
     if raw.count(b"\r") != lines or raw.translate(None, _HEAD_BYTES):

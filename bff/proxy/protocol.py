@@ -169,7 +169,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         )
         if self._verdict.__class__ is Refusal:
             return
-        if not self._head.http_1_0:
+        if self._verdict != 0 and not self._head.http_1_0:
             self.expect_100_continue = any(name == b"expect" for name, _ in self.headers)
         super().on_headers_complete()
 
