@@ -39,7 +39,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         not config.option.keyword and not config.option.markexpr and config.args == config.getini("testpaths")
     )
     if whole:
-        missing = sorted(requirement_ids() - config.stash[_SHOWN])
+        shown = config.stash[_SHOWN]
+        missing = sorted(requirement_ids() - shown)
         terminalreporter.write_line(f"promises that no test shows: {', '.join(missing) or 'none'}")
 
 

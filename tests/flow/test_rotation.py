@@ -5,7 +5,9 @@ import contextlib
 import json
 
 import pytest
+from joserfc import jwt
 
+from bff.issuer.keys import SigningKey
 from tests.support.backend import Received, Reply
 from tests.support.redis import RedisServer
 from tests.support.tasks import background
@@ -264,3 +266,36 @@ async def test_the_absolute_lifetime_ends_a_session(redis_server: RedisServer) -
         world.clock.ahead = 3601
         assert (401, "session_expired", "expired") == await code_of(browser)
         assert (401, "session_expired", "expired") == await code_of(browser)
+
+
+@pytest.mark.requirement("T-13")
+@pytest.mark.parametrize(("claim", "value"), [("sub", "mallory"), ("iss", "https://evil.example")])
+async def test_a_refreshed_identity_that_is_another_ends_the_session(
+    redis_server: RedisServer, claim: str, value: str
+) -> None:
+    """A validly signed ID token that names somebody or somewhere else: the session ends."""
+    key = SigningKey.generate()
+    async with running_world(redis_server, issuer_key=key) as world:
+        browser = await world.signed_in()
+        sub = (await browser.user()).json()["sub"]
+        world.clock.ahead = EXPIRED
+        now = world.clock()
+        claims = {"iss": world.issuer.url, "sub": sub, "aud": world.issuer.client_id}
+        claims |= {"iat": now, "exp": now + 300, claim: value}
+        id_token = jwt.encode(key.header("JWT"), claims, key.private)
+        fresh = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 300, "id_token": id_token}
+        world.issuer.seen.answer = (200, json.dumps(fresh).encode())
+        assert (401, "session_ended", "identity_changed") == await code_of(browser)
+        assert [] == world.backend.requests
+
+
+async def test_a_refreshed_id_token_that_cannot_be_checked_costs_no_session(world: World) -> None:
+    """Tokens that came beside an ID token with a bad signature are kept, and so are the former claims."""
+    browser = await world.signed_in()
+    before = (await browser.user()).json()["claims"]
+    fresh = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 300, "id_token": "a.b.c"}
+    world.issuer.seen.answer = (200, json.dumps(fresh).encode())
+    world.clock.ahead = EXPIRED
+    assert 200 == (await browser.call("/api/orders")).status_code
+    assert [b"Bearer opaque"] == world.backend.requests[-1].values(b"authorization")
+    assert before == (await browser.user()).json()["claims"]

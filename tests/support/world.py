@@ -16,6 +16,7 @@ import uvicorn
 
 from bff.app import App
 from bff.crypto import new_secret, session_key
+from bff.issuer.keys import SigningKey
 from bff.proxy.protocol import guarded_protocol
 from bff.settings.model import Settings
 from bff.tasks import Tasks
@@ -177,6 +178,7 @@ async def running_world(
     access_token_lifetime: float = 300,
     route: dict[str, Any] | None = None,
     public_url: str | None = None,
+    issuer_key: SigningKey | None = None,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings.
@@ -194,6 +196,7 @@ async def running_world(
                 [f"{url}/bff/callback"],
                 post_logout_redirect_uris=[f"{url}/"],
                 access_token_lifetime=access_token_lifetime,
+                key=issuer_key,
             )
         )
         worlds: list[World] = []
