@@ -255,8 +255,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _pass_head(self, call: Call, reader: AnswerReader) -> None:
         """Passes the final head on; a body that is then for nothing ends here (RFC 9112, 9.5)."""
         call.head_seen = True
-        if not call.body_done and (reader.status >= _ERROR_STATUS or call.held is not None):
-            call.stop_body()
+        if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
+            call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
         call.sink.head(reader.status, reader.reason, reader.headers)
         if not reader.done and self._call is call:
             if not call.full:

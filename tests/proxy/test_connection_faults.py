@@ -341,8 +341,11 @@ async def test_progress_keeps_a_slow_upload_alive() -> None:
     size = 12_000_000
     async with raw_backend(script) as b, pool_for(b.upstream) as pool:
         started = asyncio.get_running_loop().time()
-        sink = await fetch(pool, request(b"POST", length=size), b"x" * size, CallTimeouts(write=0.5))
-        assert 200 == sink.status, sink.fault
+        limits = CallTimeouts(write=0.5)
+        call, sink = await begin(pool, request(b"POST", length=size), b"x" * 1_000_000, limits)
+        assert sink.body_paused
+        call.write(b"x" * (size - 1_000_000))  # what was on its way when the pause was said still counts
+        assert 200 == (await sink.done()).status, sink.fault
         assert asyncio.get_running_loop().time() - started > 0.5
 
 
@@ -413,6 +416,23 @@ async def test_cancelling_within_an_interim_answer() -> None:
         sink.on["informational"] = call.cancel
         await b.until(lambda: b.connections == 1 and not b.open)
         assert ["informational"] == sink.events
+
+
+@pytest.mark.parametrize("event", ["head", "data"])
+async def test_cancelling_within_a_complete_answer(event: str) -> None:
+    """No `end` follows though the whole answer came in one piece; the connection is not used again."""
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.read_request()
+        await conversation.send(OK)
+        await conversation.closed()
+
+    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
+        call, sink = await begin(pool, request())
+        sink.on[event] = call.cancel
+        await b.until(lambda: b.connections == 1 and not b.open)
+        assert {"head": ["head"], "data": ["head", "data"]}[event] == sink.events
+        assert NOTHING_LEFT == pool.stats()
 
 
 async def test_a_late_word_about_one_call_does_not_touch_the_next() -> None:
