@@ -50,6 +50,19 @@ async def test_two_tabs_finish_at_the_same_moment(site: Site, browser: Browser) 
     assert ["code-1", "code-2"] == sorted(form["code"] for form in site.provider.codes)
 
 
+@pytest.mark.requirement("O-11")
+async def test_the_first_to_come_back_is_the_first_to_finish(site: Site, browser: Browser) -> None:
+    """In the order of the callbacks, not of the logins, so that each tab most likely gets its own page."""
+    paths = [
+        site.provider.answer_to(await site.login(browser, f"/bff/login?return_to={page}"))
+        for page in ("/one", "/two")
+    ]
+    for path in reversed(paths):
+        await browser.get(path, origin="cross-site")
+    landed = [(await browser.get("/bff/callback/finish")).headers["location"] for _ in range(2)]
+    assert ["/two", "/one"] == landed
+
+
 @pytest.mark.requirement("O-10")
 async def test_a_repeated_callback_lands_where_the_first_did(site: Site, browser: Browser) -> None:
     """Back button, then forward through the provider: signed in, so no error and no second exchange."""

@@ -210,6 +210,17 @@ async def test_an_answer_without_an_id_token_signs_nobody_in(site: Site, browser
 
 
 @pytest.mark.requirement("O-17")
+async def test_a_sign_in_older_than_max_age_is_refused(site: Site, browser: Browser) -> None:
+    """`max_age` alone: without `auth_time`, and with one too long ago, nobody is signed in."""
+    for claims in ({}, {"auth_time": int(site.clock()) - 100}):
+        site.provider.claims = claims
+        answer = await site.sign_in(browser, "/bff/login?max_age=60")
+        assert answer.headers["location"] == "/?bff_error=login_failed"
+    site.provider.claims = {"auth_time": int(site.clock())}
+    assert (await site.sign_in(browser, "/bff/login?max_age=60")).headers["location"] == "/"
+
+
+@pytest.mark.requirement("O-17")
 async def test_an_authentication_that_was_asked_for_is_checked(site: Site, browser: Browser) -> None:
     """`max_age` and `acr_values` that a page sends are compared with what comes back."""
     path = "/bff/login?max_age=60&acr_values=high"
