@@ -173,6 +173,7 @@ def test_begun() -> None:
     assert not reader.begun
 
 
+BOTH = Refusal(Problem.BAD_REQUEST, "both content-length and transfer-encoding")
 NO_BODY = Refusal(Problem.BAD_REQUEST, "an upgrade has no body")
 HOSTS = frozenset({b"x", b"x:80"})
 
@@ -187,6 +188,8 @@ HOSTS = frozenset({b"x", b"x:80"})
         ("host: x | upgrade: websocket | content-length: 0", 0),
         ("host: x | upgrade: websocket | content-length: 1", NO_BODY),
         ("host: x | upgrade: websocket | transfer-encoding: chunked", NO_BODY),
+        ("host: x | content-length: 1 | transfer-encoding: chunked", BOTH),
+        ("host: x | content-length: +5", Refusal(Problem.BAD_REQUEST, "malformed content-length")),
         ("host: x | upgrade: h2c", Refusal(Problem.BAD_REQUEST, "this upgrade is not served")),
         ("host: x | expect: 100-Continue", 0),
         ("host: x | expect: tea", Refusal(Problem.EXPECTATION_FAILED, "")),
