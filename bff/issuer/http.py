@@ -104,7 +104,7 @@ def redirect(location: str) -> Response:
 
 def error_answer(error: BadRequestError) -> Response:
     """An OAuth error as JSON (RFC 6749 5.2)."""
-    headers = {"WWW-Authenticate": 'Basic realm="issuer"'} if error.status == 401 else None  # noqa: PLR2004
+    headers = {"WWW-Authenticate": 'Basic realm="issuer"'} if error.status == 401 else None  # noqa: PLR2004 - the status that asks for credentials
     return json_answer({"error": error.error, "error_description": str(error)}, error.status, headers)
 
 

@@ -179,6 +179,7 @@ def running_issuer(
     refresh_token_lifetime: float = 3600,
     port: int | None = None,
     host: str = "localhost",
+    path: str = "",
     key: SigningKey | None = None,
     clients: Sequence[ClientSettings] = (),
     **more: Any,
@@ -193,7 +194,7 @@ def running_issuer(
         name="The sample app",
     )
     settings = IssuerSettings(
-        url=f"http://{host}:{port}",
+        url=f"http://{host}:{port}{path}",
         redis_url=SecretStr(redis_url),
         audience=AUDIENCE,
         clients=(own, *clients),
