@@ -56,6 +56,14 @@ class Problem(Enum):
         return self.value.status
 
 
+def problem_named(code: str) -> Problem:
+    """The problem of a code; KeyError if there is none."""
+    return _BY_CODE[code]
+
+
+_BY_CODE = {problem.code: problem for problem in Problem}
+
+
 class StoreUnavailableError(Exception):
     """Redis did not answer, or could not do what was asked: 503, and nobody is signed out."""
 

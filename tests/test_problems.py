@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bff.errors import Problem
+from bff.errors import Problem, problem_named
 from bff.problems import problem_response
 
 
@@ -26,6 +26,7 @@ def test_every_problem_is_a_complete_answer(problem: Problem) -> None:
 def test_codes_are_unique() -> None:
     """Two problems never share a code."""
     assert len(Problem) == len({problem.code for problem in Problem})
+    assert Problem.NO_ROUTE is problem_named("no_route")
 
 
 @pytest.mark.parametrize(("given", "sent"), [(None, b"5"), (0.2, b"1"), (7.1, b"8")])

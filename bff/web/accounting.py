@@ -1,11 +1,13 @@
 """Access log and metrics of what the proxy answers itself: its own endpoints and the page."""
 
+import json
 import os
 import time
 from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bff.errors import problem_named
 from bff.observe.logs import access
 from bff.observe.metrics import Metrics
 from bff.policy.routes import is_own
@@ -29,12 +31,15 @@ class Accounting:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        started, status, is_problem = time.perf_counter(), 0, False
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_problem
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_problem = (b"content-type", b"application/problem+json") in message["headers"]
+            elif is_problem and (body := message.get("body")):
+                self._metrics.problem_sent(problem_named(json.loads(body)["code"]))
             await send(message)
 
         try:
