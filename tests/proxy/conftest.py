@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import uvloop
 
-_ON_BOTH_LOOPS = {"test_connection", "test_connection_faults", "test_flow", "test_pool", "test_dial"}
+_ON_BOTH_LOOPS = {
+    "test_call_timeouts",
+    "test_connection",
+    "test_connection_faults",
+    "test_flow",
+    "test_pool",
+    "test_dial",
+}
 
 
 def pytest_asyncio_loop_factories(
