@@ -5,11 +5,8 @@ Rule 1: only a new sign-in and a logout write this cookie; no error answer ever 
 
 from dataclasses import dataclass
 
+from bff.policy.cookies import PLAIN_COOKIE, SESSION_COOKIE
 from bff.settings.model import ServerSettings, SessionSettings
-
-SECURE_NAME = "__Host-Http-bff"
-PLAIN_NAME = "bff"  # plain http on loopback, for development
-
 
 @dataclass(frozen=True, slots=True)
 class SessionCookie:
@@ -25,7 +22,7 @@ class SessionCookie:
         secure = server.public_url.startswith("https://")
         same_site = session.same_site.capitalize()
         return cls(
-            name=SECURE_NAME if secure else PLAIN_NAME,
+            name=(SESSION_COOKIE if secure else PLAIN_COOKIE).decode(),
             attributes=f"; Path=/; HttpOnly; SameSite={same_site}" + ("; Secure" if secure else ""),
             max_age=int(session.max_lifetime) if session.persistent_cookie else None,
         )
