@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bff.policy.cookies import PLAIN_COOKIE, SESSION_COOKIE
 from bff.settings.model import ServerSettings, SessionSettings
 
+
 @dataclass(frozen=True, slots=True)
 class SessionCookie:
     """How the handle travels. `attributes` are those of every write, clearing included."""
