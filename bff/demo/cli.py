@@ -18,10 +18,11 @@ app = typer.Typer(
     help="Runs Redis, the issuer, a sample API and the proxy with a sample page, until Ctrl-C.",
     invoke_without_command=True,
     no_args_is_help=False,
+    add_completion=False,
     pretty_exceptions_enable=False,  # they show local variables, and so secrets
 )
 _DEFAULTS = Ports()
-_PORT = {"min": 0, "max": 65535}
+_PORT = {"min": 0, "max": 65535, "metavar": "PORT"}
 
 
 @app.callback()
@@ -35,7 +36,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
     redis_port: Annotated[int, typer.Option(help="The private Redis' port.", **_PORT)] = _DEFAULTS.redis,
     ops_port: Annotated[int, typer.Option(help="The port of health and metrics.", **_PORT)] = _DEFAULTS.ops,
     access_token_lifetime: Annotated[
-        int, typer.Option(help="How long access tokens live, in seconds.", min=15, max=900)
+        int, typer.Option(help="How long access tokens live.", metavar="SECONDS", min=15, max=900)
     ] = ACCESS_TOKEN_LIFETIME,
 ) -> None:
     """Runs everything; taken ports are replaced by free ones."""

@@ -16,15 +16,16 @@ from bff.settings.model import LogSettings
 app = typer.Typer(
     help="The issuer: an OpenID Provider for development, tests, and first-party apps without a provider.",
     no_args_is_help=False,
+    add_completion=False,
     pretty_exceptions_enable=False,  # they show local variables, and so secrets
     invoke_without_command=True,
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option(help="A TOML file with its settings; ISSUER_… variables win over it.")
+    Path | None, typer.Option(metavar="FILE", help="Its settings in TOML; ISSUER_… variables win over it.")
 ]
 HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
-PortOption = Annotated[int, typer.Option(help="The port to listen on.")]
+PortOption = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535, metavar="PORT")]
 DemoOption = Annotated[
     bool, typer.Option("--demo-accounts", help="Make the accounts alice@example.com and bob@example.com.")
 ]

@@ -197,18 +197,18 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
     def generate_token(self, user: Account, scope: str, **_: Any) -> dict[str, Any]:
         """Issues the first tokens, and a family if `offline_access` was granted (OpenID Connect Core 11)."""
         record: Code = self.request.authorization_code.record
-        grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce)
-        if "offline_access" not in scope.split():
-            return _token_answer(self.server.minter, grant, None, None)
-        now = time.time()
-        ends = now + self.server.settings.refresh_token_lifetime
-        family = Family(record.client_id, scope, record.sub, record.sid, record.auth_time, ends)
-        token = RefreshToken(record.family, "").successor()
-        self.server.store.start_family(token, family, now)
-        # Whoever used the code a second time meanwhile came too early to find a family to end.
-        if self.server.store.count_presentations(self.request.form["code"]) > 1:
-            self.server.store.end_family(token.family)
+        store = self.server.store
+        token, ends = RefreshToken(record.family, "").successor(), None
+        if "offline_access" in scope.split():
+            now = time.time()
+            ends = now + self.server.settings.refresh_token_lifetime
+            family = Family(record.client_id, scope, record.sub, record.sid, record.auth_time, ends)
+            store.start_family(token, family, now)
+        # Whoever used the code again, or signed out, a moment ago came too early to find a family to end.
+        if store.count_presentations(self.request.form["code"]) > 1 or store.has_ended(record.sid):
+            store.end_family(token.family)
             raise InvalidGrantError("Invalid 'code' in request.")
+        grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce)
         return _token_answer(self.server.minter, grant, token, ends)
 
 
@@ -317,9 +317,12 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
 
 
 def _token_answer(
-    minter: Minter, grant: Grant, refresh_token: RefreshToken | None, ends: float | None
+    minter: Minter, grant: Grant, refresh_token: RefreshToken, ends: float | None
 ) -> dict[str, Any]:
-    """The token endpoint's answer (RFC 6749 5.1), with an ID token if `openid` was granted."""
+    """The token endpoint's answer (RFC 6749 5.1).
+
+    It has an ID token if `openid` was granted, and the refresh token if there is a family, that is, an end of one.
+    """
     now = int(time.time())
     access_token = minter.access_token(grant, now)
     answer: dict[str, Any] = {
@@ -328,7 +331,7 @@ def _token_answer(
         "expires_in": minter.access_token_lifetime,
         "scope": grant.scope,
     }
-    if refresh_token is not None and ends is not None:
+    if ends is not None:
         answer["refresh_token"] = str(refresh_token)
         answer["refresh_token_expires_in"] = max(0, int(ends) - now)
     if "openid" in grant.scope.split():

@@ -6,6 +6,7 @@
 | `issuer:code:<hash>` | hash, EX | an authorization code, and how often it was presented |
 | `issuer:family:<hash>` | hash, EX | a refresh family: the hash of its one valid token |
 | `issuer:sid:<sid>` | set, EX | the families that began with one sign-in |
+| `issuer:ended:<sid>` | string, EX | a sign-out, for as long as a code can be older than it |
 
 Rule 1: of cookies, codes and tokens only SHA-256 is stored: whoever reads Redis can use none of them.
 Rule 2: a code or refresh token is taken in one atomic step on one key, before anything is issued for it.
@@ -22,6 +23,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # Counts one presentation of a code that exists. A code is spent by the first; see `codes` in grants.py.
 _PRESENT_CODE = """
@@ -204,11 +207,16 @@ class Store:
         self._redis.delete(self.key("family", family))
 
     def end_families_of(self, sid: str) -> None:
-        """Ends every family that began with this sign-in."""
+        """Ends every family that began with this sign-in, and those that its unused codes would begin."""
+        self._redis.set(self.key("ended", sid), "1", ex=SPENT_CODE_KEPT)
         index = self.key("sid", sid)
         for family in cast("set[str]", self._redis.smembers(index)):
             self.end_family(family)
         self._redis.delete(index)
+
+    def has_ended(self, sid: str) -> bool:
+        """Tells whether a sign-in was ended so lately that codes of it could still be at hand."""
+        return bool(self._redis.exists(self.key("ended", sid)))
 
 
 def connect(url: str) -> "redis.Redis":
@@ -218,6 +226,6 @@ def connect(url: str) -> "redis.Redis":
         decode_responses=True,
         socket_timeout=2,
         socket_connect_timeout=2,
-        retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )

@@ -138,6 +138,15 @@ def test_sign_out_with_a_hint_goes_straight_on(person: Person, issuer: RunningIs
     assert "invalid_grant" == person.refresh(tokens["refresh_token"]).json()["error"]
 
 
+@pytest.mark.parametrize("scope", ["openid", "openid offline_access"])
+def test_sign_out_ends_codes_that_are_on_their_way(person: Person, issuer: RunningIssuer, scope: str) -> None:
+    """A code from before the sign-out gives no tokens after it."""
+    hint = person.tokens()["id_token"]
+    code = person.code(scope=scope)
+    person.http.get(f"{issuer.url}/end-session", params={"id_token_hint": hint})
+    assert "invalid_grant" == person.exchange(code).json()["error"]
+
+
 @pytest.mark.parametrize("hint", ["alice", "alice@example.com"])
 def test_sign_out_with_a_logout_hint(person: Person, issuer: RunningIssuer, hint: str) -> None:
     """client_id and a logout_hint that names who is signed in do without an ID token."""
