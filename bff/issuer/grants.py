@@ -321,7 +321,7 @@ def _token_answer(
 ) -> dict[str, Any]:
     """The token endpoint's answer (RFC 6749 5.1).
 
-    It has an ID token if `openid` was granted, and the refresh token if there is a family, that is, an end of one.
+    It has an ID token if `openid` was granted, and a refresh token if there is a family, which `ends`.
     """
     now = int(time.time())
     access_token = minter.access_token(grant, now)
