@@ -6,6 +6,7 @@ Rule 2: an audit event is written whatever the log level is.
 Rule 3: a log line that cannot be written is dropped: a full disk or a closed pipe ends no request.
 """
 
+import atexit
 import contextlib
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any, Final, Literal
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from bff.observe.access import AccessLines
 from bff.observe.redact import one_line, redact
 from bff.settings.model import LogSettings
 
@@ -50,16 +52,38 @@ _FLOORS: Final[Mapping[str, int]] = {
 }
 
 
+class _Output:
+    """Standard error as it is at the moment of writing; access lines are collected on their way there."""
+
+    def __init__(self) -> None:
+        self.access: AccessLines | None = None  # None: access lines go the way of all others
+
+    def line(self, text: str) -> None:
+        self.flush()  # so that the order is that of the events
+        self.write(text + "\n")
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # Rule 3; ValueError: the stream has been closed
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    def flush(self) -> None:
+        if self.access is not None:
+            self.access.flush()
+
+
+_output = _Output()
+atexit.register(_output.flush)
+
+
 class _Lines:
-    """Standard error as it is at the moment of writing, a whole line at a time."""
+    """What structlog writes to."""
 
     def __init__(self, name: str = "bff") -> None:
         self.name = name
 
     def msg(self, message: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # Rule 3; ValueError: the stream has been closed
-            sys.stderr.write(message + "\n")
-            sys.stderr.flush()
+        _output.line(message)
 
     debug = info = warning = error = critical = log = msg
 
@@ -74,7 +98,7 @@ class _StdlibLines(logging.Handler):
                 line = self.format(record)
             except Exception:  # noqa: BLE001 - a library's broken message must not break its caller
                 line = one_line(f"a log record of {record.name} could not be formatted")
-            _Lines().msg(line)
+            _output.line(line)
 
 
 def _floor(name: str) -> int:
@@ -124,6 +148,9 @@ def configure(settings: LogSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer = _renderer(settings)
+    _output.flush()
+    by_hand = isinstance(renderer, structlog.processors.JSONRenderer) and level <= logging.INFO
+    _output.access = AccessLines(_output.write) if by_hand and settings.access else None
     structlog.configure(
         processors=[*first, structlog.contextvars.merge_contextvars, *clean, *stamp, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -204,14 +231,28 @@ def access(
         session: a session's key or id; only its first characters are written.
         retried: whether the call was repeated after a 401.
     """
+    path = path.partition("?")[0]
+    session = None if session is None else session[:SESSION_ID_LENGTH]
+    if _output.access is not None:
+        _output.access.note(
+            method=method,
+            path=path,
+            status=status,
+            seconds=duration,
+            route=route,
+            request_id=request_id,
+            session=session,
+            retried=retried,
+        )
+        return
     _access.info(
         "request",
         method=method,
-        path=path.partition("?")[0],
+        path=path,
         status=status,
         duration_ms=round(duration * 1000, 2),
         route=route,
-        session=None if session is None else session[:SESSION_ID_LENGTH],
+        session=session,
         request_id=request_id,
         retried=retried,
     )

@@ -16,6 +16,7 @@ from bff.observe import logs
 from bff.observe.redact import MASK
 from bff.settings.model import LogSettings
 from tests.observe.test_redact import HANDLE, JWT
+from tests.support.wait import until
 
 
 class Terminal(io.StringIO):
@@ -28,6 +29,8 @@ def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    logs._output.flush()
+    logs._output.access = None
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in logs._FLOORS:
@@ -259,6 +262,29 @@ def test_an_access_line_tells_the_request_without_its_query(err: Err) -> None:
         "request_id": "abcdefgh",
         "retried": True,
     } == record
+
+
+@pytest.mark.requirement("B-24")
+async def test_access_lines_come_in_batches_in_their_order(err: Err) -> None:
+    """Lines wait for a moment, are written before any other line, and what a client chose is masked."""
+    logs.configure(LogSettings())
+    line: dict[str, Any] = {"status": 200, "duration": 0, "route": "/", "request_id": "abcdefgh"}
+    logs.access(method="GET", path=f"/{JWT}", **line)
+    logs.access(method='G"T', path='/"\n', **line)
+    assert "" == err.text
+    logs.get_logger("bff.x").info("later")
+    first, second, third = err.records
+    assert (f"/{MASK}", 'G"T', '/"\\n', "later") == (
+        first["path"],
+        second["method"],
+        second["path"],
+        third["event"],
+    )
+    logs.access(method="GET", path="/", **line)
+    await until(lambda: err.text.count('"event": "request"') == 3)
+    for _ in range(501):
+        logs.access(method="GET", path="/", **line)
+    assert err.text.count('"event": "request"') >= 500
 
 
 def test_access_lines_can_be_turned_off(err: Err) -> None:

@@ -1,0 +1,75 @@
+"""The access line in JSON: one for each answered request, built by hand, written a batch at a time.
+
+It is the one line that every request costs, so that the general machinery is too slow for it. Rule 1: what a
+client chose in it (path, method) goes through the same redaction as everything else, once per spelling.
+Rule 2: lines wait for at most `FLUSH_AFTER` seconds; a stop flushes them, a kill -9 can lose these.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from bff.observe.redact import one_line, redact_text
+
+FLUSH_AFTER = 0.05
+_MOST_WAITING = 500  # lines
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return json.dumps(one_line(redact_text(text)))
+
+
+class AccessLines:
+    """The lines of one process. `write` takes text that ends with a line break, and does not raise."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._waiting: list[str] = []
+        self._second = -1
+        self._stamp = ""
+
+    def note(
+        self,
+        *,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        route: str,
+        request_id: str,
+        session: str | None,
+        retried: bool,
+    ) -> None:
+        """Adds a line; the fields are those of `bff.observe.logs.access`."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._waiting.append(
+            f'{{"event": "request", "method": {_quoted(method)}, "path": {_quoted(path)}, '
+            f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_quoted(route)}, '
+            f'"session": {"null" if session is None else _quoted(session)}, '
+            f'"request_id": "{request_id}", "retried": {"true" if retried else "false"}, '
+            f'"logger": "bff.access", "level": "info", '
+            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
+        )
+        if len(self._waiting) == 1:
+            self._flush_soon()
+        elif len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._waiting:
+            lines, self._waiting = self._waiting, []
+            self._write("".join(lines))
+
+    def _flush_soon(self) -> None:
+        try:
+            asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
+        except RuntimeError:  # no loop runs: nothing would ever flush it
+            self.flush()
