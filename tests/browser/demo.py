@@ -1,19 +1,20 @@
 """The whole demo, as a newcomer starts it, on free ports: `python3 -m bff demo`."""
 
-import contextlib
 import os
 import re
-import signal
-import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import redis
 
+from bff.child import Child
+
+ROOT = str(Path(__file__).parents[2])
 READY_WITHIN = 60.0  # seconds; a slow machine's
 ENDS_WITHIN = 20.0
 ACCESS_TOKEN_LIFETIME = 15  # seconds: long enough for a test, short enough to watch one run out
@@ -55,57 +56,30 @@ class Demo:
 
 @contextmanager
 def running_demo(lifetime: int = ACCESS_TOKEN_LIFETIME) -> Iterator[Demo]:
-    """Starts the demo, waits until it says that it runs, and ends it, by its process group, in the end."""
+    """Starts the demo, waits until it says that it runs, and ends it; it never outlives us."""
     command = [sys.executable, "-m", "bff", "demo", *(part for port in _PORTS for part in (port, "0"))]
     command += ["--access-token-lifetime", str(lifetime)]
-    process = subprocess.Popen(
-        command,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield Demo(_wait_until_ready(process))
-    finally:
-        _end(process)
+    with TemporaryDirectory(prefix="bff-test-demo-") as folder:
+        child = Child(command, log=Path(folder) / "demo.log", environment={**os.environ, "PYTHONPATH": ROOT})
+        try:
+            yield Demo(_wait_until_ready(child))
+        finally:
+            child.terminate()
+            ended = child.wait(ENDS_WITHIN)
+            child.kill()
+        assert ended, "the demo did not end when it was asked to"
 
 
-def _wait_until_ready(process: "subprocess.Popen[str]") -> str:
-    """What it printed until it was ready; the rest is read and dropped, so that the pipe never fills."""
-    assert process.stdout is not None
-    lines: list[str] = []
-    ready = threading.Event()
-
-    def read(output: Iterator[str]) -> None:
-        for line in output:
-            if not ready.is_set():
-                lines.append(line)
-            if _READY in line:
-                ready.set()
-        ready.set()
-
-    threading.Thread(target=read, args=(process.stdout,), daemon=True).start()
-    in_time = ready.wait(READY_WITHIN)
-    said = "".join(lines)
-    assert in_time, f"the demo was not ready in time:\n{said}"
-    assert _READY in said, f"the demo ended:\n{said}"
-    return said
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(ENDS_WITHIN)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-    finally:
-        if process.stdout is not None:
-            process.stdout.close()
+def _wait_until_ready(child: Child) -> str:
+    """What it has printed when it is ready."""
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        said = "\n".join(child.last_lines(100))
+        if _READY in said:
+            return said
+        assert child.alive(), f"the demo ended:\n{said}"
+        time.sleep(0.05)
+    raise AssertionError("the demo was not ready in time:\n" + "\n".join(child.last_lines(100)))
 
 
 def _find(pattern: str, text: str) -> str:
