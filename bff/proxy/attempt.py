@@ -38,6 +38,8 @@ class Attempt:
     waits here: one read's worth.
     """
 
+    __slots__ = ("_exchange", "_held", "_over", "body_paused", "call")
+
     def __init__(self, exchange: AttemptOwner) -> None:
         self.call: UpstreamCall | None = None
         self.body_paused = False

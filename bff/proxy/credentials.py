@@ -72,6 +72,17 @@ class Credentials:
         self._refresh_settings = refresh_settings
         self._clock = clock
 
+    def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
+        """The credential of a new call, if it can be told without waiting; None to ask `obtain`."""
+        found = self._sessions.cached(cookie_headers)
+        if found is None:
+            return None
+        session = found.session
+        if not isinstance(plan_use(session, self._clock(), self._refresh_settings), UseToken):
+            return None
+        self._slide(session)
+        return Signed(found)
+
     async def obtain(
         self, cookie_headers: Sequence[bytes], *, required: bool = True, slide: bool = True
     ) -> Signed | Anonymous | Refused:

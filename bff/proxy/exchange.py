@@ -24,6 +24,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.headers import HeaderRules, Hop
 from bff.problems import problem_response
 from bff.proxy.attempt import Attempt
+from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
 from bff.proxy.framing import UnsafeRequestError
@@ -42,6 +43,8 @@ _FAULTS = {
     FaultKind.INVALID: Problem.UPSTREAM_INVALID,
 }
 
+_NO_BODY = ReplayBuffer(0)
+_ANONYMOUS = Anonymous()
 _log = get_logger("bff.exchange")
 
 
@@ -89,7 +92,32 @@ class ExchangeParts:
 
 
 class Exchange:
-    """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop."""
+    """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
+
+    What can be done at once is done within `begin`: with the session in the near cache, its token good and
+    a connection idle, the request is on its way to the backend when `begin` returns.
+    """
+
+    __slots__ = (
+        "_admitted",
+        "_attempt",
+        "_body_complete",
+        "_client",
+        "_credential",
+        "_finished",
+        "_hop",
+        "_not_replayed",
+        "_parts",
+        "_received",
+        "_replay",
+        "_request",
+        "_resent",
+        "_retried_401",
+        "_started",
+        "_status",
+        "_task",
+        "_verdict",
+    )
 
     def __init__(
         self, parts: ExchangeParts, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
@@ -103,8 +131,8 @@ class Exchange:
         self._admitted = verdict if isinstance(verdict, Admitted) else None
         self._task: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
-        self._replay = ReplayBuffer(0)
-        self._credential: Signed | Anonymous = Anonymous()
+        self._replay = _NO_BODY
+        self._credential: Signed | Anonymous = _ANONYMOUS
         self._received = 0
         self._body_complete = request.body_length == 0
         self._status = 0
@@ -117,16 +145,25 @@ class Exchange:
 
     def begin(self) -> None:
         """Starts the exchange. The request's body may be handed over once `resume_request` is called."""
-        self._client.pause_request()
         verdict = self._verdict
-        match verdict:
-            case Denied():
-                self._deny(verdict)
-            case Admitted():
-                self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
+        if isinstance(verdict, Denied):
+            self._deny(verdict)
+            return
+        if not self._body_complete:
+            self._client.pause_request()
+            self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
+        if verdict.signed:
+            known = self._parts.credentials.at_hand(self._request.values(b"cookie"))
+            if known is None:
                 self._spawn(self._open(verdict))
-            case other:
-                assert_never(other)
+                return
+            self._credential = known
+        destination = self._parts.destinations[verdict.route.path]
+        connection = destination.pool.acquire_nowait()
+        if connection is None:
+            self._spawn(self._send(verdict))
+        else:
+            self._send_over(connection, verdict, destination)
 
     def body(self, chunk: bytes) -> None:
         """Takes a piece of the request's body."""
@@ -184,9 +221,8 @@ class Exchange:
 
     async def _send(self, admitted: Admitted) -> None:
         destination = self._parts.destinations[admitted.route.path]
-        pool = destination.pool
         try:
-            connection = pool.acquire_nowait() or await pool.acquire()
+            connection = destination.pool.acquire_nowait() or await destination.pool.acquire()
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return
@@ -194,13 +230,20 @@ class Exchange:
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
             return
+        self._send_over(connection, admitted, destination)
+
+    def _send_over(
+        self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
+    ) -> None:
         attempt = self._attempt = Attempt(self)
-        first = b"".join(self._replay.chunks())
         request = self._upstream_request(admitted, destination.rules)
+        first = b"".join(self._replay.chunks())
         try:
             attempt.call = connection.start(request, attempt, first=first)
         except UnsafeRequestError as unsafe:
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
+            return
+        if self._request.body_length == 0:
             return
         if self._body_complete:
             attempt.finish()
@@ -237,7 +280,8 @@ class Exchange:
         admitted, signed = self._admitted, self._credential
         assert admitted is not None
         if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
-            self._client.pause_request()
+            if not self._body_complete:
+                self._client.pause_request()
             invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
             self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
             return True
@@ -268,7 +312,8 @@ class Exchange:
         ):
             self._resent = True
             self._attempt = None
-            self._client.pause_request()
+            if not self._body_complete:
+                self._client.pause_request()
             self._spawn(self._send(admitted))
             return
         self._fault(fault)

@@ -7,7 +7,7 @@ Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may 
 Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,10 @@ class Sessions:
             audit("handle_rejected", reason="not signed by this server")
             return NoSession(Problem.SESSION_MISSING)
         return await self.open(handle)
+
+    def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:  # noqa: ARG002 - the near cache fills it in
+        """The session of a request as the near cache has it; None to ask `find`."""
+        return None
 
     async def open(self, handle: str) -> Found | NoSession:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
