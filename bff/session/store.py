@@ -23,7 +23,7 @@ from enum import Enum
 from typing import cast
 from urllib.parse import quote
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -115,8 +115,9 @@ class SessionStore:
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._prefix = settings.prefix
-        self._redis: Redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(  # a crowd waits for a connection: it is no outage
             settings.url.get_secret_value(),
+            timeout=settings.timeout,
             decode_responses=True,
             encoding_errors="replace",  # bytes that are no UTF-8 were not written by us: they will not open
             socket_timeout=settings.timeout,
@@ -125,6 +126,7 @@ class SessionStore:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
+        self._redis: Redis = Redis.from_pool(pool)
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
         self._touch = register(_TOUCH)
