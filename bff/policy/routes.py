@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bff.settings.model import RouteSettings
+from bff.settings.urls import split_socket_url
 
 OWN_PREFIX = b"/bff"
 """Where the proxy's own endpoints live; no route may."""
@@ -32,11 +33,20 @@ _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A backend's address: what a connection pool is keyed by, and the Host it is sent."""
+    """A backend's address: what a connection pool is keyed by, and the Host it is sent.
+
+    With a `socket`, the path of a Unix socket, `host` is "localhost" and only told to the backend.
+    """
 
     scheme: Literal["http", "https"]
     host: str
     port: int
+    socket: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How people know it: in metrics and messages."""
+        return f"{self.host}:{self.port}" if self.socket is None else f"unix:{self.socket}"
 
     @property
     def host_header(self) -> bytes:
@@ -243,9 +253,14 @@ def compile_route(route: RouteSettings) -> Route:
 
 
 def _upstream(url: str) -> tuple[Upstream, bytes]:
-    parts = urlsplit(url)
     if not url.isascii():
         raise ValueError("not ASCII: write the host in its xn-- form")
+    if (local := split_socket_url(url)) is not None:
+        prefix = local[1].rstrip("/").encode("ascii")
+        if not local[0].startswith("/") or path_problem(prefix or b"/") is not None:
+            raise ValueError("write it like http://unix:/run/app.sock:/path")
+        return Upstream("http", "localhost", 80, local[0]), prefix
+    parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("write it like http://host:port/path")
     if "@" in parts.netloc or "?" in url or "#" in url:

@@ -141,6 +141,11 @@ class AnswerReader:
                 self.refusal = _AFTER_THE_END if self.done else f"not valid HTTP: {error}"
         self._settle()
 
+    @property
+    def interim_seen(self) -> bool:
+        """Whether a 1xx came before the final answer."""
+        return self._interim_count > 0
+
     def feed_eof(self) -> bool:
         """The backend will send no more: does that end the answer cleanly (RFC 9112, 6.3)?"""
         if self._until_close and self.head_done and self.refusal is None:

@@ -10,6 +10,9 @@ When a request may be sent again (RFC 9110, 9.2.2; RFC 9112, 9.3.1): `STALE` is 
 connection ended before one byte of the answer, and either nothing of the request had been written, which is
 safe for every method, or it had carried calls before, so that the backend most likely closed it as idle;
 the request may have been read all the same, so that only an idempotent method is then `safe_to_resend`.
+A 408 in answer to a whole request without a body speaks of the wait before it: a server that tires of an
+idle connection may say so and close, and its words cross our next request (RFC 9110, 15.5.9). Where that is
+all that was said it counts as such an end; with a body it may speak of the body, and is passed on.
 Whether the body is still at hand is for the exchange to know. A first call on a connection that breaks is
 `BROKEN`, and never sent again.
 """
@@ -26,6 +29,7 @@ from bff.proxy.framing import UnsafeRequestError, request_head
 from bff.proxy.sinks import AnswerSink, Fault, FaultKind, UpstreamCall, UpstreamRequest
 
 _ERROR_STATUS = 400
+_TIMED_OUT = 408
 _CONTINUE = 100
 
 _UNSENT_MAX = 128 * 1024
@@ -180,8 +184,9 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ready."""
         self._transport = cast("asyncio.Transport", transport)
-        if _UNSENT_OPTION is not None:
-            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
+        connection = transport.get_extra_info("socket")
+        if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
 
     def data_received(self, data: bytes) -> None:
         """Some of an answer has arrived."""
@@ -254,6 +259,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _pass_head(self, call: Call, reader: AnswerReader) -> None:
         """Passes the final head on; a body that is then for nothing ends here (RFC 9112, 9.5)."""
+        if reader.status == _TIMED_OUT and self._gave_up_before(call, reader):
+            self._fail(call, Fault(FaultKind.STALE, "a kept connection timed out", safe_to_resend=True))
+            return
         call.head_seen = True
         if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
             call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
@@ -293,6 +301,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._calls > 1:
             return Fault(FaultKind.STALE, "a kept connection closed", safe_to_resend=call.idempotent)
         return Fault(FaultKind.BROKEN, "closed before an answer")
+
+    def _gave_up_before(self, call: Call, reader: AnswerReader) -> bool:
+        """Whether a 408 says that the backend has closed this connection as idle: see the module's text."""
+        alone = not reader.persistent and not reader.interim_seen
+        return alone and self._calls > 1 and call.idempotent and not call.had_body
 
     def _closed_cleanly(self) -> bool:
         """Whether the end of the stream is the backend's word; without TLS there is no way to tell.

@@ -1,16 +1,21 @@
-"""Making a connection to a backend: its name, its addresses in turn, TLS."""
+"""Making a connection to a backend: its socket or its name, its addresses in turn, TLS."""
 
 import asyncio
 import os
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from bff.policy.routes import Upstream
+from bff.proxy.addresses import Address, AddressBook
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.sinks import Fault, FaultKind
+from bff.settings.model import RouteSettings
 
-_Address = tuple[str, int]
+_REST = 10.0
+"""How long an address that took no connection is tried last, in seconds."""
 
 
 class UpstreamFaultError(Exception):
@@ -21,61 +26,114 @@ class UpstreamFaultError(Exception):
         self.fault = fault
 
 
-def client_tls() -> ssl.SSLContext:
-    """The system's CAs, names checked, TLS 1.2 or newer, HTTP/1.1 only."""
-    context = ssl.create_default_context()
+@dataclass(frozen=True, slots=True)
+class TlsNames:
+    """How an https backend is known, and how it knows us; None: the system's CAs, nobody, the URL's host."""
+
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    server_name: str | None = None
+
+    @classmethod
+    def of(cls, route: RouteSettings) -> "TlsNames":
+        """A route's."""
+        return cls(route.ca_file, route.client_cert_file, route.client_key_file, route.server_name)
+
+
+def client_tls(names: TlsNames | None = None) -> ssl.SSLContext:
+    """Names checked, TLS 1.2 or newer, HTTP/1.1 only; a given CA is trusted in place of the system's.
+
+    Raises:
+        OSError: a file cannot be read, or (`ssl.SSLError`) is not what it should be.
+    """
+    names = names or TlsNames()
+    context = ssl.create_default_context(cafile=names.ca_file)
     context.set_alpn_protocols(["http/1.1"])
+    if names.client_cert_file is not None:
+        context.load_cert_chain(names.client_cert_file, names.client_key_file, password=str)
     return context
 
 
-async def dial(
-    upstream: Upstream,
-    make: Callable[[], UpstreamConnection],
-    tls: ssl.SSLContext | None,
-    deadline: float,
-) -> UpstreamConnection:
-    """Tries the addresses in the resolver's order, each with an equal share of the time that is left.
+class Dialer:
+    """Makes connections to one backend, and remembers which of its addresses take none."""
 
-    Args:
-        upstream: the backend; with `tls` its name is sent (SNI) and must be in the certificate.
-        make: makes the protocol object of one attempt.
-        tls: the client's context for https, None for http.
-        deadline: by the loop's clock; name, addresses and TLS together.
+    def __init__(
+        self,
+        upstream: Upstream,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        rest: float = _REST,
+    ) -> None:
+        self._upstream = upstream
+        self._tls = tls
+        self._server_name = None if tls is None else server_name or upstream.host
+        self._book = AddressBook(rest)
 
-    Raises:
-        UpstreamFaultError: TIMEOUT or UNREACHABLE, with what the last address said.
-    """
-    loop = asyncio.get_running_loop()
-    addresses = await _resolve(loop, upstream, deadline)
-    fault = Fault(FaultKind.UNREACHABLE, "resolve: no address")
-    for tried, (host, port) in enumerate(addresses):
-        share = (deadline - loop.time()) / (len(addresses) - tried)
+    async def dial(self, make: Callable[[], UpstreamConnection], deadline: float) -> UpstreamConnection:
+        """Tries the addresses in turn, each with an equal share of the time that is left.
+
+        Args:
+            make: makes the protocol object of one attempt.
+            deadline: by the loop's clock; name, addresses and TLS together.
+
+        Raises:
+            UpstreamFaultError: TIMEOUT or UNREACHABLE, with what the last address said.
+        """
+        loop = asyncio.get_running_loop()
+        if self._upstream.socket is not None:
+            made = await self._try(loop, make, None, deadline - loop.time())
+            if isinstance(made, Fault):
+                raise UpstreamFaultError(made)
+            return made
+        addresses = self._book.in_order(await self._resolve(loop, deadline), loop.time())
+        fault = Fault(FaultKind.UNREACHABLE, "resolve: no address")
+        for tried, address in enumerate(addresses):
+            share = (deadline - loop.time()) / (len(addresses) - tried)
+            made = await self._try(loop, make, address, share)
+            if not isinstance(made, Fault):
+                self._book.worked(address)
+                return made
+            self._book.failed(address, loop.time())
+            fault = made
+        raise UpstreamFaultError(fault)
+
+    async def _try(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make: Callable[[], UpstreamConnection],
+        address: Address | None,
+        seconds: float,
+    ) -> UpstreamConnection | Fault:
         try:
-            async with asyncio.timeout(share):
-                _, connection = await loop.create_connection(
-                    make, host, port, ssl=tls, server_hostname=upstream.host if tls is not None else None
-                )
+            async with asyncio.timeout(seconds):
+                if address is None:
+                    _, connection = await loop.create_unix_connection(make, self._upstream.socket)
+                else:
+                    host, port = address
+                    _, connection = await loop.create_connection(
+                        make, host, port, ssl=self._tls, server_hostname=self._server_name
+                    )
         except TimeoutError:
-            fault = Fault(FaultKind.TIMEOUT, "connect")
+            return Fault(FaultKind.TIMEOUT, "connect")
         except ssl.SSLError as error:
-            fault = Fault(FaultKind.UNREACHABLE, f"TLS: {error.reason or type(error).__name__}")
+            return Fault(FaultKind.UNREACHABLE, f"TLS: {error.reason or type(error).__name__}")
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else type(error).__name__
-            fault = Fault(FaultKind.UNREACHABLE, f"connect: {why}")
-        else:
-            if not connection.closed:
-                return connection
-            fault = Fault(FaultKind.UNREACHABLE, "connect: closed at once")
-    raise UpstreamFaultError(fault)
+            return Fault(FaultKind.UNREACHABLE, f"connect: {why}")
+        if connection.closed:
+            return Fault(FaultKind.UNREACHABLE, "connect: closed at once")
+        return connection
 
-
-async def _resolve(loop: asyncio.AbstractEventLoop, upstream: Upstream, deadline: float) -> list[_Address]:
-    """The backend's addresses, in the resolver's order, each once."""
-    try:
-        async with asyncio.timeout_at(deadline):
-            found = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "resolve")) from None
-    except (OSError, UnicodeError) as error:
-        raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, f"resolve: {type(error).__name__}")) from error
-    return list(dict.fromkeys((str(entry[4][0]), upstream.port) for entry in found))
+    async def _resolve(self, loop: asyncio.AbstractEventLoop, deadline: float) -> list[Address]:
+        """The backend's addresses, as the resolver orders them."""
+        host, port = self._upstream.host, self._upstream.port
+        try:
+            async with asyncio.timeout_at(deadline):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "resolve")) from None
+        except (OSError, UnicodeError) as error:
+            fault = Fault(FaultKind.UNREACHABLE, f"resolve: {type(error).__name__}")
+            raise UpstreamFaultError(fault) from error
+        return [(str(entry[4][0]), port) for entry in found]

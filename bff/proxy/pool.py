@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from bff.policy.routes import Route, Upstream
 from bff.proxy.call import CallTimeouts
 from bff.proxy.connection import UpstreamConnection
-from bff.proxy.dial import UpstreamFaultError, client_tls, dial
+from bff.proxy.dial import Dialer, TlsNames, UpstreamFaultError, client_tls
 from bff.proxy.sinks import Fault, FaultKind
 
 _Grant = asyncio.Future[UpstreamConnection | None]
@@ -53,12 +53,12 @@ class UpstreamPool:
         limits: PoolLimits,
         timeouts: CallTimeouts | None = None,
         tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
     ) -> None:
         assert (tls is not None) == (upstream.scheme == "https")
-        self._upstream = upstream
         self._limits = limits
         self._timeouts = timeouts
-        self._tls = tls
+        self._dialer = Dialer(upstream, tls, server_name)
         self._slots = 0
         self._open: set[UpstreamConnection] = set()
         self._closing: set[UpstreamConnection] = set()
@@ -133,10 +133,8 @@ class UpstreamPool:
         """Connects; the slot is given up where that fails."""
         connection: UpstreamConnection | None = None
         try:
-            connection = await dial(
-                self._upstream,
+            connection = await self._dialer.dial(
                 lambda: UpstreamConnection(loop, self, self._timeouts),
-                self._tls,
                 loop.time() + self._limits.connect_timeout,
             )
         finally:
@@ -217,35 +215,35 @@ class UpstreamPool:
 class Pools:
     """The pools of a process, one for each backend and set of limits.
 
-    Routes to the same backend share its pool where they set the same limits and timeouts.
+    Routes to the same backend share its pool where they set the same limits, timeouts and TLS.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
-        self._pools: dict[tuple[Upstream, PoolLimits, CallTimeouts], UpstreamPool] = {}
+    def __init__(self) -> None:
+        self._pools: dict[tuple[Upstream, PoolLimits, CallTimeouts, TlsNames | None], UpstreamPool] = {}
         self._by_path: dict[bytes, UpstreamPool] = {}
 
     def for_upstream(self, route: Route) -> UpstreamPool:
-        """The pool that carries a route's calls; made when it is first asked for."""
+        """The pool that carries a route's calls; made when it is first asked for.
+
+        Raises:
+            OSError: the route's certificates cannot be used; the settings' check says so before.
+        """
         pool = self._by_path.get(route.path)
         if pool is None:
             limits, timeouts = limits_of(route), timeouts_of(route)
-            key = (route.upstream, limits, timeouts)
+            names = TlsNames.of(route.settings) if route.upstream.scheme == "https" else None
+            key = (route.upstream, limits, timeouts, names)
             pool = self._pools.get(key)
             if pool is None:
-                tls = self._client_tls() if route.upstream.scheme == "https" else None
-                pool = self._pools[key] = UpstreamPool(route.upstream, limits, timeouts, tls)
+                tls, server_name = (None, None) if names is None else (client_tls(names), names.server_name)
+                pool = UpstreamPool(route.upstream, limits, timeouts, tls, server_name)
+                self._pools[key] = pool
             self._by_path[route.path] = pool
         return pool
 
     def all(self) -> list[tuple[Upstream, UpstreamPool]]:
         """Every pool there is, with its backend: for metrics."""
         return [(key[0], pool) for key, pool in self._pools.items()]
-
-    def _client_tls(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = client_tls()
-        return self._tls
 
     async def aclose(self) -> None:
         """Closes them all."""
@@ -266,6 +264,7 @@ def timeouts_of(route: Route) -> CallTimeouts:
     return CallTimeouts(
         first_byte=settings.response_timeout,
         between_bytes=settings.idle_timeout,
-        write=settings.response_timeout,
+        write=settings.write_timeout,
         total=unlimited.total if settings.total_timeout is None else settings.total_timeout,
+        go_ahead=settings.expect_wait,
     )

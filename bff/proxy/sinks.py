@@ -26,7 +26,7 @@ class FaultKind(Enum):
     TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
     INVALID = "invalid"  # the answer was not valid, or not unambiguous, HTTP/1.1
     BROKEN = "broken"  # the connection ended in the middle of the exchange
-    STALE = "stale"  # a kept-alive connection ended before one byte of the answer: see `safe_to_resend`
+    STALE = "stale"  # a kept-alive connection ended, or timed out, before an answer: see `safe_to_resend`
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.metadata import MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
 from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
-from bff.proxy.dial import client_tls
+from bff.proxy.dial import TlsNames, client_tls
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
 
 OLDEST_REDIS = (6, 2)
@@ -51,13 +51,15 @@ class Check:
 async def preflight(settings: Settings) -> list[Check]:
     """Makes all checks at once; takes no longer than `DEADLINE`."""
     redis, provider = settings.redis, settings.provider
-    upstreams = {compile_route(route).upstream: route for route in reversed(settings.route)}
+    upstreams = {
+        (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
+    }
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis), _redis(redis)),
         _bounded("provider", provider.issuer, _provider(provider)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
-            for upstream, route in reversed(upstreams.items())
+            for (upstream, _), route in reversed(upstreams.items())
         ),
     )
     return [check for checks in results for check in checks]
@@ -210,15 +212,17 @@ def _names(document: Mapping[str, Any], member: str) -> list[str] | None:
 
 
 def _target(upstream: Upstream) -> str:
+    if upstream.socket is not None:
+        return upstream.name
     return f"{upstream.scheme}://{upstream.host_header.decode()}"
 
 
 async def _upstream(upstream: Upstream, route: RouteSettings) -> list[Check]:
     target = _target(upstream)
-    tls = client_tls() if upstream.scheme == "https" else None
     try:
+        tls = client_tls(TlsNames.of(route)) if upstream.scheme == "https" else None
         async with asyncio.timeout(min(route.connect_timeout, DEADLINE)):
-            _, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=tls)
+            writer = await _connect(upstream, tls, route.server_name)
     except TimeoutError:
         return [_unreachable(target, "does not accept a connection in time")]
     except ssl.SSLCertVerificationError as error:
@@ -227,6 +231,15 @@ async def _upstream(upstream: Upstream, route: RouteSettings) -> list[Check]:
         return [_unreachable(target, f"cannot be reached ({type(error).__name__})")]
     writer.transport.abort()
     return [Check("upstream", target, True, "connected" if tls is None else "connected, certificate good")]
+
+
+async def _connect(
+    upstream: Upstream, tls: ssl.SSLContext | None, server_name: str | None
+) -> asyncio.StreamWriter:
+    if upstream.socket is not None:
+        return (await asyncio.open_unix_connection(upstream.socket))[1]
+    name = server_name or upstream.host if tls is not None else None
+    return (await asyncio.open_connection(upstream.host, upstream.port, ssl=tls, server_hostname=name))[1]
 
 
 def _unreachable(target: str, detail: str) -> Check:

@@ -16,6 +16,7 @@ from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, 
 from bff.settings.problem import Finding
 from bff.settings.urls import (
     Complaint,
+    host_complaint,
     issuer_complaint,
     local_path_complaint,
     public_url_complaint,
@@ -248,6 +249,7 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
         at = f"route[{index}]"
         yield from _complaint(f"{at}.path", route_path_complaint(route.path))
         yield from _complaint(f"{at}.upstream", upstream_complaint(route.upstream))
+        yield from _upstream_tls(route, at)
         for earlier, other in enumerate(routes[:index]):
             if other.path == route.path:
                 yield Finding(
@@ -270,6 +272,28 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
                 'is "navigation", which only concerns GET and HEAD, and methods has neither',
                 "remove the line, or allow GET",
                 needs=(f"{at}.methods",),
+            )
+
+
+def _upstream_tls(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """How a backend is known over TLS, and how it knows us."""
+    if route.server_name is not None:
+        yield from _complaint(f"{at}.server_name", host_complaint(route.server_name))
+    if route.client_key_file is not None and route.client_cert_file is None:
+        yield Finding(
+            f"{at}.client_key_file",
+            "is set without client_cert_file, whose key it is",
+            "name the certificate too; key and certificate may also stand in one file",
+        )
+    if route.upstream.startswith("https://"):
+        return
+    for key in ("ca_file", "client_cert_file", "client_key_file", "server_name"):
+        if getattr(route, key) is not None:
+            yield Finding(
+                f"{at}.{key}",
+                "means nothing to an upstream that is not https",
+                "remove the line, or write the upstream as https://…",
+                needs=(f"{at}.upstream",),
             )
 
 

@@ -1,4 +1,4 @@
-"""What the settings name on disk: secret files, the page's folder, a CA bundle.
+"""What the settings name on disk: secret files, the page's folder, certificates.
 
 Rule 1: what a secret file holds is never part of a message.
 """
@@ -13,6 +13,7 @@ from bff.settings.model import Settings
 from bff.settings.problem import Finding, SettingProblem
 
 _MAX_SECRET_BYTES = 64 * 1024
+_CA_FIX = "name a file with CA certificates in PEM form"
 
 
 class _UnreadableError(Exception):
@@ -75,7 +76,7 @@ def _read(path: Path) -> tuple[str, int]:
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Whether the page's folder and the CA bundle are there and usable."""
+    """Whether the page's folder, CA bundles and client certificates are there and usable."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
         yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")
@@ -87,7 +88,32 @@ def check_files(settings: Settings) -> Iterator[Finding]:
             needs=("spa.index",),
         )
     if settings.provider.ca_file is not None and (reason := _bundle_problem(settings.provider.ca_file)):
-        yield Finding("provider.ca_file", reason, "name a file with CA certificates in PEM form")
+        yield Finding("provider.ca_file", reason, _CA_FIX)
+    for number, route in enumerate(settings.route):
+        at = f"route[{number}]"
+        if route.ca_file is not None and (reason := _bundle_problem(route.ca_file)):
+            yield Finding(f"{at}.ca_file", reason, _CA_FIX)
+        if route.client_cert_file is not None:
+            yield from _client_certificate(at, route.client_cert_file, route.client_key_file)
+
+
+def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Finding]:
+    needs = (f"{at}.client_key_file",)
+    for name, path in (("client_cert_file", cert), ("client_key_file", key)):
+        try:
+            mode = 0 if path is None else path.stat().st_mode
+        except OSError as error:
+            yield Finding(f"{at}.{name}", f"cannot be read ({error.strerror}): {path}", "correct the path")
+            return
+        if path == (key or cert) and mode & stat.S_IROTH:
+            message = "names a key that every user of this machine may read"
+            yield Finding(f"{at}.{name}", message, f"chmod o-r {path}", warning=True)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=str)
+    except OSError:
+        message = f"holds no certificate with its key: {cert}"
+        fix = "name a PEM file whose key is in it or in client_key_file, without a passphrase"
+        yield Finding(f"{at}.client_cert_file", message, fix, needs)
 
 
 def _bundle_problem(path: Path) -> str | None:

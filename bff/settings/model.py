@@ -81,6 +81,7 @@ class ServerSettings(Section):
     write_timeout: Seconds = 60.0
     max_head_bytes: Bytes = 32 * 1024
     max_head_fields: int = Field(default=100, ge=10)
+    lane: Literal["auto", "off"] = "auto"
 
 
 class RedisSettings(Section):
@@ -144,6 +145,10 @@ class RouteSettings(Section):
 
     path: str
     upstream: str
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    server_name: str | None = None
     strip_prefix: bool = True
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     auth: Literal["required", "optional", "none"] = "required"
@@ -157,6 +162,8 @@ class RouteSettings(Section):
     max_connections: int = Field(default=100, ge=1)
     connect_timeout: Seconds = 5.0
     queue_timeout: Seconds = 5.0
+    write_timeout: Seconds = 60.0
+    expect_wait: SecondsOrZero = 1.0
     response_timeout: Seconds = 60.0
     idle_timeout: Seconds = 300.0
     total_timeout: Seconds | None = None

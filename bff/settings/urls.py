@@ -14,6 +14,9 @@ _HOST = re.compile(
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)*/?")
+_SOCKET_PREFIX = "http://unix:"
+_SOCKET_PATH = re.compile(r"(?:/[A-Za-z0-9_.@~+-]+)+")
+_SOCKET_PATH_MAX = 107  # bytes: what the kernel's address holds
 _LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~.!$&'()*+,;=:@/?%-]*)?")
 
 
@@ -69,11 +72,19 @@ def issuer_complaint(url: str) -> Complaint | None:
     return None
 
 
+def split_socket_url(url: str) -> tuple[str, str] | None:
+    """The socket's path and the path prefix of `http://unix:/run/app.sock:/v1`; None for any other URL."""
+    if not url.startswith(_SOCKET_PREFIX):
+        return None
+    path, _, prefix = url.removeprefix(_SOCKET_PREFIX).partition(":")
+    return path, prefix
+
+
 def upstream_complaint(url: str) -> Complaint | None:
-    """`route.upstream`: http or https, a host, and perhaps a path prefix."""
+    """`route.upstream`: http or https, a host or a Unix socket, and perhaps a path prefix."""
     example = 'write it like "http://orders:8000" or "https://orders.internal/v1"'
-    if url.startswith("unix:"):
-        return "names a Unix socket, which this version cannot forward to", "give the backend a TCP port"
+    if url.startswith(("unix:", "https://unix:")) or split_socket_url(url) is not None:
+        return _socket_complaint(url)
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         return "is not an http or https URL", example
@@ -84,6 +95,31 @@ def upstream_complaint(url: str) -> Complaint | None:
             "has a path that could be read in two ways",
             "write plain segments: letters, digits, and . _ ~ -",
         )
+    return None
+
+
+def host_complaint(name: str) -> Complaint | None:
+    """`route.server_name`: a host name, or an address without brackets."""
+    try:
+        ip_address(name)
+    except ValueError:
+        if not _HOST.fullmatch(name):
+            return "is not a host name", 'write it like "orders.internal"'
+    return None
+
+
+def _socket_complaint(url: str) -> Complaint | None:
+    example = 'write it like "http://unix:/run/orders.sock" or "http://unix:/run/orders.sock:/v1"'
+    found = split_socket_url(url)
+    if found is None:
+        return "does not name a Unix socket the way it is written here", example
+    path, prefix = found
+    if not _SOCKET_PATH.fullmatch(path) or _has_dots(path):
+        return "has no plain absolute path of a socket", example
+    if len(path) > _SOCKET_PATH_MAX:
+        return f"has a socket's path of more than {_SOCKET_PATH_MAX} bytes", "choose a shorter one"
+    if not _PATH.fullmatch(prefix) or _has_dots(prefix):
+        return "has a path behind the socket's that could be read in two ways", example
     return None
 
 

@@ -1,22 +1,18 @@
 """Calls to the provider on real sockets: made once, bounded, over connections that lose nothing."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from bff.embedded import free_port
 from bff.errors import ProviderUnavailableError
 from bff.oidc.requests import Client, refresh_form
 from bff.oidc.wire import MAX_ANSWER, Answer, AnswerLostError, Wire
+from tests.support.tls import self_signed, server_tls
 
 FORM = refresh_form(Client("id", "secret"), refresh_token="r3fr3sh")
 
@@ -197,40 +193,11 @@ def test_a_body_that_is_no_json(body: bytes) -> None:
     assert Answer(200, {}, body).json() is None
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return cert_file, key_file
-
-
 async def test_a_private_authority_is_trusted_by_setting_alone(tmp_path: Path) -> None:
     """`ca_file` lets a private provider in; without it its certificate is refused before anything is sent."""
-    cert_file, key_file = certificate(tmp_path)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(cert_file, key_file)
-    async with scripted(ok(), tls=tls) as provider:
-        async with wire(ca_file=cert_file) as trusting:
+    certificate = self_signed(tmp_path)
+    async with scripted(ok(), tls=server_tls(certificate)) as provider:
+        async with wire(ca_file=certificate.cert) as trusting:
             assert (await trusting.get(provider.base)).status == 200
         async with wire() as strict:
             with pytest.raises(ProviderUnavailableError) as caught:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 import uvloop
@@ -14,7 +16,11 @@ _ON_BOTH_LOOPS = {
     "test_flow",
     "test_pool",
     "test_dial",
+    "test_dial_tls",
+    "test_bodies",
 }
+
+Resolve = Callable[[list[str] | None], None]
 
 
 def pytest_asyncio_loop_factories(
@@ -33,3 +39,20 @@ def _no_callback_raises(request: pytest.FixtureRequest, caplog: pytest.LogCaptur
     if request.path.stem in _ON_BOTH_LOOPS:
         records = caplog.get_records("call")
         assert [] == [r.getMessage() for r in records if r.name == "asyncio" and r.levelno >= logging.ERROR]
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    """Makes the running loop find these addresses for any name; None: it never answers."""
+
+    def to(addresses: list[str] | None) -> None:
+        async def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
+            if addresses is None:
+                await asyncio.Event().wait()
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses or ()
+            ]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+    return to

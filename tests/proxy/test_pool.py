@@ -266,18 +266,26 @@ async def test_routes_to_one_backend_share_its_pool() -> None:
         {"path": "/b", "upstream": "http://one:80/y"},
         {"path": "/c", "upstream": "http://one:80", "max_connections": 7},
         {"path": "/d", "upstream": "https://one:80"},
-        {"path": "/e", "upstream": "http://two:80", "total_timeout": 9.0},
+        {
+            "path": "/e",
+            "upstream": "http://two:80",
+            "total_timeout": 9.0,
+            "write_timeout": 8.0,
+            "expect_wait": 0,
+        },
+        {"path": "/f", "upstream": "https://one:80", "server_name": "three"},
+        {"path": "/g", "upstream": "http://unix:/run/one:/x"},
     )
     routes = [compile_route(RouteSettings.model_validate(one)) for one in settings]
     pools = Pools()
-    a, b, c, d, e = (pools.for_upstream(route) for route in routes)
+    a, b, c, d, e, f, g = (pools.for_upstream(route) for route in routes)
     assert a is b
     assert a is pools.for_upstream(routes[0])
-    assert 4 == len({a, c, d, e})
-    assert 4 == len(pools.all())
-    assert (None, True) == (a._tls, d._tls is not None)
+    assert 6 == len({a, c, d, e, f, g})
+    assert 6 == len(pools.all())
+    assert (None, True) == (a._dialer._tls, d._dialer._tls is not None)
     assert 7 == c._limits.max_connections
-    assert CallTimeouts(first_byte=60, between_bytes=300, write=60, total=9) == e._timeouts
+    assert CallTimeouts(first_byte=60, between_bytes=300, write=8, total=9, go_ahead=0) == e._timeouts
     await pools.aclose()
     with pytest.raises(UpstreamFaultError):
         await a.acquire()

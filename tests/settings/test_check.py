@@ -36,7 +36,12 @@ def test_good_settings_have_no_findings() -> None:
     assert [] == keys()
     assert [] == keys(
         session={"keys": [KEY, OTHER + "="], "max_lifetime": "30d", "allow_long_sessions": True},
-        route=[route(), route(path="/api/orders", csrf="navigation", methods=["GET"])],
+        route=[
+            route(),
+            route(path="/api/orders", csrf="navigation", methods=["GET"]),
+            route(path="/a", upstream="http://unix:/run/a.sock:/v1"),
+            route(path="/b", upstream="https://b", ca_file="/x", client_cert_file="/y", server_name="c"),
+        ],
         spa={"url": "http://localhost:5173"},
         provider={"extra_params": {"audience": "x"}, "post_logout_path": "/bye"},
     )
@@ -82,6 +87,10 @@ def test_good_settings_have_no_findings() -> None:
         ("provider.post_logout_path", {"provider": {"post_logout_path": "/api/x"}, "route": [route()]}),
         ("route[0].path", {"route": [route(path="/api/")]}),
         ("route[0].upstream", {"route": [route(upstream="unix:/run/x")]}),
+        ("route[0].ca_file", {"route": [route(ca_file="/x")]}),
+        ("route[0].server_name", {"route": [route(upstream="http://unix:/run/x", server_name="x")]}),
+        ("route[0].server_name", {"route": [route(upstream="https://backend", server_name="a:1")]}),
+        ("route[0].client_key_file", {"route": [route(upstream="https://backend", client_key_file="/x")]}),
         ("route[1].path", {"route": [route(), route()]}),
         ("route[0].methods", {"route": [route(methods=[])]}),
         ("route[0].methods", {"route": [route(methods=["GET", "TRACE"])]}),

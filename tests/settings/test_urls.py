@@ -76,6 +76,7 @@ def test_bad_issuers(url: str) -> None:
 
 GOOD_UPSTREAMS = [
     "http://orders:8000", "https://orders.internal/v1", "http://10.0.0.1:80/a/b/", "http://[::1]:1/", "http://my_host:1",
+    "http://unix:/run/orders.sock", "http://unix:/run/my_app/orders-1.sock:", "http://unix:/run/orders.sock:/v1/",
 ]  # fmt: skip
 
 
@@ -90,18 +91,37 @@ def test_good_upstreams(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["orders:8000", "http://u:p@orders", "http://orders?x=1", "http://orders#x", "http://orders/a/../b", "http://orders//a",
-     "http://orders/%2e", "ftp://orders", "unix:/run/orders.sock", "http://", "http://orders:x"],
+     "http://orders/%2e", "ftp://orders", "unix:/run/orders.sock", "http://", "http://orders:x",
+     "https://unix:/run/orders.sock", "http://unix:", "http://unix:run/x", "http://unix:/run/../x", "http://unix:/run//x",
+     "http://unix:/run/x:v1", "http://unix:/run/x:/a/../b", "http://unix:/run/x:/a:/b",
+     "http://unix:/run/x?y", "http://unix:/run/ü",
+     "http://unix:/" + "x" * 107],
 )  # fmt: skip
 def test_bad_upstreams(url: str) -> None:
     """Nothing that two parsers could read differently, and no credentials."""
     assert None is not urls.upstream_complaint(url)
 
 
-def test_a_unix_socket_is_told_apart() -> None:
-    """What comes later is said plainly."""
-    complaint = urls.upstream_complaint("unix:/run/orders.sock")
-    assert complaint is not None
-    assert "this version cannot" in complaint[0]
+def test_a_unix_socket_written_otherwise_is_told_apart() -> None:
+    """Whoever writes it in another way is told how it is written."""
+    for url in ("unix:/run/orders.sock", "https://unix:/run/orders.sock"):
+        complaint = urls.upstream_complaint(url)
+        assert complaint is not None
+        assert "http://unix:/run/orders.sock:/v1" in complaint[1]
+
+
+@pytest.mark.parametrize("url", ["http://unix:x", "http://unix:/run/x:/a/../b", "http://unix:/run/x:y"])
+def test_the_route_table_does_not_rely_on_the_check(url: str) -> None:
+    """A socket's URL that is malformed compiles to no route."""
+    with pytest.raises(ValueError, match="write it like http://unix:"):
+        compile_route(RouteSettings(path="/api", upstream=url))
+
+
+def test_server_names() -> None:
+    """A host name or an address, and nothing else."""
+    assert [None] * 3 == [urls.host_complaint(name) for name in ("orders.internal", "10.0.0.1", "::1")]
+    for name in ("", "https://orders", "a b", "[::1]", "orders:8000"):
+        assert None is not urls.host_complaint(name)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5173", "http://localhost:5173/", "https://dev.example"])

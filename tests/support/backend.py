@@ -17,6 +17,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bff.policy.routes import Upstream
 from bff.proxy.sinks import Header
@@ -131,6 +132,7 @@ class Backend:
 
     port: int = 0
     tls: bool = False
+    socket: str | None = None
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     failures: list[BaseException] = field(default_factory=list)
@@ -139,10 +141,14 @@ class Backend:
 
     @property
     def upstream(self) -> Upstream:
+        if self.socket is not None:
+            return Upstream("http", "localhost", 80, self.socket)
         return Upstream("https" if self.tls else "http", "localhost" if self.tls else "127.0.0.1", self.port)
 
     @property
     def url(self) -> str:
+        if self.socket is not None:
+            return f"http://unix:{self.socket}"
         return f"{self.upstream.scheme}://{self.upstream.host}:{self.port}"
 
     def cut_all(self) -> None:
@@ -160,10 +166,13 @@ class Backend:
 
 @contextlib.asynccontextmanager
 async def raw_backend(
-    script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0
+    script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0, socket: Path | None = None
 ) -> AsyncIterator[Backend]:
-    """A server on a free port of 127.0.0.1 whose connections `script` drives; its failure is the test's."""
-    state = Backend(tls=tls is not None)
+    """A server whose connections `script` drives, and whose failure is the test's.
+
+    It listens on a free port of 127.0.0.1, or on a Unix socket.
+    """
+    state = Backend(tls=tls is not None, socket=None if socket is None else str(socket))
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -188,8 +197,11 @@ async def raw_backend(
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
-    state.port = server.sockets[0].getsockname()[1]
+    if socket is None:
+        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
+        state.port = server.sockets[0].getsockname()[1]
+    else:
+        server = await asyncio.start_unix_server(serve, socket)
     try:
         yield state
     finally:
@@ -204,9 +216,9 @@ async def raw_backend(
 
 @contextlib.asynccontextmanager
 async def backend(
-    handler: Handler, *, tls: ssl.SSLContext | None = None, port: int = 0
+    handler: Handler, *, tls: ssl.SSLContext | None = None, port: int = 0, socket: Path | None = None
 ) -> AsyncIterator[Backend]:
-    """An HTTP/1.1 server on a free port whose answers `handler` gives; connections are kept."""
+    """An HTTP/1.1 server like `raw_backend`, whose answers `handler` gives; connections are kept."""
 
     async def script(conversation: Conversation) -> None:
         while (request := await conversation.read_request()) is not None:
@@ -218,7 +230,7 @@ async def backend(
             elif not await _send_reply(conversation, request, reply):
                 return
 
-    async with raw_backend(script, tls=tls, port=port) as state:
+    async with raw_backend(script, tls=tls, port=port, socket=socket) as state:
         yield state
 
 

@@ -4,10 +4,13 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
 
+import pytest
+
 from bff.policy.routes import Upstream
 from bff.proxy.call import CallTimeouts
+from bff.proxy.dial import UpstreamFaultError
 from bff.proxy.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.proxy.sinks import Header, UpstreamCall, UpstreamRequest
+from bff.proxy.sinks import Fault, Header, UpstreamCall, UpstreamRequest
 from tests.support.sink import RecordingSink
 
 
@@ -28,9 +31,10 @@ async def pool_for(
     limits: PoolLimits | None = None,
     timeouts: CallTimeouts | None = None,
     tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
 ) -> AsyncIterator[UpstreamPool]:
     """A pool whose counts must all be zero once it has been closed."""
-    pool = UpstreamPool(upstream, limits or PoolLimits(), timeouts, tls)
+    pool = UpstreamPool(upstream, limits or PoolLimits(), timeouts, tls, server_name)
     try:
         yield pool
     finally:
@@ -58,3 +62,14 @@ async def fetch(
     """A whole call."""
     _, sink = await begin(pool, asked or request(), first, timeouts)
     return await sink.done()
+
+
+async def failure(
+    upstream: Upstream, limits: PoolLimits | None = None, tls: ssl.SSLContext | None = None
+) -> Fault:
+    """Why no connection can be had; nothing of the attempt is left."""
+    async with pool_for(upstream, limits, tls=tls) as pool:
+        with pytest.raises(UpstreamFaultError) as raised:
+            await pool.acquire()
+        assert PoolStats(open=0, idle=0, waiting=0) == pool.stats()
+        return raised.value.fault
