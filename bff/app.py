@@ -30,6 +30,7 @@ from bff.proxy.asgi import ForwardingApp
 from bff.proxy.credentials import Credentials
 from bff.proxy.exchange import Destination, ExchangeParts
 from bff.proxy.hop import HopMaker
+from bff.proxy.lane import STATE
 from bff.proxy.pool import Pools, UpstreamPool
 from bff.refresh import Refresher
 from bff.session.cookies import SessionCookie
@@ -135,7 +136,10 @@ class App:
             routes=own_routes,
             clock=clock,
         )
-        return ForwardingApp(parts=parts, routes=routes, guard=guard, otherwise=self._own_answers(endpoints))
+        self._forwarding = ForwardingApp(
+            parts=parts, routes=routes, guard=guard, otherwise=self._own_answers(endpoints)
+        )
+        return self._forwarding
 
     def _endpoints(
         self,
@@ -177,7 +181,12 @@ class App:
             shown=settings.provider.claims,
             clock=clock,
         )
-        return [*login.routes(), *logout.routes(), *user.routes(), *client_routes()]
+        return [
+            *login.routes(),
+            *logout.routes(),
+            *user.routes(),
+            *client_routes(settings.session.csrf_header),
+        ]
 
     def _own_answers(self, endpoints: list[Route]) -> ASGIApp:
         """Everything that is not forwarded: our endpoints, then the page."""
@@ -198,9 +207,9 @@ class App:
         )
 
     @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
         try:
-            yield
+            yield {STATE: self._forwarding}
         finally:
             left = await self.tasks.drain(self.settings.server.shutdown_timeout)
             if left:
@@ -213,7 +222,7 @@ class App:
     def _count_connections(self) -> None:
         pools: dict[str, list[UpstreamPool]] = {}
         for upstream, pool in self._pools.all():
-            pools.setdefault(f"{upstream.host}:{upstream.port}", []).append(pool)
+            pools.setdefault(upstream.name, []).append(pool)
         for name, same in pools.items():
             gauge = self.metrics.upstream_connections(name)
             gauge.set_function(lambda same=same: sum(pool.stats().open for pool in same))  # type: ignore[misc] # the default binds this turn's pools

@@ -49,7 +49,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
 def api(
     issuer: Annotated[
         str, typer.Option(help="The issuer whose access tokens are taken.")
-    ] = "http://localhost:9000",
+    ] = "http://127.0.0.1:9000",
     audience: Annotated[str, typer.Option(help="What the API calls itself in tokens.")] = AUDIENCE,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.", **_PORT)] = _DEFAULTS.api,

@@ -1,8 +1,8 @@
 """What the demo is made of: which programs, with which settings, on which ports. No process is started here.
 
 Rule 1: secrets are made anew for each run, and handed on by the environment only.
-Rule 2: all listens on loopback; browsers see `localhost`, where cookies ignore ports, so every part's
-cookies have names of their own.
+Rule 2: all listens on loopback. The page is on `localhost` and the issuer on 127.0.0.1: two sites, as a
+provider usually is, so that sign-in is as cross-site as in earnest, and their cookies lie apart.
 """
 
 import errno
@@ -86,7 +86,7 @@ def services(
     ports: Ports, redis_url: str, environ: Mapping[str, str], lifetime: int = ACCESS_TOKEN_LIFETIME
 ) -> list[Service]:
     """The programs beside Redis, with fresh secrets; access tokens live `lifetime` seconds."""
-    public_url, issuer = f"http://localhost:{ports.bff}", f"http://localhost:{ports.issuer}"
+    public_url, issuer = f"http://localhost:{ports.bff}", f"http://127.0.0.1:{ports.issuer}"
     client_secret = secrets.token_urlsafe(32)
     common = common_environment(environ)
     client = {

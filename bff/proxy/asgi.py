@@ -29,7 +29,7 @@ class ForwardingApp:
     """Forwards what belongs to a route, and hands the rest to `otherwise`."""
 
     def __init__(self, *, parts: ExchangeParts, routes: RouteTable, guard: Guard, otherwise: ASGIApp) -> None:
-        self._parts = parts
+        self.parts = parts
         self._routes = routes
         self._guard = guard
         self._otherwise = otherwise
@@ -40,12 +40,16 @@ class ForwardingApp:
             await self._otherwise(scope, receive, send)
             return
         request = request_head(scope)
-        verdict = admit(request, self._routes, self._guard)
+        verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             await self._otherwise(scope, receive, send)
             return
-        call = _AsgiCall(self._parts, request, verdict, send)
+        call = _AsgiCall(self.parts, request, verdict, send)
         await call.run(receive)
+
+    def admit(self, request: RequestHead) -> Admitted | Denied:
+        """Applies path, method, origin and size rules."""
+        return admit(request, self._routes, self._guard)
 
 
 def request_head(scope: Scope) -> RequestHead:

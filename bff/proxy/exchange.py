@@ -104,6 +104,7 @@ class Exchange:
         "_body_complete",
         "_client",
         "_credential",
+        "_early",
         "_finished",
         "_hop",
         "_not_replayed",
@@ -113,6 +114,7 @@ class Exchange:
         "_request",
         "_resent",
         "_retried_401",
+        "_sent",
         "_started",
         "_status",
         "_task",
@@ -134,6 +136,8 @@ class Exchange:
         self._replay = _NO_BODY
         self._credential: Signed | Anonymous = _ANONYMOUS
         self._received = 0
+        self._sent = False  # to a backend, at least once
+        self._early: list[bytes] = []  # what came of the body before that: one read's worth
         self._body_complete = request.body_length == 0
         self._status = 0
         self._finished = False
@@ -177,6 +181,8 @@ class Exchange:
         self._replay.add(chunk)
         if self._attempt is not None:
             self._attempt.write(chunk)
+        elif not self._sent:
+            self._early.append(chunk)
 
     def body_end(self) -> None:
         """The request's body is complete."""
@@ -226,7 +232,7 @@ class Exchange:
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return
-        if not self._replay.replayable:  # the body went on while a connection was waited for
+        if self._sent and not self._replay.replayable:  # the body went on while a connection was waited for
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
             return
@@ -237,7 +243,8 @@ class Exchange:
     ) -> None:
         attempt = self._attempt = Attempt(self)
         request = self._upstream_request(admitted, destination.rules)
-        first = b"".join(self._replay.chunks())
+        first = b"".join(self._replay.chunks() if self._sent else self._early)
+        self._sent, self._early = True, []
         try:
             attempt.call = connection.start(request, attempt, first=first)
         except UnsafeRequestError as unsafe:

@@ -12,7 +12,7 @@ moment, so that the answer is not lost to a reset.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -150,6 +150,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._body = LengthBody(self._verdict)
         if self._message_over is not (self._body is None):
             self._fail(Refusal(Problem.BAD_REQUEST, "ambiguous framing"))
+        else:
+            self._head_taken()
         return rest
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -171,7 +173,14 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             return
         if self._verdict != 0 and not self._head.http_1_0:
             self.expect_100_continue = any(name == b"expect" for name, _ in self.headers)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Hands a judged head to the application."""
         super().on_headers_complete()
+
+    def _head_taken(self) -> None:
+        """The parser is done with a head that was let in; `_body` tells what follows."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.transport = self._outlet  # type: ignore[assignment] # the three methods that a cycle uses
@@ -253,8 +262,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             reset(self.transport)
         else:
             self._refuse(refusal)
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self._client_gone()
+
+    def _client_gone(self) -> None:
+        """Tells the application of the request under way that there is nobody to answer."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
 
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's own refusal, in our form."""
@@ -363,12 +376,17 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._write_watch = None
 
 
+P = TypeVar("P", bound=GuardedHttpProtocol)
+
+
+def configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:
+    """A subclass of `base` that carries these settings; `refused` hears of each refusal."""
+    members: dict[str, Any] = {"door": DoorRules.configured(settings)}
+    if refused is not None:
+        members["refused"] = staticmethod(refused)
+    return type(base.__name__, (base,), members)
+
+
 def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
     """The protocol class for uvicorn's `http=`, with these settings; `refused` hears of each refusal."""
-
-    class Configured(GuardedHttpProtocol):
-        door = DoorRules.configured(settings)
-
-    if refused is not None:
-        Configured.refused = staticmethod(refused)
-    return Configured
+    return configured(GuardedHttpProtocol, settings, refused)

@@ -5,7 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.redis import RedisServer
-from tests.support.world import World, running_world
+from tests.support.world import SERVER, World, running_world
+
+
+@pytest.fixture(params=["auto", "off"], ids=["lane", "asgi"])
+def both_fronts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the test over the lane, and over ASGI."""
+    monkeypatch.setitem(SERVER, "lane", request.param)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from tests.support.tasks import background
 from tests.support.wait import until
 from tests.support.world import CSRF, World, running_world
 
+pytestmark = pytest.mark.usefixtures("both_fronts")
+
 
 async def raw(world: World, request: bytes) -> bytes:
     """Sends bytes, and returns all that comes until the proxy hangs up."""
@@ -312,6 +314,17 @@ async def test_navigation_routes_need_a_same_origin_fetch(redis_server: RedisSer
             assert 403 == (await browser.client.get("/api/a.png", headers=headers)).status_code
         assert 403 == (await browser.client.post("/api/a.png", headers={site: "same-origin"})).status_code
         assert 1 == len(world.backend.requests)
+
+
+async def test_the_csrf_headers_name_can_be_chosen(redis_server: RedisServer) -> None:
+    """Calls carry it, backends never see it, and the page's module knows it."""
+    async with running_world(redis_server, session={"csrf_header": "X-Ours"}) as world:
+        browser = await world.signed_in()
+        assert 403 == (await browser.call("/api/orders")).status_code
+        assert 200 == (await browser.client.get("/api/orders", headers={"X-Ours": "1"})).status_code
+        assert [] == world.backend.requests[0].values(b"x-ours")
+        module = (await browser.client.get("/bff/client.js")).text
+        assert 'const CSRF_HEADER = "X-Ours";' in module
 
 
 async def test_the_page_is_served_from_its_folder(redis_server: RedisServer, tmp_path: Path) -> None:

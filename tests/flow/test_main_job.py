@@ -9,6 +9,7 @@ from bff.crypto import Keyring, new_secret
 from tests.support.backend import Received, Reply
 from tests.support.world import World
 
+pytestmark = pytest.mark.usefixtures("both_fronts")
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")
 
 

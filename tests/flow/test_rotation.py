@@ -14,6 +14,8 @@ from tests.support.tasks import background
 from tests.support.wait import until
 from tests.support.world import Browser, World, running_world
 
+pytestmark = pytest.mark.usefixtures("both_fronts")
+
 EXPIRED = 400  # seconds: the tokens of these tests live 300
 NEARLY = 290
 

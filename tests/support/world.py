@@ -17,13 +17,14 @@ import uvicorn
 from bff.app import App
 from bff.crypto import new_secret, session_key
 from bff.issuer.keys import SigningKey
-from bff.proxy.protocol import guarded_protocol
+from bff.proxy.lane import client_protocol
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.backend import Backend, Received, Reply, backend
 from tests.support.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
 from tests.support.redis import RedisServer
 
+SERVER: dict[str, Any] = {}  # what a fixture wants of `[server]`
 SESSION_NAMES = ("bff", "__Host-Http-bff")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
 JSON = (b"content-type", b"application/json")
@@ -149,7 +150,7 @@ async def serving(app: App, port: int) -> AsyncIterator[None]:
     sock.bind(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
-        http=guarded_protocol(app.settings.server),
+        http=client_protocol(app.settings.server),
         lifespan="on",
         ws="none",
         log_config=None,
@@ -208,7 +209,7 @@ async def running_world(
         upstream = await stack.enter_async_context(backend(answer))
         settings = Settings.model_validate(
             {
-                "server": {"public_url": url, "ops_port": None, **sections.get("server", {})},
+                "server": {"public_url": url, "ops_port": None, **SERVER, **sections.get("server", {})},
                 "redis": {"url": redis.url, **sections.get("redis", {})},
                 "session": {"keys": [new_secret()], **sections.get("session", {})},
                 "refresh": {"min_age_for_401": 0, **sections.get("refresh", {})},
