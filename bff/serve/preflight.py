@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -31,6 +30,7 @@ from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
 from bff.proxy.dial import TlsNames, client_tls
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
+from bff.settings.urls import redis_target
 
 OLDEST_REDIS = (6, 2)
 DEADLINE = 15.0
@@ -55,7 +55,7 @@ async def preflight(settings: Settings) -> list[Check]:
         (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
     }
     results = await asyncio.gather(
-        _bounded("redis", redis_target(redis), _redis(redis)),
+        _bounded("redis", redis_target(redis.url.get_secret_value()), _redis(redis)),
         _bounded("provider", provider.issuer, _provider(provider)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
@@ -73,19 +73,9 @@ async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list
         return [Check(name, target, False, f"no answer within {DEADLINE:g} s", "see whether it hangs")]
 
 
-def redis_target(settings: RedisSettings) -> str:
-    """Redis by host, port and database, without user and password."""
-    url = settings.url.get_secret_value()
-    parts = urlsplit(url)
-    if url == "embedded":
-        return url
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
-
-
 async def _redis(settings: RedisSettings) -> list[Check]:
-    target, url = redis_target(settings), settings.url.get_secret_value()
+    url = settings.url.get_secret_value()
+    target = redis_target(url)
     if url == "embedded":
         found = find_redis()
         fix = "" if found.real else "install redis-server; the imitation is for trying things out"

@@ -29,8 +29,8 @@ from bff.observe.metrics import Metrics
 from bff.proxy.front_door import Refusal
 from bff.proxy.protocol import GuardedHttpProtocol, guarded_protocol
 from bff.serve.ops import CheckResult, OpsServer
-from bff.serve.preflight import redis_target
 from bff.settings.model import Settings
+from bff.settings.urls import redis_target
 
 _BACKLOG = 2048
 _LAST_WORDS = 5.0
@@ -139,7 +139,7 @@ class Worker(uvicorn.Server):
             address=_name(self._listener),
             public_url=settings.server.public_url,
             ops=None if self._ops_listener is None else _name(self._ops_listener),
-            redis=redis_target(settings.redis),
+            redis=redis_target(settings.redis.url.get_secret_value()),
             provider=settings.provider.issuer,
             routes=len(settings.route),
             loop=type(self._loop).__module__.partition(".")[0],

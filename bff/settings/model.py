@@ -70,6 +70,7 @@ class ServerSettings(Section):
     public_url: str
     host: str = "127.0.0.1"
     port: Port = 8080
+    workers: int = Field(default=1, ge=1, le=256)
     trusted_proxies: tuple[Network, ...] = ()
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port

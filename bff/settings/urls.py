@@ -153,6 +153,16 @@ def redis_complaint(url: str) -> Complaint | None:
     return None
 
 
+def redis_target(url: str) -> str:
+    """`redis.url` by host, port and database, without user and password: for people and logs."""
+    parts = urlsplit(url)
+    if url == "embedded":
+        return url
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+
+
 def _names_redis(url: str) -> bool:
     try:
         parts = urlsplit(url)
