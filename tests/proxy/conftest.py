@@ -17,7 +17,7 @@ _ON_BOTH_LOOPS = {
     "test_pool",
     "test_dial",
     "test_dial_tls",
-    "test_bodies",
+    "test_stale",
 }
 
 Resolve = Callable[[list[str] | None], None]

@@ -306,10 +306,11 @@ async def test_the_sink_goes_on_after_the_hundred() -> None:
         assert 1 == pool.stats().idle
 
 
-async def test_the_body_goes_when_no_hundred_comes() -> None:
-    """A backend that does not know Expect gets the body after the wait (RFC 9110, 10.1.1)."""
+@pytest.mark.parametrize("go_ahead", [0.05, 0.0])
+async def test_the_body_goes_when_no_hundred_comes(go_ahead: float) -> None:
+    """A backend that does not know Expect gets the body after the wait, if any (RFC 9110, 10.1.1)."""
     async with backend(hello) as b:
-        sink, _ = await expecting(b, go_ahead=0.05)
+        sink, _ = await expecting(b, go_ahead=go_ahead)
         assert b"hello abcdef" == sink.body
 
 
