@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +32,7 @@ Reason = Literal[
     "bad_signature",
     "iss",
     "sub",
+    "sid",
     "aud",
     "azp",
     "exp",
@@ -98,7 +100,7 @@ def _verified(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> 
     try:
         parsed = extract_compact(token.encode(), registry=registry)
         header: Any = parsed.headers()
-        payload: Any = json.loads(parsed.payload or b"")
+        payload: Any = json.loads(parsed.payload or b"", parse_float=_finite, parse_constant=_finite)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise IdTokenRejectedError("malformed") from None
     if not isinstance(header, dict) or not isinstance(payload, dict):
@@ -143,6 +145,9 @@ def _check_identity(claims: Claims, expected: Expected) -> None:
         raise IdTokenRejectedError("sub")
     if expected.sub is not None and sub != expected.sub:
         raise IdTokenRejectedError("sub")
+    sid = claims.get("sid")
+    if isinstance(sid, str) and not sid.isprintable():  # lone surrogates among them, which have no UTF-8
+        raise IdTokenRejectedError("sid")
     aud = claims.get("aud")
     audiences = aud if isinstance(aud, list) else [aud]
     if expected.client_id not in audiences:
@@ -181,6 +186,14 @@ def _check_access_token_hash(claims: Claims, alg: str, access_token: str | None)
     half = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
     if not _same(stated, half):
         raise IdTokenRejectedError("at_hash")
+
+
+def _finite(text: str) -> float:
+    """A number as JSON knows them; NaN, Infinity and 1e999 would be none in an answer of ours."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("not a number")
+    return value
 
 
 def _moment(value: Any) -> float | None:

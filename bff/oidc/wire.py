@@ -65,7 +65,7 @@ class Answer:
             return min(float(value[:9]), MAX_RETRY_AFTER)
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -206,6 +206,8 @@ def test_a_token_has_a_limit() -> None:
         ("sub", {"sub": 7}),
         ("sub", {"sub": "a" * 256}),
         ("sub", {"sub": "a\nb"}),
+        ("sid", {"sid": "\ud800"}),  # has no UTF-8, and so no name in Redis
+        ("sid", {"sid": "a\r\nb"}),
         ("aud", {"aud": None}),
         ("aud", {"aud": "other"}),
         ("aud", {"aud": []}),
@@ -220,8 +222,9 @@ def test_a_token_has_a_limit() -> None:
         ("exp", {"exp": NOW - 30}),
         ("exp", {"exp": str(NOW + 300)}),
         ("exp", {"exp": True}),
-        ("exp", {"exp": float("nan")}),
-        ("exp", {"exp": float("inf")}),
+        ("malformed", {"exp": float("nan")}),
+        ("malformed", {"exp": float("inf")}),
+        ("malformed", {"score": [float("-inf")]}),  # would be no JSON any more in the answer to the page
         ("exp", {"exp": 10**400}),
         ("iat", {"iat": None}),
         ("iat", {"iat": NOW + 31}),

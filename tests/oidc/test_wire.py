@@ -179,6 +179,7 @@ async def test_the_environment_leads_nothing_astray(monkeypatch: pytest.MonkeyPa
         (None, "soon"),
         (None, "-7"),
         (None, "\u0667"),
+        (None, "Tue, 14 Nov 99999999999 22:14:20 GMT"),
         (None, ""),
     ],
 )
