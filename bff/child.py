@@ -4,12 +4,17 @@ A shell forks a watcher and then becomes the program (`exec`), so there is no mo
 The watcher reads a pipe whose other end only this process holds; when the pipe closes, it kills the
 program and all that it started. PR_SET_PDEATHSIG would be shorter, but it follows the *thread* that
 started the child, and is Linux only.
+
+A program of our own needs no watcher process: it calls `die_with` itself.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +25,28 @@ _WATCHED = (
     '(read -r _ <&3; kill -s KILL $$; [ -z "$scratch" ] || rm -rf "$scratch"; kill -s KILL -- -$$) & '
     'exec "$@" </dev/null 3<&-'
 )
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(lifeline: int) -> None:
+    """Ends this process by SIGKILL when the last other holder of a pipe's writing end is gone.
+
+    A thread waits for that, so that a busy event loop changes nothing. On Linux the kernel is asked as well,
+    which ends a stopped process, too; there the parent has to have started us from its main thread.
+
+    Args:
+        lifeline: the reading end; it belongs to this function from now on.
+    """
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            os.read(lifeline, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=watch, daemon=True, name="lifeline").start()
 
 
 class Child:

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Protocol
 
 from bff.observe.logs import get_logger
-from bff.observe.metrics import Metrics
 
 _HEAD_BYTES = 8 * 1024
 _PATIENCE = 5.0
@@ -34,12 +33,14 @@ class CheckResult(Protocol):
 
 
 Readiness = Callable[[], Awaitable[Sequence[CheckResult]]]
+MetricsPage = Callable[[], Awaitable[tuple[bytes, str]]]
+"""Gives the page of metrics and its content type."""
 
 
 class OpsServer:
     """Serves `/livez`, `/readyz` and `/metrics`. Set `stopping` before anything else stops."""
 
-    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+    def __init__(self, metrics: MetricsPage, readiness: Readiness) -> None:
         self._metrics = metrics
         self._readiness = readiness
         self._server: asyncio.Server | None = None
@@ -82,7 +83,7 @@ class OpsServer:
         if path == b"/readyz":
             return await self._ready()
         if path == b"/metrics":
-            body, content_type = self._metrics.render()
+            body, content_type = await self._metrics()
             return HTTPStatus.OK, content_type, body
         return HTTPStatus.NOT_FOUND, "text/plain", b"/livez, /readyz, /metrics\n"
 

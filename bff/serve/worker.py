@@ -1,43 +1,40 @@
-"""One serving process: its sockets, its signals, and a stop that loses nothing.
+"""One serving process: its signals, and a stop that loses nothing.
 
-Rule 1: at a stop readiness goes off first; then, after `shutdown_delay`, the listeners close, the requests in
+Rule 1: at a stop readiness goes off first; then, after `shutdown_delay`, the listener closes, the requests in
 flight finish, the application ends, and the ops port last of all.
-Rule 2: `shutdown_timeout` bounds the wait for requests; a second signal ends it at once.
-Rule 3: the sockets are bound before anything else is started, so that a port in use is the only message.
+Rule 2: `shutdown_timeout` bounds the wait for requests. Alone, a second signal ends it at once; under a
+supervisor that is the supervisor's to say, since a service manager signals all processes of a service.
+
+Alone it is the whole service (`run`). Under a supervisor it is a program of its own (`main`), which gets its
+sockets by inheritance and its settings by the link, and dies with the supervisor.
 """
 
 import asyncio
 import contextlib
-import errno
 import math
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
+import structlog
 import uvicorn
-from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
-from bff import __version__
 from bff.app import create_app
-from bff.embedded import EmbeddedRedis, EmbeddedRedisError
+from bff.child import die_with
 from bff.observe.logs import configure, get_logger
 from bff.observe.metrics import Metrics
 from bff.proxy.front_door import Refusal
-from bff.proxy.protocol import GuardedHttpProtocol, guarded_protocol
+from bff.proxy.lane import client_protocol
+from bff.proxy.protocol import GuardedHttpProtocol
+from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
+from bff.serve.link import SupervisorEnd, receive_settings
 from bff.serve.ops import CheckResult, OpsServer
 from bff.settings.model import Settings
-from bff.settings.urls import redis_target
-
-_BACKLOG = 2048
-_LAST_WORDS = 5.0
-"""What the application gets for its own end, in seconds, after the requests had `shutdown_timeout`."""
-
-_ENOUGH_DESCRIPTORS = 4096
-_MOST_DESCRIPTORS = 1024 * 1024
 
 _log = get_logger("bff.serve")
 
@@ -56,34 +53,37 @@ class ServedApp(Protocol):
         ...
 
 
-class CannotListenError(Exception):
-    """A socket cannot be bound; the message names the setting and the way out."""
+MakeApp = Callable[[Settings], ServedApp]
 
 
-def run(settings: Settings, make_app: Callable[[Settings], ServedApp] = create_app) -> int:
-    """Serves until a signal comes; returns the process' exit code, 0 after a clean stop."""
+def run(settings: Settings, make_app: MakeApp = create_app) -> int:
+    """Serves in this process until a signal comes; returns its exit code, 0 after a clean stop."""
     configure(settings.log)
-    _raise_descriptor_limit()
-    server = settings.server
     try:
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(_bound("server.port", server.host, server.port))
-            ops = None
-            if server.ops_port is not None:
-                ops = stack.enter_context(_bound("server.ops_port", server.ops_host, server.ops_port))
-            if settings.redis.url.get_secret_value() == "embedded":
-                redis = stack.enter_context(EmbeddedRedis())
-                _log.info("embedded_redis", kind=redis.kind, port=redis.port)
-                located = settings.redis.model_copy(update={"url": SecretStr(redis.url)})
-                settings = settings.model_copy(update={"redis": located})
-            return _serve(settings, make_app(settings), listener, ops)
-    except (CannotListenError, EmbeddedRedisError) as failure:
+        with prepared(settings) as ground:
+            return _serve(LoneWorker(ground, make_app(ground.settings)), ground.listener)
+    except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
 
 
-def _serve(settings: Settings, app: ServedApp, listener: socket.socket, ops: socket.socket | None) -> int:
-    worker = Worker(settings, app, listener, ops)
+def main(arguments: Sequence[str], make_app: MakeApp = create_app) -> int:
+    """Serves under a supervisor.
+
+    Args:
+        arguments: the worker's number, and the descriptors of its socket, its link and the lifeline.
+        make_app: builds what is served.
+    """
+    number, listening, linked, lifeline = (int(argument) for argument in arguments)
+    die_with(lifeline)
+    link, listener = socket.socket(fileno=linked), socket.socket(fileno=listening)
+    settings = receive_settings(link)
+    configure(settings.log)
+    structlog.contextvars.bind_contextvars(worker=number)
+    return _serve(TeamWorker(settings, make_app(settings), link), listener)
+
+
+def _serve(worker: "Worker", listener: socket.socket) -> int:
     try:
         worker.run(sockets=[listener])
     except SystemExit:  # uvicorn's way to say that the application did not start; it has logged why
@@ -93,11 +93,9 @@ def _serve(settings: Settings, app: ServedApp, listener: socket.socket, ops: soc
 
 
 class Worker(uvicorn.Server):
-    """The server of one process: uvicorn's, with our start, our stop and the ops port."""
+    """What every serving process is: uvicorn's server with our protocol, our signals and our stop."""
 
-    def __init__(
-        self, settings: Settings, app: ServedApp, listener: socket.socket, ops: socket.socket | None
-    ) -> None:
+    def __init__(self, settings: Settings, app: ServedApp) -> None:
         def refused(refusal: Refusal, address: str) -> None:
             app.metrics.problem_sent(refusal.problem)
             _log.info("refused", code=refusal.problem.code, detail=refusal.detail, address=address)
@@ -106,7 +104,7 @@ class Worker(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=guarded_protocol(server, refused),
+                http=client_protocol(server, refused),
                 ws="none",
                 interface="asgi3",
                 lifespan="on",
@@ -121,44 +119,25 @@ class Worker(uvicorn.Server):
             )
         )
         self._settings = settings
-        self._listener = listener
-        self._ops_listener = ops
+        self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ops = OpsServer(app.metrics, app.readiness)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then listens."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        if self._ops_listener is not None:
-            await self._ops.start(self._ops_listener)
-        settings = self._settings
-        _log.info(
-            "listening",
-            version=__version__,
-            address=_name(self._listener),
-            public_url=settings.server.public_url,
-            ops=None if self._ops_listener is None else _name(self._ops_listener),
-            redis=redis_target(settings.redis.url.get_secret_value()),
-            provider=settings.provider.issuer,
-            routes=len(settings.route),
-            loop=type(self._loop).__module__.partition(".")[0],
-        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops as Rule 1 says."""
         server = self._settings.server
-        self._ops.stopping = True
-        _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
         until = time.monotonic() + server.shutdown_delay
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - a signal sets it
             await asyncio.sleep(0.05)
         try:
-            async with asyncio.timeout(server.shutdown_timeout + _LAST_WORDS):
+            async with asyncio.timeout(server.shutdown_timeout + LAST_WORDS):
                 await super().shutdown(sockets)
         except TimeoutError:
             _log.error("stop_timed_out", detail="the application did not end in time")
-        await self._ops.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -173,11 +152,18 @@ class Worker(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's form
-        """The first signal stops, the second forces."""
-        if self.should_exit and self._loop is not None:
-            self.force_exit = True
-            self._loop.call_soon_threadsafe(self._abort_connections)
+        """A signal stops."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Begins to stop."""
         self.should_exit = True
+
+    def force(self) -> None:
+        """Ends the stop at once; safe in a signal handler."""
+        self.should_exit = self.force_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._abort_connections)
 
     def _abort_connections(self) -> None:
         for connection in list(self.server_state.connections):
@@ -185,41 +171,71 @@ class Worker(uvicorn.Server):
                 connection.transport.abort()
 
 
-def _bound(setting: str, host: str, port: int) -> socket.socket:
-    """A listening socket; CannotListenError if it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        variable = "BFF_" + setting.upper().replace(".", "__")
-        way_out = f"set {setting} ({variable}) to another, or 0 for any free one"
-        if error.errno == errno.EADDRINUSE:
-            raise CannotListenError(
-                f"port {port} on {host} is in use: stop what listens there, or {way_out}"
-            ) from None
-        if error.errno == errno.EACCES:
-            raise CannotListenError(f"port {port} is not open to this user: {way_out}") from None
-        raise CannotListenError(f"cannot listen on {host} port {port}: {error.strerror}; {way_out}") from None
-    listener.setblocking(False)
-    return listener
+class LoneWorker(Worker):
+    """The only serving process: it has the ops port, and says itself what it does."""
+
+    def __init__(self, ground: Ground, app: ServedApp) -> None:
+        super().__init__(ground.settings, app)
+        self._ground = ground
+        self._ops = OpsServer(self._metrics_page, app.readiness)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application, then listens on both ports."""
+        await super().startup(sockets)
+        if self._ground.ops is not None:
+            await self._ops.start(self._ground.ops)
+        loop = type(self._loop).__module__.partition(".")[0]
+        _log.info("listening", **self._ground.announcement(), loop=loop)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Turns readiness off, and stops."""
+        server = self._settings.server
+        self._ops.stopping = True
+        _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
+        await super().shutdown(sockets)
+        await self._ops.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's form
+        """The first signal stops, the second forces."""
+        if self.should_exit:
+            self.force()
+        self.stop()
+
+    async def _metrics_page(self) -> tuple[bytes, str]:
+        return self._app.metrics.render()
 
 
-def _name(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+class TeamWorker(Worker):
+    """One of several: it answers to the supervisor."""
+
+    def __init__(self, settings: Settings, app: ServedApp, link: socket.socket) -> None:
+        super().__init__(settings, app)
+        self._link = SupervisorEnd(
+            link,
+            answers={"readiness": self._readiness, "metrics": self._metrics},
+            orders={"stop": self.stop, "force": self.force},
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the application, listens, and says so."""
+        await self._link.open()
+        await super().startup(sockets)
+        self._link.report_serving()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops."""
+        await super().shutdown(sockets)
+        await self._link.close()
+
+    async def _readiness(self) -> list[dict[str, Any]]:
+        return [
+            {"name": check.name, "ok": check.ok, "detail": check.detail}
+            for check in await self._app.readiness()
+        ]
+
+    async def _metrics(self) -> str:
+        return self._app.metrics.render()[0].decode()
 
 
-def _raise_descriptor_limit() -> None:
-    """Each proxied call takes two descriptors; the usual soft limit of 1,024 is there for `select`."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if 0 <= soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    if 0 <= soft < _ENOUGH_DESCRIPTORS:
-        _log.warning("few_descriptors", limit=soft, detail="raise it (ulimit -n): each call takes two")
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

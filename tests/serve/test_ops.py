@@ -23,13 +23,16 @@ class Ops:
     def __init__(self) -> None:
         self.checks: Sequence[Check] | Exception = [GOOD]
         self.metrics = Metrics()
-        self.server = OpsServer(self.metrics, self._readiness)
+        self.server = OpsServer(self._page, self._readiness)
         self.port = 0
 
     async def _readiness(self) -> Sequence[Check]:
         if isinstance(self.checks, Exception):
             raise self.checks
         return self.checks
+
+    async def _page(self) -> tuple[bytes, str]:
+        return self.metrics.render()
 
     async def raw(self, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)

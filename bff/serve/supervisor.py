@@ -1,0 +1,242 @@
+"""Several workers: started, watched, replaced, stopped.
+
+Rule 1: no worker outlives this process, however it ends: kill -9 closes the lifeline (`bff.child.die_with`).
+Rule 2: a worker that dies is replaced, at once the first time, later and later when it happens again. One
+that does not come to serve is killed. One that serves and is silent is not: it may have been stopped by hand,
+and `/readyz` tells.
+Rule 3: before anything has served, a worker's end is the end of all: that is a mistake in the settings.
+Rule 4: a stop turns readiness off, then all workers stop as a single one does. A second signal forces; who
+has not ended a little after the limit is killed.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from bff.observe.logs import configure, get_logger
+from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
+from bff.serve.link import Question
+from bff.serve.ops import OpsServer
+from bff.serve.pages import Check, merged, metric, readiness_of
+from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
+from bff.settings.model import Settings
+from bff.tasks import Tasks
+
+_START_TIMEOUT = 60.0  # seconds until a worker has to serve
+_STABLE = 60.0  # seconds after which a worker's death has nothing to do with the one before
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the first comes at once
+_GRACE = 2.0  # seconds beyond what a worker may take by itself
+
+_log = get_logger("bff.serve")
+
+
+def run(
+    settings: Settings, command: Sequence[str] = COMMAND, *, start_timeout: float = _START_TIMEOUT
+) -> int:
+    """Serves by `server.workers` processes until a signal comes; the exit code is 0 after a clean stop.
+
+    Args:
+        settings: all of them; the workers get them as they are.
+        command: what starts a worker.
+        start_timeout: seconds within which a worker has to serve.
+    """
+    configure(settings.log)
+    try:
+        with prepared(settings) as ground:
+            return asyncio.run(Supervisor(ground, command, start_timeout).run())
+    except CannotStartError as failure:
+        _log.error("cannot_start", detail=str(failure))
+        return 1
+
+
+def pause_before_replacing(deaths: int) -> float:
+    """Seconds to wait after so many deaths in a row."""
+    if deaths <= 1:
+        return 0.0
+    return min(math.ldexp(_FIRST_PAUSE, min(deaths - 2, 10)), _LONGEST_PAUSE)
+
+
+@dataclass(slots=True)
+class Post:
+    """A worker's place, which is filled again when the worker dies."""
+
+    number: int
+    worker: WorkerProcess | None = None
+    deaths: int = 0  # in a row
+
+
+class Supervisor:
+    """The workers of one service. `run` runs it, once, from the main thread."""
+
+    def __init__(self, ground: Ground, command: Sequence[str], start_timeout: float) -> None:
+        self._ground = ground
+        self._command = command
+        self._start_timeout = start_timeout
+        self._lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
+        self._posts = [Post(number) for number in range(1, ground.settings.server.workers + 1)]
+        self._tasks = Tasks()
+        self._ops = OpsServer(self._metrics_page, self._readiness)
+        self._stopping, self._forced = asyncio.Event(), asyncio.Event()
+        self._announced = False
+        self._clean = True
+        self._deaths = 0
+
+    async def run(self) -> int:
+        """Serves until a signal comes; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        if self._ground.ops is not None:
+            await self._ops.start(self._ground.ops)
+        keepers = [self._tasks.spawn(self._keep(post), name=f"worker {post.number}") for post in self._posts]
+        for keeper in keepers:
+            keeper.add_done_callback(self._keeper_ended)
+        try:
+            await self._stopping.wait()
+            await self._stop(keepers)
+        finally:
+            await self._kill_all()
+            await self._ops.close()
+            await self._tasks.cancel_all()
+        _log.info("stopped", forced=self._forced.is_set())
+        return 0 if self._clean and not self._forced.is_set() else 1
+
+    # One worker after the other
+
+    async def _keep(self, post: Post) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            began = loop.time()
+            code = await self._one_life(post)
+            lived = loop.time() - began
+            if self._stopping.is_set():
+                self._clean &= code in {0, -signal.SIGTERM}  # the latter: it had hardly begun
+                return
+            if not self._announced:
+                self._clean = False
+                cause = cause_of_end(code)
+                _log.error("cannot_start", detail="a worker ended before it served", **cause)
+                return
+            if code == 0:
+                _log.info("worker_left", worker=post.number, lived=round(lived, 1))
+                continue
+            self._deaths += 1
+            post.deaths = 1 if lived > _STABLE else post.deaths + 1
+            pause = pause_before_replacing(post.deaths)
+            _log.error(
+                "worker_died",
+                worker=post.number,
+                **cause_of_end(code),
+                lived=round(lived, 1),
+                replaced_in=pause,
+            )
+            await self._stops_within(pause)
+
+    async def _one_life(self, post: Post) -> int:
+        """Starts a worker and waits for its end; its exit code."""
+        try:
+            worker = await WorkerProcess.started(post.number, self._ground, self._command, self._lifeline)
+        except OSError as error:
+            _log.error("worker_not_started", worker=post.number, detail=str(error))
+            return 1
+        post.worker = worker
+        _log.debug("worker_started", worker=post.number, pid=worker.pid)
+        if self._stopping.is_set():
+            worker.link.order("stop")
+        listening = self._tasks.spawn(worker.link.listen(), name="worker link")
+        starting = self._tasks.spawn(self._watch_start(post.number, worker), name="worker start")
+        try:
+            return await worker.ended()
+        finally:
+            post.worker = None
+            starting.cancel()
+            await asyncio.wait([listening], timeout=_GRACE)  # it has reached the end of what was said
+            listening.cancel()
+
+    async def _watch_start(self, number: int, worker: WorkerProcess) -> None:
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                await worker.link.serving.wait()
+        except TimeoutError:
+            _log.error("worker_start_timed_out", worker=number, pid=worker.pid, limit=self._start_timeout)
+            worker.kill()
+            return
+        _log.info("worker_serving", worker=number, pid=worker.pid)
+        if not self._announced:
+            self._announced = True
+            _log.info("listening", **self._ground.announcement(), workers=len(self._posts))
+
+    def _keeper_ended(self, _: asyncio.Task[None]) -> None:
+        """A keeper ends when all is to stop, or when it could not go on."""
+        if not self._stopping.is_set():
+            self._clean = False
+            self._stopping.set()
+
+    # The end of all
+
+    def _signalled(self) -> None:
+        if self._stopping.is_set():
+            self._forced.set()
+        self._stopping.set()
+
+    async def _stop(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+        server = self._ground.settings.server
+        self._ops.stopping = True
+        _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
+        self._ground.listener.close()
+        for worker in self._living():
+            worker.link.order("stop")
+        all_ended = self._tasks.spawn(_all_done(keepers), name="workers' end")
+        forced = self._tasks.spawn(self._forced.wait(), name="second signal")
+        limit = server.shutdown_delay + server.shutdown_timeout + LAST_WORDS + _GRACE
+        await asyncio.wait([all_ended, forced], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if self._forced.is_set():
+            for worker in self._living():
+                worker.link.order("force")
+            await asyncio.wait([all_ended], timeout=_GRACE)
+
+    async def _kill_all(self) -> None:
+        for post in self._posts:
+            if (worker := post.worker) is not None:
+                self._clean = False
+                _log.error("worker_killed", worker=post.number, pid=worker.pid)
+                worker.kill()
+                await worker.ended()
+
+    async def _stops_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    # The ops port
+
+    def _living(self) -> list[WorkerProcess]:
+        return [post.worker for post in self._posts if post.worker is not None]
+
+    async def _answers(self, question: Question) -> dict[int, Any]:
+        """What each worker that serves says, by its number; None from one that does not answer."""
+        serving = [(post.number, post.worker) for post in self._posts if post.worker and post.worker.serves]
+        answers = await asyncio.gather(*(worker.answer(question) for _, worker in serving))
+        return {number: answer for (number, _), answer in zip(serving, answers, strict=True)}
+
+    async def _readiness(self) -> list[Check]:
+        return readiness_of(await self._answers("readiness"), of=len(self._posts))
+
+    async def _metrics_page(self) -> tuple[bytes, str]:
+        pages = await self._answers("metrics")
+        own = metric("bff_workers", "gauge", "Workers that serve.", len(pages))
+        text = "Workers that ended without being told to."
+        own += metric("bff_worker_deaths_total", "counter", text, self._deaths)
+        answered = {number: page for number, page in pages.items() if page is not None}
+        return merged(own, answered).encode(), CONTENT_TYPE_LATEST
+
+
+async def _all_done(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
