@@ -1,0 +1,14 @@
+"""What beside throughput is looked at: one file each."""
+
+from tests.bench.scenarios.base import FULL, QUICK, Scale, Scenario
+from tests.bench.scenarios.deletion import Deletion
+from tests.bench.scenarios.events import Events
+from tests.bench.scenarios.million import Million
+from tests.bench.scenarios.streaming import Streaming
+
+__all__ = ["FULL", "QUICK", "Scale", "Scenario", "scenarios"]
+
+
+def scenarios() -> list[Scenario]:
+    """All scenarios, in the order in which they run; nothing is started yet."""
+    return [Deletion(), Streaming(), Events(), Million()]
