@@ -1,11 +1,6 @@
 """Behind a real nginx with the configuration that the project ships, over TLS."""
 
-import contextlib
-import shutil
-import socket
 import ssl
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +8,11 @@ import pytest
 from bff.embedded import free_port
 from tests.structure.source import ROOT
 from tests.support.backend import Received, Reply
+from tests.support.nginx import NGINX, listens, running_nginx
 from tests.support.redis import RedisServer
 from tests.support.tls import Certificate, self_signed
 from tests.support.wait import until
 from tests.support.world import running_world
-
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 def configured(certificate: Certificate, tls_port: int, plain_port: int, upstream_port: int) -> str:
@@ -36,25 +30,6 @@ def configured(certificate: Certificate, tls_port: int, plain_port: int, upstrea
         assert old in text
         text = text.replace(old, new)
     return text
-
-
-@contextlib.contextmanager
-def running_nginx(folder: Path, configuration: str) -> Iterator[subprocess.Popen[bytes]]:
-    file = folder / "nginx.conf"
-    file.write_text(configuration)
-    assert NGINX is not None
-    own = f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log warn;"
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(file), "-g", own])
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx")

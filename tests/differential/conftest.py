@@ -1,0 +1,5 @@
+"""The fixtures of the flow tests serve here too."""
+
+from tests.flow.conftest import both_fronts
+
+__all__ = ["both_fronts"]
