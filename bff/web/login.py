@@ -136,6 +136,7 @@ class LoginEndpoints:
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         except ProviderUnavailableError as failure:
+            self._metrics.login_finished("failed")
             audit("sign_in_failed", address=self._address(request), reason="provider_unavailable")
             return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
 
@@ -256,6 +257,7 @@ class LoginEndpoints:
         self, request: Request, transaction: Transaction | None, reason: str, error: str = "login_failed"
     ) -> Response:
         """Lands on `return_to` with a code for the page (O-12). The reason is for the audit log."""
+        self._metrics.login_finished("failed")
         audit("sign_in_failed", address=self._address(request), reason=reason, error=error_code(error))
         landing = with_error(self._landing(transaction), error)
         return redirect(303, landing, set_cookies=self._used_up(transaction))
