@@ -66,5 +66,10 @@ async def test_the_shipped_nginx_configuration(redis_server: RedisServer, tmp_pa
             assert [b"127.0.0.7"] == seen.values(b"x-forwarded-for")
             assert [b"https"] == seen.values(b"x-forwarded-proto")
             assert 403 == (await browser.client.get("/api/orders")).status_code
+            for _ in range(5):  # sign-ins under way, by whoever opened them, as long as they can be
+                await browser.client.get(
+                    "/bff/login", params={"return_to": "/" + "x" * 1000, "acr_values": "y" * 500}
+                )
+            assert 200 == (await browser.user()).status_code
             moved = await browser.client.get(f"http://localhost:{plain_port}/orders?a=1")
             assert "https://localhost/orders?a=1" == moved.headers["location"]
