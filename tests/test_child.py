@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from bff.child import Child
 
 PARENT = """
@@ -47,6 +49,32 @@ def test_what_a_child_started_dies_with_us_too(tmp_path: Path) -> None:
         parent.wait(10)
         _wait_for(0, group)
     assert not folder.exists()
+
+
+OURS = """
+import os, subprocess, sys
+reading, _ = os.pipe()
+program = "import sys, time; from bff.child import die_with; die_with(int(sys.argv[1])); print('ready'); time.sleep(1000)"
+child = subprocess.Popen([sys.executable, "-uc", program, str(reading)], pass_fds=[reading], start_new_session=True)
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_program_of_ours_dies_with_us(stopped: bool) -> None:
+    """After kill -9 of the parent a program that called `die_with` is gone, though it was stopped."""
+    command = [sys.executable, "-c", OURS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        said = sorted([parent.stdout.readline().strip(), parent.stdout.readline().strip()])
+        assert "ready" == said[1]
+        if stopped:
+            os.kill(int(said[0]), signal.SIGSTOP)
+        _wait_for(1, int(said[0]))
+        parent.kill()
+        parent.wait(10)
+        _wait_for(0, int(said[0]))
 
 
 def test_killing_ends_all_of_it(tmp_path: Path) -> None:

@@ -191,12 +191,22 @@ def test_address_that_is_not_ours(worker: Start) -> None:
     assert "cannot listen on 192.0.2.1" in process.said("cannot_start")["detail"]
 
 
-def test_application_that_does_not_start(worker: Start) -> None:
-    """An application that fails at its start ends the process with its error in the log."""
-    process = worker(client_id="fail-at-start")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_application_that_does_not_start(worker: Start, workers: int) -> None:
+    """An application that fails at its start ends the service with its error in the log."""
+    process = worker(client_id="fail-at-start", workers=workers)
     assert 1 == process.ends()
     assert not process.lines("listening")
     assert "this application does not start" in process.log()
+
+
+def test_worker_that_hangs_in_its_start(worker: Start) -> None:
+    """A worker that does not come to serve is noticed and killed; when none has served yet, that is the end."""
+    process = worker(client_id="hang-at-start", workers=2)
+    assert 1 == process.ends()
+    assert {1, 2} == {line["worker"] for line in process.lines("worker_start_timed_out")}
+    assert "SIGKILL" == process.said("cannot_start")["signal"]
+    assert not process.lines("listening")
 
 
 @pytest.mark.requirement("H-02", "H-08")

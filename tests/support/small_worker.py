@@ -1,4 +1,4 @@
-"""A real worker process with a small application: `python -m tests.support.small_worker SETTINGS`."""
+"""Real worker processes with a small application: `python -m tests.support.small_worker SETTINGS`."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from bff.app import Check
 from bff.observe.metrics import Metrics
-from bff.serve.worker import run
+from bff.serve import supervisor, worker
 from bff.settings.model import Settings
 
 
@@ -17,7 +17,7 @@ class SmallApp:
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self._redis = settings.redis.url.get_secret_value()
-        self._fail = settings.provider.client_id == "fail-at-start"
+        self._start = settings.provider.client_id
 
     async def readiness(self) -> list[Check]:
         return [Check("redis", ok=True, detail=self._redis)]
@@ -33,13 +33,28 @@ class SmallApp:
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
-        if self._fail:
+        if self._start == "fail-at-start":
             raise RuntimeError("this application does not start")
+        if self._start == "hang-at-start":
+            await asyncio.Event().wait()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         sys.stderr.write('{"event": "application ended"}\n')
         await send({"type": "lifespan.shutdown.complete"})
 
 
+TEAM = "--team"
+
+
+def main() -> int:
+    if sys.argv[1] == TEAM:
+        return worker.main(sys.argv[2:], SmallApp)
+    settings = Settings.model_validate(json.loads(sys.argv[1]))
+    if settings.server.workers == 1:
+        return worker.run(settings, SmallApp)
+    command = (sys.executable, "-m", "tests.support.small_worker", TEAM)
+    return supervisor.run(settings, command, start_timeout=3)
+
+
 if __name__ == "__main__":
-    sys.exit(run(Settings.model_validate(json.loads(sys.argv[1])), SmallApp))
+    sys.exit(main())
