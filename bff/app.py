@@ -33,10 +33,12 @@ from bff.proxy.hop import HopMaker
 from bff.proxy.lane import STATE
 from bff.proxy.pool import Pools, UpstreamPool
 from bff.refresh import Refresher
+from bff.session.changes import Changes
 from bff.session.cookies import SessionCookie
-from bff.session.sessions import Sessions
+from bff.session.near_cache import NearCache
+from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import RouteSettings, Settings
+from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
 from bff.web.answers import problem_answer
@@ -68,6 +70,8 @@ class App:
         self.metrics = Metrics()
         self.tasks = Tasks()
         self._store = SessionStore(settings.redis, self.metrics)
+        self._changes = Changes(settings.redis, prefix=self._store.watched)
+        self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(
             settings.provider, clock=clock, tasks=self.tasks, failed=self.metrics.provider_failed
         )
@@ -79,8 +83,11 @@ class App:
         await self._asgi(scope, receive, send)
 
     async def readiness(self) -> list[Check]:
-        """Whether the store takes writes and keeps them, and whether the provider is known."""
-        return [await self._store_check(), await self._provider_check()]
+        """Whether the store takes writes and keeps them, and whether the provider is known.
+
+        Without the feed of changes the proxy is slower, and none the less ready.
+        """
+        return [await self._store_check(), self._changes_check(), await self._provider_check()]
 
     def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
         keyring = Keyring([key.get_secret_value() for key in settings.session.keys])
@@ -94,6 +101,7 @@ class App:
             settings=settings.session,
             metrics=self.metrics,
             clock=clock,
+            cache=self._near_cache(settings.session),
         )
         refresher = Refresher(
             sessions=sessions,
@@ -118,7 +126,6 @@ class App:
                 sessions=sessions,
                 refresher=refresher,
                 tasks=self.tasks,
-                session_settings=settings.session,
                 refresh_settings=settings.refresh,
                 clock=clock,
             ),
@@ -140,6 +147,15 @@ class App:
             parts=parts, routes=routes, guard=guard, otherwise=self._own_answers(endpoints)
         )
         return self._forwarding
+
+    def _near_cache(self, settings: SessionSettings) -> NearCache[Found] | None:
+        if not settings.near_cache:
+            return None
+        cache = NearCache[Found](
+            size=settings.near_cache_size, feed=self._changes, counts=self.metrics.near_cache
+        )
+        self._changes.subscribe(cache)  # first: whoever else is woken by a change finds nothing stale
+        return cache
 
     def _endpoints(
         self,
@@ -208,6 +224,7 @@ class App:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
+        await self._changes.start()
         try:
             yield {STATE: self._forwarding}
         finally:
@@ -215,6 +232,7 @@ class App:
             if left:
                 _log.warning("unfinished", tasks=left)
                 await self.tasks.cancel_all()
+            await self._changes.aclose()
             await self._pools.aclose()
             await self._client.aclose()
             await self._store.aclose()
@@ -235,6 +253,13 @@ class App:
         if readiness.eviction_policy not in {None, "noeviction"}:
             return Check("redis", ok=False, detail=f"maxmemory-policy is {readiness.eviction_policy}")
         return Check("redis", ok=True, detail="writable")
+
+    def _changes_check(self) -> Check:
+        if self._changes.trusted:
+            return Check("changes", ok=True, detail="followed")
+        return Check(
+            "changes", ok=True, detail=f"not followed, Redis is asked each time: {self._changes.problem}"
+        )
 
     async def _provider_check(self) -> Check:
         try:

@@ -16,8 +16,9 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
@@ -57,6 +58,32 @@ class _Series(Generic[M]):
         """Makes series appear with 0: a rate over a series that springs up at 1 misses the first event."""
         for labels in values:
             self[labels]
+
+
+class NearCacheCounts(Collector):
+    """What the near cache counts, as plain numbers: a hit must not cost more to count than to answer."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.bypasses = 0
+        self.invalidations = 0
+        self.entries = 0
+
+    def collect(self) -> Iterable[Metric]:
+        """The numbers as metrics."""
+        lookups = CounterMetricFamily(
+            "bff_near_cache_lookups",
+            "Look-ups in the near cache; those made while it was not to be trusted are bypasses.",
+            labels=["outcome"],
+        )
+        for outcome, number in (("hit", self.hits), ("miss", self.misses), ("bypass", self.bypasses)):
+            lookups.add_metric([outcome], number)
+        yield lookups
+        yield CounterMetricFamily(
+            "bff_near_cache_invalidations", "Changes in Redis that it was told of.", value=self.invalidations
+        )
+        yield GaugeMetricFamily("bff_near_cache_entries", "Sessions it holds now.", value=self.entries)
 
 
 class Metrics:
@@ -107,6 +134,13 @@ class Metrics:
             Gauge(
                 "bff_upstream_connections", "Open connections to backends.", ["upstream"], registry=registry
             )
+        )
+        self.near_cache = NearCacheCounts()
+        registry.register(self.near_cache)
+        self.change_feed_trusted = Gauge(
+            "bff_change_feed_trusted",
+            "Whether Redis tells this process of changes: 1 or 0.",
+            registry=registry,
         )
         self._prepare()
 

@@ -20,10 +20,9 @@ from bff.session.plan import (
     UseToken,
     plan_after_401,
     plan_use,
-    slide_due,
 )
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.settings.model import RefreshSettings, SessionSettings
+from bff.settings.model import RefreshSettings
 from bff.tasks import Tasks
 
 T = TypeVar("T")
@@ -61,14 +60,12 @@ class Credentials:
         sessions: Sessions,
         refresher: Refresher,
         tasks: Tasks,
-        session_settings: SessionSettings,
         refresh_settings: RefreshSettings,
         clock: Callable[[], float],
     ) -> None:
         self._sessions = sessions
         self._refresher = refresher
         self._tasks = tasks
-        self._session_settings = session_settings
         self._refresh_settings = refresh_settings
         self._clock = clock
 
@@ -160,7 +157,7 @@ class Credentials:
                 assert_never(other)
 
     def _slide(self, session: Session) -> None:
-        if slide_due(session, self._clock(), self._session_settings):
+        if self._sessions.slide_due(session):
             self._tasks.spawn(self._slide_quietly(session), name=f"slide {session.id}")
 
     async def _slide_quietly(self, session: Session) -> None:

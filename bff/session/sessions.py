@@ -5,9 +5,12 @@ This is what the rest of the program uses; the store, the record and the keys me
 Rule 1: a handle is never adopted: only `start` makes one, and a cookie that names no record is nobody.
 Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
 Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
+Rule 4: after each write, whatever became of it, the near cache forgets the session: the feed's word for it
+comes a moment later, and whoever hears of the write from us must find it done.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +21,9 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
 from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
+from bff.session.near_cache import NearCache
 from bff.session.plan import ended, session_end, slide_due
-from bff.session.record import decode_record, encode_record, rounded
+from bff.session.record import Record, decode_record, encode_record, rounded
 from bff.session.store import SessionStore, Write, new_write_id
 from bff.settings.model import SessionSettings
 
@@ -61,7 +65,10 @@ class PreparedSave:
 
 
 class Sessions:
-    """The sessions of one server. `clock` gives seconds since the epoch."""
+    """The sessions of one server.
+
+    `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time.
+    """
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Sessions:
         settings: SessionSettings,
         metrics: Metrics,
         clock: Callable[[], float],
+        cache: "NearCache[Found] | None" = None,
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
@@ -80,6 +88,8 @@ class Sessions:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._cache = cache
+        self._sliding: set[str] = set()
 
     async def find(self, cookie_headers: Iterable[bytes]) -> Found | NoSession:
         """Looks a request's session up, given the values of its `Cookie` headers."""
@@ -94,14 +104,33 @@ class Sessions:
             return NoSession(Problem.SESSION_MISSING)
         return await self.open(handle)
 
-    def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:  # noqa: ARG002 - the near cache fills it in
+    def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
         """The session of a request as the near cache has it; None to ask `find`."""
-        return None
+        if self._cache is None:
+            return None
+        values = cookie_values(cookie_headers, self._cookie_name)
+        if len(values) != 1:
+            return None
+        found = self._cache.get(values[0])
+        return None if found is None or ended(found.session, self._clock()) else found
 
     async def open(self, handle: str) -> Found | NoSession:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
         key = session_key(handle)
-        record = await self._store.load(key)
+        if self._cache is None:
+            return await self._opened(key, handle, await self._store.load(key))
+        with self._cache.reading(key) as reading:
+            if reading.spoiled:
+                return await self._opened(key, handle, await self._store.load(key))
+            loaded = await self._store.load_timed(key)
+            outcome = await self._opened(key, handle, None if loaded is None else loaded.fields)
+            if isinstance(outcome, Found) and loaded is not None:
+                left = outcome.session.ends - self._clock()
+                lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
+                reading.keep(handle.encode("ascii"), outcome, lifetime)
+            return outcome
+
+    async def _opened(self, key: str, handle: str, record: Record | None) -> Found | NoSession:
         if record is None:
             return await self._why_gone(key)
         session = decode_record(key, record, handle, self._keyring)
@@ -158,26 +187,38 @@ class Sessions:
 
     async def save(self, prepared: PreparedSave) -> Write:
         """Compare-and-set on `version`. After `StoreUnavailableError` the same save may be repeated."""
-        return await self._store.replace(
-            prepared.session,
-            prepared.record,
-            expected_version=prepared.expected_version,
-            now=self._clock(),
-        )
+        with self._forgetting(prepared.session.key):
+            return await self._store.replace(
+                prepared.session,
+                prepared.record,
+                expected_version=prepared.expected_version,
+                now=self._clock(),
+            )
 
     async def mark_refreshing(self, session: Session, marker: Refreshing | None) -> Write:
         """Sets or clears the marker that says that the refresh token is being spent."""
-        return await self._store.mark_refreshing(session.key, marker, expected_version=session.version)
+        with self._forgetting(session.key):
+            return await self._store.mark_refreshing(session.key, marker, expected_version=session.version)
+
+    def slide_due(self, session: Session) -> bool:
+        """Whether `slide` would write now: the last note is old enough, and none is under way."""
+        return slide_due(session, self._clock(), self._settings) and session.key not in self._sliding
 
     async def slide(self, session: Session) -> None:
-        """Notes that the session is in use, if the last note is old enough."""
-        now = self._clock()
-        if slide_due(session, now, self._settings):
-            await self._store.touch(session, now=now, idle_timeout=self._settings.idle_timeout)
+        """Notes that the session is in use, if that is due."""
+        if not self.slide_due(session):
+            return
+        self._sliding.add(session.key)
+        try:
+            with self._forgetting(session.key):
+                await self._store.touch(session, now=self._clock(), idle_timeout=self._settings.idle_timeout)
+        finally:
+            self._sliding.discard(session.key)
 
     async def end(self, session: Session, reason: EndReason, *, provider_revoked: bool = False) -> bool:
         """Ends a session for everyone, at once. True if this call was the one that ended it."""
-        deleted = await self._store.end(session, reason)
+        with self._forgetting(session.key):
+            deleted = await self._store.end(session, reason)
         if deleted:
             self._metrics.session_ended(reason)
             audit(
@@ -196,6 +237,14 @@ class Sessions:
     def idle_left(self, session: Session, now: float) -> float:
         """Seconds until the session ends for want of use."""
         return max(0.0, min(session.seen + self._settings.idle_timeout, session.ends) - now)
+
+    @contextmanager
+    def _forgetting(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._cache is not None:
+                self._cache.forget(key)
 
     async def _why_gone(self, key: str) -> NoSession:
         reason = await self._store.ended_reason(key)

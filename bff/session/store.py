@@ -26,10 +26,11 @@ from urllib.parse import quote
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.session.loads import Loaded, Loads, WrongTypeError
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.record import Record, format_marker, format_time
 from bff.settings.model import RedisSettings
@@ -127,6 +128,7 @@ class SessionStore:
             health_check_interval=0,
         )
         self._redis: Redis = Redis.from_pool(pool)
+        self._loads = Loads(settings)
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
         self._touch = register(_TOUCH)
@@ -134,20 +136,34 @@ class SessionStore:
 
     async def aclose(self) -> None:
         """Closes the connections."""
+        await self._loads.aclose()
         await self._redis.aclose()
+
+    @property
+    def watched(self) -> str:
+        """What the names of the sessions' keys begin with; the session's key follows."""
+        return self._session("")
 
     # Reading
 
     async def load(self, key: str) -> Record | None:
         """The record as it stands, or None."""
-        async with self._translated():
-            try:
-                record = await self._redis.hgetall(self._session(key))
-            except ResponseError as failure:
-                if str(failure).startswith("WRONGTYPE"):
-                    return {}  # somebody put something else there: a record that does not open
-                raise
-            return cast("Record", record) or None
+        loaded = await self._load(key)
+        return None if loaded is None else loaded.fields
+
+    async def load_timed(self, key: str) -> Loaded | None:
+        """The record as it stands and how long it will, if it is not written before; or None."""
+        return await self._load(key, timed=True)
+
+    async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
+        try:
+            loaded = await self._loads.load(self._session(key), timed=timed)
+        except WrongTypeError:
+            return Loaded({}, None)  # somebody put something else there: a record that does not open
+        except StoreUnavailableError:
+            self._metrics.store_failed()
+            raise
+        return loaded if loaded.fields else None
 
     async def ended_reason(self, key: str) -> str | None:
         """Why this session was ended, if it was by us within the last hour."""

@@ -108,6 +108,8 @@ class SessionSettings(Section):
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     transaction_lifetime: Seconds = 10 * 60.0
     max_transactions: int = Field(default=4, ge=1, le=10)
+    near_cache: bool = True
+    near_cache_size: int = Field(default=10_000, ge=1)
 
 
 class RefreshSettings(Section):

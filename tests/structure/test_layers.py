@@ -90,7 +90,11 @@ def test_pure_modules_do_nothing(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("redis", {"bff.session.store", "bff.embedded", "bff.serve.preflight"}),
+        (
+            "redis",
+            {"bff.embedded", "bff.serve.preflight"}
+            | {f"bff.session.{name}" for name in ("changes", "link", "loads", "store")},
+        ),
         ("httpx", {"bff.oidc.wire"}),
         ("itsdangerous", {"bff.crypto"}),
     ],

@@ -1,0 +1,43 @@
+"""Single connections to Redis, for those who wait on their own terms: the feed of changes, batched loads.
+
+Rule 1: nothing here is bounded in time but the TCP and TLS handshake; whoever holds such a connection bounds
+every wait on it. (A bound in the client library costs a task for each write, and would end a connection that
+has nothing to say.)
+"""
+
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bff.settings.model import RedisSettings
+
+_OF_POOLS = (
+    "max_connections",
+    "timeout",
+)  # a URL may say this of pools; a single connection does not know it
+
+
+def new_connection(settings: RedisSettings) -> AbstractConnection:
+    """A connection that is not open yet, for `redis://`, `rediss://` or `unix://`; it speaks RESP3."""
+    options: dict[str, Any] = dict(parse_url(settings.url.get_secret_value()))
+    for name in _OF_POOLS:
+        options.pop(name, None)
+    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    ours = {
+        "protocol": 3,
+        "socket_timeout": None,
+        "socket_connect_timeout": settings.timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "decode_responses": True,
+        "encoding_errors": "replace",  # bytes that are no UTF-8 were not written by us: they will not open
+    }
+    return kind(**options | ours)
+
+
+async def connect(connection: AbstractConnection) -> None:
+    """Connects and signs in; raises what redis-py raises, or OSError."""
+    await connection.connect()  # type: ignore[no-untyped-call] # redis-py gives it no types
