@@ -51,11 +51,18 @@ def test_what_a_child_started_dies_with_us_too(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+PROGRAM = """
+import sys, time
+from bff.child import die_with
+die_with(int(sys.argv[1]))
+print("ready", flush=True)
+time.sleep(1000)
+"""
 OURS = """
 import os, subprocess, sys
 reading, _ = os.pipe()
-program = "import sys, time; from bff.child import die_with; die_with(int(sys.argv[1])); print('ready'); time.sleep(1000)"
-child = subprocess.Popen([sys.executable, "-uc", program, str(reading)], pass_fds=[reading], start_new_session=True)
+command = [sys.executable, "-c", sys.argv[1], str(reading)]
+child = subprocess.Popen(command, pass_fds=[reading], start_new_session=True)
 print(child.pid, flush=True)
 sys.stdin.read()
 """
@@ -64,7 +71,7 @@ sys.stdin.read()
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_program_of_ours_dies_with_us(stopped: bool) -> None:
     """After kill -9 of the parent a program that called `die_with` is gone, though it was stopped."""
-    command = [sys.executable, "-c", OURS]
+    command = [sys.executable, "-c", OURS, PROGRAM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         said = sorted([parent.stdout.readline().strip(), parent.stdout.readline().strip()])

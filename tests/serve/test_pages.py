@@ -79,6 +79,6 @@ def test_readiness(answers: dict[int, list[dict[str, object]] | None], checks: l
 
 
 def test_pauses() -> None:
-    """The first replacement comes at once, later ones later and later, but never later than in half a minute."""
+    """The first replacement comes at once, later ones later and later, half a minute at most."""
     assert [0, 0.5, 1, 2, 4, 8, 16, 30, 30] == [pause_before_replacing(deaths) for deaths in range(1, 10)]
     assert 30 == pause_before_replacing(10_000)

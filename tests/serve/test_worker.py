@@ -201,7 +201,7 @@ def test_application_that_does_not_start(worker: Start, workers: int) -> None:
 
 
 def test_worker_that_hangs_in_its_start(worker: Start) -> None:
-    """A worker that does not come to serve is noticed and killed; when none has served yet, that is the end."""
+    """A worker that does not come to serve is noticed and killed; when none has served, that is the end."""
     process = worker(client_id="hang-at-start", workers=2)
     assert 1 == process.ends()
     assert {1, 2} == {line["worker"] for line in process.lines("worker_start_timed_out")}
