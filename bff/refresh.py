@@ -19,7 +19,7 @@ from typing import assert_never
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
-from bff.oidc.client import InvalidGrant, OidcClient
+from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.tokens import TokenAnswer
 from bff.oidc.wire import AnswerLostError
@@ -35,6 +35,7 @@ _SAVE_PATIENCE = 300.0
 _SAVE_PAUSE = 0.25
 _ANOTHER_IDENTITY = ("iss", "sub")
 _BACK_OFF_FIRST, _BACK_OFF_LAST = 1.0, 30.0
+_MAX_REFUSED = 10_000
 
 _log = get_logger("bff.refresh")
 
@@ -109,6 +110,7 @@ class Refresher:
         self._metrics = metrics
         self._clock = clock
         self._back_off = BackOff(clock)
+        self._refused: dict[str, BackOff] = {}  # by session: a refusal of one must not make all wait
         self._me = f"{os.getpid()}"
         self._flights: dict[str, asyncio.Task[Outcome]] = {}
 
@@ -149,7 +151,8 @@ class Refresher:
             return Rotated(
                 current
             )  # nothing to rotate with: the session stays as it is, for as long as it is
-        if wait := self._back_off.left():
+        refused = self._refused.get(session.key)
+        if wait := max(self._back_off.left(), refused.left() if refused else 0.0):
             return Deferred(Problem.PROVIDER_UNAVAILABLE, wait)
         marked = await self._sessions.mark_refreshing(session, Refreshing(self._clock(), self._me))
         if marked is not Write.REPLACED:
@@ -161,12 +164,16 @@ class Refresher:
         try:
             answer = await self._client.refresh(refresh_token)
         except ProviderUnavailableError as failure:
-            self._back_off.failed(failure.retry_after)
+            if isinstance(failure, GrantRefusedError):
+                self._back_off_for(session).failed(failure.retry_after)
+            else:
+                self._back_off.failed(failure.retry_after)
             _log.warning("provider_unavailable", session=session.id, cause=str(failure))
             if not isinstance(failure, AnswerLostError):  # the token was not spent: nothing to remember
                 await self._sessions.mark_refreshing(session, session.refreshing)
             return Deferred(Problem.PROVIDER_UNAVAILABLE, failure.retry_after)
         self._back_off.succeeded()
+        self._refused.pop(session.key, None)
         match answer:
             case InvalidGrant():
                 lost = session.refreshing is not None
@@ -175,6 +182,13 @@ class Refresher:
                 return await self._keep(found, answer)
             case other:
                 assert_never(other)
+
+    def _back_off_for(self, session: Session) -> BackOff:
+        back_off = self._refused.pop(session.key, None) or BackOff(self._clock)
+        self._refused[session.key] = back_off
+        if len(self._refused) > _MAX_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        return back_off
 
     async def _keep(self, found: Found, answer: TokenAnswer) -> Outcome:
         session = found.session

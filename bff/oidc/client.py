@@ -34,12 +34,24 @@ SIGN_OUT_TIMEOUT = 3.0
 """Seconds that a user who signs out waits for each thing that the provider has to do about it."""
 
 _OK = range(200, 300)
+_REFUSED = (400, 403)
 _ASKED_TO_WAIT = (429, 503)
 _MAYBE_SPENT = (
     500,
     502,
     504,
 )  # a gateway's word about an answer that it did not get, or a crash after the work
+_ABOUT_ALL = frozenset(
+    {
+        "invalid_client",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "server_error",
+        "temporarily_unavailable",
+    }
+)
+"""Refusals that every grant would meet."""
+
 _DOCUMENTS = {"discovery": "discovery document", "jwks": "key set"}
 T = TypeVar("T")
 _log = get_logger("bff.oidc")
@@ -48,6 +60,13 @@ _log = get_logger("bff.oidc")
 @dataclass(frozen=True, slots=True)
 class InvalidGrant:
     """The provider no longer accepts this code or refresh token (RFC 6749 5.2)."""
+
+
+class GrantRefusedError(ProviderUnavailableError):
+    """The provider works, and refused this one grant for now: others may fare better.
+
+    A second factor that is asked for, or a policy that shuts this user out, looks like that.
+    """
 
 
 class OidcClient:
@@ -263,7 +282,10 @@ class OidcClient:
         _log.error("token_endpoint_refused", status=answer.status, error=error_code)
         if answer.status in _MAYBE_SPENT:
             raise AnswerLostError(f"the provider's token endpoint answered {answer.status}")
-        raise self._unavailable("token endpoint", answer)
+        failure = self._unavailable("token endpoint", answer)
+        if error_code is None or error_code in _ABOUT_ALL or answer.status not in _REFUSED:
+            raise failure
+        raise GrantRefusedError(str(failure))
 
     async def _fetch_metadata(self) -> Metadata:
         issuer = self.settings.issuer
