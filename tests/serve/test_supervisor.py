@@ -11,9 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bff.embedded import free_port
 from tests.serve.service import Service, is_gone, service
 from tests.support.backend import Received, Reply, backend
+from tests.support.issuer import running_issuer
+from tests.support.redis import RedisServer
 from tests.support.wait import until
+from tests.support.world import Browser
 
 HOST = {"Host": "app.localhost"}
 
@@ -80,6 +84,31 @@ async def test_workers_answer(tmp_path: Path, gate: Gate) -> None:
         assert "not ready" == said["status"]  # there is no provider
         assert "bff_workers 2\n" in (await running.ops("/metrics"))[1]
         assert all("hunter2" not in running.command_line(worker) for worker in (1, 2))
+
+
+async def test_sign_in_spans_workers(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Sign-in, session and sign-out are one, whichever worker each request comes to."""
+    port = free_port()
+    url = f"http://localhost:{port}"
+    with running_issuer(redis_server.url, [f"{url}/bff/callback"]) as issuer:
+        more = {
+            "BFF_SERVER__PUBLIC_URL": url,
+            "BFF_SERVER__PORT": str(port),
+            "BFF_PROVIDER__CLIENT_ID": issuer.client_id,
+            "BFF_PROVIDER__CLIENT_SECRET": issuer.client_secret,
+        }
+        with service(tmp_path, redis=redis_server.url, issuer=issuer.url, **more) as running:
+            await running.up()
+            assert "ready" == (await running.readiness())["status"]
+            browser = Browser(url)
+            browser.client.headers["Connection"] = "close"  # each request on a connection of its own
+            async with browser.client:
+                await browser.sign_in()
+                assert [200] * 20 == [(await browser.user()).status_code for _ in range(20)]
+                handle = browser.handle
+                assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+                browser.client.cookies.set("bff", str(handle))
+                assert [401] * 20 == [(await browser.user()).status_code for _ in range(20)]
 
 
 @pytest.mark.parametrize("stopped", [False, True])
