@@ -71,7 +71,8 @@ def parse_jwks(document: Any) -> tuple[SigningKey, ...]:
 
 
 def _signing_key(data: Any) -> SigningKey | None:
-    if not isinstance(data, dict) or data.get("use", "sig") != "sig":
+    # A private key (`d`) is not even read: finding the primes of a large one takes seconds.
+    if not isinstance(data, dict) or data.get("use", "sig") != "sig" or "d" in data:
         return None
     operations = data.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
@@ -84,9 +85,9 @@ def _signing_key(data: Any) -> SigningKey | None:
     except (JoseError, ValueError, TypeError, KeyError):
         return None
     match key:
-        case RSAKey() if key.raw_value.key_size >= MIN_RSA_BITS and not key.is_private:
+        case RSAKey() if key.raw_value.key_size >= MIN_RSA_BITS:
             return key
-        case ECKey() | OKPKey() if not key.is_private:
+        case ECKey() | OKPKey():
             return key
     return None
 

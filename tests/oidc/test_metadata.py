@@ -114,6 +114,13 @@ def test_public_keys_for_signatures_are_kept() -> None:
     assert ["rsa", "ec", "ed"] == [key.kid for key in keys]
 
 
+@pytest.mark.timeout(10)
+def test_a_key_that_takes_long_to_read_is_not_read() -> None:
+    """Of 100 large private keys each would take seconds to find the primes of, with all requests waiting."""
+    large = {"kty": "RSA", "n": "_" * 1400, "e": "AQAB", "d": "V" * 1400}
+    assert () == parse_jwks({"keys": [large] * 100})
+
+
 @pytest.mark.requirement("O-08")
 @pytest.mark.filterwarnings("ignore:Key size")
 def test_keys_that_must_not_verify_are_left_out() -> None:
