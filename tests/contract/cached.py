@@ -1,0 +1,132 @@
+"""The sessions of one process with feed and near cache, whose events a test puts in order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from pydantic import SecretStr
+
+from bff.crypto import Keyring
+from bff.observe.metrics import Metrics
+from bff.session.changes import Changes, steady_now
+from bff.session.cookies import SessionCookie
+from bff.session.loads import Loaded
+from bff.session.near_cache import NearCache
+from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.session.store import SessionStore
+from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from tests.session.sample import NOW, sample_tokens
+from tests.support.redis import RedisServer
+from tests.support.relay import Relay
+from tests.support.tasks import background
+from tests.support.wait import until
+
+ALICE = Identity(provider="main", sub="alice", sid="sid-1", name="Alice", claims={"sub": "alice"})
+
+
+class GatedStore(SessionStore):
+    """A store whose reads can be held between Redis' answer and its arrival here."""
+
+    def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
+        super().__init__(settings, metrics)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.read = asyncio.Event()
+        self.loads = 0
+
+    async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
+        loaded = await super()._load(key, timed=timed)
+        self.loads += 1
+        self.read.set()
+        await self.gate.wait()
+        return loaded
+
+
+class Site:
+    """Sessions of one process, with feed and cache; the feed goes through the relay."""
+
+    def __init__(self, redis: RedisServer, relay: Relay, keys: list[str], **settings: float) -> None:
+        self.redis = redis
+        self.relay = relay
+        self.now = NOW
+        self.steps = 0.0  # of the steady clock
+        self.metrics = Metrics()
+        direct = RedisSettings(url=SecretStr(redis.url))
+        relayed = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{relay.port}/0"))
+        self.store = GatedStore(direct, self.metrics)
+        self.changes = Changes(relayed, prefix=self.store.watched)
+        self.cache = NearCache[Found](
+            size=100,
+            feed=self.changes,
+            counts=self.metrics.near_cache,
+            clock=lambda: steady_now() + self.steps,
+        )
+        self.changes.subscribe(self.cache)
+        session_settings = SessionSettings.model_validate(settings)
+        self.sessions = Sessions(
+            store=self.store,
+            keyring=Keyring(keys),
+            cookie=SessionCookie.configured(ServerSettings(public_url="http://localhost"), session_settings),
+            settings=session_settings,
+            metrics=self.metrics,
+            clock=lambda: self.now,
+            cache=self.cache,
+        )
+
+    async def start(self) -> None:
+        await self.changes.start()
+        await until(lambda: self.changes.trusted)
+
+    async def aclose(self) -> None:
+        await self.changes.aclose()
+        await self.store.aclose()
+
+    async def signed_in(self) -> Found:
+        """A session that is in Redis, and not in the cache."""
+        found = await self.sessions.start(ALICE, sample_tokens(), user_agent="", address="")
+        await self.told()
+        return found
+
+    async def cached(self) -> Found:
+        """A session that is in the cache."""
+        found = await self.signed_in()
+        assert isinstance(await self.sessions.find(cookie(found)), Found)
+        assert self.near(found) is not None
+        return found
+
+    def near(self, found: Found) -> Found | None:
+        return self.sessions.cached(cookie(found))
+
+    async def told(self) -> None:
+        """Waits until all that has changed so far was told: pushes come in order, this one last."""
+        mark = Mark()
+        self.changes.subscribe(mark)
+        with self.redis.client() as client:
+            client.set("bff:session:mark", "x", px=10_000)
+        await until(lambda: mark.heard)
+        self.changes.unsubscribe(mark)
+
+    @contextlib.asynccontextmanager
+    async def held_read(self, found: Found) -> AsyncIterator[asyncio.Task[Found | NoSession]]:
+        """A read that Redis has answered and that has not arrived; it arrives at the end of the block."""
+        self.store.read.clear()
+        self.store.gate.clear()
+        async with background(self.sessions.find(cookie(found))) as reading:
+            await self.store.read.wait()
+            yield reading
+            self.store.gate.set()
+            assert isinstance(await reading, Found)
+
+    def delete(self, found: Found) -> None:
+        assert "1" == self.redis.cli("DEL", f"bff:session:{found.session.key}")
+
+
+def cookie(found: Found) -> list[bytes]:
+    return [f"bff={found.handle}".encode()]
+
+
+class Mark:
+    heard = False
+
+    def changed(self, key: str | None) -> None:
+        self.heard = self.heard or key == "mark"
