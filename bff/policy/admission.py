@@ -1,22 +1,25 @@
 """Whether a request may go towards a backend at all, before anything is looked up. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
 from bff.policy.origin import Allowed, Guard, Rejected
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed, query_problem
 
 Header = tuple[bytes, bytes]
+_ASKED = frozenset(
+    {b"access-control-request-method", b"cookie", b"traceparent", b"x-forwarded-for", b"x-request-id"}
+)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request's head as a front hands it over; header names are in lower case.
 
     `query` is without its `?`. `body_length` is None for a chunked body, 0 for none. `peer` is the address
-    of the TCP peer, before any `X-Forwarded-For` is believed.
+    of the TCP peer, before any `X-Forwarded-For` is believed. `asked` holds the values of the fields that
+    are asked for on the way, in their order.
     """
 
     method: bytes
@@ -24,15 +27,33 @@ class RequestHead:
     query: bytes
     headers: Sequence[Header]
     peer: str
-    body_length: int | None = 0
+    body_length: int | None
+    asked: Mapping[bytes, list[bytes]]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        method: bytes,
+        raw_path: bytes,
+        query: bytes,
+        headers: Sequence[Header],
+        peer: str,
+        body_length: int | None = 0,
+    ) -> "RequestHead":
+        """Makes a head, and looks through its headers once."""
+        asked: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            if name in _ASKED:
+                asked.setdefault(name, []).append(value)
+        return cls(method, raw_path, query, headers, peer, body_length, asked)
 
     def values(self, name: bytes) -> list[bytes]:
-        """All values of a header field."""
-        return [value for field, value in self.headers if field == name]
+        """All values of one of the fields that are asked for."""
+        return self.asked.get(name) or []
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The request may go to `route`; `signed` says whether a session is to be looked up."""
 
     route: Route

@@ -10,6 +10,7 @@ no cookie of ours, no scriptable HTML unless the route says so).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bff.policy.cookies import sets_own, without_own
 from bff.policy.origin import Header, PublicOrigin
@@ -95,13 +96,13 @@ _PASSED_RESPONSE = frozenset(
         b"vary",
     }
 )
+_NOMINATE_NOTHING = frozenset({b"keep-alive", b"close"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"private, no-store")
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """What a request gets from this hop. `client` is an address, or `unknown`."""
 
     client: str
@@ -207,6 +208,8 @@ class HeaderRules:
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:
     """Drops what `Connection` nominates (RFC 9110 7.6.1); framing is not open to nomination."""
+    if not connection or (len(connection) == 1 and connection[0].lower() in _NOMINATE_NOTHING):
+        return headers
     nominated = {token.strip(b" \t").lower() for value in connection for token in value.split(b",")}
     nominated -= {b"keep-alive", b"close", b"upgrade", b"", b"content-length"}
     if not nominated:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from bff.settings.model import RouteSettings
@@ -87,8 +87,7 @@ class Route:
         return (self.upstream_path + rest) or b"/"
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(NamedTuple):
     """The path belongs to `route`; the backend is asked for `target`, with the query as it came."""
 
     route: Route

@@ -62,7 +62,7 @@ def request_head(scope: Scope) -> RequestHead:
         elif name == b"transfer-encoding":
             length = None
     client = scope.get("client")
-    return RequestHead(
+    return RequestHead.of(
         method=scope["method"].encode("ascii"),
         raw_path=scope["raw_path"],
         query=scope["query_string"],

@@ -5,7 +5,7 @@ Rule 1: "not known" (store or provider out of reach) is never answered as "not s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, assert_never
+from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
@@ -30,8 +30,7 @@ T = TypeVar("T")
 _log = get_logger("bff.credentials")
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """The call goes out with this session's access token."""
 
     found: Found

@@ -9,22 +9,52 @@ from bff.policy.admission import RequestHead
 from bff.policy.headers import Hop
 from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
+_EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
+_MAX_PEERS = 10_000
+
 
 class HopMaker:
     """Identifies requests. `trusted_proxies` are those whose `X-Forwarded-For` is believed."""
 
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
+        self._entropy = _Entropy()
+        self._peers: dict[str, str] = {}
 
     def __call__(self, request: RequestHead) -> Hop:
         """Draws what is random, and takes over what the client sent where that is well-formed."""
-        entropy = os.urandom(REQUEST_ID_ENTROPY + TRACE_ENTROPY)
+        entropy = self._entropy.draw()
         ids, traces = request.values(b"x-request-id"), request.values(b"traceparent")
         return Hop(
-            client=client_address(request.peer, request.values(b"x-forwarded-for"), self._trusted),
+            client=self._client(request),
             request_id=request_id(_only(ids), entropy[:REQUEST_ID_ENTROPY]).encode("ascii"),
             traceparent=traceparent(_only(traces), entropy[REQUEST_ID_ENTROPY:]),
         )
+
+    def _client(self, request: RequestHead) -> str:
+        if self._trusted:
+            return client_address(request.peer, request.values(b"x-forwarded-for"), self._trusted)
+        known = self._peers.get(request.peer)
+        if known is None:
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers.clear()
+            known = self._peers[request.peer] = client_address(request.peer, (), ())
+        return known
+
+
+class _Entropy:
+    """Random bytes for ids, fetched from the system in larger pieces."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._at = 0
+
+    def draw(self) -> bytes:
+        """Bytes for one request, never the same twice."""
+        if self._at >= len(self._pool):
+            self._pool, self._at = os.urandom(_EACH * 64), 0
+        start, self._at = self._at, self._at + _EACH
+        return self._pool[start : self._at]
 
 
 def _only(values: list[bytes]) -> bytes | None:

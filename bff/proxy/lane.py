@@ -77,7 +77,7 @@ class LaneProtocol(GuardedHttpProtocol):
         if is_own(path):
             return False
         length = self._verdict
-        request = RequestHead(
+        request = RequestHead.of(
             method=head.method,
             raw_path=path,
             query=query,

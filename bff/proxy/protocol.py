@@ -63,6 +63,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._held = b""
         self._lingering = False
         self._thrown_away = 0
+        self._idle_until: float | None = None
         self._last_data = 0.0
         self._read_watch: asyncio.TimerHandle | None = None
         self._write_watch: asyncio.TimerHandle | None = None
@@ -84,7 +85,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self._write_watch.cancel()
             self._write_watch = None
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
@@ -227,9 +230,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer has been written: go on with the rest of the body, or the next request."""
-        super().on_response_complete()
+        self.server_state.total_requests += 1
         if self._lingering or self.transport.is_closing():
             return
+        self.flow.resume_reading()
+        self._wait_for_client()
         self._thrown_away = 0
         if isinstance(self._body, LengthBody) and self._body.left > _DRAIN:
             self._linger()
@@ -316,10 +321,28 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         else:
             self._close()
 
+    def _wait_for_client(self) -> None:
+        """Nothing is under way: the client has its time to say something. One timer serves a connection."""
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_at(
+                self._idle_until, self.timeout_keep_alive_handler
+            )
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_until = None
+
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing came for a while."""
-        if not self.transport.is_closing():
+        """Closes the connection if nothing came for a while; else looks again when it could be so."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or self._idle_until is None:
+            return
+        if self.loop.time() >= self._idle_until:
             self._close()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_at(
+                self._idle_until, self.timeout_keep_alive_handler
+            )
 
     # Waits
 
@@ -334,10 +357,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         elif self._reader.begun:
             if self._read_watch is None:
                 self._read_watch = self.loop.call_later(self.door.head_timeout, self._head_is_late)
-        elif self.timeout_keep_alive_task is None and not self._answering():
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        elif self._idle_until is None and not self._answering():
+            self._wait_for_client()
 
     def _head_is_late(self) -> None:
         self._read_watch = self._head = None

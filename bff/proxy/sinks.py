@@ -13,7 +13,7 @@ Rule 4: no callback raises; an error becomes `error` or `cancel`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 """A field's name in lower case and its value, as they stand on the wire."""
@@ -43,8 +43,7 @@ class Fault:
     safe_to_resend: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """A request ready for the wire: everything that policy decides has been decided.
 
     `body_length` is the exact number of bytes to come, `None` for a body of unknown length (sent

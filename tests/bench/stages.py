@@ -42,6 +42,7 @@ _LOOP = 0.08
 """Seconds that one repetition takes."""
 _TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
 _CROWD = 32
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,12 @@ async def _measure(redis_url: str) -> list[Stage]:
         parts = await _parts(app, settings)
         stages = [_timed(name, what, step) for name, what, step in _steps(parts)]
         cookies = parts.request.values(b"cookie")
-        await parts.sessions.find(cookies)
-        if parts.sessions.cached(cookies) is not None:
-            what = "the session by its cookie, from memory"
-            stages.append(_timed("near cache", what, lambda: parts.sessions.cached(cookies)))
+        async with asyncio.timeout(_PATIENCE):
+            while parts.sessions.cached(cookies) is None:  # the push of its own writing comes first
+                await parts.sessions.find(cookies)
+                await asyncio.sleep(0.01)
+        what = "the session by its cookie, from memory"
+        stages.append(_timed("near cache", what, lambda: parts.sessions.cached(cookies)))
         stages += [await _timed_async(name, what, step, by) for name, what, step, by in _asking(parts)]
     return stages
 
@@ -146,7 +149,13 @@ async def _parts(app: App, settings: Settings) -> _Parts:
         (b"x-csrf", b"1"),
         (b"cookie", f"{sessions.cookie.name}={found.handle}".encode()),
     ]
-    request = RequestHead(b"GET", b"/api/orders/7", b"page=2", headers, "127.0.0.1")
+    request = RequestHead.of(
+        method=b"GET",
+        raw_path=b"/api/orders/7",
+        query=b"page=2",
+        headers=headers,
+        peer="127.0.0.1",
+    )
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     admitted = forwarding.admit(request)
     assert isinstance(admitted, Admitted)

@@ -24,7 +24,14 @@ def judged(
     **route: Any,
 ) -> Admitted | Denied:
     settings = RouteSettings(path="/api", upstream="http://127.0.0.1:8000/v1", **route)
-    request = RequestHead(method, path, query, OURS if headers is None else headers, "192.0.2.1", length)
+    request = RequestHead.of(
+        method=method,
+        raw_path=path,
+        query=query,
+        headers=OURS if headers is None else headers,
+        peer="192.0.2.1",
+        body_length=length,
+    )
     return admit(request, RouteTable.from_settings([settings]), GUARD)
 
 
