@@ -169,7 +169,7 @@ class Supervisor:
             worker.kill()
             return
         _log.info("worker_serving", worker=number, pid=worker.pid)
-        if not self._announced:
+        if not self._announced and not self._stopping.is_set():
             self._announced = True
             _log.info("listening", **self._ground.announcement(), workers=len(self._posts))
 

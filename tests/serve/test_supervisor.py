@@ -194,6 +194,17 @@ async def test_stop(tmp_path: Path, gate: Gate) -> None:
 
 
 @pytest.mark.requirement("H-09")
+async def test_stop_during_the_start(tmp_path: Path) -> None:
+    """A signal that comes while the workers start is a clean stop as well."""
+    with service(tmp_path, BFF_LOG__LEVEL="debug") as running:
+        await running.said("worker_started")
+        running.signal(signal.SIGTERM)
+        assert 0 == await running.ends()
+        assert not running.lines("task_failed")
+        assert "Traceback" not in running.log()
+
+
+@pytest.mark.requirement("H-09")
 async def test_stop_has_a_limit(tmp_path: Path, gate: Gate) -> None:
     """Requests that do not end are cut off after `shutdown_timeout`."""
     with service(tmp_path, gate.url, BFF_SERVER__SHUTDOWN_TIMEOUT="1s") as running:
