@@ -1,0 +1,226 @@
+"""The near cache in the running proxy: what it spares and what it must not hide, in one process and in four."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bff.app import Check
+from bff.crypto import Keyring
+from bff.observe.metrics import Metrics
+from bff.session.changes import LEASE, steady_now
+from bff.session.cookies import SessionCookie
+from bff.session.model import Tokens
+from bff.session.sessions import Found, Identity, Sessions
+from bff.session.store import SessionStore
+from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from tests.serve.service import Service
+from tests.support.backend import Received, Reply, backend
+from tests.support.command import BARE, variables_for
+from tests.support.redis import RedisServer
+from tests.support.relay import TRACKING, relay_to
+from tests.support.settings import KEY
+from tests.support.wait import until
+from tests.support.world import CSRF, Browser, World, running_world
+
+HOST = "app.localhost"
+
+
+def hits(app_metrics: Metrics) -> int:
+    return app_metrics.near_cache.hits
+
+
+def reads(redis: RedisServer) -> int:
+    """How often a session has been read in Redis."""
+    with redis.client() as client:
+        return int(client.info("commandstats").get("cmdstat_hgetall", {}).get("calls", 0))
+
+
+async def warm(world: World, browser: Browser) -> None:
+    """Calls until an answer came from the near cache: the feed's word for the sign-in may come late."""
+    before = hits(world.app.metrics)
+    while hits(world.app.metrics) == before:
+        assert 200 == (await browser.call("/api/orders")).status_code
+
+
+async def feed_check(world: World) -> Check:
+    return next(check for check in await world.app.readiness() if check.name == "changes")
+
+
+async def test_calls_do_not_ask_redis(world: World) -> None:
+    """Once a session is near, calls are answered without a read; `/readyz` says that the feed is followed."""
+    browser = await world.signed_in()
+    await warm(world, browser)
+    before = reads(world.redis)
+    assert {200} == {(await browser.call("/api/orders")).status_code for _ in range(20)}
+    assert before == reads(world.redis)
+    assert Check("changes", ok=True, detail="followed") == await feed_check(world)
+    assert b"bff_change_feed_trusted 1.0" in world.app.metrics.render()[0]
+
+
+@pytest.mark.requirement("B-22", "B-33")
+async def test_an_end_here_is_an_end_at_once(world: World) -> None:
+    """The call after a sign-out finds nobody, though the session was near a moment ago."""
+    browser = await world.signed_in()
+    cookie = {"Cookie": f"bff={browser.handle}"}
+    await warm(world, browser)
+    assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+    after = await browser.call("/api/orders", headers=cookie)
+    assert (401, "session_ended") == (after.status_code, after.json()["code"])
+
+
+@pytest.mark.requirement("T-10")
+async def test_redis_silent(world: World) -> None:
+    """With Redis frozen the cache helps for the lease at most; then 503, the cookie untouched."""
+    browser = await world.signed_in()
+    await warm(world, browser)
+    world.redis.pause()
+    frozen = time.monotonic()
+    answers = [await browser.call("/api/orders")]
+    while answers[-1].status_code == 200:
+        answers.append(await browser.call("/api/orders"))
+    assert time.monotonic() - frozen < LEASE + 5
+    assert (503, "store_unavailable") == (answers[-1].status_code, answers[-1].json()["code"])
+    assert [None] * len(answers) == [answer.headers.get("set-cookie") for answer in answers]
+    check = await feed_check(world)
+    assert (True, True) == (check.ok, check.detail.startswith("not followed"))
+    world.redis.resume()
+    await until(lambda: world.app._changes.trusted)
+    assert 200 == (await browser.call("/api/orders")).status_code
+
+
+async def test_turned_off(redis_server: RedisServer) -> None:
+    """`near_cache = false`: every call reads, and the feed is followed all the same."""
+    async with running_world(redis_server, session={"near_cache": False}) as world:
+        browser = await world.signed_in()
+        before = reads(world.redis)
+        for _ in range(5):
+            assert 200 == (await browser.call("/api/orders")).status_code
+        assert before + 5 == reads(world.redis)
+        await until(lambda: world.app._changes.trusted)
+        assert b'bff_near_cache_lookups_total{outcome="hit"} 0.0' in world.app.metrics.render()[0]
+
+
+# Processes of their own
+
+
+@contextmanager
+def proxy(folder: Path, name: str, redis_url: str, upstream: str) -> Iterator[Service]:
+    """`bff serve` with one worker; `/api/0` leads to the upstream."""
+    environ = variables_for(
+        "http://localhost:1",
+        redis_url,
+        upstream,
+        BFF_SERVER__PUBLIC_URL=f"http://{HOST}",
+        BFF_SERVER__PORT="0",
+        BFF_SERVER__OPS_PORT="0",
+        BFF_LOG__FORMAT="json",
+    )
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen([sys.executable, "-m", "bff", "serve"], env=BARE | environ, stderr=output)
+    try:
+        yield Service(child, log)
+    finally:
+        child.kill()
+        child.wait()
+
+
+@asynccontextmanager
+async def one_session(redis_url: str) -> AsyncIterator[Found]:
+    """A session that every such proxy accepts."""
+    store = SessionStore(RedisSettings(url=SecretStr(redis_url)), Metrics())
+    settings = SessionSettings()
+    sessions = Sessions(
+        store=store,
+        keyring=Keyring([KEY]),
+        cookie=SessionCookie.configured(ServerSettings(public_url=f"http://{HOST}"), settings),
+        settings=settings,
+        metrics=Metrics(),
+        clock=time.time,
+    )
+    tokens = Tokens(access_token="access", obtained_at=time.time(), access_expires_at=time.time() + 3600)
+    alice = Identity(provider="main", sub="alice", sid=None, name="Alice", claims={})
+    yield await sessions.start(alice, tokens, user_agent="", address="")
+    await store.aclose()
+
+
+def headers(found: Found) -> dict[str, str]:
+    return {**CSRF, "Host": HOST, "Cookie": f"bff={found.handle}"}
+
+
+async def up(service: Service, client: httpx.AsyncClient, found: Found) -> str:
+    """The URL of a proxy that serves this session from its near cache."""
+    listening = await service.said("listening")
+    service.ops_url, url = listening["ops"], listening["address"] + "/api/0"
+    while 'lookups_total{outcome="hit"} 0.0' in (await service.ops("/metrics"))[1]:
+        assert 200 == (await client.get(url, headers=headers(found))).status_code
+    return url
+
+
+async def fine(_: Received) -> Reply:
+    return Reply(body=b"fine")
+
+
+@pytest.mark.requirement("B-22")
+async def test_four_processes_see_a_deletion(redis_server: RedisServer, tmp_path: Path) -> None:
+    """`redis-cli DEL` ends the session in every process, each of which had it in its near cache."""
+    async with (
+        backend(fine) as upstream,
+        one_session(redis_server.url) as found,
+        httpx.AsyncClient(timeout=20) as client,
+    ):
+        with ExitStack() as stack:
+            four = [
+                stack.enter_context(proxy(tmp_path, str(number), redis_server.url, upstream.url))
+                for number in range(4)
+            ]
+            urls = [await up(service, client, found) for service in four]
+            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+
+            async def refused(url: str) -> str:
+                while (answer := await client.get(url, headers=headers(found))).status_code == 200:
+                    pass
+                return str(answer.json()["code"])
+
+            async with asyncio.timeout(10):
+                assert ["session_ended"] * 4 == await asyncio.gather(*(refused(url) for url in urls))
+
+
+@pytest.mark.requirement("B-22", "T-10")
+async def test_a_process_that_was_stopped(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Woken from SIGSTOP, a process serves no session that ended meanwhile: not even in its first moment.
+
+    The word of the end never reaches it: its tracking connection is silent, and stays open.
+    """
+    async with (
+        backend(fine) as upstream,
+        one_session(redis_server.url) as found,
+        relay_to(redis_server.port) as relay,
+        httpx.AsyncClient(timeout=20) as client,
+    ):
+        with proxy(tmp_path, "stopped", f"redis://127.0.0.1:{relay.port}/0", upstream.url) as service:
+            url = await up(service, client, found)
+            port = httpx.URL(url).port
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            call = "GET /api/0 HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers(found).items())
+            writer.write(f"{call}\r\n".encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            service.signal(signal.SIGSTOP)
+            stopped = steady_now()
+            relay.silence(TRACKING)
+            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+            writer.write(f"{call}\r\n".encode())  # it lies there when the process wakes
+            await until(lambda: steady_now() > stopped + LEASE)
+            service.signal(signal.SIGCONT)
+            assert (await reader.readuntil(b"HTTP/1.1 ")).endswith(b"fineHTTP/1.1 ")
+            assert (await reader.readline()).startswith(b"401")
+            writer.close()
