@@ -102,12 +102,15 @@ class _Choice:
 
 
 def _run(chosen: _Choice, scale: Scale, cores: machine.Cores, report: Report, tell: Tell) -> None:
-    if chosen.stages:
+    if chosen.contenders or chosen.scenarios:
+        _on_servers(chosen, scale, cores, report, tell)
+    if chosen.stages:  # last, because it sets this process' logging up
         tell("timing the stages of a request")
         with machine.on(cores.contender):
             report.stages = measure_stages()
-    if not (chosen.contenders or chosen.scenarios):
-        return
+
+
+def _on_servers(chosen: "_Choice", scale: Scale, cores: machine.Cores, report: Report, tell: Tell) -> None:
     if find("wrk") is None:
         raise NotStartedError("wrk is not installed: it makes the load")
     with prepared(cores, chosen.redirect_uris) as ground:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bff.embedded import EmbeddedRedis, free_port
+from bff.embedded import EmbeddedRedis
 from tests.bench.load import LoadError, Request
 from tests.bench.machine import Cores, on
-from tests.bench.programs import NotStartedError, Program, find, listens, start
+from tests.bench.programs import NotStartedError, Program, find, lasting_port, listens, start
 from tests.support.issuer import RunningIssuer, async_sign_in_at, running_issuer
 from tests.support.world import Browser
 
@@ -26,7 +26,6 @@ BIG = b"0123456789" * 10_240
 TAKEN = b'{"taken":true}'
 TOKEN_LIFETIME = 900.0
 """Seconds; the longest that the issuer gives. Sessions are made anew well before."""
-
 JSON = Request("GET", "/api/json", SMALL)
 LARGE = Request("GET", "/api/large", BIG)
 POST = Request("POST", "/api/post", TAKEN, b'{"order":"' + b"x" * 10_000 + b'"}')
@@ -93,7 +92,7 @@ def prepared(cores: Cores, redirect_uris: Sequence[str]) -> Iterator[Ground]:
         issuer = stack.enter_context(
             running_issuer(redis.url, redirect_uris, access_token_lifetime=TOKEN_LIFETIME)
         )
-        ground = Ground(folder, cores, redis, issuer, free_port(), stack)
+        ground = Ground(folder, cores, redis, issuer, lasting_port(), stack)
         _start_backend(ground)
         yield ground
 

@@ -64,8 +64,8 @@ class Figures:
         return max(0, self.requests - self.refused) / self.seconds if self.seconds else 0.0
 
     def whole(self, answer: bytes) -> bool:
-        """Whether so many bytes came that every answer can have been whole."""
-        return self.requests > 0 and self.size >= self.requests * len(answer)
+        """Whether so many bytes came that every good answer can have been whole."""
+        return self.requests > 0 and self.size >= (self.requests - self.refused) * len(answer)
 
 
 def parse(output: str) -> Figures:

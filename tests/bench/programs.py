@@ -4,6 +4,8 @@ Rule 1: whatever is started dies with this process, kill -9 included (`bff.child
 Rule 2: a program that is not there is no error: who needs it says so and is left out.
 """
 
+import contextlib
+import secrets
 import shutil
 import socket
 import sys
@@ -18,6 +20,7 @@ from tests.bench.machine import on
 _PATIENCE = 30.0  # seconds until a program that is not ready counts as failed
 _POLL = 0.02
 _LAST_LINES = 15
+_OWN_PORTS = range(15_000, 32_000)
 
 
 class NotStartedError(Exception):
@@ -86,6 +89,16 @@ def python_environment(environ: Mapping[str, str], **more: str) -> dict[str, str
     root = str(Path(__file__).resolve().parents[2])
     kept = common_environment(environ)
     return {**kept, "PYTHONPATH": f"{root}:{kept['PYTHONPATH']}", **more}
+
+
+def lasting_port() -> int:
+    """A free port below those that outgoing connections take: load makes so many that one would take it."""
+    for _ in range(1000):
+        port = _OWN_PORTS.start + secrets.randbelow(len(_OWN_PORTS))
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NotStartedError(f"no free port from {_OWN_PORTS.start} to {_OWN_PORTS.stop - 1}")
 
 
 def listens(port: int) -> bool:

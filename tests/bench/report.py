@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.bench.figures import REFERENCES, Finding, Row
@@ -86,7 +87,8 @@ def _findings_table(findings: Sequence[Finding]) -> Table:
     table.add_column("")
     for finding in findings:
         kept = {True: "[green]kept[/green]", False: "[red]not kept[/red]", None: ""}[finding.kept]
-        table.add_row(finding.part, finding.what, finding.found, finding.wanted, kept)
+        texts = (finding.part, finding.what, finding.found, finding.wanted)
+        table.add_row(*(escape(text) for text in texts), kept)
     return table
 
 

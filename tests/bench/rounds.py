@@ -15,7 +15,6 @@ from tests.bench.load import Figures, LoadError, Request, check_answer, run
 from tests.bench.programs import NotStartedError
 
 Tell = Callable[[str], None]
-_WARM_UP = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ WORKLOADS = (
     Workload("large-32", "100 kB, 32 connections", LARGE, 32),
     Workload("post-32", "POST of 10 kB, 32 connections", POST, 32),
 )
+_WARM_UP = WORKLOADS[1]
 
 
 @dataclass
@@ -58,16 +58,7 @@ def start_all(
         tell(f"starting {contender.name}")
         try:
             contender.start(ground)
-            check_answer(contender.port, JSON, contender.headers())
-            run(
-                contender.port,
-                JSON,
-                contender.headers(),
-                connections=32,
-                seconds=_WARM_UP,
-                cores=ground.cores.rest,
-                folder=ground.folder,
-            )
+            _one(ground, contender, _WARM_UP, 1)
         except (NotStartedError, LoadError) as failure:
             results.problems.append(f"{contender.name} takes no part: {failure}")
         else:

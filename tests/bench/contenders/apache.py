@@ -7,10 +7,9 @@ https there, so an nginx ends TLS before the issuer for it; that is asked at sig
 import secrets
 from pathlib import Path
 
-from bff.embedded import free_port
 from tests.bench.contenders.base import Contender
 from tests.bench.ground import Ground, cookies_of_sign_in, start_nginx
-from tests.bench.programs import find, listens, start
+from tests.bench.programs import find, lasting_port, listens, start
 from tests.support.tls import self_signed
 
 _TLS = """
@@ -146,7 +145,7 @@ class Apache(Contender):
 
     def _start_tls(self, ground: Ground) -> int:
         """Ends TLS before the issuer; returns the port."""
-        port, certificate = free_port(), self_signed(ground.folder)
+        port, certificate = lasting_port(), self_signed(ground.folder)
         file = ground.folder / "issuer-tls.conf"
         file.write_text(
             _TLS.format(

@@ -3,10 +3,9 @@
 import time
 from abc import ABC, abstractmethod
 
-from bff.embedded import free_port
 from tests.bench.ground import Ground
 from tests.bench.load import Request
-from tests.bench.programs import Program
+from tests.bench.programs import Program, lasting_port
 
 _SESSION_AGE = 240.0
 """Seconds after which a contender's session is made anew, well before any of them ends or is renewed."""
@@ -25,7 +24,7 @@ class Contender(ABC):
     what: str
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = lasting_port()
         self.program: Program | None = None
         self._session: dict[str, str] = {}
         self._signed_at = float("-inf")

@@ -27,7 +27,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
     async with (
         httpx.AsyncClient(base_url=os.environ["NAIVE_UPSTREAM"], limits=limits, timeout=30) as client,
-        Redis.from_url(os.environ["NAIVE_REDIS"]) as redis,
+        Redis.from_url(os.environ["NAIVE_REDIS"], max_connections=512) as redis,
     ):
         app.state.client, app.state.redis = client, redis
         yield

@@ -9,11 +9,10 @@ from typing import Any
 from bff.crypto import new_secret
 from bff.demo.plan import Service
 from bff.demo.run import is_ready
-from bff.embedded import free_port
-from bff.settings.model import ServerSettings, SessionSettings
 from tests.bench.contenders.base import Contender
 from tests.bench.ground import Ground, cookies_of_sign_in
-from tests.bench.programs import python_environment, start
+from tests.bench.programs import lasting_port, python_environment, start
+from tests.support.world import SESSION_NAMES
 
 
 class Ours(Contender):
@@ -44,7 +43,7 @@ class Ours(Contender):
         front, cache = "lane" if lane else "ASGI front", "on" if near_cache else "off"
         self.what = f"bff serve, one worker: {front}, near cache {cache}"
         self.public_port = public_port or self.port
-        self.ops_port = free_port()
+        self.ops_port = lasting_port()
         self.keys = keys or new_secret()
         self._lane, self._near_cache = lane, near_cache
         self._routes, self.redis_url = routes, redis_url
@@ -52,13 +51,6 @@ class Ours(Contender):
     @property
     def redirect_uri(self) -> str:
         return f"http://localhost:{self.public_port}/bff/callback"
-
-    def missing(self) -> str | None:
-        if self._lane and "lane" not in ServerSettings.model_fields:
-            return "this version has no lane"
-        if self._near_cache and "near_cache" not in SessionSettings.model_fields:
-            return "this version has no near cache"
-        return None
 
     def start(self, ground: Ground) -> None:
         service = Service(
@@ -80,14 +72,17 @@ class Ours(Contender):
         )
 
     def sign_in(self) -> dict[str, str]:
-        return {"Cookie": cookies_of_sign_in(self.port, "/bff/login?return_to=/")}
+        cookies = cookies_of_sign_in(self.port, "/bff/login?return_to=/").split("; ")
+        # What the sign-in itself leaves in the browser is gone after ten minutes.
+        session = [cookie for cookie in cookies if cookie.partition("=")[0] in SESSION_NAMES]
+        return {"Cookie": "; ".join(session)}
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "Host": f"localhost:{self.public_port}"}
 
     def _environment(self, ground: Ground) -> dict[str, str]:
         api = {"path": "/api", "upstream": ground.backend_url, "strip_prefix": False, "max_connections": 512}
-        wanted = {
+        return {
             "BFF_SERVER__PUBLIC_URL": f"http://localhost:{self.public_port}",
             "BFF_SERVER__PORT": str(self.port),
             "BFF_SERVER__OPS_PORT": str(self.ops_port),
@@ -100,9 +95,6 @@ class Ours(Contender):
             "BFF_LIMITS__CALLBACK_PER_MINUTE": "1000",
             "BFF_LOG__FORMAT": "json",
             "BFF_ROUTE": json.dumps([*self._routes, api]),
+            "BFF_SERVER__LANE": "auto" if self._lane else "off",
+            "BFF_SESSION__NEAR_CACHE": "true" if self._near_cache else "false",
         }
-        if "lane" in ServerSettings.model_fields:
-            wanted["BFF_SERVER__LANE"] = "auto" if self._lane else "off"
-        if "near_cache" in SessionSettings.model_fields:
-            wanted["BFF_SESSION__NEAR_CACHE"] = "true" if self._near_cache else "false"
-        return wanted

@@ -6,12 +6,12 @@ import resource
 import time
 from collections.abc import AsyncIterator, Mapping
 
-from bff.embedded import free_port
 from tests.bench import machine
 from tests.bench.contenders.ours import Ours
 from tests.bench.figures import Finding
 from tests.bench.ground import Ground
 from tests.bench.load import LoadError
+from tests.bench.programs import lasting_port
 from tests.bench.scenarios.base import Scale, Scenario, Tell
 
 _KIB = 1024
@@ -32,7 +32,7 @@ class Events(Scenario):
     what = "thousands of idle event streams on one worker: memory of each, time until an event is with all"
 
     def __init__(self) -> None:
-        self._backend_port = free_port()
+        self._backend_port = lasting_port()
         route = {
             "path": "/events",
             "upstream": f"http://127.0.0.1:{self._backend_port}",

@@ -6,23 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bff.embedded import free_port
 from tests.bench import machine
 from tests.bench.contenders.ours import Ours
 from tests.bench.contenders.plain import start_plain_nginx
 from tests.bench.figures import Finding
 from tests.bench.ground import Ground
 from tests.bench.peers import download, upload
-from tests.bench.programs import Program, listens, python_environment, start
+from tests.bench.programs import Program, lasting_port, listens, python_environment, start
 from tests.bench.scenarios.base import GIB, MIB, Scale, Scenario, Tell
 
 _PATH = "/stream/bulk"
 _SLOW = 50_000_000.0  # bytes a second
 _MOST_GROWTH = 24 * MIB
 _LEAST_OF_NGINX = 1 / 3
-_NGINX_LOCATION = (
-    "location /stream { proxy_pass http://peers; proxy_buffering off; proxy_request_buffering off; }"
-)
+_NGINX_LOCATION = """location /stream {
+  proxy_pass http://peers; proxy_request_buffering off; client_body_buffer_size 256k;
+  proxy_max_temp_file_size 0; proxy_buffer_size 64k; proxy_buffers 16 64k; proxy_busy_buffers_size 256k;
+}"""
+"""Streaming as ours does, with large buffers: with its defaults nginx is slower than this."""
 
 
 Transfer = Callable[[int, str, int, Mapping[str, str], float], float]
@@ -43,7 +44,7 @@ class Streaming(Scenario):
     what = "1 GiB up and down, at 50 MB/s and at full speed: memory, and speed beside nginx's"
 
     def __init__(self) -> None:
-        self._backend_port = free_port()
+        self._backend_port = lasting_port()
         route = {
             "path": "/stream",
             "upstream": f"http://127.0.0.1:{self._backend_port}",
@@ -53,7 +54,7 @@ class Streaming(Scenario):
         self.ours = [Ours("streaming", routes=[route])]
 
     def run(self, ground: Ground, scale: Scale, tell: Tell) -> list[Finding]:
-        ours, nginx_port = self.ours[0], free_port()
+        ours, nginx_port = self.ours[0], lasting_port()
         self._start_peers(ground)
         ours.start(ground)
         upstream = f"upstream peers {{ server 127.0.0.1:{self._backend_port}; keepalive 8; }}"
