@@ -1,4 +1,4 @@
-"""The near cache in the running proxy: what it spares and what it must not hide, in one process and in four."""
+"""The near cache in the proxy: what it spares and what it must not hide, in one process or in four."""
 
 import asyncio
 import signal
@@ -149,8 +149,10 @@ async def one_session(redis_url: str) -> AsyncIterator[Found]:
     )
     tokens = Tokens(access_token="access", obtained_at=time.time(), access_expires_at=time.time() + 3600)
     alice = Identity(provider="main", sub="alice", sid=None, name="Alice", claims={})
-    yield await sessions.start(alice, tokens, user_agent="", address="")
-    await store.aclose()
+    try:
+        yield await sessions.start(alice, tokens, user_agent="", address="")
+    finally:
+        await store.aclose()
 
 
 def headers(found: Found) -> dict[str, str]:
@@ -160,7 +162,7 @@ def headers(found: Found) -> dict[str, str]:
 async def up(service: Service, client: httpx.AsyncClient, found: Found) -> str:
     """The URL of a proxy that serves this session from its near cache."""
     listening = await service.said("listening")
-    service.ops_url, url = listening["ops"], listening["address"] + "/api/0"
+    service.ops_url, url = listening["ops"], f"{listening['address']}/api/0"
     while 'lookups_total{outcome="hit"} 0.0' in (await service.ops("/metrics"))[1]:
         assert 200 == (await client.get(url, headers=headers(found))).status_code
     return url
