@@ -28,7 +28,6 @@ MAX_INTERIM = 16
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REASON_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_LINE = re.compile(rb"[^\n]*\n?")
 
 _STATUS_MIN = 100
 _SWITCHING = 101
@@ -37,6 +36,8 @@ _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _STATUS_MAX = 599
 _FIRST_BYTE = ord("H")
+_STATUS_AT = 9  # bytes into a status line
+_NOT_HTTP = "the answer does not begin with HTTP"
 
 _AFTER_THE_END = "data after the end of the answer"
 _TOO_LARGE = "header block too large"
@@ -60,6 +61,7 @@ class AnswerReader:
 
     __slots__ = (
         "_barren",
+        "_by_lines",
         "_closes",
         "_coding",
         "_fed",
@@ -90,6 +92,7 @@ class AnswerReader:
             self._parser = httptools.HttpResponseParser(self)
         self._no_content = no_content
         self._barren = 0
+        self._by_lines = False
         self._fed = 0
         self._interim_count = 0
         self._pristine = True
@@ -125,13 +128,14 @@ class AnswerReader:
             return
         if self._pristine:
             if data[0] != _FIRST_BYTE:  # the parser would skip empty lines, and take RTSP and ICE for HTTP
-                self.refusal = "the answer does not begin with HTTP"
+                self.refusal = _NOT_HTTP
                 return
             self._pristine = False
+            self._by_lines = self._no_content or data[_STATUS_AT : _STATUS_AT + 1] in (b"1", b"")
         self._fed = self._barren + len(data)
         try:
-            if self._no_content:
-                self._feed_head(parser, data)
+            if self._by_lines:
+                self._feed_lines(parser, data)
             elif self.done:
                 self._refuse(_AFTER_THE_END)
             else:
@@ -152,13 +156,25 @@ class AnswerReader:
             self.done = True
         return self.done
 
-    def _feed_head(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
-        """Feeds line by line: the parser does not know about HEAD, and must not see beyond the head."""
-        for line in _LINE.findall(data):
-            if self.done and line:
+    def _feed_lines(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """Feeds line by line up to the end of the head, and the rest at once.
+
+        The parser does not know about HEAD, and must not see beyond its head; and between an interim answer
+        and the next it would skip empty lines.
+        """
+        at = 0
+        while at < len(data):
+            if self.done:
                 self._refuse(_AFTER_THE_END)
-            if line:
-                parser.feed_data(line)
+            if self.head_done:
+                parser.feed_data(data[at:])
+                return
+            if self._pristine and data[at] != _FIRST_BYTE:
+                self._refuse(_NOT_HTTP)
+            self._pristine = False
+            end = data.find(b"\n", at) + 1 or len(data)
+            parser.feed_data(data[at:end])
+            at = end
 
     def _settle(self) -> None:
         """Bounds what a feed may cost, and leaves no parser behind that is in the middle of a message."""
@@ -281,4 +297,5 @@ class AnswerReader:
             self.done = True
         else:
             self.interim.append((self.status, self.headers))
+            self._pristine = True
             self._begin_head()

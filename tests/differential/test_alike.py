@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 
 from tests.differential.fronts import PATIENCE, Front, Seen, both, say_all, understood
-from tests.proxy.test_answer import raw, rows
+from tests.support.corpus import DATA, answers, raw, requests
 from tests.support.nginx import NGINX
 from tests.support.redis import RedisServer
 
-DATA = Path(__file__).parent.parent / "data"
 DIFFERENCES = json.loads((DATA / "differential" / "differences.json").read_text(encoding="utf-8"))
-REQUESTS: dict[str, str] = {
-    case["name"]: case["request"]
-    for file in ("differential/requests.json", "refused_requests.json")
-    for case in json.loads((DATA / file).read_text(encoding="utf-8"))["cases"]
-}
-ANSWERS = [
-    *((row[0], row[-1]) for name in ("accepted", "refused", "differential") for row in rows(f"{name}.tsv")),
-    *((method, answer.replace("|", "")) for method, answer in rows("after_the_end.tsv")),
-]
+REQUESTS = requests()
+ANSWERS = answers()
 _PATH = re.compile(rb"(?m)^([A-Z]+[ \t]+[^ /\r\n]*)(?<![/:])/(?![/A-Z])")
 
 pytestmark = [

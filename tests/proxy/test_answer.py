@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,17 +9,7 @@ from hypothesis import strategies as st
 
 from bff.proxy.answer import MAX_FIELDS, MAX_HEAD_BYTES, MAX_INTERIM, AnswerReader
 from bff.proxy.sinks import Header
-
-DATA = Path(__file__).parent.parent / "data" / "answers"
-
-
-def rows(name: str) -> list[list[str]]:
-    lines = (DATA / name).read_text(encoding="utf-8").splitlines()
-    return [line.split("\t") for line in lines if not line.startswith("#")]
-
-
-def raw(escaped: str) -> bytes:
-    return escaped.encode("latin-1", "backslashreplace").decode("unicode-escape").encode("latin-1", "replace")
+from tests.support.corpus import raw, rows
 
 
 @dataclass
