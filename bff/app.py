@@ -28,9 +28,9 @@ from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.proxy.asgi import ForwardingApp
 from bff.proxy.credentials import Credentials
-from bff.proxy.exchange import Destination, ExchangeParts
 from bff.proxy.hop import HopMaker
 from bff.proxy.lane import STATE
+from bff.proxy.parts import Destination, ExchangeParts
 from bff.proxy.pool import Pools, UpstreamPool
 from bff.refresh import Refresher
 from bff.session.changes import Changes

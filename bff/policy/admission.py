@@ -1,56 +1,30 @@
 """Whether a request may go towards a backend at all, before anything is looked up. Pure."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, assert_never, cast
 
 from bff.errors import Problem
-from bff.policy.origin import Allowed, Guard, Rejected
+from bff.policy.fields import Fields
+from bff.policy.origin import SAFE_METHODS, Allowed, Anonymous, Guard, Rejected
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed, query_problem
+from bff.settings.model import RouteSettings
 
-Header = tuple[bytes, bytes]
-_ASKED = frozenset(
-    {b"access-control-request-method", b"cookie", b"traceparent", b"x-forwarded-for", b"x-request-id"}
-)
+Verdict = Allowed | Anonymous | Rejected
 
 
 class RequestHead(NamedTuple):
-    """A request's head as a front hands it over; header names are in lower case.
+    """A request's head as a front hands it over.
 
     `query` is without its `?`. `body_length` is None for a chunked body, 0 for none. `peer` is the address
-    of the TCP peer, before any `X-Forwarded-For` is believed. `asked` holds the values of the fields that
-    are asked for on the way, in their order.
+    of the TCP peer, before any `X-Forwarded-For` is believed.
     """
 
     method: bytes
     raw_path: bytes
     query: bytes
-    headers: Sequence[Header]
+    fields: Fields
     peer: str
-    body_length: int | None
-    asked: Mapping[bytes, list[bytes]]
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        method: bytes,
-        raw_path: bytes,
-        query: bytes,
-        headers: Sequence[Header],
-        peer: str,
-        body_length: int | None = 0,
-    ) -> "RequestHead":
-        """Makes a head, and looks through its headers once."""
-        asked: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            if name in _ASKED:
-                asked.setdefault(name, []).append(value)
-        return cls(method, raw_path, query, headers, peer, body_length, asked)
-
-    def values(self, name: bytes) -> list[bytes]:
-        """All values of one of the fields that are asked for."""
-        return self.asked.get(name) or []
+    body_length: int | None = 0
 
 
 class Admitted(NamedTuple):
@@ -84,9 +58,21 @@ def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | 
             assert_never(other)
 
 
+def _guarded(request: RequestHead, guard: Guard, settings: RouteSettings) -> Verdict:
+    """The guard's verdict, which only the fields, the route's settings and the kind of method decide."""
+    key = (settings.auth, settings.csrf, request.method in SAFE_METHODS)
+    verdicts = cast("dict[object, Verdict]", request.fields.verdicts)
+    verdict = verdicts.get(key)
+    if verdict is None:
+        verdict = verdicts[key] = guard.route(
+            request.fields.headers, request.method, auth=settings.auth, csrf=settings.csrf
+        )
+    return verdict
+
+
 def _is_preflight(request: RequestHead) -> bool:
     """A preflight is a foreign page's question; there is one origin here, and no backend is to answer it."""
-    return request.method == b"OPTIONS" and bool(request.values(b"access-control-request-method"))
+    return request.method == b"OPTIONS" and bool(request.fields.values(b"access-control-request-method"))
 
 
 def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -> Admitted | Denied:
@@ -95,7 +81,7 @@ def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -
         return Denied(Problem.METHOD_NOT_ALLOWED, "method", route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)
-    verdict = guard.route(request.headers, request.method, auth=settings.auth, csrf=settings.csrf)
+    verdict = _guarded(request, guard, settings)
     if isinstance(verdict, Rejected):
         return Denied(Problem.CSRF_REJECTED, verdict.reason, route)
     if request.body_length is not None and request.body_length > settings.max_body:

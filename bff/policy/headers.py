@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bff.policy.cookies import sets_own, without_own
-from bff.policy.origin import Header, PublicOrigin
+from bff.policy.fields import Fields, Header
+from bff.policy.origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
 _HOP_BY_HOP = frozenset(
@@ -114,6 +115,7 @@ class Hop(NamedTuple):
 class HeaderRules:
     """The rules of one route, with everything worked out that no single request decides."""
 
+    route: bytes  # the route's path, which names these rules
     dropped_request: frozenset[bytes]
     keep_cookies: bool
     authenticated: bool
@@ -127,6 +129,7 @@ class HeaderRules:
         """The rules of `route` behind `public`. `csrf_header` is in lower case."""
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
         return cls(
+            route=route.path.encode("ascii"),
             dropped_request=frozenset(_DROPPED_REQUEST | {csrf_header}),
             keep_cookies=route.keep_cookies,
             authenticated=route.auth != "none",
@@ -136,11 +139,31 @@ class HeaderRules:
             forwarded_host_proto=((b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)),
         )
 
-    def request(self, headers: Sequence[Header], hop: Hop, bearer: bytes | None) -> list[Header]:
+    def request(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
         """The headers for a backend: the client's that may pass, then ours.
 
         Framing, Host and Expect are the connection's. `bearer` is an access token, or None to send none.
         """
+        passed = fields.passed.get(self.route)
+        if passed is None:
+            passed = fields.passed[self.route] = self._passed(fields.headers)
+        headers = passed.copy()
+        if bearer is not None:
+            headers.append((b"authorization", b"Bearer " + bearer))
+        client = hop.client.encode("ascii")
+        node = b'"[' + client + b']"' if b":" in client else client
+        headers += (
+            (b"forwarded", b"for=" + node + self.forwarded_tail),
+            (b"x-forwarded-for", client),
+            *self.forwarded_host_proto,
+            (b"x-request-id", hop.request_id),
+            (b"traceparent", hop.traceparent),
+        )
+        if fields.values(b"traceparent") == [hop.traceparent]:
+            headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
+        return headers
+
+    def _passed(self, headers: Sequence[Header]) -> list[Header]:
         passed: list[Header] = []
         connection: list[bytes] = []
         for header in headers:
@@ -154,21 +177,7 @@ class HeaderRules:
                     passed.append((name, rest))
             elif self._may_pass(name):
                 passed.append(header)
-        passed = _without_nominated(passed, connection)
-        if bearer is not None:
-            passed.append((b"authorization", b"Bearer " + bearer))
-        client = hop.client.encode("ascii")
-        node = b'"[' + client + b']"' if b":" in client else client
-        passed += (
-            (b"forwarded", b"for=" + node + self.forwarded_tail),
-            (b"x-forwarded-for", client),
-            *self.forwarded_host_proto,
-            (b"x-request-id", hop.request_id),
-            (b"traceparent", hop.traceparent),
-        )
-        if (b"traceparent", hop.traceparent) in headers:
-            passed += [header for header in headers if header[0] == b"tracestate"]
-        return passed
+        return _without_nominated(passed, connection)
 
     def response(self, status: int, headers: Sequence[Header]) -> list[Header]:
         """The headers for the client: the backend's that may pass, then ours.

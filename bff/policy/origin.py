@@ -37,7 +37,8 @@ class Rejected:
 
 ALLOWED = Allowed()
 ANONYMOUS = Anonymous()
-_SAFE = frozenset({b"GET", b"HEAD"})
+SAFE_METHODS = frozenset({b"GET", b"HEAD"})
+"""The methods that change nothing (RFC 9110 9.2.1) and that a browser navigates by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Guard:
         A browser too old to send `Sec-Fetch-Site` is refused: there the cookie would have no defence.
         """
         seen = _Seen.of(headers, self.csrf_header)
-        if seen.csrf or method not in _SAFE:
+        if seen.csrf or method not in SAFE_METHODS:
             return self._script(seen)
         if not seen.fetch_site:
             return Rejected("fetch_site_missing")

@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable, is_own
-from bff.proxy.exchange import Exchange, ExchangeParts
+from bff.proxy.exchange import Exchange
+from bff.proxy.parts import ExchangeParts
 from bff.proxy.sinks import Header
 
 _BUFFER = 64 * 1024
@@ -62,11 +64,11 @@ def request_head(scope: Scope) -> RequestHead:
         elif name == b"transfer-encoding":
             length = None
     client = scope.get("client")
-    return RequestHead.of(
+    return RequestHead(
         method=scope["method"].encode("ascii"),
         raw_path=scope["raw_path"],
         query=scope["query_string"],
-        headers=headers,
+        fields=Fields(headers),
         peer=client[0] if client else "unknown",
         body_length=length,
     )

@@ -13,26 +13,23 @@ Rule 4: what an attempt says that is no longer the present one is ignored.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
+from collections.abc import Coroutine
+from typing import Any, assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import access, audit, get_logger
-from bff.observe.metrics import Metrics
 from bff.policy.admission import Admitted, Denied, RequestHead
-from bff.policy.headers import HeaderRules, Hop
+from bff.policy.headers import HeaderRules
 from bff.problems import problem_response
 from bff.proxy.attempt import Attempt
 from bff.proxy.connection import UpstreamConnection
-from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
+from bff.proxy.credentials import Anonymous, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
 from bff.proxy.framing import UnsafeRequestError
-from bff.proxy.pool import UpstreamPool
+from bff.proxy.parts import ClientSide, Destination, ExchangeParts
 from bff.proxy.replay import ReplayBuffer
 from bff.proxy.sinks import Fault, FaultKind, Header, UpstreamRequest
 from bff.session.plan import PassOn
-from bff.tasks import Tasks
 
 _UNAUTHORIZED = 401
 _FAULTS = {
@@ -46,49 +43,6 @@ _FAULTS = {
 _NO_BODY = ReplayBuffer(0)
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.exchange")
-
-
-class ClientSide(Protocol):
-    """What a front does for an exchange. No method raises or awaits."""
-
-    def send_head(self, status: int, headers: list[Header]) -> None:
-        """Begins the answer."""
-
-    def send_data(self, chunk: bytes) -> None:
-        """Sends a piece of it."""
-
-    def send_end(self) -> None:
-        """Ends it cleanly."""
-
-    def abort(self) -> None:
-        """Breaks it off so that the client sees that it is incomplete."""
-
-    def pause_request(self) -> None:
-        """Stops handing over the request's body."""
-
-    def resume_request(self) -> None:
-        """Goes on handing it over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What a route's calls need, worked out once."""
-
-    pool: UpstreamPool
-    rules: HeaderRules
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeParts:
-    """What every exchange of a process shares."""
-
-    destinations: Mapping[bytes, Destination]  # by the route's path
-    hop: Callable[[RequestHead], Hop]
-    credentials: Credentials
-    tasks: Tasks
-    metrics: Metrics
-    clock: Callable[[], float]  # seconds, monotonic
-    access_log: bool = True
 
 
 class Exchange:
@@ -157,7 +111,7 @@ class Exchange:
             self._client.pause_request()
             self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
         if verdict.signed:
-            known = self._parts.credentials.at_hand(self._request.values(b"cookie"))
+            known = self._parts.credentials.at_hand(self._request.fields.values(b"cookie"))
             if known is None:
                 self._spawn(self._open(verdict))
                 return
@@ -217,7 +171,7 @@ class Exchange:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
             credential = await self._parts.credentials.obtain(
-                self._request.values(b"cookie"), required=required
+                self._request.fields.values(b"cookie"), required=required
             )
             if isinstance(credential, Refused):
                 self._refuse(credential)
@@ -400,7 +354,7 @@ class Exchange:
             method=request.method,
             target=admitted.target + (b"?" + request.query if request.query else b""),
             host=route.host_header,
-            headers=rules.request(request.headers, self._hop, bearer),
+            headers=rules.request(request.fields, self._hop, bearer),
             body_length=length,
             expect_continue=length is None or length > route.settings.replay_buffer,
         )

@@ -9,6 +9,7 @@ Rule 3: after a refusal nothing more of the connection is read as HTTP.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.origin import Header, PublicOrigin
@@ -16,6 +17,7 @@ from bff.settings.model import ServerSettings
 
 _END = b"\r\n\r\n"
 _HEAD_BYTES = bytes([*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)])
+_LINE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _VERSIONS = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -37,6 +39,14 @@ class Head:
     """A complete head whose lines are beyond doubt. `raw` includes the empty line at its end."""
 
     raw: bytes
+    method: bytes
+    target: bytes
+    http_1_0: bool
+
+
+class RequestLine(NamedTuple):
+    """A request line that is beyond doubt."""
+
     method: bytes
     target: bytes
     http_1_0: bool
@@ -145,7 +155,7 @@ class HeadReader:
         return None
 
 
-def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:  # noqa: PLR0911 - a list of refusals
+def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:
     """Judges a complete head, which ends with the first empty line in it."""
     lines = raw.count(b"\r\n")
     if raw.count(b"\n") != lines:
@@ -156,7 +166,20 @@ def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:  # noqa: PLR0911 
         return _bad("control character in the head")
     if b"\r\n " in raw or b"\r\n\t" in raw:
         return _bad("folded header line")
-    parts = raw[: raw.index(b"\r\n")].split(b" ")
+    line = judge_line(raw[: raw.index(b"\r\n")])
+    return line if isinstance(line, Refusal) else Head(raw, line.method, line.target, line.http_1_0)
+
+
+def parse_line(line: bytes) -> RequestLine | Refusal:
+    """Judges a request line that comes alone: the fields behind it are known to be in order."""
+    if line.translate(None, _LINE_BYTES):
+        return _bad("control character in the head")
+    return judge_line(line)
+
+
+def judge_line(line: bytes) -> RequestLine | Refusal:
+    """Judges a request line in which there are no control characters but tabs."""
+    parts = line.split(b" ")
     if len(parts) != 3 or b"\t" in parts[1]:  # noqa: PLR2004 - method, target, version
         return _bad("malformed request line")
     method, target, version = parts
@@ -168,7 +191,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:  # noqa: PLR0911 
         return _bad("the request target must be a path")
     if b"#" in target or not target.isascii():
         return _bad("character in the request target that must be encoded")
-    return Head(raw, method, target, version == b"HTTP/1.0")
+    return RequestLine(method, target, version == b"HTTP/1.0")
 
 
 def judge_fields(

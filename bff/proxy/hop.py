@@ -24,7 +24,7 @@ class HopMaker:
     def __call__(self, request: RequestHead) -> Hop:
         """Draws what is random, and takes over what the client sent where that is well-formed."""
         entropy = self._entropy.draw()
-        ids, traces = request.values(b"x-request-id"), request.values(b"traceparent")
+        ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
         return Hop(
             client=self._client(request),
             request_id=request_id(_only(ids), entropy[:REQUEST_ID_ENTROPY]).encode("ascii"),
@@ -33,7 +33,7 @@ class HopMaker:
 
     def _client(self, request: RequestHead) -> str:
         if self._trusted:
-            return client_address(request.peer, request.values(b"x-forwarded-for"), self._trusted)
+            return client_address(request.peer, request.fields.values(b"x-forwarded-for"), self._trusted)
         known = self._peers.get(request.peer)
         if known is None:
             if len(self._peers) >= _MAX_PEERS:

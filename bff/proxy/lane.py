@@ -9,27 +9,25 @@ Rule 2: the lane's cycle stands in for uvicorn's: `GuardedHttpProtocol` counts, 
 Rule 3: it leans on uvicorn's inner workings, which `tests/proxy/test_lane.py` pins.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from bff.errors import Problem
-from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.fields import Fields
 from bff.policy.routes import is_own
-from bff.proxy.exchange import Exchange, ExchangeParts
-from bff.proxy.protocol import GuardedHttpProtocol, Refused, configured, guarded_protocol
+from bff.proxy.exchange import Exchange
+from bff.proxy.front_door import Refusal, RequestLine, parse_line
+from bff.proxy.parts import ExchangeParts
+from bff.proxy.protocol import GuardedHttpProtocol
 from bff.proxy.sinks import Header
-from bff.settings.model import ServerSettings
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds the `Forwarding`."""
 
-_KNOWN_UVICORN = ("0.54.",)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
-_log = get_logger("bff.lane")
 
 
 class Forwarding(Protocol):
@@ -48,6 +46,7 @@ class LaneProtocol(GuardedHttpProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
+        self._known: _KnownFields | None = None
         self._default_headers: list[Header] | None = None
         self._default_lines = b""
 
@@ -71,24 +70,65 @@ class LaneProtocol(GuardedHttpProtocol):
         super()._dispatch()
 
     def _take_lane(self, forwarding: Forwarding) -> bool:
-        head = self._head
+        """Whether the request whose head has just been parsed goes by the lane."""
+        head, length = self._head, self._verdict
         assert head is not None
-        path, _, query = head.target.partition(b"?")
+        fields = Fields(self.headers)
+        keep_alive: bool = self.parser.should_keep_alive()
+        body_length = length if isinstance(length, int) else None
+        line = RequestLine(head.method, head.target, head.http_1_0)
+        if not self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive):
+            return False
+        if body_length == 0:
+            self._known = _KnownFields(head.raw[head.raw.index(b"\r\n") :], fields, keep_alive)
+        return True
+
+    def _take_head(self, data: bytes) -> bytes:
+        known = self._known
+        if known is not None and not self._reader.begun:
+            rest = self._take_known(known, data)
+            if rest is not None:
+                return rest
+        return super()._take_head(data)
+
+    def _take_known(self, known: "_KnownFields", data: bytes) -> bytes | None:
+        """Takes a head whose fields are, byte for byte, those of the one before; None for any other.
+
+        They have been judged and parsed, and there is no body: all that is left is the request line.
+        """
+        end = data.find(b"\r\n")
+        if end < 0 or not data.startswith(known.raw, end) or self._forwarding is None:
+            return None
+        over = end + len(known.raw)
+        line = parse_line(data[:end])
+        if over > self.door.max_head_bytes or isinstance(line, Refusal) or line.http_1_0:
+            return None
+        self.expect_100_continue = False
+        if not self._begin(self._forwarding, line, known.fields, 0, keep_alive=known.keep_alive):
+            return None
+        self._stop_read_watch()
+        self._message_over = True
+        self._head_taken()
+        return data[over:]
+
+    def _begin(
+        self,
+        forwarding: Forwarding,
+        line: RequestLine,
+        fields: Fields,
+        body_length: int | None,
+        *,
+        keep_alive: bool,
+    ) -> bool:
+        path, _, query = line.target.partition(b"?")
         if is_own(path):
             return False
-        length = self._verdict
-        request = RequestHead.of(
-            method=head.method,
-            raw_path=path,
-            query=query,
-            headers=self.headers,
-            peer=self.client[0] if self.client else "unknown",
-            body_length=length if isinstance(length, int) else None,
-        )
+        peer = self.client[0] if self.client else "unknown"
+        request = RequestHead(line.method, path, query, fields, peer, body_length)
         verdict = forwarding.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return False
-        cycle = LaneCycle(self, with_body=head.method != b"HEAD")
+        cycle = LaneCycle(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
         cycle.exchange = Exchange(forwarding.parts, request, verdict, cycle)
         self.cycle = cycle  # type: ignore[assignment] # Rule 2
         return True
@@ -153,6 +193,14 @@ class LaneProtocol(GuardedHttpProtocol):
         return self._default_lines
 
 
+class _KnownFields(NamedTuple):
+    """The fields of the last head here that had no body; `raw` begins with the request line's CRLF."""
+
+    raw: bytes
+    fields: Fields
+    keep_alive: bool
+
+
 class LaneCycle:
     """One request and its answer, as the protocol and the exchange (`ClientSide`) see it."""
 
@@ -171,13 +219,13 @@ class LaneCycle:
 
     exchange: Exchange
 
-    def __init__(self, protocol: LaneProtocol, *, with_body: bool) -> None:
+    def __init__(self, protocol: LaneProtocol, *, with_body: bool, keep_alive: bool) -> None:
         self._protocol = protocol
         self._with_body = with_body
         self._chunked = False
         self.begun = False
         self.disconnected = False
-        self.keep_alive: bool = protocol.parser.should_keep_alive()
+        self.keep_alive = keep_alive
         self.response_started = False
         self.response_complete = False
         self.waiting_for_100_continue = protocol.expect_100_continue
@@ -243,18 +291,3 @@ class LaneCycle:
             self.waiting_for_100_continue = False
             protocol.transport.write(_CONTINUE)
         protocol.flow.resume_reading()
-
-
-def client_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
-    """The protocol class for uvicorn's `http=`: with the lane where it is wanted and known to work.
-
-    `refused` hears of each refusal at the front door.
-    """
-    if settings.lane == "off":
-        return guarded_protocol(settings, refused)
-    if not uvicorn.__version__.startswith(_KNOWN_UVICORN):
-        _log.warning(
-            "lane_off", detail="this uvicorn has not been tested with the lane", version=uvicorn.__version__
-        )
-        return guarded_protocol(settings, refused)
-    return configured(LaneProtocol, settings, refused)

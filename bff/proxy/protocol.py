@@ -12,7 +12,7 @@ moment, so that the answer is not lost to a reset.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -30,7 +30,6 @@ from bff.proxy.front_door import (
     judge_fields,
 )
 from bff.proxy.outlet import Outlet, close_delimited, reset
-from bff.settings.model import ServerSettings
 
 _DRAIN = 64 * 1024
 """How much of a body is still read after its answer is complete, in bytes."""
@@ -40,7 +39,6 @@ _LINGER = 2.0
 
 _MAX_HELD = 1024 * 1024
 """How much pipelined input may wait, in bytes; reading is paused long before."""
-
 
 Refused = Callable[[Refusal, str], None]
 """Told of each refusal and the peer's address, for the log and the metric."""
@@ -325,9 +323,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Nothing is under way: the client has its time to say something. One timer serves a connection."""
         self._idle_until = self.loop.time() + self.timeout_keep_alive
         if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_at(
-                self._idle_until, self.timeout_keep_alive_handler
-            )
+            self._look_again_at(self._idle_until)
+
+    def _look_again_at(self, when: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_at(when, self.timeout_keep_alive_handler)
 
     def _unset_keepalive_if_required(self) -> None:
         self._idle_until = None
@@ -340,9 +339,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self.loop.time() >= self._idle_until:
             self._close()
         else:
-            self.timeout_keep_alive_task = self.loop.call_at(
-                self._idle_until, self.timeout_keep_alive_handler
-            )
+            self._look_again_at(self._idle_until)
 
     # Waits
 
@@ -395,19 +392,3 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._write_watch is not None and not self.transport.is_closing():
             self._write_watch.cancel()
             self._write_watch = None
-
-
-P = TypeVar("P", bound=GuardedHttpProtocol)
-
-
-def configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:
-    """A subclass of `base` that carries these settings; `refused` hears of each refusal."""
-    members: dict[str, Any] = {"door": DoorRules.configured(settings)}
-    if refused is not None:
-        members["refused"] = staticmethod(refused)
-    return type(base.__name__, (base,), members)
-
-
-def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
-    """The protocol class for uvicorn's `http=`, with these settings; `refused` hears of each refusal."""
-    return configured(GuardedHttpProtocol, settings, refused)

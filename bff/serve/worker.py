@@ -29,8 +29,8 @@ from bff.child import die_with
 from bff.observe.logs import configure, get_logger
 from bff.observe.metrics import Metrics
 from bff.proxy.front_door import Refusal
-from bff.proxy.lane import client_protocol
 from bff.proxy.protocol import GuardedHttpProtocol
+from bff.proxy.protocols import client_protocol
 from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
 from bff.serve.link import SupervisorEnd, receive_settings
 from bff.serve.ops import CheckResult, OpsServer

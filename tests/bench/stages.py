@@ -22,6 +22,7 @@ from bff.crypto import new_secret
 from bff.embedded import EmbeddedRedis
 from bff.observe.logs import access, configure
 from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Fields
 from bff.proxy.answer import AnswerReader
 from bff.proxy.asgi import ForwardingApp
 from bff.proxy.attempt import Attempt
@@ -84,7 +85,7 @@ async def _measure(redis_url: str) -> list[Stage]:
     async with _living(app):
         parts = await _parts(app, settings)
         stages = [_timed(name, what, step) for name, what, step in _steps(parts)]
-        cookies = parts.request.values(b"cookie")
+        cookies = parts.request.fields.values(b"cookie")
         async with asyncio.timeout(_PATIENCE):
             while parts.sessions.cached(cookies) is None:  # the push of its own writing comes first
                 await parts.sessions.find(cookies)
@@ -149,11 +150,11 @@ async def _parts(app: App, settings: Settings) -> _Parts:
         (b"x-csrf", b"1"),
         (b"cookie", f"{sessions.cookie.name}={found.handle}".encode()),
     ]
-    request = RequestHead.of(
+    request = RequestHead(
         method=b"GET",
         raw_path=b"/api/orders/7",
         query=b"page=2",
-        headers=headers,
+        fields=Fields(headers),
         peer="127.0.0.1",
     )
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
@@ -185,7 +186,7 @@ def _arriving(parts: _Parts) -> list[Step]:
     hop = forwarding.parts.hop
 
     def judge() -> object:
-        return judge_fields(request.headers, http_1_0=False, hosts=door.hosts, websocket=False)
+        return judge_fields(request.fields.headers, http_1_0=False, hosts=door.hosts, websocket=False)
 
     return [
         ("head", "read and judge the lines of the request's head", lambda: reader.feed(parts.raw)),
@@ -212,7 +213,7 @@ def _forwarded(parts: _Parts) -> list[Step]:
     rules = exchange_parts.destinations[admitted.route.path].rules
     hop = exchange_parts.hop(request)
     bearer = parts.found.session.tokens.access_token.encode()
-    headers = rules.request(request.headers, hop, bearer)
+    headers = rules.request(request.fields, hop, bearer)
     upstream = UpstreamRequest(b"GET", b"/v1/7?page=2", b"127.0.0.1:9", headers, 0)
     client = cast("Any", None)
 
@@ -224,7 +225,7 @@ def _forwarded(parts: _Parts) -> list[Step]:
         (
             "request rules",
             "which headers pass, and ours",
-            lambda: rules.request(request.headers, hop, bearer),
+            lambda: rules.request(request.fields, hop, bearer),
         ),
         ("request head", "write the head for the backend, and check it", lambda: request_head(upstream)),
     ]
@@ -249,7 +250,7 @@ def _answered(parts: _Parts) -> list[Step]:
     protocol = _NullProtocol()
 
     def write() -> None:
-        cycle = LaneCycle(cast("LaneProtocol", protocol), with_body=True)
+        cycle = LaneCycle(cast("LaneProtocol", protocol), with_body=True, keep_alive=True)
         cycle.send_head(200, rendered)
         cycle.send_data(SMALL)
         cycle.send_end()
@@ -283,7 +284,7 @@ def _access_line(parts: _Parts) -> Callable[[], object]:
 
 
 def _asking(parts: _Parts) -> list[tuple[str, str, Callable[[], Awaitable[object]], int]]:
-    sessions, cookies = parts.sessions, parts.request.values(b"cookie")
+    sessions, cookies = parts.sessions, parts.request.fields.values(b"cookie")
 
     async def crowd() -> None:
         await asyncio.gather(*(sessions.find(cookies) for _ in range(_CROWD)))

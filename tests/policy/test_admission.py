@@ -6,6 +6,7 @@ import pytest
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
@@ -24,11 +25,11 @@ def judged(
     **route: Any,
 ) -> Admitted | Denied:
     settings = RouteSettings(path="/api", upstream="http://127.0.0.1:8000/v1", **route)
-    request = RequestHead.of(
+    request = RequestHead(
         method=method,
         raw_path=path,
         query=query,
-        headers=OURS if headers is None else headers,
+        fields=Fields(OURS if headers is None else headers),
         peer="192.0.2.1",
         body_length=length,
     )

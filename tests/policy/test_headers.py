@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bff.policy.fields import Fields
 from bff.policy.headers import HeaderRules, Hop
 from bff.policy.origin import Header, PublicOrigin
 from bff.settings.model import RouteSettings
@@ -66,17 +67,19 @@ def rules(public_url: str = "https://app.example.com", **route: Any) -> HeaderRu
 )
 def test_request(sent: list[Header], passed: list[Header]) -> None:
     """What the proxy sets cannot come from a client, in no spelling and by no nomination; the rest passes."""
-    assert [*passed, BEARER, *OURS] == rules().request(sent, HOP, b"token")
+    assert [*passed, BEARER, *OURS] == rules().request(Fields(sent), HOP, b"token")
 
 
 def test_no_bearer() -> None:
     """Without a session the client's own Authorization does not pass either, and none is set."""
-    assert OURS == rules(auth="none").request([(b"authorization", b"Bearer mine")], HOP, None)
+    assert OURS == rules(auth="none").request(Fields([(b"authorization", b"Bearer mine")]), HOP, None)
 
 
 def test_tracestate_goes_with_its_traceparent() -> None:
     """A trace context that was taken over keeps its state; a new one starts without."""
-    assert [*OURS, (b"tracestate", b"a=1")] == rules().request([TRACE, (b"tracestate", b"a=1")], HOP, None)
+    assert [*OURS, (b"tracestate", b"a=1")] == rules().request(
+        Fields([TRACE, (b"tracestate", b"a=1")]), HOP, None
+    )
 
 
 @pytest.mark.requirement("B-14")
@@ -89,7 +92,7 @@ def test_tracestate_goes_with_its_traceparent() -> None:
 )
 def test_kept_cookies(sent: bytes, kept: list[Header]) -> None:
     """A route that keeps cookies gets the others' only."""
-    assert [*kept, *OURS] == rules(keep_cookies=True).request([(b"cookie", sent)], HOP, None)
+    assert [*kept, *OURS] == rules(keep_cookies=True).request(Fields([(b"cookie", sent)]), HOP, None)
 
 
 @pytest.mark.requirement("B-17")
@@ -103,7 +106,7 @@ def test_kept_cookies(sent: bytes, kept: list[Header]) -> None:
 def test_forwarded_syntax(client: str, public_url: str, forwarded: bytes) -> None:
     """IPv6 addresses and ports are quoted (RFC 7239 4)."""
     hop = Hop(client, HOP.request_id, HOP.traceparent)
-    assert (b"forwarded", forwarded) == rules(public_url).request([], hop, None)[0]
+    assert (b"forwarded", forwarded) == rules(public_url).request(Fields([]), hop, None)[0]
 
 
 @pytest.mark.requirement("B-34", "H-01", "H-05")

@@ -10,9 +10,10 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
-from bff.proxy import lane
-from bff.proxy.lane import LaneProtocol, client_protocol
+from bff.proxy import protocols
+from bff.proxy.lane import LaneProtocol
 from bff.proxy.protocol import GuardedHttpProtocol
+from bff.proxy.protocols import client_protocol
 from bff.settings.model import ServerSettings
 from tests.support.backend import Received, Reply
 from tests.support.redis import RedisServer
@@ -48,7 +49,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
 
 def test_this_uvicorn_is_known() -> None:
     """The installed uvicorn is one with which the lane is on; a newer one is tried and added."""
-    assert uvicorn.__version__.startswith(lane._KNOWN_UVICORN)
+    assert uvicorn.__version__.startswith(protocols.KNOWN_UVICORN)
     assert issubclass(client_protocol(SETTINGS), LaneProtocol)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from bff.proxy.front_door import Refusal
-from bff.proxy.protocol import guarded_protocol
+from bff.proxy.protocols import guarded_protocol
 from bff.settings.model import ServerSettings
 
 HOST = "app.example.com"

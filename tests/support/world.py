@@ -17,7 +17,7 @@ import uvicorn
 from bff.app import App
 from bff.crypto import new_secret, session_key
 from bff.issuer.keys import SigningKey
-from bff.proxy.lane import client_protocol
+from bff.proxy.protocols import client_protocol
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.backend import Backend, Received, Reply, backend

@@ -1,0 +1,49 @@
+"""The fields of a request's head, and what follows from them alone.
+
+A browser sends the same fields with call after call on a connection; only the request line differs. What is
+decided by the fields alone is therefore kept with them, and a front that meets the same bytes again hands
+the same `Fields` on.
+
+Rule 1: what is kept here depends on the fields and on the settings, and on nothing else.
+"""
+
+from collections.abc import Sequence
+
+Header = tuple[bytes, bytes]
+"""A field's name in lower case and its value."""
+
+_ASKED = frozenset(
+    {
+        b"access-control-request-method",
+        b"cookie",
+        b"origin",
+        b"sec-fetch-site",
+        b"traceparent",
+        b"tracestate",
+        b"x-forwarded-for",
+        b"x-request-id",
+    }
+)
+
+
+class Fields:
+    """The fields of one head; not to be changed once made.
+
+    `verdicts` and `passed` belong to `bff.policy.admission` and `bff.policy.headers`, which keep there what
+    they have worked out.
+    """
+
+    __slots__ = ("_asked", "headers", "passed", "verdicts")
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self.headers = headers
+        self._asked: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            if name in _ASKED:
+                self._asked.setdefault(name, []).append(value)
+        self.verdicts: dict[object, object] = {}
+        self.passed: dict[bytes, list[Header]] = {}
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of one of the fields that are asked for on the way, in their order."""
+        return self._asked.get(name) or []

@@ -1,0 +1,42 @@
+"""Which protocol class uvicorn is given, and with which settings."""
+
+from typing import Any, TypeVar
+
+import uvicorn
+
+from bff.observe.logs import get_logger
+from bff.proxy.front_door import DoorRules
+from bff.proxy.lane import LaneProtocol
+from bff.proxy.protocol import GuardedHttpProtocol, Refused
+from bff.settings.model import ServerSettings
+
+KNOWN_UVICORN = ("0.54.",)
+"""The versions with which the lane has been tried; `tests/proxy/test_lane.py` pins what it relies on."""
+
+P = TypeVar("P", bound=GuardedHttpProtocol)
+_log = get_logger("bff.protocols")
+
+
+def client_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
+    """The protocol class for uvicorn's `http=`: with the lane where it is wanted and known to work.
+
+    `refused` hears of each refusal at the front door.
+    """
+    if settings.lane == "off":
+        return guarded_protocol(settings, refused)
+    if not uvicorn.__version__.startswith(KNOWN_UVICORN):
+        _log.warning("lane_off", detail="not tested with this uvicorn", version=uvicorn.__version__)
+        return guarded_protocol(settings, refused)
+    return _configured(LaneProtocol, settings, refused)
+
+
+def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
+    """The guarded protocol alone: every request goes through ASGI."""
+    return _configured(GuardedHttpProtocol, settings, refused)
+
+
+def _configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:
+    members: dict[str, Any] = {"door": DoorRules.configured(settings)}
+    if refused is not None:
+        members["refused"] = staticmethod(refused)
+    return type(base.__name__, (base,), members)
