@@ -17,8 +17,15 @@ FLUSH_AFTER = 0.05
 _MOST_WAITING = 500  # lines
 
 
-@lru_cache(maxsize=4096)
+_MOST_KEPT = 256  # characters: a client chooses its paths, and their length
+
+
 def _quoted(text: str) -> str:
+    return _kept(text) if len(text) <= _MOST_KEPT else _kept.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _kept(text: str) -> str:
     return json.dumps(one_line(redact_text(text)))
 
 

@@ -109,6 +109,24 @@ def test_the_format_can_be_chosen(monkeypatch: pytest.MonkeyPatch, err: Err) -> 
     assert 8080 == json.loads(stream.getvalue())["port"]
 
 
+@pytest.mark.requirement("B-24")
+def test_a_terminal_obeys_no_log_line(err: Err) -> None:
+    """What strangers chose (a path, a record's field) moves no cursor and begins no line of its own."""
+    logs.configure(LogSettings(format="console"))
+    logs.audit("record_tampered", sub="\x1b[2J\x9b31mred", reason="a\r[info] forged")
+    logs.access(method="GET", path="/bff/\x1b]0;title\x07", status=404, duration=0, route="x", request_id="r")
+    try:
+        shout()
+    except ValueError:
+        logs.get_logger("bff.x").exception("failed")
+    assert "Traceback" in err.text
+    assert set() == set(err.text) & {"\x1b", "\x9b", "\x07", "\r"}
+
+
+def shout() -> None:
+    raise ValueError("\x1b[31m")
+
+
 def fail() -> None:
     try:
         int(HANDLE)
