@@ -1,4 +1,4 @@
-"""The only Redis code of the proxy, and the only place that knows its keys.
+"""The sessions' Redis: the only place that knows its keys, and that writes.
 
     <prefix>:session:<key>                hash, TTL = idle timeout
     <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
@@ -13,6 +13,7 @@ an id equal to ours means that the write was done. No write is ever resent by th
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: whatever redis-py raises leaves here as `StoreUnavailableError`.
+Reads go by `loads.py`, which joins them; `changes.py` tells what was written; both by `link.py`.
 """
 
 import secrets
