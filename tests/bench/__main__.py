@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show all names, and what is not installed")
     parser.add_argument("--quick", action="store_true", help="everything, but small: some five minutes")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often contenders take turns")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long one run of the load takes")
+    parser.add_argument("--seconds", type=int, metavar="S", help="how long one run of the load takes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
     return parser
 

@@ -13,7 +13,11 @@ REFERENCES = ("nginx", "uvicorn", "naive")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A contender under one workload. Latencies in milliseconds; `spread` is half the range by the median."""
+    """A contender under one workload.
+
+    Latencies in milliseconds; `spread` is half the range by the median; `cpu` the contender's share of its
+    core, `cost` its CPU time for a request in microseconds, which a busy machine distorts least.
+    """
 
     workload: str
     contender: str
@@ -23,6 +27,7 @@ class Row:
     p50: float
     p99: float
     cpu: float
+    cost: float
     failed: int
     refused: int
     ratios: Mapping[str, float]
@@ -58,6 +63,7 @@ def rows(runs: Runs) -> list[Row]:
                 p50=statistics.median(figures.p50 for figures in good),
                 p99=statistics.median(figures.p99 for figures in good),
                 cpu=statistics.median(figures.cpu for figures in good),
+                cost=statistics.median(figures.cost for figures in good),
                 failed=sum(figures.failed for figures in good),
                 refused=sum(figures.refused for figures in good),
                 ratios={name: found for name, found in ratios.items() if found is not None},

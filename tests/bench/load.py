@@ -63,6 +63,11 @@ class Figures:
         """Good answers a second."""
         return max(0, self.requests - self.refused) / self.seconds if self.seconds else 0.0
 
+    @property
+    def cost(self) -> float:
+        """Microseconds of the contender's CPU time for a request."""
+        return self.cpu * self.seconds / self.requests * 1e6 if self.requests else 0.0
+
     def whole(self, answer: bytes) -> bool:
         """Whether so many bytes came that every good answer can have been whole."""
         return self.requests > 0 and self.size >= (self.requests - self.refused) * len(answer)

@@ -64,7 +64,16 @@ def show(report: Report, out: Console) -> None:
 def _load_table(title: str, rows: Sequence[Row]) -> Table:
     table = _table(title, "contender")
     shown = [name for name in REFERENCES if any(name in row.ratios for row in rows)]
-    for name in ("req/s", "±", "p50 ms", "p99 ms", "core", *(f"by {name}" for name in shown), "failed"):
+    for name in (
+        "req/s",
+        "±",
+        "p50 ms",
+        "p99 ms",
+        "core",
+        "µs each",
+        *(f"by {name}" for name in shown),
+        "failed",
+    ):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
@@ -74,6 +83,7 @@ def _load_table(title: str, rows: Sequence[Row]) -> Table:
             f"{row.p50:.2f}",
             f"{row.p99:.2f}",
             f"{row.cpu:.0%}" if row.cpu else "",
+            f"{row.cost:.0f}" if row.cpu else "",
             *(_ratio(row.ratios.get(name)) for name in shown),
             str(row.failed + row.refused) if row.failed + row.refused else "",
         )
