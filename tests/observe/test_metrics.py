@@ -116,3 +116,16 @@ def test_counting_a_request_is_cheap() -> None:
     """Counting stays far below what a request costs: 10,000 of them in far less than 5 seconds."""
     metrics = Metrics()
     assert 5.0 > timeit.timeit(lambda: metrics.request_finished("/api", "GET", 200, 0.004), number=10_000)
+
+
+def test_the_near_cache_counts_in_plain_numbers() -> None:
+    """Its numbers appear as they are in the moment of the question."""
+    metrics = Metrics()
+    counts = metrics.near_cache
+    counts.hits, counts.misses, counts.bypasses, counts.invalidations, counts.entries = 5, 4, 3, 2, 1
+    found = [
+        value(metrics, "bff_near_cache_lookups_total", outcome=name) for name in ("hit", "miss", "bypass")
+    ]
+    assert [5.0, 4.0, 3.0] == found
+    assert 2.0 == value(metrics, "bff_near_cache_invalidations_total")
+    assert 1.0 == value(metrics, "bff_near_cache_entries")
