@@ -166,6 +166,13 @@ class Exchange:
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         self._task = self._parts.tasks.spawn(step, name="exchange")
+        self._task.add_done_callback(self._step_done)
+
+    def _step_done(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours in a step, which `Tasks` has logged, leaves no client waiting."""
+        if not task.cancelled() and task.exception() is not None:
+            self._drop_attempt()
+            self._fail(Problem.INTERNAL_ERROR)
 
     async def _open(self, admitted: Admitted) -> None:
         if admitted.signed:

@@ -220,7 +220,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _parser_error(self, error: httptools.HttpParserError) -> None:
-        if error.__context__ is not None:
+        if isinstance(error, httptools.HttpParserCallbackError):  # a mistake of ours, not the client's
             self.logger.error("The protocol failed on a request", exc_info=error.__context__)
         self._fail(Refusal(Problem.BAD_REQUEST, "malformed request"))
 
