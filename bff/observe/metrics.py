@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
+from bff.observe.tally import RequestTally
 
 RefreshOutcome = Literal["rotated", "ended", "deferred"]
 RefreshCause = Literal["expiry", "unauthorized", "manual"]
@@ -33,7 +34,6 @@ MAX_SERIES: Final = 1000
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLASSES: Final = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
-_REQUEST_SECONDS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -98,16 +98,8 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> _Series[Counter]:
             return _Series(Counter(name, text, labels, registry=registry))
 
-        self._requests = counter("bff_requests", "Answered requests.", "route", "method", "status")
-        self._seconds = _Series(
-            Histogram(
-                "bff_request_duration_seconds",
-                "From a request's first byte to its answer's last.",
-                ["route"],
-                buckets=_REQUEST_SECONDS,
-                registry=registry,
-            )
-        )
+        self._requests = RequestTally(MAX_SERIES)
+        registry.register(self._requests)
         self._refreshes = counter(
             "bff_refreshes", "Token rotations, by outcome and cause.", "outcome", "cause"
         )
@@ -166,8 +158,7 @@ class Metrics:
             seconds: from the request's first byte to the answer's last.
         """
         method = method if method in _METHODS else "other"
-        self._requests[route, method, _CLASSES.get(status // 100, "other")].inc()
-        self._seconds[(route,)].observe(seconds)
+        self._requests.add(route, method, _CLASSES.get(status // 100, "other"), seconds)
 
     def refresh_finished(self, outcome: RefreshOutcome, cause: RefreshCause, seconds: float) -> None:
         """A rotation has ended: tokens rotated, the session ended, or nothing done for now."""

@@ -37,20 +37,18 @@ def valid_traceparent(value: bytes) -> bool:
     return bool(found["trace"].strip(b"0") and found["parent"].strip(b"0"))
 
 
-def request_id(incoming: bytes | None, entropy: bytes) -> str:
-    """The id of this request: the client's if well-formed, else one made from `entropy`.
+def request_id(incoming: bytes | None, digits: bytes) -> bytes:
+    """The id of this request: the client's if well-formed, else `digits`.
 
     Args:
         incoming: the value of the only `X-Request-Id` header; `None` if there is none or several.
-        entropy: `REQUEST_ID_ENTROPY` random bytes.
+        digits: `REQUEST_ID_ENTROPY` random bytes in hex.
     """
-    if incoming is not None and valid_request_id(incoming):
-        return incoming.decode("ascii")
-    return entropy.hex()
+    return incoming if incoming is not None and valid_request_id(incoming) else digits
 
 
-def traceparent(incoming: bytes | None, entropy: bytes) -> bytes:
-    """The trace context to pass on: the client's if well-formed, else a new one made from `entropy`.
+def traceparent(incoming: bytes | None, digits: bytes) -> bytes:
+    """The trace context to pass on: the client's if well-formed, else a new one made of `digits`.
 
     A new one has the flag "sampled": we record no traces ourselves, and without the flag a backend with
     OpenTelemetry's default sampler would stop recording its own. A `tracestate` header belongs to its
@@ -58,8 +56,8 @@ def traceparent(incoming: bytes | None, entropy: bytes) -> bytes:
 
     Args:
         incoming: the value of the only `traceparent` header; `None` if there is none or several.
-        entropy: `TRACE_ENTROPY` random bytes.
+        digits: `TRACE_ENTROPY` random bytes in hex.
     """
     if incoming is not None and valid_traceparent(incoming):
         return incoming
-    return f"00-{entropy[:16].hex()}-{entropy[16:24].hex()}-01".encode()
+    return b"00-%b-%b-01" % (digits[:32], digits[32:48])

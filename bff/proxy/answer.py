@@ -15,6 +15,7 @@ import re
 import httptools
 
 from bff.proxy.sinks import Header
+from bff.proxy.whole_answer import Whole, read_whole
 
 MAX_HEAD_BYTES = 64 * 1024
 """How long an answer's header block may be, and how much framing may come in a row without content."""
@@ -127,6 +128,9 @@ class AnswerReader:
             self.refusal = _AFTER_THE_END
             return
         if self._pristine:
+            if not self._no_content and (whole := read_whole(data)) is not None:
+                self._take_whole(whole)
+                return
             if data[0] != _FIRST_BYTE:  # the parser would skip empty lines, and take RTSP and ICE for HTTP
                 self.refusal = _NOT_HTTP
                 return
@@ -144,6 +148,14 @@ class AnswerReader:
             if self.refusal is None:
                 self.refusal = _AFTER_THE_END if self.done else f"not valid HTTP: {error}"
         self._settle()
+
+    def _take_whole(self, whole: Whole) -> None:
+        self._pristine = False
+        self.status, self.reason, self.headers = whole.status, whole.reason, whole.headers
+        self.persistent = not whole.closes
+        self.head_done = self.done = True
+        if whole.content:
+            self.chunks = [whole.content]
 
     @property
     def interim_seen(self) -> bool:

@@ -27,8 +27,10 @@ class HopMaker:
         ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
         return Hop(
             client=self._client(request),
-            request_id=request_id(_only(ids), entropy[:REQUEST_ID_ENTROPY]).encode("ascii"),
-            traceparent=traceparent(_only(traces), entropy[REQUEST_ID_ENTROPY:]),
+            request_id=request_id(ids[0] if len(ids) == 1 else None, entropy[: 2 * REQUEST_ID_ENTROPY]),
+            traceparent=traceparent(
+                traces[0] if len(traces) == 1 else None, entropy[2 * REQUEST_ID_ENTROPY :]
+            ),
         )
 
     def _client(self, request: RequestHead) -> str:
@@ -43,19 +45,15 @@ class HopMaker:
 
 
 class _Entropy:
-    """Random bytes for ids, fetched from the system in larger pieces."""
+    """Random bytes for ids, in hex, fetched from the system in larger pieces."""
 
     def __init__(self) -> None:
         self._pool = b""
         self._at = 0
 
     def draw(self) -> bytes:
-        """Bytes for one request, never the same twice."""
+        """The digits for one request, never the same twice."""
         if self._at >= len(self._pool):
-            self._pool, self._at = os.urandom(_EACH * 64), 0
-        start, self._at = self._at, self._at + _EACH
+            self._pool, self._at = os.urandom(_EACH * 64).hex().encode("ascii"), 0
+        start, self._at = self._at, self._at + 2 * _EACH
         return self._pool[start : self._at]
-
-
-def _only(values: list[bytes]) -> bytes | None:
-    return values[0] if len(values) == 1 else None

@@ -11,7 +11,7 @@ from bff.errors import problem_named
 from bff.observe.logs import access
 from bff.observe.metrics import Metrics
 from bff.policy.routes import is_own
-from bff.policy.trace import REQUEST_ID_ENTROPY, request_id
+from bff.policy.trace import REQUEST_ID_ENTROPY
 
 OTHER = "/bff/*"
 SPA = "spa"
@@ -60,5 +60,5 @@ class Accounting:
                 status=status,
                 duration=seconds,
                 route=route,
-                request_id=request_id(None, os.urandom(REQUEST_ID_ENTROPY)),
+                request_id=os.urandom(REQUEST_ID_ENTROPY).hex(),
             )

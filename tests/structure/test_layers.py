@@ -27,6 +27,7 @@ PURE = [
     "bff.session.model",
     "bff.session.plan",
     "bff.proxy.replay",
+    "bff.proxy.whole_answer",
 ]
 IMPURE_IMPORTS = {
     "asyncio", "datetime", "httpx", "logging", "os", "random", "redis", "secrets", "socket", "ssl",
