@@ -107,6 +107,7 @@ class BadPath:
 
 
 _NO_ROUTE = NoRoute()
+_MOST_KNOWN, _LONGEST_KNOWN = 2048, 256  # paths that are remembered, and their length in bytes
 
 
 def method_allowed(route: Route, method: bytes) -> bool:
@@ -194,6 +195,7 @@ class RouteTable:
         self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
+        self._known: dict[bytes, Matched | NoRoute | BadPath] = {}  # what follows from a path alone
         self._folded = (OWN_PREFIX, *(_folded(route.path) for route in self.routes))
 
     @classmethod
@@ -203,6 +205,16 @@ class RouteTable:
 
     def match(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         """The route of a raw path, which is without its query."""
+        known = self._known.get(raw_path)
+        if known is None:
+            known = self._judge(raw_path)
+            if len(raw_path) <= _LONGEST_KNOWN:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[raw_path] = known
+        return known
+
+    def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         if (problem := path_problem(raw_path)) is not None:
             return BadPath(problem)
         route = self._longest(raw_path)

@@ -207,6 +207,7 @@ class LaneCycle:
     __slots__ = (
         "_chunked",
         "_protocol",
+        "_unsent",
         "_with_body",
         "begun",
         "disconnected",
@@ -223,6 +224,7 @@ class LaneCycle:
         self._protocol = protocol
         self._with_body = with_body
         self._chunked = False
+        self._unsent = b""
         self.begun = False
         self.disconnected = False
         self.keep_alive = keep_alive
@@ -254,20 +256,23 @@ class LaneCycle:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        protocol.transport.write(b"".join(lines))
+        self._unsent = b"".join(lines)
+        protocol.loop.call_soon(self._flush)  # unless content comes at once, and takes it along
 
     def send_data(self, chunk: bytes) -> None:
         """Writes a piece of the body."""
         if not self._with_body or not chunk:
             return
+        head, self._unsent = self._unsent, b""
         if self._chunked:
-            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
         else:
-            self._protocol.transport.write(chunk)
+            self._protocol.transport.write(head + chunk if head else chunk)
 
     def send_end(self) -> None:
         """Ends the answer; the connection goes on to the next request, or ends."""
         protocol = self._protocol
+        self._flush()
         if self._chunked and self._with_body:
             protocol.transport.write(b"0\r\n\r\n")
         self.response_complete = True
@@ -277,8 +282,15 @@ class LaneCycle:
 
     def abort(self) -> None:
         """Breaks the answer off: the client sees that it is incomplete by its framing."""
+        self._flush()
         self.response_complete = True
         self._protocol.transport.abort()
+
+    def _flush(self) -> None:
+        """Writes the head, if no content has taken it along."""
+        if self._unsent:
+            head, self._unsent = self._unsent, b""
+            self._protocol.transport.write(head)
 
     def pause_request(self) -> None:
         """Stops reading the request's body."""

@@ -41,16 +41,19 @@ class PassOn:
     """The backend's 401 is its answer."""
 
 
+_USE_TOKEN = UseToken()
+
+
 def plan_use(session: Session, now: float, settings: RefreshSettings) -> UseToken | Refresh | Expired:
     """Decides before a call: use the token, refresh first, or sign in again."""
     if ended(session, now):
         return Expired()
     tokens = session.tokens
     if tokens.access_expires_at is None:
-        return UseToken()
+        return _USE_TOKEN
     left = tokens.access_expires_at - now
-    if left > effective_leeway(tokens, settings.leeway):
-        return UseToken()
+    if left > settings.leeway or left > effective_leeway(tokens, settings.leeway):
+        return _USE_TOKEN
     if tokens.refresh_token is None:
         return UseToken() if left > 0 else Expired()
     return Refresh("expiry", usable=left > 0)
@@ -95,7 +98,8 @@ def effective_leeway(tokens: Tokens, leeway: float) -> float:
 
 def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:
     """Whether this use of the session is to be written down; not more often than the interval."""
-    return now - session.seen >= min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
+    since = now - session.seen
+    return since >= settings.slide_interval or since >= _SLIDE_SHARE * settings.idle_timeout
 
 
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:

@@ -276,3 +276,15 @@ def test_host_header(upstream: Upstream, host: bytes) -> None:
 def test_clean_path() -> None:
     """A plain path has no problem."""
     assert path_problem(b"/a/b.c") is None
+
+
+def test_what_is_remembered_of_paths_is_bounded() -> None:
+    """The same path gets the same answer; paths that never come again, and long ones, do not pile up."""
+    table = RouteTable.from_settings([RouteSettings(path="/api", upstream="http://127.0.0.1:8000")])
+    assert table.match(b"/api/x") is table.match(b"/api/x")
+    for number in range(5000):
+        table.match(b"/api/%d" % number)
+    assert len(table._known) <= 2048
+    long = b"/api/" + b"x" * 300
+    table.match(long)
+    assert long not in table._known
