@@ -85,6 +85,16 @@ async def test_lifetimes(loads: Loads, redis_server: RedisServer) -> None:
     assert (None, None) == (endless.lifetime, untimed.lifetime)
 
 
+async def test_an_account_that_may_not(loads: Loads, redis_server: RedisServer) -> None:
+    """What may not be asked is not known: no lifetime is none to rely on, and no read is no answer."""
+    with redis_server.client() as client:
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", "-pttl"])
+        assert 0 == (await loads.load("h1", timed=True)).lifetime
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["-hgetall"])
+        with pytest.raises(StoreUnavailableError):
+            await loads.load("h1")
+
+
 async def test_who_goes_away_takes_nobodys_answer_along(loads: Loads, relay: Relay) -> None:
     """Of three who wait for one round trip, two leave; the third is answered, and whoever comes next."""
     await loads.load("h0")
