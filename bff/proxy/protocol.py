@@ -269,6 +269,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _client_gone(self) -> None:
         """Tells the application of the request under way that there is nobody to answer."""
+        self.cycle.waiting_for_100_continue = False  # nor would a 100 have a place behind the last word
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 

@@ -3,11 +3,15 @@
 Input: one byte (bit 0: the request was HEAD; the others: where to cut), then what the backend sent.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import h11
 
 from bff.proxy.answer import AnswerReader
+
+_TRAILER = re.compile(r"Content-Length|Transfer-Encoding")
+"""What h11 says of framing fields among the trailers, which we drop."""
 
 _AFTER = "data after the end of the answer"
 
@@ -59,8 +63,9 @@ def reference(data: bytes, *, head: bool) -> Read | None:
     while True:
         try:
             event = client.next_event()
-        except h11.RemoteProtocolError:
-            return None
+        except h11.RemoteProtocolError as error:
+            result.done = result.status > 0 and _TRAILER.search(str(error)) is not None
+            return result if result.done else None
         if isinstance(event, h11.InformationalResponse):
             result.interim.append(event.status_code)
         elif isinstance(event, h11.Response):
