@@ -195,6 +195,7 @@ class App:
             limiter=RateLimiter(limits.refresh_per_minute),
             logout_url=partial(logout_url, keyring),
             shown=settings.provider.claims,
+            trusted_proxies=settings.server.trusted_proxies,
             clock=clock,
         )
         return [

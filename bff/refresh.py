@@ -196,7 +196,7 @@ class Refresher:
             claims = await self._refreshed_claims(session, answer)
         except IdTokenRejectedError as rejected:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)
-            await self._revoke(answer)
+            await self._revoke(session, answer)
             return await self._end(found, EndReason.IDENTITY_CHANGED)
         if claims is None:
             answer = replace(answer, id_token=None)
@@ -211,7 +211,7 @@ class Refresher:
                 _log.error("rotation_lost", session=session.id)
                 return await self._as_it_stands(found)
             case Write.GONE:
-                await self._revoke(answer)
+                await self._revoke(session, answer)
                 return await self._as_it_stands(found)
             case None:
                 return Deferred(Problem.STORE_UNAVAILABLE)
@@ -263,9 +263,15 @@ class Refresher:
             return Over(Problem.SESSION_ENDED, reason)
         return await self._as_it_stands(found)  # somebody else ended it first, and left a reason
 
-    async def _revoke(self, answer: TokenAnswer) -> None:
+    async def _revoke(self, session: Session, answer: TokenAnswer) -> None:
         if answer.refresh_token is not None:
-            await self._client.revoke(answer.refresh_token, "refresh_token")
+            revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
+            audit(
+                "tokens_revoked" if revoked else "revocation_failed",
+                sub=session.sub,
+                session=session.id,
+                reason="came_too_late",
+            )
 
     def _report(self, session: Session, outcome: Outcome, cause: Cause, seconds: float) -> None:
         match outcome:

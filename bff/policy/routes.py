@@ -217,6 +217,8 @@ class RouteTable:
     def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         if (problem := path_problem(raw_path)) is not None:
             return BadPath(problem)
+        if not is_own(raw_path) and is_own(_decoded(raw_path)):
+            return BadPath("our own endpoint once decoded")
         route = self._longest(raw_path)
         if (b"%" in raw_path or b";" in raw_path) and self._longest(_decoded(raw_path)) is not route:
             return BadPath("another route once decoded")

@@ -80,19 +80,18 @@ class Credentials:
         return Signed(found)
 
     async def obtain(
-        self, cookie_headers: Sequence[bytes], *, required: bool = True, slide: bool = True
+        self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
     ) -> Signed | Anonymous | Refused:
         """The credential of a new call; with `required` false a missing session is `Anonymous`."""
         try:
-            looked_up = await self._sessions.find(cookie_headers)
+            looked_up = await self._sessions.find(cookie_headers, address=address)
         except StoreUnavailableError:
             return Refused(Problem.STORE_UNAVAILABLE)
         if isinstance(looked_up, NoSession):
             return Refused(looked_up.problem, looked_up.reason) if required else Anonymous()
         credential = await self._usable(looked_up)
         if isinstance(credential, Signed):
-            if slide:
-                self._slide(credential.found.session)
+            self._slide(credential.found.session)
             return credential
         over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"
         return Anonymous() if over and not required else credential

@@ -178,7 +178,7 @@ class Exchange:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
             credential = await self._parts.credentials.obtain(
-                self._request.fields.values(b"cookie"), required=required
+                self._request.fields.values(b"cookie"), address=self._hop.client, required=required
             )
             if isinstance(credential, Refused):
                 self._refuse(credential)

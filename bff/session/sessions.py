@@ -91,16 +91,19 @@ class Sessions:
         self._cache = cache
         self._sliding: set[str] = set()
 
-    async def find(self, cookie_headers: Iterable[bytes]) -> Found | NoSession:
-        """Looks a request's session up, given the values of its `Cookie` headers."""
+    async def find(self, cookie_headers: Iterable[bytes], *, address: str | None = None) -> Found | NoSession:
+        """Looks a request's session up, given the values of its `Cookie` headers.
+
+        `address` is the client's, for the audit log.
+        """
         values = cookie_values(cookie_headers, self._cookie_name)
         if len(values) != 1:
             if values:
-                audit("handle_rejected", reason="cookie stands twice")
+                audit("handle_rejected", address=address, reason="cookie stands twice")
             return NoSession(Problem.SESSION_MISSING)
         handle = self._keyring.accepts(values[0])
         if handle is None:
-            audit("handle_rejected", reason="not signed by this server")
+            audit("handle_rejected", address=address, reason="not signed by this server")
             return NoSession(Problem.SESSION_MISSING)
         return await self.open(handle)
 
@@ -135,7 +138,7 @@ class Sessions:
             return await self._why_gone(key)
         session = decode_record(key, record, handle, self._keyring)
         if session is None:
-            audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"))
+            audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"), address=record.get("ip"))
             return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)
         if ended(session, self._clock()):
             await self.end(session, EndReason.EXPIRED)
@@ -229,6 +232,27 @@ class Sessions:
                 provider_revoked=provider_revoked,
             )
         return deleted
+
+    async def supersede(self, browser: str, session: Session, lifetime: float) -> None:
+        """Makes a session the one of its browser: the one that it had until now is ended.
+
+        `browser` names the browser among sign-ins under way. Of several that end at the same moment, each
+        without the other's cookie, the last one here stays (B-19).
+        """
+        former = await self._store.swap("browser", browser, session.key, lifetime=lifetime)
+        if former is None or former == session.key:
+            return
+        with self._forgetting(former):
+            record = await self._store.end_key(former, EndReason.SIGNED_IN_AGAIN)
+        if record is not None:
+            self._metrics.session_ended(EndReason.SIGNED_IN_AGAIN)
+            audit(
+                "session_ended",
+                session=former[:ID_LENGTH],
+                sub=record.get("sub"),
+                reason=EndReason.SIGNED_IN_AGAIN,
+                provider_revoked=False,
+            )
 
     async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
         """Takes a one-time value; False if it was taken before."""

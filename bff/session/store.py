@@ -3,7 +3,7 @@
     <prefix>:session:<key>                hash, TTL = idle timeout
     <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>         set of session keys
-    <prefix>:jti:<…>                      replay guards
+    <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:ended:<key>                  why a session ended, kept for an hour
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
@@ -12,7 +12,8 @@ Rule 3: a write carries an id that the record keeps; after a lost answer the rec
 an id equal to ours means that the write was done. No write is ever resent by the client library.
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
-Rule 6: whatever redis-py raises leaves here as `StoreUnavailableError`.
+Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
+Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
 Reads go by `loads.py`, which joins them; `changes.py` tells what was written; both by `link.py`.
 """
 
@@ -27,7 +28,7 @@ from urllib.parse import quote
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
@@ -93,6 +94,8 @@ return 'replaced'
 """
 
 _INDEX_USER = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
@@ -100,6 +103,8 @@ return 'replaced'
 """
 
 _INDEX_SID = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('SADD', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 'replaced'
@@ -169,7 +174,12 @@ class SessionStore:
     async def ended_reason(self, key: str) -> str | None:
         """Why this session was ended, if it was by us within the last hour."""
         async with self._translated():
-            return cast("str | None", await self._redis.get(self._ended(key)))
+            try:
+                return cast("str | None", await self._redis.get(self._ended(key)))
+            except ResponseError as failure:
+                if str(failure).startswith("WRONGTYPE"):
+                    return None  # somebody put something else there
+                raise
 
     # Writing
 
@@ -214,12 +224,23 @@ class SessionStore:
 
     async def end(self, session: Session, reason: EndReason) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it."""
+        return await self._end(session.key, reason, session.provider, session.sub, session.sid)
+
+    async def end_key(self, key: str, reason: EndReason) -> Record | None:
+        """The same for a session whose handle is not known; its record if this call deleted it."""
+        record = await self.load(key)
+        if record is None:
+            return None
+        names = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
+        return record if await self._end(key, reason, *names) else None
+
+    async def _end(self, key: str, reason: EndReason, provider: str, sub: str, sid: str | None) -> bool:
         async with self._translated():
-            await self._redis.set(self._ended(session.key), reason, ex=ENDED_SECONDS, nx=True)
-            deleted: int = await self._redis.delete(self._session(session.key))
-            await self._redis.zrem(self._user(session.provider, session.sub), session.key)
-            if session.sid is not None:
-                await self._redis.srem(self._sid(session.provider, session.sid), session.key)
+            await self._redis.set(self._ended(key), reason, ex=ENDED_SECONDS, nx=True)
+            deleted: int = await self._redis.delete(self._session(key))
+            await self._redis.zrem(self._user(provider, sub), key)
+            if sid is not None:
+                await self._redis.srem(self._sid(provider, sid), key)
             return deleted == 1
 
     async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
@@ -227,6 +248,13 @@ class SessionStore:
         name = f"{self._prefix}:jti:{kind}:{value}"
         async with self._translated():
             return bool(await self._redis.set(name, "1", nx=True, px=_milliseconds(lifetime)))
+
+    async def swap(self, kind: str, name: str, value: str, *, lifetime: float) -> str | None:
+        """Sets a value under a name, for `lifetime` seconds, and returns the one it replaces."""
+        key = f"{self._prefix}:jti:{kind}:{name}"
+        async with self._translated():
+            former = await self._redis.set(key, value, px=_milliseconds(lifetime), get=True)
+            return cast("str | None", former)
 
     async def readiness(self) -> Readiness:
         """Tries a write, and asks for the eviction policy."""

@@ -131,7 +131,7 @@ class LoginEndpoints:
         if (refusal := self._no_navigation(request)) is not None:
             return refusal
         try:
-            found = await self._sessions.find(cookie_headers(request))
+            found = await self._sessions.find(cookie_headers(request), address=self._address(request))
             return await self._finish(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -173,7 +173,7 @@ class LoginEndpoints:
             return await self._stale(request, transaction, found)
         try:
             claims = await self._claims(transaction, answer)
-            started = await self._start(request, claims, answer, found)
+            started = await self._start(request, transaction, claims, answer, found)
         except IdTokenRejectedError as rejected:
             await self._give_back(answer)
             return self._failed(request, transaction, f"id_token_{rejected.reason}")
@@ -196,7 +196,12 @@ class LoginEndpoints:
         )
 
     async def _start(
-        self, request: Request, claims: Claims, answer: TokenAnswer, found: Found | NoSession
+        self,
+        request: Request,
+        transaction: Transaction,
+        claims: Claims,
+        answer: TokenAnswer,
+        found: Found | NoSession,
     ) -> Found:
         if isinstance(found, Found):
             # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
@@ -214,6 +219,7 @@ class LoginEndpoints:
         started = await self._sessions.start(
             identity, answer.tokens(), user_agent=user_agent, address=address
         )
+        await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
         self._metrics.login_finished("signed_in")
         audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
         return started
@@ -221,7 +227,8 @@ class LoginEndpoints:
     async def _give_back(self, answer: TokenAnswer) -> None:
         """Tokens that no session will ever hold are revoked."""
         if answer.refresh_token is not None:
-            await self._client.revoke(answer.refresh_token, "refresh_token")
+            revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
+            audit("tokens_revoked" if revoked else "revocation_failed", reason="sign_in_failed")
 
     async def _stale(
         self, request: Request, transaction: Transaction | None, found: Found | NoSession
@@ -267,7 +274,8 @@ class LoginEndpoints:
     ) -> Response:
         now = self._clock()
         params = self._client.request_params(asked)
-        transaction = begin(return_to, params, now, restarted=restarted)
+        browser = next((each.browser for each in self._transactions(request)), "")
+        transaction = begin(return_to, params, now, browser=browser, restarted=restarted)
         url = await self._client.authorization_url(
             redirect_uri=self._redirect_uri,
             state=transaction.state,

@@ -71,10 +71,14 @@ class LogoutEndpoints:
     def routes(self) -> list[Route]:
         """The routes of all three."""
         return [
-            Route("/bff/logout", self.by_script, methods=["POST"]),
-            Route("/bff/logout", self.by_navigation, methods=["GET"]),
+            Route("/bff/logout", self.logout, methods=["GET", "POST"]),
             Route(CONTINUE, self.proceed, methods=["GET"]),
         ]
+
+    async def logout(self, request: Request) -> Response:
+        """Signs out, as a script or a navigation asks for it."""
+        by = self.by_script if request.method == "POST" else self.by_navigation
+        return await by(request)
 
     async def by_script(self, request: Request) -> Response:
         """Signs out; the page goes to `redirect` next. Without a session there is only a cookie to clear."""
@@ -82,7 +86,9 @@ class LogoutEndpoints:
         if isinstance(verdict, Rejected):
             return self._rejected(request, verdict.reason)
         try:
-            found = await self._sessions.find(cookie_headers(request))
+            found = await self._sessions.find(
+                cookie_headers(request), address=address_of(request, self._trusted)
+            )
             revoked, hop = await self._sign_out(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -126,6 +132,12 @@ class LogoutEndpoints:
             return False, None
         session = found.session
         revoked = await self._revoke(session)
+        audit(
+            "tokens_revoked" if revoked else "revocation_failed",
+            sub=session.sub,
+            session=session.id,
+            reason="logout",
+        )
         await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked)
         audit(
             "signed_out",

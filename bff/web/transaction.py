@@ -4,7 +4,8 @@ It lives in the browser, one sealed cookie for each sign-in, so that nobody can 
 (B-30) and two tabs do not disturb each other (O-11). `state` names the cookie, by its hash.
 
 Rule 1: what does not open, is too old, stands twice, or lies under another transaction's name is nothing.
-Rule 2: at most `max_transactions` cookies; those that are of no more use go first, then the oldest.
+Rule 2: at most `max_transactions` cookies, and not too many bytes of them; those that are of no more use go
+first, then the oldest.
 Rule 3: a transaction that is done keeps where it led, and nothing that opens anything: a repeated callback
 then still ends at the right page.
 """
@@ -22,6 +23,7 @@ from bff.policy.cookies import values_by_name
 from bff.settings.model import ServerSettings, SessionSettings
 
 MAX_COOKIE = 4096  # name and value together: what browsers keep (RFC 6265bis 5.6)
+MAX_KEPT = 4096  # of all of them beside a new one: servers in front of us limit a request's head
 _PURPOSE = b"sign-in transaction v1"
 _FIRST, _RESTARTED = "1", "2"
 _OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
@@ -46,6 +48,7 @@ class Transaction:
     code_verifier: str = field(repr=False)
     return_to: str
     created: float
+    browser: str = ""  # the same for all sign-ins that one browser has under way
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
     restarted: bool = False
@@ -67,7 +70,9 @@ def transaction_id(state: str) -> str:
     return hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def begin(return_to: str, params: Mapping[str, str], now: float, *, restarted: bool = False) -> Transaction:
+def begin(
+    return_to: str, params: Mapping[str, str], now: float, *, browser: str = "", restarted: bool = False
+) -> Transaction:
     """Makes a transaction with 256 random bits each for state, nonce and code verifier (RFC 7636 7.1).
 
     `state` begins with a digit that tells a restarted sign-in, so that a browser that keeps no cookies is
@@ -80,6 +85,7 @@ def begin(return_to: str, params: Mapping[str, str], now: float, *, restarted: b
         code_verifier=secrets.token_urlsafe(32),
         return_to=return_to,
         created=now,
+        browser=browser or secrets.token_urlsafe(16),
         max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
         acr_values=tuple(params.get("acr_values", "").split()),
         restarted=restarted,
@@ -121,6 +127,9 @@ class TransactionCookies:
         names = values_by_name(cookie_headers, self._prefix.encode())
         kept = sorted(self.read(cookie_headers, now), key=lambda each: (not each.done, each.created))
         surplus = max(0, len(kept) - self._limit + 1)
+        sizes = [sum(map(len, names.get(f"{self._prefix}{each.id}".encode(), ()))) for each in kept]
+        while sum(sizes[surplus:]) > MAX_KEPT:
+            surplus += 1
         staying = {f"{self._prefix}{each.id}".encode() for each in kept[surplus:]}
         return [self._clear(name) for name in names if name not in staying and _OWN_ID.search(name)]
 

@@ -1,6 +1,7 @@
 """GET /bff/user and POST /bff/refresh: who is signed in, and for how long."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
 
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from bff.policy.rates import RateLimiter
 from bff.refresh import Deferred, Over, Refresher, Rotated
 from bff.session.model import Session
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.web.answers import cookie_headers, json_answer, problem_answer
+from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer
 
 PROTOCOL_CLAIMS = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "sid", "typ", "at_hash", "c_hash", "s_hash"}
@@ -41,6 +42,7 @@ class UserEndpoints:
         limiter: RateLimiter,
         logout_url: Callable[[str], str],
         shown: tuple[str, ...] | None,
+        trusted_proxies: Sequence[IPv4Network | IPv6Network],
         clock: Callable[[], float],
     ) -> None:
         self._sessions = sessions
@@ -49,6 +51,7 @@ class UserEndpoints:
         self._limiter = limiter
         self._logout_url = logout_url
         self._shown = shown
+        self._trusted = trusted_proxies
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -78,7 +81,8 @@ class UserEndpoints:
         session = found.session
         wait = self._limiter.allow(session.key, self._clock())
         if wait is not None:
-            audit("rate_limited", session=session.id, sub=session.sub, reason="refresh")
+            address = address_of(request, self._trusted)
+            audit("rate_limited", session=session.id, sub=session.sub, address=address, reason="refresh")
             return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
         outcome = await self._refresher.rotate(found, "manual")
         match outcome:
@@ -92,12 +96,13 @@ class UserEndpoints:
                 assert_never(other)
 
     async def _find(self, request: Request) -> Found | Response:
+        address = address_of(request, self._trusted)
         verdict = self._guard.script(request.scope["headers"])
         if isinstance(verdict, Rejected):
-            audit("csrf_rejected", reason=verdict.reason)
+            audit("csrf_rejected", address=address, reason=verdict.reason)
             return problem_answer(Problem.CSRF_REJECTED)
         try:
-            found = await self._sessions.find(cookie_headers(request))
+            found = await self._sessions.find(cookie_headers(request), address=address)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         if isinstance(found, NoSession):

@@ -154,7 +154,7 @@ async def test_restarts_are_rate_limited_as_logins_are(
 
 
 @pytest.mark.parametrize(
-    ("length", "lands"), [(1500, "/orders" + "x" * 1000), (2600, "/"), (4000, "/?bff_error=server_error")]
+    ("length", "lands"), [(1500, "/orders" + "x" * 1000), (2500, "/"), (4000, "/?bff_error=server_error")]
 )
 async def test_a_long_code_finds_room(site: Site, browser: Browser, length: int, lands: str) -> None:
     """A cookie holds 4,096 bytes: the page gives way first, and what fits nowhere is an error."""
