@@ -26,6 +26,7 @@ PURE = [
     "bff.policy",
     "bff.session.model",
     "bff.session.plan",
+    "bff.proxy.addresses",
     "bff.proxy.replay",
     "bff.proxy.whole_answer",
 ]
