@@ -288,3 +288,15 @@ def test_what_is_remembered_of_paths_is_bounded() -> None:
     long = b"/api/" + b"x" * 300
     table.match(long)
     assert long not in table._known
+
+
+def test_the_name_for_people() -> None:
+    """A backend is called by host and port, or by its socket."""
+    assert "orders:8000" == Upstream("http", "orders", 8000).name
+    local = compile_route(RouteSettings(path="/a", upstream="http://unix:/run/a.sock:/v1/"))
+    assert ("unix:/run/a.sock", b"localhost", b"/v1") == (
+        local.upstream.name,
+        local.host_header,
+        local.upstream_path,
+    )
+    assert b"/v1/7" == local.target(b"/a/7")
