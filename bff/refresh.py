@@ -2,16 +2,18 @@
 
 Rule 1: only this file spends a refresh token.
 Rule 2: a rotation is nobody's child: no request that waits for it can cancel it; shutdown waits for it.
-Rule 3: before the token is sent, the record says so (`refreshing`); the save that follows clears it. A
+Rule 3: across processes a lock lets one at a time ask the provider; who waits for it reads the session again.
+Rule 4: before the token is sent, the record says so (`refreshing`); the save that follows clears it. A
 marker that is found without a rotation under way means that a process died in between: the token at hand
 is tried once, and if the provider has seen it already the session is over, with the reason `refresh_lost`.
-Rule 4: a session that vanished meanwhile is not made again; the tokens that came for it are revoked.
-Rule 5: only `invalid_grant`, or a refreshed identity that is not the session's, ends a session here.
+Rule 5: a session that vanished meanwhile is not made again; the tokens that came for it are revoked.
+Rule 6: only `invalid_grant`, or a refreshed identity that is not the session's, ends a session here.
 """
 
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -23,6 +25,7 @@ from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.tokens import TokenAnswer
 from bff.oidc.wire import AnswerLostError
+from bff.session.lock import SessionLock
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.plan import Cause
 from bff.session.sessions import Found, NoSession, PreparedSave, Sessions
@@ -33,6 +36,7 @@ from bff.tasks import Tasks
 _SAVE_PATIENCE = 300.0
 """Seconds for which new tokens are offered to a store that is down: nobody else has them."""
 _SAVE_PAUSE = 0.25
+_LOOK_AGAIN = 0.1  # seconds between two looks at a lock that another process has
 _ANOTHER_IDENTITY = ("iss", "sub")
 _BACK_OFF_FIRST, _BACK_OFF_LAST = 1.0, 30.0
 _MAX_REFUSED = 10_000
@@ -141,22 +145,48 @@ class Refresher:
         return outcome
 
     async def _rotate_once(self, found: Found) -> Outcome:
+        lock = self._sessions.lock(found.session)
+        give_up = time.monotonic() + self._settings.timeout
+        while True:
+            settled = await self._settled(found)
+            if not isinstance(settled, Found):
+                return settled
+            if await lock.take():
+                break
+            if time.monotonic() >= give_up:
+                return Deferred(Problem.PROVIDER_UNAVAILABLE)
+            await asyncio.sleep(_LOOK_AGAIN)
+        prolonging = self._tasks.spawn(lock.prolong(), name=f"lock {found.session.id}")
+        try:
+            return await self._rotate_locked(found, lock)
+        finally:
+            prolonging.cancel()
+            await lock.release()
+
+    async def _settled(self, found: Found) -> Found | Outcome:
+        """The session as it stands if its tokens are to be rotated here; else what has become of them."""
         current = await self._sessions.open(found.handle)
         if isinstance(current, NoSession):
             return Over(current.problem, current.reason)
         session = current.session
-        if session.version > found.session.version:
-            return Rotated(current)
-        if session.tokens.refresh_token is None:
-            return Rotated(
-                current
-            )  # nothing to rotate with: the session stays as it is, for as long as it is
+        if session.version > found.session.version or session.tokens.refresh_token is None:
+            return Rotated(current)  # or there is nothing to rotate with, and it stays as it is
         refused = self._refused.get(session.key)
         if wait := max(self._back_off.left(), refused.left() if refused else 0.0):
             return Deferred(Problem.PROVIDER_UNAVAILABLE, wait)
+        return current
+
+    async def _rotate_locked(self, found: Found, lock: SessionLock) -> Outcome:
+        current = await self._settled(found)  # another process may have rotated before we had the lock
+        if not isinstance(current, Found):
+            return current
+        session = current.session
+        assert session.tokens.refresh_token is not None
         marked = await self._sessions.mark_refreshing(session, Refreshing(self._clock(), self._me))
         if marked is not Write.REPLACED:
             return await self._as_it_stands(found)
+        if not lock.held:  # this process was stopped for a while: somebody else may be at it
+            return Deferred(Problem.PROVIDER_UNAVAILABLE)
         return await self._spend(current, session.tokens.refresh_token)
 
     async def _spend(self, found: Found, refresh_token: str) -> Outcome:

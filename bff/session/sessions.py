@@ -20,6 +20,7 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
+from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.plan import ended, session_end, slide_due
@@ -253,6 +254,10 @@ class Sessions:
                 reason=EndReason.SIGNED_IN_AGAIN,
                 provider_revoked=False,
             )
+
+    def lock(self, session: Session) -> SessionLock:
+        """The lock under which a session's tokens are rotated."""
+        return SessionLock(self._store, session.key)
 
     async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
         """Takes a one-time value; False if it was taken before."""

@@ -4,6 +4,7 @@
     <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>         set of session keys
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
+    <prefix>:lock:<key>                   who is rotating its tokens
     <prefix>:ended:<key>                  why a session ended, kept for an hour
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
@@ -93,6 +94,16 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 'replaced'
 """
 
+_PROLONG = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
 _INDEX_USER = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
@@ -138,6 +149,7 @@ class SessionStore:
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
         self._touch = register(_TOUCH)
+        self._prolong, self._release = register(_PROLONG), register(_RELEASE)
         self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
 
     async def aclose(self) -> None:
@@ -256,6 +268,23 @@ class SessionStore:
             former = await self._redis.set(key, value, px=_milliseconds(lifetime), get=True)
             return cast("str | None", former)
 
+    # Locks
+
+    async def take_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
+        """Takes the lock of a session, if nobody has it."""
+        async with self._translated():
+            return bool(await self._redis.set(self._lock(key), owner, nx=True, px=_milliseconds(lifetime)))
+
+    async def prolong_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
+        """Prolongs it; False if it is no longer the owner's."""
+        async with self._translated():
+            return bool(await self._prolong(keys=[self._lock(key)], args=[owner, _milliseconds(lifetime)]))
+
+    async def release_lock(self, key: str, owner: str) -> None:
+        """Frees it, if it is the owner's."""
+        async with self._translated():
+            await self._release(keys=[self._lock(key)], args=[owner])
+
     async def readiness(self) -> Readiness:
         """Tries a write, and asks for the eviction policy."""
         async with self._translated():
@@ -285,6 +314,9 @@ class SessionStore:
 
     def _session(self, key: str) -> str:
         return f"{self._prefix}:session:{key}"
+
+    def _lock(self, key: str) -> str:
+        return f"{self._prefix}:lock:{key}"
 
     def _ended(self, key: str) -> str:
         return f"{self._prefix}:ended:{key}"

@@ -226,7 +226,7 @@ async def test_failover(follow: Follow, redis_server: RedisServer) -> None:
         await feed.trusted()
 
 
-@pytest.mark.parametrize("refused", ["client|tracking", "role"])
+@pytest.mark.parametrize("refused", ["client", "role"])  # Redis 6.2 knows no part of a command here
 async def test_an_account_that_may_not(follow: Follow, redis_server: RedisServer, refused: str) -> None:
     """Without the right to track, or to ask for the role, the feed says so, and is not trusted."""
     with redis_server.client() as client:
