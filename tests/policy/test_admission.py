@@ -86,3 +86,22 @@ def test_a_preflight_is_answered_here() -> None:
     route: dict[str, Any] = {"auth": "none", "methods": ("OPTIONS",)}
     assert Problem.METHOD_NOT_ALLOWED is problem_of(judged(b"OPTIONS", headers=asks, **route))
     assert isinstance(judged(b"OPTIONS", headers=[], **route), Admitted)
+
+
+def test_the_same_fields_are_judged_once_and_alike() -> None:
+    """Fields that come again lead to the same verdict; another kind of method or route is judged anew."""
+    table = RouteTable.from_settings(
+        [
+            RouteSettings(path="/api", upstream="http://127.0.0.1:8000"),
+            RouteSettings(path="/img", upstream="http://127.0.0.1:8000", csrf="navigation"),
+        ]
+    )
+    fields = Fields([(b"sec-fetch-site", b"same-origin")])
+
+    def admitted(method: bytes, path: bytes) -> bool:
+        return isinstance(admit(RequestHead(method, path, b"", fields, "192.0.2.1"), table, GUARD), Admitted)
+
+    for _ in range(2):
+        assert not admitted(b"GET", b"/api/x")
+        assert admitted(b"GET", b"/img/x")
+        assert not admitted(b"POST", b"/img/x")

@@ -169,3 +169,24 @@ def test_content_length(status: int, kept: bool) -> None:
 def test_response_by_route(route: dict[str, Any], sent: list[Header], passed: list[Header]) -> None:
     """An answer made for one user is stored nowhere unless route and backend both allow it."""
     assert passed == rules(**route).response(200, sent)
+
+
+def test_fields_that_come_again_pass_alike_on_each_route() -> None:
+    """What is kept with the fields is the route's own, and is not changed by what is added to it."""
+    fields = Fields(
+        [(b"accept", b"*/*"), (b"cookie", b"theme=dark"), (b"connection", b"close, x-hop"), (b"x-hop", b"1")]
+    )
+    for _ in range(2):
+        assert [(b"accept", b"*/*"), BEARER, *OURS] == rules().request(fields, HOP, b"token")
+    other = HeaderRules.compiled(
+        RouteSettings(path="/other", upstream="http://b", keep_cookies=True),
+        PublicOrigin.parse("https://app.example.com"),
+        b"x-csrf",
+    )
+    assert (b"cookie", b"theme=dark") in other.request(fields, HOP, None)
+
+
+def test_a_connection_that_nominates_nothing() -> None:
+    """`keep-alive, close` are orders, no fields: all passes."""
+    fields = Fields([(b"accept", b"*/*"), (b"connection", b"keep-alive, close")])
+    assert (b"accept", b"*/*") in rules().request(fields, HOP, None)

@@ -300,3 +300,11 @@ def test_the_name_for_people() -> None:
         local.upstream_path,
     )
     assert b"/v1/7" == local.target(b"/a/7")
+
+
+@pytest.mark.requirement("B-12")
+@pytest.mark.parametrize("path", [b"/%62ff/user", b"/b%66f", b"/bff;a=b/user"])
+def test_our_own_endpoints_have_one_spelling(path: bytes) -> None:
+    """What becomes one of ours only once it is decoded is refused."""
+    table = RouteTable.from_settings([RouteSettings(path="/api", upstream="http://127.0.0.1:8000")])
+    assert isinstance(table.match(path), BadPath)
