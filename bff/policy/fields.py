@@ -29,11 +29,11 @@ _ASKED = frozenset(
 class Fields:
     """The fields of one head; not to be changed once made.
 
-    `verdicts` and `passed` belong to `bff.policy.admission` and `bff.policy.headers`, which keep there what
+    `verdicts` belongs to `bff.policy.admission`, `rendered` to the exchange, by route: they keep there what
     they have worked out.
     """
 
-    __slots__ = ("_asked", "headers", "passed", "verdicts")
+    __slots__ = ("_asked", "headers", "rendered", "verdicts")
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self.headers = headers
@@ -42,7 +42,7 @@ class Fields:
             if name in _ASKED:
                 self._asked.setdefault(name, []).append(value)
         self.verdicts: dict[object, object] = {}
-        self.passed: dict[bytes, list[Header]] = {}
+        self.rendered: dict[bytes, object] = {}
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of one of the fields that are asked for on the way, in their order."""

@@ -144,21 +144,24 @@ class HeaderRules:
 
         Framing, Host and Expect are the connection's. `bearer` is an access token, or None to send none.
         """
-        passed = fields.passed.get(self.route)
-        if passed is None:
-            passed = fields.passed[self.route] = self._passed(fields.headers)
-        headers = passed.copy()
+        return [*self.lasting(fields, hop.client), *self.fleeting(fields, hop, bearer)]
+
+    def lasting(self, fields: Fields, client: str) -> list[Header]:
+        """Those that are the same for every request with these fields from this client."""
+        address = client.encode("ascii")
+        node = b'"[' + address + b']"' if b":" in address else address
+        return [
+            *self._passed(fields.headers),
+            (b"forwarded", b"for=" + node + self.forwarded_tail),
+            (b"x-forwarded-for", address),
+            *self.forwarded_host_proto,
+        ]
+
+    def fleeting(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
+        """Those that are another request's another time."""
+        headers = [(b"x-request-id", hop.request_id), (b"traceparent", hop.traceparent)]
         if bearer is not None:
             headers.append((b"authorization", b"Bearer " + bearer))
-        client = hop.client.encode("ascii")
-        node = b'"[' + client + b']"' if b":" in client else client
-        headers += (
-            (b"forwarded", b"for=" + node + self.forwarded_tail),
-            (b"x-forwarded-for", client),
-            *self.forwarded_host_proto,
-            (b"x-request-id", hop.request_id),
-            (b"traceparent", hop.traceparent),
-        )
         if fields.values(b"traceparent") == [hop.traceparent]:
             headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
         return headers

@@ -14,7 +14,7 @@ Rule 4: what an attempt says that is no longer the present one is ignored.
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from bff.errors import Problem
 from bff.observe.logs import access, audit, get_logger
@@ -25,10 +25,10 @@ from bff.proxy.attempt import Attempt
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
-from bff.proxy.framing import UnsafeRequestError
+from bff.proxy.framing import UnsafeRequestError, render
 from bff.proxy.parts import ClientSide, Destination, ExchangeParts
 from bff.proxy.replay import ReplayBuffer
-from bff.proxy.sinks import Fault, FaultKind, Header, UpstreamRequest
+from bff.proxy.sinks import Fault, FaultKind, Header, Rendered, UpstreamRequest
 from bff.session.plan import PassOn
 
 _UNAUTHORIZED = 401
@@ -203,9 +203,14 @@ class Exchange:
         self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
     ) -> None:
         attempt = self._attempt = Attempt(self)
-        request = self._upstream_request(admitted, destination.rules)
         first = b"".join(self._replay.chunks() if self._sent else self._early)
         self._sent, self._early = True, []
+        try:
+            request = self._upstream_request(admitted, destination.rules)
+        except UnsafeRequestError as unsafe:
+            connection.put_back()
+            self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
+            return
         try:
             attempt.call = connection.start(request, attempt, first=first)
         except UnsafeRequestError as unsafe:
@@ -361,10 +366,18 @@ class Exchange:
             method=request.method,
             target=admitted.target + (b"?" + request.query if request.query else b""),
             host=route.host_header,
-            headers=rules.request(request.fields, self._hop, bearer),
+            headers=rules.fleeting(request.fields, self._hop, bearer),
             body_length=length,
             expect_continue=length is None or length > route.settings.replay_buffer,
+            rendered=self._lasting(route.path, rules),
         )
+
+    def _lasting(self, route: bytes, rules: HeaderRules) -> Rendered:
+        fields = self._request.fields
+        rendered = fields.rendered.get(route)
+        if rendered is None:
+            rendered = fields.rendered[route] = render(rules.lasting(fields, self._hop.client))
+        return cast("Rendered", rendered)
 
     def _drop_attempt(self) -> None:
         attempt, self._attempt = self._attempt, None

@@ -43,12 +43,20 @@ class Fault:
     safe_to_resend: bool = False
 
 
+class Rendered(NamedTuple):
+    """Header lines ready for the wire, each with its CRLF, and their number."""
+
+    lines: bytes = b""
+    number: int = 0
+
+
 class UpstreamRequest(NamedTuple):
     """A request ready for the wire: everything that policy decides has been decided.
 
     `body_length` is the exact number of bytes to come, `None` for a body of unknown length (sent
     chunked), 0 for none. The connection writes Host, framing and `Expect` itself; `headers` hold none
-    of them, and no hop-by-hop field. `expect_continue` asks for `Expect: 100-continue`.
+    of them, and no hop-by-hop field; `rendered` are further ones, made by `bff.proxy.framing.render`.
+    `expect_continue` asks for `Expect: 100-continue`.
     """
 
     method: bytes
@@ -57,6 +65,7 @@ class UpstreamRequest(NamedTuple):
     headers: Sequence[Header]
     body_length: int | None = 0
     expect_continue: bool = False
+    rendered: Rendered = Rendered()
 
 
 class AnswerSink(Protocol):

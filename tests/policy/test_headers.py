@@ -67,7 +67,7 @@ def rules(public_url: str = "https://app.example.com", **route: Any) -> HeaderRu
 )
 def test_request(sent: list[Header], passed: list[Header]) -> None:
     """What the proxy sets cannot come from a client, in no spelling and by no nomination; the rest passes."""
-    assert [*passed, BEARER, *OURS] == rules().request(Fields(sent), HOP, b"token")
+    assert [*passed, *OURS, BEARER] == rules().request(Fields(sent), HOP, b"token")
 
 
 def test_no_bearer() -> None:
@@ -177,7 +177,7 @@ def test_fields_that_come_again_pass_alike_on_each_route() -> None:
         [(b"accept", b"*/*"), (b"cookie", b"theme=dark"), (b"connection", b"close, x-hop"), (b"x-hop", b"1")]
     )
     for _ in range(2):
-        assert [(b"accept", b"*/*"), BEARER, *OURS] == rules().request(fields, HOP, b"token")
+        assert [(b"accept", b"*/*"), *OURS, BEARER] == rules().request(fields, HOP, b"token")
     other = HeaderRules.compiled(
         RouteSettings(path="/other", upstream="http://b", keep_cookies=True),
         PublicOrigin.parse("https://app.example.com"),
