@@ -14,21 +14,21 @@ Rule 4: what an attempt says that is no longer the present one is ignored.
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, assert_never, cast
+from typing import Any, assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import access, audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
-from bff.policy.headers import HeaderRules
 from bff.problems import problem_response
 from bff.proxy.attempt import Attempt
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
-from bff.proxy.framing import UnsafeRequestError, render
+from bff.proxy.framing import UnsafeRequestError
+from bff.proxy.outgoing import outgoing
 from bff.proxy.parts import ClientSide, Destination, ExchangeParts
 from bff.proxy.replay import ReplayBuffer
-from bff.proxy.sinks import Fault, FaultKind, Header, Rendered, UpstreamRequest
+from bff.proxy.sinks import Fault, FaultKind, Header
 from bff.session.plan import PassOn
 
 _UNAUTHORIZED = 401
@@ -206,7 +206,7 @@ class Exchange:
         first = b"".join(self._replay.chunks() if self._sent else self._early)
         self._sent, self._early = True, []
         try:
-            request = self._upstream_request(admitted, destination.rules)
+            request = outgoing(self._request, admitted, self._hop, self._credential, destination.rules)
         except UnsafeRequestError as unsafe:
             connection.put_back()
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
@@ -356,28 +356,6 @@ class Exchange:
         self._client.send_end()
 
     # Bookkeeping
-
-    def _upstream_request(self, admitted: Admitted, rules: HeaderRules) -> UpstreamRequest:
-        request, route = self._request, admitted.route
-        signed, length = self._credential, request.body_length
-        token = signed.found.session.tokens.access_token if isinstance(signed, Signed) else None
-        bearer = None if token is None else token.encode()
-        return UpstreamRequest(
-            method=request.method,
-            target=admitted.target + (b"?" + request.query if request.query else b""),
-            host=route.host_header,
-            headers=rules.fleeting(request.fields, self._hop, bearer),
-            body_length=length,
-            expect_continue=length is None or length > route.settings.replay_buffer,
-            rendered=self._lasting(route.path, rules),
-        )
-
-    def _lasting(self, route: bytes, rules: HeaderRules) -> Rendered:
-        fields = self._request.fields
-        rendered = fields.rendered.get(route)
-        if rendered is None:
-            rendered = fields.rendered[route] = render(rules.lasting(fields, self._hop.client))
-        return cast("Rendered", rendered)
 
     def _drop_attempt(self) -> None:
         attempt, self._attempt = self._attempt, None

@@ -1,0 +1,35 @@
+"""What goes to a backend: one call's request, as its attempts send it."""
+
+from typing import cast
+
+from bff.policy.admission import Admitted, RequestHead
+from bff.policy.headers import HeaderRules, Hop
+from bff.proxy.credentials import Anonymous, Signed
+from bff.proxy.framing import render
+from bff.proxy.sinks import Rendered, UpstreamRequest
+
+
+def outgoing(
+    request: RequestHead, admitted: Admitted, hop: Hop, credential: Signed | Anonymous, rules: HeaderRules
+) -> UpstreamRequest:
+    """Builds the request. What lasts of its head is rendered once for its fields and kept with them.
+
+    Raises:
+        UnsafeRequestError: a field that only the connection may write.
+    """
+    route, length = admitted.route, request.body_length
+    bearer: bytes | None = None
+    if isinstance(credential, Signed):
+        bearer = credential.found.session.tokens.access_token.encode()
+    lasting = cast("Rendered | None", request.fields.rendered.get(route.path))
+    if lasting is None:
+        lasting = request.fields.rendered[route.path] = render(rules.lasting(request.fields, hop.client))
+    return UpstreamRequest(
+        method=request.method,
+        target=admitted.target + (b"?" + request.query if request.query else b""),
+        host=route.host_header,
+        headers=rules.fleeting(request.fields, hop, bearer),
+        body_length=length,
+        expect_continue=length is None or length > route.settings.replay_buffer,
+        rendered=lasting,
+    )
