@@ -141,15 +141,19 @@ async def _eviction(client: Redis, target: str) -> Check:
     return Check(name, target, True, policy)
 
 
+_REFUSALS = (
+    (NoPermissionError, "NOPERM", "the user may not do that"),
+    (ReadOnlyError, "READONLY", "it is read-only, a replica"),
+    (OutOfMemoryError, "OOM", "its memory is full"),
+)
+
+
 def _refusal(error: ResponseError) -> str:
     """Why Redis refused, in our words: its own may name keys."""
-    match error:
-        case NoPermissionError():
-            return "the user may not do that (NOPERM)"
-        case ReadOnlyError():
-            return "it is read-only, a replica (READONLY)"
-        case OutOfMemoryError():
-            return "its memory is full (OOM)"
+    said = str(error)  # Redis 6.2 wraps what a script met into a message of its own
+    for kind, code, words in _REFUSALS:
+        if isinstance(error, kind) or code in said:
+            return f"{words} ({code})"
     return f"it refuses ({type(error).__name__})"
 
 
