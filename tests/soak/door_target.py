@@ -154,7 +154,9 @@ def reference(data: bytes) -> list[Request]:
             break
         if request is None:
             break
-        found.append(request)
+        method, target, body = request
+        path, _, query = target.partition(b"?")
+        found.append((method, target if query else path, body))  # ASGI cannot tell an empty query from none
         data = server.trailing_data[0]
         goes_on = server.states[h11.CLIENT] is h11.DONE
     return found
