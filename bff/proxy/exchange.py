@@ -206,7 +206,10 @@ class Exchange:
         first = b"".join(self._replay.chunks() if self._sent else self._early)
         self._sent, self._early = True, []
         try:
-            request = outgoing(self._request, admitted, self._hop, self._credential, destination.rules)
+            at_hand = self._body_complete and self._replay.replayable
+            request = outgoing(
+                self._request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
+            )
         except UnsafeRequestError as unsafe:
             connection.put_back()
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))

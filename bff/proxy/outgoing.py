@@ -10,9 +10,18 @@ from bff.proxy.sinks import Rendered, UpstreamRequest
 
 
 def outgoing(
-    request: RequestHead, admitted: Admitted, hop: Hop, credential: Signed | Anonymous, rules: HeaderRules
+    request: RequestHead,
+    admitted: Admitted,
+    hop: Hop,
+    credential: Signed | Anonymous,
+    rules: HeaderRules,
+    *,
+    at_hand: bool,
 ) -> UpstreamRequest:
     """Builds the request. What lasts of its head is rendered once for its fields and kept with them.
+
+    A body that cannot be sent a second time is announced first, so that a 401 comes before it is spent;
+    `at_hand` says that all of it is here, to be sent as often as it takes.
 
     Raises:
         UnsafeRequestError: a field that only the connection may write.
@@ -30,6 +39,6 @@ def outgoing(
         host=route.host_header,
         headers=rules.fleeting(request.fields, hop, bearer),
         body_length=length,
-        expect_continue=length is None or length > route.settings.replay_buffer,
+        expect_continue=not at_hand and (length is None or length > route.settings.replay_buffer),
         rendered=lasting,
     )

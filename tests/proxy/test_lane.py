@@ -215,3 +215,15 @@ async def test_a_broken_answer_ends_the_connection(world: World) -> None:
     assert answer.count(b"HTTP/1.1 200") == 1
     assert answer.endswith(b"4\r\nhalf\r\n")
     writer.close()
+
+
+async def test_a_short_chunked_body_that_is_here_is_not_announced(world: World) -> None:
+    """The whole body is here before a connection to the backend is: nothing waits for a go-ahead."""
+    browser = await world.signed_in()
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    request = head(world, browser, "POST /api/x HTTP/1.1", "Transfer-Encoding: chunked")
+    writer.write(request + b"4\r\nbody\r\n0\r\n\r\n")
+    assert 200 == (await read_answer(reader))[0]
+    last = world.backend.requests[-1]
+    assert (b"body", []) == (last.body, last.values(b"expect"))
+    writer.close()
