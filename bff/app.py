@@ -32,12 +32,14 @@ from bff.proxy.hop import HopMaker
 from bff.proxy.lane import STATE
 from bff.proxy.parts import Destination, ExchangeParts
 from bff.proxy.pool import Pools, UpstreamPool
+from bff.proxy.websocket import WebSocketForwarding
 from bff.refresh import Refresher
 from bff.session.changes import Changes
 from bff.session.cookies import SessionCookie
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
+from bff.session.watch import SessionWatch
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
@@ -143,8 +145,16 @@ class App:
             routes=own_routes,
             clock=clock,
         )
+        watch = SessionWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
+        self._changes.subscribe(watch)
         self._forwarding = ForwardingApp(
-            parts=parts, routes=routes, guard=guard, otherwise=self._own_answers(endpoints)
+            parts=parts,
+            routes=routes,
+            guard=guard,
+            websockets=WebSocketForwarding(
+                parts=parts, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
+            ),
+            otherwise=self._own_answers(endpoints),
         )
         return self._forwarding
 

@@ -127,6 +127,7 @@ class Metrics:
                 "bff_upstream_connections", "Open connections to backends.", ["upstream"], registry=registry
             )
         )
+        self.websockets = Gauge("bff_websockets", "Open WebSockets.", registry=registry)
         self.near_cache = NearCacheCounts()
         registry.register(self.near_cache)
         self.change_feed_trusted = Gauge(

@@ -11,6 +11,9 @@ from bff.settings.model import RouteSettings
 
 Verdict = Allowed | Anonymous | Rejected
 
+NO_UPGRADE = "this upgrade is not served"
+"""Why an upgrade is refused on a path that takes none."""
+
 
 class RequestHead(NamedTuple):
     """A request's head as a front hands it over.
@@ -56,6 +59,34 @@ def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | 
             return _admit_to(route, target, request, guard)
         case other:
             assert_never(other)
+
+
+def admit_upgrade(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | Denied:
+    """Applies path and origin rules to an upgrade to WebSocket, which only some routes take.
+
+    The exact origin is asked for whether or not the route needs a session: a foreign page is never let in.
+    """
+    found = routes.match(request.raw_path)
+    match found:
+        case NoRoute():
+            return Denied(Problem.BAD_REQUEST, NO_UPGRADE)
+        case BadPath(reason):
+            return Denied(Problem.BAD_REQUEST, reason)
+        case Matched(route, target):
+            return _upgrade_to(route, target, request, guard)
+        case other:
+            assert_never(other)
+
+
+def _upgrade_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -> Admitted | Denied:
+    if not route.settings.websocket:
+        return Denied(Problem.BAD_REQUEST, NO_UPGRADE, route)
+    if (problem := query_problem(request.query)) is not None:
+        return Denied(Problem.BAD_REQUEST, problem, route)
+    verdict = guard.websocket(request.fields.headers)
+    if isinstance(verdict, Rejected):
+        return Denied(Problem.CSRF_REJECTED, verdict.reason, route)
+    return Admitted(route, target, signed=route.settings.auth != "none")
 
 
 def _guarded(request: RequestHead, guard: Guard, settings: RouteSettings) -> Verdict:

@@ -105,6 +105,16 @@ class Guard:
             seen.fetch_site = []
         return self._site(seen) or ALLOWED
 
+    def websocket(self, headers: Iterable[Header]) -> Allowed | Rejected:
+        """An upgrade to WebSocket, where no header of ours can be set: exactly one `Origin`, and it is ours.
+
+        Browsers always send it there (RFC 6455 4.1, 10.2); who sends none is no page of this origin.
+        """
+        seen = _Seen.of(headers, self.csrf_header)
+        if seen.origin != [self.origin]:
+            return Rejected("origin")
+        return self._site(seen) or ALLOWED
+
     def route(
         self,
         headers: Iterable[Header],

@@ -30,14 +30,26 @@ _NOT_MODIFIED = 304
 class ForwardingApp:
     """Forwards what belongs to a route, and hands the rest to `otherwise`."""
 
-    def __init__(self, *, parts: ExchangeParts, routes: RouteTable, guard: Guard, otherwise: ASGIApp) -> None:
+    def __init__(
+        self,
+        *,
+        parts: ExchangeParts,
+        routes: RouteTable,
+        guard: Guard,
+        websockets: ASGIApp,
+        otherwise: ASGIApp,
+    ) -> None:
         self.parts = parts
+        self._websockets = websockets
         self._routes = routes
         self._guard = guard
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
+        if scope["type"] == "websocket":
+            await self._websockets(scope, receive, send)
+            return
         if scope["type"] != "http" or is_own(scope["raw_path"]):
             await self._otherwise(scope, receive, send)
             return
@@ -55,7 +67,7 @@ class ForwardingApp:
 
 
 def request_head(scope: Scope) -> RequestHead:
-    """The head of an HTTP request, from its ASGI scope."""
+    """The head of an HTTP request or an upgrade, from its ASGI scope."""
     headers: list[Header] = list(scope["headers"])
     length: int | None = 0
     for name, value in headers:
@@ -65,7 +77,7 @@ def request_head(scope: Scope) -> RequestHead:
             length = None
     client = scope.get("client")
     return RequestHead(
-        method=scope["method"].encode("ascii"),
+        method=scope.get("method", "GET").encode("ascii"),  # an upgrade to WebSocket is a GET
         raw_path=scope["raw_path"],
         query=scope["query_string"],
         fields=Fields(headers),

@@ -129,6 +129,10 @@ class Credentials:
             case other:
                 assert_never(other)
 
+    def used(self, session: Session) -> bool:
+        """Notes a use that is no call of its own, as throttled as any; whether it was due."""
+        return self._slide(session)
+
     async def _usable(self, found: Found) -> Signed | Refused:
         step = plan_use(found.session, self._clock(), self._refresh_settings)
         match step:
@@ -154,9 +158,11 @@ class Credentials:
             case other:
                 assert_never(other)
 
-    def _slide(self, session: Session) -> None:
-        if self._sessions.slide_due(session):
+    def _slide(self, session: Session) -> bool:
+        due = self._sessions.slide_due(session)
+        if due:
             self._tasks.spawn(self._slide_quietly(session), name=f"slide {session.id}")
+        return due
 
     async def _slide_quietly(self, session: Session) -> None:
         try:

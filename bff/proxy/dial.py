@@ -7,12 +7,14 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bff.policy.routes import Upstream
 from bff.proxy.addresses import Address, AddressBook
-from bff.proxy.connection import UpstreamConnection
 from bff.proxy.sinks import Fault, FaultKind
 from bff.settings.model import RouteSettings
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _REST = 10.0
 """How long an address that took no connection is tried last, in seconds."""
@@ -70,7 +72,7 @@ class Dialer:
         self._server_name = None if tls is None else server_name or upstream.host
         self._book = AddressBook(rest)
 
-    async def dial(self, make: Callable[[], UpstreamConnection], deadline: float) -> UpstreamConnection:
+    async def dial(self, make: Callable[[], P], deadline: float) -> P:
         """Tries the addresses in turn, each with an equal share of the time that is left.
 
         Args:
@@ -101,17 +103,17 @@ class Dialer:
     async def _try(
         self,
         loop: asyncio.AbstractEventLoop,
-        make: Callable[[], UpstreamConnection],
+        make: Callable[[], P],
         address: Address | None,
         seconds: float,
-    ) -> UpstreamConnection | Fault:
+    ) -> P | Fault:
         try:
             async with asyncio.timeout(seconds):
                 if address is None:
-                    _, connection = await loop.create_unix_connection(make, self._upstream.socket)
+                    transport, connection = await loop.create_unix_connection(make, self._upstream.socket)
                 else:
                     host, port = address
-                    _, connection = await loop.create_connection(
+                    transport, connection = await loop.create_connection(
                         make, host, port, ssl=self._tls, server_hostname=self._server_name
                     )
         except TimeoutError:
@@ -121,7 +123,7 @@ class Dialer:
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else type(error).__name__
             return Fault(FaultKind.UNREACHABLE, f"connect: {why}")
-        if connection.closed:
+        if transport.is_closing():
             return Fault(FaultKind.UNREACHABLE, "connect: closed at once")
         return connection
 

@@ -58,7 +58,7 @@ class UpstreamPool:
         assert (tls is not None) == (upstream.scheme == "https")
         self._limits = limits
         self._timeouts = timeouts
-        self._dialer = Dialer(upstream, tls, server_name)
+        self.dialer = Dialer(upstream, tls, server_name)  # also for connections that are not the pool's
         self._slots = 0
         self._open: set[UpstreamConnection] = set()
         self._closing: set[UpstreamConnection] = set()
@@ -133,7 +133,7 @@ class UpstreamPool:
         """Connects; the slot is given up where that fails."""
         connection: UpstreamConnection | None = None
         try:
-            connection = await self._dialer.dial(
+            connection = await self.dialer.dial(
                 lambda: UpstreamConnection(loop, self, self._timeouts),
                 loop.time() + self._limits.connect_timeout,
             )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from bff.errors import Problem
 from bff.problems import problem_response
@@ -30,6 +30,7 @@ from bff.proxy.front_door import (
     judge_fields,
 )
 from bff.proxy.outlet import Outlet, close_delimited, reset
+from bff.proxy.websocket_door import UpgradingProtocol
 
 _DRAIN = 64 * 1024
 """How much of a body is still read after its answer is complete, in bytes."""
@@ -44,7 +45,7 @@ Refused = Callable[[Refusal, str], None]
 """Told of each refusal and the peer's address, for the log and the metric."""
 
 
-class GuardedHttpProtocol(HttpToolsProtocol):
+class GuardedHttpProtocol(UpgradingProtocol):
     """One client connection. Subclasses made by `guarded_protocol` carry the rules."""
 
     door: DoorRules
@@ -138,7 +139,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(self._head.raw)
         except httptools.HttpParserUpgrade:
             if not isinstance(self._verdict, Refusal):
-                self.handle_websocket_upgrade()
+                if (refusal := self.hand_over(self._head, rest)) is not None:
+                    self._fail(refusal)
                 return b""
         except httptools.HttpParserError as error:
             self._parser_error(error)
@@ -346,7 +348,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _settle(self) -> None:
         """After each batch of bytes: sees to it that somebody watches the clock."""
-        if self._lingering or self.transport.is_closing():
+        if self.handed_over or self._lingering or self.transport.is_closing():
             return
         if self._body is not None:
             if self._read_watch is None:

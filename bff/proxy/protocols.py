@@ -1,5 +1,6 @@
 """Which protocol class uvicorn is given, and with which settings."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import uvicorn
@@ -8,7 +9,8 @@ from bff.observe.logs import get_logger
 from bff.proxy.front_door import DoorRules
 from bff.proxy.lane import LaneProtocol
 from bff.proxy.protocol import GuardedHttpProtocol, Refused
-from bff.settings.model import ServerSettings
+from bff.proxy.websocket_door import GuardedWebSocket
+from bff.settings.model import RouteSettings, ServerSettings
 
 KNOWN_UVICORN = ("0.54.",)
 """The versions with which the lane has been tried; `tests/proxy/test_lane.py` pins what it relies on."""
@@ -33,6 +35,20 @@ def client_protocol(settings: ServerSettings, refused: Refused | None = None) ->
 def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
     """The guarded protocol alone: every request goes through ASGI."""
     return _configured(GuardedHttpProtocol, settings, refused)
+
+
+def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -> dict[str, Any]:
+    """What uvicorn is told of WebSockets; where no route takes them they are refused at the front door."""
+    served = [route for route in routes if route.websocket]
+    if not served:
+        return {"ws": "none"}
+    return {
+        "ws": type(GuardedWebSocket.__name__, (GuardedWebSocket,), {"write_timeout": server.write_timeout}),
+        "ws_max_size": max(route.websocket_max_message for route in served),
+        "ws_ping_interval": server.websocket_ping,
+        "ws_ping_timeout": server.websocket_ping,
+        "ws_per_message_deflate": False,
+    }
 
 
 def _configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:

@@ -31,7 +31,8 @@ from bff.observe.logs import configure, get_logger
 from bff.observe.metrics import Metrics
 from bff.proxy.front_door import Refusal
 from bff.proxy.protocol import GuardedHttpProtocol
-from bff.proxy.protocols import client_protocol
+from bff.proxy.protocols import client_protocol, websocket_options
+from bff.proxy.websocket_door import GuardedWebSocket
 from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
 from bff.serve.link import SupervisorEnd, receive_settings
 from bff.serve.ops import CheckResult, OpsServer
@@ -106,7 +107,7 @@ class Worker(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=client_protocol(server, refused),
-                ws="none",
+                **websocket_options(server, settings.route),
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,
@@ -172,7 +173,7 @@ class Worker(uvicorn.Server):
 
     def _abort_connections(self) -> None:
         for connection in list(self.server_state.connections):
-            if isinstance(connection, GuardedHttpProtocol):
+            if isinstance(connection, GuardedHttpProtocol | GuardedWebSocket):
                 connection.transport.abort()
 
 

@@ -53,6 +53,7 @@ def parse_off(value: Any) -> Any:
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
 Network = IPv4Network | IPv6Network
@@ -82,6 +83,7 @@ class ServerSettings(Section):
     write_timeout: Seconds = 60.0
     max_head_bytes: Bytes = 32 * 1024
     max_head_fields: int = Field(default=100, ge=10)
+    websocket_ping: Seconds = 20.0
     lane: Literal["auto", "off"] = "auto"
 
 
@@ -170,6 +172,9 @@ class RouteSettings(Section):
     response_timeout: Seconds = 60.0
     idle_timeout: Seconds = 300.0
     total_timeout: Seconds | None = None
+    websocket: bool = False
+    websocket_max_message: SomeBytes = 1024**2
+    websocket_max_sockets: int = Field(default=20, ge=1)
 
 
 class SpaSettings(Section):

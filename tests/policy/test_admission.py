@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bff.errors import Problem
-from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.admission import Admitted, Denied, RequestHead, admit, admit_upgrade
 from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
@@ -105,3 +105,46 @@ def test_the_same_fields_are_judged_once_and_alike() -> None:
         assert not admitted(b"GET", b"/api/x")
         assert admitted(b"GET", b"/img/x")
         assert not admitted(b"POST", b"/img/x")
+
+
+ORIGIN = (b"origin", b"https://app.example.com")
+
+
+def upgrade(
+    path: bytes = b"/api/feed",
+    *,
+    query: bytes = b"",
+    headers: tuple[tuple[bytes, bytes], ...] = (ORIGIN,),
+    **route: Any,
+) -> Admitted | Denied:
+    settings = RouteSettings(path="/api", upstream="http://127.0.0.1:8000/v1", **{"websocket": True, **route})
+    request = RequestHead(b"GET", path, query, Fields(list(headers)), "192.0.2.1")
+    return admit_upgrade(request, RouteTable.from_settings([settings]), GUARD)
+
+
+@pytest.mark.requirement("B-29")
+@pytest.mark.parametrize(("auth", "signed"), [("required", True), ("optional", True), ("none", False)])
+def test_an_upgrade_from_our_page(auth: str, signed: bool) -> None:
+    """It goes to its route; whether a session is looked up is the route's to say."""
+    verdict = upgrade(auth=auth)
+    assert isinstance(verdict, Admitted)
+    assert (b"/v1/feed", signed) == (verdict.target, verdict.signed)
+
+
+@pytest.mark.requirement("B-12", "B-29")
+@pytest.mark.parametrize(
+    ("problem", "request_"),
+    [
+        (Problem.BAD_REQUEST, {"path": b"/elsewhere"}),
+        (Problem.BAD_REQUEST, {"path": b"/bff/user"}),
+        (Problem.BAD_REQUEST, {"path": b"/api/../x"}),
+        (Problem.BAD_REQUEST, {"query": b"a b"}),
+        (Problem.BAD_REQUEST, {"websocket": False}),
+        (Problem.CSRF_REJECTED, {"headers": ()}),
+        (Problem.CSRF_REJECTED, {"headers": (), "auth": "none"}),
+        (Problem.CSRF_REJECTED, {"headers": ((b"origin", b"https://evil.example"),)}),
+    ],
+)
+def test_upgrades_that_are_denied(problem: Problem, request_: dict[str, Any]) -> None:
+    """A path that takes none, a path that is none, a page that is not ours, whatever the route's sign-in."""
+    assert problem is problem_of(upgrade(**request_))

@@ -169,3 +169,29 @@ def test_no_origin(url: str) -> None:
     """What is no origin is refused at start."""
     with pytest.raises(ValueError, match="write it like"):
         PublicOrigin.parse(url)
+
+
+@pytest.mark.requirement("B-29")
+@pytest.mark.parametrize(
+    ("headers", "outcome"),
+    [
+        ([OURS], ALLOWED),
+        ([OURS, SAME], ALLOWED),
+        ([], Rejected("origin")),
+        ([CSRF, SAME], Rejected("origin")),
+        ([OURS, OURS], Rejected("origin")),
+        ([OURS, (b"origin", b"https://evil.example")], Rejected("origin")),
+        ([OURS, (b"sec-fetch-site", b"same-site")], Rejected("fetch_site")),
+        ([OURS, SAME, SAME], Rejected("fetch_site")),
+    ],
+)
+def test_websocket(headers: list[Header], outcome: Allowed | Rejected) -> None:
+    """An upgrade needs exactly one Origin, and ours; what a browser adds must not contradict it."""
+    assert outcome == GUARD.websocket(headers)
+
+
+@pytest.mark.requirement("B-29")
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+def test_websocket_of_a_foreign_origin(origin: bytes) -> None:
+    """No foreign page opens a socket."""
+    assert Rejected("origin") == GUARD.websocket([(b"origin", origin)])

@@ -100,7 +100,7 @@ async def test_an_address_that_took_no_connection_rests(
             await pool.acquire()
             await pool.acquire()
             assert ["127.0.0.1", "127.0.0.1"] == tried[2:]
-            pool._dialer._book._resting.clear()  # as time does
+            pool.dialer._book._resting.clear()  # as time does
             await pool.acquire()
             await pool.acquire()
             assert "127.0.0.2" in tried[4:]

@@ -283,7 +283,7 @@ async def test_routes_to_one_backend_share_its_pool() -> None:
     assert a is pools.for_upstream(routes[0])
     assert 6 == len({a, c, d, e, f, g})
     assert 6 == len(pools.all())
-    assert (None, True) == (a._dialer._tls, d._dialer._tls is not None)
+    assert (None, True) == (a.dialer._tls, d.dialer._tls is not None)
     assert 7 == c._limits.max_connections
     assert CallTimeouts(first_byte=60, between_bytes=300, write=8, total=9, go_ahead=0) == e._timeouts
     await pools.aclose()

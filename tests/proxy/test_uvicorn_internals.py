@@ -8,7 +8,33 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+
+
+def test_websockets() -> None:
+    """The WebSocket protocol has what ours overrides, calls, reads and writes."""
+    for method, parameters in (
+        ("handle_connect", ["self", "event"]),
+        ("handle_parser_exception", ["self"]),
+        ("keepalive_timeout", ["self"]),
+        ("stop_keepalive", ["self"]),
+        ("shutdown", ["self"]),
+        ("send", ["self", "message"]),
+        ("pause_writing", ["self"]),
+        ("resume_writing", ["self"]),
+    ):
+        found = inspect.signature(getattr(WebSocketsSansIOProtocol, method)).parameters
+        assert parameters == list(found), method
+    source = inspect.getsource(WebSocketsSansIOProtocol)
+    for name in (
+        "conn", "queue", "writable", "handshake_initiated", "handshake_complete", "close_sent", "close_timer",
+        "initial_response", "read_paused", "transport",
+    ):  # fmt: skip
+        assert f"self.{name} = " in source or f"self.{name}: " in source, name
+    # What a mistake of the client's leads to is one method's doing, and a close of ours is `close_timer`'s.
+    assert "self.conn.parser_exc is not None" in inspect.getsource(WebSocketsSansIOProtocol.data_received)
+    assert "self.close_timer is None" in inspect.getsource(WebSocketsSansIOProtocol.run_asgi)
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
@@ -22,7 +48,7 @@ async def test_attributes_of_the_protocol() -> None:
     for name in (
         "cycle", "flow", "transport", "parser", "headers", "scope", "client", "loop", "server_state",
         "connections", "expect_100_continue", "timeout_keep_alive", "timeout_keep_alive_task",
-        "ws_protocol_class", "pipeline", "tasks",
+        "ws_protocol_class", "pipeline", "tasks", "config", "app_state", "_should_upgrade",
     ):  # fmt: skip
         assert hasattr(protocol, name), name
     assert protocol.cycle is None

@@ -17,7 +17,7 @@ import uvicorn
 from bff.app import App
 from bff.crypto import new_secret, session_key
 from bff.issuer.keys import SigningKey
-from bff.proxy.protocols import client_protocol
+from bff.proxy.protocols import client_protocol, websocket_options
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.backend import Backend, Received, Reply, backend
@@ -152,7 +152,7 @@ async def serving(app: App, port: int) -> AsyncIterator[None]:
         app,
         http=client_protocol(app.settings.server),
         lifespan="on",
-        ws="none",
+        **websocket_options(app.settings.server, app.settings.route),
         log_config=None,
         access_log=False,
         proxy_headers=False,
