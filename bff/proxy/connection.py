@@ -140,10 +140,8 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, pieces: tuple[bytes, ...]) -> None:
         """Hands bytes to the transport; it may call `pause_writing` from within."""
         transport = cast("asyncio.Transport", self._transport)
-        if len(pieces) == 1:
-            transport.write(pieces[0])
-        else:
-            transport.writelines(pieces)
+        # Not `writelines`: asyncio's forgets to pause the protocol in some Pythons, 3.12.1 among them.
+        transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def read_on(self, *, go: bool) -> None:
         """Lets the transport read, or not."""
