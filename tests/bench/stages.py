@@ -303,9 +303,13 @@ class _NullProtocol:
     def __init__(self) -> None:
         self.transport = self
         self.parser = self
+        self.loop = self
 
     def should_keep_alive(self) -> bool:
         return True
+
+    def call_soon(self, step: Callable[[], None]) -> None:
+        """Forgets it: the loop would find nothing to do."""
 
     def default_lines(self) -> bytes:
         return b"date: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
