@@ -10,6 +10,7 @@ How rule 1 is kept: see `bff.child`.
 import contextlib
 import importlib.util
 import os
+import random
 import re
 import shutil
 import socket
@@ -78,12 +79,23 @@ def _version(server: str) -> str | None:
     return found[0].removeprefix("v=")
 
 
+_LISTENABLE = (20_000, 32_000)
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Returns a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a TCP port that was free a moment ago.
+
+    It lies below those that systems give to outgoing connections (RFC 6335 6, Linux from 32768): one of these
+    would otherwise take it now and then before whoever asked for it listens.
+    """
+    while True:
+        port = random.randrange(*_LISTENABLE)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
 
 
 class EmbeddedRedis:

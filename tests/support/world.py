@@ -16,6 +16,7 @@ import uvicorn
 
 from bff.app import App
 from bff.crypto import new_secret, session_key
+from bff.embedded import free_port
 from bff.issuer.keys import SigningKey
 from bff.proxy.protocols import client_protocol, websocket_options
 from bff.settings.model import Settings
@@ -145,9 +146,7 @@ class World:
 async def serving(app: App, port: int) -> AsyncIterator[None]:
     """Serves the proxy on a loopback port, by the guarded protocol, on the test's own loop."""
     tasks = Tasks()
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    sock = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
         http=client_protocol(app.settings.server),
@@ -186,9 +185,7 @@ async def running_world(
 
     With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = public_url or f"http://localhost:{port}"
     async with AsyncExitStack() as stack:
         issuer = stack.enter_context(
