@@ -9,14 +9,13 @@ from collections.abc import Sequence
 class ReplayBuffer:
     """Keeps a body of at most `limit` bytes; a longer one is forgotten as soon as that is known."""
 
-    __slots__ = ("_chunks", "_complete", "_limit", "_overflowed", "_size")
+    __slots__ = ("_chunks", "_limit", "_overflowed", "_size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
         self._overflowed = False
-        self._complete = False
 
     def add(self, chunk: bytes) -> None:
         """Takes the next piece of the body, in the order in which it was sent."""
@@ -33,15 +32,6 @@ class ReplayBuffer:
         self._overflowed = True
         self._chunks = []
         self._size = 0
-
-    def finish(self) -> None:
-        """The body is complete."""
-        self._complete = True
-
-    @property
-    def complete(self) -> bool:
-        """Whether the body's end has been seen."""
-        return self._complete
 
     @property
     def replayable(self) -> bool:
