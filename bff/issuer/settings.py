@@ -12,7 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from bff.settings.model import Seconds, Section
+from bff.settings.model import Network, Seconds, Section
 
 MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
 MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0
@@ -33,6 +33,7 @@ def _check_url(value: str) -> str:
 
 
 IssuerUrl = Annotated[str, AfterValidator(_check_url)]
+Role = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:-]{1,64}$")]
 
 
 class ClientSettings(Section):
@@ -53,14 +54,51 @@ class UserSettings(Section):
     password: SecretStr
     name: str
     sub: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._~-]{1,64}$")
+    roles: tuple[Role, ...] = ()
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:-]{0,64}$")] = ""
 
 
 class PasswordCost(Section):
-    """What a guess of a password costs: argon2id's parameters (RFC 9106); lower them in tests only."""
+    """What a guess of a password costs; lower it in tests only.
+
+    Attributes:
+        time: argon2id's passes. The defaults are RFC 9106's second choice, above OWASP's least (19 MiB, 2).
+        memory_kib: argon2id's memory.
+        lanes: argon2id's lanes.
+        at_once: how many passwords one process hashes at the same time: the memory it takes for that is
+            `at_once` times `memory_kib`.
+    """
 
     time: int = Field(default=3, ge=1)
     memory_kib: int = Field(default=64 * 1024, ge=8)
     lanes: int = Field(default=4, ge=1)
+    at_once: int = Field(default=2, ge=1, le=64)
+
+
+class SignInLimits(Section):
+    """How many wrong passwords may come; they are forgotten evenly over `window`.
+
+    Attributes:
+        window: seconds until as many more as the limit have been forgotten.
+        per_address: from one address (IPv6: one /64), whatever the account.
+        per_account: for one account, from all browsers that were never signed in to it.
+        per_pair: for one account from one address. Less than `per_account`, so that nobody alone locks
+            the account's owner out.
+        per_device: for one account from a browser that was signed in to it before. The other limits are
+            not asked then: strangers cannot lock that browser out.
+    """
+
+    window: Seconds = 15 * 60.0
+    per_address: int = Field(default=60, ge=1)
+    per_account: int = Field(default=40, ge=1)
+    per_pair: int = Field(default=8, ge=1)
+    per_device: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _one_address_locks_nobody_out(self) -> Self:
+        if self.per_pair >= self.per_account:
+            raise ValueError("per_pair must be less than per_account: else one address locks an owner out")
+        return self
 
 
 DEMO_USERS = (
@@ -83,6 +121,7 @@ class IssuerSettings(BaseSettings):
         refresh_token_lifetime: of a whole family, from the sign-in on; at most 7 days.
         session_lifetime: how long the browser stays signed in here.
         code_lifetime: seconds until an authorization code ends unused.
+        trusted_proxies: whose `X-Forwarded-For` is believed; sign-ins are limited by client address.
     """
 
     model_config = SettingsConfigDict(
@@ -106,6 +145,8 @@ class IssuerSettings(BaseSettings):
     session_lifetime: Seconds = 12 * 3600.0
     code_lifetime: Annotated[Seconds, Field(le=600)] = 60.0
     password_cost: PasswordCost = PasswordCost()
+    sign_in_limits: SignInLimits = SignInLimits()
+    trusted_proxies: tuple[Network, ...] = ()
 
     @model_validator(mode="after")
     def _clients_are_told_apart(self) -> Self:
