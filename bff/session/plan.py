@@ -102,6 +102,21 @@ def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:
     return since >= settings.slide_interval or since >= _SLIDE_SHARE * settings.idle_timeout
 
 
+def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSettings) -> float:
+    """Until when a session in use needs nothing done: the token good, no slide due, nothing over.
+
+    Before that moment `plan_use` says `UseToken` and `slide_due` no; so one comparison answers both for a
+    call. At or after it they have to be asked.
+    """
+    tokens = session.tokens
+    slide = session.seen + min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
+    quiet = min(session.ends, slide)
+    if tokens.access_expires_at is None:
+        return quiet
+    leeway = 0.0 if tokens.refresh_token is None else effective_leeway(tokens, refresh.leeway)
+    return min(quiet, tokens.access_expires_at - leeway)
+
+
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:
     """When a session ends at the latest: never later than its refresh token (RFC 10017 6.1.2.2)."""
     latest = created + settings.max_lifetime

@@ -1,6 +1,10 @@
 """What to do with a session now."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bff.session.model import Session
 from bff.session.plan import (
@@ -12,6 +16,7 @@ from bff.session.plan import (
     effective_leeway,
     plan_after_401,
     plan_use,
+    quiet_until,
     session_end,
     slide_due,
 )
@@ -93,6 +98,38 @@ def test_sliding_is_throttled() -> None:
     short = SessionSettings(idle_timeout=8, slide_interval=60)
     assert not slide_due(sample_session(), NOW + 1.9, short)
     assert slide_due(sample_session(), NOW + 2, short)
+
+
+@given(
+    after=st.floats(-10, 5000),
+    life=st.none() | st.floats(1, 4000),
+    ends=st.floats(1, 4000),
+    seen=st.floats(0, 100),
+    renewable=st.booleans(),
+    leeway=st.floats(0, 100),
+    idle=st.floats(2, 4000),
+)
+def test_a_quiet_session_needs_nothing_done(
+    after: float,
+    life: float | None,
+    ends: float,
+    seen: float,
+    renewable: bool,  # noqa: FBT001 - drawn by hypothesis
+    leeway: float,
+    idle: float,
+) -> None:
+    """Before `quiet_until` the token is good and no slide is due, whatever the session and the settings."""
+    tokens = sample_tokens(access_expires_at=None if life is None else NOW + life)
+    session = sample_session(
+        seen=NOW + seen,
+        ends=NOW + ends,
+        tokens=tokens if renewable else replace(tokens, refresh_token=None),
+    )
+    refresh, settings = RefreshSettings(leeway=leeway), SessionSettings(idle_timeout=idle)
+    until = quiet_until(session, refresh, settings)
+    now = min(NOW + after, until - 0.001)
+    assert UseToken() == plan_use(session, now, refresh)
+    assert not slide_due(session, now, settings)
 
 
 @pytest.mark.requirement("B-16")
