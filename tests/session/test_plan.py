@@ -1,7 +1,5 @@
 """What to do with a session now."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,32 +100,27 @@ def test_sliding_is_throttled() -> None:
 
 @given(
     after=st.floats(-10, 5000),
-    life=st.none() | st.floats(1, 4000),
-    ends=st.floats(1, 4000),
-    seen=st.floats(0, 100),
-    renewable=st.booleans(),
+    session=st.builds(
+        lambda life, ends, seen, refresh_token: sample_session(
+            seen=NOW + seen,
+            ends=NOW + ends,
+            tokens=sample_tokens(access_expires_at=life and NOW + life, refresh_token=refresh_token),
+        ),
+        life=st.none() | st.floats(1, 4000),
+        ends=st.floats(1, 4000),
+        seen=st.floats(0, 100),
+        refresh_token=st.none() | st.just("refresh-1"),
+    ),
     leeway=st.floats(0, 100),
     idle=st.floats(2, 4000),
 )
 def test_a_quiet_session_needs_nothing_done(
-    after: float,
-    life: float | None,
-    ends: float,
-    seen: float,
-    renewable: bool,  # noqa: FBT001 - drawn by hypothesis
-    leeway: float,
-    idle: float,
+    after: float, session: Session, leeway: float, idle: float
 ) -> None:
     """Before `quiet_until` the token is good and no slide is due, whatever the session and the settings."""
-    tokens = sample_tokens(access_expires_at=None if life is None else NOW + life)
-    session = sample_session(
-        seen=NOW + seen,
-        ends=NOW + ends,
-        tokens=tokens if renewable else replace(tokens, refresh_token=None),
-    )
-    refresh, settings = RefreshSettings(leeway=leeway), SessionSettings(idle_timeout=idle)
-    until = quiet_until(session, refresh, settings)
-    now = min(NOW + after, until - 0.001)
+    refresh = SETTINGS.model_copy(update={"leeway": leeway})
+    settings = SessionSettings().model_copy(update={"idle_timeout": idle})
+    now = min(NOW + after, quiet_until(session, refresh, settings) - 0.001)
     assert UseToken() == plan_use(session, now, refresh)
     assert not slide_due(session, now, settings)
 
