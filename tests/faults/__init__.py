@@ -1,0 +1,1 @@
+"""Real faults at named moments of a rotation, and what became of the session."""
