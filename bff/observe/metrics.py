@@ -27,7 +27,7 @@ from bff.observe.tally import RequestTally
 RefreshOutcome = Literal["rotated", "ended", "deferred"]
 RefreshCause = Literal["expiry", "unauthorized", "manual"]
 LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
-ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation"]
+ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation", "par", "exchange"]
 
 MAX_SERIES: Final = 1000
 """How many label combinations one metric may have; further ones are counted as `other`."""

@@ -15,6 +15,7 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
 from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
+from bff.oidc.assertion import Authentication
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.kept import Kept
 from bff.oidc.metadata import (
@@ -25,7 +26,7 @@ from bff.oidc.metadata import (
     parse_jwks,
     parse_metadata,
 )
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_pushed, parse_token_answer
 from bff.oidc.wire import Answer, AnswerLostError, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
@@ -70,7 +71,7 @@ class GrantRefusedError(ProviderUnavailableError):
 
 
 class OidcClient:
-    """One provider. `settings.client_secret` is to be filled in; `failed` hears of every call that failed.
+    """One provider. The settings hold what authenticates us; `failed` hears of every call that failed.
 
     `clock` gives seconds since the epoch.
     """
@@ -83,14 +84,10 @@ class OidcClient:
         tasks: Tasks,
         failed: Callable[[ProviderCall], None] = lambda _: None,
     ) -> None:
-        if settings.client_secret is None:
-            raise ValueError("the client has to authenticate: provider.client_secret is not set")
         self.settings = settings
         self._clock = clock
         self._failed = failed
-        self._client = requests.Client(
-            settings.client_id, settings.client_secret.get_secret_value(), settings.client_auth
-        )
+        self._authentication = Authentication(settings, clock)
         self._wire = Wire(timeout=settings.timeout, ca_file=settings.ca_file)
         lifetime = settings.metadata_lifetime
         self._metadata: Kept[Metadata] = Kept(
@@ -124,10 +121,13 @@ class OidcClient:
     async def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str, params: Mapping[str, str]
     ) -> str:
-        """Where to send the browser. Raises as `metadata` does."""
+        """Where to send the browser; where the provider takes it, the request itself is pushed (RFC 9126).
+
+        Raises:
+            ProviderUnavailableError: the discovery document has never been had, or the push failed.
+        """
         metadata = await self.metadata()
-        return requests.authorization_url(
-            metadata.authorization_endpoint,
+        fields = requests.authorization_params(
             client_id=self.settings.client_id,
             redirect_uri=redirect_uri,
             scopes=self.settings.scopes,
@@ -135,7 +135,37 @@ class OidcClient:
             nonce=nonce,
             code_verifier=code_verifier,
             params=params,
+            resource=self.settings.resource,
         )
+        if not self._pushes(metadata):
+            return requests.authorization_url(metadata.authorization_endpoint, fields)
+        try:
+            request_uri = await self._push(metadata, fields)
+        except ProviderUnavailableError:
+            self._failed("par")
+            raise
+        return requests.pushed_authorization_url(
+            metadata.authorization_endpoint, client_id=self.settings.client_id, request_uri=request_uri
+        )
+
+    def _pushes(self, metadata: Metadata) -> bool:
+        if self.settings.par == "auto":
+            offered = metadata.pushed_authorization_endpoint is not None
+            return offered or metadata.pushed_authorization_required
+        return self.settings.par == "always"
+
+    async def _push(self, metadata: Metadata, fields: requests.Fields) -> str:
+        """Never falls back to the address bar: a request that must not be seen there would be."""
+        endpoint = metadata.pushed_authorization_endpoint
+        if endpoint is None:
+            raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
+        form = requests.pushed_authorization_form(self._authentication.client(metadata), fields)
+        answer = await self._wire.post(endpoint, form)
+        request_uri = parse_pushed(answer.json()) if answer.status in _OK else None
+        if request_uri is None:
+            _log.error("pushed_request_refused", status=answer.status, error=_error_code(answer))
+            raise self._unavailable("endpoint for pushed authorization requests", answer)
+        return request_uri
 
     async def exchange_code(
         self, code: str, *, redirect_uri: str, code_verifier: str
@@ -145,25 +175,46 @@ class OidcClient:
         Raises:
             ProviderUnavailableError: no answer that settles it; `AnswerLostError` if it may be spent.
         """
-        form = requests.code_form(
-            self._client, code=code, redirect_uri=redirect_uri, code_verifier=code_verifier
+        return await self._token_call(
+            "token",
+            lambda client: requests.code_form(
+                client,
+                code=code,
+                redirect_uri=redirect_uri,
+                code_verifier=code_verifier,
+                resource=self.settings.resource,
+            ),
         )
-        return await self._token_call("token", form)
 
     async def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenAnswer | InvalidGrant:
         """Spends a refresh token, once. Raises as `exchange_code` does."""
-        form = requests.refresh_form(self._client, refresh_token=refresh_token, scope=scope)
-        return await self._token_call("refresh", form)
+        return await self._token_call(
+            "refresh",
+            lambda client: requests.refresh_form(
+                client, refresh_token=refresh_token, scope=scope, resource=self.settings.resource
+            ),
+        )
+
+    async def exchange_token(self, access_token: str, audience: str) -> TokenAnswer | InvalidGrant:
+        """Gets a token for one backend in exchange for the session's (RFC 8693); nothing is spent.
+
+        Raises as `exchange_code` does; `GrantRefusedError` where this one token or audience is refused.
+        """
+        return await self._token_call(
+            "exchange",
+            lambda client: requests.exchange_form(client, access_token=access_token, audience=audience),
+        )
 
     async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool:
         """Revokes a token as well as can be (RFC 7009); whether the provider says that it is done."""
         try:
             async with asyncio.timeout(SIGN_OUT_TIMEOUT):
-                endpoint = (await self.metadata()).revocation_endpoint
-                if endpoint is None:
+                metadata = await self.metadata()
+                if metadata.revocation_endpoint is None:
                     return False
-                form = requests.revocation_form(self._client, token=token, hint=hint)
-                answer = await self._wire.post(endpoint, form)
+                client = self._authentication.client(metadata)
+                form = requests.revocation_form(client, token=token, hint=hint)
+                answer = await self._wire.post(metadata.revocation_endpoint, form)
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
@@ -257,7 +308,7 @@ class OidcClient:
         return validate_id_token(id_token, await self._keys.renew(), expected, self._clock())
 
     async def _token_call(
-        self, call: Literal["token", "refresh"], form: requests.Form
+        self, call: Literal["token", "refresh", "exchange"], form: Callable[[requests.Client], requests.Form]
     ) -> TokenAnswer | InvalidGrant:
         try:
             return await self._spend(form)
@@ -265,10 +316,10 @@ class OidcClient:
             self._failed(call)
             raise
 
-    async def _spend(self, form: requests.Form) -> TokenAnswer | InvalidGrant:
-        endpoint = (await self.metadata()).token_endpoint
+    async def _spend(self, form: Callable[[requests.Client], requests.Form]) -> TokenAnswer | InvalidGrant:
+        metadata = await self.metadata()
         sent_at = self._clock()
-        answer = await self._wire.post(endpoint, form)
+        answer = await self._wire.post(metadata.token_endpoint, form(self._authentication.client(metadata)))
         if answer.status in _OK:
             lifetime = self.settings.refresh_token_lifetime
             try:

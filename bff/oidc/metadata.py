@@ -33,6 +33,9 @@ class Metadata:
     revocation_endpoint: str | None = None
     end_session_endpoint: str | None = None
     iss_parameter_supported: bool = False  # RFC 9207 3
+    pushed_authorization_endpoint: str | None = None  # RFC 9126 5
+    pushed_authorization_required: bool = False
+    client_assertion_algs: tuple[str, ...] = ()  # empty where it does not say
 
 
 def discovery_url(issuer: str) -> str:
@@ -54,6 +57,9 @@ def parse_metadata(document: Any, issuer: str) -> Metadata:
         revocation_endpoint=_optional_endpoint(document, "revocation_endpoint"),
         end_session_endpoint=_optional_endpoint(document, "end_session_endpoint"),
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
+        pushed_authorization_endpoint=_optional_endpoint(document, "pushed_authorization_request_endpoint"),
+        pushed_authorization_required=document.get("require_pushed_authorization_requests") is True,
+        client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
     )
 
 
@@ -103,6 +109,11 @@ def _endpoint(document: Mapping[str, Any], name: str) -> str:
 
 def _optional_endpoint(document: Mapping[str, Any], name: str) -> str | None:
     return None if document.get(name) is None else _endpoint(document, name)
+
+
+def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = document.get(name)
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def _is_safe_url(value: str) -> bool:

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
-ClientAuthMethod = Literal["client_secret_basic", "client_secret_post"]
+ClientAuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name of RFC 8693 2.1
+ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - of RFC 8693 3
+Fields = Mapping[str, str | Sequence[str]]
+"""Parameters by name; a sequence is one that is repeated."""
 
 RESERVED = frozenset(
     {
@@ -28,6 +33,7 @@ RESERVED = frozenset(
         "redirect_uri",
         "request",
         "request_uri",
+        "resource",
         "response_mode",
         "response_type",
         "scope",
@@ -39,11 +45,15 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who the proxy is at the provider. The secret stays out of `repr`."""
+    """Who the proxy is at the provider, and what shows it. Secret and assertion stay out of `repr`.
+
+    `assertion` is a signed JWT for this one request (RFC 7523 2.2); the other methods have none.
+    """
 
     client_id: str
     secret: str = field(repr=False)
     method: ClientAuthMethod = "client_secret_basic"
+    assertion: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Form:
     """A POST to an endpoint of the provider: header fields and form fields. Both hold secrets: no `repr`."""
 
     headers: Mapping[str, str] = field(repr=False)
-    fields: Mapping[str, str] = field(repr=False)
+    fields: Fields = field(repr=False)
 
 
 def code_challenge(code_verifier: str) -> str:
@@ -60,8 +70,7 @@ def code_challenge(code_verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
-def authorization_url(
-    endpoint: str,
+def authorization_params(
     *,
     client_id: str,
     redirect_uri: str,
@@ -70,11 +79,11 @@ def authorization_url(
     nonce: str,
     code_verifier: str,
     params: Mapping[str, str],
-) -> str:
-    """Where to send the browser (OpenID Connect Core 3.1.2.1, RFC 7636 4.3).
+    resource: Sequence[str] = (),
+) -> Fields:
+    """What an authorization request says (OpenID Connect Core 3.1.2.1, RFC 7636 4.3, RFC 8707 2.1).
 
-    `params` are passed on except for those in `RESERVED`; a query that the endpoint already has is kept
-    (RFC 6749 3.1).
+    `params` are passed on except for those in `RESERVED`.
     """
     own = {
         "response_type": "code",
@@ -87,25 +96,56 @@ def authorization_url(
         "code_challenge_method": "S256",
     }
     passed = {name: value for name, value in params.items() if name not in RESERVED}
-    return _with_query(endpoint, {**passed, **own})
+    return {**passed, **own, **_resource(resource)}
 
 
-def code_form(client: Client, *, code: str, redirect_uri: str, code_verifier: str) -> Form:
-    """The request that spends an authorization code (RFC 6749 4.1.3, RFC 7636 4.5)."""
+def authorization_url(endpoint: str, fields: Fields) -> str:
+    """Where to send the browser; a query that the endpoint already has is kept (RFC 6749 3.1)."""
+    return _with_query(endpoint, fields)
+
+
+def pushed_authorization_form(client: Client, fields: Fields) -> Form:
+    """The request that pushes an authorization request (RFC 9126 2.1)."""
+    return _authenticated(client, fields)
+
+
+def pushed_authorization_url(endpoint: str, *, client_id: str, request_uri: str) -> str:
+    """Where to send the browser with a request that was pushed (RFC 9126 4): it carries nothing else."""
+    return _with_query(endpoint, {"client_id": client_id, "request_uri": request_uri})
+
+
+def code_form(
+    client: Client, *, code: str, redirect_uri: str, code_verifier: str, resource: Sequence[str] = ()
+) -> Form:
+    """The request that spends an authorization code (RFC 6749 4.1.3, RFC 7636 4.5, RFC 8707 2.2)."""
     fields = {
         "grant_type": "authorization_code",
         "code": code,
         "redirect_uri": redirect_uri,
         "code_verifier": code_verifier,
     }
-    return _authenticated(client, fields)
+    return _authenticated(client, {**fields, **_resource(resource)})
 
 
-def refresh_form(client: Client, *, refresh_token: str, scope: str | None = None) -> Form:
+def refresh_form(
+    client: Client, *, refresh_token: str, scope: str | None = None, resource: Sequence[str] = ()
+) -> Form:
     """The request that spends a refresh token (RFC 6749 6). Without `scope` it asks for what was granted."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if scope is not None:
         fields["scope"] = scope
+    return _authenticated(client, {**fields, **_resource(resource)})
+
+
+def exchange_form(client: Client, *, access_token: str, audience: str) -> Form:
+    """The request for a token that is meant for one backend (RFC 8693 2.1)."""
+    fields = {
+        "grant_type": TOKEN_EXCHANGE,
+        "subject_token": access_token,
+        "subject_token_type": ACCESS_TOKEN_TYPE,
+        "requested_token_type": ACCESS_TOKEN_TYPE,
+        "audience": audience,
+    }
     return _authenticated(client, fields)
 
 
@@ -131,7 +171,14 @@ def end_session_url(
     return _with_query(endpoint, own)
 
 
-def _authenticated(client: Client, fields: Mapping[str, str]) -> Form:
+def _resource(resource: Sequence[str]) -> Fields:
+    return {"resource": tuple(resource)} if resource else {}
+
+
+def _authenticated(client: Client, fields: Fields) -> Form:
+    if client.method == "private_key_jwt":
+        own = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client.assertion}
+        return Form({}, {**fields, "client_id": client.client_id, **own})
     if client.method == "client_secret_post":
         return Form({}, {**fields, "client_id": client.client_id, "client_secret": client.secret})
     # RFC 6749 2.3.1: both halves are form-encoded before they are joined and put into base64.
@@ -140,7 +187,8 @@ def _authenticated(client: Client, fields: Mapping[str, str]) -> Form:
     return Form({"authorization": f"Basic {credentials}"}, fields)
 
 
-def _with_query(endpoint: str, own: Mapping[str, str]) -> str:
+def _with_query(endpoint: str, own: Fields) -> str:
     parts = urlsplit(endpoint)
     kept = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in own]
-    return urlunsplit(parts._replace(query=urlencode([*kept, *own.items()]), fragment=""))
+    query = urlencode([*kept, *own.items()], doseq=True)
+    return urlunsplit(parts._replace(query=query, fragment=""))

@@ -1,4 +1,4 @@
-"""What comes back from the token endpoint, read with checked types. Pure.
+"""What comes back from the token endpoint and its neighbours, read with checked types. Pure.
 
 Rule 1: a refusal holds nothing of the answer.
 Rule 2: time is an argument; `now` and all moments are seconds since the epoch.
@@ -13,6 +13,7 @@ from typing import Any
 from bff.session.model import Tokens
 
 MAX_TOKEN = 128 * 1024
+MAX_REQUEST_URI = 2048  # it goes into a Location
 MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
 # What may stand in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -78,6 +79,13 @@ def parse_token_answer(document: Any, now: float, *, refresh_lifetime: float | N
         id_token=_token(document, "id_token"),
         scope=scope if isinstance(scope, str) else None,
     )
+
+
+def parse_pushed(document: Any) -> str | None:
+    """The `request_uri` of a pushed authorization request (RFC 9126 2.2), or None."""
+    value = document.get("request_uri") if isinstance(document, Mapping) else None
+    usable = isinstance(value, str) and len(value) <= MAX_REQUEST_URI and _TOKEN.fullmatch(value)
+    return value if usable else None
 
 
 def _token(document: Mapping[str, Any], name: str) -> str | None:

@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from bff.settings.client_key import check_client_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding
 from bff.settings.urls import (
@@ -21,6 +22,7 @@ from bff.settings.urls import (
     local_path_complaint,
     public_url_complaint,
     redis_complaint,
+    resource_complaint,
     route_path_complaint,
     spa_url_complaint,
     under,
@@ -28,7 +30,6 @@ from bff.settings.urls import (
 )
 
 EXAMPLE_KEY = "REPLACE-ME-with-what-bff-keys-generate-says"
-EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below
 
 LOGIN_PARAMS = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
 """What a page may pass through to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""
@@ -42,7 +43,7 @@ OWN_PARAMS = frozenset(
     {
         "claims", "client_assertion", "client_assertion_type", "client_id", "client_secret", "code",
         "code_challenge", "code_challenge_method", "dpop_jkt", "nonce", "redirect_uri", "request",
-        "request_uri", "response_mode", "response_type", "scope", "state",
+        "request_uri", "resource", "response_mode", "response_type", "scope", "state",
     }
 )  # fmt: skip
 """Authorization parameters that the proxy alone sets; the request builder drops them all the same."""
@@ -181,16 +182,7 @@ def _provider(provider: ProviderSettings) -> Iterator[Finding]:
         yield Finding(
             "provider.client_id", "is empty", "use the id that the provider registered the proxy under"
         )
-    secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
-    if not secret:
-        yield Finding(
-            "provider.client_secret",
-            "is missing: the proxy is a confidential client (RFC 10017 6.1.3.1)",
-            "set client_secret_file, or BFF_PROVIDER__CLIENT_SECRET",
-            needs=("provider.client_secret_file",),
-        )
-    elif secret == EXAMPLE_SECRET:
-        yield Finding("provider.client_secret", "is the example's", "use the one that the provider gave you")
+    yield from check_client_auth(provider)
     yield from _scopes(provider)
     if unknown := [name for name in provider.login_params if name not in LOGIN_PARAMS]:
         yield Finding(
@@ -198,6 +190,8 @@ def _provider(provider: ProviderSettings) -> Iterator[Finding]:
             f"lets through what a page must not choose: {', '.join(unknown)}",
             f"choose among {', '.join(LOGIN_PARAMS)}",
         )
+    for number, resource in enumerate(provider.resource):
+        yield from _complaint(f"provider.resource[{number}]", resource_complaint(resource))
     if taken := sorted(OWN_PARAMS & provider.extra_params.keys()):
         yield Finding(
             "provider.extra_params", f"sets what the proxy itself sets: {', '.join(taken)}", "remove it there"
@@ -258,6 +252,13 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
                     "join the two, or give one a longer path: the longest match wins",
                     needs=(f"route[{earlier}].path",),
                 )
+        if route.audience is not None and route.auth == "none":
+            yield Finding(
+                f"{at}.audience",
+                'is set, but auth = "none" sends no token at all',
+                "remove one of the two",
+                needs=(f"{at}.auth",),
+            )
         if not route.methods:
             yield Finding(
                 f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"

@@ -27,7 +27,11 @@ from bff.settings.words import SECTIONS, describe, nearest
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""
 
-_SECRETS = (("session", "keys", "keys_file"), ("provider", "client_secret", "client_secret_file"))
+_SECRETS = (
+    ("session", "keys", "keys_file"),
+    ("provider", "client_secret", "client_secret_file"),
+    ("provider", "client_key", "client_key_file"),
+)
 _STAND_INS: Mapping[tuple[str, str], str] = {
     ("server", "public_url"): "http://localhost",
     ("provider", "issuer"): "http://localhost",

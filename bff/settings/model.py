@@ -130,7 +130,15 @@ class ProviderSettings(Section):
     client_id: str
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None
-    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    client_auth: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"] = (
+        "client_secret_basic"
+    )
+    client_key: SecretStr | None = None  # private, in PEM or as a JWK
+    client_key_file: Path | None = None
+    client_key_id: str | None = None  # None: the JWK's own `kid`, else the RFC 7638 thumbprint
+    client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
+    par: Literal["auto", "always", "never"] = "auto"
+    resource: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("openid", "profile", "offline_access")
     login_params: tuple[str, ...] = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
     extra_params: dict[str, str] = Field(default_factory=dict)
@@ -158,6 +166,7 @@ class RouteSettings(Section):
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     auth: Literal["required", "optional", "none"] = "required"
     csrf: Literal["header", "navigation"] = "header"
+    audience: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
     keep_cookies: bool = False
     html: bool = False

@@ -17,6 +17,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)*/?")
 _SOCKET_PREFIX = "http://unix:"
 _SOCKET_PATH = re.compile(r"(?:/[A-Za-z0-9_.@~+-]+)+")
 _SOCKET_PATH_MAX = 107  # bytes: what the kernel's address holds
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x24-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+")
 _LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~.!$&'()*+,;=:@/?%-]*)?")
 
 
@@ -204,6 +205,13 @@ def local_path_complaint(path: str) -> Complaint | None:
         return "is not a plain path on this site", 'write it like "/" or "/signed-out"'
     if path.lower() == "/bff" or path.lower().startswith("/bff/"):
         return "lies under /bff, where no page is", 'write it like "/" or "/signed-out"'
+    return None
+
+
+def resource_complaint(uri: str) -> Complaint | None:
+    """An item of `provider.resource`: an absolute URI without a fragment (RFC 8707 2)."""
+    if not _RESOURCE.fullmatch(uri):
+        return "is not an absolute URI without a fragment", 'write it like "https://api.example.com/"'
     return None
 
 

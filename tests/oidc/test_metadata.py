@@ -48,6 +48,27 @@ def test_what_is_there_is_read() -> None:
     assert metadata.iss_parameter_supported
 
 
+@pytest.mark.requirement("O-14")
+def test_pushed_requests_are_known_by_the_document() -> None:
+    """RFC 9126 5: where they go, and whether there is another way; nothing odd is believed."""
+    endpoint = {"pushed_authorization_request_endpoint": "https://id.example/par"}
+    metadata = parse_metadata(GOOD | endpoint | {"require_pushed_authorization_requests": True}, ISSUER)
+    assert "https://id.example/par" == metadata.pushed_authorization_endpoint
+    assert metadata.pushed_authorization_required
+    assert not parse_metadata(
+        GOOD | {"require_pushed_authorization_requests": "yes"}, ISSUER
+    ).pushed_authorization_required
+    with pytest.raises(MetadataRejectedError):
+        parse_metadata(GOOD | {"pushed_authorization_request_endpoint": "http://id.example/par"}, ISSUER)
+
+
+def test_the_algorithms_of_assertions_are_read() -> None:
+    """Only names, and nothing where there is no list."""
+    name = "token_endpoint_auth_signing_alg_values_supported"
+    assert ("PS256",) == parse_metadata(GOOD | {name: ["PS256", 5]}, ISSUER).client_assertion_algs
+    assert () == parse_metadata(GOOD | {name: "PS256"}, ISSUER).client_assertion_algs
+
+
 @pytest.mark.requirement("O-06")
 @pytest.mark.parametrize(
     "issuer", ["https://id.example/", "https://ID.example", "https://evil.example", None]

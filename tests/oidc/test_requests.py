@@ -8,16 +8,23 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from bff.oidc.requests import (
     Client,
+    Fields,
+    authorization_params,
     authorization_url,
     code_challenge,
     code_form,
     end_session_url,
+    exchange_form,
+    pushed_authorization_form,
+    pushed_authorization_url,
     refresh_form,
     revocation_form,
 )
 
 BASIC = Client("spa-bff", "secret")
 POST = Client("spa-bff", "secret", "client_secret_post")
+KEY = Client("spa-bff", "", "private_key_jwt", "the.signed.jwt")
+API = "https://api.example/"
 
 
 def query(url: str) -> dict[str, list[str]]:
@@ -25,8 +32,11 @@ def query(url: str) -> dict[str, list[str]]:
 
 
 def asked(endpoint: str = "https://id.example/authorize", **params: str) -> str:
-    return authorization_url(
-        endpoint,
+    return authorization_url(endpoint, fields(params))
+
+
+def fields(params: dict[str, str], *resource: str) -> Fields:
+    return authorization_params(
         client_id="spa-bff",
         redirect_uri="https://app.example/bff/callback",
         scopes=("openid", "profile"),
@@ -34,6 +44,7 @@ def asked(endpoint: str = "https://id.example/authorize", **params: str) -> str:
         nonce="the-nonce",
         code_verifier="v" * 43,
         params=params,
+        resource=resource,
     )
 
 
@@ -140,3 +151,52 @@ def test_the_end_session_url(hints: dict[str, str | None], expected: dict[str, l
     )
     own = {"x": ["1"], "client_id": ["spa-bff"], "post_logout_redirect_uri": ["https://app.example/"]}
     assert own | expected == query(url)
+
+
+@pytest.mark.requirement("O-13")
+def test_an_assertion_stands_where_a_secret_would() -> None:
+    """RFC 7523 2.2: type and assertion, the client's name, and no secret in either place."""
+    form = refresh_form(KEY, refresh_token="r")
+    assert {} == form.headers
+    assert {
+        "grant_type": "refresh_token",
+        "refresh_token": "r",
+        "client_id": "spa-bff",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": "the.signed.jwt",
+    } == form.fields
+    assert "signed" not in repr(KEY)
+
+
+@pytest.mark.requirement("O-14")
+def test_a_pushed_request_leaves_two_parameters_in_the_address() -> None:
+    """RFC 9126 2.1 and 4: all of it is posted, authenticated; the browser carries a reference."""
+    form = pushed_authorization_form(POST, fields({"prompt": "login"}))
+    assert {"client_secret": "secret", "prompt": "login", "state": "the-state"}.items() <= form.fields.items()
+    url = pushed_authorization_url("https://id.example/a?x=1", client_id="spa-bff", request_uri="urn:a:b")
+    assert {"x": ["1"], "client_id": ["spa-bff"], "request_uri": ["urn:a:b"]} == query(url)
+
+
+@pytest.mark.requirement("O-15")
+def test_resources_are_named_in_every_request_for_a_token() -> None:
+    """RFC 8707 2: in the authorization request and at the token endpoint, each by itself; else not at all."""
+    url = authorization_url(
+        "https://id.example/a", fields({"resource": "https://evil.example/"}, API, "urn:b")
+    )
+    assert [API, "urn:b"] == query(url)["resource"]
+    code = code_form(BASIC, code="c", redirect_uri="https://app/cb", code_verifier="v", resource=(API,))
+    refresh = refresh_form(BASIC, refresh_token="r", resource=[API, "urn:b"])
+    assert ((API,), (API, "urn:b")) == (code.fields["resource"], refresh.fields["resource"])
+    assert "resource" not in refresh_form(BASIC, refresh_token="r").fields
+    assert "resource" not in query(asked(resource="https://evil.example/"))
+
+
+def test_an_exchange_asks_for_an_access_token_for_one_audience() -> None:
+    """RFC 8693 2.1."""
+    assert {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": "the-access-token",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "audience": "orders",
+    } == exchange_form(BASIC, access_token="the-access-token", audience="orders").fields

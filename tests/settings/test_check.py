@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bff.oidc.requests import RESERVED
-from bff.settings.check import EXAMPLE_KEY, EXAMPLE_SECRET, OWN_PARAMS, check
+from bff.settings.check import EXAMPLE_KEY, OWN_PARAMS, check
+from bff.settings.client_key import EXAMPLE_SECRET
 from bff.settings.model import Settings
 from tests.support.settings import KEY, OTHER
 
@@ -73,6 +74,8 @@ def test_good_settings_have_no_findings() -> None:
         ("provider.issuer", {"provider": {"issuer": "https://id.example.com?x"}}),
         ("provider.issuer", {"provider": {"issuer": "http://localhost:9000"}}),
         ("provider.client_id", {"provider": {"client_id": ""}}),
+        ("provider.resource[0]", {"provider": {"resource": ["orders"]}}),
+        ("provider.resource[1]", {"provider": {"resource": ["urn:orders", "https://api.example/#x"]}}),
         ("provider.client_secret", {"provider": {"client_secret": None}}),
         ("provider.client_secret", {"provider": {"client_secret": ""}}),
         ("provider.client_secret", {"provider": {"client_secret": EXAMPLE_SECRET}}),

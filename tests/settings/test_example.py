@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bff.settings.check import EXAMPLE_KEY, EXAMPLE_SECRET
+from bff.settings.check import EXAMPLE_KEY
+from bff.settings.client_key import EXAMPLE_SECRET
 from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.words import SECTIONS

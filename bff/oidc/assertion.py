@@ -1,0 +1,83 @@
+"""How the proxy shows a provider who it is: by its secret, or by a JWT that it signs (private_key_jwt).
+
+An assertion is made for one request. Its `aud` is the issuer identifier alone, so that one provider cannot
+use at another what it was sent (the update of RFC 7523 that followed the attack of 2025); a setting makes it
+the token endpoint, for providers that know the old rule only.
+"""
+
+import secrets
+import warnings
+from collections.abc import Callable, Sequence
+
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, RSAKey
+
+from bff.oidc.metadata import Metadata
+from bff.oidc.requests import Client
+from bff.settings.client_key import PrivateKey, read_client_key
+from bff.settings.model import ProviderSettings
+
+ASSERTION_LIFETIME = 60
+"""Seconds; it is used at once, and providers remember its `jti` for so long."""
+
+_CURVE_ALGS = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA", "Ed25519")}
+_RSA_ALGS = ("RS256", "PS256")
+
+
+class Authentication:
+    """What authenticates each request. `clock` gives seconds since the epoch; ValueError without a means."""
+
+    def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._key: PrivateKey | None = None
+        self._secret = ""
+        if settings.client_auth == "private_key_jwt":
+            if settings.client_key is None:
+                raise ValueError("the client has to authenticate: provider.client_key is not set")
+            self._key = read_client_key(settings.client_key.get_secret_value())
+        elif settings.client_secret is None:
+            raise ValueError("the client has to authenticate: provider.client_secret is not set")
+        else:
+            self._secret = settings.client_secret.get_secret_value()
+
+    def client(self, metadata: Metadata) -> Client:
+        """Who we are, for one request to this provider."""
+        settings = self._settings
+        if self._key is None:
+            return Client(settings.client_id, self._secret, settings.client_auth)
+        return Client(settings.client_id, "", settings.client_auth, self._assertion(self._key, metadata))
+
+    def _assertion(self, key: PrivateKey, metadata: Metadata) -> str:
+        settings, now = self._settings, int(self._clock())
+        header = {
+            "alg": choose_alg(key, metadata.client_assertion_algs),
+            "kid": settings.client_key_id or key.kid or key.thumbprint(),
+            "typ": "JWT",
+        }
+        by_endpoint = settings.client_assertion_aud == "token_endpoint"
+        claims = {
+            "iss": settings.client_id,
+            "sub": settings.client_id,
+            "aud": metadata.token_endpoint if by_endpoint else metadata.issuer,
+            "jti": secrets.token_urlsafe(16),
+            "iat": now,
+            "exp": now + ASSERTION_LIFETIME,
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # "EdDSA": as a name only (RFC 9864)
+            return jwt.encode(header, claims, key, [header["alg"]])
+
+
+def choose_alg(key: PrivateKey, offered: Sequence[str]) -> str:
+    """The algorithm to sign with: the key's own, else one that the provider says it verifies."""
+    if key.alg is not None:
+        return key.alg
+    possible = _RSA_ALGS if isinstance(key, RSAKey) else _CURVE_ALGS[_curve(key)]
+    return next((alg for alg in possible if alg in offered), possible[0])
+
+
+def _curve(key: PrivateKey) -> str:
+    assert not isinstance(key, RSAKey)
+    return key.curve_name if isinstance(key, ECKey) else str(key.get("crv"))

@@ -1,0 +1,90 @@
+"""The key that the proxy authenticates with at its provider (private_key_jwt). Pure.
+
+Rule 1: no message holds a part of the key.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from joserfc.jwk import import_key as import_pem
+
+from bff.settings.model import ProviderSettings
+from bff.settings.problem import Finding
+
+PrivateKey = RSAKey | ECKey | OKPKey
+EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below
+MIN_RSA_BITS = 2048  # RFC 7518 3.3
+_CURVES = ("P-256", "P-384", "P-521", "Ed25519")
+_FIX = "write it as PEM (PKCS #8, without a passphrase) or as a JWK"
+
+
+def read_client_key(text: str) -> PrivateKey:
+    """Reads a private key in PEM or as a JWK; ValueError says what is wrong with it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # what it warns about is refused below
+            key = JWKRegistry.import_key(json.loads(text)) if text.lstrip().startswith("{") else _pem(text)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError("is no private key") from None
+    if not isinstance(key, RSAKey | ECKey | OKPKey) or not key.is_private:
+        raise ValueError("is no private key")
+    if isinstance(key, RSAKey) and key.raw_value.key_size < MIN_RSA_BITS:
+        raise ValueError(f"is an RSA key of fewer than {MIN_RSA_BITS} bits")
+    if isinstance(key, ECKey | OKPKey) and key.curve_name not in _CURVES:
+        raise ValueError("is on a curve that no provider verifies")
+    return key
+
+
+def _pem(text: str) -> object:
+    return import_pem(text)
+
+
+def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
+    """Whether the proxy has what it authenticates with (RFC 10017 6.1.3.1), and nothing beside it."""
+    secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
+    key = provider.client_key.get_secret_value() if provider.client_key else ""
+    if provider.client_auth == "private_key_jwt":
+        yield from _with_key(secret, key)
+        return
+    if not secret:
+        yield Finding(
+            "provider.client_secret",
+            "is missing: the proxy is a confidential client (RFC 10017 6.1.3.1)",
+            "set client_secret_file, or BFF_PROVIDER__CLIENT_SECRET",
+            needs=("provider.client_secret_file", "provider.client_auth"),
+        )
+    elif secret == EXAMPLE_SECRET:
+        yield Finding("provider.client_secret", "is the example's", "use the one that the provider gave you")
+    if key:
+        yield Finding(
+            "provider.client_key",
+            "is not used, because client_auth sends a secret",
+            'set client_auth = "private_key_jwt", or remove the key',
+            needs=("provider.client_auth", "provider.client_key_file"),
+            warning=True,
+        )
+
+
+def _with_key(secret: str, key: str) -> Iterator[Finding]:
+    if secret:
+        yield Finding(
+            "provider.client_secret",
+            'is not used, because client_auth is "private_key_jwt"',
+            "remove the secret: what is not there cannot leak",
+            needs=("provider.client_auth", "provider.client_secret_file"),
+        )
+    if not key:
+        yield Finding(
+            "provider.client_key",
+            'is missing, and client_auth is "private_key_jwt"',
+            "set client_key_file to the private key whose public half the provider knows",
+            needs=("provider.client_key_file", "provider.client_auth"),
+        )
+        return
+    try:
+        read_client_key(key)
+    except ValueError as error:
+        yield Finding("provider.client_key", str(error), _FIX, needs=("provider.client_key_file",))

@@ -1,0 +1,149 @@
+"""Pushed authorization requests, resources and token exchange, as the client sends them."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import respx
+from pydantic import SecretStr
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
+from bff.oidc.tokens import MAX_REQUEST_URI, TokenAnswer
+from bff.settings.model import ProviderSettings
+from bff.tasks import Tasks
+from tests.oidc.test_client import DOCUMENT, GOOD, ISSUER
+
+PAR = {"pushed_authorization_request_endpoint": f"{ISSUER}/par"}
+REFERENCE = {"request_uri": "urn:ietf:params:oauth:request_uri:abc", "expires_in": 60}
+
+
+@pytest.fixture(name="provider")
+def _provider() -> Iterator[respx.MockRouter]:
+    with respx.mock(base_url=ISSUER, assert_all_called=False) as router:
+        router.get("/.well-known/openid-configuration", name="metadata").respond(json=DOCUMENT | PAR)
+        router.post("/par", name="par").respond(201, json=REFERENCE)
+        router.post("/token", name="token").respond(json=GOOD)
+        yield router
+
+
+@asynccontextmanager
+async def client(failures: list[str] | None = None, **settings: Any) -> AsyncIterator[OidcClient]:
+    tasks = Tasks()
+    provider = ProviderSettings(
+        issuer=ISSUER, client_id="spa-bff", client_secret=SecretStr("s3cr3t"), **settings
+    )
+    made = OidcClient(
+        provider,
+        clock=lambda: 1_800_000_000.0,
+        tasks=tasks,
+        failed=(failures if failures is not None else []).append,
+    )
+    yield made
+    await tasks.drain(5)
+    await made.aclose()
+
+
+async def asked(made: OidcClient) -> dict[str, list[str]]:
+    url = await made.authorization_url(
+        redirect_uri="https://app.example/cb",
+        state="s",
+        nonce="n",
+        code_verifier="v",
+        params={"prompt": "login"},
+    )
+    assert url.startswith(f"{ISSUER}/authorize?")
+    return parse_qs(urlsplit(url).query)
+
+
+def form_of(route: respx.Route) -> dict[str, list[str]]:
+    return parse_qs(route.calls.last.request.content.decode())
+
+
+@pytest.mark.requirement("O-14")
+async def test_where_it_is_offered_the_request_is_pushed(provider: respx.MockRouter) -> None:
+    """All parameters by POST, authenticated; the browser carries the reference and the client's name."""
+    async with client() as made:
+        assert {"client_id": ["spa-bff"], "request_uri": [REFERENCE["request_uri"]]} == await asked(made)
+    sent = form_of(provider["par"])
+    assert (["s"], ["n"], ["login"], ["S256"]) == tuple(
+        sent[name] for name in ("state", "nonce", "prompt", "code_challenge_method")
+    )
+    assert provider["par"].calls.last.request.headers["authorization"].startswith("Basic ")
+
+
+@pytest.mark.requirement("O-14")
+async def test_the_setting_can_forbid_or_demand_it(provider: respx.MockRouter) -> None:
+    """`never` sends a plain request; `always` and a provider that requires it fail without an endpoint."""
+    async with client(par="never") as made:
+        assert ["s"] == (await asked(made))["state"]
+    required = DOCUMENT | {"require_pushed_authorization_requests": True}
+    for document, setting in ((DOCUMENT, "always"), (required, "auto")):
+        provider["metadata"].respond(json=document)
+        async with client(par=setting) as made:
+            with pytest.raises(ProviderUnavailableError):
+                await asked(made)
+    provider["metadata"].respond(json=DOCUMENT)
+    async with client() as made:
+        assert ["s"] == (await asked(made))["state"]
+    assert not provider["par"].called
+
+
+@pytest.mark.requirement("O-14")
+@pytest.mark.parametrize(
+    ("status", "document"),
+    [
+        (400, {"error": "invalid_request"}),
+        (401, {"error": "invalid_client"}),
+        (503, None),
+        (201, {}),
+        (201, []),
+        (201, {"request_uri": 5}),
+        (201, {"request_uri": "urn:a b"}),
+        (201, {"request_uri": "u" * (MAX_REQUEST_URI + 1)}),
+    ],
+)
+async def test_a_push_that_fails_is_no_sign_in(
+    provider: respx.MockRouter, status: int, document: Any
+) -> None:
+    """The request never goes by the address bar instead; the failure is counted."""
+    provider["par"].respond(status, json=document)
+    failures: list[str] = []
+    async with client(failures) as made:
+        with pytest.raises(ProviderUnavailableError, match="pushed authorization"):
+            await asked(made)
+    assert ["par"] == failures
+
+
+@pytest.mark.requirement("O-15")
+async def test_resources_go_with_every_request(provider: respx.MockRouter) -> None:
+    """The authorization request, the code and the refresh name the same APIs."""
+    resources = ["https://api.example/", "urn:orders"]
+    async with client(resource=resources) as made:
+        await asked(made)
+        assert resources == form_of(provider["par"])["resource"]
+        await made.exchange_code("c", redirect_uri="https://app.example/cb", code_verifier="v")
+        assert resources == form_of(provider["token"])["resource"]
+        await made.refresh("r")
+        assert resources == form_of(provider["token"])["resource"]
+    async with client(par="never", resource=resources) as made:
+        assert resources == (await asked(made))["resource"]
+
+
+async def test_a_token_is_exchanged_for_one_backend(provider: respx.MockRouter) -> None:
+    """The answer is the backend's token; a refusal is told apart from a grant that is over."""
+    failures: list[str] = []
+    async with client(failures) as made:
+        answer = await made.exchange_token("the-access-token", "orders")
+        assert isinstance(answer, TokenAnswer)
+        assert (["the-access-token"], ["orders"]) == tuple(
+            form_of(provider["token"])[name] for name in ("subject_token", "audience")
+        )
+        provider["token"].respond(400, json={"error": "invalid_target"})
+        with pytest.raises(GrantRefusedError):
+            await made.exchange_token("the-access-token", "elsewhere")
+        provider["token"].respond(400, json={"error": "invalid_grant"})
+        assert InvalidGrant() == await made.exchange_token("the-access-token", "orders")
+    assert ["exchange"] == failures
