@@ -2,17 +2,13 @@
 
 import re
 
-import argon2
 import httpx
 import pytest
 
-from bff.issuer.accounts import Accounts
-from bff.issuer.settings import DEMO_USERS
 from tests.issuer.flow import Person
 from tests.support.issuer import (
     ALICE,
     BOB,
-    CHEAP,
     CLIENT_ID,
     RunningIssuer,
     query_of,
@@ -48,26 +44,6 @@ def test_wrong_password_and_unknown_address_look_the_same(person: Person) -> Non
         pages.append(answer.text.replace(who[0], "somebody"))
     assert pages[0] == pages[1]
     assert "alice" not in pages[0]
-
-
-@pytest.mark.parametrize("who", [ALICE, ("alice@example.com", "wrong"), ("nobody@example.com", "wrong")])
-def test_an_unknown_address_costs_a_hash_too(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, who: tuple[str, str]
-) -> None:
-    """Whether an address is known or not, exactly one password is hashed, at the same cost."""
-    hashed: list[str] = []
-    verify = argon2.PasswordHasher.verify
-
-    def spy(self: argon2.PasswordHasher, known: str, password: str) -> bool:
-        hashed.append(known.rpartition("$")[0].rpartition("$")[0])  # the algorithm and its cost
-        return verify(self, known, password)
-
-    monkeypatch.setattr(argon2.PasswordHasher, "verify", spy)
-    with redis_server.client() as client:
-        accounts = Accounts(client, "issuer", CHEAP)
-        accounts.add_missing(DEMO_USERS)
-        accounts.check(*who)
-    assert ["$argon2id$v=19$m=8,t=1,p=1"] == hashed
 
 
 def test_a_form_without_its_token_signs_nobody_in(person: Person) -> None:

@@ -1,0 +1,76 @@
+"""Passwords: which are taken, and how they are hashed (argon2id, RFC 9106).
+
+Rule 1: a password is compared and hashed in its NFKC form, so that it works from every keyboard
+(NIST SP 800-63B, 3.1.1.2).
+Rule 2: what is checked costs the same whether there is something to check it against or not.
+Rule 3: no error and no log line names a password or a hash.
+"""
+
+import secrets
+import unicodedata
+
+import argon2
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from bff.issuer.settings import PasswordCost
+
+MIN_CHARACTERS = 8
+MAX_BYTES = 1024  # as UTF-8; what is longer is nobody's password, and is not hashed
+
+
+class PasswordRefusedError(ValueError):
+    """A password that nobody should have; the message says why, and is fit for whoever chose it."""
+
+
+class Passwords:
+    """Hashes and verifies. It blocks, takes `memory_kib` of memory each time, and is safe between threads."""
+
+    def __init__(self, cost: PasswordCost) -> None:
+        self._hasher = argon2.PasswordHasher(
+            time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.lanes
+        )
+        self._nobodys = self._hasher.hash(secrets.token_urlsafe(16))
+
+    def hash(self, password: str) -> str:
+        """Returns what is stored in place of a password, parameters and salt included."""
+        return self._hasher.hash(_form(password) or "")
+
+    def verify(self, stored: str | None, password: str) -> bool:
+        """Tells whether a password is the one that was stored; never so without one, at the same cost."""
+        form = _form(password)
+        try:
+            self._hasher.verify(stored if stored and form else self._nobodys, form or "")
+        except (VerificationError, InvalidHashError):
+            return False
+        return bool(stored and form)
+
+    def is_outdated(self, stored: str) -> bool:
+        """Tells whether the parameters have changed since this was stored."""
+        return self._hasher.check_needs_rehash(stored)
+
+
+def check_new(password: str, *names: str) -> None:
+    """Raises PasswordRefusedError for a password that is too short, too long, or one of the owner's names.
+
+    There are no rules about kinds of characters, on purpose (NIST SP 800-63B, 3.1.1.2).
+    """
+    form = _form(password)
+    if form is None and password:
+        raise PasswordRefusedError(f"The password must be a text of at most {MAX_BYTES} bytes.")
+    if form is None or len(form) < MIN_CHARACTERS:
+        raise PasswordRefusedError(f"The password must have at least {MIN_CHARACTERS} characters.")
+    if len(set(form)) == 1:
+        raise PasswordRefusedError("The password must have more than one character, repeated.")
+    if form.casefold() in {name.casefold() for name in names}:
+        raise PasswordRefusedError("The password must not be the name or the address.")
+
+
+def _form(password: str) -> str | None:
+    """The form that is hashed; None for what is empty, no text, or too long (NFKC can make it so)."""
+    if len(password) > MAX_BYTES:
+        return None
+    form = unicodedata.normalize("NFKC", password)
+    try:
+        return form if 0 < len(form.encode()) <= MAX_BYTES else None
+    except UnicodeEncodeError:
+        return None
