@@ -8,6 +8,7 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -26,8 +27,9 @@ from bff.oidc.metadata import (
     parse_jwks,
     parse_metadata,
 )
+from bff.oidc.slots import Place, Slots
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_pushed, parse_token_answer
-from bff.oidc.wire import Answer, AnswerLostError, Wire
+from bff.oidc.wire import PLAIN, Answer, AnswerLostError, Sending, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -55,6 +57,7 @@ _ABOUT_ALL = frozenset(
 
 _DOCUMENTS = {"discovery": "discovery document", "jwks": "key set"}
 T = TypeVar("T")
+Form = Callable[[requests.Client], requests.Form]
 _log = get_logger("bff.oidc")
 
 
@@ -88,7 +91,10 @@ class OidcClient:
         self._clock = clock
         self._failed = failed
         self._authentication = Authentication(settings, clock)
-        self._wire = Wire(timeout=settings.timeout, ca_file=settings.ca_file)
+        self._wire = Wire(
+            timeout=settings.timeout, ca_file=settings.ca_file, token_calls=settings.max_token_calls
+        )
+        self.slots = Slots(settings.max_token_calls)
         lifetime = settings.metadata_lifetime
         self._metadata: Kept[Metadata] = Kept(
             "discovery document", self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
@@ -186,13 +192,19 @@ class OidcClient:
             ),
         )
 
-    async def refresh(self, refresh_token: str, *, scope: str | None = None) -> TokenAnswer | InvalidGrant:
-        """Spends a refresh token, once. Raises as `exchange_code` does."""
-        return await self._token_call(
+    async def refresh(
+        self, refresh_token: str, *, scope: str | None = None, sending: Sending = PLAIN
+    ) -> TokenAnswer | InvalidGrant:
+        """Spends a refresh token, once. The caller has taken one of the `slots`.
+
+        Raises as `exchange_code` does, and `CallWithdrawnError` if `sending.may_send` said no.
+        """
+        return await self._counted(
             "refresh",
             lambda client: requests.refresh_form(
                 client, refresh_token=refresh_token, scope=scope, resource=self.settings.resource
             ),
+            sending,
         )
 
     async def exchange_token(self, access_token: str, audience: str) -> TokenAnswer | InvalidGrant:
@@ -307,19 +319,30 @@ class OidcClient:
                 raise
         return validate_id_token(id_token, await self._keys.renew(), expected, self._clock())
 
-    async def _token_call(
-        self, call: Literal["token", "refresh", "exchange"], form: Callable[[requests.Client], requests.Form]
+    async def _token_call(self, call: Literal["token", "exchange"], form: Form) -> TokenAnswer | InvalidGrant:
+        """A token call that somebody waits for."""
+        async with AsyncExitStack() as slot:
+            try:
+                async with asyncio.timeout(self.settings.timeout):
+                    await slot.enter_async_context(self.slots.taken(Place(urgent=True)))
+            except TimeoutError:
+                raise ProviderUnavailableError("too many token calls are under way") from None
+            return await self._counted(call, form, PLAIN)
+
+    async def _counted(
+        self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant:
         try:
-            return await self._spend(form)
+            return await self._spend(form, sending)
         except ProviderUnavailableError:
             self._failed(call)
             raise
 
-    async def _spend(self, form: Callable[[requests.Client], requests.Form]) -> TokenAnswer | InvalidGrant:
+    async def _spend(self, form: Form, sending: Sending) -> TokenAnswer | InvalidGrant:
         metadata = await self.metadata()
         sent_at = self._clock()
-        answer = await self._wire.post(metadata.token_endpoint, form(self._authentication.client(metadata)))
+        authenticated = form(self._authentication.client(metadata))
+        answer = await self._wire.post(metadata.token_endpoint, authenticated, sending)
         if answer.status in _OK:
             lifetime = self.settings.refresh_token_lifetime
             try:

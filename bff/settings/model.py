@@ -120,6 +120,8 @@ class RefreshSettings(Section):
     leeway: Seconds = 30.0
     min_age_for_401: SecondsOrZero = 30.0
     timeout: Seconds = 15.0
+    answer_timeout: Seconds = 20.0
+    grace: SecondsOrZero = 30.0
 
 
 class ProviderSettings(Section):
@@ -150,6 +152,7 @@ class ProviderSettings(Section):
     claims: tuple[str, ...] | None = None  # None: all but those that belong to the protocol
     ca_file: Path | None = None
     timeout: Seconds = 10.0
+    max_token_calls: int = Field(default=20, ge=1, le=1000)
     metadata_lifetime: Seconds = 3600.0
 
 

@@ -1,0 +1,73 @@
+"""How many token calls are under way at the provider at once, and who is next.
+
+Rule 1: places that somebody waits behind (a request whose token is over, a sign-in) come before those that
+nobody does; within each kind, first come, first served.
+Rule 2: a caller that goes away passes its slot on, also if it was given it in the same moment.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Place:
+    """One place in the queue; it may be used again and again, for one slot at a time."""
+
+    __slots__ = ("turn", "urgent")
+
+    def __init__(self, *, urgent: bool) -> None:
+        self.urgent = urgent
+        self.turn: asyncio.Future[None] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it stands in the queue."""
+        return self.turn is not None and not self.turn.done()
+
+
+class Slots:
+    """At most `size` at once. Not thread-safe: it belongs to one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._urgent: deque[Place] = deque()
+        self._patient: deque[Place] = deque()
+
+    @asynccontextmanager
+    async def taken(self, place: Place) -> AsyncIterator[None]:
+        """Waits for a slot, and has it for as long as the block runs."""
+        await self._take(place)
+        try:
+            yield
+        finally:
+            self._give_back()
+
+    def hurry(self, place: Place) -> None:
+        """Somebody has begun to wait behind this place."""
+        if not place.urgent:
+            place.urgent = True
+            if place.waiting:
+                self._urgent.append(place)  # what stands in the other queue is passed over when it comes up
+
+    async def _take(self, place: Place) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = place.turn = asyncio.get_running_loop().create_future()
+        (self._urgent if place.urgent else self._patient).append(place)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back()
+            raise
+
+    def _give_back(self) -> None:
+        for queue in (self._urgent, self._patient):
+            while queue:
+                place = queue.popleft()
+                if place.turn is not None and place.waiting:
+                    place.turn.set_result(None)
+                    return
+        self._free += 1
