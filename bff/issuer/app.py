@@ -14,8 +14,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from bff.issuer.accounts import Accounts
 from bff.issuer.authorize import AuthorizationEndpoint
 from bff.issuer.browser import Browser
+from bff.issuer.database import Database, connect
 from bff.issuer.end_session import EndSessionEndpoint
-from bff.issuer.grants import Answer, ProtocolRequest, ProtocolServer, supported_scopes
+from bff.issuer.endings import Endings
+from bff.issuer.grants import create_server
 from bff.issuer.http import (
     BadRequestError,
     check_client_authentication,
@@ -27,8 +29,9 @@ from bff.issuer.http import (
 from bff.issuer.keys import ALGORITHM, SigningKey
 from bff.issuer.pages import Pages
 from bff.issuer.parts import Parts
-from bff.issuer.settings import IssuerSettings
-from bff.issuer.store import Store, connect
+from bff.issuer.protocol import Answer, ProtocolRequest
+from bff.issuer.settings import SCOPES, IssuerSettings
+from bff.issuer.store import Store
 from bff.issuer.tokens import Minter, personal_claims
 
 _PAGES = ("/authorize", "/sign-in", "/end-session", "/sign-out")
@@ -42,13 +45,14 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         key: the key that signs tokens; None makes a new one.
     """
     client = connect(settings.redis_url.get_secret_value())
-    store = Store(client, settings.prefix)
+    store = Store.on(Database(client, settings.prefix))
+    endings = Endings(store)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
     key = key or SigningKey.generate()
     minter = Minter(settings.url, settings.audience, key, settings.access_token_lifetime)
-    server = ProtocolServer(settings, store, accounts, minter)
+    server = create_server(settings, store, accounts, minter, endings)
     pages = Pages(settings.url)
-    parts = Parts(settings, store, accounts, key, minter, server, Browser(settings), pages)
+    parts = Parts(settings, store, accounts, key, minter, endings, server, Browser(settings), pages)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -129,7 +133,7 @@ class _Endpoints:
 
     async def health(self, _: Request) -> Response:
         """200 when Redis answers."""
-        await run_in_threadpool(self._parts.store.ping)
+        await run_in_threadpool(self._parts.store.database.ping)
         return json_answer({"status": "ok"})
 
     async def _protocol_request(self, request: Request) -> ProtocolRequest:
@@ -150,7 +154,7 @@ def discovery_document(url: str) -> dict[str, object]:
         "jwks_uri": f"{url}/jwks",
         "revocation_endpoint": f"{url}/revoke",
         "end_session_endpoint": f"{url}/end-session",
-        "scopes_supported": supported_scopes(),
+        "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],

@@ -19,7 +19,6 @@ from starlette.responses import Response
 
 from bff.issuer.browser import asks_again, local_target
 from bff.issuer.clients import Client
-from bff.issuer.grants import EndUser, ProtocolRequest
 from bff.issuer.http import (
     BadRequestError,
     origin_of,
@@ -30,7 +29,8 @@ from bff.issuer.http import (
 )
 from bff.issuer.pages import STALE_FORM, WRONG_CREDENTIALS
 from bff.issuer.parts import Parts
-from bff.issuer.store import SignIn
+from bff.issuer.protocol import EndUser, ProtocolRequest
+from bff.issuer.sign_ins import SignIn
 from bff.observe.logs import get_logger
 
 _log = get_logger("bff.issuer")
@@ -127,11 +127,12 @@ class AuthorizationEndpoint:
         if account is None:
             _log.info("sign_in_refused", client_id=asked.client.client_id)
             return None
-        sign_in = SignIn(account.sub, secrets.token_urlsafe(16), int(time.time()))
+        now = time.time()
+        sign_in = SignIn(account.sub, secrets.token_urlsafe(16), int(now))
         cookie = secrets.token_urlsafe(32)
         if former is not None:
-            self._parts.store.end_sign_in(former)
-        self._parts.store.save_sign_in(cookie, sign_in, self._parts.settings.session_lifetime)
+            self._parts.store.sign_ins.forget(former)
+        self._parts.store.sign_ins.save(cookie, sign_in, self._parts.settings.session_lifetime, now)
         try:
             _refuse_unsupported(asked.parameters)
             # Whoever has just signed in is not asked again, whatever `prompt` says.

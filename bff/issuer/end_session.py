@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from bff.issuer.browser import local_target
 from bff.issuer.clients import Client
-from bff.issuer.grants import EndUser
 from bff.issuer.http import (
     BadRequestError,
     origin_of,
@@ -24,6 +23,7 @@ from bff.issuer.http import (
     with_parameters,
 )
 from bff.issuer.parts import Parts
+from bff.issuer.protocol import EndUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class EndSessionEndpoint:
             return self._done(wish)
         if not _proves(wish, user):
             return self._ask(request, user, wish, parameters)
-        return await self._sign_out(cookie, user, wish)
+        return await self._sign_out(user, wish)
 
     async def sign_out(self, request: Request) -> Response:
         """Takes the form of the page that asks."""
@@ -63,7 +63,7 @@ class EndSessionEndpoint:
             return self._done(wish)
         if not self._parts.browser.form_is_ours(request, await read_form(request)):
             return self._ask(request, user, wish, parse_parameters(request.url.query))
-        return await self._sign_out(cookie, user, wish)
+        return await self._sign_out(user, wish)
 
     def _read(self, parameters: Mapping[str, str]) -> _Wish:
         hint = parameters.get("id_token_hint")
@@ -95,10 +95,8 @@ class EndSessionEndpoint:
         self._parts.browser.set_csrf(response, token)
         return response
 
-    async def _sign_out(self, cookie: str | None, user: EndUser, wish: _Wish) -> Response:
-        await run_in_threadpool(self._parts.store.end_families_of, user.sign_in.sid)
-        if cookie is not None:
-            await run_in_threadpool(self._parts.store.end_sign_in, cookie)
+    async def _sign_out(self, user: EndUser, wish: _Wish) -> Response:
+        await run_in_threadpool(self._parts.endings.end_sign_in, user.sign_in.sid, "signed_out")
         response = self._done(wish)
         self._parts.browser.clear_session(response)
         return response

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from bff.issuer.accounts import Accounts
 from bff.issuer.browser import Browser
-from bff.issuer.grants import EndUser, ProtocolServer
+from bff.issuer.endings import Endings
 from bff.issuer.keys import SigningKey
 from bff.issuer.pages import Pages
+from bff.issuer.protocol import EndUser, ProtocolServer
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store import Store
 from bff.issuer.tokens import Minter
@@ -21,12 +22,13 @@ class Parts:
     accounts: Accounts
     key: SigningKey
     minter: Minter
+    endings: Endings
     server: ProtocolServer
     browser: Browser
     pages: Pages
 
     def end_user(self, cookie: str | None) -> EndUser | None:
         """Returns who is signed in with this cookie; blocks."""
-        sign_in = self.store.find_sign_in(cookie) if cookie else None
+        sign_in = self.store.sign_ins.find(cookie) if cookie else None
         account = self.accounts.find(sign_in.sub) if sign_in else None
         return EndUser(account, sign_in) if sign_in and account else None

@@ -119,6 +119,8 @@ class IssuerSettings(BaseSettings):
         audience: the `aud` of access tokens (RFC 9068): what the APIs call themselves.
         access_token_lifetime: at most 15 minutes.
         refresh_token_lifetime: of a whole family, from the sign-in on; at most 7 days.
+        refresh_grace: seconds in which a client whose answer got lost may repeat a refresh, and gets the same
+            new token again; 0 ends the sign-in instead.
         session_lifetime: how long the browser stays signed in here.
         code_lifetime: seconds until an authorization code ends unused.
         trusted_proxies: whose `X-Forwarded-For` is believed; sign-ins are limited by client address.
@@ -142,6 +144,7 @@ class IssuerSettings(BaseSettings):
     refresh_token_lifetime: Annotated[Seconds, Field(le=MAX_REFRESH_TOKEN_LIFETIME)] = (
         MAX_REFRESH_TOKEN_LIFETIME
     )
+    refresh_grace: Annotated[float, Field(ge=0, le=60)] = 0.0
     session_lifetime: Seconds = 12 * 3600.0
     code_lifetime: Annotated[Seconds, Field(le=600)] = 60.0
     password_cost: PasswordCost = PasswordCost()

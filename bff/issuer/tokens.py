@@ -106,3 +106,25 @@ def personal_claims(account: Account, scope: str) -> dict[str, Any]:
 def _half_hash(text: str) -> str:
     """`at_hash` for a SHA-256 algorithm: the left half of the digest (OpenID Connect Core 3.1.3.6)."""
     return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).rstrip(b"=").decode()
+
+
+def token_answer(
+    minter: Minter, grant: Grant, refresh_token: object, ends: float | None, now: int
+) -> dict[str, Any]:
+    """The token endpoint's answer (RFC 6749 5.1).
+
+    It has an ID token if `openid` was granted, and a refresh token if there is a family, which `ends`.
+    """
+    access_token = minter.access_token(grant, now)
+    answer: dict[str, Any] = {
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": minter.access_token_lifetime,
+        "scope": grant.scope,
+    }
+    if ends is not None:
+        answer["refresh_token"] = str(refresh_token)
+        answer["refresh_token_expires_in"] = max(0, int(ends) - now)
+    if "openid" in grant.scope.split():
+        answer["id_token"] = minter.id_token(grant, access_token, now)
+    return answer

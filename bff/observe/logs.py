@@ -34,6 +34,9 @@ AuditEvent = Literal[
     "revocation_failed",
     "rate_limited",
     "handle_rejected",
+    "sign_in_ended",  # from here on: the issuer's
+    "token_reused",
+    "keys_rotated",
 ]
 
 SESSION_ID_LENGTH: Final = 12

@@ -248,6 +248,9 @@ def test_the_set_of_audit_events_is_closed() -> None:
         "revocation_failed",
         "rate_limited",
         "handle_rejected",
+        "sign_in_ended",
+        "token_reused",
+        "keys_rotated",
     } == set(typing.get_args(logs.AuditEvent))
 
 

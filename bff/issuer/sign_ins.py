@@ -1,0 +1,124 @@
+"""Sign-ins at the issuer, and all that begins with one: its cookie, refresh families and clients.
+
+Rule 1: what is made under a sign-in is named in `issuer:sid:<sid>` before it is made: what no index names
+could not be ended.
+Rule 2: an end is marked before it is carried out, and whoever makes something looks for the mark afterwards.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from bff.issuer.database import Database, digest
+from bff.issuer.families import Family
+
+# Adds to what is known of a sign-in, and keeps it as long as what is added. (EXPIRE has GT from Redis 7 on.)
+_NOTE = """
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[1])
+redis.call('ZADD', KEYS[2], 'GT', ARGV[2], ARGV[3])
+local left = math.max(1, math.ceil(ARGV[2] - ARGV[1]))
+for _, key in ipairs(KEYS) do
+  if redis.call('TTL', key) < left then redis.call('EXPIRE', key, left) end
+end
+"""
+ENDED_KEPT = 3600  # seconds: longer than any code, pushed request or access token of the sign-in can be good
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A browser's sign-in at the issuer. `auth_time` is in seconds since 1970."""
+
+    sub: str
+    sid: str
+    auth_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What was ended with a sign-in: whose it was, and the clients that had tokens by it."""
+
+    sid: str
+    sub: str
+    clients: tuple[str, ...]
+    families: int
+
+
+class SignIns:
+    """The sign-ins in Redis."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._redis = database.redis
+        self._note = self._redis.register_script(_NOTE)
+
+    def save(self, cookie: str, sign_in: SignIn, lifetime: float, now: float) -> None:
+        """Remembers a browser; the cookie is new and made here."""
+        session = digest(cookie)
+        fields: dict[str, str | int] = {
+            "sub": sign_in.sub,
+            "auth_time": sign_in.auth_time,
+            "session": session,
+        }
+        self._remember(sign_in.sid, sign_in.sub, fields, now + lifetime, now)
+        self._redis.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
+
+    def find(self, cookie: str) -> SignIn | None:
+        """Returns who is signed in with this cookie, or None."""
+        text = cast("str | None", self._redis.get(self._session(digest(cookie))))
+        return None if text is None else SignIn(**json.loads(text))
+
+    def forget(self, cookie: str) -> None:
+        """Forgets a browser alone: whoever signs in anew leaves what clients have from before."""
+        self._redis.delete(self._session(digest(cookie)))
+
+    def note_family(self, family: str, record: Family, now: float) -> None:
+        """Names a refresh family that is about to be made; the sign-in is remembered as long as it."""
+        fields = {"sub": record.sub, f"family:{family}": record.client_id}
+        self._remember(record.sid, record.sub, fields, record.ends, now)
+
+    def note_client(self, sid: str, client_id: str) -> None:
+        """Remembers that a client got tokens by a sign-in, to be told of its end."""
+        self._redis.hset(self._sid(sid), f"client:{client_id}", "1")
+
+    def of(self, sub: str, now: float) -> list[str]:
+        """Returns the `sid` of each sign-in of an account that may have something alive."""
+        return cast("list[str]", self._redis.zrangebyscore(self._sids(sub), now, "+inf"))
+
+    def end(self, sid: str, reason: str) -> Ended:
+        """Ends a sign-in: its cookie, its refresh families, and by the mark its access tokens and codes."""
+        self._redis.set(self._ended(sid), reason, ex=ENDED_KEPT)
+        fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
+        families = [name.partition(":")[2] for name in fields if name.startswith("family:")]
+        clients = [name.partition(":")[2] for name in fields if name.startswith("client:")]
+        with self._redis.pipeline(transaction=True) as pipe:
+            for family in families:
+                pipe.delete(self._database.key("family", family))
+            if "session" in fields:
+                pipe.delete(self._session(fields["session"]))
+            if "sub" in fields:
+                pipe.zrem(self._sids(fields["sub"]), sid)
+            pipe.delete(self._sid(sid))
+            pipe.execute()
+        return Ended(sid, fields.get("sub", ""), tuple(sorted(clients)), len(families))
+
+    def has_ended(self, sid: str) -> bool:
+        """Tells whether a sign-in was ended so lately that codes or tokens of it could still be at hand."""
+        return bool(self._redis.exists(self._ended(sid)))
+
+    def _remember(self, sid: str, sub: str, fields: Mapping[str, str | int], ends: float, now: float) -> None:
+        pairs = [word for pair in fields.items() for word in pair]
+        self._note(keys=[self._sid(sid), self._sids(sub)], args=[now, ends, sid, *pairs])
+
+    def _session(self, name: str) -> str:
+        return self._database.key("session", name)
+
+    def _sid(self, sid: str) -> str:
+        return self._database.key("sid", sid)
+
+    def _sids(self, sub: str) -> str:
+        return self._database.key("sids", sub)
+
+    def _ended(self, sid: str) -> str:
+        return self._database.key("revoked:sid", sid)
