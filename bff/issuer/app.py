@@ -30,7 +30,9 @@ from bff.issuer.keys import ALGORITHM, SigningKey
 from bff.issuer.pages import Pages
 from bff.issuer.parts import Parts
 from bff.issuer.protocol import Answer, ProtocolRequest
+from bff.issuer.rates import SignInRates
 from bff.issuer.settings import SCOPES, IssuerSettings
+from bff.issuer.sign_in import SignInDesk
 from bff.issuer.store import Store
 from bff.issuer.tokens import Minter, personal_claims
 
@@ -52,7 +54,9 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     minter = Minter(settings.url, settings.audience, key, settings.access_token_lifetime)
     server = create_server(settings, store, accounts, minter, endings)
     pages = Pages(settings.url)
-    parts = Parts(settings, store, accounts, key, minter, endings, server, Browser(settings), pages)
+    rates = SignInRates(client, settings.prefix, settings.sign_in_limits)
+    desk = SignInDesk(settings, accounts, rates, store.sign_ins, endings)
+    parts = Parts(settings, store, accounts, key, minter, endings, server, Browser(settings), pages, desk)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -5,7 +5,6 @@ Rule 2: every answer that goes to a client, an error too, carries `iss`.
 Rule 3: the sign-in page keeps nothing on the server: its form brings the request along.
 """
 
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,13 +26,10 @@ from bff.issuer.http import (
     redirect,
     with_parameters,
 )
-from bff.issuer.pages import STALE_FORM, WRONG_CREDENTIALS
+from bff.issuer.pages import STALE_FORM
 from bff.issuer.parts import Parts
 from bff.issuer.protocol import EndUser, ProtocolRequest
-from bff.issuer.sign_ins import SignIn
-from bff.observe.logs import get_logger
-
-_log = get_logger("bff.issuer")
+from bff.issuer.sign_in import Credentials, NotSignedIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +66,25 @@ class AuthorizationEndpoint:
         """Takes the sign-in form: a new sign-in and a code, or the page again."""
         asked = self._read(request.url.query)
         form = await read_form(request)
-        email = form.get("email", "")
-        if not self._parts.browser.form_is_ours(request, form):
-            return self._page(request, asked, email=email, problem=STALE_FORM)
-        former = self._parts.browser.session(request)
-        done = await run_in_threadpool(self._sign_in, asked, email, form.get("password", ""), former)
-        if done is None:
-            return self._page(request, asked, email=email, problem=WRONG_CREDENTIALS)
-        cookie, location = done
-        response = redirect(location)
-        self._parts.browser.set_session(response, cookie)
+        email, browser, desk = form.get("email", ""), self._parts.browser, self._parts.desk
+        if not browser.form_is_ours(request, form):
+            return self._page(request, asked, email=email, problem=NotSignedIn(STALE_FORM, 422))
+        outcome = await desk.sign_in(
+            Credentials(
+                email=email,
+                password=form.get("password", ""),
+                client_id=asked.client.client_id,
+                device=desk.device_of(request),
+                known_as=browser.device(request),
+                former=browser.session(request),
+            )
+        )
+        if isinstance(outcome, NotSignedIn):
+            return self._page(request, asked, email=email, problem=outcome)
+        user = EndUser(outcome.account, outcome.sign_in)
+        response = redirect(await run_in_threadpool(self._go_on, asked, user))
+        browser.set_session(response, outcome.session)
+        browser.set_device(response, outcome.known_as)
         return response
 
     def _read(self, query: str) -> _Asked:
@@ -119,28 +124,16 @@ class AuthorizationEndpoint:
         answer = self._parts.server.create_authorization_response(protocol_request, user, grant)
         return with_parameters(answer.location, {"iss": self._parts.settings.url})
 
-    def _sign_in(
-        self, asked: _Asked, email: str, password: str, former: str | None
-    ) -> tuple[str, str] | None:
-        """Checks the credentials; returns the new cookie and where to go; blocks."""
-        account = self._parts.accounts.check(email, password)
-        if account is None:
-            _log.info("sign_in_refused", client_id=asked.client.client_id)
-            return None
-        now = time.time()
-        sign_in = SignIn(account.sub, secrets.token_urlsafe(16), int(now))
-        cookie = secrets.token_urlsafe(32)
-        if former is not None:
-            self._parts.store.sign_ins.forget(former)
-        self._parts.store.sign_ins.save(cookie, sign_in, self._parts.settings.session_lifetime, now)
+    def _go_on(self, asked: _Asked, user: EndUser) -> str:
+        """Returns where to redirect somebody who has just signed in; blocks."""
         try:
             _refuse_unsupported(asked.parameters)
             # Whoever has just signed in is not asked again, whatever `prompt` says.
             rest = {name: value for name, value in asked.parameters.items() if name != "prompt"}
-            location = self._grant(_Asked(asked.client, rest), EndUser(account, sign_in))
+            location = self._grant(_Asked(asked.client, rest), user)
         except OAuth2Error as error:
             location = self._error_location(asked, error)
-        return cookie, location or asked.redirect_uri
+        return location or asked.redirect_uri
 
     def _is_meant(self, asked: _Asked, user: EndUser) -> bool:
         """Tells whether the one who is signed in is the one that `id_token_hint` names, if it names one."""
@@ -157,7 +150,9 @@ class AuthorizationEndpoint:
             parameters["state"] = state
         return with_parameters(asked.redirect_uri, {**parameters, "iss": self._parts.settings.url})
 
-    def _page(self, request: Request, asked: _Asked, *, email: str, problem: str = "") -> Response:
+    def _page(
+        self, request: Request, asked: _Asked, *, email: str, problem: NotSignedIn | None = None
+    ) -> Response:
         token = self._parts.browser.csrf(request)
         response = self._parts.pages.sign_in(
             client=asked.client.name,
@@ -165,8 +160,11 @@ class AuthorizationEndpoint:
             csrf=token,
             email=email[:254],
             form_target=origin_of(asked.redirect_uri),
-            problem=problem,
+            problem=problem.problem if problem else "",
+            status=problem.status if problem else 200,
         )
+        if problem is not None and problem.retry_after is not None:
+            response.headers["Retry-After"] = str(problem.retry_after)
         self._parts.browser.set_csrf(response, token)
         return response
 

@@ -9,7 +9,6 @@ from starlette.responses import HTMLResponse, Response
 
 from bff.issuer.http import page_headers
 
-WRONG_CREDENTIALS = "This email address and password do not match."
 STALE_FORM = "This page was open for too long, or your browser blocks cookies. Please try again."
 
 
@@ -26,11 +25,19 @@ class Pages:
         self._style_hash = f"sha256-{b64encode(digest).decode()}"
 
     def sign_in(
-        self, *, client: str, action: str, csrf: str, email: str, form_target: str, problem: str = ""
+        self,
+        *,
+        client: str,
+        action: str,
+        csrf: str,
+        email: str,
+        form_target: str,
+        problem: str = "",
+        status: int = 200,
     ) -> Response:
-        """The sign-in page; 422 when it comes back with a problem."""
+        """The sign-in page, with what went wrong where it comes back."""
         values = {"client": client, "action": action, "csrf": csrf, "email": email, "problem": problem}
-        return self._page("sign_in.html", values, 422 if problem else 200, (form_target,))
+        return self._page("sign_in.html", values, status, (form_target,))
 
     def sign_out(self, *, email: str, action: str, csrf: str, form_target: str | None) -> Response:
         """Asks whether somebody wants to sign out, where the request does not prove it."""

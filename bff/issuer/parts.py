@@ -9,6 +9,7 @@ from bff.issuer.keys import SigningKey
 from bff.issuer.pages import Pages
 from bff.issuer.protocol import EndUser, ProtocolServer
 from bff.issuer.settings import IssuerSettings
+from bff.issuer.sign_in import SignInDesk
 from bff.issuer.store import Store
 from bff.issuer.tokens import Minter
 
@@ -26,6 +27,7 @@ class Parts:
     server: ProtocolServer
     browser: Browser
     pages: Pages
+    desk: SignInDesk
 
     def end_user(self, cookie: str | None) -> EndUser | None:
         """Returns who is signed in with this cookie; blocks."""

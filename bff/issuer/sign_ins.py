@@ -36,6 +36,24 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """Where somebody signed in: the browser's own words, and its address then."""
+
+    user_agent: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A sign-in that may have something alive, as an operator sees it."""
+
+    sid: str
+    auth_time: int
+    device: Device
+    clients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What was ended with a sign-in: whose it was, and the clients that had tokens by it."""
 
@@ -53,13 +71,15 @@ class SignIns:
         self._redis = database.redis
         self._note = self._redis.register_script(_NOTE)
 
-    def save(self, cookie: str, sign_in: SignIn, lifetime: float, now: float) -> None:
+    def save(self, cookie: str, sign_in: SignIn, lifetime: float, now: float, device: Device) -> None:
         """Remembers a browser; the cookie is new and made here."""
         session = digest(cookie)
         fields: dict[str, str | int] = {
             "sub": sign_in.sub,
             "auth_time": sign_in.auth_time,
             "session": session,
+            "ua": device.user_agent,
+            "ip": device.address,
         }
         self._remember(sign_in.sid, sign_in.sub, fields, now + lifetime, now)
         self._redis.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
@@ -70,7 +90,7 @@ class SignIns:
         return None if text is None else SignIn(**json.loads(text))
 
     def forget(self, cookie: str) -> None:
-        """Forgets a browser alone: whoever signs in anew leaves what clients have from before."""
+        """Forgets a cookie alone: whoever signs in anew leaves what clients have from before."""
         self._redis.delete(self._session(digest(cookie)))
 
     def note_family(self, family: str, record: Family, now: float) -> None:
@@ -85,6 +105,16 @@ class SignIns:
     def of(self, sub: str, now: float) -> list[str]:
         """Returns the `sid` of each sign-in of an account that may have something alive."""
         return cast("list[str]", self._redis.zrangebyscore(self._sids(sub), now, "+inf"))
+
+    def tell(self, sub: str, now: float) -> list[Standing]:
+        """Returns what is known of each of them, the latest first."""
+        found = []
+        for sid in self.of(sub, now):
+            fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
+            device = Device(fields.get("ua", ""), fields.get("ip", ""))
+            clients = tuple(sorted(name[7:] for name in fields if name.startswith("client:")))
+            found.append(Standing(sid, int(fields.get("auth_time") or 0), device, clients))
+        return sorted(found, key=lambda standing: -standing.auth_time)
 
     def end(self, sid: str, reason: str) -> Ended:
         """Ends a sign-in: its cookie, its refresh families, and by the mark its access tokens and codes."""

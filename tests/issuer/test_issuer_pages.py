@@ -4,7 +4,10 @@ import re
 
 import httpx
 import pytest
+from starlette.responses import Response
 
+from bff.issuer.browser import DEVICE_KEPT, Browser
+from bff.issuer.settings import IssuerSettings
 from tests.issuer.flow import Person
 from tests.support.issuer import (
     ALICE,
@@ -81,18 +84,84 @@ def test_two_open_pages_both_work(person: Person) -> None:
     assert 303 == sign_in_at(first, person.http).status_code
 
 
-def test_the_cookie_is_new_and_kept_from_scripts(person: Person) -> None:
-    """Each sign-in takes a new session id; the cookie is HttpOnly and Lax, and the old one is dead."""
-    answer = sign_in_at(person.authorize(), person.http)
-    cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("issuer-session=")
-    assert {"httponly", "samesite=lax", "path=/"} == {part.strip().lower() for part in cookie.split(";")[1:]}
+def test_each_sign_in_has_a_new_cookie(person: Person) -> None:
+    """Each sign-in takes a new session id, and the one before is dead."""
+    sign_in_at(person.authorize(), person.http)
     old = person.http.cookies["issuer-session"]
     sign_in_at(person.authorize(prompt="login"), person.http)
     assert old != person.http.cookies["issuer-session"]
     person.http.cookies.clear()
     person.http.cookies.set("issuer-session", old)
     assert "login_required" == query_of(person.authorize(prompt="none").headers["location"])["error"]
+
+
+COOKIES = [
+    (
+        "http://localhost:9000",
+        {
+            "issuer-session": "HttpOnly; Path=/; SameSite=lax",
+            "issuer-csrf": "HttpOnly; Path=/; SameSite=lax",
+            "issuer-device": "HttpOnly; Path=/sign-in; SameSite=strict",
+        },
+    ),
+    (
+        "https://id.example.com",
+        {
+            "__Host-issuer-session": "HttpOnly; Path=/; SameSite=lax; Secure",
+            "__Host-issuer-csrf": "HttpOnly; Path=/; SameSite=lax; Secure",
+            "__Secure-issuer-device": "HttpOnly; Path=/sign-in; SameSite=strict; Secure",
+        },
+    ),
+    (
+        "https://example.com/id",
+        {
+            "__Secure-issuer-session": "HttpOnly; Path=/id; SameSite=lax; Secure",
+            "__Secure-issuer-csrf": "HttpOnly; Path=/id; SameSite=lax; Secure",
+            "__Secure-issuer-device": "HttpOnly; Path=/id/sign-in; SameSite=strict; Secure",
+        },
+    ),
+]
+
+
+@pytest.mark.requirement("J-10")
+@pytest.mark.parametrize(("url", "expected"), COOKIES)
+def test_cookies_are_kept_from_scripts_and_strangers(url: str, expected: dict[str, str]) -> None:
+    """HttpOnly, SameSite, Secure on https, and no wider path than there is use for."""
+    browser, response = Browser(IssuerSettings.model_construct(url=url)), Response()
+    browser.set_session(response, "x" * 43)
+    browser.set_csrf(response, "x" * 43)
+    browser.set_device(response, "x" * 43)
+    assert expected == {
+        cookie.partition("=")[0]: "; ".join(sorted(_attributes(cookie) - {f"Max-Age={DEVICE_KEPT}"}))
+        for cookie in response.headers.getlist("set-cookie")
+    }
+
+
+@pytest.mark.requirement("J-10")
+@pytest.mark.parametrize("url", [url for url, _ in COOKIES])
+def test_a_cookie_is_cleared_as_it_was_set(url: str) -> None:
+    """A browser drops a cookie only if name, path and Secure are those that it was set with."""
+    browser, response = Browser(IssuerSettings.model_construct(url=url)), Response()
+    browser.set_session(response, "x" * 43)
+    browser.clear_session(response)
+    made, cleared = response.headers.getlist("set-cookie")
+    assert made.partition("=")[0] == cleared.partition("=")[0]
+    assert _attributes(made) | {"Max-Age=0"} == _attributes(cleared)
+
+
+def test_a_cookie_that_comes_twice_is_none(person: Person) -> None:
+    """Two cookies of one name, as a sibling host can bring about: nobody is signed in, whichever is first."""
+    sign_in_at(person.authorize(), person.http)
+    good = person.http.cookies["issuer-session"]
+    for both in ((good, "x" * 43), ("x" * 43, good), (good, good)):
+        header = "; ".join(f"issuer-session={value}" for value in both)
+        request = person.request(prompt="none")
+        answer = httpx.get(f"{person.issuer.url}/authorize", params=request, headers={"Cookie": header})
+        assert "login_required" == query_of(answer.headers["location"])["error"]
+
+
+def _attributes(cookie: str) -> set[str]:
+    return {part.strip() for part in cookie.split(";")[1:]}
 
 
 def test_an_invented_cookie_is_nobody(person: Person) -> None:
