@@ -7,7 +7,7 @@ tokens that were revoked here by hand (so that a 401 can be watched being healed
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bff.verify import BearerAuth, Claims, TokenVerifier
+from bff.verify import BearerAuth, Claims, OwnRevocations, Revocations, TokenVerifier
 
 MAX_ORDERS = 200  # of one user; the oldest make room
 MAX_BODY = 16 * 1024
@@ -137,11 +137,14 @@ class OrdersApi:
         )
 
 
-def create_app(issuer: str, audience: str, *, interval: float = 1.0) -> Starlette:
-    """Builds the API; it takes access tokens of this issuer for this audience."""
+def create_app(
+    issuer: str, audience: str, *, interval: float = 1.0, revocations: Sequence[Revocations] = ()
+) -> Starlette:
+    """Builds the API; it takes access tokens of this issuer for this audience, unless they were revoked."""
     orders = Orders()
     api = OrdersApi(orders, interval)
-    verifier = TokenVerifier(issuer=issuer, audience=audience, revoked=orders.is_revoked, cooldown=1.0)
+    own = OwnRevocations(orders.is_revoked)
+    verifier = TokenVerifier(issuer=issuer, audience=audience, revocations=[own, *revocations], cooldown=1.0)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

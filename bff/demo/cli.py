@@ -13,6 +13,7 @@ from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, Ports
 from bff.demo.run import run
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
+from bff.verify import RedisRevocations
 
 app = typer.Typer(
     help="Runs Redis, the issuer, a sample API and the proxy with a sample page, until Ctrl-C.",
@@ -53,12 +54,18 @@ def api(
     audience: Annotated[str, typer.Option(help="What the API calls itself in tokens.")] = AUDIENCE,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.", **_PORT)] = _DEFAULTS.api,
+    redis_url: Annotated[
+        str,
+        typer.Option(
+            help="Where the issuer marks revoked tokens; nobody is asked without it.", envvar="API_REDIS_URL"
+        ),
+    ] = "",
 ) -> None:
     """Runs the sample API alone."""
     configure(LogSettings())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     uvicorn.run(
-        create_app(issuer, audience),
+        create_app(issuer, audience, revocations=[RedisRevocations(redis_url)] if redis_url else []),
         host=host,
         port=port,
         log_config=None,

@@ -127,7 +127,7 @@ def services(
         Service(
             "orders API",
             (python, "-m", "bff.demo.cli", "api", "--port", str(ports.api), "--issuer", issuer),
-            common,
+            {**common, "API_REDIS_URL": redis_url},
             ports.api,
             "/healthz",
         ),

@@ -16,6 +16,31 @@ FORBIDDEN_HEADERS = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc")
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """What kind of JWT an issuer's access tokens are.
+
+    Attributes:
+        types: the header's `typ`, in lower case and without `application/`; None stands for none at all.
+        foreign: claims that only other kinds of token have: without a type of its own nothing else tells an
+            access token from an ID token or a logout token (RFC 8725 3.12).
+        client_id: claims that may name the client; the first that is there counts.
+    """
+
+    types: frozenset[str | None]
+    foreign: frozenset[str] = frozenset()
+    client_id: tuple[str, ...] = ("client_id",)
+
+
+RFC9068 = Profile(frozenset({"at+jwt"}))
+PLAIN_JWT = Profile(
+    frozenset({"jwt", "at+jwt", None}),
+    foreign=frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"}),
+    client_id=("client_id", "azp"),
+)
+"""For issuers that do not mark access tokens: what has the marks of another kind is refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Told:
     """What a client is told: a stable word, the status, and the code of RFC 6750 section 3.1, if any."""
 
@@ -69,7 +94,10 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says. Times are in seconds since 1970; `rest` holds every other claim, unchecked."""
+    """What a good token says. Times are in seconds since 1970; `rest` holds every other claim, unchecked.
+
+    `role` and `tid` (the tenant) are None where the token does not say.
+    """
 
     sub: str
     sid: str
@@ -78,49 +106,86 @@ class Claims:
     iat: float
     exp: float
     scope: frozenset[str]
+    role: str | None
+    tid: str | None
     rest: Mapping[str, Any]
 
 
-def check_header(header: Mapping[str, Any], algorithms: Collection[str]) -> Refusal | None:
+def check_header(
+    header: Mapping[str, Any], algorithms: Collection[str], profile: Profile = RFC9068
+) -> Refusal | None:
     """Judges a token's header before its signature is looked at."""
-    if header.get("alg") not in algorithms:
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in algorithms:
         return Refusal.ALGORITHM
     if any(name in header for name in FORBIDDEN_HEADERS) or not isinstance(header.get("kid", ""), str):
         return Refusal.MALFORMED
     typ = header.get("typ")
-    if not isinstance(typ, str) or typ.lower().removeprefix("application/") != "at+jwt":
+    if isinstance(typ, str):
+        typ = typ.lower().removeprefix("application/")
+    elif typ is not None or "typ" in header:
         return Refusal.TYPE
-    return None
+    return None if typ in profile.types else Refusal.TYPE
 
 
 def check_claims(
-    claims: Mapping[str, Any], *, issuer: str, audience: str, now: float, leeway: float
+    claims: Mapping[str, Any],
+    *,
+    issuer: str,
+    audience: str,
+    now: float,
+    leeway: float,
+    profile: Profile = RFC9068,
 ) -> Claims | Refusal:
     """Judges the claims of a token whose signature is good."""
     named = claims.get("aud")
     if claims.get("iss") != issuer:
         return Refusal.ISSUER
+    if not profile.foreign.isdisjoint(claims):
+        return Refusal.TYPE
     if audience not in (named if isinstance(named, list) else [named]):
         return Refusal.AUDIENCE
-    names = {name: _word(claims.get(name)) for name in ("sub", "sid", "client_id", "jti")}
-    exp, iat, nbf = (_time(claims.get(name)) for name in ("exp", "iat", "nbf"))
-    scope = claims.get("scope", "")
-    bad_nbf = "nbf" in claims and nbf is None
-    if exp is None or iat is None or bad_nbf or not isinstance(scope, str) or not all(names.values()):
+    read = _read(claims, profile)
+    return Refusal.CLAIMS if read is None else _timely(read, claims, now, leeway)
+
+
+def _read(claims: Mapping[str, Any], profile: Profile) -> Claims | None:
+    """The claims by their types; None if a required one is missing or one is of another type."""
+    names = {name: _word(claims.get(name)) for name in ("sub", "sid", "jti")}
+    names["client_id"] = _word(next((claims[name] for name in profile.client_id if name in claims), None))
+    exp, iat = _time(claims.get("exp")), _time(claims.get("iat"))
+    typed = all(isinstance(claims.get(name, ""), str) for name in ("role", "tid", "scope"))
+    if exp is None or iat is None or not typed or not all(names.values()):
+        return None
+    return Claims(
+        **names,
+        iat=iat,
+        exp=exp,
+        scope=frozenset(claims.get("scope", "").split()),
+        role=claims.get("role"),
+        tid=claims.get("tid"),
+        rest={name: value for name, value in claims.items() if name not in _TAKEN},
+    )
+
+
+def _timely(read: Claims, claims: Mapping[str, Any], now: float, leeway: float) -> Claims | Refusal:
+    not_before = _time(claims.get("nbf", read.iat))
+    if not_before is None:
         return Refusal.CLAIMS
-    if exp <= now - leeway:
+    if read.exp <= now - leeway:
         return Refusal.EXPIRED
-    if max(iat, nbf or iat) > now + leeway:
-        return Refusal.NOT_YET
-    rest = {name: value for name, value in claims.items() if name not in (*names, "iat", "exp", "scope")}
-    return Claims(**names, iat=iat, exp=exp, scope=frozenset(scope.split()), rest=rest)
+    return Refusal.NOT_YET if max(read.iat, not_before) > now + leeway else read
 
 
-def challenge(refusal: Refusal) -> str:
-    """The value of `WWW-Authenticate` (RFC 6750 section 3): no error code where no token came."""
+def challenge(refusal: Refusal, scope: Collection[str] = ()) -> str:
+    """The value of `WWW-Authenticate` (RFC 6750 section 3): no error code where no token came.
+
+    `scope` is what would have been enough.
+    """
     if refusal.error is None:
         return "Bearer"
-    return f'Bearer error="{refusal.error}", error_description="{refusal.reason}"'
+    wanted = f', scope="{" ".join(sorted(scope))}"' if scope and refusal is Refusal.SCOPE else ""
+    return f'Bearer error="{refusal.error}", error_description="{refusal.reason}"{wanted}'
 
 
 def _word(value: Any) -> str:
@@ -135,3 +200,4 @@ def _time(value: Any) -> float | None:
 
 
 _FAR_FUTURE = 1e12
+_TAKEN = frozenset({"sub", "sid", "client_id", "jti", "iat", "exp", "scope", "role", "tid"})

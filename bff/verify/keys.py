@@ -2,18 +2,24 @@
 
 Rule 1: an unknown `kid` costs at most one fetch per cooldown, however many tokens name one (RFC 8725 3.10).
 Rule 2: keys at hand are used while the issuer cannot be reached, but not for ever.
+Rule 3: nobody whose key is at hand waits for the issuer: old keys are fetched again beside the requests.
 """
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
+from bff.observe.logs import get_logger
+from bff.tasks import Tasks
 from bff.verify.fetch import FetchError
 
 MIN_RSA_BITS = 2048
+MAX_KEYS = 100
+_log = get_logger("bff.verify")
 FetchJson = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
@@ -27,6 +33,7 @@ class IssuerKeys:
     Args:
         issuer: its identifier; `jwks_uri` is looked up in its metadata, whose `issuer` must equal it.
         fetch: gets a JSON object, or raises FetchError.
+        tasks: where a fetch runs that nobody waits for.
         jwks_uri: where the keys are, if the metadata need not be asked.
         cooldown: seconds between two fetches that nothing but unknown keys or failures ask for.
         fresh: seconds after which the keys are fetched again.
@@ -38,6 +45,7 @@ class IssuerKeys:
         issuer: str,
         fetch: FetchJson,
         *,
+        tasks: Tasks,
         jwks_uri: str | None = None,
         cooldown: float = 10.0,
         fresh: float = 600.0,
@@ -45,23 +53,41 @@ class IssuerKeys:
     ) -> None:
         self._issuer = issuer
         self._fetch = fetch
+        self._tasks = tasks
         self._jwks_uri = jwks_uri
         self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
         self._keys: dict[str, Key] = {}
         self._fetched: float | None = None
         self._tried: float | None = None
-        self._lock = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None, now: float) -> Key | None:
         """Returns the key of that name (without a name: the only key there is), or None.
 
         `now` is in seconds of a clock that does not jump. Raises KeysUnavailableError.
         """
-        if not self._is_fresh(now) or self._pick(kid) is None:
-            await self._refetch(kid, now)
-        if self._fetched is None or now - self._fetched > self._stale:
+        if self._pick(kid) is None or not self._serve(now):
+            if (running := self._refetch(now)) is not None:
+                await asyncio.shield(running)  # who gives up waiting does not end it for the others
+        elif not self._is_fresh(now):
+            self._refetch(now)
+        if not self._serve(now):
             raise KeysUnavailableError
         return self._pick(kid)
+
+    def vouch(self, kid: str | None, key: Key, now: float) -> bool:
+        """Tells whether a key that was found before would be found again without waiting."""
+        if self._pick(kid) is not key or not self._serve(now):
+            return False
+        if not self._is_fresh(now):
+            self._refetch(now)
+        return True
+
+    def _serve(self, now: float) -> bool:
+        return self._fetched is not None and now - self._fetched <= self._stale
+
+    def _rests(self, now: float) -> bool:
+        return self._tried is not None and now - self._tried < self._cooldown
 
     def _pick(self, kid: str | None) -> Key | None:
         if kid is None:
@@ -71,20 +97,30 @@ class IssuerKeys:
     def _is_fresh(self, now: float) -> bool:
         return self._fetched is not None and now - self._fetched <= self._fresh
 
-    async def _refetch(self, kid: str | None, now: float) -> None:
-        """Fetches once for all who wait; within the cooldown not at all."""
-        async with self._lock:
-            if self._is_fresh(now) and self._pick(kid) is not None:
-                return  # somebody fetched while this one waited for the lock
-            if self._tried is not None and now - self._tried < self._cooldown:
-                return
+    def _refetch(self, now: float) -> "asyncio.Task[None] | None":
+        """The fetch that is under way, or a new one; within the cooldown none."""
+        if self._running is None and not self._rests(now):
             self._tried = now
-            try:
-                uri = self._jwks_uri or await self._discover()
-                self._keys = read_keys(await self._fetch(uri))
-            except FetchError:
-                return  # what is at hand serves on, until it is stale
+            self._running = self._tasks.spawn(self._run(now), name="fetch keys")
+        return self._running
+
+    async def _run(self, now: float) -> None:
+        try:
+            uri = self._jwks_uri or await self._discover()
+            self._keys = self._known(read_keys(await self._fetch(uri)))
             self._fetched = now
+        except FetchError as error:  # what is at hand serves on, until it is stale
+            _log.warning("keys_not_fetched", problem=str(error))
+        finally:
+            self._running = None
+
+    def _known(self, keys: dict[str, Key]) -> dict[str, Key]:
+        """The new keys; one that stays the same stays the same object, for those who remember it."""
+        former = {kid: (key, key.as_dict(private=False)) for kid, key in self._keys.items()}
+        return {
+            kid: former[kid][0] if kid in former and former[kid][1] == key.as_dict(private=False) else key
+            for kid, key in keys.items()
+        }
 
     async def _discover(self) -> str:
         document = await self._fetch(f"{self._issuer}/.well-known/openid-configuration")
@@ -98,22 +134,20 @@ def read_keys(document: Mapping[str, Any]) -> dict[str, Key]:
     """Takes the usable keys out of a key set: public ones for signatures, RSA of at least 2048 bits."""
     keys: dict[str, Key] = {}
     entries = document.get("keys")
-    for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or _is_weak(entry):
+    for entry in entries[:MAX_KEYS] if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
         try:
-            key = import_key({name: value for name, value in entry.items() if name in _PUBLIC})
-        except (JoseError, ValueError, TypeError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)  # a short key, which is left out below
+                key = import_key({name: value for name, value in entry.items() if name in _PUBLIC})
+        except (JoseError, ValueError, TypeError, KeyError):
             continue  # a kind of key that is not known here does not spoil the others
-        if isinstance(key, (RSAKey, ECKey, OKPKey)):
+        if isinstance(key, (ECKey, OKPKey)) or (
+            isinstance(key, RSAKey) and key.raw_value.key_size >= MIN_RSA_BITS
+        ):
             keys[str(entry.get("kid", ""))] = key
     return keys
-
-
-def _is_weak(entry: Mapping[str, Any]) -> bool:
-    """Tells whether an RSA key is too short, by its modulus in base64url: six bits to a character."""
-    modulus = entry.get("n")
-    return isinstance(modulus, str) and len(modulus.rstrip("=").lstrip("A")) * 6 < MIN_RSA_BITS
 
 
 _PUBLIC = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "alg")

@@ -1,7 +1,7 @@
 """`BearerAuth`: plain ASGI middleware that lets requests with a good access token through."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,12 +20,18 @@ class BearerAuth:
         app: what is protected.
         verifier: who checks.
         open_path: tells which paths need no token; they get no claims.
+        scope: what every token has to be good for.
     """
 
     def __init__(
-        self, app: ASGIApp, verifier: TokenVerifier, open_path: Callable[[str], bool] | None = None
+        self,
+        app: ASGIApp,
+        verifier: TokenVerifier,
+        open_path: Callable[[str], bool] | None = None,
+        scope: Collection[str] = (),
     ) -> None:
         self._app, self._verifier, self._open_path = app, verifier, open_path
+        self._scope = frozenset(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -34,9 +40,9 @@ class BearerAuth:
             await self._app(scope, receive, send)
             return
         try:
-            scope["claims"] = await self._verifier.verify(bearer_of(scope))
+            scope["claims"] = await self._verifier.verify(bearer_of(scope), self._scope)
         except TokenRefusedError as error:
-            await refuse(scope, send, error.refusal)
+            await refuse(scope, send, error.refusal, self._scope)
             return
         await self._app(scope, receive, send)
 
@@ -55,8 +61,8 @@ def bearer_of(scope: Scope) -> str:
         raise TokenRefusedError(Refusal.MALFORMED) from None
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """Answers a refused request, or closes a refused WebSocket."""
+async def refuse(scope: Scope, send: Send, refusal: Refusal, wanted: Collection[str] = ()) -> None:
+    """Answers a refused request, or closes a refused WebSocket. `wanted`: the scope that is needed."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.reason})
         return
@@ -69,6 +75,6 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     if refusal is Refusal.UNAVAILABLE:
         headers.append((b"retry-after", b"2"))
     else:
-        headers.append((b"www-authenticate", challenge(refusal).encode()))
+        headers.append((b"www-authenticate", challenge(refusal, wanted).encode()))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,16 +1,23 @@
 """`TokenVerifier`: the whole check of an access token, as a backend service needs it."""
 
+import json
+import math
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Self
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal, Self
 
-from joserfc import jws, jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import Key
+from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate_compact
 
+from bff.observe.logs import get_logger
+from bff.tasks import Tasks
 from bff.verify.claims import (
     ALGORITHMS,
     MAX_TOKEN,
+    RFC9068,
     Claims,
+    Profile,
     Refusal,
     TokenRefusedError,
     check_claims,
@@ -18,21 +25,28 @@ from bff.verify.claims import (
 )
 from bff.verify.fetch import Fetcher
 from bff.verify.keys import FetchJson, IssuerKeys, KeysUnavailableError
+from bff.verify.revocation import Revocations
+from bff.verify.seen import Seen, SeenTokens
 
-Revoked = Callable[[Claims], Awaitable[bool]]
+_log = get_logger("bff.verify")
 
 
 class TokenVerifier:
-    """Checks RFC 9068 access tokens of one issuer for one audience.
+    """Checks access tokens of one issuer for one audience.
 
     Args:
         issuer: the identifier, to the letter.
         audience: what this service calls itself.
+        profile: what kind of tokens: RFC 9068's, or `PLAIN_JWT` for an issuer that does not mark them.
         algorithms: those that may sign; never `none`, never an HMAC.
         leeway: seconds by which clocks may differ.
-        revoked: asked last, for a token that is otherwise good; when it fails, the token is refused (503).
+        revocations: asked last, each time, for a token that is otherwise good.
+        unknown: what becomes of a token when one of them cannot be asked: it is refused (503), or accepted.
         jwks_uri: where the keys are, if the issuer's metadata need not be asked.
         cooldown: seconds between two fetches of keys that tokens with unknown keys can cause.
+        fresh: seconds after which the keys are fetched again.
+        stale: seconds for which keys at hand serve while the issuer cannot be reached.
+        remembered: how many good tokens are remembered, so that their signature is checked once; 0: none.
         fetch: gets a JSON object; None uses an HTTP client of its own, which `close` closes.
         clock: seconds since 1970.
     """
@@ -42,36 +56,66 @@ class TokenVerifier:
         *,
         issuer: str,
         audience: str,
+        profile: Profile = RFC9068,
         algorithms: Collection[str] = ALGORITHMS,
         leeway: float = 5.0,
-        revoked: Revoked | None = None,
+        revocations: Sequence[Revocations] = (),
+        unknown: Literal["refuse", "accept"] = "refuse",
         jwks_uri: str | None = None,
         cooldown: float = 10.0,
+        fresh: float = 600.0,
+        stale: float = 24 * 3600.0,
+        remembered: int = 10_000,
         fetch: FetchJson | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not algorithms or any(name.lower() == "none" or name.startswith("HS") for name in algorithms):
             raise ValueError("only algorithms with a public key can be allowed")
-        self._issuer, self._audience = issuer, audience
-        self._algorithms, self._leeway = list(algorithms), leeway
-        self._revoked = revoked
+        self._issuer, self._audience, self._profile = issuer, audience, profile
+        self._algorithms, self._leeway = tuple(algorithms), leeway
+        self._registries = {name: _registry(name) for name in algorithms}
+        self._revocations, self._unknown = tuple(revocations), unknown
         self._fetcher = None if fetch else Fetcher()
         get = fetch or (self._fetcher.get if self._fetcher else None)
         assert get is not None
-        self._keys = IssuerKeys(issuer, get, jwks_uri=jwks_uri, cooldown=cooldown)
+        self._tasks = Tasks()
+        self._keys = IssuerKeys(
+            issuer,
+            get,
+            tasks=self._tasks,
+            jwks_uri=jwks_uri,
+            cooldown=cooldown,
+            fresh=fresh,
+            stale=stale,
+        )
+        self._seen = SeenTokens(remembered)
         self._clock = clock
 
-    async def verify(self, token: str) -> Claims:
-        """Returns what a good token says; TokenRefusedError says why another is not taken."""
-        claims = await self._check(token)
-        if self._revoked is not None and await self._ask_revoked(self._revoked, claims):
-            raise TokenRefusedError(Refusal.REVOKED)
+    async def verify(self, token: str, scope: Collection[str] = ()) -> Claims:
+        """Returns what a good token says; TokenRefusedError says why another is not taken.
+
+        `scope`: what it has to be good for.
+        """
+        seen = self._seen.get(token, self._clock())
+        if seen is not None and self._keys.vouch(seen.kid, seen.key, time.monotonic()):
+            claims = seen.claims
+        else:
+            claims = await self._check(token)
+        for revocations in self._revocations:
+            if await self._is_revoked(revocations, token, claims):
+                self._seen.forget(token)
+                raise TokenRefusedError(Refusal.REVOKED)
+        if not claims.scope.issuperset(scope):
+            raise TokenRefusedError(Refusal.SCOPE)
         return claims
 
     async def close(self) -> None:
-        """Closes the connections to the issuer."""
+        """Closes the connections, those of the revocation lists included."""
+        await self._tasks.cancel_all()
         if self._fetcher is not None:
             await self._fetcher.close()
+        for revocations in self._revocations:
+            await revocations.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,35 +124,90 @@ class TokenVerifier:
         await self.close()
 
     async def _check(self, token: str) -> Claims:
-        if len(token) > MAX_TOKEN:
-            raise TokenRefusedError(Refusal.MALFORMED)
-        try:
-            header = jws.extract_compact(token.encode()).headers()
-        except (JoseError, ValueError, TypeError):
-            raise TokenRefusedError(Refusal.MALFORMED) from None
-        if (refusal := check_header(header, self._algorithms)) is not None:
+        parsed, header = _parsed(token)
+        if (refusal := check_header(header, self._algorithms, self._profile)) is not None:
             raise TokenRefusedError(refusal)
+        kid = header.get("kid")
+        key = await self._key(kid)
+        if not _is_signed(parsed, key, self._registries[header["alg"]]):
+            raise TokenRefusedError(Refusal.SIGNATURE)
+        outcome = check_claims(
+            _payload(parsed),
+            issuer=self._issuer,
+            audience=self._audience,
+            now=self._clock(),
+            leeway=self._leeway,
+            profile=self._profile,
+        )
+        if isinstance(outcome, Refusal):
+            raise TokenRefusedError(outcome)
+        self._seen.keep(token, Seen(outcome, kid, key, outcome.exp + self._leeway))
+        return outcome
+
+    async def _key(self, kid: str | None) -> Key:
         try:
-            key = await self._keys.find(header.get("kid"), time.monotonic())
+            key = await self._keys.find(kid, time.monotonic())
         except KeysUnavailableError:
             raise TokenRefusedError(Refusal.UNAVAILABLE) from None
         if key is None:
             raise TokenRefusedError(Refusal.UNKNOWN_KEY)
-        try:
-            read = jwt.decode(token, key, self._algorithms)
-        except (JoseError, ValueError, TypeError):
-            raise TokenRefusedError(Refusal.SIGNATURE) from None
-        outcome = check_claims(
-            read.claims, issuer=self._issuer, audience=self._audience, now=self._clock(), leeway=self._leeway
-        )
-        if isinstance(outcome, Refusal):
-            raise TokenRefusedError(outcome)
-        return outcome
+        return key
 
-    @staticmethod
-    async def _ask_revoked(revoked: Revoked, claims: Claims) -> bool:
-        """Asks; a list that cannot be read is no permission."""
+    async def _is_revoked(self, revocations: Revocations, token: str, claims: Claims) -> bool:
+        """Asks; a list that cannot be read is no permission, unless the service has said that it is."""
         try:
-            return await revoked(claims)
+            return await revocations.is_revoked(token, claims)
         except Exception as error:
+            _log.warning(
+                "revocations_unknown", problem=type(error).__name__, accepted=self._unknown == "accept"
+            )
+            if self._unknown == "accept":
+                return False
             raise TokenRefusedError(Refusal.UNAVAILABLE) from error
+
+
+def _registry(algorithm: str) -> JWSRegistry:
+    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = MAX_TOKEN
+    registry.max_payload_length = MAX_TOKEN
+    return registry
+
+
+_READ_ONLY = _registry("ES256")  # only reads the parts; what may sign is decided after the header was judged
+
+
+def _parsed(token: str) -> tuple[CompactSignature, dict[str, Any]]:
+    if len(token) > MAX_TOKEN:
+        raise TokenRefusedError(Refusal.MALFORMED)
+    try:
+        parsed = extract_compact(token.encode(), registry=_READ_ONLY)
+        header: Any = parsed.headers()
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise TokenRefusedError(Refusal.MALFORMED) from None
+    if not isinstance(header, dict):
+        raise TokenRefusedError(Refusal.MALFORMED)
+    return parsed, header
+
+
+def _is_signed(parsed: CompactSignature, key: Key, registry: JWSRegistry) -> bool:
+    try:
+        return validate_compact(parsed, key, registry=registry)
+    except (JoseError, ValueError, TypeError):
+        return False  # a bad signature, or a key of another type, curve or purpose
+
+
+def _payload(parsed: CompactSignature) -> dict[str, Any]:
+    try:
+        payload: Any = json.loads(parsed.payload or b"", parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise TokenRefusedError(Refusal.MALFORMED) from None
+    if not isinstance(payload, dict):
+        raise TokenRefusedError(Refusal.MALFORMED)
+    return payload
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("not a number")
+    return value

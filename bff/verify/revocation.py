@@ -1,0 +1,172 @@
+"""Tokens that ended before their time: who is asked, and what an answer is worth.
+
+A verifier asks for every token, one it has seen before too: what it remembers is that a token was good, never
+that it still is. Who can live with a bounded delay says so by `fresh`.
+
+Rule 1: "not known" is an exception, never "not revoked"; the verifier turns it into 503.
+Rule 2: what is remembered is bounded in number and in time.
+"""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import httpx
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from bff.verify.claims import Claims
+
+MAX_ANSWER = 64 * 1024
+
+
+class Revocations(Protocol):
+    """Somebody who knows which tokens ended before their time."""
+
+    async def is_revoked(self, token: str, claims: Claims) -> bool:
+        """Tells whether a token that is otherwise good was revoked. Raises whatever keeps it from knowing."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of connections."""
+        ...
+
+
+class _Good:
+    """What was found good a moment ago: the name of each, and until when that holds."""
+
+    def __init__(self, fresh: float, size: int) -> None:
+        self._fresh, self._size = fresh, size
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def holds(self, name: str) -> bool:
+        return self._fresh > 0 and self._until.get(name, 0.0) > time.monotonic()
+
+    def add(self, name: str, asked: float) -> None:
+        if self._fresh > 0:
+            self._until.pop(name, None)
+            self._until[name] = asked + self._fresh
+            if len(self._until) > self._size:
+                self._until.popitem(last=False)
+
+
+class RedisRevocations:
+    """The marks that the issuer leaves in Redis: `<prefix>:revoked:jti:<jti>`, `<prefix>:revoked:sid:<sid>`.
+
+    A mark ends by itself once no token it is about can be alive. One command asks for both.
+
+    Args:
+        url: the issuer's Redis; a read-only account is enough.
+        prefix: the issuer's.
+        timeout: seconds to wait for Redis.
+        fresh: seconds for which "not revoked" is believed without asking again; 0 asks each time.
+        size: how many answers are remembered.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "issuer",
+        timeout: float = 1.0,
+        fresh: float = 0.0,
+        size: int = 10_000,
+    ) -> None:
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._prefix = prefix
+        self._good = _Good(fresh, size)
+
+    async def is_revoked(self, token: str, claims: Claims) -> bool:
+        """Asks Redis; RedisError when it cannot be asked."""
+        del token
+        if self._good.holds(claims.jti):
+            return False
+        asked = time.monotonic()
+        revoked = await self._redis.exists(
+            f"{self._prefix}:revoked:jti:{claims.jti}", f"{self._prefix}:revoked:sid:{claims.sid}"
+        )
+        if not revoked:
+            self._good.add(claims.jti, asked)
+        return revoked > 0
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._redis.aclose()
+
+
+class Introspection:
+    """The issuer itself, by RFC 7662: a token that is not `active` is revoked.
+
+    Args:
+        endpoint: the introspection endpoint.
+        client_id: who asks; the issuer decides who may.
+        client_secret: sent by HTTP Basic.
+        timeout: seconds for a question as a whole.
+        fresh: seconds for which "active" is believed without asking again; 0 asks each time.
+        size: how many answers are remembered.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        client_id: str,
+        client_secret: str,
+        timeout: float = 3.0,
+        fresh: float = 0.0,
+        size: int = 10_000,
+    ) -> None:
+        self._endpoint = endpoint
+        auth = httpx.BasicAuth(client_id, client_secret)
+        self._client = httpx.AsyncClient(timeout=timeout, auth=auth, follow_redirects=False, trust_env=False)
+        self._good = _Good(fresh, size)
+
+    async def is_revoked(self, token: str, claims: Claims) -> bool:
+        """Asks the issuer; an error, or an answer that is none, is raised."""
+        if self._good.holds(claims.jti):
+            return False
+        asked = time.monotonic()
+        form = {"token": token, "token_type_hint": "access_token"}
+        async with self._client.stream("POST", self._endpoint, data=form) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise OSError(f"the introspection endpoint answered {answer.status_code}")
+            body = b""
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER:
+                    raise OSError("the introspection endpoint's answer is too long")
+        document: Any = json.loads(body)
+        active = document.get("active") if isinstance(document, dict) else None
+        if not isinstance(active, bool):
+            raise OSError("the introspection endpoint's answer does not say whether the token is active")
+        if active:
+            self._good.add(claims.jti, asked)
+        return not active
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
+class OwnRevocations:
+    """A function of the service's own, as a revocation list."""
+
+    def __init__(self, is_revoked: Callable[[Claims], Awaitable[bool]]) -> None:
+        self._is_revoked = is_revoked
+
+    async def is_revoked(self, token: str, claims: Claims) -> bool:
+        """Asks it."""
+        del token
+        return await self._is_revoked(claims)
+
+    async def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,105 @@
+"""`BearerAuth`: what a service says to requests without a good token."""
+
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.verify import BearerAuth, Refusal
+from bff.verify.claims import challenge
+from tests.verify.tokens import token, verifier
+
+
+def test_challenges_follow_rfc_6750() -> None:
+    """No error code where no token came, else one that says what to do."""
+    assert "Bearer" == challenge(Refusal.MISSING)
+    assert 'Bearer error="invalid_token", error_description="expired"' == challenge(Refusal.EXPIRED)
+    assert {401, 400, 403, 503} == {refusal.status for refusal in Refusal}
+
+
+async def _app(scope: Any, receive: Any, send: Any) -> None:
+    del receive
+    body = scope["claims"].sub.encode() if "claims" in scope else b"open"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "challenge_start"),
+    [
+        ([], 401, "Bearer"),
+        ([("Authorization", "Basic abc")], 401, "Bearer"),
+        ([("Authorization", "Bearer ")], 401, "Bearer"),
+        ([("Authorization", "Bearer é".encode())], 401, 'Bearer error="invalid_token"'),
+        ([("Authorization", "Bearer x.y.z")], 401, 'Bearer error="invalid_token"'),
+        (
+            [("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
+            400,
+            'Bearer error="invalid_request"',
+        ),
+    ],
+)
+async def test_the_middleware_answers_what_it_refuses(
+    headers: list[tuple[str, Any]], status: int, challenge_start: str
+) -> None:
+    """A request without exactly one good token gets RFC 6750's answer and not the app."""
+    transport = httpx.ASGITransport(BearerAuth(_app, verifier()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        raw = [
+            (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers
+        ]
+        answer = await client.get("/", headers=raw)
+    assert status == answer.status_code
+    assert answer.headers["www-authenticate"].startswith(challenge_start)
+
+
+async def test_the_middleware_lets_good_tokens_through() -> None:
+    """The app sees the claims; open paths need no token."""
+    transport = httpx.ASGITransport(BearerAuth(_app, verifier(), lambda path: path == "/open"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        good = await client.get("/", headers={"Authorization": f"bearer {token()}"})
+        assert "alice" == good.text
+        assert "open" == (await client.get("/open")).text
+
+
+async def test_a_refused_websocket_is_closed() -> None:
+    """A WebSocket without a token is closed before it opens."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is read")
+
+    await BearerAuth(_app, verifier())({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert [("websocket.close", 1008)] == [(message["type"], message["code"]) for message in sent]
+
+
+async def test_a_token_that_is_good_for_something_else_is_told_so() -> None:
+    """403 `insufficient_scope`, with the scope that is needed (RFC 6750 3.1)."""
+    transport = httpx.ASGITransport(BearerAuth(_app, verifier(), scope=["orders", "admin"]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        answer = await client.get("/", headers={"Authorization": f"Bearer {token()}"})
+    assert 403 == answer.status_code
+    assert (
+        'Bearer error="insufficient_scope", error_description="scope", scope="admin orders"'
+        == answer.headers["www-authenticate"]
+    )
+
+
+async def test_starlette_takes_it_as_any_middleware() -> None:
+    """`Middleware(BearerAuth, verifier=…)`; a handler finds the claims in its request's scope."""
+
+    async def who(request: Request) -> Response:
+        return Response(request.scope["claims"].sub)
+
+    app = Starlette(routes=[Route("/", who)], middleware=[Middleware(BearerAuth, verifier=verifier())])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        assert "alice" == (await client.get("/", headers={"Authorization": f"Bearer {token()}"})).text
+        assert 401 == (await client.get("/")).status_code

@@ -1,0 +1,182 @@
+"""Revoked tokens: by `jti`, by `sid`, by the issuer's word; a token that was good before as well."""
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import redis
+import respx
+
+from bff.verify import (
+    BearerAuth,
+    Claims,
+    Introspection,
+    OwnRevocations,
+    RedisRevocations,
+    Refusal,
+    TokenRefusedError,
+)
+from tests.support.redis import RedisServer
+from tests.verify.tokens import KEY, NOW, Documents, refusal_of, token, verifier
+
+ENDPOINT = "https://id.example.com/introspect"
+
+
+class Asked:
+    """A list of one's own, and who was asked for."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+        self.broken = False
+        self.asked: list[str] = []
+
+    async def __call__(self, claims: Claims) -> bool:
+        self.asked.append(claims.jti)
+        if self.broken:
+            raise ConnectionError
+        return claims.jti in self.revoked
+
+
+@pytest.fixture(name="introspected")
+def _introspected() -> Iterator[respx.Route]:
+    with respx.mock() as router:
+        yield router.post(ENDPOINT).respond(json={"active": True})
+
+
+def introspection(**options: Any) -> Introspection:
+    return Introspection(ENDPOINT, client_id="orders", client_secret="s3cr3t", **options)
+
+
+@pytest.mark.requirement("J-06", "J-12")
+async def test_revocation_is_asked_last_and_believed() -> None:
+    """A revoked jti is refused; a list that fails refuses with 503; a bad token does not reach it."""
+    asked = Asked()
+    asked.revoked.add("revoked")
+    lists = [OwnRevocations(asked)]
+    assert "fine" == (await verifier(revocations=lists).verify(token(jti="fine"))).jti
+    assert Refusal.REVOKED == await refusal_of(token(jti="revoked"), revocations=lists)
+    assert Refusal.EXPIRED == await refusal_of(token(jti="old", exp=NOW - 60), revocations=lists)
+    asked.broken = True
+    assert Refusal.UNAVAILABLE == await refusal_of(token(jti="broken"), revocations=lists)
+    assert ["fine", "revoked", "broken"] == asked.asked
+
+
+@pytest.mark.requirement("J-06")
+async def test_a_service_may_choose_to_go_on_without_the_list() -> None:
+    """`unknown="accept"`: a list that cannot be asked revokes nothing; one that says so still does."""
+    asked = Asked()
+    checks = verifier(revocations=[OwnRevocations(asked)], unknown="accept")
+    asked.broken = True
+    assert "the-jti" == (await checks.verify(token())).jti
+    asked.broken, asked.revoked = False, {"the-jti"}
+    with pytest.raises(TokenRefusedError, match="revoked"):
+        await checks.verify(token())
+
+
+@pytest.mark.requirement("J-06", "J-12")
+@pytest.mark.parametrize("mark", ["jti:the-jti", "sid:the-sid"])
+async def test_a_mark_in_redis_ends_a_token_that_was_good_before(
+    redis_server: RedisServer, mark: str
+) -> None:
+    """By `jti` and by `sid`, at the next request, the signature having been checked long ago; others stay."""
+    async with verifier(revocations=[RedisRevocations(redis_server.url)]) as checks:
+        other = token(jti="another", sid="another")
+        for _ in range(2):
+            assert "the-jti" == (await checks.verify(token_once)).jti
+        assert "another" == (await checks.verify(other)).jti
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set(f"issuer:revoked:{mark}", "logout", ex=60)
+        with pytest.raises(TokenRefusedError, match="revoked"):
+            await checks.verify(token_once)
+        assert "another" == (await checks.verify(other)).jti
+
+
+token_once = token()
+
+
+@pytest.mark.requirement("J-06")
+async def test_without_redis_nobody_passes_until_it_is_back(redis_server: RedisServer) -> None:
+    """503 with Retry-After and no challenge, for a token that was seen before as well; never 401."""
+    checks = verifier(revocations=[RedisRevocations(redis_server.url, timeout=0.5)])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    transport = httpx.ASGITransport(BearerAuth(app, checks))
+    async with checks, httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+        client.headers["Authorization"] = f"Bearer {token_once}"
+        assert 204 == (await client.get("/")).status_code
+        redis_server.stop()
+        answer = await client.get("/")
+        assert (503, "2") == (answer.status_code, answer.headers["retry-after"])
+        assert "www-authenticate" not in answer.headers
+        redis_server.start()
+        assert 204 == (await client.get("/")).status_code
+
+
+@pytest.mark.requirement("J-06")
+async def test_a_delay_is_there_only_when_it_was_asked_for(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `fresh` a good answer holds for so long and no longer, and a bad one is never remembered."""
+    steady = [1000.0]
+    monkeypatch.setattr("bff.verify.revocation.time", SimpleNamespace(monotonic=lambda: steady[0]))
+    async with verifier(revocations=[RedisRevocations(redis_server.url, fresh=2)]) as checks:
+        await checks.verify(token_once)
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.set("issuer:revoked:jti:the-jti", "lost", ex=60)
+            steady[0] = 1001.9
+            await checks.verify(token_once)
+            steady[0] = 1002.0
+            with pytest.raises(TokenRefusedError, match="revoked"):
+                await checks.verify(token_once)
+            client.delete("issuer:revoked:jti:the-jti")
+        assert "the-jti" == (await checks.verify(token_once)).jti
+
+
+@pytest.mark.requirement("J-06")
+async def test_the_issuer_can_be_asked_itself(introspected: respx.Route) -> None:
+    """RFC 7662: the token goes by POST, authenticated; `active` decides."""
+    async with verifier(revocations=[introspection()]) as checks:
+        assert "the-jti" == (await checks.verify(token_once)).jti
+        sent = introspected.calls.last.request
+        assert sent.headers["authorization"].startswith("Basic ")
+        assert token_once in sent.content.decode()
+        introspected.respond(json={"active": False})
+        with pytest.raises(TokenRefusedError, match="revoked"):
+            await checks.verify(token_once)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 401},
+        {"status_code": 500},
+        {"status_code": 302, "headers": {"Location": "https://evil.example/"}},
+        {"text": "no json"},
+        {"json": []},
+        {"json": {"active": "true"}},
+        {"json": {}},
+        {"content": json.dumps({"active": True, "x": "x" * 70_000}).encode()},
+    ],
+)
+async def test_an_answer_that_says_nothing_is_no_permission(
+    introspected: respx.Route, answer: dict[str, Any]
+) -> None:
+    """Errors, redirects and nonsense of the introspection endpoint are 503."""
+    introspected.respond(**answer)
+    assert Refusal.UNAVAILABLE == await refusal_of(token_once, revocations=[introspection()])
+
+
+async def test_a_good_answer_of_the_issuer_holds_as_long_as_was_asked(introspected: respx.Route) -> None:
+    """`fresh` spares the questions; `size` bounds what is remembered."""
+    async with verifier(Documents(KEY), revocations=[introspection(fresh=60, size=1)]) as checks:
+        other = token(jti="another")
+        for text in (token_once, token_once, other, other, token_once):
+            await checks.verify(text)
+    assert 3 == introspected.call_count
