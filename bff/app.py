@@ -112,14 +112,16 @@ class App:
             settings=settings.refresh,
             metrics=self.metrics,
             clock=clock,
+            feed=self._changes,
         )
+        self._changes.subscribe(refresher.news)
         own_routes = RouteTable.from_settings(settings.route)
         routes = _with_dev_server(settings)
         parts = ExchangeParts(
             destinations={
-                route.path: Destination(
-                    pool=self._pools.for_upstream(route),
-                    rules=HeaderRules.compiled(route.settings, public, csrf_header),
+                route.path: Destination.of(
+                    self._pools.for_upstream(route),
+                    HeaderRules.compiled(route.settings, public, csrf_header),
                 )
                 for route in routes.routes
             },

@@ -29,6 +29,17 @@ def _kept(text: str) -> str:
     return json.dumps(one_line(redact_text(text)))
 
 
+def line_start(method: str, path: str) -> str:
+    """The line up to its status."""
+    return f'{{"event": "request", "method": {_quoted(method)}, "path": {_quoted(path)}, "status": '
+
+
+def line_end(route: str, session: str | None) -> str:
+    """The line from behind its duration up to the request's id."""
+    named = "null" if session is None else _quoted(session)
+    return f', "route": {_quoted(route)}, "session": {named}, "request_id": "'
+
+
 class AccessLines:
     """The lines of one process. `write` takes text that ends with a line break, and does not raise."""
 
@@ -39,34 +50,23 @@ class AccessLines:
         self._stamp = ""
 
     def note(
-        self,
-        *,
-        method: str,
-        path: str,
-        status: int,
-        seconds: float,
-        route: str,
-        request_id: str,
-        session: str | None,
-        retried: bool,
+        self, start: str, status: int, seconds: float, end: str, request_id: str, *, retried: bool = False
     ) -> None:
-        """Adds a line; the fields are those of `bff.observe.logs.access`."""
+        """Adds a line, of `line_start` and `line_end`; the fields are those of `bff.observe.logs.access`."""
         now = time.time()
         second = int(now)
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        self._waiting.append(
-            f'{{"event": "request", "method": {_quoted(method)}, "path": {_quoted(path)}, '
-            f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_quoted(route)}, '
-            f'"session": {"null" if session is None else _quoted(session)}, '
-            f'"request_id": "{request_id}", "retried": {"true" if retried else "false"}, '
-            f'"logger": "bff.access", "level": "info", '
+        waiting = self._waiting
+        waiting.append(
+            f'{start}{status}, "duration_ms": {seconds * 1000:.2f}{end}{request_id}", '
+            f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
             f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
         )
-        if len(self._waiting) == 1:
+        if len(waiting) == 1:
             self._flush_soon()
-        elif len(self._waiting) >= _MOST_WAITING:
+        elif len(waiting) >= _MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:

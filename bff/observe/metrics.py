@@ -22,10 +22,11 @@ from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
-from bff.observe.tally import RequestTally
+from bff.observe.rotations import RotationMetrics
+from bff.observe.tally import Requests, RequestTally
 
-RefreshOutcome = Literal["rotated", "ended", "deferred"]
-RefreshCause = Literal["expiry", "unauthorized", "manual"]
+RefreshOutcome = Literal["rotated", "followed", "ended", "deferred"]
+RefreshCause = Literal["ahead", "expiry", "unauthorized", "manual"]
 LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
 ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation", "par", "exchange"]
 
@@ -33,7 +34,6 @@ MAX_SERIES: Final = 1000
 """How many label combinations one metric may have; further ones are counted as `other`."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_CLASSES: Final = {1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
 _REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
@@ -112,6 +112,7 @@ class Metrics:
         self.refresh_waiters = Gauge(
             "bff_refresh_waiters", "Requests that wait for a rotation now.", registry=registry
         )
+        self.rotations = RotationMetrics(registry)
         self._logins = counter("bff_logins", "Sign-ins, by outcome.", "outcome")
         self._started = Counter("bff_sessions_started", "Sessions that began.", registry=registry)
         self._ended = counter("bff_sessions_ended", "Sessions that this process ended, by reason.", "reason")
@@ -140,8 +141,8 @@ class Metrics:
     def _prepare(self) -> None:
         self._refreshes.prepare(
             (outcome, cause)
-            for outcome in ("rotated", "ended", "deferred")
-            for cause in ("expiry", "unauthorized", "manual")
+            for outcome in ("rotated", "followed", "ended", "deferred")
+            for cause in ("ahead", "expiry", "unauthorized", "manual")
         )
         self._logins.prepare((outcome,) for outcome in ("started", "signed_in", "failed", "restarted"))
         self._provider_errors.prepare(
@@ -158,11 +159,14 @@ class Metrics:
             status: the status that was sent.
             seconds: from the request's first byte to the answer's last.
         """
-        method = method if method in _METHODS else "other"
-        self._requests.add(route, method, _CLASSES.get(status // 100, "other"), seconds)
+        self.requests(route, method).add(status, seconds)
+
+    def requests(self, route: str, method: str) -> Requests:
+        """Where the answers to this method on this route are counted, for whoever has many of them."""
+        return self._requests.of(route, method if method in _METHODS else "other")
 
     def refresh_finished(self, outcome: RefreshOutcome, cause: RefreshCause, seconds: float) -> None:
-        """A rotation has ended: tokens rotated, the session ended, or nothing done for now."""
+        """A rotation has ended: tokens rotated, here or by another process; session ended; put off."""
         self._refreshes[outcome, cause].inc()
         self._refresh_seconds.observe(seconds)
 

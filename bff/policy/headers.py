@@ -190,28 +190,34 @@ class HeaderRules:
         passed: list[Header] = []
         connection: list[bytes] = []
         for header in headers:
-            name = header[0]
-            if name in _PASSED_RESPONSE:
-                passed.append(header)
-            elif name == b"content-length":
+            name, value = header
+            if name == b"content-length":
                 if status != 204:  # noqa: PLR2004 - No Content
                     passed.append(header)
             elif name == b"connection":
-                connection.append(header[1])
-            elif name == b"set-cookie":
-                if not sets_own(header[1]):
-                    passed.append(header)
-            elif not (
-                name in _DROPPED_RESPONSE
-                or name.startswith(_DROPPED_RESPONSE_PREFIXES)
-                or (self.no_store and (name in _CACHE_RESPONSE or name.endswith(b"-cache-control")))
-            ):
+                connection.append(value)
+            elif self.passes_back(name, value):
                 passed.append(header)
         passed = _without_nominated(passed, connection)
-        passed += self.response_extra
-        if self.no_store or (self.authenticated and not any(name == b"cache-control" for name, _ in passed)):
-            passed.append(_NO_STORE)
-        return passed
+        return [*passed, *self.response_tail(cacheable=any(name == b"cache-control" for name, _ in passed))]
+
+    def passes_back(self, name: bytes, value: bytes) -> bool:
+        """Whether one field of a backend's answer may pass; framing and `Connection` are judged elsewhere."""
+        if name in _PASSED_RESPONSE:
+            return True
+        if name == b"set-cookie":
+            return not sets_own(value)
+        return not (
+            name in _DROPPED_RESPONSE
+            or name.startswith(_DROPPED_RESPONSE_PREFIXES)
+            or (self.no_store and (name in _CACHE_RESPONSE or name.endswith(b"-cache-control")))
+        )
+
+    def response_tail(self, *, cacheable: bool) -> tuple[Header, ...]:
+        """What we add; `cacheable` says that a `Cache-Control` of the backend's has passed."""
+        if self.no_store or (self.authenticated and not cacheable):
+            return (*self.response_extra, _NO_STORE)
+        return self.response_extra
 
     def _may_pass(self, name: bytes) -> bool:
         plain = name.replace(b"_", b"-") if b"_" in name else name

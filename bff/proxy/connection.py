@@ -19,24 +19,18 @@ Whether the body is still at hand is for the exchange to know. A first call on a
 
 import asyncio
 import math
-import socket
 import ssl
 from typing import Protocol, cast
 
 from bff.proxy.answer import AnswerReader
 from bff.proxy.call import Call, CallTimeouts
+from bff.proxy.dial import bound_unsent
 from bff.proxy.framing import UnsafeRequestError, request_head
-from bff.proxy.sinks import AnswerSink, Fault, FaultKind, UpstreamCall, UpstreamRequest
+from bff.proxy.sinks import AnswerSink, Fault, FaultKind, PlainUpstreamCall, UpstreamCall, UpstreamRequest
 
 _ERROR_STATUS = 400
 _TIMED_OUT = 408
 _CONTINUE = 100
-
-_UNSENT_MAX = 128 * 1024
-"""How much of a body the kernel may hold beyond what the backend's window takes: by itself it holds megabytes
-for a backend that does not read, and says "write on" all the while."""
-
-_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 
 
 class Owner(Protocol):
@@ -67,6 +61,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = AnswerReader()
         self._call: Call | None = None
+        self._plain: PlainUpstreamCall | None = None
+        self._since = 0.0  # when it was sent
+        self._first_due = min(self._timeouts.first_byte, self._timeouts.total)
         self._calls = 0
         self._answered = False  # a byte of the present call's answer has arrived
         self._timer: asyncio.TimerHandle | None = None
@@ -102,7 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         call = self._call = Call(self, request, sink, timeouts or self._timeouts, self.now())
         self._answered = False
         self._reader.begin(no_content=request.method == b"HEAD")
-        if self.closed or cast("asyncio.Transport", self._transport).is_closing():
+        if self.closing:
             self.doom(call, self._ended(call))
             return call
         framed = call.frame(first) if first and call.held is None else ()
@@ -117,6 +114,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.watch(call)
         return call
 
+    @property
+    def closing(self) -> bool:
+        """Whether it carries nothing any more; it may not have said so yet."""
+        return self.closed or cast("asyncio.Transport", self._transport).is_closing()
+
     def put_back(self) -> None:
         """Gives an unused connection back to the pool: whoever acquired it has no call to make after all."""
         assert self._call is None
@@ -125,11 +127,39 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Closes at once, without another word even where it was being closed; a call under way fails."""
+        self.unfold()
         if self._call is not None:
             self._fail(self._call, Fault(FaultKind.BROKEN, "the connection was closed here"))
         self._close()
         if self._transport is not None and not self.lost.done():
             self._transport.abort()
+
+    def carry(self, plain: PlainUpstreamCall, head: bytes) -> None:
+        """Puts a plain call on it, with its head ready for the wire; not on one that is `closing`."""
+        assert self._call is None
+        self._plain = plain
+        self._answered = False
+        self._calls += 1
+        self._since = now = self.now()
+        due = now + self._first_due
+        if self._timer is None or self._rings_at > due:
+            self._ring_at(due)
+        cast("asyncio.Transport", self._transport).write(head)
+
+    def adopt(self, request: UpstreamRequest, sink: AnswerSink) -> UpstreamCall:
+        """The plain call under way as a whole one, from where it stands."""
+        assert self._call is None
+        call = self._call = Call(self, request, sink, self._timeouts, self._since)
+        call.written = True
+        self._reader.begin(no_content=request.method == b"HEAD")
+        self.watch(call)
+        return call
+
+    def unfold(self) -> None:
+        """Something happens that a plain call has no answer to."""
+        plain, self._plain = self._plain, None
+        if plain is not None:
+            plain.unfold()
 
     # What the call does (`bff.proxy.call.Wire`).
 
@@ -156,11 +186,12 @@ class UpstreamConnection(asyncio.Protocol):
     def watch(self, call: Call) -> None:
         """Sees to it that the timer rings no later than what the call waits for is due."""
         due = call.waits_for()[1]
-        timer = self._timer
-        if timer is not None:
-            if self._rings_at <= due:
-                return
-            timer.cancel()
+        if self._timer is None or self._rings_at > due:
+            self._ring_at(due)
+
+    def _ring_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
             self._timer = None
         if due < math.inf and not self.closed:
             self._rings_at = due
@@ -182,12 +213,20 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ready."""
         self._transport = cast("asyncio.Transport", transport)
-        connection = transport.get_extra_info("socket")
-        if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
+        bound_unsent(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Some of an answer has arrived."""
+        plain = self._plain
+        if plain is not None:
+            answer = plain.read(data)
+            if answer is not None:
+                self._plain = None
+                self.idle_since = self.now()
+                self._owner.free(self)
+                plain.answer(answer)
+                return
+            self.unfold()
         call = self._call
         if call is None:  # an answer before a request, or more than one to a request (RFC 9112, 6.3)
             self._close()
@@ -214,6 +253,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The backend will send no more; the transport then closes by itself."""
+        self.unfold()
         call = self._call
         if call is None:
             self._close()
@@ -225,6 +265,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         del exc  # how it went makes no difference: an end that may end an answer comes by `eof_received`
+        self.unfold()
         if self._call is not None:
             self._fail(self._call, self._ended(self._call))
         self._close()
@@ -233,6 +274,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport holds as much unsent as it should."""
+        self.unfold()
         if self._call is not None:
             size = cast("asyncio.Transport", self._transport).get_write_buffer_size()
             self._call.set_full(True, size)
@@ -322,6 +364,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _ring(self) -> None:
         self._timer = None
+        self.unfold()
         call = self._call
         if call is None:
             return

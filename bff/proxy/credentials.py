@@ -17,6 +17,7 @@ from bff.session.plan import (
     PassOn,
     Refresh,
     Retry,
+    UseAndRefresh,
     UseToken,
     plan_after_401,
     plan_use,
@@ -66,7 +67,7 @@ class Credentials:
         self._refresher = refresher
         self._tasks = tasks
         self._refresh_settings = refresh_settings
-        self._clock = clock
+        self.clock = clock
 
     def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
         """The credential of a new call, if it can be told without waiting; None to ask `obtain`."""
@@ -74,10 +75,24 @@ class Credentials:
         if found is None:
             return None
         session = found.session
-        if not isinstance(plan_use(session, self._clock(), self._refresh_settings), UseToken):
+        step = plan_use(session, self.clock(), self._refresh_settings)
+        if isinstance(step, UseAndRefresh):
+            self._refresher.ahead(found)
+        elif not isinstance(step, UseToken):
             return None
         self._slide(session)
         return Signed(found)
+
+    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
+        """How to ask for the session of these headers without waiting, as often as wanted.
+
+        None out of it means: ask `obtain`.
+        """
+        return self._sessions.look_up(cookie_headers)
+
+    def quiet_until(self, found: Found) -> float:
+        """Until when its token is good and nothing is to be noted, in seconds since the epoch."""
+        return self._sessions.quiet_until(found.session, self._refresh_settings)
 
     async def obtain(
         self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
@@ -113,7 +128,7 @@ class Credentials:
             return Refused(current.problem, current.reason)
         step = plan_after_401(
             current.session,
-            self._clock(),
+            self.clock(),
             sent_version=sent.session.version,
             invalid_token=invalid_token,
             mode=mode,
@@ -134,9 +149,12 @@ class Credentials:
         return self._slide(session)
 
     async def _usable(self, found: Found) -> Signed | Refused:
-        step = plan_use(found.session, self._clock(), self._refresh_settings)
+        step = plan_use(found.session, self.clock(), self._refresh_settings)
         match step:
             case UseToken():
+                return Signed(found)
+            case UseAndRefresh():
+                self._refresher.ahead(found)
                 return Signed(found)
             case Expired():
                 await self._end_quietly(found.session)

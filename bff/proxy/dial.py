@@ -19,6 +19,19 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 _REST = 10.0
 """How long an address that took no connection is tried last, in seconds."""
 
+_UNSENT_MAX = 128 * 1024
+"""How much of a body the kernel may hold beyond what the backend's window takes: by itself it holds megabytes
+for a backend that does not read, and says "write on" all the while."""
+
+_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
+
+
+def bound_unsent(transport: asyncio.Transport) -> None:
+    """Has the kernel say "no more" in time for backpressure to work."""
+    connection = transport.get_extra_info("socket")
+    if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
+
 
 class UpstreamFaultError(Exception):
     """No connection could be had; `fault` says why, for the log and for the answer."""

@@ -26,7 +26,7 @@ from bff.proxy.credentials import Anonymous, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
 from bff.proxy.framing import UnsafeRequestError
 from bff.proxy.outgoing import outgoing
-from bff.proxy.parts import ClientSide, Destination, ExchangeParts
+from bff.proxy.parts import ClientSide, Destination, ExchangeParts, Sent
 from bff.proxy.replay import ReplayBuffer
 from bff.proxy.sinks import Fault, FaultKind, Header
 from bff.session.plan import PassOn
@@ -53,7 +53,6 @@ class Exchange:
     """
 
     __slots__ = (
-        "_admitted",
         "_attempt",
         "_body_complete",
         "_client",
@@ -65,7 +64,6 @@ class Exchange:
         "_parts",
         "_received",
         "_replay",
-        "_request",
         "_resent",
         "_retried_401",
         "_sent",
@@ -73,18 +71,20 @@ class Exchange:
         "_status",
         "_task",
         "_verdict",
+        "admitted",
+        "request",
     )
 
     def __init__(
         self, parts: ExchangeParts, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
     ) -> None:
         self._parts = parts
-        self._request = request
+        self.request = request
         self._client = client
         self._started = parts.clock()
         self._hop = parts.hop(request)
         self._verdict = verdict
-        self._admitted = verdict if isinstance(verdict, Admitted) else None
+        self.admitted = verdict if isinstance(verdict, Admitted) else None
         self._task: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
         self._replay = _NO_BODY
@@ -99,6 +99,16 @@ class Exchange:
         self._resent = False
         self._not_replayed = False
 
+    def take_over(self, sent: Sent) -> None:
+        """In the place of `begin`: a call without a body that has been sent already."""
+        assert self.admitted is not None
+        self._started, self._hop, self._credential = sent.started, sent.hop, sent.credential
+        self._sent = True
+        rules = self._parts.destinations[self.admitted.route.path].rules
+        request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
+        self._attempt = Attempt(self)
+        self._attempt.call = sent.connection.adopt(request, self._attempt)
+
     # From the front
 
     def begin(self) -> None:
@@ -111,7 +121,7 @@ class Exchange:
             self._client.pause_request()
             self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
         if verdict.signed:
-            known = self._parts.credentials.at_hand(self._request.fields.values(b"cookie"))
+            known = self._parts.credentials.at_hand(self.request.fields.values(b"cookie"))
             if known is None:
                 self._spawn(self._open(verdict))
                 return
@@ -125,10 +135,10 @@ class Exchange:
 
     def body(self, chunk: bytes) -> None:
         """Takes a piece of the request's body."""
-        if self._finished or self._admitted is None:
+        if self._finished or self.admitted is None:
             return
         self._received += len(chunk)
-        if self._received > self._admitted.route.settings.max_body:
+        if self._received > self.admitted.route.settings.max_body:
             self._drop_attempt()
             self._fail(Problem.BODY_TOO_LARGE)
             return
@@ -178,7 +188,7 @@ class Exchange:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
             credential = await self._parts.credentials.obtain(
-                self._request.fields.values(b"cookie"), address=self._hop.client, required=required
+                self.request.fields.values(b"cookie"), address=self._hop.client, required=required
             )
             if isinstance(credential, Refused):
                 self._refuse(credential)
@@ -208,7 +218,7 @@ class Exchange:
         try:
             at_hand = self._body_complete and self._replay.replayable
             request = outgoing(
-                self._request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
+                self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
             )
         except UnsafeRequestError as unsafe:
             connection.put_back()
@@ -219,7 +229,7 @@ class Exchange:
         except UnsafeRequestError as unsafe:
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
             return
-        if self._request.body_length == 0:
+        if self.request.body_length == 0:
             return
         if self._body_complete:
             attempt.finish()
@@ -253,7 +263,7 @@ class Exchange:
 
     def on_head(self, status: int, headers: list[Header]) -> bool:
         """Takes the backend's head; True if the answer is to be held back for now."""
-        admitted, signed = self._admitted, self._credential
+        admitted, signed = self.admitted, self._credential
         assert admitted is not None
         if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
             if not self._body_complete:
@@ -277,7 +287,7 @@ class Exchange:
 
     def on_fault(self, fault: Fault) -> None:
         """The attempt failed: send it again where that is safe, else say so."""
-        admitted = self._admitted
+        admitted = self.admitted
         stale = fault.kind is FaultKind.STALE and fault.safe_to_resend
         if (
             stale
@@ -305,7 +315,7 @@ class Exchange:
 
     def answer(self, status: int, headers: list[Header]) -> None:
         """Begins the client's answer with the backend's head."""
-        admitted = self._admitted
+        admitted = self.admitted
         assert admitted is not None
         rendered = self._parts.destinations[admitted.route.path].rules.response(status, headers)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
@@ -366,19 +376,19 @@ class Exchange:
             attempt.cancel()
 
     def _route_name(self) -> str:
-        return "-" if self._admitted is None else self._admitted.route.settings.path
+        return "-" if self.admitted is None else self.admitted.route.settings.path
 
     def _finish(self, *, gone: bool = False) -> None:
         self._finished = True
         seconds = self._parts.clock() - self._started
-        method = self._request.method.decode("ascii", "replace")
+        method = self.request.method.decode("ascii", "replace")
         route = self._route_name()
         self._parts.metrics.request_finished(route, method, 499 if gone else self._status, seconds)
         if self._parts.access_log:
             signed = self._credential
             access(
                 method=method,
-                path=self._request.raw_path.decode("ascii", "backslashreplace"),
+                path=self.request.raw_path.decode("ascii", "backslashreplace"),
                 status=499 if gone else self._status,
                 duration=seconds,
                 route=route,

@@ -9,28 +9,35 @@ from bff.policy.admission import RequestHead
 from bff.policy.headers import Hop
 from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
+ID_DIGITS = 2 * REQUEST_ID_ENTROPY
+"""How many of the digits that `HopMaker.draw` gives are the request id's."""
+
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
 _MAX_PEERS = 10_000
 
 
 class HopMaker:
-    """Identifies requests. `trusted_proxies` are those whose `X-Forwarded-For` is believed."""
+    """Identifies requests. `trusted_proxies` are those whose `X-Forwarded-For` is believed.
+
+    `draw` gives the random digits of one request.
+    """
 
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
-        self._entropy = _Entropy()
+        self.draw = _Entropy().draw
         self._peers: dict[str, str] = {}
 
     def __call__(self, request: RequestHead) -> Hop:
         """Draws what is random, and takes over what the client sent where that is well-formed."""
-        entropy = self._entropy.draw()
+        return self.made(request, self.draw())
+
+    def made(self, request: RequestHead, digits: bytes) -> Hop:
+        """The same of digits that were drawn before."""
         ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
         return Hop(
             client=self._client(request),
-            request_id=request_id(ids[0] if len(ids) == 1 else None, entropy[: 2 * REQUEST_ID_ENTROPY]),
-            traceparent=traceparent(
-                traces[0] if len(traces) == 1 else None, entropy[2 * REQUEST_ID_ENTROPY :]
-            ),
+            request_id=request_id(ids[0] if len(ids) == 1 else None, digits[:ID_DIGITS]),
+            traceparent=traceparent(traces[0] if len(traces) == 1 else None, digits[ID_DIGITS:]),
         )
 
     def _client(self, request: RequestHead) -> str:

@@ -9,9 +9,7 @@ Rule 2: the lane's cycle stands in for uvicorn's: `GuardedHttpProtocol` counts, 
 Rule 3: it leans on uvicorn's inner workings, which `tests/proxy/test_lane.py` pins.
 """
 
-from typing import Any, NamedTuple, Protocol
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from typing import Any, Protocol
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
@@ -19,15 +17,16 @@ from bff.policy.fields import Fields
 from bff.policy.routes import is_own
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import Refusal, RequestLine, parse_line
+from bff.proxy.lane_cycle import LaneCycle, LanePlainCall
 from bff.proxy.parts import ExchangeParts
+from bff.proxy.plain import Prepared, prepare
 from bff.proxy.protocol import GuardedHttpProtocol
 from bff.proxy.sinks import Header
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds the `Forwarding`."""
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NO_CONTENT, _NOT_MODIFIED = 204, 304
+_MOST_PREPARED = 64  # request lines for which a connection keeps what it has prepared
 
 
 class Forwarding(Protocol):
@@ -47,10 +46,32 @@ class LaneProtocol(GuardedHttpProtocol):
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
         self._known: _KnownFields | None = None
+        self._ready: _KnownFields | None = None  # nothing is under way, and the next request may be plain
         self._default_headers: list[Header] | None = None
         self._default_lines = b""
 
     # Requests
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in: most often one request like one before."""
+        ready, self._ready = self._ready, None
+        if ready is None or not self._take_plain(ready, data):
+            super().data_received(data)
+
+    def _take_plain(self, ready: "_KnownFields", data: bytes) -> bool:
+        """Makes a plain call of what is one whole request and nothing else; False where it is not that."""
+        end = data.find(b"\r\n")
+        prepared = ready.prepared.get(data[:end])
+        if prepared is None or data[end:] != ready.raw:
+            return False
+        connection = prepared.connection()
+        if connection is None:
+            return False
+        self._idle_until = None
+        call = LanePlainCall(prepared, connection, self)
+        self.begin_cycle(call)
+        call.send()
+        return True
 
     def on_message_begin(self) -> None:
         """A request begins; what only ASGI needs is made when it turns out to be ASGI's."""
@@ -73,14 +94,13 @@ class LaneProtocol(GuardedHttpProtocol):
         """Whether the request whose head has just been parsed goes by the lane."""
         head, length = self._head, self._verdict
         assert head is not None
-        fields = Fields(self.headers)
-        keep_alive: bool = self.parser.should_keep_alive()
+        known = _KnownFields(head.raw, Fields(self.headers), keep_alive=self.parser.should_keep_alive())
         body_length = length if isinstance(length, int) else None
         line = RequestLine(head.method, head.target, head.http_1_0)
-        if not self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive):
+        if self._begin(forwarding, line, known, body_length) is None:
             return False
         if body_length == 0:
-            self._known = _KnownFields(head.raw[head.raw.index(b"\r\n") :], fields, keep_alive)
+            self._known = known
         return True
 
     def _take_head(self, data: bytes) -> bytes:
@@ -104,34 +124,35 @@ class LaneProtocol(GuardedHttpProtocol):
         if over > self.door.max_head_bytes or isinstance(line, Refusal) or line.http_1_0:
             return None
         self.expect_100_continue = False
-        if not self._begin(self._forwarding, line, known.fields, 0, keep_alive=known.keep_alive):
+        begun = self._begin(self._forwarding, line, known, 0)
+        if begun is None:
             return None
+        known.learn(data[:end], self._forwarding.parts, begun)
         self._stop_read_watch()
         self._message_over = True
         self._head_taken()
         return data[over:]
 
     def _begin(
-        self,
-        forwarding: Forwarding,
-        line: RequestLine,
-        fields: Fields,
-        body_length: int | None,
-        *,
-        keep_alive: bool,
-    ) -> bool:
+        self, forwarding: Forwarding, line: RequestLine, known: "_KnownFields", body_length: int | None
+    ) -> Exchange | None:
+        """Makes this the request under way; None where it is not the lane's."""
         path, _, query = line.target.partition(b"?")
         if is_own(path):
-            return False
+            return None
         peer = self.client[0] if self.client else "unknown"
-        request = RequestHead(line.method, path, query, fields, peer, body_length)
+        request = RequestHead(line.method, path, query, known.fields, peer, body_length)
         verdict = forwarding.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
-            return False
-        cycle = LaneCycle(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
+            return None
+        cycle = LaneCycle(self, with_body=line.method != b"HEAD", keep_alive=known.keep_alive)
         cycle.exchange = Exchange(forwarding.parts, request, verdict, cycle)
+        self.begin_cycle(cycle)
+        return cycle.exchange
+
+    def begin_cycle(self, cycle: LaneCycle | LanePlainCall) -> None:
+        """This is the request under way from now on."""
         self.cycle = cycle  # type: ignore[assignment] # Rule 2
-        return True
 
     def _head_taken(self) -> None:
         if isinstance(self.cycle, LaneCycle) and not self.cycle.begun:
@@ -158,7 +179,44 @@ class LaneProtocol(GuardedHttpProtocol):
 
     # The connection
 
+    def on_response_complete(self) -> None:
+        """The answer has been written: the next request may be a plain one."""
+        super().on_response_complete()
+        if self._known is not None and self._quiet():
+            self._ready = self._known
+
+    def plain_complete(self) -> None:
+        """The same after a plain call, which leaves less to look after."""
+        if self._held or self.flow.write_paused or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._wait_for_client()
+        self._ready = self._known
+
+    def _quiet(self) -> bool:
+        """Whether nothing is under way here, in neither direction."""
+        return not (
+            self._answering()
+            or self._body is not None
+            or self._held
+            or self._reader.begun
+            or self._lingering
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        )
+
+    def hang_up(self) -> None:
+        """The connection ends with the answer at hand."""
+        self._hang_up()
+
+    def _unfold(self) -> None:
+        """A plain call under way goes on as a whole one: there is something that its exchange has to hear."""
+        if isinstance(self.cycle, LanePlainCall) and not self.cycle.response_complete:
+            self.cycle.connection.unfold()
+
     def _client_gone(self) -> None:
+        self._unfold()
         if isinstance(self.cycle, LaneCycle):
             self.cycle.disconnected = True
             self.cycle.exchange.client_gone()
@@ -167,6 +225,8 @@ class LaneProtocol(GuardedHttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it the call under way."""
+        self._ready = None
+        self._unfold()
         cycle = self.cycle
         super().connection_lost(exc)
         if isinstance(cycle, LaneCycle) and not cycle.response_complete:
@@ -175,6 +235,8 @@ class LaneProtocol(GuardedHttpProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         super().pause_writing()
+        self._ready = None
+        self._unfold()
         if isinstance(self.cycle, LaneCycle):
             self.cycle.exchange.pause_answer()
 
@@ -193,113 +255,30 @@ class LaneProtocol(GuardedHttpProtocol):
         return self._default_lines
 
 
-class _KnownFields(NamedTuple):
-    """The fields of the last head here that had no body; `raw` begins with the request line's CRLF."""
+class _KnownFields:
+    """What is known of the fields of the last request here that had no body.
 
-    raw: bytes
-    fields: Fields
-    keep_alive: bool
+    Attributes:
+        raw: their bytes, from the end of the request line.
+        prepared: by request line; one that was met once only leads to None.
+    """
 
+    __slots__ = ("fields", "keep_alive", "prepared", "raw")
 
-class LaneCycle:
-    """One request and its answer, as the protocol and the exchange (`ClientSide`) see it."""
-
-    __slots__ = (
-        "_chunked",
-        "_protocol",
-        "_unsent",
-        "_with_body",
-        "begun",
-        "disconnected",
-        "exchange",
-        "keep_alive",
-        "response_complete",
-        "response_started",
-        "waiting_for_100_continue",
-    )
-
-    exchange: Exchange
-
-    def __init__(self, protocol: LaneProtocol, *, with_body: bool, keep_alive: bool) -> None:
-        self._protocol = protocol
-        self._with_body = with_body
-        self._chunked = False
-        self._unsent = b""
-        self.begun = False
-        self.disconnected = False
+    def __init__(self, head: bytes, fields: Fields, *, keep_alive: bool) -> None:
+        self.raw = head[head.index(b"\r\n") :]
+        self.fields = fields
         self.keep_alive = keep_alive
-        self.response_started = False
-        self.response_complete = False
-        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.prepared: dict[bytes, Prepared[bytes] | None] = {}
 
-    @property
-    def message_event(self) -> "LaneCycle":
-        """Uvicorn wakes its own cycles by an event; this one has nobody asleep."""
-        return self
-
-    def set(self) -> None:
-        """Nobody is asleep."""
-
-    def send_head(self, status: int, headers: list[Header]) -> None:
-        """Writes status line and headers; a body of unknown length goes in chunks."""
-        protocol = self._protocol
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        lines = [STATUS_LINE[status], protocol.default_lines()]
-        known = status in {_NO_CONTENT, _NOT_MODIFIED} or not self._with_body
-        self._with_body = self._with_body and status not in {_NO_CONTENT, _NOT_MODIFIED}
-        for name, value in headers:
-            if name == b"content-length":
-                known = True
-            lines += (name, b": ", value, b"\r\n")
-        if not known:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._unsent = b"".join(lines)
-        protocol.loop.call_soon(self._flush)  # unless content comes at once, and takes it along
-
-    def send_data(self, chunk: bytes) -> None:
-        """Writes a piece of the body."""
-        if not self._with_body or not chunk:
+    def learn(self, line: bytes, parts: ExchangeParts, exchange: Exchange) -> None:
+        """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
+        if not self.keep_alive or exchange.admitted is None:
             return
-        head, self._unsent = self._unsent, b""
-        if self._chunked:
-            self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
-        else:
-            self._protocol.transport.write(head + chunk if head else chunk)
-
-    def send_end(self) -> None:
-        """Ends the answer; the connection goes on to the next request, or ends."""
-        protocol = self._protocol
-        self._flush()
-        if self._chunked and self._with_body:
-            protocol.transport.write(b"0\r\n\r\n")
-        self.response_complete = True
-        if not self.keep_alive:
-            protocol._hang_up()  # noqa: SLF001 - the cycle is the protocol's own part
-        protocol.on_response_complete()
-
-    def abort(self) -> None:
-        """Breaks the answer off: the client sees that it is incomplete by its framing."""
-        self._flush()
-        self.response_complete = True
-        self._protocol.transport.abort()
-
-    def _flush(self) -> None:
-        """Writes the head, if no content has taken it along."""
-        if self._unsent:
-            head, self._unsent = self._unsent, b""
-            self._protocol.transport.write(head)
-
-    def pause_request(self) -> None:
-        """Stops reading the request's body."""
-        self._protocol.flow.pause_reading()
-
-    def resume_request(self) -> None:
-        """Goes on reading it, and tells a client that waits for it to go ahead."""
-        protocol = self._protocol
-        if self.waiting_for_100_continue:
-            self.waiting_for_100_continue = False
-            protocol.transport.write(_CONTINUE)
-        protocol.flow.resume_reading()
+        if line not in self.prepared:
+            if len(self.prepared) >= _MOST_PREPARED:
+                self.prepared.clear()
+            self.prepared[line] = None
+        elif self.prepared[line] is None:
+            destination = parts.destinations[exchange.admitted.route.path]
+            self.prepared[line] = prepare(parts, exchange.request, exchange.admitted, destination.answers)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bff.observe.metrics import Metrics
-from bff.policy.admission import RequestHead
 from bff.policy.headers import HeaderRules, Hop
-from bff.proxy.credentials import Credentials
+from bff.proxy.connection import UpstreamConnection
+from bff.proxy.credentials import Anonymous, Credentials, Signed
+from bff.proxy.hop import HopMaker
+from bff.proxy.plain_answer import PlainAnswers
 from bff.proxy.pool import UpstreamPool
 from bff.proxy.sinks import Header
 from bff.tasks import Tasks
@@ -41,6 +43,12 @@ class Destination:
 
     pool: UpstreamPool
     rules: HeaderRules
+    answers: PlainAnswers[bytes]  # in lines for the wire
+
+    @classmethod
+    def of(cls, pool: UpstreamPool, rules: HeaderRules) -> "Destination":
+        """What these two come to."""
+        return cls(pool, rules, PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,18 @@ class ExchangeParts:
     """What every exchange of a process shares."""
 
     destinations: Mapping[bytes, Destination]  # by the route's path
-    hop: Callable[[RequestHead], Hop]
+    hop: HopMaker
     credentials: Credentials
     tasks: Tasks
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
+
+
+class Sent(NamedTuple):
+    """A call that was sent without an exchange; `started` is by the clock of the parts."""
+
+    hop: Hop
+    credential: Signed | Anonymous
+    connection: UpstreamConnection
+    started: float

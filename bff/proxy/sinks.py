@@ -13,7 +13,7 @@ Rule 4: no callback raises; an error becomes `error` or `cancel`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 """A field's name in lower case and its value, as they stand on the wire."""
@@ -113,3 +113,16 @@ class UpstreamCall(Protocol):
 
     def cancel(self) -> None:
         """The client has gone, or the answer is no longer wanted: drop the connection's use at once."""
+
+
+class PlainUpstreamCall(Protocol):
+    """A plain call, as its connection sees it (`bff.proxy.plain`)."""
+
+    def read(self, data: bytes) -> Any:
+        """What came as the call's answer, if it is all there and plain; else None."""
+
+    def answer(self, answer: Any) -> None:
+        """Passes it on: the connection is done with the call."""
+
+    def unfold(self) -> None:
+        """Goes on as a whole call, by `adopt`."""

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from bff.proxy.sinks import Header
 
 _MOST_LINES = 4096  # kept; then all are forgotten
-_MOST_FIELDS = 100
-_MOST_HEAD = 16 * 1024
-_END = b"\r\n\r\n"
+MOST_FIELDS = 100
+MOST_HEAD = 16 * 1024
+END = b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ([\x20-\x7e]*)")
 _FIELD = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?[ \t]*"
@@ -23,7 +23,8 @@ _FIELD = re.compile(
 _DIGITS = re.compile(rb"[0-9]{1,15}")
 _WITHOUT_CONTENT = frozenset({204, 304})
 
-_PLAIN, _LENGTH, _CLOSE, _DOUBTFUL = range(4)
+PLAIN, LENGTH, CLOSE, DOUBTFUL = range(4)
+"""What a field says of the framing; doubtful ones are the parser's to judge."""
 
 
 class Whole(NamedTuple):
@@ -42,36 +43,37 @@ _fields: dict[bytes, tuple[int, Header] | None] = {}
 
 def read_whole(data: bytes) -> Whole | None:
     """The answer, if it is all there and plain; None to ask the parser."""
-    end = data.find(_END, 0, _MOST_HEAD)
+    end = data.find(END, 0, MOST_HEAD)
     if end < 0:
         return None
     first, *lines = data[:end].split(b"\r\n")
-    status = _statuses.get(first) or _judge_status(first)
-    if status is None or len(lines) > _MOST_FIELDS:
+    status = _statuses.get(first) or judge_status(first)
+    if status is None or len(lines) > MOST_FIELDS:
         return None
     headers: list[Header] = []
     length: bytes | None = None
     closes = False
     for line in lines:
-        field = _fields.get(line) or _judge_field(line)
+        field = _fields.get(line) or judge_field(line)
         if field is None:
             return None
         kind, header = field
         headers.append(header)
         if kind:
-            if kind == _CLOSE:
+            if kind == CLOSE:
                 closes = True
-            elif kind == _DOUBTFUL or length is not None:
+            elif kind == DOUBTFUL or length is not None:
                 return None
             else:
                 length = header[1]
-    start = end + len(_END)
+    start = end + len(END)
     if length is None or len(data) - start != int(length):
         return None
     return Whole(status[0], status[1], headers, data[start:], closes)
 
 
-def _judge_status(line: bytes) -> tuple[int, bytes] | None:
+def judge_status(line: bytes) -> tuple[int, bytes] | None:
+    """Status and reason of a status line that is plain and promises content; else None."""
     found = _STATUS.fullmatch(line)
     status = None if found is None else (int(found[1]), found[2])
     if status is not None and status[0] in _WITHOUT_CONTENT:
@@ -81,18 +83,19 @@ def _judge_status(line: bytes) -> tuple[int, bytes] | None:
     return status
 
 
-def _judge_field(line: bytes) -> tuple[int, Header] | None:
+def judge_field(line: bytes) -> tuple[int, Header] | None:
+    """What a field line says of the framing, and the field; None where it is not plain."""
     found = _FIELD.fullmatch(line)
     if found is None:
         return None
     name, value = found[1].lower(), found[2] or b""
-    kind = _PLAIN
+    kind = PLAIN
     if name == b"content-length":
-        kind = _LENGTH if _DIGITS.fullmatch(value) else _DOUBTFUL
+        kind = LENGTH if _DIGITS.fullmatch(value) else DOUBTFUL
     elif name == b"transfer-encoding":
-        kind = _DOUBTFUL
+        kind = DOUBTFUL
     elif name == b"connection":
-        kind = _CLOSE if b"close" in value.lower() else _PLAIN
+        kind = CLOSE if b"close" in value.lower() else PLAIN
     if len(_fields) >= _MOST_LINES:
         _fields.clear()
     field = _fields[line] = (kind, (name, value))

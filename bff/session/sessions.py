@@ -12,6 +12,7 @@ comes a moment later, and whoever hears of the write from us must find it done.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bff.crypto import Keyring, session_key
@@ -23,10 +24,10 @@ from bff.session.cookies import SessionCookie
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
-from bff.session.plan import ended, session_end, slide_due
+from bff.session.plan import ended, quiet_until, session_end, slide_due
 from bff.session.record import Record, decode_record, encode_record, rounded
 from bff.session.store import SessionStore, Write, new_write_id
-from bff.settings.model import SessionSettings
+from bff.settings.model import RefreshSettings, SessionSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,20 @@ class Sessions:
         found = self._cache.get(values[0])
         return None if found is None or ended(found.session, self._clock()) else found
 
+    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
+        """How to ask the near cache for the session of these headers, call after call.
+
+        None out of it means: ask `find`. What it gives may be over: see `quiet_until`.
+        """
+        values = cookie_values(cookie_headers, self._cookie_name)
+        if self._cache is None or len(values) != 1:
+            return lambda: None
+        return partial(self._cache.get, values[0])
+
+    def quiet_until(self, session: Session, refresh: RefreshSettings) -> float:
+        """Until when a session in use needs nothing done, in seconds since the epoch."""
+        return quiet_until(session, refresh, self._settings)
+
     async def open(self, handle: str) -> Found | NoSession:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
         key = session_key(handle)
@@ -199,10 +214,17 @@ class Sessions:
                 now=self._clock(),
             )
 
-    async def mark_refreshing(self, session: Session, marker: Refreshing | None) -> Write:
-        """Sets or clears the marker that says that the refresh token is being spent."""
+    async def mark_refreshing(
+        self, session: Session, marker: Refreshing | None, *, expected: Refreshing | None = None
+    ) -> Write:
+        """Sets or clears the marker that says that the refresh token is being spent.
+
+        With `expected` it does so only while that is the marker.
+        """
         with self._forgetting(session.key):
-            return await self._store.mark_refreshing(session.key, marker, expected_version=session.version)
+            return await self._store.mark_refreshing(
+                session.key, marker, expected_version=session.version, expected=expected
+            )
 
     def slide_due(self, session: Session) -> bool:
         """Whether `slide` would write now: the last note is old enough, and none is under way."""
@@ -219,10 +241,15 @@ class Sessions:
         finally:
             self._sliding.discard(session.key)
 
-    async def end(self, session: Session, reason: EndReason, *, provider_revoked: bool = False) -> bool:
-        """Ends a session for everyone, at once. True if this call was the one that ended it."""
+    async def end(
+        self, session: Session, reason: EndReason, *, provider_revoked: bool = False, fenced: bool = False
+    ) -> bool:
+        """Ends a session for everyone, at once. True if this call was the one that ended it.
+
+        With `fenced` it is left alone if somebody has saved newer tokens.
+        """
         with self._forgetting(session.key):
-            deleted = await self._store.end(session, reason)
+            deleted = await self._store.end(session, reason, fenced=fenced)
         if deleted:
             self._metrics.session_ended(reason)
             audit(

@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from bff.observe.access import AccessLines
+from bff.observe.access import AccessLines, line_end, line_start
 
 
 def test_long_paths_are_not_kept() -> None:
@@ -11,16 +11,8 @@ def test_long_paths_are_not_kept() -> None:
     lines = AccessLines(lambda text: written.append(len(text)))
     tracemalloc.start()
     for number in range(1000):
-        lines.note(
-            method="GET",
-            path=f"/{number}" + "x" * 30_000,
-            status=404,
-            seconds=0.0,
-            route="spa",
-            request_id="r",
-            session=None,
-            retried=False,
-        )
+        start = line_start("GET", f"/{number}" + "x" * 30_000)
+        lines.note(start, 404, 0.0, line_end("spa", None), "r")
         lines.flush()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -1,0 +1,204 @@
+"""Plain calls: nothing to wait for on the way out, nothing to decide on the way back.
+
+Most of an SPA's calls are such: no body, the session in the near cache and its token good, a connection idle,
+and the whole answer in one read. What they need is known before they come (`Prepared`), so that the call is
+one write to the backend, and its answer one to the client.
+
+Rule 1: a call is plain for as long as nothing else happens. Whatever does (the client leaves or reads slowly,
+the answer comes in pieces, late, as a 401 or not at all, the connection breaks) unfolds it: an `Exchange`
+takes over as if it had made the call itself, and hears of the event.
+Rule 2: nothing is judged here. `Prepared` holds what admission, header rules and framing made of these very
+fields and this request line; the session is asked for on each call.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Generic, Protocol, TypeVar
+
+from bff.observe.logs import AccessLine
+from bff.policy.admission import Admitted, RequestHead
+from bff.proxy.connection import UpstreamConnection
+from bff.proxy.credentials import Anonymous, Signed
+from bff.proxy.exchange import Exchange
+from bff.proxy.framing import UnsafeRequestError, request_head
+from bff.proxy.hop import ID_DIGITS
+from bff.proxy.outgoing import outgoing
+from bff.proxy.parts import ClientSide, ExchangeParts, Sent
+from bff.proxy.plain_answer import PlainAnswers
+from bff.session.sessions import Found
+
+F = TypeVar("F")
+Answer = tuple[int, list[F], bytes]
+
+_ONE_CALLS_OWN = (b"x-request-id", b"traceparent", b"tracestate")
+"""A client that sends these sends others with its next call."""
+
+_TRACE_END = ID_DIGITS + 32
+_ANONYMOUS = Anonymous()
+
+
+class Prepared(Generic[F]):
+    """What the calls with the same fields and the same request line have in common.
+
+    Attributes:
+        found: the session that the next call goes with; None where none does.
+        line: its access line; None where none is written.
+    """
+
+    __slots__ = (
+        "_bearer",
+        "_head",
+        "_look_up",
+        "_now",
+        "_pool",
+        "_until",
+        "admitted",
+        "answers",
+        "count",
+        "found",
+        "line",
+        "parts",
+        "request",
+    )
+
+    def __init__(
+        self,
+        parts: ExchangeParts,
+        request: RequestHead,
+        admitted: Admitted,
+        answers: PlainAnswers[F],
+        head: bytes,
+    ) -> None:
+        route = admitted.route
+        credentials = parts.credentials
+        self.parts = parts
+        self.request = request
+        self.admitted = admitted
+        self.answers = answers
+        self.count = parts.metrics.requests(route.settings.path, request.method.decode("ascii")).add
+        self._head = head
+        self._pool = parts.destinations[route.path].pool
+        self._now = credentials.clock
+        self._look_up = credentials.look_up(request.fields.values(b"cookie")) if admitted.signed else None
+        self._until = math.inf
+        self._bearer = b""
+        self.found: Found | None = None
+        self.line = self._access_line()
+
+    def connection(self) -> UpstreamConnection | None:
+        """An idle connection for a call that can be made now; None where there is something to wait for."""
+        if self._look_up is not None:
+            found = self._look_up()
+            if found is not self.found:
+                self._sign(found)
+            if found is None:
+                return None
+            if self._now() >= self._until:
+                return None
+        connection = self._pool.acquire_nowait()
+        return None if connection is None or connection.closing else connection
+
+    def head(self, digits: bytes) -> bytes:
+        """The head of one call, with the token of `found`; `digits` are its random ones."""
+        return b"%bx-request-id: %b\r\ntraceparent: 00-%b-%b-01\r\n%b\r\n" % (
+            self._head,
+            digits[:ID_DIGITS],
+            digits[ID_DIGITS:_TRACE_END],
+            digits[_TRACE_END:],
+            self._bearer,
+        )
+
+    def _sign(self, found: Found | None) -> None:
+        self.found, self._bearer = found, b""
+        if found is None:  # the token of a session that has ended is not kept
+            return
+        token = found.session.tokens.access_token.encode()
+        safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the exchange's to refuse
+        self._bearer = b"authorization: Bearer " + token + b"\r\n"
+        self._until = self.parts.credentials.quiet_until(found) if safe else -math.inf
+        self.line = self._access_line()
+
+    def _access_line(self) -> AccessLine | None:
+        if not self.parts.access_log:
+            return None
+        request = self.request
+        return AccessLine(
+            request.method.decode("ascii"),
+            request.raw_path.decode("ascii", "backslashreplace"),
+            self.admitted.route.settings.path,
+            None if self.found is None else self.found.session.id,
+        )
+
+
+def prepare(
+    parts: ExchangeParts, request: RequestHead, admitted: Admitted, answers: PlainAnswers[F]
+) -> Prepared[F] | None:
+    """Prepares for calls like this one; None where they are not plain, or no two are alike."""
+    if request.body_length != 0 or request.method == b"HEAD":
+        return None
+    if any(request.fields.values(name) for name in _ONE_CALLS_OWN):
+        return None
+    rules = parts.destinations[admitted.route.path].rules
+    try:
+        first = outgoing(request, admitted, parts.hop(request), _ANONYMOUS, rules, at_hand=True)
+        head = request_head(first._replace(headers=()))
+    except UnsafeRequestError:
+        return None
+    return Prepared(parts, request, admitted, answers, head[:-2])
+
+
+class PlainClient(ClientSide, Protocol):
+    """The client's side of a plain call that has become a whole one."""
+
+    exchange: Exchange
+
+
+class PlainCall(ABC, Generic[F]):
+    """One plain call; its front says how the answer reaches the client."""
+
+    __slots__ = ("_digits", "_found", "_started", "connection", "prepared")
+
+    def __init__(self, prepared: Prepared[F], connection: UpstreamConnection) -> None:
+        self.prepared = prepared
+        self.connection = connection
+
+    def send(self) -> None:
+        """Sends it; the answer, or the unfolding, may come before this returns."""
+        prepared = self.prepared
+        self._found = prepared.found
+        self._started = prepared.parts.clock()
+        self._digits = digits = prepared.parts.hop.draw()
+        self.connection.carry(self, prepared.head(digits))
+
+    def read(self, data: bytes) -> Answer[F] | None:
+        """What came as its answer, if it is all there and plain; else None."""
+        return self.prepared.answers.read(data)
+
+    def answer(self, answer: Answer[F]) -> None:
+        """Passes the answer on, and accounts for the call."""
+        status = answer[0]
+        self.deliver(answer)
+        prepared = self.prepared
+        seconds = prepared.parts.clock() - self._started
+        prepared.count(status, seconds)
+        if prepared.line is not None:
+            prepared.line.note(status, seconds, self._digits[:ID_DIGITS].decode())
+
+    def unfold(self) -> None:
+        """Goes on as a whole call."""
+        prepared = self.prepared
+        parts, request = prepared.parts, prepared.request
+        client = self.client_side()
+        found = self._found
+        credential = _ANONYMOUS if found is None else Signed(found)
+        sent = Sent(parts.hop.made(request, self._digits), credential, self.connection, self._started)
+        client.exchange = Exchange(parts, request, prepared.admitted, client)
+        client.exchange.take_over(sent)
+
+    @abstractmethod
+    def deliver(self, answer: Answer[F]) -> None:
+        """Hands the client its answer, whole."""
+
+    @abstractmethod
+    def client_side(self) -> PlainClient:
+        """What takes this call's place at its front."""
