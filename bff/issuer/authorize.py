@@ -6,8 +6,6 @@ Rule 3: the sign-in page keeps nothing on the server: its form brings the reques
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
@@ -16,10 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bff.issuer.authorization_request import Asked, read_request, refuse_unsupported
 from bff.issuer.browser import asks_again, local_target
-from bff.issuer.clients import Client
 from bff.issuer.http import (
-    BadRequestError,
     origin_of,
     parse_parameters,
     read_form,
@@ -30,18 +27,6 @@ from bff.issuer.pages import STALE_FORM
 from bff.issuer.parts import Parts
 from bff.issuer.protocol import EndUser, ProtocolRequest
 from bff.issuer.sign_in import Credentials, NotSignedIn
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """An authorization request whose client and redirect URI are known to be good."""
-
-    client: Client
-    parameters: dict[str, str]
-
-    @property
-    def redirect_uri(self) -> str:
-        return self.parameters["redirect_uri"]
 
 
 class AuthorizationEndpoint:
@@ -55,7 +40,7 @@ class AuthorizationEndpoint:
         """Answers with a code, an error, or the sign-in page. A POST is turned into a GET."""
         if request.method == "POST":
             return redirect(with_parameters(self._uri, await read_form(request)))
-        asked = self._read(request.url.query)
+        asked = await self._read(request.url.query)
         cookie = self._parts.browser.session(request)
         location = await run_in_threadpool(self._decide, asked, cookie, time.time())
         if location is not None:
@@ -64,7 +49,7 @@ class AuthorizationEndpoint:
 
     async def sign_in(self, request: Request) -> Response:
         """Takes the sign-in form: a new sign-in and a code, or the page again."""
-        asked = self._read(request.url.query)
+        asked = await self._read(request.url.query)
         form = await read_form(request)
         email, browser, desk = form.get("email", ""), self._parts.browser, self._parts.desk
         if not browser.form_is_ours(request, form):
@@ -87,20 +72,13 @@ class AuthorizationEndpoint:
         browser.set_device(response, outcome.known_as)
         return response
 
-    def _read(self, query: str) -> _Asked:
-        """Reads a request; what is wrong with client or redirect URI is told on a page, never redirected."""
-        parameters = parse_parameters(query)
-        client = self._parts.server.query_client(parameters.get("client_id", ""))
-        if client is None:
-            raise BadRequestError("This client is not known here.")
-        if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
-            raise BadRequestError("This redirect URI is not registered for the client.")
-        return _Asked(client, parameters)
+    async def _read(self, query: str) -> Asked:
+        return await run_in_threadpool(read_request, self._parts.server, parse_parameters(query))
 
-    def _decide(self, asked: _Asked, cookie: str | None, now: float) -> str | None:
+    def _decide(self, asked: Asked, cookie: str | None, now: float) -> str | None:
         """Returns where to redirect to, or None for the sign-in page; blocks."""
         try:
-            _refuse_unsupported(asked.parameters)
+            refuse_unsupported(asked)
             user = self._parts.end_user(cookie)
             auth_time = user.sign_in.auth_time if user else None
             prompt = asked.parameters.get("prompt", "")
@@ -115,33 +93,35 @@ class AuthorizationEndpoint:
             return self._error_location(asked, error)
         return location
 
-    def _grant(self, asked: _Asked, user: EndUser | None) -> str | None:
+    def _grant(self, asked: Asked, user: EndUser | None) -> str | None:
         """Lets authlib check the request and, for somebody who is signed in, make the code."""
         protocol_request = ProtocolRequest("GET", self._uri, asked.parameters, {})
         grant = self._parts.server.get_consent_grant(protocol_request, user)
         if user is None:
             return None
+        if asked.request_uri is not None and not self._parts.store.pushed.take(asked.request_uri):
+            raise InvalidRequestError("This request was answered already.")
         answer = self._parts.server.create_authorization_response(protocol_request, user, grant)
         return with_parameters(answer.location, {"iss": self._parts.settings.url})
 
-    def _go_on(self, asked: _Asked, user: EndUser) -> str:
+    def _go_on(self, asked: Asked, user: EndUser) -> str:
         """Returns where to redirect somebody who has just signed in; blocks."""
         try:
-            _refuse_unsupported(asked.parameters)
+            refuse_unsupported(asked)
             # Whoever has just signed in is not asked again, whatever `prompt` says.
             rest = {name: value for name, value in asked.parameters.items() if name != "prompt"}
-            location = self._grant(_Asked(asked.client, rest), user)
+            location = self._grant(Asked(asked.client, rest, asked.request_uri), user)
         except OAuth2Error as error:
             location = self._error_location(asked, error)
         return location or asked.redirect_uri
 
-    def _is_meant(self, asked: _Asked, user: EndUser) -> bool:
+    def _is_meant(self, asked: Asked, user: EndUser) -> bool:
         """Tells whether the one who is signed in is the one that `id_token_hint` names, if it names one."""
         hint = asked.parameters.get("id_token_hint")
-        claims = self._parts.minter.read_id_token_hint(hint) if hint else None
+        claims = self._parts.minter.read_id_token_hint(hint, int(time.time())) if hint else None
         return claims is None or claims.get("sub") == user.account.sub
 
-    def _error_location(self, asked: _Asked, error: Any) -> str:
+    def _error_location(self, asked: Asked, error: Any) -> str:
         """An error for the client (RFC 6749 4.1.2.1), with `state` and `iss`."""
         parameters: dict[str, str] = {"error": error.error}
         if description := error.get_error_description():
@@ -151,7 +131,7 @@ class AuthorizationEndpoint:
         return with_parameters(asked.redirect_uri, {**parameters, "iss": self._parts.settings.url})
 
     def _page(
-        self, request: Request, asked: _Asked, *, email: str, problem: NotSignedIn | None = None
+        self, request: Request, asked: Asked, *, email: str, problem: NotSignedIn | None = None
     ) -> Response:
         token = self._parts.browser.csrf(request)
         response = self._parts.pages.sign_in(
@@ -167,20 +147,3 @@ class AuthorizationEndpoint:
             response.headers["Retry-After"] = str(problem.retry_after)
         self._parts.browser.set_csrf(response, token)
         return response
-
-
-def _refuse_unsupported(parameters: Mapping[str, str]) -> None:
-    """Refuses what discovery does not offer, before authlib quotes it in a message."""
-    for name in ("request", "request_uri", "registration"):
-        if name in parameters:
-            raise OAuth2Error(error=f"{name}_not_supported")
-    if parameters.get("response_type") != "code":
-        raise OAuth2Error(error="unsupported_response_type")
-    if parameters.get("response_mode", "query") != "query":
-        raise InvalidRequestError("Only response_mode query is supported.")
-    prompts = parameters.get("prompt", "").split()
-    if "none" in prompts and len(prompts) > 1:
-        raise InvalidRequestError("prompt none stands alone.")
-    max_age = parameters.get("max_age")
-    if max_age is not None and not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10):  # noqa: PLR2004 - some 30 years
-        raise InvalidRequestError("max_age is a number of seconds.")

@@ -5,7 +5,10 @@ import hmac
 
 from authlib.oauth2.rfc6749 import ClientMixin
 
-from bff.issuer.settings import ClientSettings
+from bff.issuer.client_settings import ClientSettings
+
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - RFC 8693 section 2.1
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
 class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
@@ -15,9 +18,14 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         self.client_id = settings.client_id
         self.name = settings.name or settings.client_id
         self.post_logout_redirect_uris = settings.post_logout_redirect_uris
+        self.backchannel_logout_uri = settings.backchannel_logout_uri
+        self.audiences = settings.audiences
+        self.introspects = settings.introspects
+        self.require_par = settings.require_par
+        self.jwks, self.jwks_uri = settings.jwks, settings.jwks_uri
         self._redirect_uris = settings.redirect_uris
         self._scopes = settings.scopes
-        self._secret = _hash(settings.client_secret.get_secret_value())
+        self._secret = _stored_secret(settings)
 
     def __repr__(self) -> str:
         return f"Client({self.client_id!r})"
@@ -39,22 +47,30 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         return redirect_uri in self._redirect_uris
 
     def check_client_secret(self, client_secret: str) -> bool:
-        """Compares in constant time."""
-        return hmac.compare_digest(self._secret, _hash(client_secret))
+        """Compares in constant time; a client with keys has no secret."""
+        return self._secret is not None and hmac.compare_digest(self._secret, _hash(client_secret))
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Secret in the header or in the form; never none."""
+        """Its secret, in the header or in the form, or its keys; never none."""
         del endpoint
-        return method in ("client_secret_basic", "client_secret_post")
+        return method in (AUTH_METHODS[:2] if self._secret is not None else AUTH_METHODS[2:])
 
     def check_response_type(self, response_type: str) -> bool:
         """The code flow only."""
         return response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """A code, and what follows from it."""
-        return grant_type in ("authorization_code", "refresh_token")
+        """A code and what follows from it; token exchange where there is something to exchange for."""
+        return grant_type in ("authorization_code", "refresh_token") or (
+            grant_type == TOKEN_EXCHANGE and bool(self.audiences)
+        )
+
+
+def _stored_secret(settings: ClientSettings) -> bytes | None:
+    if settings.client_secret is not None:
+        return _hash(settings.client_secret.get_secret_value())
+    return bytes.fromhex(settings.client_secret_sha256) if settings.client_secret_sha256 else None
 
 
 def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()

@@ -15,13 +15,15 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oidc.core.grants.code import OpenIDCode
 
 from bff.issuer.accounts import Account
-from bff.issuer.clients import Client
+from bff.issuer.audiences import choose, read_resources
+from bff.issuer.clients import AUTH_METHODS, Client
 from bff.issuer.codes import Code
 from bff.issuer.families import Family, RefreshToken
-from bff.issuer.protocol import SECRET_METHODS, EndUser, ProtocolServer
+from bff.issuer.protocol import EndUser, ProtocolServer
 from bff.issuer.tokens import Grant, token_answer
 from bff.observe.logs import audit
 
+MAX_NONCE = 512  # characters; it is stored with the code
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # RFC 7636 4.2: a SHA-256 in base64url
 
 
@@ -41,6 +43,10 @@ class S256Only(CodeChallenge):  # type: ignore[misc] # authlib publishes no type
             data.get("code_challenge", "")
         ):
             raise InvalidRequestError("A code_challenge with code_challenge_method S256 is required.")
+        if len(data.get("nonce", "")) > MAX_NONCE:
+            raise InvalidRequestError("The nonce is too long.")
+        wanted, client = read_resources(data.get("resource")), grant.request.client
+        choose(wanted, (), grant.server.allowed_audiences(client))
         super().validate_code_challenge(grant, redirect_uri)
 
 
@@ -61,7 +67,7 @@ class IdToken(OpenIDCode):  # type: ignore[misc] # authlib publishes no types
 class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib publishes no types
     """Codes of 256 random bits, bound to client, redirect URI, challenge and sign-in, good once."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = SECRET_METHODS
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
 
     def generate_authorization_code(self) -> str:
@@ -83,6 +89,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             nonce=data.get("nonce", ""),
             code_challenge=data["code_challenge"],
             family=secrets.token_urlsafe(18),
+            resources=read_resources(data.get("resource")),
         )
         self.server.store.codes.save(code, record, lifetime)
 
@@ -113,20 +120,24 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
     def generate_token(self, user: Account, scope: str, **_: Any) -> dict[str, Any]:
         """Issues the first tokens, and a family if `offline_access` was granted (OpenID Connect Core 11)."""
         record: Code = self.request.authorization_code.record
-        store = self.server.store
+        store, client = self.server.store, self.request.client
+        wanted = read_resources(self.request.form.get("resource"))
+        audiences = choose(wanted, record.resources, self.server.allowed_audiences(client))
         token, ends = RefreshToken(record.family, "").successor(), None
         store.sign_ins.note_client(record.sid, record.client_id)
         if "offline_access" in scope.split():
             now = time.time()
             ends = now + self.server.settings.refresh_token_lifetime
-            family = Family(record.client_id, scope, record.sub, record.sid, record.auth_time, ends)
+            family = Family(
+                record.client_id, scope, record.sub, record.sid, record.auth_time, ends, record.resources
+            )
             store.sign_ins.note_family(token.family, family, now)
             store.families.start(token, family, now)
         # Whoever used the code again, or signed out, a moment ago may have come too early to find this.
         if store.sign_ins.has_ended(record.sid):
             store.sign_ins.end(record.sid, "signed_out")
             raise InvalidGrantError("Invalid 'code' in request.")
-        grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce)
+        grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences)
         return token_answer(self.server.minter, grant, token, ends, int(time.time()))
 
 

@@ -9,6 +9,9 @@
 | `issuer:code:<hash>` | string (JSON), EX | an authorization code that nobody has presented yet |
 | `issuer:spent:<hash>` | string (JSON), EX | a code that was presented |
 | `issuer:family:<hash>` | hash, EX | a refresh family: the hash of its one valid token |
+| `issuer:keys` | hash | the signing keys, sealed (see `key_store.py`) |
+| `issuer:par:<hash>` | string (JSON), EX | a pushed authorization request |
+| `issuer:assertion:<hash>` | string, EX | a client's assertion that was used |
 | `issuer:revoked:sid:<sid>`, `issuer:revoked:jti:<jti>` | string (why), EX | what ended before its time |
 
 Rule 1: of cookies, codes and tokens only SHA-256 is stored: whoever reads Redis can use none of them.

@@ -79,9 +79,16 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A family, and whether the token it was asked for by may be used: once more, in the grace, included."""
+    """A family, and how the token stands that it was asked for by.
+
+    Attributes:
+        family: what the family stands for.
+        current: it is the valid one.
+        usable: it is the valid one, or its predecessor within the grace.
+    """
 
     family: Family
+    current: bool
     usable: bool
 
 
@@ -126,7 +133,8 @@ class Families:
         record, presented = json.loads(fields["record"]), digest(token.secret)
         family = Family(**{**record, "resources": tuple(record["resources"])})
         in_grace = fields.get("previous") == presented and now < float(fields["grace_ends"])
-        return Found(family, fields["current"] == presented or in_grace)
+        current = fields["current"] == presented
+        return Found(family, current, current or in_grace)
 
     def rotate(self, token: RefreshToken, now: float, grace: float = 0) -> Rotated | Reused | Gone:
         """Takes a token and installs its successor in one step; a used one ends the family instead.

@@ -28,14 +28,20 @@ class BadRequestError(Exception):
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """Reads a query or form; a parameter that comes twice is refused (RFC 6749 3.1, 3.2)."""
+    """Reads a query or form; a parameter that comes twice is refused (RFC 6749 3.1, 3.2).
+
+    `resource` and `audience` may come several times (RFC 8707 2, RFC 8693 2.1): they are kept as one text,
+    apart by spaces, which neither can hold.
+    """
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
     except ValueError as error:
         raise BadRequestError("The parameters cannot be read.") from error
-    parameters = dict(pairs)
-    if len(parameters) != len(pairs):
-        raise BadRequestError("A parameter comes twice.")
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters and name not in ("resource", "audience"):
+            raise BadRequestError("A parameter comes twice.")
+        parameters[name] = f"{parameters[name]} {value}" if name in parameters else value
     return parameters
 
 
@@ -58,6 +64,9 @@ async def read_form(request: Request) -> dict[str, str]:
 def check_client_authentication(request: Request, form: Mapping[str, str]) -> None:
     """Refuses two ways at once (RFC 6749 2.3), and a header that authlib would stumble over."""
     header = request.headers.get("authorization")
+    ways = (header is not None, "client_secret" in form, "client_assertion" in form)
+    if sum(ways) > 1:
+        raise BadRequestError("The client authenticates in two ways at once.")
     if header is None:
         return
     scheme, _, encoded = header.partition(" ")
@@ -67,8 +76,6 @@ def check_client_authentication(request: Request, form: Mapping[str, str]) -> No
         readable = False
     if not readable:
         raise BadRequestError("The Authorization header cannot be read.", error="invalid_client", status=401)
-    if "client_secret" in form:
-        raise BadRequestError("The client authenticates in two ways at once.")
 
 
 def with_parameters(uri: str, parameters: Mapping[str, str]) -> str:

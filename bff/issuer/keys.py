@@ -1,31 +1,88 @@
-"""The key that signs tokens, and the set in which it is published (RFC 7517)."""
+"""The keys that sign tokens, and the set in which they are published (RFC 7517).
 
-from typing import Any, Final
+A key is used by what can sign and read with it (`Keys`): one that a process made for itself (`OneKey`), or
+those that all processes of an issuer share (`key_store.py`).
+"""
 
-from joserfc.jwk import ECKey, KeySet, KeySetSerialization
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
 
-ALGORITHM: Final = "ES256"
+from joserfc.jwk import ECKey, KeySet, KeySetSerialization, RSAKey
+
+Algorithm = Literal["ES256", "RS256"]
 
 
 class SigningKey:
-    """An ES256 key; its `kid` is the RFC 7638 thumbprint. It is not kept: a restart makes a new one."""
+    """A private key for one algorithm; its `kid` is the RFC 7638 thumbprint."""
 
-    def __init__(self, key: ECKey) -> None:
+    def __init__(self, key: ECKey | RSAKey) -> None:
         self.private = key
         self.kid = key.thumbprint()
+        self.algorithm: Algorithm = "RS256" if isinstance(key, RSAKey) else "ES256"
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.kid!r})"
 
     @classmethod
-    def generate(cls) -> "SigningKey":
+    def generate(cls, algorithm: Algorithm = "ES256", rsa_bits: int = 2048) -> "SigningKey":
         """Makes a new key."""
-        return cls(ECKey.generate_key("P-256"))
+        return cls(RSAKey.generate_key(rsa_bits) if algorithm == "RS256" else ECKey.generate_key("P-256"))
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "SigningKey":
+        """Reads what `document` made."""
+        kind = RSAKey if document.get("kty") == "RSA" else ECKey
+        return cls(kind.import_key(document))
+
+    def document(self) -> dict[str, Any]:
+        """The private key as a JWK: to be sealed, and never shown."""
+        return dict(self.private.as_dict(private=True))
 
     def header(self, typ: str) -> dict[str, Any]:
         """The JOSE header of a token of the given type."""
-        return {"alg": ALGORITHM, "kid": self.kid, "typ": typ}
+        return {"alg": self.algorithm, "kid": self.kid, "typ": typ}
 
-    def public_set(self) -> KeySetSerialization:
-        """What `/jwks` answers: the public half only."""
-        public = ECKey.import_key(
-            {**self.private.as_dict(private=False), "kid": self.kid, "use": "sig", "alg": ALGORITHM}
-        )
-        return KeySet([public]).as_dict(private=False)
+    def public(self) -> ECKey | RSAKey:
+        """The public half, as it is published."""
+        fields = {**self.private.as_dict(private=False), "kid": self.kid, "use": "sig", "alg": self.algorithm}
+        return type(self.private).import_key(fields)
+
+
+class Keys(Protocol):
+    """The keys of one issuer. Calls may block; `now` is in seconds since 1970."""
+
+    def signer(self, now: float) -> SigningKey:
+        """The one that signs now."""
+
+    def find(self, kid: str, now: float) -> SigningKey | None:
+        """The one of that name, if it signed what can still be presented."""
+
+    def published(self, now: float) -> list[SigningKey]:
+        """Those that verifiers may need: the one that signs, those that will, and those that did."""
+
+
+class OneKey:
+    """A key that lives as long as the process: for development, tests and the demo."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    def signer(self, now: float) -> SigningKey:
+        """Always the one."""
+        del now
+        return self._key
+
+    def find(self, kid: str, now: float) -> SigningKey | None:
+        """The one, by its name."""
+        del now
+        return self._key if kid == self._key.kid else None
+
+    def published(self, now: float) -> list[SigningKey]:
+        """The one."""
+        del now
+        return [self._key]
+
+
+def public_set(keys: Iterable[SigningKey]) -> KeySetSerialization:
+    """What `/jwks` answers: the public halves only."""
+    return KeySet([key.public() for key in keys]).as_dict(private=False)

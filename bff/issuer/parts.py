@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bff.issuer.accounts import Accounts
 from bff.issuer.browser import Browser
 from bff.issuer.endings import Endings
-from bff.issuer.keys import SigningKey
+from bff.issuer.keys import Keys
 from bff.issuer.pages import Pages
 from bff.issuer.protocol import EndUser, ProtocolServer
 from bff.issuer.settings import IssuerSettings
@@ -21,7 +21,7 @@ class Parts:
     settings: IssuerSettings
     store: Store
     accounts: Accounts
-    key: SigningKey
+    keys: Keys
     minter: Minter
     endings: Endings
     server: ProtocolServer

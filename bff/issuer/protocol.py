@@ -12,14 +12,13 @@ from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from bff.issuer.accounts import Account, Accounts
+from bff.issuer.active import ActiveTokens
 from bff.issuer.clients import Client
 from bff.issuer.endings import Endings
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.sign_ins import SignIn
 from bff.issuer.store import Store
 from bff.issuer.tokens import Minter
-
-SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,17 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         self.store = store
         self.accounts = accounts
         self.minter = minter
+        self.active = ActiveTokens(minter, store, accounts)
         self.endings = endings
         self.clients = {client.client_id: Client(client) for client in settings.clients}
 
     def query_client(self, client_id: str) -> Client | None:
         """Returns a registered client, or None."""
         return self.clients.get(client_id)
+
+    def allowed_audiences(self, client: Client) -> tuple[str, ...]:
+        """The services that a client may have tokens for; the one that it gets unasked is the first."""
+        return (self.settings.audience, *client.audiences)
 
     def save_token(self, token: Any, request: Any) -> None:
         """Nothing to do: families are stored before tokens are issued, access tokens not at all."""

@@ -9,9 +9,10 @@ from typing import Any, assert_never
 from authlib.oauth2.rfc6749 import InvalidGrantError, grants
 
 from bff.issuer.accounts import Account
-from bff.issuer.clients import Client
+from bff.issuer.audiences import choose, read_resources
+from bff.issuer.clients import AUTH_METHODS, Client
 from bff.issuer.families import Family, Gone, RefreshToken, Reused, Rotated
-from bff.issuer.protocol import SECRET_METHODS, ProtocolServer
+from bff.issuer.protocol import ProtocolServer
 from bff.issuer.tokens import Grant, token_answer
 from bff.observe.logs import audit
 
@@ -35,7 +36,7 @@ class PresentedRefreshToken:
 class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib publishes no types
     """Rotation: each use gives a new refresh token; a second use of one ends the family."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = SECRET_METHODS
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
 
     def authenticate_refresh_token(self, refresh_token: str) -> PresentedRefreshToken | None:
@@ -59,11 +60,14 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
 
     def issue_token(self, user: Account, refresh_token: PresentedRefreshToken) -> dict[str, Any]:
         """Takes the old token and installs the new one in one step, and only then issues."""
+        audiences = self._audiences(refresh_token.family)
         family, grace = refresh_token.family, self.server.settings.refresh_grace
         match self.server.store.families.rotate(refresh_token.token, time.time(), grace):
             case Rotated(successor):
                 scope = " ".join((self.request.payload.scope or family.scope).split())
-                grant = Grant(user, family.client_id, scope, family.sid, family.auth_time)
+                grant = Grant(
+                    user, family.client_id, scope, family.sid, family.auth_time, audiences=audiences
+                )
                 return token_answer(self.server.minter, grant, successor, family.ends, int(time.time()))
             case Reused():
                 self._end_reused(refresh_token.token, family)
@@ -75,6 +79,10 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
 
     def revoke_old_credential(self, refresh_token: Any) -> None:
         """Nothing to do: the old token is gone."""
+
+    def _audiences(self, family: Family) -> tuple[str, ...]:
+        wanted = read_resources(self.request.form.get("resource"))
+        return choose(wanted, family.resources, self.server.allowed_audiences(self.request.client))
 
     def _end_reused(self, token: RefreshToken, family: Family) -> None:
         """Ends the family first: that takes one step, and the rest of the sign-in several."""

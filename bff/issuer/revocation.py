@@ -1,21 +1,39 @@
-"""Revocation (RFC 7009)."""
+"""Revocation (RFC 7009).
+
+Rule 1: a refresh token ends its whole family, a used one too: a client that lost the last answer can
+still end what it holds.
+Rule 2: an access token goes to the list of revoked ones, until it would have ended.
+"""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 
-from bff.issuer.clients import Client
+from bff.issuer.clients import AUTH_METHODS, Client
 from bff.issuer.families import RefreshToken
-from bff.issuer.protocol import SECRET_METHODS, ProtocolServer
+from bff.issuer.protocol import ProtocolServer
 from bff.issuer.refresh_grant import PresentedRefreshToken
+from bff.observe.logs import audit
+
+
+class PresentedAccessToken:
+    """An access token, in the shape that authlib's check asks for."""
+
+    def __init__(self, claims: Mapping[str, Any]) -> None:
+        self.claims = claims
+
+    def check_client(self, client: Client) -> bool:
+        """Tells whether the token was issued to this client."""
+        return bool(self.claims["client_id"] == client.client_id)
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes no types
-    """RFC 7009: a refresh token ends its whole family. Access tokens end by themselves, within minutes."""
+    """Ends tokens that a client no longer wants; of unknown ones it says the same (RFC 7009 2.2)."""
 
-    CLIENT_AUTH_METHODS = SECRET_METHODS
+    CLIENT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
 
     def check_params(self, request: Any, client: Client) -> None:
@@ -24,14 +42,26 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
         if not request.form.get("token"):
             raise InvalidRequestError("Missing 'token' in request.")
 
-    def query_token(self, token_string: str, token_type_hint: str | None) -> PresentedRefreshToken | None:
-        """Finds the family of a refresh token, a used one too; unknown tokens are as good as revoked."""
+    def query_token(
+        self, token_string: str, token_type_hint: str | None
+    ) -> PresentedRefreshToken | PresentedAccessToken | None:
+        """Finds what a token stands for; their forms tell the two kinds apart, so no hint is needed."""
         del token_type_hint
+        now = time.time()
         token = RefreshToken.parse(token_string)
-        found = self.server.store.families.find(token, time.time()) if token else None
-        return PresentedRefreshToken(token, found.family) if token and found else None
+        if token and (found := self.server.store.families.find(token, now)):
+            return PresentedRefreshToken(token, found.family)
+        claims = self.server.minter.read_access_token(token_string, int(now))
+        return PresentedAccessToken(claims) if claims else None
 
-    def revoke_token(self, token: PresentedRefreshToken, request: Any) -> None:
-        """Ends the family."""
+    def revoke_token(self, token: PresentedRefreshToken | PresentedAccessToken, request: Any) -> None:
+        """Ends it."""
         del request
-        self.server.store.families.end(token.token.family)
+        store = self.server.store
+        if isinstance(token, PresentedAccessToken):
+            claims = token.claims
+            store.revocations.revoke(claims["jti"], "revoked", claims["exp"], time.time())
+            return
+        store.families.end(token.token.family)
+        family = token.family
+        audit("tokens_revoked", sub=family.sub, reason="client", sid=family.sid, client_id=family.client_id)

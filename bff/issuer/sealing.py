@@ -4,6 +4,7 @@ Rule: nothing here tells why something did not open.
 """
 
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +28,28 @@ def open_with_token(token: str, sealed: str) -> str | None:
     """Undoes `seal_with_token`; None if anything is not as it was."""
     plaintext = _open(_derive(token.encode(), _SUCCESSOR), sealed, b"")
     return None if plaintext is None else plaintext.decode()
+
+
+class Sealer:
+    """Seals under the server keys, newest first; each is 32 bytes in base64url."""
+
+    def __init__(self, server_keys: Sequence[str]) -> None:
+        raw = [decode(key.rstrip("=")) or b"" for key in server_keys]
+        if not raw or any(len(key) != KEY_BYTES for key in raw):
+            raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
+        self._keys = {_derive(key, _KEY_ID).hex()[:8]: _derive(key, _SIGNING_KEY) for key in raw}
+        self._newest = next(iter(self._keys))
+
+    def seal(self, plaintext: str, bound_to: bytes) -> str:
+        """Seals under the newest key; it opens for the same `bound_to` only."""
+        return f"{self._newest}.{_seal(self._keys[self._newest], plaintext.encode(), bound_to)}"
+
+    def open(self, sealed: str, bound_to: bytes) -> str | None:
+        """Undoes `seal`, under any of the keys; None if anything is not as it was."""
+        name, _, data = sealed.partition(".")
+        key = self._keys.get(name)
+        plaintext = _open(key, data, bound_to) if key else None
+        return None if plaintext is None else plaintext.decode()
 
 
 def _derive(secret: bytes, label: bytes) -> bytes:

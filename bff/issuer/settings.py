@@ -1,7 +1,8 @@
 """The issuer's settings: frozen, checked all at once, from code, a TOML file or `ISSUER_…` variables."""
 
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -12,12 +13,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from bff.settings.model import Network, Seconds, Section
+from bff.crypto import KEY_BYTES, decode
+from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings
+from bff.settings.model import Network, Seconds, SecondsOrZero, Section
 
 MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
 MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0
-SCOPES = ("openid", "profile", "email", "offline_access")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+MIN_RSA_BITS = 2048
+
+__all__ = ["DEMO_USERS", "SCOPES", "ClientSettings", "IssuerSettings", "PasswordCost", "UserSettings", "load"]
 
 
 def _check_url(value: str) -> str:
@@ -25,7 +29,7 @@ def _check_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.query or parts.fragment or "?" in value or "#" in value or not parts.hostname or parts.username:
         raise ValueError("must be a plain URL without query, fragment or credentials")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise ValueError("must be https (http is for localhost only)")
     if value.endswith("/"):
         raise ValueError("must not end with a slash: clients compare it to the letter")
@@ -34,17 +38,6 @@ def _check_url(value: str) -> str:
 
 IssuerUrl = Annotated[str, AfterValidator(_check_url)]
 Role = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:-]{1,64}$")]
-
-
-class ClientSettings(Section):
-    """A confidential client: who may ask for sign-ins, and where the answers may go (compared exactly)."""
-
-    client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")
-    client_secret: SecretStr
-    redirect_uris: tuple[str, ...] = Field(min_length=1)
-    post_logout_redirect_uris: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = SCOPES
-    name: str = ""
 
 
 class UserSettings(Section):
@@ -123,6 +116,14 @@ class IssuerSettings(BaseSettings):
             new token again; 0 ends the sign-in instead.
         session_lifetime: how long the browser stays signed in here.
         code_lifetime: seconds until an authorization code ends unused.
+        server_keys: what private signing keys are sealed with in Redis, newest first, apart by commas or
+            whitespace; each as `bff keys generate` prints it. Without one (on loopback only) each process
+            makes a signing key of its own, and forgets it.
+        server_keys_file: a file that holds them, in place of `server_keys`.
+        algorithm: what new signing keys are for; the next `bff issuer keys rotate` makes such a key.
+        rsa_bits: of new RS256 keys.
+        key_lead: seconds between the publication of a new signing key and its first signature: longer than
+            any verifier keeps the key set without asking again.
         trusted_proxies: whose `X-Forwarded-For` is believed; sign-ins are limited by client address.
     """
 
@@ -144,12 +145,17 @@ class IssuerSettings(BaseSettings):
     refresh_token_lifetime: Annotated[Seconds, Field(le=MAX_REFRESH_TOKEN_LIFETIME)] = (
         MAX_REFRESH_TOKEN_LIFETIME
     )
-    refresh_grace: Annotated[float, Field(ge=0, le=60)] = 0.0
+    refresh_grace: Annotated[SecondsOrZero, Field(le=60)] = 0.0
     session_lifetime: Seconds = 12 * 3600.0
     code_lifetime: Annotated[Seconds, Field(le=600)] = 60.0
     password_cost: PasswordCost = PasswordCost()
     sign_in_limits: SignInLimits = SignInLimits()
     trusted_proxies: tuple[Network, ...] = ()
+    server_keys: SecretStr = SecretStr("")
+    server_keys_file: Path | None = None
+    algorithm: Literal["ES256", "RS256"] = "ES256"
+    rsa_bits: Annotated[int, Field(ge=MIN_RSA_BITS, le=4096)] = MIN_RSA_BITS
+    key_lead: Annotated[Seconds, Field(ge=1, le=7 * 86400)] = 10 * 60.0
 
     @model_validator(mode="after")
     def _clients_are_told_apart(self) -> Self:
@@ -157,6 +163,28 @@ class IssuerSettings(BaseSettings):
         if len(names) != len(set(names)):
             raise ValueError("clients: two of them have the same client_id")
         return self
+
+    @model_validator(mode="after")
+    def _keys_can_be_used(self) -> Self:
+        keys = self.sealing_keys
+        if any(len(decode(key.rstrip("=")) or b"") != KEY_BYTES for key in keys):
+            raise ValueError("server_keys: one is not 32 bytes in base64url; `bff keys generate` makes them")
+        if self.secure and not keys:
+            raise ValueError("server_keys: an https issuer needs one; `bff keys generate` makes it")
+        return self
+
+    @cached_property
+    def sealing_keys(self) -> tuple[str, ...]:
+        """The server keys, newest first; none where signing keys are not kept."""
+        text = self.server_keys.get_secret_value()
+        if self.server_keys_file is not None:
+            if text:
+                raise ValueError("server_keys: give them or a file that holds them, not both")
+            try:
+                text = self.server_keys_file.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError("server_keys_file: cannot be read") from error
+        return tuple(text.replace(",", " ").split())
 
     @property
     def secure(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Self
 from bff.issuer.codes import Codes
 from bff.issuer.database import Database
 from bff.issuer.families import Families
+from bff.issuer.pushed import PushedRequests
+from bff.issuer.revocations import Revocations
 from bff.issuer.sign_ins import SignIns
 
 
@@ -17,8 +19,17 @@ class Store:
     sign_ins: SignIns
     codes: Codes
     families: Families
+    pushed: PushedRequests
+    revocations: Revocations
 
     @classmethod
     def on(cls, database: Database) -> Self:
         """Builds the parts on one connection."""
-        return cls(database, SignIns(database), Codes(database), Families(database))
+        return cls(
+            database,
+            SignIns(database),
+            Codes(database),
+            Families(database),
+            PushedRequests(database),
+            Revocations(database),
+        )

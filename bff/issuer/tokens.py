@@ -11,20 +11,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from bff.issuer.accounts import Account
-from bff.issuer.keys import ALGORITHM, SigningKey
+from bff.issuer.keys import Keys
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068 section 2.1
 ID_TOKEN_TYPE = "JWT"  # noqa: S105 - same
+LOGOUT_TOKEN_TYPE = "logout+jwt"  # noqa: S105 - same
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ID_TOKEN_LIFETIME = 300
+LOGOUT_TOKEN_LIFETIME = 120
+MAX_TOKEN = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What tokens are issued for: who, at which client, with which scope, since which sign-in."""
+    """What tokens are issued for: who, at which client, with which scope, since which sign-in.
+
+    `audiences` are the services that the access token is for; none: the one that the settings name.
+    """
 
     account: Account
     client_id: str
@@ -32,31 +39,35 @@ class Grant:
     sid: str
     auth_time: int
     nonce: str = ""
+    audiences: tuple[str, ...] = ()
 
 
 class Minter:
-    """Signs tokens for one issuer with one key, and reads its own again."""
+    """Signs tokens for one issuer, and reads its own again. Calls may block: keys are looked up."""
 
-    def __init__(self, issuer: str, audience: str, key: SigningKey, access_token_lifetime: float) -> None:
+    def __init__(self, issuer: str, audience: str, keys: Keys, access_token_lifetime: float) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._key = key
+        self._keys = keys
         self.access_token_lifetime = max(1, int(access_token_lifetime))
 
-    def access_token(self, grant: Grant, now: int) -> str:
-        """Signs an access token (RFC 9068 section 2)."""
+    def access_token(self, grant: Grant, now: int, lifetime: int | None = None) -> str:
+        """Signs an access token (RFC 9068 section 2), for `lifetime` seconds or the usual ones."""
+        audiences = grant.audiences or (self._audience,)
         claims = {
             "iss": self._issuer,
-            "aud": self._audience,
+            "aud": audiences[0] if len(audiences) == 1 else list(audiences),
             "sub": grant.account.sub,
-            "exp": now + self.access_token_lifetime,
+            "exp": now + (self.access_token_lifetime if lifetime is None else lifetime),
             "iat": now,
             "jti": secrets.token_urlsafe(16),
             "sid": grant.sid,
             "client_id": grant.client_id,
             "scope": grant.scope,
+            **({"role": list(grant.account.roles)} if grant.account.roles else {}),
+            **({"tid": grant.account.tenant} if grant.account.tenant else {}),
         }
-        return jwt.encode(self._key.header(ACCESS_TOKEN_TYPE), claims, self._key.private, [ALGORITHM])
+        return self._sign(ACCESS_TOKEN_TYPE, claims, now)
 
     def id_token(self, grant: Grant, access_token: str, now: int) -> str:
         """Signs an ID token (OpenID Connect Core 2); `name` and `email` as the scope allows."""
@@ -72,21 +83,45 @@ class Minter:
             **({"nonce": grant.nonce} if grant.nonce else {}),
             **personal_claims(grant.account, grant.scope),
         }
-        return jwt.encode(self._key.header(ID_TOKEN_TYPE), claims, self._key.private, [ALGORITHM])
+        return self._sign(ID_TOKEN_TYPE, claims, now)
+
+    def logout_token(self, client_id: str, sub: str, sid: str, now: int) -> str:
+        """Signs a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4)."""
+        claims = {
+            "iss": self._issuer,
+            "aud": client_id,
+            "iat": now,
+            "exp": now + LOGOUT_TOKEN_LIFETIME,
+            "jti": secrets.token_urlsafe(16),
+            "sub": sub,
+            "sid": sid,
+            "events": {LOGOUT_EVENT: {}},
+        }
+        return self._sign(LOGOUT_TOKEN_TYPE, claims, now)
 
     def read_access_token(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of a valid access token of our own, else None."""
-        claims = self._read(token, ACCESS_TOKEN_TYPE)
+        claims = self._read(token, ACCESS_TOKEN_TYPE, now)
         return claims if claims is not None and claims["exp"] > now else None
 
-    def read_id_token_hint(self, token: str) -> Mapping[str, Any] | None:
+    def read_id_token_hint(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of our own ID token, an expired one too (RP-Initiated Logout 2), else None."""
-        return self._read(token, ID_TOKEN_TYPE)
+        return self._read(token, ID_TOKEN_TYPE, now)
 
-    def _read(self, token: str, typ: str) -> Mapping[str, Any] | None:
+    def _sign(self, typ: str, claims: dict[str, Any], now: int) -> str:
+        key = self._keys.signer(now)
+        return jwt.encode(key.header(typ), claims, key.private, [key.algorithm])
+
+    def _read(self, token: str, typ: str, now: int) -> Mapping[str, Any] | None:
+        if len(token) > MAX_TOKEN:
+            return None
         try:
-            read = jwt.decode(token, self._key.private, [ALGORITHM])
-        except (JoseError, ValueError):
+            kid = jws.extract_compact(token.encode()).headers().get("kid")
+            key = self._keys.find(kid, now) if isinstance(kid, str) else None
+            if key is None:
+                return None
+            read = jwt.decode(token, key.private, [key.algorithm])
+        except (JoseError, ValueError, TypeError):
             return None
         ours = read.header.get("typ") == typ and read.claims.get("iss") == self._issuer
         return read.claims if ours else None

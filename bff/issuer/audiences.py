@@ -1,0 +1,47 @@
+"""Which services a token is for (RFC 8707, and the targets of RFC 8693): decided without I/O.
+
+Rule: nobody gets a token for a service that the settings do not name for the client.
+"""
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from authlib.oauth2.rfc6749 import OAuth2Error
+
+MAX_TARGETS = 8
+
+
+class InvalidTargetError(OAuth2Error):  # type: ignore[misc] # authlib publishes no types
+    """A service that the client must not have tokens for, or that cannot be named so (RFC 8707 2)."""
+
+    error = "invalid_target"
+    description = "The requested resource or audience is not one that this client may have."
+
+
+def read_resources(text: str | None) -> tuple[str, ...]:
+    """Takes the values of `resource` apart: absolute URIs without fragment (RFC 8707 2)."""
+    resources = tuple(dict.fromkeys((text or "").split()))
+    if len(resources) > MAX_TARGETS or not all(_is_resource(resource) for resource in resources):
+        raise InvalidTargetError
+    return resources
+
+
+def choose(wanted: Collection[str], granted: Collection[str], allowed: Collection[str]) -> tuple[str, ...]:
+    """Decides on the audiences of a token.
+
+    Args:
+        wanted: what this request names; nothing: all that was granted.
+        granted: what the authorization request named; nothing: whatever the client may have.
+        allowed: what the client may have, the one it gets unasked first.
+    """
+    if any(name not in (granted or allowed) or name not in allowed for name in wanted):
+        raise InvalidTargetError
+    return tuple(wanted) or tuple(name for name in granted if name in allowed) or tuple(allowed)[:1]
+
+
+def _is_resource(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme and (parts.netloc or parts.path)) and "#" not in text

@@ -1,0 +1,97 @@
+"""A client's settings: who it is, how it shows that, and what it may ask for."""
+
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet, RSAKey
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from bff.settings.model import Section
+
+SCOPES = ("openid", "profile", "email", "offline_access")
+MIN_RSA_BITS = 2048
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def _check_client_url(value: str) -> str:
+    """Refuses what is no https URL (http on loopback), or has credentials or a fragment (RFC 6749 3.1.2)."""
+    parts = urlsplit(value)
+    if not parts.hostname or parts.username is not None or parts.fragment or "#" in value:
+        raise ValueError("must be a URL without credentials and fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise ValueError("must be https (http is for localhost only)")
+    return value
+
+
+def _check_jwks(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses a key set that holds anything but public keys for signatures."""
+    read_public_keys(value)
+    return value
+
+
+def read_public_keys(document: Any) -> KeySet:
+    """Takes the public keys of a client's key set; ValueError where one is private, symmetric or weak."""
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not 0 < len(entries) <= 20:  # noqa: PLR2004 - nobody has more
+        raise ValueError("must be a key set: {keys = [...]} (RFC 7517 section 5)")
+    if any(isinstance(entry, dict) and {"d", "k"} & entry.keys() for entry in entries):
+        raise ValueError("must hold public keys only")
+    try:
+        keys = KeySet.import_key_set(document)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError("has a key that cannot be read") from None
+    if not all(isinstance(key, (RSAKey, ECKey)) for key in keys.keys):
+        raise ValueError("must hold EC and RSA keys only")
+    for key in keys.keys:
+        if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
+            raise ValueError(f"has an RSA key of less than {MIN_RSA_BITS} bits")
+    return keys
+
+
+ClientUrl = Annotated[str, AfterValidator(_check_client_url)]
+Audience = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
+
+
+class ClientSettings(Section):
+    """A confidential client.
+
+    Attributes:
+        client_id: its name.
+        client_secret: its secret; it is kept as a hash in memory.
+        client_secret_sha256: the same as SHA-256 in hex, so that the settings hold no secret. Only for a
+            random secret: a word would be found by trying.
+        jwks: its public keys, for private_key_jwt (RFC 7523), in place of a secret.
+        jwks_uri: where they are fetched from, in place of `jwks`.
+        redirect_uris: where answers may go, compared to the letter; none for a service without sign-in.
+        post_logout_redirect_uris: where browsers may go after a sign-out, to the letter.
+        backchannel_logout_uri: where it is told that a sign-in ended (OpenID Connect Back-Channel
+            Logout 1.0).
+        scopes: what it may ask for.
+        audiences: what else its tokens may be for: by `resource`, and by token exchange, which it may use
+            if this names any.
+        introspects: the audiences whose access tokens it may ask about (RFC 7662); its own it always may.
+        require_par: whether each of its authorization requests must be pushed first (RFC 9126).
+        name: what people read on the sign-in page.
+    """
+
+    client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")
+    client_secret: SecretStr | None = Field(default=None, min_length=1, max_length=1024)
+    client_secret_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    jwks: Annotated[dict[str, Any], AfterValidator(_check_jwks)] | None = None
+    jwks_uri: ClientUrl | None = None
+    redirect_uris: tuple[ClientUrl, ...] = ()
+    post_logout_redirect_uris: tuple[ClientUrl, ...] = ()
+    backchannel_logout_uri: ClientUrl | None = None
+    scopes: tuple[str, ...] = SCOPES
+    audiences: tuple[Audience, ...] = ()
+    introspects: tuple[Audience, ...] = ()
+    require_par: bool = False
+    name: str = ""
+
+    @model_validator(mode="after")
+    def _shows_itself_in_one_way(self) -> Self:
+        ways = (self.client_secret, self.client_secret_sha256, self.jwks, self.jwks_uri)
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("needs one of client_secret, client_secret_sha256, jwks and jwks_uri")
+        return self
