@@ -36,6 +36,8 @@ AuditEvent = Literal[
     "revocation_failed",
     "rate_limited",
     "handle_rejected",
+    "provider_signed_out",
+    "logout_token_rejected",
     "sign_in_ended",  # from here on: the issuer's
     "token_reused",
     "keys_rotated",

@@ -6,7 +6,6 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from bff.oidc.metadata import (
     parse_metadata,
 )
 from bff.oidc.slots import Place, Slots
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_pushed, parse_token_answer
-from bff.oidc.wire import PLAIN, Answer, AnswerLostError, Sending, Wire
+from bff.oidc.pushed import PushedRequests
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_error_code, parse_token_answer
+from bff.oidc.wire import PLAIN, Answer, AnswerLostError, RefusedError, Sending, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -66,7 +66,7 @@ class InvalidGrant:
     """The provider no longer accepts this code or refresh token (RFC 6749 5.2)."""
 
 
-class GrantRefusedError(ProviderUnavailableError):
+class GrantRefusedError(RefusedError):
     """The provider works, and refused this one grant for now: others may fare better.
 
     A second factor that is asked for, or a policy that shuts this user out, looks like that.
@@ -95,6 +95,7 @@ class OidcClient:
             timeout=settings.timeout, ca_file=settings.ca_file, token_calls=settings.max_token_calls
         )
         self.slots = Slots(settings.max_token_calls)
+        self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
         lifetime = settings.metadata_lifetime
         self._metadata: Kept[Metadata] = Kept(
             "discovery document", self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
@@ -118,6 +119,10 @@ class OidcClient:
     async def keys(self) -> Sequence[SigningKey]:
         """The provider's signing keys. Raises as `metadata` does."""
         return await self._keys.get()
+
+    async def newer_keys(self) -> Sequence[SigningKey]:
+        """The keys as they are at the provider now, unless they have just been fetched (O-09)."""
+        return await self._keys.renew()
 
     def request_params(self, asked: Mapping[str, str]) -> dict[str, str]:
         """What goes into an authorization request beside our own: what was asked, the settings on top."""
@@ -143,35 +148,16 @@ class OidcClient:
             params=params,
             resource=self.settings.resource,
         )
-        if not self._pushes(metadata):
+        if not self._pushed.are_for(metadata):
             return requests.authorization_url(metadata.authorization_endpoint, fields)
         try:
-            request_uri = await self._push(metadata, fields)
+            request_uri = await self._pushed.push(metadata, fields)
         except ProviderUnavailableError:
             self._failed("par")
             raise
         return requests.pushed_authorization_url(
             metadata.authorization_endpoint, client_id=self.settings.client_id, request_uri=request_uri
         )
-
-    def _pushes(self, metadata: Metadata) -> bool:
-        if self.settings.par == "auto":
-            offered = metadata.pushed_authorization_endpoint is not None
-            return offered or metadata.pushed_authorization_required
-        return self.settings.par == "always"
-
-    async def _push(self, metadata: Metadata, fields: requests.Fields) -> str:
-        """Never falls back to the address bar: a request that must not be seen there would be."""
-        endpoint = metadata.pushed_authorization_endpoint
-        if endpoint is None:
-            raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
-        form = requests.pushed_authorization_form(self._authentication.client(metadata), fields)
-        answer = await self._wire.post(endpoint, form)
-        request_uri = parse_pushed(answer.json()) if answer.status in _OK else None
-        if request_uri is None:
-            _log.error("pushed_request_refused", status=answer.status, error=_error_code(answer))
-            raise self._unavailable("endpoint for pushed authorization requests", answer)
-        return request_uri
 
     async def exchange_code(
         self, code: str, *, redirect_uri: str, code_verifier: str
@@ -231,7 +217,7 @@ class OidcClient:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
         if answer.status not in _OK:
-            _log.warning("revocation_failed", status=answer.status, error=_error_code(answer))
+            _log.warning("revocation_failed", status=answer.status, error=parse_error_code(answer.json()))
         return answer.status in _OK
 
     async def end_session_url(
@@ -350,7 +336,7 @@ class OidcClient:
             except TokenAnswerError as error:
                 _log.error("token_answer_unusable", problem=str(error))
                 raise AnswerLostError(str(error)) from None
-        error_code = _error_code(answer)
+        error_code = parse_error_code(answer.json())
         if error_code == "invalid_grant" and answer.status < 500:  # noqa: PLR2004 - the provider's own trouble
             return InvalidGrant()
         _log.error("token_endpoint_refused", status=answer.status, error=error_code)
@@ -385,11 +371,4 @@ class OidcClient:
 
     def _unavailable(self, what: str, answer: Answer) -> ProviderUnavailableError:
         wait = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
-        return ProviderUnavailableError(f"the provider's {what} answered {answer.status}", wait)
-
-
-def _error_code(answer: Answer) -> str | None:
-    """The `error` of RFC 6749 5.2, if it looks like one."""
-    document = answer.json()
-    code = document.get("error") if isinstance(document, dict) else None
-    return code if isinstance(code, str) and re.fullmatch(r"[a-z_]{1,64}", code) else None
+        return RefusedError(f"the provider's {what} answered {answer.status}", wait)

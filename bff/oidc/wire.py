@@ -45,6 +45,10 @@ class AnswerLostError(ProviderUnavailableError):
     """The request may have reached the provider, and no usable answer came: what it spent may be spent."""
 
 
+class RefusedError(ProviderUnavailableError):
+    """The provider answered, and not with what was asked for; what it was sent is not spent."""
+
+
 class CallWithdrawnError(Exception):
     """The caller's last look forbade the call: nothing of it was sent, and the provider is not to blame."""
 
@@ -56,10 +60,12 @@ class Sending:
     Attributes:
         patience: seconds for the whole call, where they are not those of every call.
         may_send: asked when the connection stands, right before the first byte is written.
+        sent: told when the last one has been.
     """
 
     patience: float | None = None
     may_send: Callable[[], bool] = lambda: True
+    sent: Callable[[], None] = lambda: None
 
 
 PLAIN = Sending()
@@ -94,10 +100,10 @@ class Answer:
 
 
 class _Watched:
-    """How far a call has come, told by httpcore; `may_send` has the last word before its first byte."""
+    """How far a call has come, told by httpcore."""
 
-    def __init__(self, may_send: Callable[[], bool]) -> None:
-        self._may_send = may_send
+    def __init__(self, sending: Sending) -> None:
+        self._how = sending
         self._connecting = self._sending = False
 
     async def trace(self, event: str, _: Mapping[str, Any]) -> None:
@@ -105,9 +111,11 @@ class _Watched:
         if event.startswith("connection."):
             self._connecting = True
         elif event == "http11.send_request_headers.started":
-            if not self._may_send():
+            if not self._how.may_send():
                 raise CallWithdrawnError
             self._sending = True
+        elif event == "http11.send_request_body.complete":
+            self._how.sent()
 
     @property
     def unsent(self) -> bool:
@@ -168,7 +176,7 @@ class Wire:
             CallWithdrawnError: `sending.may_send` said no.
         """
         seconds = self._timeout if sending.patience is None else sending.patience
-        watched = _Watched(sending.may_send)
+        watched = _Watched(sending)
         request = self._spending.build_request(
             "POST",
             url,

@@ -5,19 +5,22 @@ for `LEASE` seconds, a rotation that takes long does not lose it.
 Rule 2: it is no fence. What a rotation writes is a compare-and-set on `version`; the lock only spares the
 provider, and the family of tokens, a second use.
 Rule 3: whether it is still held is told by our own clock, counted from before the last word to Redis.
+Rule 4: one that was lost while nobody else wanted it (Redis was away for longer than the lease) is taken
+again, to keep others off; but it is `held` no more: somebody may have come and gone meanwhile.
 """
 
 import asyncio
 import secrets
-import time
 
 from bff.errors import StoreUnavailableError
+from bff.session.changes import steady_now
 from bff.session.store import SessionStore
 
 LEASE = 5.0
 """Seconds after which a lock that nobody prolongs is free."""
 
 _PROLONG_EVERY = 1.5
+_TRY_AGAIN = 0.25  # after a store that did not answer
 _MARGIN = 0.5  # of the lease, for what is sent while it ends
 
 
@@ -29,32 +32,40 @@ class SessionLock:
         self._key = key
         self._owner = secrets.token_hex(8)
         self._until = 0.0
+        self._lapsed = False
 
     async def take(self) -> bool:
         """True if it is ours now. Raises StoreUnavailableError."""
-        asked = time.monotonic()
+        asked = steady_now()
         taken = await self._store.take_lock(self._key, self._owner, lifetime=LEASE)
         if taken:
-            self._until = asked + LEASE
+            self._until, self._lapsed = asked + LEASE, False
         return taken
 
     @property
     def held(self) -> bool:
-        """Whether it is ours for a moment yet."""
-        return time.monotonic() < self._until - _MARGIN
+        """Whether it has been ours without a gap since it was taken, and is for a moment yet."""
+        return not self._lapsed and steady_now() < self._until - _MARGIN
 
     async def prolong(self) -> None:
-        """Keeps it, until cancelled or lost."""
+        """Keeps it, until cancelled or taken by somebody else."""
+        pause = _PROLONG_EVERY
         while True:
-            await asyncio.sleep(_PROLONG_EVERY)
-            asked = time.monotonic()
+            await asyncio.sleep(pause)
+            asked = steady_now()
             try:
-                if not await self._store.prolong_lock(self._key, self._owner, lifetime=LEASE):
-                    self._until = 0.0
+                if not await self._kept():
                     return
             except StoreUnavailableError:
-                continue  # it may be ours yet; `held` says for how long
-            self._until = asked + LEASE
+                pause = _TRY_AGAIN  # it may be ours yet; `held` says for how long
+            else:
+                self._until, pause = asked + LEASE, _PROLONG_EVERY
+
+    async def _kept(self) -> bool:
+        if await self._store.prolong_lock(self._key, self._owner, lifetime=LEASE):
+            return True
+        self._lapsed = True
+        return await self._store.take_lock(self._key, self._owner, lifetime=LEASE)
 
     async def release(self) -> None:
         """Gives it up, if it is ours; a store that is down lets it run out."""

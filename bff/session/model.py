@@ -16,6 +16,7 @@ class EndReason(StrEnum):
     """Why a session is over. The values are stored and shown, so they keep their meaning."""
 
     LOGOUT = "logout"  # the user signed out here
+    PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
     INVALID_GRANT = "invalid_grant"  # the provider no longer accepts the refresh token
     REFRESH_LOST = "refresh_lost"  # a process died between the provider's answer and the save
@@ -40,10 +41,14 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Refreshing:
-    """The marker that a process leaves before it sends the refresh token."""
+    """The marker that a process leaves before it sends the refresh token.
+
+    `lost`: it was sent, its answer never came, and the process that sent it has given up.
+    """
 
     at: float
     by: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,32 @@
 """What to do with a session now. Pure: the caller brings the time, and acts."""
 
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
 from bff.session.model import Session, Tokens
 from bff.settings.model import RefreshSettings, SessionSettings
 
-Cause = Literal["expiry", "unauthorized", "manual"]
-"""Why tokens are rotated."""
+Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
+"""Why tokens are rotated: in the background before they end, as they have ended, for a 401, by the page."""
 
 _LEEWAY_SHARE = 0.25  # of a token's life: a leeway longer than its life would refresh on every call
+_SPREAD_SHARE = 0.25  # of a token's life, over which the sessions' own moments are spread
+_ON_THE_WAY = 1.0  # seconds: a token with less left could end before it is looked at
+_ON_THE_WAY_SHARE = 0.02
+_MARKER_FRESH = 10.0  # seconds for which a marker speaks for itself: somebody is at it
+_CLOCKS_APART = 30.0  # seconds by which the clocks of our processes may differ
 _SLIDE_SHARE = 0.25  # of the idle timeout, so that sliding keeps up with a short one
 
 
 @dataclass(frozen=True, slots=True)
 class UseToken:
     """The access token at hand is good."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseAndRefresh:
+    """The access token at hand is good for now: rotate beside the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +53,50 @@ class PassOn:
 
 
 _USE_TOKEN = UseToken()
+_USE_AND_REFRESH = UseAndRefresh()
 
 
-def plan_use(session: Session, now: float, settings: RefreshSettings) -> UseToken | Refresh | Expired:
-    """Decides before a call: use the token, refresh first, or sign in again."""
+def plan_use(
+    session: Session, now: float, settings: RefreshSettings
+) -> UseToken | UseAndRefresh | Refresh | Expired:
+    """Decides before a call: use the token, refresh beside it or first, or sign in again.
+
+    A call waits only for a token that is over. Who is in use long before is refreshed beside a call, at a
+    moment of the session's own (`ahead_at`), unless its marker says that somebody is at it.
+    """
     if ended(session, now):
         return Expired()
     tokens = session.tokens
     if tokens.access_expires_at is None:
         return _USE_TOKEN
     left = tokens.access_expires_at - now
-    if left > settings.leeway or left > effective_leeway(tokens, settings.leeway):
-        return _USE_TOKEN
     if tokens.refresh_token is None:
-        return UseToken() if left > 0 else Expired()
-    return Refresh("expiry", usable=left > 0)
+        return _USE_TOKEN if left > 0 else Expired()
+    life = tokens.access_expires_at - tokens.obtained_at
+    if left <= min(_ON_THE_WAY, _ON_THE_WAY_SHARE * life):
+        return Refresh("expiry", usable=left > 0)
+    if now < ahead_at(session, settings) or _under_way(session, now):
+        return _USE_TOKEN
+    return _USE_AND_REFRESH
+
+
+def ahead_at(session: Session, settings: RefreshSettings) -> float:
+    """From when a session in use is rotated in the background, in seconds since the epoch.
+
+    The leeway before the token's end, and up to a quarter of its life earlier: each session has a moment of
+    its own, the same in every process, so that those who signed in together do not all rotate together.
+    """
+    tokens = session.tokens
+    if tokens.access_expires_at is None:
+        return session.ends
+    spread = _SPREAD_SHARE * (tokens.access_expires_at - tokens.obtained_at)
+    share = zlib.crc32(session.key.encode()) / 2**32
+    return tokens.access_expires_at - effective_leeway(tokens, settings.leeway) - share * spread
+
+
+def _under_way(session: Session, now: float) -> bool:
+    marker = session.refreshing
+    return marker is not None and not marker.lost and abs(now - marker.at) < _MARKER_FRESH
 
 
 def plan_after_401(
@@ -79,7 +119,8 @@ def plan_after_401(
         return Retry()
     if session.tokens.refresh_token is None or ended(session, now):
         return PassOn()
-    if now - session.tokens.obtained_at < settings.min_age_for_401:
+    age = now - session.tokens.obtained_at
+    if -_CLOCKS_APART < age < settings.min_age_for_401:  # below: the clock was put back, and tells no age
         return PassOn()
     return Refresh("unauthorized", usable=False)
 
@@ -113,8 +154,9 @@ def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSet
     quiet = min(session.ends, slide)
     if tokens.access_expires_at is None:
         return quiet
-    leeway = 0.0 if tokens.refresh_token is None else effective_leeway(tokens, refresh.leeway)
-    return min(quiet, tokens.access_expires_at - leeway)
+    if tokens.refresh_token is None:
+        return min(quiet, tokens.access_expires_at)
+    return min(quiet, ahead_at(session, refresh))
 
 
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:

@@ -77,16 +77,19 @@ def format_time(moment: float) -> str:
 
 
 def format_marker(marker: Refreshing | None) -> str:
-    """The field `refreshing`: when and by whom, or empty."""
-    return "" if marker is None else f"{format_time(marker.at)} {marker.by}"
+    """The field `refreshing`: when, by whom, and `lost` where the answer was; or empty."""
+    if marker is None:
+        return ""
+    return f"{format_time(marker.at)} {marker.by}" + (" lost" if marker.lost else "")
 
 
 def parse_marker(text: str) -> Refreshing | None:
     """Undoes `format_marker`; raises ValueError if the field was mangled."""
     if not text:
         return None
-    at, _, by = text.partition(" ")
-    return Refreshing(_parse_time(at), by)
+    at, _, rest = text.partition(" ")
+    by, _, became = rest.partition(" ")
+    return Refreshing(_parse_time(at), by, lost=became == "lost")
 
 
 def rounded(session: Session) -> Session:

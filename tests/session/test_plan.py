@@ -1,16 +1,21 @@
 """What to do with a session now."""
 
+import hashlib
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.session.model import Session
+from bff.session.model import Refreshing, Session
 from bff.session.plan import (
     Expired,
     PassOn,
     Refresh,
     Retry,
+    UseAndRefresh,
     UseToken,
+    ahead_at,
     effective_leeway,
     plan_after_401,
     plan_use,
@@ -29,8 +34,9 @@ SETTINGS = RefreshSettings(leeway=30, min_age_for_401=30)
     ("expected", "session", "after"),
     [
         (UseToken(), sample_session(), 0),
-        (UseToken(), sample_session(), 269),
-        (Refresh("expiry", usable=True), sample_session(), 271),
+        (UseToken(), sample_session(), 194),
+        (UseAndRefresh(), sample_session(), 270),
+        (UseAndRefresh(), sample_session(), 298),
         (Refresh("expiry", usable=True), sample_session(), 299),
         (Refresh("expiry", usable=False), sample_session(), 300),
         (Expired(), sample_session(), 3600),
@@ -45,11 +51,48 @@ def test_before_a_call(expected: object, session: Session, after: float) -> None
 
 
 def test_a_short_token_is_not_refreshed_on_every_call() -> None:
-    """The leeway is at most a quarter of the token's life."""
+    """The leeway is at most a quarter of the token's life, and so is what sessions differ by."""
     tokens = sample_tokens(access_expires_at=NOW + 20)
     assert 5 == effective_leeway(tokens, 30)
-    assert UseToken() == plan_use(sample_session(tokens=tokens), NOW + 14, SETTINGS)
+    session = sample_session(tokens=tokens)
+    assert UseToken() == plan_use(session, NOW + 9.9, SETTINGS)
+    assert UseAndRefresh() == plan_use(session, NOW + 15, SETTINGS)
+    assert Refresh("expiry", usable=True) == plan_use(session, NOW + 19.7, SETTINGS)
     assert 30 == effective_leeway(sample_tokens(access_expires_at=None), 30)
+
+
+def test_sessions_that_began_together_are_not_refreshed_together() -> None:
+    """A thousand of them, with tokens of an hour: spread over a quarter of it, no second has many."""
+    tokens = sample_tokens(access_expires_at=NOW + 3600)
+    keys = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(1000)]
+    moments = [ahead_at(sample_session(key=key, tokens=tokens), SETTINGS) for key in keys]
+    assert NOW + 2670 <= min(moments) <= NOW + 2700
+    assert NOW + 3540 <= max(moments) <= NOW + 3570
+    assert 10 >= max(Counter(int(moment) for moment in moments).values())
+    assert moments[7] == ahead_at(sample_session(key=keys[7], tokens=tokens, version=9, seen=0), SETTINGS)
+
+
+def test_a_session_that_somebody_is_refreshing_is_left_to_them() -> None:
+    """A fresh marker speaks for itself, an old one or one that gave up does not; who has to wait waits."""
+    at = NOW + 280
+    by_another = Refreshing(at - 9, "b/7")
+    assert UseToken() == plan_use(sample_session(refreshing=by_another), at, SETTINGS)
+    assert UseAndRefresh() == plan_use(sample_session(refreshing=by_another), at + 2, SETTINGS)
+    given_up = Refreshing(at - 9, "b/7", lost=True)
+    assert UseAndRefresh() == plan_use(sample_session(refreshing=given_up), at, SETTINGS)
+    over = plan_use(sample_session(refreshing=Refreshing(NOW + 300, "b/7")), NOW + 301, SETTINGS)
+    assert Refresh("expiry", usable=False) == over
+
+
+@pytest.mark.parametrize(
+    ("expected", "back"), [(PassOn(), 20), (Refresh("unauthorized", usable=False), 3600)]
+)
+def test_a_clock_that_was_put_back_makes_no_token_young(expected: object, back: float) -> None:
+    """A token from the future, by more than clocks differ, is old enough to be rotated for a 401."""
+    outcome = plan_after_401(
+        sample_session(), NOW - back, sent_version=1, invalid_token=True, mode="any", settings=SETTINGS
+    )
+    assert expected == outcome
 
 
 @pytest.mark.requirement("T-11")
