@@ -80,11 +80,16 @@ return 'replaced'
 """
 
 _MARK = """
-local version = redis.call('HGET', KEYS[1], 'version')
-if not version then return 'gone' end
-if version ~= ARGV[1] then return 'stale' end
+local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
+if not now[1] then return 'gone' end
+if now[1] ~= ARGV[1] or (ARGV[3] and now[2] ~= ARGV[3]) then return 'stale' end
 redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
 return 'replaced'
+"""
+
+_DELETE = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
 """
 
 _TOUCH = """
@@ -148,7 +153,7 @@ class SessionStore:
         self._loads = Loads(settings)
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
-        self._touch = register(_TOUCH)
+        self._touch, self._delete = register(_TOUCH), register(_DELETE)
         self._prolong, self._release = register(_PROLONG), register(_RELEASE)
         self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
 
@@ -222,10 +227,19 @@ class SessionStore:
                 return Write.REPLACED
             raise
 
-    async def mark_refreshing(self, key: str, marker: Refreshing | None, *, expected_version: int) -> Write:
-        """Sets or clears the marker, if `version` is the expected one."""
+    async def mark_refreshing(
+        self,
+        key: str,
+        marker: Refreshing | None,
+        *,
+        expected_version: int,
+        expected: Refreshing | None = None,
+    ) -> Write:
+        """Sets or clears the marker, if `version` is the expected one, and the present marker, if given."""
         async with self._translated():
             args: Arguments = [expected_version, format_marker(marker)]
+            if expected is not None:
+                args.append(format_marker(expected))
             return Write(await self._mark(keys=[self._session(key)], args=args))
 
     async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
@@ -234,22 +248,37 @@ class SessionStore:
         async with self._translated():
             return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
 
-    async def end(self, session: Session, reason: EndReason) -> bool:
-        """Deletes a session, the reason first; an earlier one stays. True if this call deleted it."""
-        return await self._end(session.key, reason, session.provider, session.sub, session.sid)
+    async def end(self, session: Session, reason: EndReason, *, fenced: bool = False) -> bool:
+        """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
+
+        With `fenced` it does so only while `version` is still the session's.
+        """
+        version = session.version if fenced else None
+        return await self._end(session.key, reason, (session.provider, session.sub, session.sid), version)
 
     async def end_key(self, key: str, reason: EndReason) -> Record | None:
         """The same for a session whose handle is not known; its record if this call deleted it."""
         record = await self.load(key)
         if record is None:
             return None
-        names = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
-        return record if await self._end(key, reason, *names) else None
+        whose = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
+        return record if await self._end(key, reason, whose) else None
 
-    async def _end(self, key: str, reason: EndReason, provider: str, sub: str, sid: str | None) -> bool:
+    async def _end(
+        self, key: str, reason: EndReason, whose: tuple[str, str, str | None], version: int | None = None
+    ) -> bool:
+        provider, sub, sid = whose
         async with self._translated():
-            await self._redis.set(self._ended(key), reason, ex=ENDED_SECONDS, nx=True)
-            deleted: int = await self._redis.delete(self._session(key))
+            noted = await self._redis.set(self._ended(key), reason, ex=ENDED_SECONDS, nx=True)
+            deleted: int = (
+                await self._redis.delete(self._session(key))
+                if version is None
+                else await self._delete(keys=[self._session(key)], args=[version])
+            )
+            if not deleted and version is not None and await self._redis.exists(self._session(key)):
+                if noted:
+                    await self._redis.delete(self._ended(key))
+                return False
             await self._redis.zrem(self._user(provider, sub), key)
             if sid is not None:
                 await self._redis.srem(self._sid(provider, sid), key)
