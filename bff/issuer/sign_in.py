@@ -89,7 +89,9 @@ class SignInDesk:
         self._accounts, self._rates, self._sign_ins, self._endings = accounts, rates, sign_ins, endings
         self._trusted = settings.trusted_proxies
         self._lifetime = settings.session_lifetime
-        self._room = anyio.CapacityLimiter(settings.password_cost.at_once)
+        self._at_once = settings.password_cost.at_once
+        self._room = anyio.CapacityLimiter(self._at_once)
+        self._here = 0  # at work or in line; the limiter counts a newcomer only at the next turn of the loop
 
     def device_of(self, request: Request) -> Device:
         """Where a request comes from, as far as it can be believed."""
@@ -100,9 +102,13 @@ class SignInDesk:
 
     async def sign_in(self, credentials: Credentials) -> SignedIn | NotSignedIn:
         """Does it all in a thread, when it is this one's turn."""
-        if self._room.statistics().tasks_waiting >= MAX_WAITING:
+        if self._here >= self._at_once + MAX_WAITING:
             return NotSignedIn(BUSY, 503, 5)
-        return await to_thread.run_sync(self._sign_in, credentials, limiter=self._room)
+        self._here += 1
+        try:
+            return await to_thread.run_sync(self._sign_in, credentials, limiter=self._room)
+        finally:
+            self._here -= 1
 
     def _sign_in(self, credentials: Credentials) -> SignedIn | NotSignedIn:
         now = time.time()

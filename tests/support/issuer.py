@@ -118,6 +118,7 @@ class ServedApp:
             port=self.port,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=1,
