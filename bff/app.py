@@ -44,6 +44,7 @@ from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
 from bff.web.answers import problem_answer
+from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
@@ -200,6 +201,9 @@ class App:
             server=settings.server,
             clock=clock,
         )
+        backchannel = BackchannelEndpoint(
+            client=self._client, sessions=sessions, server=settings.server, clock=clock
+        )
         user = UserEndpoints(
             sessions=sessions,
             refresher=refresher,
@@ -213,6 +217,7 @@ class App:
         return [
             *login.routes(),
             *logout.routes(),
+            *backchannel.routes(),
             *user.routes(),
             *client_routes(settings.session.csrf_header),
         ]

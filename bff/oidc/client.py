@@ -26,8 +26,8 @@ from bff.oidc.metadata import (
     parse_jwks,
     parse_metadata,
 )
-from bff.oidc.slots import Place, Slots
 from bff.oidc.pushed import PushedRequests
+from bff.oidc.slots import Place, Slots
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_error_code, parse_token_answer
 from bff.oidc.wire import PLAIN, Answer, AnswerLostError, RefusedError, Sending, Wire
 from bff.settings.model import ProviderSettings

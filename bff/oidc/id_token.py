@@ -82,17 +82,26 @@ def validate_id_token(token: str, keys: Sequence[SigningKey], expected: Expected
     Raises:
         IdTokenRejectedError: with the first check that failed, in the order of `Reason`.
     """
-    alg, claims = _verified(token, keys, expected.algs)
+    header, claims = verified_claims(token, keys, expected.algs)
+    if _OTHER_KINDS.fullmatch(str(header.get("typ"))):
+        raise IdTokenRejectedError("header_not_allowed")
     _check_identity(claims, expected)
     _check_times(claims, expected, now)
     if expected.nonce is not None and not _same(claims.get("nonce"), expected.nonce):
         raise IdTokenRejectedError("nonce")
     _check_authentication(claims, expected)
-    _check_access_token_hash(claims, alg, expected.access_token)
+    _check_access_token_hash(claims, header["alg"], expected.access_token)
     return claims
 
 
-def _verified(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> tuple[str, dict[str, Any]]:
+def verified_claims(
+    token: str, keys: Sequence[SigningKey], algs: Collection[str]
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Header and claims of a JWT that the provider signed; what kind of token it is, nobody has looked at.
+
+    Raises:
+        IdTokenRejectedError: malformed, or not signed by one of the keys with one of the algorithms.
+    """
     if len(token) > MAX_ID_TOKEN:
         raise IdTokenRejectedError("too_long")
     registry = JWSRegistry(strict_check_header=False)  # unknown fields are ignored (RFC 7515 4)
@@ -109,10 +118,10 @@ def _verified(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> 
     # A shared secret verifies nothing here, whatever the settings say: HMAC with a public key (RFC 8725 2.1).
     if not isinstance(alg, str) or alg not in algs or alg == "none" or alg.startswith("HS"):
         raise IdTokenRejectedError("alg_not_allowed")
-    if any(name in header for name in _FORBIDDEN_HEADERS) or _OTHER_KINDS.fullmatch(str(header.get("typ"))):
+    if any(name in header for name in _FORBIDDEN_HEADERS):
         raise IdTokenRejectedError("header_not_allowed")
     _check_signature(parsed, alg, header.get("kid"), keys)
-    return alg, payload
+    return header, payload
 
 
 def _check_signature(parsed: CompactSignature, alg: str, kid: Any, keys: Sequence[SigningKey]) -> None:
@@ -158,7 +167,7 @@ def _check_identity(claims: Claims, expected: Expected) -> None:
 
 
 def _check_times(claims: Claims, expected: Expected, now: float) -> None:
-    exp, iat = _moment(claims.get("exp")), _moment(claims.get("iat"))
+    exp, iat = moment(claims.get("exp")), moment(claims.get("iat"))
     if exp is None or exp + expected.clock_skew <= now:
         raise IdTokenRejectedError("exp")
     if iat is None or iat - expected.clock_skew > now:
@@ -167,7 +176,7 @@ def _check_times(claims: Claims, expected: Expected, now: float) -> None:
 
 def _check_authentication(claims: Claims, expected: Expected) -> None:
     if expected.max_age is not None:
-        auth_time = _moment(claims.get("auth_time"))
+        auth_time = moment(claims.get("auth_time"))
         # Judged at the time of the request: the user may have spent minutes at the provider since.
         if auth_time is None or auth_time + expected.max_age + expected.clock_skew < expected.requested_at:
             raise IdTokenRejectedError("auth_time")
@@ -196,7 +205,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _moment(value: Any) -> float | None:
+def moment(value: Any) -> float | None:
+    """A claim that is a time, in seconds since the epoch; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # Bounded, because an integer beyond the floats raises, and NaN compares false with everything.

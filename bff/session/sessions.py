@@ -270,17 +270,44 @@ class Sessions:
         former = await self._store.swap("browser", browser, session.key, lifetime=lifetime)
         if former is None or former == session.key:
             return
-        with self._forgetting(former):
-            record = await self._store.end_key(former, EndReason.SIGNED_IN_AGAIN)
-        if record is not None:
-            self._metrics.session_ended(EndReason.SIGNED_IN_AGAIN)
+        await self._end_key(former, EndReason.SIGNED_IN_AGAIN)
+
+    async def end_all(self, provider: str, *, sub: str | None, sid: str | None, reason: EndReason) -> int:
+        """Ends all sessions of a sign-in at the provider, or without a `sid` all of a user; how many.
+
+        A sign-in of theirs that is under way finds out by `ended_since`.
+        """
+        name = sid or sub
+        assert name is not None, "who is it about?"
+        await self._store.index.note_end(provider, name, self._clock())
+        index = self._store.index
+        keys = await (index.of_sid(provider, name) if sid else index.of_user(provider, name))
+        owner = sub if sid else None  # a `sid` of somebody else's would be the provider's mistake
+        return sum([await self._end_key(key, reason, owner) for key in keys])
+
+    async def ended_since(self, session: Session, began: float) -> bool:
+        """Whether everything of this session's user or sign-in was ended since `began` (T-15)."""
+        names = [session.sub, *([session.sid] if session.sid else [])]
+        return await self._store.index.ended_since(session.provider, names, began)
+
+    async def _end_key(self, key: str, reason: EndReason, owner: str | None = None) -> bool:
+        """Ends a session whose handle is not known; with an `owner` only if it is theirs."""
+        if owner is not None:
+            record = await self._store.load(key)
+            if record is None or record.get("sub") != owner:
+                return False
+        with self._forgetting(key):
+            ended = await self._store.end_key(key, reason)
+        if ended is not None:
+            self._metrics.session_ended(reason)
             audit(
                 "session_ended",
-                session=former[:ID_LENGTH],
-                sub=record.get("sub"),
-                reason=EndReason.SIGNED_IN_AGAIN,
+                session=key[:ID_LENGTH],
+                sub=ended.get("sub"),
+                reason=reason,
                 provider_revoked=False,
             )
+        return ended is not None
 
     def lock(self, session: Session) -> SessionLock:
         """The lock under which a session's tokens are rotated."""
@@ -289,6 +316,10 @@ class Sessions:
     async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
         """Takes a one-time value; False if it was taken before."""
         return await self._store.claim_once(kind, value, lifetime=lifetime)
+
+    async def keep_claim(self, kind: str, value: str, lifetime: float) -> None:
+        """Keeps a value that was taken for longer."""
+        await self._store.swap(kind, value, "1", lifetime=lifetime)
 
     def idle_left(self, session: Session, now: float) -> float:
         """Seconds until the session ends for want of use."""

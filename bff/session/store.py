@@ -15,7 +15,8 @@ Rule 4: indexes are written before the session, and may outlive it; their TTLs o
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
 Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
-Reads go by `loads.py`, which joins them; `changes.py` tells what was written; both by `link.py`.
+Reads go by `loads.py`, which joins them, and of the indexes by `index.py`; `changes.py` tells what was
+written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
 import secrets
@@ -24,7 +25,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
-from urllib.parse import quote
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -33,6 +33,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.session.index import SessionIndex, sid_key, user_key
 from bff.session.loads import Loaded, Loads, WrongTypeError
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.record import Record, format_marker, format_time
@@ -151,6 +152,7 @@ class SessionStore:
         )
         self._redis: Redis = Redis.from_pool(pool)
         self._loads = Loads(settings)
+        self.index = SessionIndex(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
         self._touch, self._delete = register(_TOUCH), register(_DELETE)
@@ -351,10 +353,10 @@ class SessionStore:
         return f"{self._prefix}:ended:{key}"
 
     def _user(self, provider: str, sub: str) -> str:
-        return f"{self._prefix}:user:{provider}:{quote(sub, safe='')}"
+        return user_key(self._prefix, provider, sub)
 
     def _sid(self, provider: str, sid: str) -> str:
-        return f"{self._prefix}:sid:{provider}:{quote(sid, safe='')}"
+        return sid_key(self._prefix, provider, sid)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -30,6 +30,7 @@ from bff.settings.model import (
     SessionSettings,
 )
 from bff.tasks import Tasks
+from bff.web.backchannel import BackchannelEndpoint
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.transaction import TransactionCookies
@@ -211,7 +212,8 @@ async def running_site(
         server=server,
         clock=clock,
     )
-    app = Starlette(routes=[*login.routes(), *logout.routes()])
+    backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)
+    app = Starlette(routes=[*login.routes(), *logout.routes(), *backchannel.routes()])
     try:
         yield Site(app, sessions, keyring, provider, redis, clock, server.public_url)
     finally:

@@ -16,6 +16,7 @@ const CALL_EVERY = 5000;
 
 const ENDINGS = {
   logout: "You signed out, here or in another tab.",
+  provider_logout: "You signed out at the sign-in service.",
   signed_in_again: "A new sign-in in this browser has taken its place.",
   invalid_grant: "The sign-in service no longer accepts it: it was signed out there, or its time was over.",
   refresh_lost: "The proxy was interrupted in the middle of a rotation, and could not save the new tokens.",

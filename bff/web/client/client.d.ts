@@ -49,6 +49,7 @@ export type Code =
 /** Why a session ended, where it is known. */
 export type EndReason =
   | "logout"
+  | "provider_logout"
   | "signed_in_again"
   | "invalid_grant"
   | "refresh_lost"

@@ -1,0 +1,62 @@
+"""Pushed authorization requests (RFC 9126): what a sign-in asks for goes to the provider, not by the browser.
+
+Rule 1: a push that fails never falls back to the address bar: a request that must not be seen or changed
+there would be.
+"""
+
+from collections.abc import Callable
+
+from bff.errors import ProviderUnavailableError
+from bff.observe.logs import get_logger
+from bff.oidc.assertion import Authentication
+from bff.oidc.metadata import Metadata
+from bff.oidc.requests import Fields, pushed_authorization_form
+from bff.oidc.tokens import parse_error_code, parse_pushed
+from bff.oidc.wire import Wire
+from bff.settings.model import ProviderSettings
+
+_OK = range(200, 300)
+_log = get_logger("bff.oidc")
+
+
+class PushedRequests:
+    """Pushes the requests of one provider. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        wire: Wire,
+        authentication: Authentication,
+        clock: Callable[[], float],
+    ) -> None:
+        self._par = settings.par
+        self._wire = wire
+        self._authentication = authentication
+        self._clock = clock
+
+    def are_for(self, metadata: Metadata) -> bool:
+        """Whether requests to this provider are pushed, by the setting and by what it offers or demands."""
+        if self._par == "auto":
+            offered = metadata.pushed_authorization_endpoint is not None
+            return offered or metadata.pushed_authorization_required
+        return self._par == "always"
+
+    async def push(self, metadata: Metadata, fields: Fields) -> str:
+        """Sends a request; returns the `request_uri` by which the browser takes it up.
+
+        Raises:
+            ProviderUnavailableError: it was refused, or not answered, or there is no place to send it.
+        """
+        endpoint = metadata.pushed_authorization_endpoint
+        if endpoint is None:
+            raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
+        form = pushed_authorization_form(self._authentication.client(metadata), fields)
+        answer = await self._wire.post(endpoint, form)
+        request_uri = parse_pushed(answer.json()) if answer.status in _OK else None
+        if request_uri is None:
+            _log.error("pushed_request_refused", status=answer.status, error=parse_error_code(answer.json()))
+            raise ProviderUnavailableError(
+                f"the provider's endpoint for pushed authorization requests answered {answer.status}",
+                answer.retry_after(self._clock()),
+            )
+        return request_uri

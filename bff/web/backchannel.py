@@ -1,0 +1,107 @@
+"""POST /bff/backchannel-logout: the provider says that somebody signed out (Back-Channel Logout 1.0).
+
+Nothing here comes from a browser, and nothing is believed but what the provider has signed.
+
+Rule 1: a token works once: its `jti` is taken before anything ends, at first for a moment only, so that the
+provider may try again what a failing store kept us from; for as long as the token could be repeated once all
+is done.
+Rule 2: the end is noted before the sessions are looked for, so that a sign-in that is under way finds the
+note (T-15).
+"""
+
+import hashlib
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.observe.logs import audit
+from bff.oidc.backchannel import LogoutTokens
+from bff.oidc.client import OidcClient
+from bff.oidc.id_token import MAX_ID_TOKEN
+from bff.oidc.logout_token import MAX_AGE, LogoutTokenRejectedError, ProviderLogout
+from bff.session.model import EndReason
+from bff.session.sessions import Sessions
+from bff.settings.model import ServerSettings
+from bff.web.answers import NO_STORE, address_of, problem_answer
+
+BACKCHANNEL_LOGOUT = "/bff/backchannel-logout"
+_MAX_BODY = 2 * MAX_ID_TOKEN
+_AT_WORK = 15.0
+"""Seconds for which a `jti` is taken while its sessions are being ended."""
+_GUARD = "logout_token"
+
+
+class BackchannelEndpoint:
+    """The endpoint. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self, *, client: OidcClient, sessions: Sessions, server: ServerSettings, clock: Callable[[], float]
+    ) -> None:
+        self._settings = client.settings
+        self._tokens = LogoutTokens(client, clock)
+        self._sessions = sessions
+        self._trusted = server.trusted_proxies
+
+    def routes(self) -> list[Route]:
+        """Its route."""
+        return [Route(BACKCHANNEL_LOGOUT, self.sign_out, methods=["POST"])]
+
+    async def sign_out(self, request: Request) -> Response:
+        """Ends the sessions that a logout token names: 200, or 400 for a token that is not to be believed."""
+        token = await _logout_token(request)
+        if token is None:
+            return self._refused(request, "malformed")
+        try:
+            logout = await self._tokens.read(token)
+            if not await self._sessions.claim_once(_GUARD, self._guard(logout), _AT_WORK):
+                return self._refused(request, "repeated")
+            await self._end(request, logout)
+        except LogoutTokenRejectedError as rejected:
+            return self._refused(request, rejected.reason)
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        except ProviderUnavailableError as failure:
+            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+        return Response(b"", 200, NO_STORE)
+
+    async def _end(self, request: Request, logout: ProviderLogout) -> None:
+        settings = self._settings
+        ended = await self._sessions.end_all(
+            settings.name, sub=logout.sub, sid=logout.sid, reason=EndReason.PROVIDER_LOGOUT
+        )
+        await self._sessions.keep_claim(_GUARD, self._guard(logout), MAX_AGE + 2 * settings.clock_skew)
+        audit(
+            "provider_signed_out",
+            sub=logout.sub,
+            sid=logout.sid,
+            sessions=ended,
+            address=address_of(request, self._trusted),
+        )
+
+    def _guard(self, logout: ProviderLogout) -> str:
+        return hashlib.sha256(f"{self._settings.name} {logout.jti}".encode()).hexdigest()
+
+    def _refused(self, request: Request, reason: str) -> Response:
+        audit("logout_token_rejected", address=address_of(request, self._trusted), reason=reason)
+        return problem_answer(Problem.BAD_REQUEST, detail=f"The logout token is not accepted: {reason}.")
+
+
+async def _logout_token(request: Request) -> str | None:
+    """The one `logout_token` of a form (2.5), or None."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            return None
+    try:
+        values = parse_qs(body.decode("ascii"), max_num_fields=10).get("logout_token", [])
+    except ValueError:  # not ASCII, or too many fields
+        return None
+    return values[0] if len(values) == 1 else None
