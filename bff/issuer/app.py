@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from bff.issuer.accounts import Accounts
 from bff.issuer.authorize import AuthorizationEndpoint
+from bff.issuer.backchannel import BackChannel
 from bff.issuer.browser import Browser
 from bff.issuer.client_keys import ClientKeys
 from bff.issuer.database import Database, connect
@@ -45,7 +46,7 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     """
     client = connect(settings.redis_url.get_secret_value())
     store = Store.on(Database(client, settings.prefix))
-    endings = Endings(store)
+    endings = Endings(store, settings.clients)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
     keys = _keys(settings, store.database, key)
     minter = Minter(settings.url, settings.audience, keys, settings.access_token_lifetime)
@@ -61,7 +62,11 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         await run_in_threadpool(accounts.add_missing, settings.users)
         if isinstance(keys, KeyStore):
             await run_in_threadpool(keys.begin, partial(new_key, settings), time.time())
+        channel = BackChannel(store.logouts, minter, server.query_client)
+        channel.start()
+        endings.on_end = channel.kick
         yield
+        await channel.stop()
         await run_in_threadpool(client_keys.close)
         await run_in_threadpool(client.close)
 

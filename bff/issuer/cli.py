@@ -1,15 +1,15 @@
 """`bff issuer`: runs the issuer alone."""
 
 import logging
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvicorn
-from pydantic import ValidationError
 
 from bff.issuer.app import create_app
-from bff.issuer.settings import DEMO_USERS, IssuerSettings, load
+from bff.issuer.keys_cli import app as keys_app
+from bff.issuer.settings import DEMO_USERS, IssuerSettings
+from bff.issuer.settings_cli import ConfigOption, load_or_exit
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
 
@@ -20,10 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they show local variables, and so secrets
     invoke_without_command=True,
 )
+app.add_typer(keys_app, name="keys")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Its settings in TOML; ISSUER_… variables win over it.")
-]
 HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
 PortOption = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535, metavar="PORT")]
 DemoOption = Annotated[
@@ -52,13 +50,7 @@ def serve(
     demo_accounts: DemoOption = False,
 ) -> None:
     """Runs the issuer until it is stopped."""
-    try:
-        settings = load(config)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = ".".join(str(part) for part in problem["loc"])
-            typer.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from None
+    settings = load_or_exit(config)
     if demo_accounts:
         settings = settings.model_copy(update={"users": (*settings.users, *DEMO_USERS)})
     run(settings, host, port)

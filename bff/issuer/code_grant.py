@@ -124,9 +124,9 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
         wanted = read_resources(self.request.form.get("resource"))
         audiences = choose(wanted, record.resources, self.server.allowed_audiences(client))
         token, ends = RefreshToken(record.family, "").successor(), None
-        store.sign_ins.note_client(record.sid, record.client_id)
+        now = time.time()
+        store.sign_ins.note_client(record.sid, record.sub, record.client_id, now)
         if "offline_access" in scope.split():
-            now = time.time()
             ends = now + self.server.settings.refresh_token_lifetime
             family = Family(
                 record.client_id, scope, record.sub, record.sid, record.auth_time, ends, record.resources
@@ -135,7 +135,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             store.families.start(token, family, now)
         # Whoever used the code again, or signed out, a moment ago may have come too early to find this.
         if store.sign_ins.has_ended(record.sid):
-            store.sign_ins.end(record.sid, "signed_out")
+            self.server.endings.end_sign_in(record.sid, "over_already")
             raise InvalidGrantError("Invalid 'code' in request.")
         grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences)
         return token_answer(self.server.minter, grant, token, ends, int(time.time()))

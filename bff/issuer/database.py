@@ -12,6 +12,7 @@
 | `issuer:keys` | hash | the signing keys, sealed (see `key_store.py`) |
 | `issuer:par:<hash>` | string (JSON), EX | a pushed authorization request |
 | `issuer:assertion:<hash>` | string, EX | a client's assertion that was used |
+| `issuer:logouts`, `issuer:logout:<id>` | sorted set, hash | clients yet to be told of an end |
 | `issuer:revoked:sid:<sid>`, `issuer:revoked:jti:<jti>` | string (why), EX | what ended before its time |
 
 Rule 1: of cookies, codes and tokens only SHA-256 is stored: whoever reads Redis can use none of them.

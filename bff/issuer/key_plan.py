@@ -72,12 +72,9 @@ def add(keys: Sequence[KeyLife], kid: str, now: float, *, lead: float, overlap: 
     return [*(key if key.retires else replace(key, retires=retires) for key in forget(keys, now)), new]
 
 
-def replace_leaked(keys: Sequence[KeyLife], kid: str, now: float) -> list[KeyLife]:
-    """Lets a new key sign at once, and takes all others back: what they signed is refused from now on."""
-    return [
-        *(replace(key, retires=min(now, key.retires or now)) for key in forget(keys, now)),
-        KeyLife(kid, now, now),
-    ]
+def replace_leaked(kid: str, now: float) -> list[KeyLife]:
+    """Lets a new key sign at once, and forgets all others: what they signed is refused from now on."""
+    return [KeyLife(kid, now, now)]
 
 
 def forget(keys: Sequence[KeyLife], now: float) -> list[KeyLife]:

@@ -109,8 +109,8 @@ class KeyStore:
         self._read(now)
 
     def replace_leaked(self, key: SigningKey, now: float) -> None:
-        """Signs with a new key at once, and takes all others back."""
-        self._change(key, lambda lives: key_plan.replace_leaked(lives, key.kid, now))
+        """Signs with a new key at once, and forgets all others."""
+        self._change(key, lambda _: key_plan.replace_leaked(key.kid, now))
         self._read(now)
 
     # --- Redis

@@ -40,7 +40,8 @@ def discovery_document(url: str, algorithms: Iterable[str]) -> dict[str, object]
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
-        "backchannel_logout_supported": False,
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
     }
     for endpoint in ("token", "revocation", "introspection"):
         document[f"{endpoint}_endpoint_auth_methods_supported"] = list(AUTH_METHODS)

@@ -6,12 +6,13 @@ Rule 2: an end is marked before it is carried out, and whoever makes something l
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import cast
 
 from bff.issuer.database import Database, digest
 from bff.issuer.families import Family
+from bff.issuer.logouts import LogoutJobs
 
 # Adds to what is known of a sign-in, and keeps it as long as what is added. (EXPIRE has GT from Redis 7 on.)
 _NOTE = """
@@ -66,8 +67,9 @@ class Ended:
 class SignIns:
     """The sign-ins in Redis."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, logouts: LogoutJobs) -> None:
         self._database = database
+        self._logouts = logouts
         self._redis = database.redis
         self._note = self._redis.register_script(_NOTE)
 
@@ -98,9 +100,9 @@ class SignIns:
         fields = {"sub": record.sub, f"family:{family}": record.client_id}
         self._remember(record.sid, record.sub, fields, record.ends, now)
 
-    def note_client(self, sid: str, client_id: str) -> None:
-        """Remembers that a client got tokens by a sign-in, to be told of its end."""
-        self._redis.hset(self._sid(sid), f"client:{client_id}", "1")
+    def note_client(self, sid: str, sub: str, client_id: str, now: float) -> None:
+        """Remembers that a client is about to get tokens by a sign-in, and is to be told of its end."""
+        self._remember(sid, sub, {"sub": sub, f"client:{client_id}": "1"}, now + ENDED_KEPT, now)
 
     def of(self, sub: str, now: float) -> list[str]:
         """Returns the `sid` of each sign-in of an account that may have something alive."""
@@ -116,22 +118,29 @@ class SignIns:
             found.append(Standing(sid, int(fields.get("auth_time") or 0), device, clients))
         return sorted(found, key=lambda standing: -standing.auth_time)
 
-    def end(self, sid: str, reason: str) -> Ended:
-        """Ends a sign-in: its cookie, its refresh families, and by the mark its access tokens and codes."""
+    def end(self, sid: str, reason: str, told: Collection[str], now: float) -> Ended:
+        """Ends a sign-in: its cookie, its refresh families, and by the mark its access tokens and codes.
+
+        Of the clients that had tokens by it those of `told` are to be told; that is noted in the same step.
+        """
         self._redis.set(self._ended(sid), reason, ex=ENDED_KEPT)
         fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
         families = [name.partition(":")[2] for name in fields if name.startswith("family:")]
-        clients = [name.partition(":")[2] for name in fields if name.startswith("client:")]
+        clients = sorted(name.partition(":")[2] for name in fields if name.startswith("client:"))
+        sub = fields.get("sub", "")
         with self._redis.pipeline(transaction=True) as pipe:
             for family in families:
                 pipe.delete(self._database.key("family", family))
+            for client_id in clients:
+                if client_id in told:
+                    self._logouts.add(pipe, client_id, sub, sid, now)
             if "session" in fields:
                 pipe.delete(self._session(fields["session"]))
-            if "sub" in fields:
-                pipe.zrem(self._sids(fields["sub"]), sid)
+            if sub:
+                pipe.zrem(self._sids(sub), sid)
             pipe.delete(self._sid(sid))
             pipe.execute()
-        return Ended(sid, fields.get("sub", ""), tuple(sorted(clients)), len(families))
+        return Ended(sid, sub, tuple(clients), len(families))
 
     def has_ended(self, sid: str) -> bool:
         """Tells whether a sign-in was ended so lately that codes or tokens of it could still be at hand."""

@@ -64,7 +64,7 @@ def test_discovery_names_what_works(issuer: RunningIssuer) -> None:
     assert issuer.url == document["issuer"]
     assert ["S256"] == document["code_challenge_methods_supported"]
     assert document["authorization_response_iss_parameter_supported"] is True
-    assert document["backchannel_logout_supported"] is False
+    assert document["backchannel_logout_session_supported"] is True
     for name, url in document.items():
         if name.endswith("_endpoint") or name == "jwks_uri":
             assert 404 != httpx.get(url).status_code, name
