@@ -41,6 +41,10 @@ AuditEvent = Literal[
     "sign_in_ended",  # from here on: the issuer's
     "token_reused",
     "keys_rotated",
+    "account_added",
+    "account_suspended",
+    "account_resumed",
+    "password_changed",
 ]
 
 SESSION_ID_LENGTH: Final = 12

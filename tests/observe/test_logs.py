@@ -255,6 +255,10 @@ def test_the_set_of_audit_events_is_closed() -> None:
         "sign_in_ended",
         "token_reused",
         "keys_rotated",
+        "account_added",
+        "account_suspended",
+        "account_resumed",
+        "password_changed",
     } == set(typing.get_args(logs.AuditEvent))
 
 
