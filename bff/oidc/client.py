@@ -319,12 +319,12 @@ class OidcClient:
         self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant:
         try:
-            return await self._spend(form, sending)
+            return await self._spend(form, sending, refreshed=call == "refresh")
         except ProviderUnavailableError:
             self._failed(call)
             raise
 
-    async def _spend(self, form: Form, sending: Sending) -> TokenAnswer | InvalidGrant:
+    async def _spend(self, form: Form, sending: Sending, *, refreshed: bool) -> TokenAnswer | InvalidGrant:
         metadata = await self.metadata()
         sent_at = self._clock()
         authenticated = form(self._authentication.client(metadata))
@@ -332,7 +332,9 @@ class OidcClient:
         if answer.status in _OK:
             lifetime = self.settings.refresh_token_lifetime
             try:
-                return parse_token_answer(answer.json(), sent_at, refresh_lifetime=lifetime)
+                return parse_token_answer(
+                    answer.json(), sent_at, refresh_lifetime=lifetime, refreshed=refreshed
+                )
             except TokenAnswerError as error:
                 _log.error("token_answer_unusable", problem=str(error))
                 raise AnswerLostError(str(error)) from None

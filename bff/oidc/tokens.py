@@ -51,18 +51,22 @@ class TokenAnswer:
         )
 
 
-def parse_token_answer(document: Any, now: float, *, refresh_lifetime: float | None = None) -> TokenAnswer:
+def parse_token_answer(
+    document: Any, now: float, *, refresh_lifetime: float | None = None, refreshed: bool = False
+) -> TokenAnswer:
     """Reads a token endpoint's JSON; `now` is when the request was sent.
 
     An unreadable lifetime counts as not stated: refusing the answer for it would throw away a rotated
-    refresh token. `refresh_lifetime` bounds the refresh token where the settings know better (seconds).
+    refresh token. So does an answer to a refresh that states no type, as the former token had one, or that
+    holds a malformed ID token. `refresh_lifetime` bounds the refresh token where the settings know better
+    (seconds).
 
     Raises:
         TokenAnswerError: there is no bearer token in it.
     """
     if not isinstance(document, Mapping):
         raise TokenAnswerError("the token endpoint's answer is not a JSON object")
-    token_type = document.get("token_type")
+    token_type = document.get("token_type", "Bearer" if refreshed else None)
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise TokenAnswerError("the token endpoint's answer has a token_type other than Bearer")
     access_token = _token(document, "access_token")
@@ -77,7 +81,7 @@ def parse_token_answer(document: Any, now: float, *, refresh_lifetime: float | N
         access_expires_at=None if expires_in is None else now + expires_in,
         refresh_token=refresh_token,
         refresh_expires_at=_refresh_end(document, now, refresh_token and refresh_lifetime),
-        id_token=_token(document, "id_token"),
+        id_token=_id_token(document, refreshed=refreshed),
         scope=scope if isinstance(scope, str) else None,
     )
 
@@ -102,6 +106,15 @@ def _token(document: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_TOKEN or not _TOKEN.fullmatch(value):
         raise TokenAnswerError(f"the token endpoint's answer has a malformed {name}")
     return value
+
+
+def _id_token(document: Mapping[str, Any], *, refreshed: bool) -> str | None:
+    try:
+        return _token(document, "id_token")
+    except TokenAnswerError:
+        if refreshed:
+            return None
+        raise
 
 
 def _lifetime(value: Any) -> float | None:

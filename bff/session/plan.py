@@ -67,12 +67,11 @@ def plan_use(
     if ended(session, now):
         return Expired()
     tokens = session.tokens
-    if tokens.access_expires_at is None:
-        return _USE_TOKEN
-    left = tokens.access_expires_at - now
+    if tokens.access_expires_at is None or tokens.access_expires_at <= tokens.obtained_at:
+        return _USE_TOKEN  # no lifetime, or none that can be meant: each call would rotate
+    life, left = tokens.access_expires_at - tokens.obtained_at, tokens.access_expires_at - now
     if tokens.refresh_token is None:
         return _USE_TOKEN if left > 0 else Expired()
-    life = tokens.access_expires_at - tokens.obtained_at
     if left <= min(_ON_THE_WAY, _ON_THE_WAY_SHARE * life):
         return Refresh("expiry", usable=left > 0)
     if now < ahead_at(session, settings) or _under_way(session, now):

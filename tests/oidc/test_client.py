@@ -181,7 +181,7 @@ async def test_only_invalid_grant_means_that_the_grant_is_gone(
         (502, {}, {"Retry-After": "9"}, (None, True)),
         (504, {}, {}, (None, True)),
         (302, {}, {"Location": "https://evil.example"}, (None, False)),
-        (200, {"access_token": "a"}, {}, (None, True)),
+        (200, {"access_token": "a", "token_type": "DPoP"}, {}, (None, True)),
         (200, "<html>", {}, (None, True)),
     ],
 )

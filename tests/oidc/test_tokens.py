@@ -37,6 +37,16 @@ def test_what_a_refresh_leaves_out_stays_as_it_was() -> None:
     assert Tokens("a", 1000.0, 1060.0, "old-refresh", 3.0, "old-id", "s1") == answer.tokens(FORMER)
 
 
+def test_an_answer_to_a_refresh_is_not_thrown_away_for_little() -> None:
+    """Its refresh token exists nowhere else: a missing type, and a malformed ID token, are left out."""
+    answer = parse_token_answer(
+        {"access_token": "a", "refresh_token": "new", "id_token": "\x00"}, NOW, refreshed=True
+    )
+    assert Tokens("a", NOW, None, "new", None, "old-id", "s1") == answer.tokens(FORMER)
+    with pytest.raises(TokenAnswerError):
+        parse_token_answer({"access_token": "a", "token_type": "DPoP"}, NOW, refreshed=True)
+
+
 def test_a_rotated_refresh_token_does_not_inherit_the_former_end() -> None:
     """A new token's end is what is stated for it, or unknown."""
     answer = parse_token_answer(GOOD | {"refresh_token": "new"}, NOW)

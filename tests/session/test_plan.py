@@ -41,6 +41,8 @@ SETTINGS = RefreshSettings(leeway=30, min_age_for_401=30)
         (Refresh("expiry", usable=False), sample_session(), 300),
         (Expired(), sample_session(), 3600),
         (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=None)), 3599),
+        (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=NOW)), 3599),
+        (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=NOW, refresh_token=None)), 99),
         (UseToken(), sample_session(tokens=sample_tokens(refresh_token=None)), 299),
         (Expired(), sample_session(tokens=sample_tokens(refresh_token=None)), 300),
     ],
