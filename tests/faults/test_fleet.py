@@ -1,4 +1,4 @@
-"""The harness itself: several workers, a provider with a ledger, and one fault end to end."""
+"""The harness itself: several workers, and a provider with a ledger."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.behaviour import HELD_SPENT
-from tests.support.fleet import BROKEN, Fleet, running_fleet
+from tests.support.fleet import Fleet, running_fleet
 from tests.support.redis import RedisServer
 from tests.support.rotating import RotatingProvider, rotating_provider
-from tests.support.tasks import background
-from tests.support.wait import until
 
 
 @pytest.fixture
@@ -26,22 +23,6 @@ async def fleet(
 ) -> AsyncIterator[Fleet]:
     async with running_fleet(redis_server, provider, tmp_path) as fleet:
         yield fleet
-
-
-@pytest.mark.requirement("T-09")
-async def test_killed_between_the_answer_and_the_save(fleet: Fleet) -> None:
-    """The token was spent by a process that is dead, without grace: ended as `refresh_lost`, no loop."""
-    member = await fleet.member(expired=True)
-    fleet.provider.next(HELD_SPENT)
-    async with background(fleet.call(member, worker=0)) as call:
-        await until(lambda: fleet.provider.held == 1)
-        fleet.workers[0].kill()
-        assert BROKEN == (await call).status
-    fleet.provider.release()
-    answer = await fleet.call(member, worker=1)
-    assert (401, "session_ended", "refresh_lost") == (answer.status, answer.code, answer.reason)
-    assert 2 == fleet.provider.refreshes
-    assert {} == fleet.locks()
 
 
 @pytest.mark.requirement("T-01")

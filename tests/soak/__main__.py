@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.soak import fuzz
+from tests.soak import faults, fuzz, walk
 
 Scenario = Callable[[argparse.ArgumentParser], None]
-SCENARIOS: Mapping[str, Scenario] = {"fuzz": fuzz.define}
+SCENARIOS: Mapping[str, Scenario] = {"fuzz": fuzz.define, "faults": faults.define, "walk": walk.define}
 """Each describes its arguments, and sets `run`: from them to the exit status."""
 
 

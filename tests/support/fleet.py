@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bff.crypto import Keyring, session_key
 from bff.observe.metrics import Metrics
 from bff.session.cookies import SessionCookie
 from bff.session.model import Tokens
-from bff.session.sessions import Identity, Sessions
+from bff.session.sessions import Found, Identity, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.support.backend import Backend, Received, Reply, backend
@@ -43,6 +44,7 @@ BROKEN = 0
 """The status of a call whose connection broke."""
 
 _LONG_AGO = 3600.0
+_NO_COOKIES = DefaultCookiePolicy(allowed_domains=())  # each call brings those of its own person
 _FOR_GOOD = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 
 
@@ -146,10 +148,23 @@ class Fleet:
         handle = _cookies(end).get("bff")
         return Member(handle, self.provider.families[-1]) if handle else None
 
+    async def opened(self, member: Member) -> Found | NoSession:
+        """The session as it stands in Redis, wherever that is by now."""
+        store = SessionStore(RedisSettings.model_validate({"url": self.redis.url}), Metrics())
+        try:
+            return await seeding(store).open(member.handle)
+        finally:
+            await store.aclose()
+
     def record(self, member: Member) -> dict[str, str]:
         """What Redis holds of it; empty if there is nothing."""
         with self.redis.client() as client:
             return dict(client.hgetall(f"bff:session:{member.key}"))
+
+    async def metrics(self, worker: int) -> str:
+        """What its ops port says."""
+        async with httpx.AsyncClient(timeout=30) as client:
+            return (await client.get(f"http://127.0.0.1:{self.workers[worker].ops_port}/metrics")).text
 
     def locks(self) -> dict[str, int]:
         """The locks that are held, and the milliseconds for which they will be."""
@@ -184,12 +199,13 @@ async def running_fleet(
     redis: RedisServer,
     provider: RotatingProvider,
     folder: Path,
+    /,
     *,
     workers: int = 2,
     valves: bool = True,
     clocked: bool = False,
     route: Mapping[str, Any] | None = None,
-    **sections: Mapping[str, Any],
+    **sections: Any,
 ) -> AsyncIterator[Fleet]:
     """Starts the workers; `sections` are settings that differ from the fleet's own."""
     fleets: list[Fleet] = []
@@ -211,7 +227,9 @@ async def running_fleet(
             worker = WorkerProcess(number, environ, folder, valve, clocked=clocked)
             stack.callback(worker.close)
             fleet.workers.append(worker)
-            client = httpx.AsyncClient(base_url=worker.url, timeout=60, limits=_FOR_GOOD)
+            client = httpx.AsyncClient(
+                base_url=worker.url, timeout=60, limits=_FOR_GOOD, cookies=CookieJar(policy=_NO_COOKIES)
+            )
             fleet.clients.append(await stack.enter_async_context(client))
             worker.start()
         await asyncio.gather(*(worker.up() for worker in fleet.workers))

@@ -76,6 +76,11 @@ class Ledger:
     def uses_of(self, family: Family) -> list[Use]:
         return [use for use in self.uses if use.family is family]
 
+    def takes(self, refresh_token: str) -> bool:
+        """Whether it would be good for new tokens."""
+        issued = self._issued.get(refresh_token)
+        return issued is not None and issued.family.alive and issued.spent_at is None
+
     def accepts(self, access_token: str) -> bool:
         """Whether a backend that asks would be told that it is good."""
         return access_token in self._access

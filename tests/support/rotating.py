@@ -162,24 +162,26 @@ class RotatingProvider(Ledger):
         self.most_at_once = max(self.most_at_once, self.under_way)
         try:
             await asyncio.sleep(behaviour.delay)
-            await self._held(behaviour.hold == "arrived")
-            _, answer = self.refresh(
-                token, spends=behaviour.spends, rotates="refresh_token" not in behaviour.omits
-            )
-            await self._held(behaviour.hold == "spent")
+            stays = behaviour.hold != "arrived" or await self._held(reader)
+            spends = behaviour.spends and stays
+            _, answer = self.refresh(token, spends=spends, rotates="refresh_token" not in behaviour.omits)
+            if behaviour.hold == "spent":
+                await self._held(reader)
             await _finish(behaviour, answer, reader, writer)
         finally:
             self.under_way -= 1
 
-    async def _held(self, hold: bool) -> None:
-        if not hold:
-            return
-        gate = self._gate
+    async def _held(self, reader: asyncio.StreamReader) -> bool:
+        """Waits for the gate; False if the client has left before."""
+        waits = {asyncio.ensure_future(work) for work in (self._gate.wait(), reader.read(1))}  # noqa: TID251 - both are ended below
         self.held += 1
         try:
-            await gate.wait()
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            return any(task.exception() is None and task.result() is True for task in done)
         finally:
             self.held -= 1
+            for task in waits:
+                task.cancel()
 
     def _metadata(self) -> dict[str, Any]:
         names = {

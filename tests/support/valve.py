@@ -178,4 +178,4 @@ def save(data: bytes) -> bool:
 
 def release(data: bytes) -> bool:
     """The lock is to be given up; prolonging it has an argument more."""
-    return data.startswith(b"*4\r\n") and b"EVALSHA" in data and b":lock:" in data
+    return data.startswith(b"*5\r\n") and b"EVALSHA" in data and b":lock:" in data

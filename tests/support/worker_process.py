@@ -91,13 +91,25 @@ class WorkerProcess:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
-    async def ends(self) -> int:
-        """SIGTERM, and the exit code."""
+    def thaw_if_alive(self) -> None:
+        """Whatever had been done to it."""
+        if self.alive:
+            self.thaw()
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    async def ended(self) -> int:
+        """Waits for its end; the exit code."""
         assert self._child is not None
         child = self._child
-        child.terminate()
         await until(lambda: child.poll() is not None, 30)
         return child.wait()
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def close(self) -> None:
         if self._child is not None:
