@@ -10,6 +10,7 @@ from bff.issuer.app import create_app
 from bff.issuer.keys_cli import app as keys_app
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
 from bff.issuer.settings_cli import ConfigOption, load_or_exit
+from bff.issuer.users_cli import app as users_app
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 
 HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
 PortOption = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535, metavar="PORT")]

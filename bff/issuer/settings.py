@@ -67,6 +67,12 @@ class PasswordCost(Section):
     lanes: int = Field(default=4, ge=1)
     at_once: int = Field(default=2, ge=1, le=64)
 
+    @model_validator(mode="after")
+    def _each_lane_has_memory(self) -> Self:
+        if self.memory_kib < 8 * self.lanes:
+            raise ValueError("memory_kib must be at least 8 for each lane (RFC 9106, 3.1)")
+        return self
+
 
 class SignInLimits(Section):
     """How many wrong passwords may come; they are forgotten evenly over `window`.

@@ -15,7 +15,7 @@ from bff.issuer.accounts import Accounts
 from bff.issuer.database import Database
 from bff.issuer.rates import MAX_DEVICES, SignInRates
 from bff.issuer.settings import SignInLimits
-from bff.issuer.sign_ins import SignIns
+from bff.issuer.store import Store
 from tests.issuer.flow import REDIRECT_URI, Person, payload_of
 from tests.support.issuer import ALICE, BOB, CHEAP, RunningIssuer, query_of, running_issuer, sign_in_at
 from tests.support.redis import RedisServer
@@ -281,7 +281,7 @@ def test_a_sign_in_tells_where_it_came_from(person: Person, redis_server: RedisS
     person.http.headers["User-Agent"] = "Browser/1.0 " + "x" * 1000
     person.tokens()
     with redis_server.client() as client:
-        (standing,) = SignIns(Database(client, "issuer")).tell("alice", time.time())
+        (standing,) = Store.on(Database(client, "issuer")).sign_ins.tell("alice", time.time())
     assert (OWNER, "Browser/1.0") == (standing.device.address, standing.device.user_agent[:11])
     assert 300 == len(standing.device.user_agent)
 

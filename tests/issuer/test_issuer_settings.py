@@ -77,3 +77,16 @@ def test_unknown_keys_are_errors(tmp_path: Path) -> None:
     file.write_text('url = "http://localhost:1"\naudiense = "orders"\n')
     with pytest.raises(ValidationError, match="audiense"):
         load(file)
+
+
+def test_argon2_has_memory_for_each_lane() -> None:
+    """Parameters that argon2 itself would refuse are refused at the start."""
+    IssuerSettings.model_validate({"url": URL, "password_cost": {"memory_kib": 32, "lanes": 4}})
+    with pytest.raises(ValidationError, match="memory_kib"):
+        IssuerSettings.model_validate({"url": URL, "password_cost": {"memory_kib": 31, "lanes": 4}})
+
+
+def test_one_address_cannot_use_up_what_an_account_has() -> None:
+    """Limits under which a single guesser would lock an owner out are refused."""
+    with pytest.raises(ValidationError, match="per_pair"):
+        IssuerSettings.model_validate({"url": URL, "sign_in_limits": {"per_pair": 5, "per_account": 5}})
