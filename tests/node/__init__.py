@@ -1,0 +1,1 @@
+"""Tests against certified implementations that npm has: a provider and a client."""

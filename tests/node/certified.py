@@ -1,0 +1,154 @@
+"""The certified provider, the proxy as its client, and a browser for both."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+from joserfc.jwk import ECKey, KeySet, RSAKey
+
+from bff.app import App
+from bff.crypto import new_secret
+from bff.embedded import free_port
+from bff.settings.model import Settings
+from tests.node.packages import line_of, program
+from tests.support.backend import Backend, Received, Reply, backend
+from tests.support.redis import RedisServer
+from tests.support.world import JSON, Browser, serving
+
+SECRET = "a-secret-that-is-long-enough-for-the-provider"
+EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})
+RSA_KEY = RSAKey.generate_key(2048, {"kid": "rsa-of-the-bff", "alg": "PS256"})
+API = "https://orders.example/"
+_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+_ACTION = re.compile(r'<form[^>]* action="([^"]*)"')
+
+
+@dataclass
+class Certified:
+    """The provider that serves, and where the proxy has to be for it."""
+
+    url: str
+    port: int  # the proxy's
+
+    @property
+    def base(self) -> str:
+        """The proxy's own origin."""
+        return f"http://localhost:{self.port}"
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """What happened at the provider, of one kind or all."""
+        told: list[dict[str, Any]] = httpx.get(f"{self.url}/__events").json()
+        return [event for event in told if name in ("", event["name"])]
+
+
+@contextmanager
+def certified_provider(*, require_pushed: bool = False) -> Iterator[Certified]:
+    """Starts it, with one client for each way of authentication."""
+    port, proxy = free_port(), free_port()
+    certified = Certified(f"http://localhost:{port}", proxy)
+    common = {
+        "redirect_uris": [f"{certified.base}/bff/callback"],
+        "post_logout_redirect_uris": [f"{certified.base}/"],
+        "backchannel_logout_uri": f"{certified.base}/bff/backchannel-logout",
+        "backchannel_logout_session_required": True,
+        "grant_types": ["authorization_code", "refresh_token"],
+    }
+    keys = KeySet([EC_KEY, RSA_KEY]).as_dict(private=False)
+    by_secret = {"client_secret": SECRET}
+    ways: list[dict[str, Any]] = [
+        {**by_secret, "client_id": "by-basic", "token_endpoint_auth_method": "client_secret_basic"},
+        {**by_secret, "client_id": "by-post", "token_endpoint_auth_method": "client_secret_post"},
+        {"jwks": keys, "client_id": "by-key", "token_endpoint_auth_method": "private_key_jwt"},
+    ]
+    told = {
+        "issuer": certified.url,
+        "port": port,
+        "clients": [{**client, **common} for client in ways],
+        "requirePushed": require_pushed,
+        "resources": [API],
+    }
+    with program("provider.mjs", json.dumps(told)) as process:
+        assert line_of(process) == "ready"
+        yield certified
+
+
+@dataclass
+class Proxy:
+    """The proxy that serves, and the backend behind its route `/api`."""
+
+    certified: Certified
+    backend: Backend
+    browsers: list[Browser]
+
+    async def browser(self) -> Browser:
+        """A new one, with nothing in it."""
+        browser = Browser(self.certified.base)
+        self.browsers.append(browser)
+        return browser
+
+    async def signed_in(self) -> Browser:
+        """One in which alice is signed in: the provider asks nothing."""
+        browser = await self.browser()
+        await browser.sign_in()
+        assert browser.handle is not None, browser.answers[-1].text
+        return browser
+
+    async def token(self, browser: Browser) -> str:
+        """The access token that the backend gets for a call of this browser."""
+        answer = await browser.call("/api/orders")
+        assert answer.status_code == 200, answer.text
+        seen: str = answer.json()["bearer"]
+        return seen
+
+
+async def _answer(request: Received) -> Reply:
+    values = [value.decode() for name, value in request.headers if name.lower() == b"authorization"]
+    body = json.dumps({"bearer": values[0].removeprefix("Bearer ")}).encode()
+    return Reply(body=body, headers=[JSON])
+
+
+@asynccontextmanager
+async def running_proxy(redis: RedisServer, certified: Certified, **provider: Any) -> AsyncIterator[Proxy]:
+    """The proxy as a client of the certified provider; by default it sends its secret by HTTP Basic."""
+    async with backend(_answer) as upstream:
+        settings = Settings.model_validate(
+            {
+                "server": {"public_url": certified.base, "ops_port": None},
+                "redis": {"url": redis.url},
+                "session": {"keys": [new_secret()]},
+                "provider": {
+                    "issuer": certified.url,
+                    "client_id": "by-basic",
+                    **({} if "client_key" in provider else {"client_secret": SECRET}),
+                    **provider,
+                },
+                "route": [{"path": "/api", "upstream": upstream.url}],
+            }
+        )
+        app = App(settings)
+        async with serving(app, certified.port):
+            proxy = Proxy(certified, upstream, [])
+            try:
+                yield proxy
+            finally:
+                for browser in proxy.browsers:
+                    await browser.client.aclose()
+
+
+async def submit(browser: Browser, page: httpx.Response, names: Sequence[str] = ()) -> httpx.Response:
+    """Sends the form of one of the provider's pages, with the buttons named, and follows."""
+    action = _ACTION.search(page.text)
+    assert action is not None, page.text
+    form = {**dict(_HIDDEN.findall(page.text)), **dict.fromkeys(names, "yes")}
+    answer = await browser.client.post(str(page.url.join(action[1])), data=form)
+    return await browser.follow(answer)
+
+
+def sent(url: str) -> dict[str, str]:
+    """The query of a URL."""
+    return dict(parse_qsl(urlsplit(url).query))

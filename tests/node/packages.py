@@ -1,0 +1,81 @@
+"""Node programs of this folder, with the packages that they need.
+
+The packages are installed by npm into the user's cache folder, once for each content of `package-lock.json`;
+nothing is written into the project.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NO_NODE = "Node and npm are not installed"
+_PATIENCE = 120
+
+
+@cache
+def installed() -> Path:
+    """A folder with the programs and their packages; skips the test where there is no Node."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip(NO_NODE)
+    lock = (HERE / "package-lock.json").read_bytes()
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bff-node-tests"
+    folder = caches / hashlib.sha256(lock).hexdigest()[:16]
+    if not folder.exists():
+        caches.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=caches) as fresh:
+            _install(npm, Path(fresh) / "new")
+            try:
+                (Path(fresh) / "new").rename(folder)
+            except OSError:  # another process was first
+                assert folder.exists()
+    return folder
+
+
+def _install(npm: str, folder: Path) -> None:
+    folder.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, folder)
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def program(name: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Runs one of the programs; its standard input and output are the caller's. Ends it at the end."""
+    folder = installed()
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile("w+") as errors:
+        # Beside a link to the packages: that is where Node looks for them.
+        (Path(place) / "node_modules").symlink_to(folder / "node_modules")
+        shutil.copy(HERE / "package.json", place)
+        script = shutil.copy(HERE / name, place)
+        process = subprocess.Popen(
+            ["node", script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The next line that a program says; fails when it has ended instead."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, f"the program ended with {process.wait(10)}"
+    return line.strip()

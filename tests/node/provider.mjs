@@ -1,0 +1,107 @@
+// A certified OpenID Provider (npm oidc-provider) for the proxy to sign in at.
+//
+// Asked for by one JSON argument: { issuer, port, clients, requirePushed, resources }. Whoever signs in is alice, at
+// once: what is tried here is the protocol. GET /__events tells what happened. Says "ready" on standard output.
+
+import { createServer } from "node:http";
+import { exportJWK, generateKeyPair } from "jose";
+import Provider, { errors } from "oidc-provider";
+
+const { issuer, port, clients, requirePushed, resources } = JSON.parse(process.argv[2]);
+const events = [];
+
+async function signingKey(alg, kid) {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  return { ...(await exportJWK(privateKey)), alg, kid, use: "sig" };
+}
+
+const provider = new Provider(issuer, {
+  clients,
+  jwks: { keys: [await signingKey("RS256", "rsa"), await signingKey("ES256", "ec")] },
+  cookies: { keys: ["a-key-of-the-tests"] },
+  claims: { openid: ["sub", "sid"], profile: ["name"], email: ["email"] },
+  conformIdTokenClaims: false,
+  // Without the dispatcher that refuses loopback addresses: that is where the proxy is.
+  fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, name: "Alice Liddell", email: "alice@example.com" }),
+  }),
+  features: {
+    backchannelLogout: { enabled: true },
+    devInteractions: { enabled: false },
+    introspection: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: requirePushed },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_, resource) => {
+        if (!resources.includes(resource)) throw new errors.InvalidTarget();
+        return { scope: "openid profile", audience: resource, accessTokenFormat: "jwt" };
+      },
+      useGrantedResource: () => true,
+    },
+    revocation: { enabled: true },
+    rpInitiatedLogout: { enabled: true },
+  },
+  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  issueRefreshToken: () => true,
+  rotateRefreshToken: true,
+  ttl: {
+    AccessToken: 60,
+    AuthorizationCode: 60,
+    Grant: 3600,
+    IdToken: 60,
+    Interaction: 600,
+    RefreshToken: 3600,
+    Session: 3600,
+  },
+});
+
+for (const name of [
+  "grant.success",
+  "grant.error",
+  "grant.revoked",
+  "refresh_token.consumed",
+  "pushed_authorization_request.success",
+  "pushed_authorization_request.error",
+  "authorization.error",
+  "backchannel.success",
+  "backchannel.error",
+  "server_error",
+]) {
+  provider.on(name, (...what) => {
+    const error = what.find((each) => each instanceof Error);
+    const grant = what[0]?.oidc?.params?.grant_type;
+    events.push({ name, grant, error: error && `${error.message}: ${error.error_detail ?? error.cause ?? ""}` });
+  });
+}
+
+async function interact(request, response) {
+  const { prompt, params, session, grantId } = await provider.interactionDetails(request, response);
+  if (prompt.name === "login") {
+    await provider.interactionFinished(request, response, { login: { accountId: "alice" } });
+    return;
+  }
+  const grant = grantId
+    ? await provider.Grant.find(grantId)
+    : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, params.scope);
+  const consent = { grantId: await grant.save() };
+  await provider.interactionFinished(request, response, { consent }, { mergeWithLastSubmission: true });
+}
+
+const handle = provider.callback();
+createServer((request, response) => {
+  if (request.url === "/__events") {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify(events));
+  } else if (request.url.startsWith("/interaction/")) {
+    interact(request, response).catch((error) => {
+      response.statusCode = 500;
+      response.end(String(error.stack));
+    });
+  } else {
+    handle(request, response);
+  }
+}).listen(port, "127.0.0.1", () => process.stdout.write("ready\n"));

@@ -1,0 +1,147 @@
+"""The proxy at a certified provider (npm oidc-provider): nothing of ours judges what is sent or answered."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.issuer.flow import payload_of
+from tests.node.certified import (
+    API,
+    EC_KEY,
+    RSA_KEY,
+    Certified,
+    certified_provider,
+    running_proxy,
+    sent,
+    submit,
+)
+from tests.support.redis import RedisServer
+
+
+def by_key(key: Any) -> dict[str, Any]:
+    """Settings of a proxy that signs."""
+    text = json.dumps(key.as_dict(private=True))
+    return {"client_id": "by-key", "client_auth": "private_key_jwt", "client_key": text}
+
+
+@pytest.fixture(scope="module", name="certified")
+def _certified() -> Iterator[Certified]:
+    with certified_provider() as certified:
+        yield certified
+
+
+@pytest.mark.requirement("O-13", "O-14")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"client_id": "by-post", "client_auth": "client_secret_post"},
+        by_key(EC_KEY),
+        {**by_key(RSA_KEY), "client_assertion_aud": "token_endpoint"},
+        {"par": "never"},
+    ],
+    ids=["basic", "post", "ES256", "PS256-for-the-endpoint", "without-PAR"],
+)
+async def test_alice_signs_in_and_her_tokens_rotate(
+    redis_server: RedisServer, certified: Certified, settings: dict[str, Any]
+) -> None:
+    """Sign-in, a call, two rotations, each with a new token; by each way of authentication, pushed or not."""
+    before = len(certified.events("pushed_authorization_request.success"))
+    async with running_proxy(redis_server, certified, **settings) as proxy:
+        browser = await proxy.signed_in()
+        user = (await browser.user()).json()
+        assert ("alice", 0) == (user["sub"], user["session"]["rotations"])
+        tokens = [await proxy.token(browser)]
+        for rotation in (1, 2):
+            answer = await browser.call("/bff/refresh", "POST")
+            assert (200, rotation) == (answer.status_code, answer.json()["session"]["rotations"])
+            tokens.append(await proxy.token(browser))
+        assert 3 == len(set(tokens))
+        asked = next(sent(str(each.url)) for each in browser.answers if "/auth?" in str(each.url))
+        pushed = len(certified.events("pushed_authorization_request.success")) - before
+    if settings.get("par") == "never":
+        assert (0, "S256") == (pushed, asked["code_challenge_method"])
+    else:
+        assert (1, {"client_id", "request_uri"}) == (pushed, set(asked))
+
+
+async def test_a_crowd_at_the_end_of_a_token_rotates_once(
+    redis_server: RedisServer, certified: Certified
+) -> None:
+    """Twenty at once: the provider, which would end the grant at a second use, sees no token twice."""
+    async with running_proxy(redis_server, certified) as proxy:
+        browser = await proxy.signed_in()
+        before = len(certified.events("refresh_token.consumed"))
+        answers = await asyncio.gather(*(browser.call("/bff/refresh", "POST") for _ in range(20)))
+        assert {200} == {answer.status_code for answer in answers}
+        assert before < len(certified.events("refresh_token.consumed"))
+        assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+    assert [] == [event for event in certified.events("grant.error") if "refresh" in (event["grant"] or "")]
+
+
+@pytest.mark.requirement("L-01")
+async def test_alice_signs_out_here_and_there(redis_server: RedisServer, certified: Certified) -> None:
+    """The grant is revoked; the provider's own page asks once, and comes back to ours."""
+    async with running_proxy(redis_server, certified) as proxy:
+        browser = await proxy.signed_in()
+        handle = browser.handle
+        revoked = len(certified.events("grant.revoked"))
+        answer = await browser.call("/bff/logout", "POST")
+        assert {"redirect": "/bff/logout/continue", "provider_revoked": True, "provider_sign_out": True} == (
+            answer.json()
+        )
+        assert revoked < len(certified.events("grant.revoked"))
+        page = await browser.follow(await browser.client.get("/bff/logout/continue"))
+        assert "id_token_hint" in str(page.url)
+        landed = await submit(browser, page, ["logout"])
+        assert f"{certified.base}/" == str(landed.url)
+        assert 401 == (await browser.user()).status_code
+        assert handle is not None
+
+
+@pytest.mark.requirement("L-04", "L-05")
+@pytest.mark.parametrize("settings", [{}, by_key(EC_KEY)], ids=["basic", "by-key"])
+async def test_who_signs_out_there_is_signed_out_here(
+    redis_server: RedisServer, certified: Certified, settings: dict[str, Any]
+) -> None:
+    """By the back channel: the session of that sign-in ends at once, another browser's does not."""
+    async with running_proxy(redis_server, certified, **settings) as proxy:
+        browser, other = await proxy.signed_in(), await proxy.signed_in()
+        page = await browser.client.get(f"{certified.url}/session/end")
+        await submit(browser, page, ["logout"])
+        gone = await browser.user()
+        assert (401, "session_ended", "provider_logout") == (
+            gone.status_code,
+            gone.json()["code"],
+            gone.json()["reason"],
+        )
+        assert 200 == (await other.user()).status_code
+    assert [] == certified.events("backchannel.error")
+    assert [] != certified.events("backchannel.success")
+
+
+@pytest.mark.requirement("O-15")
+async def test_tokens_are_for_the_api_that_was_named(redis_server: RedisServer, certified: Certified) -> None:
+    """`resource` in the authorization request, with the code and at each rotation: the audience stays."""
+    async with running_proxy(redis_server, certified, resource=[API]) as proxy:
+        browser = await proxy.signed_in()
+        audiences = [payload_of(await proxy.token(browser))["aud"]]
+        assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+        audiences.append(payload_of(await proxy.token(browser))["aud"])
+    assert [API, API] == audiences
+
+
+@pytest.mark.requirement("O-14")
+async def test_a_provider_may_demand_what_is_pushed(redis_server: RedisServer) -> None:
+    """Where nothing else is accepted sign-in works by itself, with a key as well."""
+    with certified_provider(require_pushed=True) as certified:
+        async with running_proxy(redis_server, certified, **by_key(RSA_KEY)) as proxy:
+            assert 200 == (await (await proxy.signed_in()).user()).status_code
+        async with running_proxy(redis_server, certified, par="never") as proxy:
+            browser = await proxy.browser()
+            await browser.sign_in()
+            assert browser.handle is None
+        assert 1 == len(certified.events("pushed_authorization_request.success"))
