@@ -7,6 +7,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from bff.crypto import decode
 from bff.settings.model import Section
 
 SCOPES = ("openid", "profile", "email", "offline_access")
@@ -37,16 +38,21 @@ def read_public_keys(document: Any) -> KeySet:
         raise ValueError("must be a key set: {keys = [...]} (RFC 7517 section 5)")
     if any(isinstance(entry, dict) and {"d", "k"} & entry.keys() for entry in entries):
         raise ValueError("must hold public keys only")
+    if any(isinstance(entry, dict) and _is_weak(entry) for entry in entries):
+        raise ValueError(f"has an RSA key of less than {MIN_RSA_BITS} bits")
     try:
         keys = KeySet.import_key_set(document)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("has a key that cannot be read") from None
     if not all(isinstance(key, (RSAKey, ECKey)) for key in keys.keys):
         raise ValueError("must hold EC and RSA keys only")
-    for key in keys.keys:
-        if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
-            raise ValueError(f"has an RSA key of less than {MIN_RSA_BITS} bits")
     return keys
+
+
+def _is_weak(entry: dict[str, Any]) -> bool:
+    """Tells whether an RSA key is too short, by its modulus."""
+    modulus = entry.get("n")
+    return isinstance(modulus, str) and int.from_bytes(decode(modulus) or b"").bit_length() < MIN_RSA_BITS
 
 
 ClientUrl = Annotated[str, AfterValidator(_check_client_url)]

@@ -52,7 +52,10 @@ class Minter:
         self.access_token_lifetime = max(1, int(access_token_lifetime))
 
     def access_token(self, grant: Grant, now: int, lifetime: int | None = None) -> str:
-        """Signs an access token (RFC 9068 section 2), for `lifetime` seconds or the usual ones."""
+        """Signs an access token (RFC 9068 section 2), for `lifetime` seconds or the usual ones.
+
+        `role` names the roles as `scope` names scopes: in one text, apart by spaces. `tid` is the tenant.
+        """
         audiences = grant.audiences or (self._audience,)
         claims = {
             "iss": self._issuer,
@@ -64,7 +67,7 @@ class Minter:
             "sid": grant.sid,
             "client_id": grant.client_id,
             "scope": grant.scope,
-            **({"role": list(grant.account.roles)} if grant.account.roles else {}),
+            **({"role": " ".join(grant.account.roles)} if grant.account.roles else {}),
             **({"tid": grant.account.tenant} if grant.account.tenant else {}),
         }
         return self._sign(ACCESS_TOKEN_TYPE, claims, now)

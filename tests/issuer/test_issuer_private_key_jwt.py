@@ -1,0 +1,228 @@
+"""Clients that show who they are by a JWT of their own (RFC 7523), on real sockets."""
+
+import hmac
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from joserfc.jwk import RSAKey
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bff.crypto import encode
+from bff.embedded import free_port
+from bff.issuer.client_keys import ClientKeys
+from bff.issuer.clients import Client
+from bff.issuer.settings import ClientSettings
+from tests.issuer.clients import KEY_CLIENT, assertion, form_of, jwks_of, new_key
+from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
+from tests.support.issuer import RunningIssuer, ServedApp, running_issuer
+from tests.support.redis import redis_server
+
+KEY = new_key()
+
+
+@pytest.fixture(name="keyed", scope="module")
+def _keyed() -> Iterator[RunningIssuer]:
+    """One for all tests here: each assertion has a `jti` of its own."""
+    client = ClientSettings(client_id=KEY_CLIENT, jwks=jwks_of(KEY), redirect_uris=(REDIRECT_URI,))
+    with redis_server() as server, running_issuer(server.url, (REDIRECT_URI,), clients=(client,)) as running:
+        yield running
+
+
+def ask(issuer: RunningIssuer, form: dict[str, str], **more: Any) -> httpx.Response:
+    """A token request with a code that does not exist: `invalid_grant` says that the client was believed."""
+    body = {"grant_type": "authorization_code", "code": "invented", **form}
+    return httpx.post(f"{issuer.url}/token", data=body, **more)
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]
+
+
+BELIEVED = (400, "invalid_grant")
+REFUSED = (401, "invalid_client")
+
+
+@pytest.mark.requirement("O-13")
+def test_sign_in_with_a_key_instead_of_a_secret(keyed: RunningIssuer) -> None:
+    """Code, tokens, refresh and revocation, each with an assertion of its own."""
+    with Person(keyed) as person:
+        code = person.code(client_id=KEY_CLIENT)
+
+        def ask_for(path: str, form: dict[str, str]) -> httpx.Response:
+            signed = form_of(assertion(KEY, keyed.url))
+            return person.http.post(f"{keyed.url}{path}", data={**form, **signed})
+
+        tokens = ask_for("/token", person.code_form(code)).json()
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+        renewed = ask_for("/token", form).json()["refresh_token"]
+        assert 200 == ask_for("/revoke", {"token": renewed}).status_code
+        assert BELIEVED == error_of(ask_for("/token", {**form, "refresh_token": renewed}))
+
+
+@pytest.mark.parametrize("path", ["", "/token"])
+def test_the_audience_may_be_issuer_or_endpoint(keyed: RunningIssuer, path: str) -> None:
+    """The issuer's identifier and the endpoint's address are both taken, alone or as a list of one."""
+    assert BELIEVED == error_of(ask(keyed, form_of(assertion(KEY, f"{keyed.url}{path}"))))
+    assert BELIEVED == error_of(ask(keyed, form_of(assertion(KEY, [f"{keyed.url}{path}"]))))
+
+
+def test_an_assertion_is_good_once(keyed: RunningIssuer) -> None:
+    """Of many uses of one assertion one is believed."""
+    form = form_of(assertion(KEY, keyed.url))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: error_of(ask(keyed, form)), range(16)))
+    assert [BELIEVED, *[REFUSED] * 15] == sorted(answers)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "https://other.example"},
+        {"aud": None},
+        {"aud": []},
+        {"aud": 7},
+        {"iss": "other"},
+        {"sub": "other"},
+        {"sub": None},
+        {"sub": {"a": 1}},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": 1},
+        {"exp": 1e15},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": 5},
+        {"jti": "x" * 300},
+        {"nbf": 4e9},
+        {"iat": 4e9},
+        {"iat": "x"},
+    ],
+    ids=str,
+)
+def test_claims_that_are_refused(keyed: RunningIssuer, changes: dict[str, Any]) -> None:
+    """Another audience, another issuer, no or a far end, no jti: 401, in words that repeat nothing."""
+    answer = ask(keyed, form_of(assertion(KEY, **{"aud": keyed.url, **changes})))
+    assert REFUSED == error_of(answer)
+
+
+def test_two_audiences_are_one_too_many(keyed: RunningIssuer) -> None:
+    """An assertion that is also for somebody else could come from there."""
+    both = assertion(KEY, [keyed.url, "https://other.example"])
+    assert REFUSED == error_of(ask(keyed, form_of(both)))
+
+
+def test_a_long_life_is_refused(keyed: RunningIssuer) -> None:
+    """An assertion lives five minutes at most."""
+    now = int(time.time())
+    assert BELIEVED == error_of(ask(keyed, form_of(assertion(KEY, keyed.url, exp=now + 290))))
+    assert REFUSED == error_of(ask(keyed, form_of(assertion(KEY, keyed.url, exp=now + 600))))
+
+
+@pytest.mark.requirement("J-03")
+def test_only_the_clients_key_and_its_algorithms_count(keyed: RunningIssuer) -> None:
+    """Another key of the same name, one in the header, `none` and HMAC by the public key are refused."""
+    stranger = new_key()
+    assert REFUSED == error_of(ask(keyed, form_of(assertion(stranger, keyed.url))))
+    brought = {"jwk": stranger.as_dict(private=False)}
+    assert REFUSED == error_of(ask(keyed, form_of(assertion(stranger, keyed.url, header=brought))))
+    good = assertion(KEY, keyed.url)
+    _, payload, _ = good.split(".")
+    none = "eyJhbGciOiJub25lIn0"  # {"alg":"none"}
+    assert REFUSED == error_of(ask(keyed, form_of(f"{none}.{payload}.")))
+    header = encode(b'{"alg":"HS256","kid":"one"}')
+    mac = hmac.digest(KEY.as_pem(private=False), f"{header}.{payload}".encode(), "sha256")
+    assert REFUSED == error_of(ask(keyed, form_of(f"{header}.{payload}.{encode(mac)}")))
+    assert BELIEVED == error_of(ask(keyed, form_of(good)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "a.b.c", "....", "e30.e30.e30", "\x00.é.", "x" * 9000, "e30.W10.eA", "bnVsbA.e30.eA"]
+)
+def test_what_is_no_assertion_is_the_clients_fault(keyed: RunningIssuer, text: str) -> None:
+    """Nonsense is 401, never an error of the issuer's."""
+    assert REFUSED == error_of(ask(keyed, form_of(text)))
+
+
+def test_one_way_at_a_time(keyed: RunningIssuer) -> None:
+    """An assertion beside a secret is refused; another type too; a client with a key has no secret."""
+    signed = form_of(assertion(KEY, keyed.url))
+    assert (400, "invalid_request") == error_of(ask(keyed, {**signed, "client_secret": "x"}))
+    assert (400, "invalid_request") == error_of(ask(keyed, signed, auth=CREDENTIALS))
+    assert REFUSED == error_of(ask(keyed, {**signed, "client_assertion_type": "other"}))
+    assert REFUSED == error_of(ask(keyed, {**signed, "client_id": "spa-bff"}))
+    assert REFUSED == error_of(ask(keyed, {}, auth=(KEY_CLIENT, "x")))
+    assert BELIEVED == error_of(ask(keyed, {**signed, "client_id": KEY_CLIENT}))
+
+
+def test_keys_from_an_address_are_followed() -> None:
+    """With `jwks_uri` a client changes its key by itself, and unknown keys cause few fetches."""
+    keys, fetches = [new_key("one")], []
+
+    async def answer(_: Request) -> Response:
+        fetches.append(1)
+        return JSONResponse(jwks_of(*keys))
+
+    port = free_port()
+    served = ServedApp(Starlette(routes=[Route("/keys", answer)]), port)
+    served.start()
+    client = ClientSettings(client_id=KEY_CLIENT, jwks_uri=f"http://127.0.0.1:{port}/keys")
+    found = ClientKeys(cooldown=10)
+    try:
+        assert found.find(Client(client), "one", 100.0) is not None
+        assert found.find(Client(client), "two", 105.0) is None
+        assert 1 == len(fetches)
+        keys[:] = [new_key("two")]
+        assert found.find(Client(client), "two", 111.0) is not None
+        assert found.find(Client(client), "one", 125.0) is None
+        assert 3 == len(fetches)
+        served.stop()
+        assert found.find(Client(client), "two", 1000.0) is not None
+        assert found.find(Client(client), "two", 111.0 + 25 * 3600) is None
+    finally:
+        served.stop()
+        found.close()
+
+
+def test_settings_of_clients_are_checked() -> None:
+    """Private, symmetric, weak and unreadable keys are refused, and more or less than one way."""
+    modulus = encode(b"\xff" * 128)
+    weak = {"keys": [{"kty": "RSA", "n": modulus, "e": "AQAB"}]}
+    private = {"keys": [KEY.as_dict(private=True)]}
+    symmetric, unknown = {"keys": [{"kty": "oct", "k": "AAAA"}]}, {"keys": [{"kty": "x"}]}
+    bad: dict[str, Any]
+    for bad in (weak, private, symmetric, unknown, {"keys": []}, {}):
+        with pytest.raises(ValidationError):
+            ClientSettings(client_id="c", jwks=bad)
+    for ways in ({}, {"jwks": jwks_of(KEY), "client_secret": "s"}):
+        with pytest.raises(ValidationError):
+            ClientSettings.model_validate({"client_id": "c", **ways})
+    for uri in ("http://app.example/cb", "https://u@app.example/cb", "https://app.example/cb#x", "/cb"):
+        with pytest.raises(ValidationError):
+            ClientSettings.model_validate({"client_id": "c", "client_secret": "s", "redirect_uris": [uri]})
+
+
+def test_a_secret_may_be_given_as_its_hash() -> None:
+    """`client_secret_sha256` lets the settings hold no secret."""
+    digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
+    client = ClientSettings(client_id="hashed", client_secret_sha256=digest)
+    with redis_server() as server, running_issuer(server.url, clients=(client,)) as issuer:
+        assert BELIEVED == error_of(ask(issuer, {}, auth=("hashed", "secret")))
+        assert REFUSED == error_of(ask(issuer, {}, auth=("hashed", digest)))
+
+
+def test_rsa_keys_work_too() -> None:
+    """RS256 and PS256 are taken."""
+    key = RSAKey.generate_key(2048, {"kid": "rsa"})
+    client = ClientSettings(client_id=KEY_CLIENT, jwks=jwks_of(key))
+    with redis_server() as server, running_issuer(server.url, clients=(client,)) as issuer:
+        for alg in ("RS256", "PS256"):
+            assert BELIEVED == error_of(ask(issuer, form_of(assertion(key, issuer.url, alg=alg))))
