@@ -1,7 +1,7 @@
 """What a set-up with JWTs has to get right, each in a few lines: real issuer, Redis, and service.
 
-Alice signs in and calls a service that checks her access token. Where a token ends before its time, the service
-has taken it before: what it remembers must not help.
+Alice signs in and calls a service that checks her access token. Where a token ends before its time, the
+service has taken it before: what it remembers must not help.
 """
 
 import base64
