@@ -1,4 +1,4 @@
-"""Single connections to Redis, for those who wait on their own terms: the feed of changes, batched loads.
+"""Connections to Redis: single ones, for those who wait on their own terms (feed, loads), and a pool of them.
 
 Rule 1: nothing here is bounded in time but the TCP and TLS handshake; whoever holds such a connection bounds
 every wait on it. (A bound in the client library costs a task for each write, and would end a connection that
@@ -7,6 +7,7 @@ has nothing to say.)
 
 from typing import Any
 
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -36,6 +37,21 @@ def new_connection(settings: RedisSettings) -> AbstractConnection:
         "encoding_errors": "replace",  # bytes that are no UTF-8 were not written by us: they will not open
     }
     return kind(**options | ours)
+
+
+class FreshPool(BlockingConnectionPool):
+    """A pool that lends no connection whose end was heard of meanwhile.
+
+    redis-py would find out by the command that is sent, and without resending, which may do things twice,
+    each kept connection would cost a request after Redis was away.
+    """
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Prepares a connection for the next command."""
+        reader = connection._reader  # noqa: SLF001 - the stream alone knows, and redis-py does not ask it
+        if reader is not None and reader.at_eof():
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
 
 
 async def connect(connection: AbstractConnection) -> None:

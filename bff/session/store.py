@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -34,6 +34,7 @@ from redis.exceptions import RedisError, ResponseError
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.index import SessionIndex, sid_key, user_key
+from bff.session.link import FreshPool
 from bff.session.loads import Loaded, Loads, WrongTypeError
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.record import Record, format_marker, format_time
@@ -139,7 +140,7 @@ class SessionStore:
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._prefix = settings.prefix
-        pool = BlockingConnectionPool.from_url(  # a crowd waits for a connection: it is no outage
+        pool = FreshPool.from_url(  # a crowd waits for a connection: it is no outage
             settings.url.get_secret_value(),
             timeout=settings.timeout,
             decode_responses=True,
