@@ -176,6 +176,7 @@ def running_issuer(
     redirect_uris: Sequence[str] = ("http://localhost:8080/bff/callback",),
     *,
     post_logout_redirect_uris: Sequence[str] = (),
+    backchannel_logout_uri: str | None = None,
     access_token_lifetime: float = 300,
     refresh_token_lifetime: float = 3600,
     port: int | None = None,
@@ -192,6 +193,7 @@ def running_issuer(
         client_secret=SecretStr(CLIENT_SECRET),
         redirect_uris=tuple(redirect_uris),
         post_logout_redirect_uris=tuple(post_logout_redirect_uris),
+        backchannel_logout_uri=backchannel_logout_uri,
         name="The sample app",
     )
     settings = IssuerSettings(

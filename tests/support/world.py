@@ -179,10 +179,12 @@ async def running_world(
     route: dict[str, Any] | None = None,
     public_url: str | None = None,
     issuer_key: SigningKey | None = None,
+    told_of_logouts: bool = False,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings.
 
+    With `told_of_logouts` the issuer tells the proxy of sign-outs by the back channel.
     With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
     """
     port = free_port()
@@ -193,6 +195,7 @@ async def running_world(
                 redis.url,
                 [f"{url}/bff/callback"],
                 post_logout_redirect_uris=[f"{url}/"],
+                backchannel_logout_uri=f"{url}/bff/backchannel-logout" if told_of_logouts else None,
                 access_token_lifetime=access_token_lifetime,
                 key=issuer_key,
             )
