@@ -27,6 +27,7 @@ from bff.proxy.whole_answer import (
 F = TypeVar("F")
 
 _MOST_LINES = 4096  # kept for a route; then all are forgotten
+_LONGEST = 1024  # bytes of a line that is kept
 _UNAUTHORIZED = 401
 _CACHE = -1  # a `Cache-Control` that passes: ours is then not added
 _CLEARED = (b"keep-alive", b"")  # what a backend may say in `Connection`
@@ -79,7 +80,7 @@ class PlainAnswers(Generic[F]):
         judged = judge_status(line)
         if judged is None or judged[0] == _UNAUTHORIZED:
             return 0
-        if len(self._statuses) < _MOST_LINES:
+        if len(self._statuses) < _MOST_LINES and len(line) <= _LONGEST:
             self._statuses[line] = judged[0]
         return judged[0]
 
@@ -99,7 +100,8 @@ class PlainAnswers(Generic[F]):
         return self._keep(line, _CACHE if name == b"cache-control" else PLAIN, self._form((name, value)))
 
     def _keep(self, line: bytes, kind: int, form: F | None) -> tuple[int, F | None]:
-        if len(self._lines) >= _MOST_LINES:
-            self._lines.clear()
-        fate = self._lines[line] = (kind, form)
-        return fate
+        if len(line) <= _LONGEST:
+            if len(self._lines) >= _MOST_LINES:
+                self._lines.clear()
+            self._lines[line] = (kind, form)
+        return kind, form
