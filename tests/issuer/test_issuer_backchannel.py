@@ -1,0 +1,189 @@
+"""Back-channel logout: who is told that a sign-in ended, how often, and by whom."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+import pytest
+from joserfc import jws
+from joserfc.jwk import KeySet
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bff.embedded import free_port
+from bff.issuer.database import Database
+from bff.issuer.endings import Endings
+from bff.issuer.logouts import DELAYS, LEASE, LogoutJob, LogoutJobs
+from bff.issuer.settings import ClientSettings
+from bff.issuer.store import Store
+from tests.issuer.flow import REDIRECT_URI, Person, payload_of
+from tests.support.issuer import BOB, CLIENT_ID, RunningIssuer, ServedApp, running_issuer
+from tests.support.redis import RedisServer
+from tests.support.wait import until
+
+OTHER = ("other", "a-secret")
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+
+@dataclass
+class Told:
+    """What clients were sent: path and token; and what they answer."""
+
+    url: str = ""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+
+    def by(self, path: str) -> list[str]:
+        return [token for called, token in self.calls if called == path]
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """Two clients' back-channel endpoints, `/main` and `/other`."""
+    port = free_port()
+    told = Told(f"http://127.0.0.1:{port}")
+
+    async def endpoint(request: Request) -> Response:
+        (token,) = parse_qs((await request.body()).decode())["logout_token"]
+        told.calls.append((request.url.path, token))
+        return Response(status_code=told.answers.pop(0) if told.answers else 200)
+
+    routes = [Route(path, endpoint, methods=["POST"]) for path in ("/main", "/other")]
+    served = ServedApp(Starlette(routes=routes), port)
+    served.start()
+    yield told
+    served.stop()
+
+
+@pytest.fixture(name="issuer")
+def _issuer(redis_server: RedisServer, told: Told) -> Iterator[RunningIssuer]:
+    other = ClientSettings(
+        client_id=OTHER[0],
+        client_secret=SecretStr(OTHER[1]),
+        redirect_uris=(REDIRECT_URI,),
+        backchannel_logout_uri=f"{told.url}/other",
+    )
+    with running_issuer(
+        redis_server.url, (REDIRECT_URI,), backchannel_logout_uri=f"{told.url}/main", clients=(other,)
+    ) as running:
+        yield running
+
+
+def sign_out(person: Person, id_token: str) -> None:
+    answer = person.http.get(f"{person.issuer.url}/end-session", params={"id_token_hint": id_token})
+    assert "Signed out" in answer.text
+
+
+async def test_a_sign_out_is_told_by_sid(person: Person, told: Told) -> None:
+    """A signed `logout+jwt` for the client, with sub, sid, a short life, and no nonce."""
+    id_token = person.tokens()["id_token"]
+    sign_out(person, id_token)
+    await until(lambda: bool(told.calls))
+    ((path, token),) = told.calls
+    keys = KeySet.import_key_set(person.http.get(f"{person.issuer.url}/jwks").json())
+    signed = jws.deserialize_compact(token, keys, ["ES256"])
+    assert ("/main", "logout+jwt") == (path, signed.headers()["typ"])
+    claims, hint = payload_of(token), payload_of(id_token)
+    assert {"iss", "aud", "iat", "exp", "jti", "sub", "sid", "events"} == claims.keys()
+    assert [hint[name] for name in ("iss", "aud", "sub", "sid")] == [
+        claims[name] for name in ("iss", "aud", "sub", "sid")
+    ]
+    assert {EVENT: {}} == claims["events"]
+    assert claims["exp"] - claims["iat"] <= 120
+
+
+async def test_each_client_of_the_sign_in_is_told_and_nobody_else(
+    person: Person, issuer: RunningIssuer, told: Told
+) -> None:
+    """Two clients of one sign-in are told; of another person's sign-in only the client that had it is."""
+    with Person(issuer) as bob:
+        bob.tokens(BOB)
+        id_token = person.tokens()["id_token"]
+        code = person.code(client_id=OTHER[0])
+        assert 200 == person.token(person.code_form(code), OTHER).status_code
+        sign_out(person, id_token)
+        await until(lambda: len(told.calls) == 2)
+        assert {"/main", "/other"} == {path for path, _ in told.calls}
+        assert {payload_of(id_token)["sid"]} == {payload_of(token)["sid"] for _, token in told.calls}
+        told.calls.clear()
+        sign_out(bob, bob.tokens(BOB)["id_token"])
+        await until(lambda: bool(told.by("/main")))
+        assert [] == told.by("/other")
+
+
+async def test_a_client_that_is_down_is_told_later(person: Person, told: Told) -> None:
+    """503 is repeated with a new token; the other client does not wait for it; success ends it."""
+    told.answers = [503]
+    sign_out(person, person.tokens()["id_token"])
+    await until(lambda: len(told.calls) == 2)
+    first, second = told.by("/main")
+    assert payload_of(first)["jti"] != payload_of(second)["jti"]
+
+
+async def test_a_refusal_is_not_repeated(person: Person, told: Told, redis_server: RedisServer) -> None:
+    """400 means that repeating it would not help: the job is gone."""
+    told.answers = [400]
+    sign_out(person, person.tokens()["id_token"])
+    with redis_server.client() as client:
+        await until(lambda: bool(told.calls) and not client.exists("issuer:logouts"))
+        assert [] == client.keys("issuer:logout:*")
+    assert 1 == len(told.calls)
+
+
+async def test_reuse_is_told_too(person: Person, told: Told) -> None:
+    """The client whose refresh token was used twice learns that the sign-in is over."""
+    token = person.tokens()["refresh_token"]
+    person.refresh(token)
+    person.refresh(token)
+    await until(lambda: bool(told.calls))
+
+
+async def test_another_process_can_end_a_sign_in(
+    person: Person, issuer: RunningIssuer, told: Told, redis_server: RedisServer
+) -> None:
+    """Whoever ends it leaves a job, which an issuer that serves carries out: now, or when it starts again."""
+    sid = payload_of(person.tokens()["id_token"])["sid"]
+    issuer.stop()
+    with redis_server.client() as client:
+        endings = Endings(Store.on(Database(client, "issuer")), issuer.settings.clients)
+        ended = endings.end_sign_in(sid, "lost_device")
+    assert ("alice", (CLIENT_ID,), 1) == (ended.sub, ended.clients, ended.families)
+    issuer.start()
+    await until(lambda: bool(told.calls))
+
+
+def test_a_job_is_lent_and_given_up_in_the_end(redis_server: RedisServer) -> None:
+    """One takes it at a time; who does not come back loses it; after the last delay it is over."""
+    with redis_server.client() as client:
+        jobs, now = LogoutJobs(Database(client, "issuer")), time.time()
+        with client.pipeline() as pipe:
+            jobs.add(pipe, "c", "alice", "s", now)
+            pipe.execute()
+        job = jobs.take(now)
+        assert job is not None
+        assert ("c", "alice", "s", 1) == (job.client_id, job.sub, job.sid, job.attempt)
+        assert jobs.take(now + LEASE - 1) is None
+        again = jobs.take(now + LEASE)
+        assert again == LogoutJob(job.name, "c", "alice", "s", 2)
+        moment = now + LEASE
+        for delay in DELAYS[1:]:
+            assert again is not None
+            assert jobs.again(again, moment)
+            assert jobs.take(moment + delay - 0.1) is None
+            moment += delay
+            again = jobs.take(moment)
+        assert again is not None
+        assert not jobs.again(again, moment)
+        assert (None, []) == (jobs.take(moment + 1e6), client.keys("*"))
+
+
+def test_a_job_whose_words_are_gone_is_dropped(redis_server: RedisServer) -> None:
+    """A queue entry without its hash (an hour later) does not come up again."""
+    with redis_server.client() as client:
+        client.zadd("issuer:logouts", {"old": 1})
+        assert LogoutJobs(Database(client, "issuer")).take(time.time()) is None
+        assert [] == client.keys("*")
