@@ -192,3 +192,47 @@ async def test_readiness_tells_the_eviction_policy(store: SessionStore, redis_se
         client.config_set("min-replicas-to-write", 1)
         with pytest.raises(StoreUnavailableError):
             await store.readiness()
+
+
+@pytest.mark.requirement("T-04", "T-05")
+async def test_an_end_can_be_bound_to_what_was_read(store: SessionStore, redis_server: RedisServer) -> None:
+    """A fenced end leaves newer tokens alone, and no reason behind; at the version that was read it ends."""
+    await created(store)
+    newer = replace(SESSION, version=2)
+    assert Write.REPLACED == await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW)
+    assert not await store.end(SESSION, EndReason.REFRESH_LOST, fenced=True)
+    with redis_server.client() as client:
+        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1"} == set(client.keys("*"))
+    assert await store.end(newer, EndReason.INVALID_GRANT, fenced=True)
+    assert not await store.end(newer, EndReason.LOGOUT, fenced=True)
+    assert EndReason.INVALID_GRANT == await store.ended_reason(SESSION.key)
+    with redis_server.client() as client:
+        assert [f"bff:ended:{SESSION.key}"] == client.keys("*")
+
+
+async def test_a_marker_can_be_bound_to_the_one_that_stands_there(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """Nobody takes back what another process has written since."""
+    await created(store)
+    ours, theirs = Refreshing(NOW, "a/1"), Refreshing(NOW, "b/2")
+    assert Write.REPLACED == await store.mark_refreshing(SESSION.key, ours, expected_version=1)
+    taken_back = await store.mark_refreshing(SESSION.key, None, expected_version=1, expected=theirs)
+    assert Write.STALE == taken_back
+    lost = replace(ours, lost=True)
+    assert Write.REPLACED == await store.mark_refreshing(SESSION.key, lost, expected_version=1, expected=ours)
+    assert "1800000000.000 a/1 lost" == redis_server.cli("HGET", KEY, "refreshing")
+
+
+@pytest.mark.requirement("T-10")
+async def test_no_request_pays_for_a_connection_that_ended(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """Redis was away and is back: the first command on each kept connection finds it new."""
+    await asyncio.gather(*(store.take_lock(str(number), "o", lifetime=1) for number in range(5)))
+    redis_server.stop()
+    for _ in range(3):
+        await asyncio.sleep(0)  # the loop hears of five ends
+    redis_server.start()
+    taken = await asyncio.gather(*(store.take_lock(f"n{number}", "o", lifetime=1) for number in range(5)))
+    assert [True] * 5 == taken

@@ -11,8 +11,17 @@ import pytest
 from bff.embedded import free_port
 from bff.errors import ProviderUnavailableError
 from bff.oidc.requests import Client, refresh_form
-from bff.oidc.wire import MAX_ANSWER, Answer, AnswerLostError, Wire
+from bff.oidc.wire import (
+    MAX_ANSWER,
+    Answer,
+    AnswerLostError,
+    CallWithdrawnError,
+    Sending,
+    Wire,
+    _Watched,
+)
 from tests.support.tls import self_signed, server_tls
+from tests.support.wait import until
 
 FORM = refresh_form(Client("id", "secret"), refresh_token="r3fr3sh")
 
@@ -205,3 +214,50 @@ async def test_a_private_authority_is_trusted_by_setting_alone(tmp_path: Path) -
                 await strict.post(provider.base, FORM)
             assert not isinstance(caught.value, AnswerLostError)
         assert len(provider.requests) == 1
+
+
+@pytest.mark.requirement("T-05")
+async def test_the_last_look_is_when_the_connection_stands() -> None:
+    """Who has changed their mind by then sends nothing; who has not is told when it has left."""
+    async with scripted(ok()) as provider, wire() as made:
+        looks: list[int] = []
+        left: list[int] = []
+
+        def look(*, allowed: bool) -> bool:
+            looks.append(provider.connections)
+            return allowed
+
+        no = Sending(may_send=lambda: look(allowed=False), sent=lambda: left.append(0))
+        with pytest.raises(CallWithdrawnError):
+            await made.post(provider.base, FORM, no)
+        await until(lambda: provider.connections == 1)
+        assert ([], []) == (provider.requests, left)
+        yes = Sending(may_send=lambda: look(allowed=True), sent=lambda: left.append(len(provider.requests)))
+        assert 200 == (await made.post(provider.base, FORM, yes)).status
+        assert (2, 1, 1) == (len(looks), len(left), len(provider.requests))
+
+
+async def test_a_call_can_be_given_more_patience_than_others() -> None:
+    """An answer that nobody waits for may be the only copy of the next tokens."""
+    async with scripted(ok(b"x" * 10)) as provider, wire(seconds=0.1) as made:
+        provider.drip = 0.01
+        assert 200 == (await made.post(provider.base, FORM, Sending(patience=5.0))).status
+        with pytest.raises(AnswerLostError):
+            await made.post(provider.base, FORM)
+
+
+async def test_a_handshake_that_never_ends_has_sent_nothing() -> None:
+    """However the time runs out: what got no further than the connection was not spent."""
+    async with scripted(ok()) as silent, wire(seconds=0.2) as made:
+        with pytest.raises(ProviderUnavailableError) as caught:
+            await made.post(silent.base.replace("http:", "https:"), FORM)
+        assert not isinstance(caught.value, AnswerLostError)
+
+
+async def test_time_that_runs_out_between_two_steps_of_connecting_has_sent_nothing() -> None:
+    """Even where each step alone was quick enough."""
+    watched = _Watched(Sending())
+    await watched.trace("connection.connect_tcp.started", {})
+    assert watched.unsent
+    await watched.trace("http11.send_request_headers.started", {})
+    assert not watched.unsent

@@ -25,6 +25,8 @@ def test_a_record_reads_back_as_it_was_written() -> None:
         replace(SESSION, sid=None, refreshing=Refreshing(NOW, "7"), created=NOW + 0.12345, rotations=3)
     )
     assert other == decode_record(other.key, encoded(other), HANDLE, KEYRING)
+    lost = replace(SESSION, refreshing=Refreshing(NOW, "host/7", lost=True))
+    assert lost == decode_record(lost.key, encoded(lost), HANDLE, KEYRING)
 
 
 @pytest.mark.requirement("B-08")
