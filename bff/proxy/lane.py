@@ -73,6 +73,11 @@ class LaneProtocol(GuardedHttpProtocol):
         call.send()
         return True
 
+    def _take(self, data: bytes) -> None:
+        super()._take(data)
+        if self._ready is not None and not self._quiet():  # one was answered at once, and more came behind it
+            self._ready = None
+
     def on_message_begin(self) -> None:
         """A request begins; what only ASGI needs is made when it turns out to be ASGI's."""
         self.url = b""
