@@ -7,16 +7,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from joserfc import jws
 from pydantic import SecretStr
+from structlog.testing import capture_logs
+from typer.testing import CliRunner, Result
 
 from bff.crypto import new_secret
 from bff.embedded import free_port
+from bff.issuer import keys_cli
+from bff.issuer.cli import app
 from bff.issuer.settings import IssuerSettings
 from bff.verify import TokenVerifier
 from tests.issuer.flow import REDIRECT_URI, Person
@@ -44,17 +48,32 @@ def _twin(issuer: RunningIssuer) -> Iterator[str]:
     twin.stop()
 
 
-def command(settings: IssuerSettings, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-    environment = {
-        **os.environ,
+def environment(settings: IssuerSettings, **more: str) -> dict[str, str]:
+    return {
         "ISSUER_URL": settings.url,
         "ISSUER_REDIS_URL": settings.redis_url.get_secret_value(),
         "ISSUER_SERVER_KEYS": settings.server_keys.get_secret_value(),
         "ISSUER_KEY_LEAD": str(settings.key_lead),
         **more,
     }
-    command = [sys.executable, "-m", "bff", "issuer", "keys", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def rotate_as_operator(settings: IssuerSettings) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "bff", "issuer", "keys", "rotate"]
+    env = {**os.environ, **environment(settings)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(name="command")
+def _command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs `bff issuer keys …` in this process."""
+    monkeypatch.setattr(keys_cli, "configure", lambda _: None)  # the tests have their own
+
+    def run(settings: IssuerSettings, *arguments: str, **more: str) -> Result:
+        with capture_logs():
+            return CliRunner().invoke(app, ["keys", *arguments], env=environment(settings, **more))
+
+    return run
 
 
 def kid_of(token: str) -> str:
@@ -97,7 +116,7 @@ async def test_a_rotation_under_load_is_noticed_by_nobody(
         for thread in threads:
             thread.start()
         try:
-            done = await asyncio.to_thread(command, issuer.settings, "rotate")
+            done = await asyncio.to_thread(rotate_as_operator, issuer.settings)
             assert 0 == done.returncode, done.stderr
             checked, deadline = 0, time.monotonic() + 20
             while len({kid_of(token) for token in tokens}) < 2 or checked < len(tokens) or checked < 200:
@@ -115,7 +134,9 @@ async def test_a_rotation_under_load_is_noticed_by_nobody(
                 thread.join(10)
 
 
-def test_the_command_tells_what_is(issuer: RunningIssuer, person: Person) -> None:
+def test_the_command_tells_what_is(
+    issuer: RunningIssuer, person: Person, command: Callable[..., Result]
+) -> None:
     """`list` names each key and its phase; a second `rotate` in the lead is refused with 1."""
     id_token = person.tokens()["id_token"]
     settings = issuer.settings.model_copy(update={"key_lead": 600.0})
@@ -126,9 +147,9 @@ def test_the_command_tells_what_is(issuer: RunningIssuer, person: Person) -> Non
         only["phase"],
         only["published_until"],
     )
-    assert 0 == command(settings, "rotate", ISSUER_ALGORITHM="RS256").returncode
+    assert 0 == command(settings, "rotate", ISSUER_ALGORITHM="RS256").exit_code
     again = command(settings, "rotate")
-    assert (1, "A key waits for its first signature already.\n") == (again.returncode, again.stderr)
+    assert (1, "A key waits for its first signature already.\n") == (again.exit_code, again.stderr)
     listed = json.loads(command(settings, "list", "--json").stdout)
     assert [("ES256", "signing"), ("RS256", "waiting")] == [(key["alg"], key["phase"]) for key in listed]
     assert "waiting" in command(settings, "list").stdout
@@ -162,11 +183,13 @@ def test_rs256_on_request(redis_server: RedisServer) -> None:
         assert ("RSA", "RS256", 342) == (key["kty"], key["alg"], len(key["n"]))
 
 
-def test_without_server_keys_there_is_nothing_to_rotate(redis_server: RedisServer) -> None:
+def test_without_server_keys_there_is_nothing_to_rotate(
+    redis_server: RedisServer, command: Callable[..., Result]
+) -> None:
     """The command says what is missing, with 2; and an https issuer does not start without."""
     settings = IssuerSettings(url="http://localhost:9000", redis_url=SecretStr(redis_server.url))
     done = command(settings, "rotate")
-    assert 2 == done.returncode
+    assert 2 == done.exit_code
     assert "server_keys" in done.stderr
     https = command(settings, "list", ISSUER_URL="https://id.example")
-    assert (2, True) == (https.returncode, "server_keys" in https.stderr)
+    assert (2, True) == (https.exit_code, "server_keys" in https.stderr)
