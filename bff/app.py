@@ -27,7 +27,7 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.proxy.asgi import ForwardingApp
-from bff.proxy.credentials import Credentials
+from bff.proxy.audience import Exchanger, for_routes
 from bff.proxy.hop import HopMaker
 from bff.proxy.lane import STATE
 from bff.proxy.parts import Destination, ExchangeParts
@@ -118,22 +118,25 @@ class App:
         self._changes.subscribe(refresher.news)
         own_routes = RouteTable.from_settings(settings.route)
         routes = _with_dev_server(settings)
+        credentials = for_routes(
+            {route.path: route.settings.audience for route in routes.routes},
+            Exchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
+            sessions=sessions,
+            refresher=refresher,
+            tasks=self.tasks,
+            refresh_settings=settings.refresh,
+            clock=clock,
+        )
         parts = ExchangeParts(
             destinations={
                 route.path: Destination.of(
                     self._pools.for_upstream(route),
                     HeaderRules.compiled(route.settings, public, csrf_header),
+                    credentials[route.path],
                 )
                 for route in routes.routes
             },
             hop=HopMaker(settings.server.trusted_proxies),
-            credentials=Credentials(
-                sessions=sessions,
-                refresher=refresher,
-                tasks=self.tasks,
-                refresh_settings=settings.refresh,
-                clock=clock,
-            ),
             tasks=self.tasks,
             metrics=self.metrics,
             clock=time.perf_counter,

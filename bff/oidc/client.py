@@ -73,6 +73,10 @@ class GrantRefusedError(RefusedError):
     """
 
 
+class BadRequestError(GrantRefusedError):
+    """The request itself is bad: a token exchange says so of its subject, too (RFC 8693 2.2.2)."""
+
+
 class OidcClient:
     """One provider. The settings hold what authenticates us; `failed` hears of every call that failed.
 
@@ -347,7 +351,7 @@ class OidcClient:
         failure = self._unavailable("token endpoint", answer)
         if error_code is None or error_code in _ABOUT_ALL or answer.status not in _REFUSED:
             raise failure
-        raise GrantRefusedError(str(failure))
+        raise (BadRequestError if error_code == "invalid_request" else GrantRefusedError)(str(failure))
 
     async def _fetch_metadata(self) -> Metadata:
         issuer = self.settings.issuer

@@ -120,13 +120,13 @@ class Exchange:
         if not self._body_complete:
             self._client.pause_request()
             self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
+        destination = self._parts.destinations[verdict.route.path]
         if verdict.signed:
-            known = self._parts.credentials.at_hand(self.request.fields.values(b"cookie"))
+            known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
             if known is None:
                 self._spawn(self._open(verdict))
                 return
             self._credential = known
-        destination = self._parts.destinations[verdict.route.path]
         connection = destination.pool.acquire_nowait()
         if connection is None:
             self._spawn(self._send(verdict))
@@ -187,7 +187,8 @@ class Exchange:
     async def _open(self, admitted: Admitted) -> None:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
-            credential = await self._parts.credentials.obtain(
+            credentials = self._parts.destinations[admitted.route.path].credentials
+            credential = await credentials.obtain(
                 self.request.fields.values(b"cookie"), address=self._hop.client, required=required
             )
             if isinstance(credential, Refused):
@@ -237,7 +238,7 @@ class Exchange:
             self._client.resume_request()
 
     async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
-        renewed = await self._parts.credentials.renew(
+        renewed = await self._parts.destinations[admitted.route.path].credentials.renew(
             signed, invalid_token=invalid_token, mode=admitted.route.settings.refresh_on_401
         )
         match renewed:

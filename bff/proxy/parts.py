@@ -43,12 +43,13 @@ class Destination:
 
     pool: UpstreamPool
     rules: HeaderRules
+    credentials: Credentials
     answers: PlainAnswers[bytes]  # in lines for the wire
 
     @classmethod
-    def of(cls, pool: UpstreamPool, rules: HeaderRules) -> "Destination":
-        """What these two come to."""
-        return cls(pool, rules, PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field))
+    def of(cls, pool: UpstreamPool, rules: HeaderRules, credentials: Credentials) -> "Destination":
+        """What these come to."""
+        return cls(pool, rules, credentials, PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,6 @@ class ExchangeParts:
 
     destinations: Mapping[bytes, Destination]  # by the route's path
     hop: HopMaker
-    credentials: Credentials
     tasks: Tasks
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic

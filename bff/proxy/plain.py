@@ -51,6 +51,7 @@ class Prepared(Generic[F]):
         "_look_up",
         "_now",
         "_pool",
+        "_quiet_until",
         "_until",
         "admitted",
         "answers",
@@ -70,14 +71,16 @@ class Prepared(Generic[F]):
         head: bytes,
     ) -> None:
         route = admitted.route
-        credentials = parts.credentials
+        destination = parts.destinations[route.path]
+        credentials = destination.credentials
         self.parts = parts
         self.request = request
         self.admitted = admitted
         self.answers = answers
         self.count = parts.metrics.requests(route.settings.path, request.method.decode("ascii")).add
         self._head = head
-        self._pool = parts.destinations[route.path].pool
+        self._pool = destination.pool
+        self._quiet_until = credentials.quiet_until
         self._now = credentials.clock
         self._look_up = credentials.look_up(request.fields.values(b"cookie")) if admitted.signed else None
         self._until = math.inf
@@ -115,7 +118,7 @@ class Prepared(Generic[F]):
         token = found.session.tokens.access_token.encode()
         safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the exchange's to refuse
         self._bearer = b"authorization: Bearer " + token + b"\r\n"
-        self._until = self.parts.credentials.quiet_until(found) if safe else -math.inf
+        self._until = self._quiet_until(found) if safe else -math.inf
         self.line = self._access_line()
 
     def _access_line(self) -> AccessLine | None:

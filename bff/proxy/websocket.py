@@ -144,7 +144,8 @@ class _Upgrade:
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
-            credential = await self._parts.credentials.obtain(
+            credentials = self._parts.destinations[admitted.route.path].credentials
+            credential = await credentials.obtain(
                 self._request.fields.values(b"cookie"), address=self._hop.client, required=required
             )
             if isinstance(credential, Refused):
@@ -207,7 +208,8 @@ class _Upgrade:
             return outcome
         invalid = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in outcome.headers)
         mode = admitted.route.settings.refresh_on_401
-        renewed = await self._parts.credentials.renew(signed, invalid_token=invalid, mode=mode)
+        credentials = self._parts.destinations[admitted.route.path].credentials
+        renewed = await credentials.renew(signed, invalid_token=invalid, mode=mode)
         if isinstance(renewed, PassOn):
             return outcome
         if isinstance(renewed, Refused):
@@ -268,7 +270,7 @@ class _Upgrade:
                 self._send,
                 backend,
                 max_message=admitted.route.settings.websocket_max_message,
-                used=lambda: self._used(watched),
+                used=lambda: self._used(admitted, watched),
                 tasks=self._parts.tasks,
             )
             end = await pair.run(listening, over)
@@ -286,8 +288,9 @@ class _Upgrade:
             to_backend=None if end.to_backend is None else int(end.to_backend.code),
         )
 
-    def _used(self, watched: Watched | None) -> None:
-        if watched is not None and self._parts.credentials.used(watched.found.session):
+    def _used(self, admitted: Admitted, watched: Watched | None) -> None:
+        credentials = self._parts.destinations[admitted.route.path].credentials
+        if watched is not None and credentials.used(watched.found.session):
             self._owner.watch.noted(watched)
 
     # Answers to the handshake

@@ -4,7 +4,7 @@ Times are seconds since the epoch (`float`), durations are seconds.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,15 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnToken:
+    """An access token for one backend alone, got in exchange for the session's."""
+
+    access_token: str
+    obtained_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refreshing:
     """The marker that a process leaves before it sends the refresh token.
 
@@ -70,6 +79,7 @@ class Session:
     refreshing: Refreshing | None = None
     user_agent: str = ""
     address: str = ""
+    exchanged: Mapping[str, OwnToken] = field(default_factory=dict)  # by audience; not for later tokens
 
     @property
     def id(self) -> str:

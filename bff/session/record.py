@@ -2,7 +2,9 @@
 
 Rule 1: the sealed field is bound to `key, version, provider, sub, sid, created, ends` as they stand in
 the record, so that none of them can be edited, and no older tokens put back.
-Rule 2: `seen`, `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
+Rule 2: tokens for single backends (`exchanged`) are sealed by themselves, because they come later, and bound
+likewise: a save of newer tokens leaves none of them.
+Rule 3: `seen`, `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
 """
 
 import json
@@ -12,21 +14,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bff.crypto import Keyring
-from bff.session.model import Refreshing, Session, Tokens
+from bff.session.model import OwnToken, Refreshing, Session, Tokens
 
 Record = Mapping[str, str]
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
+_EXCHANGED = b" exchanged"
 
 
 def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, str]:
     """Turns a session into the fields of its hash. The caller adds `write`, the id of the write."""
     record = {
-        "version": str(session.version),
-        "provider": session.provider,
-        "sub": session.sub,
-        "sid": session.sid or "",
-        "created": format_time(session.created),
-        "ends": format_time(session.ends),
+        **_bound_fields(session),
         "seen": format_time(session.seen),
         "name": session.name,
         "ua": session.user_agent,
@@ -43,6 +41,14 @@ def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, 
     return record
 
 
+def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
+    """The field `exchanged`: the tokens for single backends, sealed for this version of the session alone."""
+    plaintext = json.dumps(
+        {audience: asdict(token) for audience, token in session.exchanged.items()}, separators=(",", ":")
+    ).encode()
+    return keyring.seal_record(handle, plaintext, _bound(session.key, _bound_fields(session)) + _EXCHANGED)
+
+
 def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Session | None:
     """Opens a record; None if it was not written by us for this handle, or was changed since."""
     try:
@@ -50,6 +56,9 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
         if plaintext is None:
             return None
         secret: dict[str, Any] = json.loads(plaintext)
+        exchanged = _decode_exchanged(key, record, handle, keyring)
+        if exchanged is None:
+            return None
         return Session(
             key=key,
             version=int(record["version"]),
@@ -66,9 +75,22 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
             refreshing=parse_marker(record.get("refreshing", "")),
             user_agent=record.get("ua", ""),
             address=record.get("ip", ""),
+            exchanged=exchanged,
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _decode_exchanged(
+    key: str, record: Record, handle: str, keyring: Keyring
+) -> Mapping[str, OwnToken] | None:
+    sealed = record.get("exchanged", "")
+    if not sealed:
+        return {}
+    plaintext = keyring.open_record(handle, sealed, _bound(key, record) + _EXCHANGED)
+    if plaintext is None:
+        return None
+    return {audience: OwnToken(**token) for audience, token in json.loads(plaintext).items()}
 
 
 def format_time(moment: float) -> str:
@@ -107,6 +129,17 @@ def _parse_time(text: str) -> float:
     if not math.isfinite(moment):
         raise ValueError("not a moment")
     return moment
+
+
+def _bound_fields(session: Session) -> dict[str, str]:
+    return {
+        "version": str(session.version),
+        "provider": session.provider,
+        "sub": session.sub,
+        "sid": session.sid or "",
+        "created": format_time(session.created),
+        "ends": format_time(session.ends),
+    }
 
 
 def _bound(key: str, record: Record) -> bytes:

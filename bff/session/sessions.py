@@ -22,10 +22,10 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
 from bff.session.lock import SessionLock
-from bff.session.model import ID_LENGTH, EndReason, Refreshing, Session, Tokens
+from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.plan import ended, quiet_until, session_end, slide_due
-from bff.session.record import Record, decode_record, encode_record, rounded
+from bff.session.record import Record, decode_record, encode_exchanged, encode_record, rounded
 from bff.session.store import SessionStore, Write, new_write_id
 from bff.settings.model import RefreshSettings, SessionSettings
 
@@ -199,9 +199,11 @@ class Sessions:
                 ends=session_end(self._clock(), former.created, tokens, self._settings),
                 rotations=former.rotations + 1,
                 refreshing=None,
+                exchanged={},
             )
         )
-        record = encode_record(session, found.handle, self._keyring) | {"write": new_write_id()}
+        record = encode_record(session, found.handle, self._keyring)
+        record |= {"exchanged": "", "write": new_write_id()}
         return PreparedSave(session, record, expected_version=former.version)
 
     async def save(self, prepared: PreparedSave) -> Write:
@@ -225,6 +227,16 @@ class Sessions:
             return await self._store.mark_refreshing(
                 session.key, marker, expected_version=session.version, expected=expected
             )
+
+    async def keep_exchanged(self, handle: str, version: int, audience: str, token: OwnToken) -> None:
+        """Keeps a token for one backend beside the session's, unless these are no longer of that version."""
+        current = await self.open(handle)  # what was exchanged meanwhile for another backend stays
+        if isinstance(current, NoSession) or current.session.version != version:
+            return
+        session = replace(current.session, exchanged={**current.session.exchanged, audience: token})
+        sealed = encode_exchanged(session, handle, self._keyring)
+        with self._forgetting(session.key):
+            await self._store.keep_exchanged(session.key, sealed, expected_version=version)
 
     def slide_due(self, session: Session) -> bool:
         """Whether `slide` would write now: the last note is old enough, and none is under way."""

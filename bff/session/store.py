@@ -19,11 +19,13 @@ Reads go by `loads.py`, which joins them, and of the indexes by `index.py`; `cha
 written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from redis.asyncio import Redis
@@ -86,6 +88,14 @@ local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
 if not now[1] then return 'gone' end
 if now[1] ~= ARGV[1] or (ARGV[3] and now[2] ~= ARGV[3]) then return 'stale' end
 redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+return 'replaced'
+"""
+
+_EXCHANGED = """
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version then return 'gone' end
+if version ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
 return 'replaced'
 """
 
@@ -157,6 +167,7 @@ class SessionStore:
         register = self._redis.register_script
         self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
         self._touch, self._delete = register(_TOUCH), register(_DELETE)
+        self._exchanged = register(_EXCHANGED)
         self._prolong, self._release = register(_PROLONG), register(_RELEASE)
         self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
 
@@ -181,9 +192,13 @@ class SessionStore:
         """The record as it stands and how long it will, if it is not written before; or None."""
         return await self._load(key, timed=True)
 
+    def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
+        """How to read a record again and again; a failure is `load`'s to tell."""
+        return partial(self._loads.load, self._session(key).encode())
+
     async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
         try:
-            loaded = await self._loads.load(self._session(key), timed=timed)
+            loaded = await self._loads.load(self._session(key).encode(), timed=timed)
         except WrongTypeError:
             return Loaded({}, None)  # somebody put something else there: a record that does not open
         except StoreUnavailableError:
@@ -244,6 +259,11 @@ class SessionStore:
             if expected is not None:
                 args.append(format_marker(expected))
             return Write(await self._mark(keys=[self._session(key)], args=args))
+
+    async def keep_exchanged(self, key: str, sealed: str, *, expected_version: int) -> Write:
+        """Writes the tokens for single backends, if `version` is the expected one; it stays as it is."""
+        async with self._translated():
+            return Write(await self._exchanged(keys=[self._session(key)], args=[expected_version, sealed]))
 
     async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
         """Slides the idle timeout, never past `ends`."""
