@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error, TokenEndpoint
+from authlib.oidc.core.errors import LoginRequiredError
 
 from bff.issuer.clients import AUTH_METHODS, Client
 from bff.issuer.http import BadRequestError
@@ -22,12 +23,13 @@ _CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")
 class Asked:
     """An authorization request whose client and redirect URI are known to be good.
 
-    `request_uri` names it if it was pushed.
+    `request_uri` names it if it was pushed; `spent` says that a pushed one was answered before.
     """
 
     client: Client
     parameters: dict[str, str]
     request_uri: str | None = None
+    spent: bool = False
 
     @property
     def redirect_uri(self) -> str:
@@ -42,12 +44,14 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
         raise BadRequestError("This client is not known here.")
     request_uri = parameters.get("request_uri", "")
     if request_uri.startswith(URN):
-        pushed = server.store.pushed.find(request_uri)
+        pushed, spent = server.store.pushed.find(request_uri), False
+        if pushed is None:
+            pushed, spent = server.store.pushed.find_spent(request_uri), True
         if pushed is None or pushed["client_id"] != client.client_id:
             raise BadRequestError(
                 "This request is over. Please go back to where you came from, and try again."
             )
-        return Asked(client, pushed, request_uri)
+        return Asked(client, pushed, request_uri, spent)
     if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
         raise BadRequestError("This redirect URI is not registered for the client.")
     return Asked(client, parameters)
@@ -56,6 +60,8 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
 def refuse_unsupported(asked: Asked) -> None:
     """Refuses what discovery does not offer, before authlib quotes it in a message."""
     parameters = asked.parameters
+    if asked.spent:
+        raise InvalidRequestError("This request was answered already.")
     for name in ("request", "request_uri", "registration"):
         if name in parameters:
             raise OAuth2Error(error=f"{name}_not_supported")
@@ -94,6 +100,8 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
         refuse_unsupported(asked)
         try:
             self.server.get_consent_grant(ProtocolRequest("GET", request.uri, parameters, {}), None)
+        except LoginRequiredError:
+            pass  # with prompt=none authlib looks for somebody already; the browser that comes may bring them
         except OAuth2Error as error:
             error.redirect_uri, error.state = None, None  # the answer goes to the client, not to the browser
             raise

@@ -1,6 +1,7 @@
 """Pushed authorization requests (RFC 9126): stored for a moment, named by a `request_uri` of ours.
 
-Rule: a pushed request gives one code at most: it is taken in the step before the code is made.
+Rule: a pushed request gives one code at most: it is taken in the step before the code is made. Where it asked
+to be answered is remembered a while: whoever comes back to it (by the back button) is sent on to the client.
 """
 
 import json
@@ -12,6 +13,7 @@ from bff.issuer.database import Database, digest
 URN = "urn:ietf:params:oauth:request_uri:"
 LIFETIME = 60  # seconds until the browser must have come with it
 SIGN_IN_TIME = 600  # seconds that the sign-in page may then take
+SPENT_KEPT = 3600  # seconds for which a request that was answered can still be told from an invented one
 
 
 class PushedRequests:
@@ -32,9 +34,20 @@ class PushedRequests:
         text = cast("str | None", self._database.redis.getex(key, ex=SIGN_IN_TIME))
         return None if text is None else cast("dict[str, str]", json.loads(text))
 
+    def find_spent(self, request_uri: str) -> dict[str, str] | None:
+        """Returns a request that was answered lately."""
+        text = cast("str | None", self._database.redis.get(self._spent(request_uri)))
+        return None if text is None else cast("dict[str, str]", json.loads(text))
+
     def take(self, request_uri: str) -> bool:
         """Uses a request up; False if somebody else has."""
-        return bool(self._database.redis.delete(self._key(request_uri.removeprefix(URN))))
+        text = self._database.redis.getdel(self._key(request_uri.removeprefix(URN)))
+        if text is not None:
+            self._database.redis.set(self._spent(request_uri), text, ex=SPENT_KEPT)
+        return text is not None
+
+    def _spent(self, request_uri: str) -> str:
+        return self._database.key("par-spent", digest(request_uri.removeprefix(URN)))
 
     def _key(self, name: str) -> str:
         return self._database.key("par", digest(name))

@@ -60,14 +60,33 @@ def test_a_pushed_request_signs_in(person: Person) -> None:
 
 
 def test_it_gives_one_code(person: Person) -> None:
-    """Of many who come with one request_uri at once, one gets a code; later ones a page that says so."""
+    """Of many who come with one request_uri at once, one gets a code; the client is told of later ones.
+
+    (Whoever comes back to the request by the back button is sent on to where they belong.)
+    """
     person.tokens()
     request_uri = push(person).json()["request_uri"]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: come(person, request_uri), range(8)))
     codes = [one for one in answers if "code" in query_of(one.headers.get("location", "?x=y"))]
     assert 1 == len(codes)
-    assert 400 == come(person, request_uri).status_code
+    later = query_of(come(person, request_uri).headers["location"])
+    assert ("invalid_request", "the-state", person.issuer.url) == (
+        later["error"],
+        later["state"],
+        later["iss"],
+    )
+    assert 400 == come(person, request_uri, STRICT[0]).status_code
+
+
+@pytest.mark.requirement("O-12")
+def test_nobody_is_looked_for_before_the_browser_comes(person: Person) -> None:
+    """A request with prompt=none is taken; whether somebody is signed in is seen when the browser comes."""
+    answer = come(person, push(person, prompt="none").json()["request_uri"])
+    assert "login_required" == query_of(answer.headers["location"])["error"]
+    person.tokens()
+    answer = come(person, push(person, prompt="none").json()["request_uri"])
+    assert "code" in query_of(answer.headers["location"])
 
 
 def test_what_the_query_adds_is_not_read(person: Person) -> None:
