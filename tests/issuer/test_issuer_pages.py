@@ -1,6 +1,8 @@
 """The issuer's pages: signing in and out as a browser does it, and as a foreign page would like to."""
 
+import math
 import re
+from importlib import resources
 
 import httpx
 import pytest
@@ -27,8 +29,11 @@ def test_the_page_is_made_for_browsers(person: Person) -> None:
     """Password managers find the fields; nobody can frame it; it needs no script; the form may redirect."""
     page = person.authorize(login_hint='a"<b>@example.com')
     policy = page.headers["content-security-policy"]
-    assert 'autocomplete="username"' in page.text
-    assert 'autocomplete="current-password"' in page.text
+    assert {"email": "username", "password": "current-password"} == {
+        name: found[1]
+        for name in re.findall(r'<label for="(\w+)">', page.text)
+        if (found := re.search(rf'<input id="{name}" name="{name}" [^>]*autocomplete="([a-z-]+)"', page.text))
+    }
     assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy
     assert "form-action 'self' http://localhost:8080;" in policy
@@ -38,6 +43,39 @@ def test_the_page_is_made_for_browsers(person: Person) -> None:
     assert "same-origin" == page.headers["referrer-policy"]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("front", "back", "least"),
+    [
+        ("text", "card", 7.0),
+        ("soft", "card", 4.5),
+        ("text", "field", 7.0),
+        ("strong-text", "strong", 4.5),
+        ("bad", "bad-page", 4.5),
+        ("edge", "field", 3.0),
+        ("edge", "card", 3.0),
+        ("strong", "card", 3.0),
+    ],
+)
+def test_colours_can_be_told_apart(scheme: str, front: str, back: str, least: float) -> None:
+    """Text has the contrast of WCAG 2.2 AA (1.4.3), what can be used that of 1.4.11, in both schemes."""
+    style = resources.files("bff.issuer").joinpath("templates", "page.css").read_text()
+    light, _, dark = style.partition("prefers-color-scheme: dark")
+    found = dict(re.findall(r"--([a-z-]+): #([0-9a-f]{6});", dark if scheme == "dark" else light))
+    lighter, darker = sorted((_luminance(found[front]), _luminance(found[back])), reverse=True)
+    assert least <= (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    """WCAG's relative luminance."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else math.pow((part + 0.055) / 1.055, 2.4) for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.requirement("J-11")
 def test_wrong_password_and_unknown_address_look_the_same(person: Person) -> None:
     """The page says the same for a wrong password and for an address that nobody has."""
     pages = []
