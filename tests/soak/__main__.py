@@ -4,10 +4,16 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.soak import faults, fuzz, walk
+from tests.soak import crowds, faults, fuzz, model, walk
 
 Scenario = Callable[[argparse.ArgumentParser], None]
-SCENARIOS: Mapping[str, Scenario] = {"fuzz": fuzz.define, "faults": faults.define, "walk": walk.define}
+SCENARIOS: Mapping[str, Scenario] = {
+    "fuzz": fuzz.define,
+    "faults": faults.define,
+    "walk": walk.define,
+    "crowds": crowds.define,
+    "model": model.define,
+}
 """Each describes its arguments, and sets `run`: from them to the exit status."""
 
 
