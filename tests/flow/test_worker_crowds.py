@@ -77,6 +77,8 @@ async def test_many_sessions_end_in_the_same_moment(
     """
     provider.usual = slow(0.05)
     few, patient = {"max_token_calls": 5}, {"timeout": 30}
-    async with running_fleet(redis_server, provider, tmp_path, workers=2, valves=False, **settings) as fleet:
+    async with running_fleet(
+        redis_server, provider, tmp_path, workers=2, valves=False, provider=few, refresh=patient
+    ) as fleet:
         result = await storm(fleet, 300, window=4, each=2, limit=10, seed=4)
     assert [] == result.wrong(within=30)
