@@ -93,17 +93,16 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._unset_keepalive_if_required()
         if self._lingering:
             self._throw_away(len(data))
-            return
-        if self._held:
+        elif self._held:
             self._hold(data)
-            return
-        self._take(data)
+        else:
+            self._take(data)
 
     def _take(self, data: bytes) -> None:
         while data and not self._lingering and not self.transport.is_closing():
             if self._body is not None:
                 data = self._take_body(self._body, data)
-            elif self._answering():
+            elif self._answering() or self.flow.write_paused:
                 self._hold(data)
                 return
             else:
@@ -119,8 +118,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
 
     def _answering(self) -> bool:
         """Whether a request is under way whose answer is not complete."""
-        cycle = self.cycle
-        return cycle is not None and not cycle.response_complete  # type: ignore[redundant-expr] # None at first
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
     # A request's head
 
@@ -238,8 +236,14 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._thrown_away = 0
         if isinstance(self._body, LengthBody) and self._body.left > _DRAIN:
             self._linger()
-        elif self._held:
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Takes what was held: the answers before it are complete, and the client reads them."""
+        if self._held and not self._answering() and not self.flow.write_paused:
             held, self._held = self._held, b""
+            self.flow.resume_reading()
             self._unset_keepalive_if_required()
             self._take(held)
 
@@ -324,12 +328,9 @@ class GuardedHttpProtocol(UpgradingProtocol):
 
     def _wait_for_client(self) -> None:
         """Nothing is under way: the client has its time to say something. One timer serves a connection."""
-        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        self._idle_until = until = self.loop.time() + self.timeout_keep_alive
         if self.timeout_keep_alive_task is None:
-            self._look_again_at(self._idle_until)
-
-    def _look_again_at(self, when: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_at(when, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
 
     def _unset_keepalive_if_required(self) -> None:
         self._idle_until = None
@@ -337,12 +338,13 @@ class GuardedHttpProtocol(UpgradingProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Closes the connection if nothing came for a while; else looks again when it could be so."""
         self.timeout_keep_alive_task = None
-        if self.transport.is_closing() or self._idle_until is None:
+        until = self._idle_until
+        if until is None or self.transport.is_closing() or self._answering() or self._held:
             return
-        if self.loop.time() >= self._idle_until:
+        if self.loop.time() >= until:
             self._close()
         else:
-            self._look_again_at(self._idle_until)
+            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
 
     # Waits
 
@@ -395,3 +397,4 @@ class GuardedHttpProtocol(UpgradingProtocol):
         if self._write_watch is not None and not self.transport.is_closing():
             self._write_watch.cancel()
             self._write_watch = None
+        self._go_on()
