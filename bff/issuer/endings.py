@@ -17,20 +17,26 @@ from bff.observe.logs import audit
 class Endings:
     """The one place that ends sign-ins; calls block.
 
+    Args:
+        store: what is ended.
+        clients: those that are registered, or none where whoever ends does not know them (a command without
+            the settings of the issuer that serves): then it finds out who wants to be told.
+
     Attributes:
         on_end: called when there are clients to be told.
     """
 
     def __init__(self, store: Store, clients: Collection[ClientSettings]) -> None:
         self._store = store
-        self._told = frozenset(one.client_id for one in clients if one.backchannel_logout_uri is not None)
+        known = frozenset(one.client_id for one in clients if one.backchannel_logout_uri is not None)
+        self._told = known if clients else None
         self.on_end: Callable[[], None] = _nothing
 
     def end_sign_in(self, sid: str, reason: str, **fields: str) -> Ended:
         """Ends one sign-in; one that is over already is ended again, which does nothing."""
         ended = self._store.sign_ins.end(sid, reason, self._told, time.time())
         audit("sign_in_ended", sub=ended.sub, reason=reason, sid=sid, families=ended.families, **fields)
-        if self._told & set(ended.clients):
+        if self._told is None or self._told & set(ended.clients):
             self.on_end()
         return ended
 

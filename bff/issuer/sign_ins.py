@@ -96,9 +96,9 @@ class SignIns:
         self._redis.delete(self._session(digest(cookie)))
 
     def note_family(self, family: str, record: Family, now: float) -> None:
-        """Names a refresh family that is about to be made; the sign-in is remembered as long as it."""
+        """Names a refresh family that is about to be made; the sign-in is known as long as its last token."""
         fields = {"sub": record.sub, f"family:{family}": record.client_id}
-        self._remember(record.sid, record.sub, fields, record.ends, now)
+        self._remember(record.sid, record.sub, fields, record.ends + ENDED_KEPT, now)
 
     def note_client(self, sid: str, sub: str, client_id: str, now: float) -> None:
         """Remembers that a client is about to get tokens by a sign-in, and is to be told of its end."""
@@ -118,10 +118,11 @@ class SignIns:
             found.append(Standing(sid, int(fields.get("auth_time") or 0), device, clients))
         return sorted(found, key=lambda standing: -standing.auth_time)
 
-    def end(self, sid: str, reason: str, told: Collection[str], now: float) -> Ended:
+    def end(self, sid: str, reason: str, told: Collection[str] | None, now: float) -> Ended:
         """Ends a sign-in: its cookie, its refresh families, and by the mark its access tokens and codes.
 
-        Of the clients that had tokens by it those of `told` are to be told; that is noted in the same step.
+        Of the clients that had tokens by it those of `told` are to be told (None: all); that is noted in the
+        same step.
         """
         self._redis.set(self._ended(sid), reason, ex=ENDED_KEPT)
         fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
@@ -132,7 +133,7 @@ class SignIns:
             for family in families:
                 pipe.delete(self._database.key("family", family))
             for client_id in clients:
-                if client_id in told:
+                if told is None or client_id in told:
                     self._logouts.add(pipe, client_id, sub, sid, now)
             if "session" in fields:
                 pipe.delete(self._session(fields["session"]))

@@ -13,8 +13,9 @@ import pytest
 from bff.issuer import sign_in as desk
 from bff.issuer.accounts import Accounts
 from bff.issuer.database import Database
+from bff.issuer.families import Family
 from bff.issuer.rates import MAX_DEVICES, SignInRates
-from bff.issuer.settings import SignInLimits
+from bff.issuer.settings import MAX_ACCESS_TOKEN_LIFETIME, SignInLimits
 from bff.issuer.store import Store
 from tests.issuer.flow import REDIRECT_URI, Person, payload_of
 from tests.support.issuer import ALICE, BOB, CHEAP, RunningIssuer, query_of, running_issuer, sign_in_at
@@ -284,6 +285,18 @@ def test_a_sign_in_tells_where_it_came_from(person: Person, redis_server: RedisS
         (standing,) = Store.on(Database(client, "issuer")).sign_ins.tell("alice", time.time())
     assert (OWNER, "Browser/1.0") == (standing.device.address, standing.device.user_agent[:11])
     assert 300 == len(standing.device.user_agent)
+
+
+@pytest.mark.requirement("J-07")
+def test_a_sign_in_is_known_as_long_as_its_last_token(redis_server: RedisServer) -> None:
+    """A refresh in a family's last second gives an access token that outlives it, and can be ended still."""
+    ends = NOW + 7 * 86400
+    with redis_server.client() as client:
+        sign_ins = Store.on(Database(client, "issuer")).sign_ins
+        family = Family("spa-bff", "openid", "alice", "the-sid", int(NOW), ends)
+        sign_ins.note_family("the-family", family, NOW)
+        assert ["the-sid"] == sign_ins.of("alice", ends + MAX_ACCESS_TOKEN_LIFETIME)
+        assert [] == sign_ins.of("alice", ends + 7200)
 
 
 def test_a_browser_that_says_nothing_is_taken(issuer: RunningIssuer) -> None:

@@ -142,14 +142,20 @@ async def test_reuse_is_told_too(person: Person, told: Told) -> None:
     await until(lambda: bool(told.calls))
 
 
+@pytest.mark.requirement("J-07")
+@pytest.mark.parametrize("knows_clients", [True, False])
 async def test_another_process_can_end_a_sign_in(
-    person: Person, issuer: RunningIssuer, told: Told, redis_server: RedisServer
+    person: Person, issuer: RunningIssuer, told: Told, redis_server: RedisServer, knows_clients: bool
 ) -> None:
-    """Whoever ends it leaves a job, which an issuer that serves carries out: now, or when it starts again."""
+    """Whoever ends it leaves a job, which an issuer that serves carries out: now, or when it starts again.
+
+    (A command that has not the issuer's settings does not know its clients.)
+    """
     sid = payload_of(person.tokens()["id_token"])["sid"]
     issuer.stop()
     with redis_server.client() as client:
-        endings = Endings(Store.on(Database(client, "issuer")), issuer.settings.clients)
+        clients = issuer.settings.clients if knows_clients else ()
+        endings = Endings(Store.on(Database(client, "issuer")), clients)
         ended = endings.end_sign_in(sid, "lost_device")
     assert ("alice", (CLIENT_ID,), 1) == (ended.sub, ended.clients, ended.families)
     issuer.start()
