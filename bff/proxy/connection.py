@@ -155,11 +155,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.watch(call)
         return call
 
-    def unfold(self) -> None:
-        """Something happens that a plain call has no answer to."""
-        plain, self._plain = self._plain, None
-        if plain is not None:
-            plain.unfold()
+    def unfold(self, plain: PlainUpstreamCall | None = None) -> None:
+        """Something happens that the plain call under way, or this if it is that one, has no answer to."""
+        present = self._plain
+        if present is not None and (plain is None or plain is present):
+            self._plain = None
+            present.unfold()
 
     # What the call does (`bff.proxy.call.Wire`).
 

@@ -22,7 +22,7 @@ from bff.session.plan import (
     plan_after_401,
     plan_use,
 )
-from bff.session.sessions import Found, NoSession, Sessions
+from bff.session.sessions import Found, NoSession, SessionReader, Sessions
 from bff.settings.model import RefreshSettings
 from bff.tasks import Tasks
 
@@ -89,6 +89,10 @@ class Credentials:
         None out of it means: ask `obtain`.
         """
         return self._sessions.look_up(cookie_headers)
+
+    def reader(self, cookie_headers: Sequence[bytes]) -> SessionReader | None:
+        """How to read the session of these headers where nothing is kept; None where something is."""
+        return self._sessions.reader(cookie_headers)
 
     def quiet_until(self, found: Found) -> float:
         """Until when its token is good and nothing is to be noted, in seconds since the epoch."""

@@ -15,6 +15,9 @@ from bff.errors import Problem
 from bff.policy.origin import Header, PublicOrigin
 from bff.settings.model import ServerSettings
 
+HEAD_EXTENSION = "bff.head"
+"""The ASGI extension by which a head that was let in goes along with its scope: `raw` is its bytes."""
+
 _END = b"\r\n\r\n"
 _HEAD_BYTES = bytes([*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)])
 _LINE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])

@@ -16,17 +16,15 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import is_own
 from bff.proxy.exchange import Exchange
-from bff.proxy.front_door import Refusal, RequestLine, parse_line
+from bff.proxy.front_door import RequestLine
+from bff.proxy.known_head import KnownHeadProtocol
 from bff.proxy.lane_cycle import LaneCycle, LanePlainCall
 from bff.proxy.parts import ExchangeParts
-from bff.proxy.plain import Prepared, prepare
-from bff.proxy.protocol import GuardedHttpProtocol
+from bff.proxy.plain import KnownFields
 from bff.proxy.sinks import Header
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds the `Forwarding`."""
-
-_MOST_PREPARED = 64  # request lines for which a connection keeps what it has prepared
 
 
 class Forwarding(Protocol):
@@ -39,14 +37,13 @@ class Forwarding(Protocol):
         ...
 
 
-class LaneProtocol(GuardedHttpProtocol):
+class LaneProtocol(KnownHeadProtocol):
     """One client connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
-        self._known: _KnownFields | None = None
-        self._ready: _KnownFields | None = None  # nothing is under way, and the next request may be plain
+        self._ready: KnownFields[bytes] | None = None  # set while the next request may be a plain one
         self._default_headers: list[Header] | None = None
         self._default_lines = b""
 
@@ -58,19 +55,22 @@ class LaneProtocol(GuardedHttpProtocol):
         if ready is None or not self._take_plain(ready, data):
             super().data_received(data)
 
-    def _take_plain(self, ready: "_KnownFields", data: bytes) -> bool:
+    def _take_plain(self, ready: KnownFields[bytes], data: bytes) -> bool:
         """Makes a plain call of what is one whole request and nothing else; False where it is not that."""
         end = data.find(b"\r\n")
         prepared = ready.prepared.get(data[:end])
         if prepared is None or data[end:] != ready.raw:
             return False
         connection = prepared.connection()
-        if connection is None:
+        if connection is None and prepared.reader is None:
             return False
         self._idle_until = None
         call = LanePlainCall(prepared, connection, self)
         self.begin_cycle(call)
-        call.send()
+        if connection is None:
+            call.fetch()
+        else:
+            call.send()
         return True
 
     def _take(self, data: bytes) -> None:
@@ -99,7 +99,7 @@ class LaneProtocol(GuardedHttpProtocol):
         """Whether the request whose head has just been parsed goes by the lane."""
         head, length = self._head, self._verdict
         assert head is not None
-        known = _KnownFields(head.raw, Fields(self.headers), keep_alive=self.parser.should_keep_alive())
+        known = KnownFields[bytes](head.raw, Fields(self.headers), keep_alive=self.parser.should_keep_alive())
         body_length = length if isinstance(length, int) else None
         line = RequestLine(head.method, head.target, head.http_1_0)
         if self._begin(forwarding, line, known, body_length) is None:
@@ -108,38 +108,17 @@ class LaneProtocol(GuardedHttpProtocol):
             self._known = known
         return True
 
-    def _take_head(self, data: bytes) -> bytes:
-        known = self._known
-        if known is not None and not self._reader.begun:
-            rest = self._take_known(known, data)
-            if rest is not None:
-                return rest
-        return super()._take_head(data)
-
-    def _take_known(self, known: "_KnownFields", data: bytes) -> bytes | None:
-        """Takes a head whose fields are, byte for byte, those of the one before; None for any other.
-
-        They have been judged and parsed, and there is no body: all that is left is the request line.
-        """
-        end = data.find(b"\r\n")
-        if end < 0 or not data.startswith(known.raw, end) or self._forwarding is None:
-            return None
-        over = end + len(known.raw)
-        line = parse_line(data[:end])
-        if over > self.door.max_head_bytes or isinstance(line, Refusal) or line.http_1_0:
-            return None
-        self.expect_100_continue = False
-        begun = self._begin(self._forwarding, line, known, 0)
-        if begun is None:
-            return None
-        known.learn(data[:end], self._forwarding.parts, begun)
-        self._stop_read_watch()
-        self._message_over = True
-        self._head_taken()
-        return data[over:]
+    def _begin_known(self, known: KnownFields[bytes], line: RequestLine, head: bytes) -> None:
+        forwarding = self._forwarding
+        begun = None if forwarding is None else self._begin(forwarding, line, known, 0)
+        if forwarding is None or begun is None:
+            super()._begin_known(known, line, head)
+        elif known.keep_alive and begun.admitted is not None:
+            answers = forwarding.parts.destinations[begun.admitted.route.path].wire_answers
+            known.learn(head[: -len(known.raw)], forwarding.parts, begun, answers)
 
     def _begin(
-        self, forwarding: Forwarding, line: RequestLine, known: "_KnownFields", body_length: int | None
+        self, forwarding: Forwarding, line: RequestLine, known: KnownFields[bytes], body_length: int | None
     ) -> Exchange | None:
         """Makes this the request under way; None where it is not the lane's."""
         path, _, query = line.target.partition(b"?")
@@ -218,7 +197,7 @@ class LaneProtocol(GuardedHttpProtocol):
     def _unfold(self) -> None:
         """A plain call under way goes on as a whole one: there is something that its exchange has to hear."""
         if isinstance(self.cycle, LanePlainCall) and not self.cycle.response_complete:
-            self.cycle.connection.unfold()
+            self.cycle.interrupt()
 
     def _client_gone(self) -> None:
         self._unfold()
@@ -258,32 +237,3 @@ class LaneProtocol(GuardedHttpProtocol):
             self._default_headers = default
             self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
         return self._default_lines
-
-
-class _KnownFields:
-    """What is known of the fields of the last request here that had no body.
-
-    Attributes:
-        raw: their bytes, from the end of the request line.
-        prepared: by request line; one that was met once only leads to None.
-    """
-
-    __slots__ = ("fields", "keep_alive", "prepared", "raw")
-
-    def __init__(self, head: bytes, fields: Fields, *, keep_alive: bool) -> None:
-        self.raw = head[head.index(b"\r\n") :]
-        self.fields = fields
-        self.keep_alive = keep_alive
-        self.prepared: dict[bytes, Prepared[bytes] | None] = {}
-
-    def learn(self, line: bytes, parts: ExchangeParts, exchange: Exchange) -> None:
-        """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
-        if not self.keep_alive or exchange.admitted is None:
-            return
-        if line not in self.prepared:
-            if len(self.prepared) >= _MOST_PREPARED:
-                self.prepared.clear()
-            self.prepared[line] = None
-        elif self.prepared[line] is None:
-            destination = parts.destinations[exchange.admitted.route.path]
-            self.prepared[line] = prepare(parts, exchange.request, exchange.admitted, destination.answers)

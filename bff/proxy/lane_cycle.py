@@ -160,10 +160,11 @@ class LanePlainCall(PlainCall[bytes]):
     )
 
     def __init__(
-        self, prepared: Prepared[bytes], connection: UpstreamConnection, protocol: LaneConnection
+        self, prepared: Prepared[bytes], connection: UpstreamConnection | None, protocol: LaneConnection
     ) -> None:
         self.prepared = prepared
         self.connection = connection
+        self.unfolded = False
         self._protocol = protocol
         self.disconnected = self.response_started = self.response_complete = False
         self.waiting_for_100_continue = False

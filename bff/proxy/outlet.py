@@ -4,10 +4,15 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from bff.problems import problem_response
+from bff.proxy.front_door import Refusal
+from bff.proxy.sinks import Header
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -20,14 +25,38 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Outlet:
-    """The transport as a cycle sees it: closing waits for what the client is still sending."""
+    """The transport as a cycle sees it.
 
-    __slots__ = ("close", "is_closing", "write")
+    A head waits for the first of its content, for the rest of the loop's turn at most, so that both leave in
+    one write. Closing waits for what the client is still sending.
+    """
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    __slots__ = ("_flush_soon", "_held", "_write", "close", "is_closing")
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, close: Callable[[], None]
+    ) -> None:
+        self._write = transport.write
+        self._held = b""
+        self._flush_soon = partial(loop.call_soon, self.flush)
         self.is_closing = transport.is_closing
         self.close = close
+
+    def write(self, data: bytes) -> None:
+        """Writes, a head soon."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._held = data
+            self._flush_soon()
+            return
+        self._write(data)
+
+    def flush(self) -> None:
+        """Writes what waits; before anything else is done to the connection."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._write(held)
 
 
 def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Transport) -> Any:
@@ -54,3 +83,11 @@ def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Tr
                 reset(transport)
 
     return wrapped
+
+
+def last_word(refusal: Refusal, default_headers: Sequence[Header], *, bodyless: bool) -> bytes:
+    """The answer to a request that is refused at the door: the connection ends with it."""
+    status, headers, body = problem_response(refusal.problem, detail=refusal.detail)
+    fields = (*default_headers, *headers, (b"connection", b"close"))
+    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
+    return b"".join(lines if bodyless else [*lines, body])

@@ -44,12 +44,14 @@ class Destination:
     pool: UpstreamPool
     rules: HeaderRules
     credentials: Credentials
-    answers: PlainAnswers[bytes]  # in lines for the wire
+    wire_answers: PlainAnswers[bytes]  # in lines as they are written
+    field_answers: PlainAnswers[Header]
 
     @classmethod
     def of(cls, pool: UpstreamPool, rules: HeaderRules, credentials: Credentials) -> "Destination":
         """What these come to."""
-        return cls(pool, rules, credentials, PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field))
+        wire: PlainAnswers[bytes] = PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field)
+        return cls(pool, rules, credentials, wire, PlainAnswers(rules, lambda field: field))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ Rule 2: nothing is judged here. `Prepared` holds what admission, header rules an
 fields and this request line; the session is asked for on each call.
 """
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
 
 from bff.observe.logs import AccessLine
 from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Fields
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Signed
 from bff.proxy.exchange import Exchange
@@ -25,6 +27,7 @@ from bff.proxy.hop import ID_DIGITS
 from bff.proxy.outgoing import outgoing
 from bff.proxy.parts import ClientSide, ExchangeParts, Sent
 from bff.proxy.plain_answer import PlainAnswers
+from bff.session.loads import Loaded
 from bff.session.sessions import Found
 
 F = TypeVar("F")
@@ -32,6 +35,8 @@ Answer = tuple[int, list[F], bytes]
 
 _ONE_CALLS_OWN = (b"x-request-id", b"traceparent", b"tracestate")
 """A client that sends these sends others with its next call."""
+
+_MOST_PREPARED = 32  # request lines that are remembered with the same fields
 
 _TRACE_END = ID_DIGITS + 32
 _ANONYMOUS = Anonymous()
@@ -43,6 +48,7 @@ class Prepared(Generic[F]):
     Attributes:
         found: the session that the next call goes with; None where none does.
         line: its access line; None where none is written.
+        reader: how to read the session where none is kept at hand.
     """
 
     __slots__ = (
@@ -59,6 +65,7 @@ class Prepared(Generic[F]):
         "found",
         "line",
         "parts",
+        "reader",
         "request",
     )
 
@@ -82,22 +89,24 @@ class Prepared(Generic[F]):
         self._pool = destination.pool
         self._quiet_until = credentials.quiet_until
         self._now = credentials.clock
-        self._look_up = credentials.look_up(request.fields.values(b"cookie")) if admitted.signed else None
-        self._until = math.inf
+        cookies = request.fields.values(b"cookie")
+        self.reader = credentials.reader(cookies) if admitted.signed else None
+        self._look_up = credentials.look_up(cookies) if admitted.signed else None
+        self._until = -math.inf if admitted.signed else math.inf
         self._bearer = b""
         self.found: Found | None = None
         self.line = self._access_line()
 
     def connection(self) -> UpstreamConnection | None:
         """An idle connection for a call that can be made now; None where there is something to wait for."""
-        if self._look_up is not None:
-            found = self._look_up()
-            if found is not self.found:
-                self._sign(found)
-            if found is None:
-                return None
-            if self._now() >= self._until:
-                return None
+        return self.connection_for(None if self._look_up is None else self._look_up())
+
+    def connection_for(self, found: Found | None) -> UpstreamConnection | None:
+        """The same with a session that was found."""
+        if found is not self.found:
+            self._sign(found)
+        if self._now() >= self._until:
+            return None
         connection = self._pool.acquire_nowait()
         return None if connection is None or connection.closing else connection
 
@@ -114,6 +123,7 @@ class Prepared(Generic[F]):
     def _sign(self, found: Found | None) -> None:
         self.found, self._bearer = found, b""
         if found is None:  # the token of a session that has ended is not kept
+            self._until = -math.inf
             return
         token = found.session.tokens.access_token.encode()
         safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the exchange's to refuse
@@ -150,6 +160,34 @@ def prepare(
     return Prepared(parts, request, admitted, answers, head[:-2])
 
 
+class KnownFields(Generic[F]):
+    """What is known of the fields of a request without a body.
+
+    Attributes:
+        raw: their bytes, from the end of the request line.
+        keep_alive: whether the client goes on after it.
+        prepared: by request line; one that was met once only leads to None.
+    """
+
+    __slots__ = ("fields", "keep_alive", "prepared", "raw")
+
+    def __init__(self, head: bytes, fields: Fields, *, keep_alive: bool) -> None:
+        self.raw = head[head.index(b"\r\n") :]
+        self.fields = fields
+        self.keep_alive = keep_alive
+        self.prepared: dict[bytes, Prepared[F] | None] = {}
+
+    def learn(self, line: bytes, parts: ExchangeParts, exchange: Exchange, answers: PlainAnswers[F]) -> None:
+        """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
+        assert exchange.admitted is not None
+        if line not in self.prepared:
+            if len(self.prepared) >= _MOST_PREPARED:
+                self.prepared.clear()
+            self.prepared[line] = None
+        elif self.prepared[line] is None:
+            self.prepared[line] = prepare(parts, exchange.request, exchange.admitted, answers)
+
+
 class PlainClient(ClientSide, Protocol):
     """The client's side of a plain call that has become a whole one."""
 
@@ -157,21 +195,49 @@ class PlainClient(ClientSide, Protocol):
 
 
 class PlainCall(ABC, Generic[F]):
-    """One plain call; its front says how the answer reaches the client."""
+    """One plain call; its front says how the answer reaches the client.
 
-    __slots__ = ("_digits", "_found", "_started", "connection", "prepared")
+    Attributes:
+        connection: the one that carries it; None while its session is being read.
+        unfolded: it has become a whole call.
+    """
 
-    def __init__(self, prepared: Prepared[F], connection: UpstreamConnection) -> None:
+    __slots__ = ("_digits", "_found", "_started", "connection", "prepared", "unfolded")
+
+    def __init__(self, prepared: Prepared[F], connection: UpstreamConnection | None) -> None:
         self.prepared = prepared
         self.connection = connection
+        self.unfolded = False
 
     def send(self) -> None:
         """Sends it; the answer, or the unfolding, may come before this returns."""
+        assert self.connection is not None
+        self._started = self.prepared.parts.clock()
+        self._go(self.connection)
+
+    def fetch(self) -> None:
+        """Reads its session first, by the `reader` that there has to be."""
+        assert self.prepared.reader is not None
+        self._started = self.prepared.parts.clock()
+        self.prepared.reader.ask().add_done_callback(self._fetched)
+
+    def _fetched(self, answer: asyncio.Future[Loaded]) -> None:
+        prepared = self.prepared
+        if self.unfolded:
+            return
+        assert prepared.reader is not None
+        found = prepared.reader.found(answer)
+        self.connection = None if found is None else prepared.connection_for(found)
+        if self.connection is None:
+            self.unfold()
+        else:
+            self._go(self.connection)
+
+    def _go(self, connection: UpstreamConnection) -> None:
         prepared = self.prepared
         self._found = prepared.found
-        self._started = prepared.parts.clock()
         self._digits = digits = prepared.parts.hop.draw()
-        self.connection.carry(self, prepared.head(digits))
+        connection.carry(self, prepared.head(digits))
 
     def read(self, data: bytes) -> Answer[F] | None:
         """What came as its answer, if it is all there and plain; else None."""
@@ -188,15 +254,25 @@ class PlainCall(ABC, Generic[F]):
             prepared.line.note(status, seconds, self._digits[:ID_DIGITS].decode())
 
     def unfold(self) -> None:
-        """Goes on as a whole call."""
+        """Goes on as a whole call; the connection, where there is one, has let go of it."""
+        self.unfolded = True
         prepared = self.prepared
-        parts, request = prepared.parts, prepared.request
+        parts, request, connection = prepared.parts, prepared.request, self.connection
         client = self.client_side()
-        found = self._found
-        credential = _ANONYMOUS if found is None else Signed(found)
-        sent = Sent(parts.hop.made(request, self._digits), credential, self.connection, self._started)
-        client.exchange = Exchange(parts, request, prepared.admitted, client)
-        client.exchange.take_over(sent)
+        exchange = client.exchange = Exchange(parts, request, prepared.admitted, client)
+        if connection is None:
+            exchange.begin()
+            return
+        hop = parts.hop.made(request, self._digits)
+        credential = _ANONYMOUS if self._found is None else Signed(self._found)
+        exchange.take_over(Sent(hop, credential, connection, self._started))
+
+    def interrupt(self) -> None:
+        """Something happens at the front that a plain call has no answer to."""
+        if self.connection is not None:
+            self.connection.unfold(self)
+        elif not self.unfolded:
+            self.unfold()
 
     @abstractmethod
     def deliver(self, answer: Answer[F]) -> None:

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bff.errors import Problem
-from bff.problems import problem_response
 from bff.proxy.front_door import (
+    HEAD_EXTENSION,
     ChunkedBody,
     DoorRules,
     FramingError,
@@ -29,7 +29,7 @@ from bff.proxy.front_door import (
     Refusal,
     judge_fields,
 )
-from bff.proxy.outlet import Outlet, close_delimited, reset
+from bff.proxy.outlet import Outlet, close_delimited, last_word, reset
 from bff.proxy.websocket_door import UpgradingProtocol
 
 _DRAIN = 64 * 1024
@@ -66,14 +66,14 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._last_data = 0.0
         self._read_watch: asyncio.TimerHandle | None = None
         self._write_watch: asyncio.TimerHandle | None = None
-        self._outlet: Outlet | None = None
+        self._outlet: Outlet
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client has connected; one that says nothing is treated like an idle one."""
         super().connection_made(transport)
-        self._outlet = Outlet(transport, self._hang_up)
+        self._outlet = Outlet(transport, self.loop, self._hang_up)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -177,7 +177,9 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Hands a judged head to the application."""
+        """Hands a judged head to the application, with its bytes as they came."""
+        assert self._head is not None
+        self.scope["extensions"] = {HEAD_EXTENSION: {"raw": self._head.raw}}
         super().on_headers_complete()
 
     def _head_taken(self) -> None:
@@ -229,6 +231,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
     def on_response_complete(self) -> None:
         """The answer has been written: go on with the rest of the body, or the next request."""
         self.server_state.total_requests += 1
+        self._outlet.flush()
         if self._lingering or self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -249,14 +252,8 @@ class GuardedHttpProtocol(UpgradingProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers with a problem, and hangs up. No answer is under way."""
-        status, headers, body = problem_response(refusal.problem, detail=refusal.detail)
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers, (b"connection", b"close")):
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
-        if self._head is None or self._head.method != b"HEAD":
-            lines.append(body)
-        self.transport.write(b"".join(lines))
+        bodyless = self._head is not None and self._head.method == b"HEAD"
+        self.transport.write(last_word(refusal, self.server_state.default_headers, bodyless=bodyless))
         if self.refused is not None:
             self.refused(refusal, self.client[0] if self.client else "unknown")
         self._linger()
@@ -300,6 +297,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._held = b""
         self._stop_read_watch()
         self.flow.resume_reading()
+        self._outlet.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._read_watch = self.loop.call_later(_LINGER, self._close)
@@ -315,6 +313,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
     def _close(self) -> None:
         """Closes once what has been written is read; not reading has its limit here too."""
         self._stop_read_watch()
+        self._outlet.flush()
         self.transport.close()
         if self._write_watch is None and self.transport.get_write_buffer_size():
             self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)

@@ -7,6 +7,7 @@ import uvicorn
 
 from bff.observe.logs import get_logger
 from bff.proxy.front_door import DoorRules
+from bff.proxy.known_head import KnownHeadProtocol
 from bff.proxy.lane import LaneProtocol
 from bff.proxy.protocol import GuardedHttpProtocol, Refused
 from bff.proxy.websocket_door import GuardedWebSocket
@@ -34,7 +35,7 @@ def client_protocol(settings: ServerSettings, refused: Refused | None = None) ->
 
 def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
     """The guarded protocol alone: every request goes through ASGI."""
-    return _configured(GuardedHttpProtocol, settings, refused)
+    return _configured(KnownHeadProtocol, settings, refused)
 
 
 def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -> dict[str, Any]:

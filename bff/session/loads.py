@@ -70,20 +70,20 @@ class Loads:
         self._connection: AbstractConnection | None = None
         self._busy = False
 
-    async def load(self, name: str, *, timed: bool = False) -> Loaded:
+    def load(self, name: bytes, *, timed: bool = False) -> "asyncio.Future[Loaded]":
         """Reads a hash, and how long it is going to live if `timed`.
 
-        Raises:
+        Raises, once awaited:
             WrongTypeError: it is no hash.
             StoreUnavailableError: it cannot be known now.
         """
         loop = asyncio.get_running_loop()
-        ask = _Ask(name.encode(), loop.create_future(), timed=timed)
+        ask = _Ask(name, loop.create_future(), timed=timed)
         self._waiting.append(ask)
         if not self._busy:
             self._busy = True
             loop.call_soon(self._begin)
-        return await ask.answer
+        return ask.answer
 
     async def aclose(self) -> None:
         """Closes the connection; whoever still waits is told that Redis is unavailable."""

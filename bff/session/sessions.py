@@ -9,6 +9,7 @@ Rule 4: after each write, whatever became of it, the near cache forgets the sess
 comes a moment later, and whoever hears of the write from us must find it done.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,11 +22,13 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
+from bff.session.loads import Loaded
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
+from bff.session.opened import Opened
 from bff.session.plan import ended, quiet_until, session_end, slide_due
-from bff.session.record import Record, decode_record, encode_exchanged, encode_record, rounded
+from bff.session.record import Record, encode_exchanged, encode_record, rounded
 from bff.session.store import SessionStore, Write, new_write_id
 from bff.settings.model import RefreshSettings, SessionSettings
 
@@ -66,6 +69,33 @@ class PreparedSave:
     expected_version: int
 
 
+class SessionReader:
+    """Reads one session from Redis, call after call, for whoever has no task to wait with.
+
+    It says what is plain: what it does not find, or cannot read, is `Sessions.find`'s to explain.
+    """
+
+    __slots__ = ("_before", "_found", "_handle", "_key", "ask")
+
+    def __init__(self, handle: str, store: SessionStore, before: Opened) -> None:
+        self._handle = handle
+        self._key = session_key(handle)
+        self._before = before
+        self._found: Found | None = None
+        self.ask = store.reading(self._key)
+
+    def found(self, answer: "asyncio.Future[Loaded]") -> Found | None:
+        """The session in what `ask` has brought; the same object while it is the same."""
+        if answer.cancelled() or answer.exception() is not None:
+            return None
+        session = self._before.session(self._key, answer.result().fields, self._handle)
+        if session is None:
+            return None
+        if self._found is None or self._found.session is not session:
+            self._found = Found(self._handle, session)
+        return self._found
+
+
 class Sessions:
     """The sessions of one server.
 
@@ -87,6 +117,7 @@ class Sessions:
         self._cookie_name = cookie.name.encode()
         self._store = store
         self._keyring = keyring
+        self._before = Opened(keyring)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -103,7 +134,7 @@ class Sessions:
             if values:
                 audit("handle_rejected", address=address, reason="cookie stands twice")
             return NoSession(Problem.SESSION_MISSING)
-        handle = self._keyring.accepts(values[0])
+        handle = self._before.handle(values[0])
         if handle is None:
             audit("handle_rejected", address=address, reason="not signed by this server")
             return NoSession(Problem.SESSION_MISSING)
@@ -129,6 +160,12 @@ class Sessions:
             return lambda: None
         return partial(self._cache.get, values[0])
 
+    def reader(self, cookie_headers: Sequence[bytes]) -> "SessionReader | None":
+        """How to read the session of these headers where there is no near cache to ask; else None."""
+        values = cookie_values(cookie_headers, self._cookie_name)
+        handle = self._before.handle(values[0]) if self._cache is None and len(values) == 1 else None
+        return None if handle is None else SessionReader(handle, self._store, self._before)
+
     def quiet_until(self, session: Session, refresh: RefreshSettings) -> float:
         """Until when a session in use needs nothing done, in seconds since the epoch."""
         return quiet_until(session, refresh, self._settings)
@@ -151,8 +188,9 @@ class Sessions:
 
     async def _opened(self, key: str, handle: str, record: Record | None) -> Found | NoSession:
         if record is None:
+            self._before.forget(key)
             return await self._why_gone(key)
-        session = decode_record(key, record, handle, self._keyring)
+        session = self._before.session(key, record, handle)
         if session is None:
             audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"), address=record.get("ip"))
             return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)

@@ -19,11 +19,13 @@ Reads go by `loads.py`, which joins them, and of the indexes by `index.py`; `cha
 written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from redis.asyncio import Redis
@@ -190,9 +192,13 @@ class SessionStore:
         """The record as it stands and how long it will, if it is not written before; or None."""
         return await self._load(key, timed=True)
 
+    def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
+        """How to read a record again and again; a failure is `load`'s to tell."""
+        return partial(self._loads.load, self._session(key).encode())
+
     async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
         try:
-            loaded = await self._loads.load(self._session(key), timed=timed)
+            loaded = await self._loads.load(self._session(key).encode(), timed=timed)
         except WrongTypeError:
             return Loaded({}, None)  # somebody put something else there: a record that does not open
         except StoreUnavailableError:
