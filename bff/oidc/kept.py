@@ -56,7 +56,7 @@ class Kept(Generic[T]):
             ProviderUnavailableError: there has never been a good one.
         """
         good, now = self._good, self._clock()
-        if good is not None and now - good.at < self._lifetime:
+        if good is not None and 0 <= now - good.at < self._lifetime:  # below 0: the clock was put back
             return good.value
         if good is not None and (self._resting(now) or now - good.at < 2 * self._lifetime):
             self._start(now)
@@ -67,7 +67,7 @@ class Kept(Generic[T]):
     async def renew(self) -> T:
         """The document as it is at the provider now, unless it has just been fetched, or cannot be."""
         good, now = self._good, self._clock()
-        if good is None or now - good.at >= PAUSE:
+        if good is None or not 0 <= now - good.at < PAUSE:
             await self._wait(now)
         return self._best()
 

@@ -1,6 +1,6 @@
 """What becomes of a rotation: a closed set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bff.errors import Problem
@@ -31,10 +31,11 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The session is no more."""
+    """The session is no more; `here`: this rotation ended it."""
 
     problem: Problem
     reason: EndReason | None
+    here: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ class Refresher:
 
     def _report(self, session: Session, outcome: Outcome, cause: Cause, seconds: float) -> None:
         match outcome:
-            case Rotated(here=False):
+            case Rotated(here=False) | Over(here=False):  # somebody else rotated, or ended it
                 self._metrics.refresh_finished("followed", cause, seconds)
             case Rotated(found):
                 audit("tokens_refreshed", session=session.id, sub=session.sub, reason=cause)

@@ -313,7 +313,7 @@ class Rotation:
         if ended is None:
             return Deferred(Problem.STORE_UNAVAILABLE, why="store_unavailable")
         if ended:
-            return Over(Problem.SESSION_ENDED, reason)
+            return Over(Problem.SESSION_ENDED, reason, here=True)
         return await self._as_it_stands(found)  # ended by somebody else, who left a reason; or saved anew
 
     async def _revoke(self, session: Session, answer: TokenAnswer, reason: str) -> None:

@@ -69,6 +69,7 @@ def check(settings: Settings) -> list[Finding]:
         *_server(settings.server),
         *_redis(settings),
         *_session(settings.session),
+        *_refresh(settings),
         *_provider(settings.provider),
         *_https(settings),
         *_routes(settings.route),
@@ -145,6 +146,17 @@ def _session(session: SessionSettings) -> Iterator[Finding]:
             "session.csrf_header",
             "is a header that other sites can send or that means something else",
             'use a name of your own, like "X-CSRF", which other sites cannot send without asking',
+        )
+
+
+def _refresh(settings: Settings) -> Iterator[Finding]:
+    if settings.refresh.answer_timeout > settings.server.shutdown_timeout:
+        yield Finding(
+            "refresh.answer_timeout",
+            "is longer than server.shutdown_timeout: a stop could cut off a rotation, and lose its tokens",
+            "make it shorter than shutdown_timeout",
+            needs=("server.shutdown_timeout",),
+            warning=True,
         )
 
 

@@ -117,6 +117,19 @@ async def test_without_any_document_the_failure_is_told(source: Source, kept: Ke
     assert await kept.get() == "document 2"
 
 
+async def test_a_clock_that_is_put_back_makes_nothing_last(
+    source: Source, kept: Kept[str], tasks: Tasks
+) -> None:
+    """A document from the future is used, and fetched anew beside it; one that is asked for is fetched."""
+    await kept.get()
+    source.now -= 10_000
+    assert await kept.get() == "document 1"
+    await tasks.drain(5)
+    assert await kept.get() == "document 2"
+    source.now -= 10_000
+    assert await kept.renew() == "document 3"
+
+
 @pytest.mark.requirement("O-09")
 async def test_a_forced_renewal_is_rate_limited(source: Source, kept: Kept[str]) -> None:
     """Once fetched, a document is not fetched again within the pause, however often that is asked."""

@@ -71,6 +71,8 @@ def test_good_settings_have_no_findings() -> None:
         ("session.csrf_header", {"session": {"csrf_header": "content-type"}}),
         ("session.csrf_header", {"session": {"csrf_header": "Sec-Fetch-Site"}}),
         ("session.csrf_header", {"session": {"csrf_header": "Origin"}}),
+        ("refresh.answer_timeout", {"refresh": {"answer_timeout": "31s"}}),
+        ("refresh.answer_timeout", {"server": {"shutdown_timeout": "10s"}}),
         ("provider.issuer", {"provider": {"issuer": "https://id.example.com?x"}}),
         ("provider.issuer", {"provider": {"issuer": "http://localhost:9000"}}),
         ("provider.client_id", {"provider": {"client_id": ""}}),
