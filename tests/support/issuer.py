@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,18 +183,25 @@ def running_issuer(
     host: str = "localhost",
     path: str = "",
     key: SigningKey | None = None,
+    client: Mapping[str, Any] | None = None,
     clients: Sequence[ClientSettings] = (),
     **more: Any,
 ) -> Iterator[RunningIssuer]:
-    """An issuer with the client `CLIENT_ID`, and with alice and bob; `more` are further settings."""
+    """An issuer with alice and bob, and the client `CLIENT_ID`, of which `client` changes settings.
+
+    `more` are further settings of the issuer.
+    """
     port = port or free_port()
-    own = ClientSettings(
-        client_id=CLIENT_ID,
-        client_secret=SecretStr(CLIENT_SECRET),
-        redirect_uris=tuple(redirect_uris),
-        post_logout_redirect_uris=tuple(post_logout_redirect_uris),
-        backchannel_logout_uri=backchannel_logout_uri,
-        name="The sample app",
+    own = ClientSettings.model_validate(
+        {
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "redirect_uris": tuple(redirect_uris),
+            "post_logout_redirect_uris": tuple(post_logout_redirect_uris),
+            "backchannel_logout_uri": backchannel_logout_uri,
+            "name": "The sample app",
+            **(client or {}),
+        }
     )
     settings = IssuerSettings(
         url=f"http://{host}:{port}{path}",

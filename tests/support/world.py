@@ -5,7 +5,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -180,9 +180,11 @@ async def running_world(
     public_url: str | None = None,
     issuer_key: SigningKey | None = None,
     told_of_logouts: bool = False,
+    client: Mapping[str, Any] | None = None,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
-    """Starts all parts. `route` changes the one route, `/api`; `sections` those of the settings.
+    """Starts all parts. `route` changes the one route, `/api`; `client` how the issuer knows the proxy;
+    `sections` those of the proxy's settings.
 
     With `told_of_logouts` the issuer tells the proxy of sign-outs by the back channel.
     With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
@@ -198,6 +200,7 @@ async def running_world(
                 backchannel_logout_uri=f"{url}/bff/backchannel-logout" if told_of_logouts else None,
                 access_token_lifetime=access_token_lifetime,
                 key=issuer_key,
+                client=client,
             )
         )
         worlds: list[World] = []
