@@ -8,7 +8,9 @@ Finish does the rest.
 Rule 1: a state is used once, and is used up before its code is spent (O-02).
 Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
 otherwise the browser lands on `return_to`, with `bff_error` in its query unless it is signed in (O-10).
-Rule 3: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
+Rule 3: whoever was signed out everywhere while the sign-in was under way is not signed in by it (T-15): that
+is looked up after the session is written, so that whoever ends all sessions sees this one, or is seen here.
+Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
 """
 
 import hashlib
@@ -180,6 +182,9 @@ class LoginEndpoints:
         except (StoreUnavailableError, ProviderUnavailableError):
             await self._give_back(answer)
             raise
+        if started is None:
+            await self._give_back(answer)
+            return self._failed(request, transaction, "ended_meanwhile", "session_ended")
         cookies = [self._sessions.cookie.set(started.handle), *self._used_up(transaction)]
         return redirect(303, self._landing(transaction), set_cookies=cookies)
 
@@ -202,7 +207,8 @@ class LoginEndpoints:
         claims: Claims,
         answer: TokenAnswer,
         found: Found | NoSession,
-    ) -> Found:
+    ) -> Found | None:
+        """The new session; None if everything of this user or sign-in was ended meanwhile."""
         if isinstance(found, Found):
             # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
             await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
@@ -219,6 +225,10 @@ class LoginEndpoints:
         started = await self._sessions.start(
             identity, answer.tokens(), user_agent=user_agent, address=address
         )
+        began = _began(transaction, claims, self._client.settings.clock_skew)
+        if await self._sessions.ended_since(started.session, began):
+            await self._sessions.end(started.session, EndReason.PROVIDER_LOGOUT, provider_revoked=False)
+            return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
         self._metrics.login_finished("signed_in")
         audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
@@ -358,6 +368,17 @@ def _once(query: Sequence[tuple[str, str]]) -> dict[str, str]:
 def _display_name(claims: Claims) -> str:
     candidates = (claims.get(name) for name in ("name", "preferred_username", "email"))
     return next((value for value in candidates if isinstance(value, str) and value), "")
+
+
+def _began(transaction: Transaction, claims: Claims, clock_skew: float) -> float:
+    """Since when the user may have been signed out without this sign-in's knowing: our hop, or their own act.
+
+    Who gives a password after the end has signed in anew, though our page was open before (`auth_time`).
+    """
+    at = claims.get("auth_time")
+    if not isinstance(at, int | float):
+        return transaction.created
+    return max(transaction.created, at - clock_skew)
 
 
 def _hop(*, retry: bool, set_cookies: Sequence[str]) -> Response:

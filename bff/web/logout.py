@@ -4,7 +4,8 @@ Rule 1: the order is revoke, delete, clear, and only then the provider's page (L
 for a provider that does not answer, and the answer says what could not be done (L-02).
 Rule 2: a script asks with the CSRF header, a navigation with the `sid` of `logout_url`, which a foreign page
 cannot know (L-03).
-Rule 3: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
+Rule 3: what is deleted is what was revoked: tokens that a rotation has saved in between are revoked as well.
+Rule 4: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
 sealed in a cookie that works once, for a minute.
 """
 
@@ -130,15 +131,7 @@ class LogoutEndpoints:
         """Revokes and deletes. Whether the provider confirmed it, and the sealed way to its sign-out."""
         if isinstance(found, NoSession):
             return False, None
-        session = found.session
-        revoked = await self._revoke(session)
-        audit(
-            "tokens_revoked" if revoked else "revocation_failed",
-            sub=session.sub,
-            session=session.id,
-            reason="logout",
-        )
-        await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked)
+        session, revoked = await self._end(found)
         audit(
             "signed_out",
             sub=session.sub,
@@ -148,7 +141,32 @@ class LogoutEndpoints:
         )
         return revoked, await self._sealed_way_out(session)
 
+    async def _end(self, found: Found) -> tuple[Session, bool]:
+        """Ends the version whose token it has revoked; if a rotation has saved newer ones, it begins anew."""
+        session, revoked = found.session, False
+        for fenced in (True, True, False):
+            session = found.session
+            revoked = await self._revoke(session)
+            if await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked, fenced=fenced):
+                break
+            current = await self._sessions.open(found.handle)
+            if isinstance(current, NoSession):
+                break
+            found = current
+        return session, revoked
+
     async def _revoke(self, session: Session) -> bool:
+        """Whether the provider has confirmed it."""
+        revoked = await self._revoked(session)
+        audit(
+            "tokens_revoked" if revoked else "revocation_failed",
+            sub=session.sub,
+            session=session.id,
+            reason="logout",
+        )
+        return revoked
+
+    async def _revoked(self, session: Session) -> bool:
         tokens = session.tokens
         if tokens.refresh_token is not None:
             return await self._client.revoke(tokens.refresh_token, "refresh_token")
