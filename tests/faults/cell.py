@@ -5,13 +5,13 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bff.session.sessions import Found
 from tests.faults.stage import Stage
-from tests.faults.strikes import FAULTS, WAITING
+from tests.faults.strikes import EMPTY, FAULTS, FINE, WAITING
 from tests.faults.table import Cell
 from tests.support.fleet import BROKEN, Answered, Fleet, Member, running_fleet
 from tests.support.redis import RedisServer, redis_server
@@ -70,20 +70,25 @@ async def run_cell(cell: Cell) -> Result:
 
 async def _stage(cell: Cell, fleet: Fleet, replica: RedisServer | None) -> Stage:
     """A session about to be rotated, one that is not, and one that is over."""
-    member = await fleet.member(expired=cell.token == "over", left=20.0 if cell.token == "usable" else None)
     bystander, gone = await fleet.member(sub="bob"), await fleet.member(sub="carol")
-    said = await asyncio.gather(
-        fleet.call(bystander, worker=0),
-        fleet.call(bystander, worker=1),
-        fleet.call(gone, worker=0, method="POST", path="/bff/logout"),
-    )
-    assert [200, 200, 200] == [answer.status for answer in said], said
+    for worker in (0, 1):
+        await _until_answered(200, lambda worker=worker: fleet.call(bystander, worker))  # type: ignore[misc] # the default binds this turn's worker
+    await fleet.call(gone, worker=0, method="POST", path="/bff/logout")
+    await _until_answered(401, lambda: fleet.call(gone, worker=1))
+    member = await fleet.member(expired=cell.token == "over", left=20.0 if cell.token == "usable" else None)
     return Stage(fleet, replica, cell.moment, member, bystander, gone)
+
+
+async def _until_answered(status: int, call: Callable[[], Awaitable[Answered]]) -> None:
+    """A worker that has just started on a busy machine may have to be asked again."""
+    async with asyncio.timeout(20):
+        while (await call()).status != status:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(_BETWEEN)
 
 
 async def _play(cell: Cell, stage: Stage, result: Result) -> None:
     fault, fleet = FAULTS[cell.fault], stage.fleet
-    seen: dict[str, list[Answered]] = {"session": [], "bystander": [], "gone": []}
+    seen: dict[str, list[Answered]] = {"first": [], "session": [], "bystander": [], "gone": []}
     stage.arm()
     await fault.before(stage)
     async with background(fleet.call(stage.member, worker=0)) as stage.call:
@@ -97,7 +102,7 @@ async def _play(cell: Cell, stage: Stage, result: Result) -> None:
             ended = await _settled(cell, stage)
         result.seconds = time.monotonic() - struck
         with contextlib.suppress(asyncio.CancelledError):
-            seen["session"].append(await stage.call)
+            seen["first"].append(await stage.call)
     seen["session"] += stage.extra
     await _judge(cell, stage, result, seen, ended)
 
@@ -129,10 +134,15 @@ async def _settled(cell: Cell, stage: Stage) -> list[Answered]:
         for number in workers:
             if number not in last or last[number].status != wanted:
                 last[number] = await stage.fleet.call(stage.member, number)
-        if all(answer.status == wanted for answer in last.values()):
+        if all(answer.status == wanted for answer in last.values()) and _rotated(cell, stage):
             break
         await asyncio.sleep(_BETWEEN)
     return list(last.values())
+
+
+def _rotated(cell: Cell, stage: Stage) -> bool:
+    """A token that is good for a while yet is exchanged beside the calls; they do not tell."""
+    return cell.token != "usable" or cell.end != "kept" or stage.fleet.record(stage.member)["version"] == "2"
 
 
 async def _judge(
@@ -140,15 +150,16 @@ async def _judge(
 ) -> None:
     fault, fleet = FAULTS[cell.fault], stage.fleet
     over = frozenset() if cell.end == "kept" else frozenset({401})
-    for answer in seen["session"]:
-        result.answers[answer.status] += 1
-        allowed = (
-            fault.first if answer.worker == 0 and answer is seen["session"][-1] else fault.others
-        ) | over
-        result.expect(answer.status in allowed, f"a client of the session got {_shown(answer)}")
-    for answer in seen["bystander"]:
-        result.expect(answer.status in fault.others | _FORGETS.get(cell.fault, frozenset()),
-                      f"a bystander got {_shown(answer)}")  # fmt: skip
+    good = cell.token == "usable"  # while that is so, nobody has to wait for another
+    allowed = {
+        "first": (FINE if good else fault.first) | over,
+        "session": (FINE if good else fault.others) | over,
+        "bystander": fault.others | (over if cell.fault == EMPTY else frozenset()),
+    }
+    result.answers.update(answer.status for name in ("first", "session") for answer in seen[name])
+    for name, statuses in allowed.items():
+        for answer in seen[name]:
+            result.expect(answer.status in statuses, f"a client ({name}) got {_shown(answer)}")
     for answer in [*seen["gone"], await fleet.call(stage.gone, worker=1)]:
         result.expect(answer.status in WAITING - {200} | {401}, f"a dead session got {_shown(answer)}")
     result.end = "/".join(sorted({str(answer.status) for answer in last}))
@@ -183,9 +194,6 @@ async def _look_behind(cell: Cell, stage: Stage, result: Result) -> None:
     token = found.session.tokens.refresh_token
     result.expect(token is not None and fleet.provider.takes(token), "its refresh token is of no use")
     result.expect(found.session.refreshing is None, "its marker still stands")
-
-
-_FORGETS = {"Redis restarts empty": frozenset({401})}
 
 
 def _shown(answer: Answered) -> str:

@@ -12,6 +12,10 @@ from tests.support.fleet import BROKEN
 Act = Callable[[Stage], Awaitable[None]]
 Settings = Mapping[str, Any]
 
+EMPTY = "Redis restarts empty"
+PATIENT: Settings = {"redis": {"timeout": "4s"}}  # a busy machine is no fault of Redis's
+HASTY: Settings = {"redis": {"timeout": "1s"}}
+HANGING: Settings = {**PATIENT, "refresh": {"answer_timeout": "2s"}}
 FINE = frozenset({200})
 WAITING = frozenset({200, 503})  # Redis or the provider is out of reach for these clients
 
@@ -41,7 +45,7 @@ class Fault:
     before: Act = nothing
     first: frozenset[int] = FINE
     others: frozenset[int] = FINE
-    settings: Settings = field(default_factory=dict)
+    settings: Settings = field(default_factory=lambda: PATIENT)
     needs: str = ""
 
 
@@ -244,25 +248,31 @@ async def _forgotten(stage: Stage) -> None:
     stage.fleet.provider.forget_access()
 
 
-HANGING: Settings = {"provider": {"timeout": "2s"}}
-
 FAULTS: dict[str, Fault] = {
     "kill -9": Fault(_kill, heal=_restart, first=frozenset({BROKEN})),
-    "SIGSTOP 7 s": Fault(_freeze, lasts=7, heal=_thaw, first=WAITING, others=WAITING),
+    "SIGSTOP 6 s": Fault(_freeze, lasts=6, heal=_thaw, first=WAITING, others=WAITING),
+    "SIGSTOP 10 s": Fault(_freeze, lasts=10, heal=_thaw, first=WAITING, others=WAITING),
     "SIGTERM": Fault(_terminate, heal=_restart),
-    "Redis restarts": Fault(_stop, lasts=1, heal=_start, first=WAITING, others=WAITING),
-    "Redis gone 7 s": Fault(_stop, lasts=7, heal=_start, first=WAITING, others=WAITING),
-    "Redis restarts empty": Fault(_stop_empty, lasts=1, heal=_start, first=WAITING, others=WAITING),
-    "Redis fails over": Fault(_fail_over, first=WAITING, others=WAITING, needs="replica"),
+    "Redis restarts": Fault(_stop, lasts=1, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis gone 7 s": Fault(_stop, lasts=7, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
+    EMPTY: Fault(_stop_empty, lasts=1, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis fails over": Fault(_fail_over, first=WAITING, others=WAITING, needs="replica", settings=HASTY),
     "Redis fails over, the last write lost": Fault(
-        _detach, lasts=0.5, heal=_promote, first=WAITING, others=WAITING, needs="replica"
+        _detach, lasts=0.5, heal=_promote, first=WAITING, others=WAITING, needs="replica", settings=HASTY
     ),
-    "Redis read-only": Fault(_read_only, lasts=1.5, heal=_writable, first=WAITING, others=WAITING),
-    "Redis full": Fault(_full, lasts=1.5, heal=_room, first=WAITING, others=WAITING),
-    "Redis slow": Fault(_slow, lasts=3, heal=_fast, first=WAITING, others=WAITING),
-    "Redis frozen 3 s": Fault(_freeze_redis, lasts=3, heal=_thaw_redis, first=WAITING, others=WAITING),
-    "network pause 3 s": Fault(_pause, lasts=3, heal=_resume, first=WAITING, others=WAITING),
-    "network pause 7 s": Fault(_pause, lasts=7, heal=_resume, first=WAITING, others=WAITING),
+    "Redis read-only": Fault(
+        _read_only, lasts=1.5, heal=_writable, first=WAITING, others=WAITING, settings=HASTY
+    ),
+    "Redis full": Fault(_full, lasts=1.5, heal=_room, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis slow": Fault(_slow, lasts=3, heal=_fast, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis frozen 3 s": Fault(
+        _freeze_redis, lasts=3, heal=_thaw_redis, first=WAITING, others=WAITING, settings=HASTY
+    ),
+    "network pause 3 s": Fault(_pause, lasts=3, heal=_resume, first=WAITING, others=WAITING, settings=HASTY),
+    "network pause 6 s": Fault(_pause, lasts=6, heal=_resume, first=WAITING, others=WAITING, settings=HASTY),
+    "network pause 10 s": Fault(
+        _pause, lasts=10, heal=_resume, first=WAITING, others=WAITING, settings=HASTY
+    ),
     "connections cut": Fault(_cut, first=WAITING),
     "client leaves": Fault(_leave, first=frozenset()),
     "logout": Fault(_log_out, first=WAITING),
@@ -282,7 +292,7 @@ FAULTS: dict[str, Fault] = {
         before=_next(name),
         first=WAITING,
         others=WAITING,
-        settings=HANGING if trouble.end == "hang" else {},
+        settings=HANGING if trouble.end == "hang" else PATIENT,
     )
     for name, trouble in TROUBLES.items()
 }

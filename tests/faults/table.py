@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tests.faults.stage import Moment
-from tests.faults.strikes import FAULTS
+from tests.faults.strikes import EMPTY, FAULTS
 from tests.support.behaviour import TROUBLES
 
 Ending = Literal["kept", "ended", "lost"]
@@ -51,10 +51,11 @@ class Cell:
 _DEAD = (
     "the process that had the new tokens is dead, and the provider answers a second use by killing the family"
 )
-_CUT_OFF = "nobody can tell a process that is out of reach for longer than its lock lasts from a dead one"
+_CUT_OFF = "a process that is out of reach for longer than its lock and a moment more looks like a dead one"
 _UNHEARD = "the provider spent the token, its answer never came, and it gives no second one"
 _FORGOT = "Redis forgot what it had confirmed"
 
+_HARMLESS = ("no expires_in", "no refresh_token", "no token_type")  # what such an answer holds can be used
 ROTATION: tuple[Moment, ...] = ("lock", "marker", "arrived", "spent", "save", "saved", "release")
 
 
@@ -76,12 +77,13 @@ def _quiet(fault: str) -> Cell:
 
 
 def _workers() -> Iterator[Cell]:
-    yield from map(_quiet, ("kill -9", "SIGSTOP 7 s"))
+    yield from map(_quiet, ("kill -9", "SIGSTOP 6 s"))
     yield from _kept("kill -9", "lock", "marker", "saved", "release")
     yield from _kept("kill -9", "arrived", calls=(2, 2))
     yield from _lost("kill -9", _DEAD, "spent", "save")
-    yield from _kept("SIGSTOP 7 s", "lock", "marker", "save", "saved", "release")
-    yield from _lost("SIGSTOP 7 s", _CUT_OFF, "arrived", "spent")
+    yield from _kept("SIGSTOP 6 s", *ROTATION)
+    yield from _kept("SIGSTOP 10 s", "lock", "marker", "save", "saved", "release")
+    yield from _lost("SIGSTOP 10 s", _CUT_OFF, "arrived", "spent")
     yield from _kept("SIGTERM", "lock", "arrived", "spent", "save", "saved")
 
 
@@ -92,13 +94,13 @@ def _redis() -> Iterator[Cell]:
     yield from _kept("connections cut", *ROTATION)
     yield from _kept("Redis slow", "lock", "arrived", "save")
     yield from _kept("network pause 3 s", "lock", "marker", "spent", "save", "saved")
-    yield from _kept("network pause 7 s", "lock", "marker", "saved")
-    yield from _lost("network pause 7 s", _CUT_OFF, "spent", "save")
+    yield from _kept("network pause 6 s", "lock", "spent", "save")
+    yield from _kept("network pause 10 s", "lock", "marker", "saved")
+    yield from _lost("network pause 10 s", _CUT_OFF, "spent", "save")
     yield from _kept("Redis gone 7 s", "marker", "spent", "save")
     yield from _lost("Redis fails over, the last write lost", _FORGOT, "save")
-    empty = "Redis restarts empty"
-    yield Cell(empty, "idle", "lost", (0, 0), token="fresh", reason="unknown", why=_FORGOT)
-    yield Cell(empty, "spent", "lost", reason="unknown", why=_FORGOT)
+    yield Cell(EMPTY, "idle", "lost", (0, 0), token="fresh", reason="unknown", why=_FORGOT)
+    yield Cell(EMPTY, "spent", "lost", reason="unknown", why=_FORGOT)
 
 
 def _people() -> Iterator[Cell]:
@@ -123,13 +125,13 @@ def _provider() -> Iterator[Cell]:
         yield Cell("provider slow 7 s", "asked", token=token)
         yield Cell("family revoked", "asked", "ended", token=token, reason="invalid_grant")
         yield Cell("provider: invalid_grant", "asked", "ended", token=token, reason="invalid_grant")
-        for name in ("no expires_in", "no refresh_token"):
+        for name in _HARMLESS:
             yield Cell(f"provider: {name}", "asked", token=token)
         for name, trouble in TROUBLES.items():
             if not trouble.spends and name != "invalid_grant":
                 yield Cell(f"provider: {name}", "asked", calls=(2, 3), token=token)
     for name, trouble in TROUBLES.items():
-        if trouble.spends and name not in {"no expires_in", "no refresh_token"}:
+        if trouble.spends and name not in _HARMLESS:
             yield from _lost(f"provider: {name}", _UNHEARD, "asked")
     yield Cell("backend says 401", "asked", token="fresh")
 

@@ -10,9 +10,11 @@ import dataclasses
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     words: Sequence[str] = arguments.only or [""]
     cells = [cell for cell in CELLS if any(word in cell.name for word in words)]
     random.Random(seed).shuffle(cells)  # noqa: S311 - a seeded run can be repeated
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     console.print(f"seed {seed}, {len(cells)} cells, {arguments.parallel} at a time")
     started = time.monotonic()
     with Progress(
@@ -48,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         def done(result: Result) -> None:
             progress.advance(bar)
             if result.wrong:
-                progress.console.print(f"[red]{result.cell.name}[/]: {result.wrong[0]}", highlight=False)
+                progress.console.print(
+                    f"[red]{result.cell.name}[/]: {escape(result.wrong[0])}", highlight=False
+                )
 
         results = asyncio.run(run_cells(cells, arguments.parallel, arguments.minutes * 60, done))
     order = {cell: number for number, cell in enumerate(CELLS)}
@@ -95,20 +99,20 @@ def _show(results: Sequence[Result], *, not_run: int, seconds: float) -> None:
             f"{result.seconds:.1f}",
             "[red]WRONG[/]" if result.wrong else "[green]ok[/]",
         )
-    console = Console(width=None if Console().is_terminal else 150)
+    console = Console(width=None if Console().is_terminal else 150, emoji=False)
     console.print(table)
-    lost = [result for result in results if result.cell.end == "lost"]
+    lost = [result for result in results if result.cell.end == "lost" and not result.wrong]
     for why in dict.fromkeys(result.cell.why for result in lost):
         names = [result.cell.name for result in lost if result.cell.why == why]
         console.print(f"lost: {', '.join(names)}\n  because {why}", highlight=False)
     for result in results:
         for wrong in dict.fromkeys(result.wrong):
-            console.print(f"[red]{result.cell.name}[/]: {wrong}", highlight=False)
-    wrong_ones = sum(bool(result.wrong) for result in results)
-    kept = sum(result.cell.end == "kept" and not result.wrong for result in results)
+            console.print(f"[red]{result.cell.name}[/]: {escape(wrong)}", highlight=False)
+    ends = Counter("wrong" if result.wrong else result.cell.end for result in results)
     console.print(
-        f"{len(results)} cells in {seconds:.0f} s: {kept} kept, {len(lost)} that nobody could have kept, "
-        f"{wrong_ones} wrong" + (f"; {not_run} not begun in time" if not_run else ""),
+        f"{len(results)} cells in {seconds:.0f} s: {ends['kept']} kept, {ends['ended']} ended rightly, "
+        f"{ends['lost']} that nobody could have kept, {ends['wrong']} wrong"
+        + (f"; {not_run} not begun in time" if not_run else ""),
         highlight=False,
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from tests.faults.walk import TOKENS_LAST, Walk
 from tests.support.behaviour import slow
@@ -35,7 +36,7 @@ def define(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Walks for as long as the time lasts."""
     seed = arguments.seed or random.SystemRandom().randrange(1, 1 << 31)
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     console.print(f"seed {seed}, {arguments.minutes:g} minutes, {arguments.workers} workers")
     said = time.monotonic()
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, count in sorted(walk.counts.items()):
         console.print(f"{count:8} {name}", highlight=False)
     for breach in walk.broken:
-        console.print(f"[red]broken[/] {breach}", highlight=False)
+        console.print(f"[red]broken[/] {escape(breach)}", highlight=False)
     if walk.broken:
         console.print("the last steps:", *walk.steps, sep="\n  ", highlight=False)
     console.print(
