@@ -45,7 +45,7 @@ class BackChannel:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._kicked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
 
     def start(self) -> None:
         """Begins to look for jobs."""

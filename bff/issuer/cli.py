@@ -1,15 +1,18 @@
 """`bff issuer`: runs the issuer alone."""
 
 import logging
+import time
+from functools import partial
 from typing import Annotated
 
 import typer
 import uvicorn
 
 from bff.issuer.app import create_app
+from bff.issuer.key_store import key_store, new_key
 from bff.issuer.keys_cli import app as keys_app
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
-from bff.issuer.settings_cli import ConfigOption, load_or_exit
+from bff.issuer.settings_cli import ConfigOption, database_or_exit, load_or_exit
 from bff.issuer.users_cli import app as users_app
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
@@ -61,6 +64,10 @@ def serve(
 def run(settings: IssuerSettings, host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
     configure(LogSettings())
+    with database_or_exit(settings) as database:
+        database.ping()
+        if settings.sealing_keys:
+            key_store(settings, database).begin(partial(new_key, settings), time.time())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
     uvicorn.run(

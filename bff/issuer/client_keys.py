@@ -39,7 +39,7 @@ class ClientKeys:
 
     def __init__(self, cooldown: float = 10.0, fresh: float = 600.0, stale: float = 24 * 3600.0) -> None:
         self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
-        self._http = httpx.Client(timeout=5.0, follow_redirects=False)
+        self._http = httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
         self._guard = threading.Lock()
         self._fetched: dict[str, _Fetched] = {}
         self._given: dict[str, KeySet] = {}

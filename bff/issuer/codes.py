@@ -66,7 +66,7 @@ class Codes:
             return None
         when, text = cast("tuple[str, str]", answer)
         fields = json.loads(text)
-        return Taken(Code(**{**fields, "resources": tuple(fields["resources"])}), when == "again")
+        return Taken(Code(**{**fields, "resources": tuple(fields.get("resources", ()))}), when == "again")
 
     def _key(self, kind: str, code: str) -> str:
         return self._database.key(kind, digest(code))

@@ -131,7 +131,7 @@ class Families:
         if not fields:
             return None
         record, presented = json.loads(fields["record"]), digest(token.secret)
-        family = Family(**{**record, "resources": tuple(record["resources"])})
+        family = Family(**{**record, "resources": tuple(record.get("resources", ()))})
         in_grace = fields.get("previous") == presented and now < float(fields["grace_ends"])
         current = fields["current"] == presented
         return Found(family, current, current or in_grace)

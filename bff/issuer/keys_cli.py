@@ -8,25 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
-import redis
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from bff.issuer import key_plan
-from bff.issuer.database import Database, connect
-from bff.issuer.key_plan import KeyLife, KeyWaitsError
-from bff.issuer.key_store import KeyStore, KeysUnusableError, key_store, new_key
+from bff.issuer.key_plan import KeyLife
+from bff.issuer.key_store import KeyStore, key_store, new_key
 from bff.issuer.keys import Algorithm
 from bff.issuer.settings import IssuerSettings
-from bff.issuer.settings_cli import ConfigOption, load_or_exit
+from bff.issuer.settings_cli import UNUSABLE, ConfigOption, database_or_exit, load_or_exit
 from bff.observe.logs import audit, configure
 from bff.settings.model import LogSettings
-
-FAILED: Final = 1
-UNUSABLE: Final = 2
 
 app = typer.Typer(
     help="The keys that tokens are signed with: kept in Redis, sealed under the server keys.",
@@ -88,17 +83,8 @@ def _keys(settings: IssuerSettings) -> Iterator[KeyStore]:
     if not settings.sealing_keys:
         typer.echo("server_keys: there is none, so signing keys are not kept: bff keys generate", err=True)
         raise typer.Exit(UNUSABLE)
-    client = connect(settings.redis_url.get_secret_value())
-    try:
-        yield key_store(settings, Database(client, settings.prefix))
-    except (KeyWaitsError, KeysUnusableError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(FAILED) from None
-    except redis.RedisError as error:
-        typer.echo(f"Redis cannot be used: {type(error).__name__}", err=True)
-        raise typer.Exit(FAILED) from None
-    finally:
-        client.close()
+    with database_or_exit(settings) as database:
+        yield key_store(settings, database)
 
 
 def _record(

@@ -1,12 +1,21 @@
-"""What the commands of the issuer share: the option for its settings, and how wrong ones are told."""
+"""What the commands of the issuer share: its settings, its Redis, and how it is told what is wrong with them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import redis
 import typer
 from pydantic import ValidationError
 
+from bff.issuer.database import Database, connect
+from bff.issuer.key_plan import KeyWaitsError
+from bff.issuer.key_store import KeysUnusableError
 from bff.issuer.settings import IssuerSettings, load
+
+FAILED: Final = 1
+UNUSABLE: Final = 2
 
 ConfigOption = Annotated[
     Path | None,
@@ -24,4 +33,22 @@ def load_or_exit(config: Path | None) -> IssuerSettings:
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
             typer.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(UNUSABLE) from None
+
+
+@contextmanager
+def database_or_exit(settings: IssuerSettings) -> Iterator[Database]:
+    """The issuer's Redis; what goes wrong with it, or with the keys in it, is a sentence and exit code 1."""
+    client = connect(settings.redis_url.get_secret_value())
+    try:
+        yield Database(client, settings.prefix)
+    except (KeyWaitsError, KeysUnusableError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+    except redis.RedisError as error:
+        typer.echo(
+            f"Redis cannot be used ({type(error).__name__}). Is redis_url (ISSUER_REDIS_URL) right?", err=True
+        )
+        raise typer.Exit(FAILED) from None
+    finally:
+        client.close()

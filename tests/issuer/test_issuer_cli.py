@@ -8,8 +8,14 @@ import time
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from bff.crypto import new_secret
 from bff.embedded import free_port
+from bff.issuer.database import Database
+from bff.issuer.key_store import key_store
+from bff.issuer.keys import SigningKey
+from bff.issuer.settings import IssuerSettings
 from tests.support.redis import RedisServer
 
 COMMAND = [sys.executable, "-c", "from bff.issuer.cli import app; app()"]
@@ -44,6 +50,28 @@ def test_bad_settings_are_all_said(redis_server: RedisServer) -> None:
     assert 2 == done.returncode
     assert "url: " in done.stderr
     assert "access_token_lifetime: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", ["redis", "key"])
+def test_what_keeps_it_from_starting_is_a_sentence(redis_server: RedisServer, wrong: str) -> None:
+    """Without Redis, or with keys that another server key sealed: exit code 1, and no traceback."""
+    settings = IssuerSettings(
+        url="http://localhost:9000",
+        redis_url=SecretStr(redis_server.url),
+        server_keys=SecretStr(new_secret()),
+    )
+    with redis_server.client() as client:
+        key_store(settings, Database(client, "issuer")).begin(SigningKey.generate, 0)
+    environment = {
+        **os.environ,
+        "ISSUER_URL": settings.url,
+        "ISSUER_REDIS_URL": "redis://127.0.0.1:1/0" if wrong == "redis" else redis_server.url,
+        "ISSUER_SERVER_KEYS": new_secret(),
+    }
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert 1 == done.returncode
+    assert ("Redis cannot be used" if wrong == "redis" else "does not open") in done.stderr
     assert "Traceback" not in done.stderr
 
 
