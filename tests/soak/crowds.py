@@ -85,7 +85,7 @@ async def _storm(sessions: int, seed: int, logs: Path | None) -> list[str]:
     async with _fleet(logs) as fleet:
         fleet.provider.usual = slow(PROVIDER_TAKES)
         limit = TOKEN_CALLS * WORKERS
-        result = await storm(fleet, sessions, window=WINDOW, each=20, limit=limit, seed=seed)
+        result = await storm(fleet, sessions, window=WINDOW, each=60, limit=limit, seed=seed)
     _console.print(
         f"{sessions} sessions in {WINDOW:g} s, seed {seed}: {dict(result.answers)} answers, the slowest in "
         f"{result.seconds:.1f} of {LIMIT:g} s; tokens {dict(result.rotations)}; "
