@@ -46,6 +46,8 @@ Arguments = list[str | int | float]
 
 ENDED_SECONDS = 3600
 
+_AT_TIMES = frozenset({"refreshing", "exchanged"})
+
 
 class Write(Enum):
     """What became of a write."""
@@ -78,6 +80,7 @@ local now = redis.call('HMGET', KEYS[1], 'version', 'write')
 if not now[1] then return 'gone' end
 if now[2] == ARGV[3] then return 'replaced' end
 if now[1] ~= ARGV[1] then return 'stale' end
+redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 'replaced'
@@ -86,8 +89,12 @@ return 'replaced'
 _MARK = """
 local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
 if not now[1] then return 'gone' end
-if now[1] ~= ARGV[1] or (ARGV[3] and now[2] ~= ARGV[3]) then return 'stale' end
-redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+if now[1] ~= ARGV[1] or (ARGV[3] and (now[2] or '') ~= ARGV[3]) then return 'stale' end
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], 'refreshing')
+else
+  redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+end
 return 'replaced'
 """
 
@@ -385,4 +392,5 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _flat(record: Record) -> list[str]:
-    return [part for field in record.items() for part in field]
+    """The fields to write. Those that are there for a while only, and say nothing now, cost no memory."""
+    return [part for field in record.items() if field[1] or field[0] not in _AT_TIMES for part in field]

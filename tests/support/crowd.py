@@ -85,7 +85,7 @@ def wrong_with(fleet: Fleet, member: Member, said: Sequence[Said]) -> list[str]:
     if most > 2:
         wrong.append(f"a call was sent to the backend {most} times")
     record = fleet.record(member)
-    if (record.get("version"), record.get("refreshing")) != ("2", ""):
+    if (record.get("version"), record.get("refreshing", "")) != ("2", ""):
         wrong.append(f"version {record.get('version')}, marker {record.get('refreshing')!r}")
     if fleet.locks():
         wrong.append(f"locked: {fleet.locks()}")
