@@ -1,0 +1,188 @@
+"""Backends with a name of their own: each call carries a token that is meant for it, or is not made."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.issuer.flow import payload_of
+from tests.support.backend import Received, Reply
+from tests.support.redis import RedisServer
+from tests.support.world import JSON, Browser, World, running_world
+
+pytestmark = pytest.mark.usefixtures("both_fronts")
+
+ORDERS = "orders"
+EXPIRED = 400  # seconds: the tokens of these tests live 300
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+UNAVAILABLE = (503, "provider_unavailable")
+
+
+def bearer_of(request: Received) -> str:
+    (value,) = [value for name, value in request.headers if name.lower() == b"authorization"]
+    return value.decode().removeprefix("Bearer ")
+
+
+async def tell_token(request: Received) -> Reply:
+    """A backend that says for whom the token was that it got, and which one."""
+    claims = payload_of(bearer_of(request))
+    return Reply(body=json.dumps({"aud": claims["aud"], "jti": claims["jti"]}).encode(), headers=[JSON])
+
+
+@asynccontextmanager
+async def world_of_orders(redis: RedisServer, **session: Any) -> AsyncIterator[World]:
+    async with running_world(
+        redis, route={"audience": ORDERS}, client={"audiences": [ORDERS]}, session=session
+    ) as world:
+        world.reply = tell_token
+        yield world
+
+
+@pytest.fixture
+async def world(redis_server: RedisServer) -> AsyncIterator[World]:
+    async with world_of_orders(redis_server) as world:
+        yield world
+
+
+def exchanges(world: World) -> int:
+    return world.issuer.seen.token_calls[EXCHANGE]
+
+
+async def call(browser: Browser) -> dict[str, Any]:
+    answer = await browser.call("/api/orders")
+    assert 200 == answer.status_code, answer.text
+    document: dict[str, Any] = answer.json()
+    assert ORDERS == document["aud"]
+    return document
+
+
+async def refusal(browser: Browser) -> tuple[int, str]:
+    answer = await browser.call("/api/orders")
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize("near_cache", [True, False])
+async def test_a_token_is_exchanged_once(redis_server: RedisServer, near_cache: bool) -> None:
+    """Twenty at once, and ten after them, cause one exchange; its token stands sealed in the record."""
+    async with world_of_orders(redis_server, near_cache=near_cache) as world:
+        browser = await world.signed_in()
+        answers = await asyncio.gather(*(call(browser) for _ in range(20)))
+        for _ in range(10):
+            answers.append(await call(browser))
+        assert 1 == len({answer["jti"] for answer in answers})
+        assert 1 == exchanges(world)
+        assert 30 == len(world.backend.requests)
+        sealed = world.redis.cli("HGET", browser.session_key, "exchanged")
+        assert sealed
+        assert bearer_of(world.backend.requests[0]) not in sealed
+
+
+async def test_a_rotation_drops_it(world: World) -> None:
+    """With newer tokens the next call gets another token, in exchange for the newer one."""
+    browser = await world.signed_in()
+    first = await call(browser)
+    assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+    assert "" == world.redis.cli("HGET", browser.session_key, "exchanged")
+    second = await call(browser)
+    assert first["jti"] != second["jti"]
+    assert 2 == exchanges(world)
+
+
+async def test_it_ends_with_the_sessions_token(world: World) -> None:
+    """When the tokens are over both are renewed, within the call."""
+    browser = await world.signed_in()
+    first = await call(browser)
+    world.clock.ahead = EXPIRED
+    second = await call(browser)
+    assert first["jti"] != second["jti"]
+    assert (1, 2) == (world.refreshes, exchanges(world))
+
+
+async def test_a_401_of_the_backend_is_healed(world: World) -> None:
+    """The tokens are rotated, exchanged again, and the call repeated with the new one."""
+    browser = await world.signed_in()
+    refused: list[str] = []
+
+    async def once(request: Received) -> Reply:
+        if not refused:
+            refused.append(bearer_of(request))
+            return Reply(status=401, headers=[(b"www-authenticate", b'Bearer error="invalid_token"')])
+        return await tell_token(request)
+
+    world.reply = once
+    again = await call(browser)
+    assert payload_of(refused[0])["jti"] != again["jti"]
+    assert (1, 2) == (world.refreshes, exchanges(world))
+
+
+async def test_without_its_own_token_a_call_is_not_made(world: World) -> None:
+    """A refused exchange is 503, and rests; the session's own token is never sent in its place."""
+    browser = await world.signed_in()
+    world.issuer.seen.answer = (400, b'{"error":"invalid_target"}')
+    assert UNAVAILABLE == await refusal(browser)
+    assert UNAVAILABLE == await refusal(browser)
+    assert 1 == exchanges(world)
+    assert [] == world.backend.requests
+    world.issuer.seen.answer = None
+    world.clock.ahead = 40
+    assert ORDERS == (await call(browser))["aud"]
+
+
+@pytest.mark.requirement("T-08")
+async def test_a_provider_that_is_down_ends_nobody(world: World) -> None:
+    """503 while no token can be had; the one at hand serves on; all is well when the provider is back."""
+    browser, other = await world.signed_in(), await world.signed_in()
+    await call(other)
+    world.issuer.stop()
+    assert UNAVAILABLE == await refusal(browser)
+    await call(other)
+    world.issuer.start()
+    world.clock.ahead = 40
+    await call(browser)
+
+
+async def test_a_sign_in_that_is_over_is_said_so(world: World) -> None:
+    """When the provider takes the session's token no more, it is renewed; where that fails: sign in again."""
+    browser = await world.signed_in()
+    world.issuer.seen.answer = (400, b'{"error":"invalid_grant"}')
+    answer = await browser.call("/api/orders")
+    assert (401, "session_ended", "invalid_grant") == (
+        answer.status_code,
+        answer.json()["code"],
+        answer.json()["reason"],
+    )
+    assert (1, 1) == (world.refreshes, exchanges(world))
+    assert [] == world.backend.requests
+
+
+async def test_a_subject_that_is_not_taken_is_renewed_once(world: World) -> None:
+    """RFC 8693 calls it `invalid_request`: one rotation, one more exchange, and the call goes out."""
+    browser = await world.signed_in()
+    first = await call(browser)
+    forms = [form for _, _, form in world.issuer.seen.requests if "subject_token" in form]
+    revoked = payload_of(forms[0]["subject_token"])["jti"]
+    world.redis.cli("SET", f"issuer:revoked:jti:{revoked}", "tests", "EX", "60")
+    world.redis.cli("HDEL", browser.session_key, "exchanged")
+    async with asyncio.timeout(5):
+        while first["jti"] == (second := await call(browser))["jti"]:
+            pass  # the near cache hears of the HDEL within milliseconds
+    assert first["jti"] != second["jti"]
+    assert (1, 3) == (world.refreshes, exchanges(world))
+
+
+@pytest.mark.requirement("B-31")
+async def test_an_exchanged_token_that_was_put_back_does_not_open(world: World) -> None:
+    """The field of a former version, or of another session, makes the record one that was tampered with."""
+    browser, other = await world.signed_in(), await world.signed_in()
+    await call(browser)
+    await call(other)
+    stolen = world.redis.cli("HGET", other.session_key, "exchanged")
+    world.redis.cli("HSET", browser.session_key, "exchanged", stolen)
+
+    async with asyncio.timeout(5):
+        while (await browser.call("/api/orders")).status_code == 200:
+            pass  # the near cache hears of it within milliseconds
+    assert (401, "session_ended") == await refusal(browser)
