@@ -1,4 +1,4 @@
-"""What the commands of the issuer share: its settings, its Redis, and how it is told what is wrong with them."""
+"""What the commands of the issuer share: its settings, its Redis, and how trouble with them is told."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
