@@ -46,7 +46,7 @@ async def told_once(fleet: Fleet, member: Member, size: int, bodies: tuple[int, 
     return said
 
 
-@pytest.mark.requirement("T-01", "T-05", "T-11")
+@pytest.mark.requirement("T-01", "T-05", "T-11", "T-12")
 async def test_a_thousand_calls_over_four_workers_spend_one_token(four: Fleet) -> None:
     """A thousand calls at once: one token call, a thousand good answers, and no reuse.
 
