@@ -94,6 +94,7 @@ def services(
         "client_secret": client_secret,
         "redirect_uris": [f"{public_url}/bff/callback"],
         "post_logout_redirect_uris": [f"{public_url}/"],
+        "backchannel_logout_uri": f"{public_url}/bff/backchannel-logout",
         "name": "the orders demo",
     }
     issuer_environment = {

@@ -34,6 +34,12 @@ def sessions_lines(found: str | None, port: int) -> tuple[str, str]:
     )
 
 
+def users_line(issuer: str, redis_port: int) -> str:
+    """The beginning of a `bff issuer users` command that works in a terminal here."""
+    bff = "bff" if shutil.which("bff") else f"{sys.executable} -m bff"
+    return f"ISSUER_URL={issuer} ISSUER_REDIS_URL=redis://127.0.0.1:{redis_port}/0 {bff} issuer users"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What differs from run to run; `lifetime` is that of access tokens, in seconds."""
@@ -75,12 +81,17 @@ def announce(console: Console, facts: Facts) -> None:
             "Make fifty calls at once with a revoked token: fifty good answers, one rotation.",
             "Look for a token in the browser's storage, cookies and network log: there is none.",
             "End the session by redis-cli, below, and see the page notice.",
+            "Suspend Alice's account, below: the issuer tells the BFF, and the page notices.",
         )
     )
     say.heading("The operator's view")
     say.rows((("look at the sessions", listing), ("end them all", ending)))
     if (command := redis_cli(cli, ports.redis)) is not None:
         say.rows((("look into one", f"{command} HGETALL bff:session:<key>"),))
+    users, alice = users_line(f"http://127.0.0.1:{ports.issuer}", ports.redis), DEMO_USERS[0].email
+    say.rows(
+        (("suspend an account", f"{users} suspend {alice}"), ("and take it back", f"{users} resume {alice}"))
+    )
     say.heading("Ctrl-C ends everything.")
 
 

@@ -122,7 +122,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str
 
 
 def test_somebody_signs_in_and_calls_the_api(environment: dict[str, str]) -> None:
-    """A scripted client signs in, calls the API through the proxy, and a revoked token heals at once."""
+    """Somebody signs in and calls the API; a revoked token heals; a suspended account is out at once."""
     with demo(environment) as running, httpx.Client(timeout=20) as client:
         assert ("imitation" in running.text) == (environment["PATH"] != os.environ["PATH"])
         page = client.get(f"{running.page}/bff/login", follow_redirects=True)
@@ -144,6 +144,12 @@ def test_somebody_signs_in_and_calls_the_api(environment: dict[str, str]) -> Non
         listing = running.find(r"look at the sessions +(.+)")
         keys = subprocess.run(listing, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602 - printed for a shell
         assert keys.startswith("bff:session:")
+        suspend = running.find(r"suspend an account +(.+)")
+        subprocess.run(suspend, shell=True, capture_output=True, check=True)  # noqa: S602 - printed for a shell
+        deadline = time.monotonic() + 20
+        while client.get(f"{running.page}/bff/user", headers=script).status_code != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
