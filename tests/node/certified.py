@@ -15,7 +15,7 @@ from bff.app import App
 from bff.crypto import new_secret
 from bff.embedded import free_port
 from bff.settings.model import Settings
-from tests.node.packages import line_of, program
+from tests.node.packages import program
 from tests.support.backend import Backend, Received, Reply, backend
 from tests.support.redis import RedisServer
 from tests.support.world import JSON, Browser, serving
@@ -72,8 +72,8 @@ def certified_provider(*, require_pushed: bool = False) -> Iterator[Certified]:
         "requirePushed": require_pushed,
         "resources": [API],
     }
-    with program("provider.mjs", json.dumps(told)) as process:
-        assert line_of(process) == "ready"
+    with program("provider.mjs", json.dumps(told)) as running:
+        assert running.line() == "ready"
         yield certified
 
 

@@ -11,8 +11,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -50,9 +52,33 @@ def _install(npm: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@dataclass
+class Program:
+    """One that runs: lines go in and come out."""
+
+    process: "subprocess.Popen[str]"
+    errors: IO[str]
+
+    def line(self) -> str:
+        """The next line that it says; fails when it has ended instead."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(10)
+            self.errors.seek(0)
+            raise AssertionError(self.errors.read())
+        return line.strip()
+
+    def tell(self, line: str) -> None:
+        """Gives it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+
 @contextmanager
-def program(name: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Runs one of the programs; its standard input and output are the caller's. Ends it at the end."""
+def program(name: str, *arguments: str) -> Iterator[Program]:
+    """Runs one of the programs, and ends it at the end."""
     folder = installed()
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryFile("w+") as errors:
         # Beside a link to the packages: that is where Node looks for them.
@@ -67,15 +93,7 @@ def program(name: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
             text=True,
         )
         try:
-            yield process
+            yield Program(process, errors)
         finally:
             process.terminate()
             process.communicate(timeout=10)
-
-
-def line_of(process: "subprocess.Popen[str]") -> str:
-    """The next line that a program says; fails when it has ended instead."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, f"the program ended with {process.wait(10)}"
-    return line.strip()
