@@ -126,6 +126,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
         token, ends = RefreshToken(record.family, "").successor(), None
         now = time.time()
         store.sign_ins.note_client(record.sid, record.sub, record.client_id, now)
+        jti = store.issued.name(token.family, self.server.minter.access_token_lifetime, now)
         if "offline_access" in scope.split():
             ends = now + self.server.settings.refresh_token_lifetime
             family = Family(
@@ -135,9 +136,12 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             store.families.start(token, family, now)
         # Whoever used the code again, or signed out, a moment ago may have come too early to find this.
         if store.sign_ins.has_ended(record.sid):
+            store.families.end(token.family)  # an end that came in between may have forgotten its name
             self.server.endings.end_sign_in(record.sid, "over_already")
             raise InvalidGrantError("Invalid 'code' in request.")
-        grant = Grant(user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences)
+        grant = Grant(
+            user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences, jti
+        )
         return token_answer(self.server.minter, grant, token, ends, int(time.time()))
 
 

@@ -9,6 +9,7 @@
 | `issuer:code:<hash>` | string (JSON), EX | an authorization code that nobody has presented yet |
 | `issuer:spent:<hash>` | string (JSON), EX | a code that was presented |
 | `issuer:family:<hash>` | hash, EX | a refresh family: the hash of its one valid token |
+| `issuer:issued:<hash or jti>` | sorted set, EX | access tokens by what they came from (see `issued.py`) |
 | `issuer:keys` | hash | the signing keys, sealed (see `key_store.py`) |
 | `issuer:par:<hash>`, `issuer:par-spent:<hash>` | string (JSON), EX | a pushed request, before and after |
 | `issuer:tries:…`, `issuer:devices:…` | string, sorted set, EX | guesses of passwords (see `rates.py`) |

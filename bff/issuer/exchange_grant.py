@@ -50,11 +50,13 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
 
     def _issue(self, account: Account, claims: Mapping[str, Any], now: int) -> dict[str, Any]:
         client_id, sid = self.request.client.client_id, claims["sid"]
-        grant = Grant(account, client_id, self._scope, sid, 0, audiences=self._audiences)
-        minter = self.server.minter
+        minter, store = self.server.minter, self.server.store
         lifetime = min(minter.access_token_lifetime, int(claims["exp"]) - now)
-        if lifetime <= 0:
+        jti = store.issued.name(claims["jti"], lifetime, now) if lifetime > 0 else ""
+        # Whoever revoked the token a moment ago may have come too early to find this one.
+        if not jti or store.revocations.covers(claims["jti"], sid):
             raise _unusable()
+        grant = Grant(account, client_id, self._scope, sid, 0, audiences=self._audiences, jti=jti)
         return {
             "access_token": minter.access_token(grant, now, lifetime),
             "issued_token_type": ACCESS_TOKEN,

@@ -62,13 +62,13 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
         """Takes the old token and installs the new one in one step, and only then issues."""
         audiences = self._audiences(refresh_token.family)
         family, grace = refresh_token.family, self.server.settings.refresh_grace
-        match self.server.store.families.rotate(refresh_token.token, time.time(), grace):
+        store, now = self.server.store, time.time()
+        jti = store.issued.name(refresh_token.token.family, self.server.minter.access_token_lifetime, now)
+        match store.families.rotate(refresh_token.token, now, grace):
             case Rotated(successor):
                 scope = " ".join((self.request.payload.scope or family.scope).split())
-                grant = Grant(
-                    user, family.client_id, scope, family.sid, family.auth_time, audiences=audiences
-                )
-                return token_answer(self.server.minter, grant, successor, family.ends, int(time.time()))
+                grant = Grant(user, family.client_id, scope, family.sid, family.auth_time, "", audiences, jti)
+                return token_answer(self.server.minter, grant, successor, family.ends, int(now))
             case Reused():
                 self._end_reused(refresh_token.token, family)
                 raise InvalidGrantError

@@ -1,8 +1,9 @@
 """Revocation (RFC 7009).
 
 Rule 1: a refresh token ends its whole family, a used one too: a client that lost the last answer can
-still end what it holds.
-Rule 2: an access token goes to the list of revoked ones, until it would have ended.
+still end what it holds. The access tokens of the family end with it.
+Rule 2: an access token goes to the list of revoked ones, until it would have ended, and with it those that it
+was exchanged for.
 """
 
 import time
@@ -57,11 +58,13 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
     def revoke_token(self, token: PresentedRefreshToken | PresentedAccessToken, request: Any) -> None:
         """Ends it."""
         del request
-        store = self.server.store
+        store, now = self.server.store, time.time()
         if isinstance(token, PresentedAccessToken):
             claims = token.claims
-            store.revocations.revoke(claims["jti"], "revoked", claims["exp"], time.time())
+            store.revocations.revoke(claims["jti"], "revoked", claims["exp"], now)
+            store.issued.end(claims["jti"], "revoked", now)
             return
         store.families.end(token.token.family)
+        store.issued.end(token.token.family, "revoked", now)
         family = token.family
         audit("tokens_revoked", sub=family.sub, reason="client", sid=family.sid, client_id=family.client_id)

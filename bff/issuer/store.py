@@ -6,6 +6,7 @@ from typing import Self
 from bff.issuer.codes import Codes
 from bff.issuer.database import Database
 from bff.issuer.families import Families
+from bff.issuer.issued import Issued
 from bff.issuer.logouts import LogoutJobs
 from bff.issuer.pushed import PushedRequests
 from bff.issuer.revocations import Revocations
@@ -22,18 +23,20 @@ class Store:
     families: Families
     pushed: PushedRequests
     revocations: Revocations
+    issued: Issued
     logouts: LogoutJobs
 
     @classmethod
     def on(cls, database: Database) -> Self:
         """Builds the parts on one connection."""
-        logouts = LogoutJobs(database)
+        logouts, revocations = LogoutJobs(database), Revocations(database)
         return cls(
             database,
             SignIns(database, logouts),
             Codes(database),
             Families(database),
             PushedRequests(database),
-            Revocations(database),
+            revocations,
+            Issued(database, revocations),
             logouts,
         )

@@ -31,6 +31,7 @@ class Grant:
     """What tokens are issued for: who, at which client, with which scope, since which sign-in.
 
     `audiences` are the services that the access token is for; none: the one that the settings name.
+    `jti` is the access token's name; without it, it gets one.
     """
 
     account: Account
@@ -40,6 +41,7 @@ class Grant:
     auth_time: int
     nonce: str = ""
     audiences: tuple[str, ...] = ()
+    jti: str = ""
 
 
 class Minter:
@@ -63,7 +65,7 @@ class Minter:
             "sub": grant.account.sub,
             "exp": now + (self.access_token_lifetime if lifetime is None else lifetime),
             "iat": now,
-            "jti": secrets.token_urlsafe(16),
+            "jti": grant.jti or secrets.token_urlsafe(16),
             "sid": grant.sid,
             "client_id": grant.client_id,
             "scope": grant.scope,

@@ -1,14 +1,16 @@
 """Which tokens are good now: introspection (RFC 7662), revocation by jti and sid, userinfo."""
 
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.settings import ClientSettings
+from bff.issuer.accounts import Accounts
+from bff.issuer.settings import ClientSettings, UserSettings
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
-from tests.support.issuer import AUDIENCE, RunningIssuer, running_issuer
+from tests.support.issuer import AUDIENCE, CHEAP, RunningIssuer, running_issuer
 from tests.support.redis import RedisServer
 
 SERVICE, STRANGER = ("service", "a-secret"), ("stranger", "a-secret")
@@ -82,6 +84,47 @@ def test_one_access_token_can_be_revoked(person: Person, redis_server: RedisServ
         left = int(str(client.ttl(f"issuer:revoked:jti:{claims['jti']}")))
     assert 0 < left <= 301
     assert 200 == person.refresh(second["refresh_token"]).status_code
+
+
+@pytest.mark.requirement("J-06")
+def test_a_revoked_refresh_token_takes_its_access_tokens_along(person: Person, issuer: RunningIssuer) -> None:
+    """RFC 7009 2.1: all access tokens of the family end with it; those of other sign-ins do not."""
+    with Person(issuer) as elsewhere:
+        kept, first = elsewhere.tokens(), person.tokens()
+        second = person.refresh(first["refresh_token"]).json()
+        revoke(person, second["refresh_token"])
+        tokens = [one["access_token"] for one in (first, second, kept)]
+        assert [False, False, True] == [is_active(person, token) for token in tokens]
+    assert "code" in person.authorize(prompt="none").headers["location"]  # nobody was signed out
+
+
+@pytest.mark.requirement("J-05")
+def test_a_reused_code_ends_the_whole_sign_in(person: Person) -> None:
+    """So does a code that comes twice: the access token that it gave is over too."""
+    code = person.code(scope="openid")
+    token = person.exchange(code).json()["access_token"]
+    assert is_active(person, token)
+    assert "invalid_grant" == person.exchange(code).json()["error"]
+    assert not is_active(person, token)
+    assert "login_required" in person.authorize(prompt="none").headers["location"]
+
+
+@pytest.mark.requirement("J-02")
+def test_role_and_tenant_are_in_the_token(person: Person, redis_server: RedisServer) -> None:
+    """An account's roles, apart by spaces, and its tenant are claims; nothing personal is."""
+    carol = UserSettings(
+        email="carol@example.com",
+        password=SecretStr("carols own words"),
+        name="Carol",
+        sub="carol",
+        roles=("admin", "clerk"),
+        tenant="acme",
+    )
+    with redis_server.client() as client:
+        Accounts(client, "issuer", CHEAP).add(carol, time.time())
+        claims = payload_of(person.tokens(("carol@example.com", "carols own words"))["access_token"])
+    assert ("admin clerk", "acme", "carol") == (claims["role"], claims["tid"], claims["sub"])
+    assert not {"name", "email"} & claims.keys()
 
 
 def test_nobody_revokes_for_others(person: Person) -> None:

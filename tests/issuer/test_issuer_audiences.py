@@ -173,6 +173,9 @@ def test_only_own_access_tokens_are_exchanged(person: Person, mine: dict[str, An
         exchange(person, mine["access_token"], (GATEWAY[0], "wrong")).status_code,
         exchange(person, mine["access_token"], (GATEWAY[0], "wrong")).json()["error"],
     )
+    made = exchange(person, mine["access_token"]).json()["access_token"]
+    again = exchange(person, made).json()["access_token"]
     url = f"{person.issuer.url}/revoke"
     assert 200 == person.http.post(url, data={"token": mine["access_token"]}, auth=GATEWAY).status_code
-    assert "invalid_request" == exchange(person, mine["access_token"]).json()["error"]
+    for token in (mine["access_token"], made, again):
+        assert "invalid_request" == exchange(person, token).json()["error"]
