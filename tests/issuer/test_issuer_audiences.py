@@ -1,5 +1,6 @@
 """Tokens for one service among several: `resource` (RFC 8707) and token exchange (RFC 8693)."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,16 +8,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from bff.issuer.accounts import Account
 from bff.issuer.audiences import InvalidTargetError, choose, read_resources
 from bff.issuer.clients import TOKEN_EXCHANGE
 from bff.issuer.exchange_grant import ACCESS_TOKEN
+from bff.issuer.keys import OneKey, SigningKey
 from bff.issuer.settings import ClientSettings
+from bff.issuer.tokens import Grant, Minter
 from bff.verify import TokenVerifier
 from bff.verify.claims import TokenRefusedError
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
 from tests.support.issuer import AUDIENCE, RunningIssuer, running_issuer
 from tests.support.redis import redis_server
 
+KEY = SigningKey.generate()
 GATEWAY = ("gateway", "a-secret")
 BILLING, STOCK = "https://billing.example", "stock-api"
 
@@ -29,7 +34,10 @@ def _issuer() -> Iterator[RunningIssuer]:
         redirect_uris=(REDIRECT_URI,),
         audiences=(BILLING, STOCK),
     )
-    with redis_server() as server, running_issuer(server.url, (REDIRECT_URI,), clients=(gateway,)) as running:
+    with (
+        redis_server() as server,
+        running_issuer(server.url, (REDIRECT_URI,), clients=(gateway,), key=KEY) as running,
+    ):
         yield running
 
 
@@ -126,6 +134,19 @@ async def test_an_exchanged_token_is_for_one_service(person: Person, mine: dict[
     async with TokenVerifier(issuer=person.issuer.url, audience=AUDIENCE) as verifier:
         with pytest.raises(TokenRefusedError):
             await verifier.verify(answer["access_token"])
+
+
+def test_an_exchanged_token_ends_with_the_one_it_came_from(person: Person) -> None:
+    """With 50 seconds left, the new token has 50 seconds as well, and says so."""
+    account = Account("alice", "alice@example.com", "Alice")
+    minter = Minter(person.issuer.url, AUDIENCE, OneKey(KEY), 300)
+    now = int(time.time())
+    short = minter.access_token(Grant(account, GATEWAY[0], "openid", "a-sid", now), now, 50)
+    answer = exchange(person, short).json()
+    assert now + 50 == payload_of(answer["access_token"])["exp"]
+    assert answer["expires_in"] <= 50
+    over = minter.access_token(Grant(account, GATEWAY[0], "openid", "a-sid", now), now - 60, 50)
+    assert "invalid_request" == exchange(person, over).json()["error"]
 
 
 def test_a_chain_of_exchanges_never_grows(person: Person, mine: dict[str, Any]) -> None:
