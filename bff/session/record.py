@@ -22,7 +22,11 @@ _EXCHANGED = b" exchanged"
 
 
 def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, str]:
-    """Turns a session into the fields of its hash. The caller adds `write`, the id of the write."""
+    """Turns a session into the fields of its hash.
+
+    Its sealed field is never the same twice, and so names the write that it is made for: who lost an answer
+    knows by it whether the write was done.
+    """
     record = {
         **_bound_fields(session),
         "seen": format_time(session.seen),

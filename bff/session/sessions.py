@@ -29,7 +29,7 @@ from bff.session.near_cache import NearCache
 from bff.session.opened import Opened
 from bff.session.plan import ended, quiet_until, session_end, slide_due
 from bff.session.record import Record, encode_exchanged, encode_record, rounded
-from bff.session.store import SessionStore, Write, new_write_id
+from bff.session.store import SessionStore, Write
 from bff.settings.model import RefreshSettings, SessionSettings
 
 
@@ -220,7 +220,7 @@ class Sessions:
                 address=address,
             )
         )
-        record = encode_record(session, handle, self._keyring) | {"write": new_write_id()}
+        record = encode_record(session, handle, self._keyring)
         await self._store.create(session, record, now=now, idle_timeout=self._settings.idle_timeout)
         self._metrics.session_started()
         return Found(handle, session)
@@ -241,7 +241,7 @@ class Sessions:
             )
         )
         record = encode_record(session, found.handle, self._keyring)
-        record |= {"exchanged": "", "write": new_write_id()}
+        record["exchanged"] = ""
         return PreparedSave(session, record, expected_version=former.version)
 
     async def save(self, prepared: PreparedSave) -> Write:

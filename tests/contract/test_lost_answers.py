@@ -27,7 +27,7 @@ async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
 
 
 def record(version: int, write: str) -> dict[str, str]:
-    return {"version": str(version), "sub": FIRST.sub, "tokens": "sealed", "write": write}
+    return {"version": str(version), "sub": FIRST.sub, "tokens": f"sealed for {write}"}
 
 
 @pytest.mark.requirement("T-14")

@@ -28,7 +28,7 @@ async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
 
 def record(session: Session = SESSION, write: str = "w1") -> dict[str, str]:
     """A record as far as the store looks at it."""
-    return {"version": str(session.version), "sub": session.sub, "tokens": "sealed", "write": write}
+    return {"version": str(session.version), "sub": session.sub, "tokens": f"sealed for {write}"}
 
 
 async def created(store: SessionStore) -> None:
@@ -89,7 +89,7 @@ async def test_only_the_expected_version_is_replaced(store: SessionStore) -> Non
     assert Write.STALE == await store.mark_refreshing(SESSION.key, None, expected_version=1)
     loaded = await store.load(SESSION.key)
     assert loaded is not None
-    assert ("2", "w2") == (loaded["version"], loaded["write"])
+    assert ("2", "sealed for w2") == (loaded["version"], loaded["tokens"])
 
 
 async def test_of_many_writers_one_wins(store: SessionStore) -> None:

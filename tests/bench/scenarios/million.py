@@ -235,7 +235,7 @@ def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str
     """The session of the sign-in as another browser's, sealed anew."""
     key, sid = session_key(handle), secrets.token_hex(len(session.sid or "") // 2)
     other = replace(session, key=key, sid=sid, sub=f"u{secrets.token_hex(8)}")
-    fields = {**encode_record(other, handle, keyring), "write": record["write"]}
+    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in record}
     return _Stored(key, other.sub, sid, fields["ends"], list(fields.items()))
 
 
