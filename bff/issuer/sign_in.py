@@ -140,6 +140,7 @@ class SignInDesk:
         current = self._accounts.find(account.sub)
         changed = current is None or current.generation != account.generation
         if changed or self._sign_ins.has_ended(sid):
+            self._sign_ins.forget(session)  # an end that came in between may have forgotten its name
             self._endings.end_sign_in(sid, "account_changed")
             return _fail(credentials, "account_changed", CHANGED, 409, account.sub)
         self._rates.know(email, known_as, credentials.known_as, now)
