@@ -74,6 +74,7 @@ class App:
         self.tasks = Tasks()
         self._store = SessionStore(settings.redis, self.metrics)
         self._changes = Changes(settings.redis, prefix=self._store.watched)
+        self._changes.subscribe(self._store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(
             settings.provider, clock=clock, tasks=self.tasks, failed=self.metrics.provider_failed

@@ -5,7 +5,8 @@ every wait on it. (A bound in the client library costs a task for each write, an
 has nothing to say.)
 """
 
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
@@ -40,18 +41,54 @@ def new_connection(settings: RedisSettings) -> AbstractConnection:
 
 
 class FreshPool(BlockingConnectionPool):
-    """A pool that lends no connection whose end was heard of meanwhile.
+    """A pool that lends no connection whose end was heard of meanwhile, nor one from before `renew`.
 
     redis-py would find out by the command that is sent, and without resending, which may do things twice,
     each kept connection would cost a request after Redis was away.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._round = 0
+        self._made_in: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
+
+    def renew(self) -> None:
+        """Every connection is made anew before its next use."""
+        self._round += 1
+
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Prepares a connection for the next command."""
         reader = connection._reader  # noqa: SLF001 - the stream alone knows, and redis-py does not ask it
-        if reader is not None and reader.at_eof():
+        if reader is not None and (reader.at_eof() or self._made_in.get(connection) != self._round):
             await connection.disconnect(nowait=True)
+        self._made_in[connection] = self._round
         await super().ensure_connection(connection)
+
+
+class Renewable(Protocol):
+    """What keeps connections."""
+
+    def renew(self) -> None:
+        """Makes each anew before its next use."""
+        ...
+
+
+class Renewal:
+    """Renews what keeps connections, where those may lead to a server that is the master no more.
+
+    After a failover the name leads elsewhere; a connection that the old master has not ended stays there
+    for ever. The feed notices (it asks for the ROLE) and begins anew, which its listeners hear; where there is
+    no feed, the first write that is refused tells.
+    """
+
+    def __init__(self, *renewed: Renewable) -> None:
+        self._renewed = renewed
+
+    def changed(self, key: str | None) -> None:
+        """As a listener of the feed of changes: None means that it was lost, or begins."""
+        if key is None:
+            for part in self._renewed:
+                part.renew()
 
 
 async def connect(connection: AbstractConnection) -> None:

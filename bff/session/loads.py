@@ -69,6 +69,11 @@ class Loads:
         self._waiting: list[_Ask] = []
         self._connection: AbstractConnection | None = None
         self._busy = False
+        self._renewing = False
+
+    def renew(self) -> None:
+        """The connection is made anew before its next use."""
+        self._renewing = True
 
     def load(self, name: bytes, *, timed: bool = False) -> "asyncio.Future[Loaded]":
         """Reads a hash, and how long it is going to live if `timed`.
@@ -116,6 +121,9 @@ class Loads:
                 await self._round_trip([ask for ask in batch if not ask.answer.done()])
 
     async def _round_trip(self, batch: Sequence[_Ask]) -> None:
+        if self._renewing:
+            self._renewing = False
+            await self._drop()
         connection = self._connection
         if connection is None or not connection.is_connected:
             connection = self._connection = new_connection(self._settings)

@@ -1,0 +1,399 @@
+"""The sessions' Redis: the only place that knows its keys, and that writes.
+
+    <prefix>:session:<key>                hash, TTL = idle timeout
+    <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
+    <prefix>:sid:<provider>:<sid>         set of session keys
+    <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
+    <prefix>:lock:<key>                   who is rotating its tokens
+    <prefix>:ended:<key>                  why a session ended, kept for an hour
+
+Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
+Rule 2: every update is a compare-and-set on `version` in one script on one key.
+Rule 3: a write carries an id that the record keeps; after a lost answer the record is read, once, and
+an id equal to ours means that the write was done. No write is ever resent by the client library.
+Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
+Rule 5: every key has a TTL, and no command here takes longer than O(log n).
+Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
+Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
+Reads go by `loads.py`, which joins them, and of the indexes by `index.py`; `changes.py` tells what was
+written; `loads.py` and `changes.py` have connections of their own by `link.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from bff.errors import StoreUnavailableError
+from bff.observe.metrics import Metrics
+from bff.session.index import SessionIndex, sid_key, user_key
+from bff.session.link import FreshPool, Renewal
+from bff.session.loads import Loaded, Loads, WrongTypeError
+from bff.session.model import EndReason, Refreshing, Session
+from bff.session.record import Record, format_marker, format_time
+from bff.settings.model import RedisSettings
+
+Arguments = list[str | int | float]
+
+ENDED_SECONDS = 3600
+_READ_ONLY = "READONLY"  # a replica says so; in front of its words, or among those of a script
+
+_AT_TIMES = frozenset({"refreshing", "exchanged"})
+
+
+class Write(Enum):
+    """What became of a write."""
+
+    REPLACED = "replaced"  # done, now or by an earlier attempt with the same id
+    STALE = "stale"  # the record has a newer version: somebody else was first
+    GONE = "gone"  # there is no such session; none was made
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What Redis says of itself: usable means that sessions can be written and will not be evicted."""
+
+    writable: bool
+    eviction_policy: str | None  # None where the account may not ask
+
+
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'tokens') == ARGV[2] then return 'replaced' end
+  return 'stale'
+end
+redis.call('HSET', KEYS[1], 'tokens', ARGV[2], unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 'replaced'
+"""
+
+_REPLACE = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'tokens')
+if not now[1] then return 'gone' end
+if now[2] == ARGV[3] then return 'replaced' end
+if now[1] ~= ARGV[1] then return 'stale' end
+redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
+redis.call('HSET', KEYS[1], 'tokens', ARGV[3], unpack(ARGV, 4))
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""
+
+_MARK = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
+if not now[1] then return 'gone' end
+if now[1] ~= ARGV[1] or (ARGV[3] and (now[2] or '') ~= ARGV[3]) then return 'stale' end
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], 'refreshing')
+else
+  redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+end
+return 'replaced'
+"""
+
+_EXCHANGED = """
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version then return 'gone' end
+if version ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
+return 'replaced'
+"""
+
+_DELETE = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+_TOUCH = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
+redis.call('HSET', KEYS[1], 'seen', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 'replaced'
+"""
+
+_PROLONG = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+_INDEX_USER = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 'replaced'
+"""
+
+_INDEX_SID = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('SADD', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""
+
+
+class SessionStore:
+    """Sessions in Redis. Every method raises `StoreUnavailableError` when Redis fails."""
+
+    def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._prefix = settings.prefix
+        pool = FreshPool.from_url(  # a crowd waits for a connection: it is no outage
+            settings.url.get_secret_value(),
+            timeout=settings.timeout,
+            decode_responses=True,
+            encoding_errors="replace",  # bytes that are no UTF-8 were not written by us: they will not open
+            socket_timeout=settings.timeout,
+            socket_connect_timeout=settings.timeout,
+            max_connections=settings.max_connections,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._redis: Redis = Redis.from_pool(pool)
+        self._loads = Loads(settings)
+        self.renewal = Renewal(pool, self._loads)
+        self.index = SessionIndex(self._redis, settings.prefix, self._translated)
+        register = self._redis.register_script
+        self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
+        self._touch, self._delete = register(_TOUCH), register(_DELETE)
+        self._exchanged = register(_EXCHANGED)
+        self._prolong, self._release = register(_PROLONG), register(_RELEASE)
+        self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._loads.aclose()
+        await self._redis.aclose()
+
+    @property
+    def watched(self) -> str:
+        """What the names of the sessions' keys begin with; the session's key follows."""
+        return self._session("")
+
+    # Reading
+
+    async def load(self, key: str) -> Record | None:
+        """The record as it stands, or None."""
+        loaded = await self._load(key)
+        return None if loaded is None else loaded.fields
+
+    async def load_timed(self, key: str) -> Loaded | None:
+        """The record as it stands and how long it will, if it is not written before; or None."""
+        return await self._load(key, timed=True)
+
+    def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
+        """How to read a record again and again; a failure is `load`'s to tell."""
+        return partial(self._loads.load, self._session(key).encode())
+
+    async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
+        try:
+            loaded = await self._loads.load(self._session(key).encode(), timed=timed)
+        except WrongTypeError:
+            return Loaded({}, None)  # somebody put something else there: a record that does not open
+        except StoreUnavailableError:
+            self._metrics.store_failed()
+            raise
+        return loaded if loaded.fields else None
+
+    async def ended_reason(self, key: str) -> str | None:
+        """Why this session was ended, if it was by us within the last hour."""
+        async with self._translated():
+            try:
+                return cast("str | None", await self._redis.get(self._ended(key)))
+            except ResponseError as failure:
+                if str(failure).startswith("WRONGTYPE"):
+                    return None  # somebody put something else there
+                raise
+
+    # Writing
+
+    async def create(self, session: Session, record: Record, *, now: float, idle_timeout: float) -> Write:
+        """Writes a new session, indexes first. What is sealed for one write is sealed for it alone."""
+        lifetime = _milliseconds(session.ends - now)
+        async with self._translated():
+            await self._index(session, now, lifetime)
+            args: Arguments = [min(_milliseconds(idle_timeout), lifetime), record["tokens"], *_flat(record)]
+            return Write(await self._create(keys=[self._session(session.key)], args=args))
+
+    async def replace(self, session: Session, record: Record, *, expected_version: int, now: float) -> Write:
+        """Compare-and-set: writes the record if `version` is the expected one.
+
+        The idle timeout is not prolonged; it is cut where `ends` comes sooner. If the answer is lost the
+        record is read once, and `StoreUnavailableError` means that the write may still be under way:
+        repeat it with the same record.
+        """
+        lifetime = _milliseconds(session.ends - now)
+        try:
+            async with self._translated():
+                await self._index(session, now, lifetime)
+                args: Arguments = [expected_version, lifetime, record["tokens"], *_flat(record)]
+                return Write(await self._replace(keys=[self._session(session.key)], args=args))
+        except StoreUnavailableError:
+            current = await self.load(session.key)
+            if current is not None and current.get("tokens") == record["tokens"]:
+                return Write.REPLACED
+            raise
+
+    async def mark_refreshing(
+        self,
+        key: str,
+        marker: Refreshing | None,
+        *,
+        expected_version: int,
+        expected: Refreshing | None = None,
+    ) -> Write:
+        """Sets or clears the marker, if `version` is the expected one, and the present marker, if given."""
+        async with self._translated():
+            args: Arguments = [expected_version, format_marker(marker)]
+            if expected is not None:
+                args.append(format_marker(expected))
+            return Write(await self._mark(keys=[self._session(key)], args=args))
+
+    async def keep_exchanged(self, key: str, sealed: str, *, expected_version: int) -> Write:
+        """Writes the tokens for single backends, if `version` is the expected one; it stays as it is."""
+        async with self._translated():
+            return Write(await self._exchanged(keys=[self._session(key)], args=[expected_version, sealed]))
+
+    async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
+        """Slides the idle timeout, never past `ends`."""
+        ttl = _milliseconds(min(idle_timeout, session.ends - now))
+        async with self._translated():
+            return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
+
+    async def end(self, session: Session, reason: EndReason, *, fenced: bool = False) -> bool:
+        """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
+
+        With `fenced` it does so only while `version` is still the session's.
+        """
+        version = session.version if fenced else None
+        return await self._end(session.key, reason, (session.provider, session.sub, session.sid), version)
+
+    async def end_key(self, key: str, reason: EndReason) -> Record | None:
+        """The same for a session whose handle is not known; its record if this call deleted it."""
+        record = await self.load(key)
+        if record is None:
+            return None
+        whose = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
+        return record if await self._end(key, reason, whose) else None
+
+    async def _end(
+        self, key: str, reason: EndReason, whose: tuple[str, str, str | None], version: int | None = None
+    ) -> bool:
+        provider, sub, sid = whose
+        async with self._translated():
+            noted = await self._redis.set(self._ended(key), reason, ex=ENDED_SECONDS, nx=True)
+            deleted: int = (
+                await self._redis.delete(self._session(key))
+                if version is None
+                else await self._delete(keys=[self._session(key)], args=[version])
+            )
+            if not deleted and version is not None and await self._redis.exists(self._session(key)):
+                if noted:
+                    await self._redis.delete(self._ended(key))
+                return False
+            await self._redis.zrem(self._user(provider, sub), key)
+            if sid is not None:
+                await self._redis.srem(self._sid(provider, sid), key)
+            return deleted == 1
+
+    async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
+        """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
+        name = f"{self._prefix}:jti:{kind}:{value}"
+        async with self._translated():
+            return bool(await self._redis.set(name, "1", nx=True, px=_milliseconds(lifetime)))
+
+    async def swap(self, kind: str, name: str, value: str, *, lifetime: float) -> str | None:
+        """Sets a value under a name, for `lifetime` seconds, and returns the one it replaces."""
+        key = f"{self._prefix}:jti:{kind}:{name}"
+        async with self._translated():
+            former = await self._redis.set(key, value, px=_milliseconds(lifetime), get=True)
+            return cast("str | None", former)
+
+    # Locks
+
+    async def take_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
+        """Takes the lock of a session, if nobody has it."""
+        async with self._translated():
+            return bool(await self._redis.set(self._lock(key), owner, nx=True, px=_milliseconds(lifetime)))
+
+    async def prolong_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
+        """Prolongs it; False if it is no longer the owner's."""
+        async with self._translated():
+            return bool(await self._prolong(keys=[self._lock(key)], args=[owner, _milliseconds(lifetime)]))
+
+    async def release_lock(self, key: str, owner: str) -> None:
+        """Frees it, if it is the owner's."""
+        async with self._translated():
+            await self._release(keys=[self._lock(key)], args=[owner])
+
+    async def readiness(self) -> Readiness:
+        """Tries a write, and asks for the eviction policy."""
+        async with self._translated():
+            await self._redis.set(f"{self._prefix}:ready", "1", ex=60)
+        try:
+            policy = (await self._redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+        except (RedisError, OSError):
+            policy = None  # an ACL user without CONFIG: nothing can be said
+        return Readiness(writable=True, eviction_policy=policy)
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (RedisError, OSError) as failure:
+            self._metrics.store_failed()
+            if _READ_ONLY in str(failure):
+                self.renewal.changed(None)
+            raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
+
+    # Keys
+
+    async def _index(self, session: Session, now: float, lifetime: int) -> None:
+        args: Arguments = [session.key, format_time(session.ends), format_time(now), lifetime]
+        await self._index_user(keys=[self._user(session.provider, session.sub)], args=args)
+        if session.sid is not None:
+            key = self._sid(session.provider, session.sid)
+            await self._index_sid(keys=[key], args=[session.key, lifetime])
+
+    def _session(self, key: str) -> str:
+        return f"{self._prefix}:session:{key}"
+
+    def _lock(self, key: str) -> str:
+        return f"{self._prefix}:lock:{key}"
+
+    def _ended(self, key: str) -> str:
+        return f"{self._prefix}:ended:{key}"
+
+    def _user(self, provider: str, sub: str) -> str:
+        return user_key(self._prefix, provider, sub)
+
+    def _sid(self, provider: str, sid: str) -> str:
+        return sid_key(self._prefix, provider, sid)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _flat(record: Record) -> list[str]:
+    """The fields to write beside `tokens`; those that stand there at times only cost no memory at others."""
+    return [
+        part
+        for name, value in record.items()
+        if name != "tokens" and (value or name not in _AT_TIMES)
+        for part in (name, value)
+    ]
