@@ -55,10 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(calls: int, sessions: int, seed: int, logs: Path | None) -> list[str]:
+    wrong = await _crowds(calls, logs) if calls else []
+    return wrong + (await _storm(sessions, seed, logs) if sessions else [])
+
+
+async def _crowds(calls: int, logs: Path | None) -> list[str]:
     wrong = []
     table = Table("trigger", "provider takes", "calls", "answers", "token calls", "slowest")
     async with _fleet(logs) as fleet:
-        for delay in DELAYS if calls else ():
+        for delay in DELAYS:
             fleet.provider.usual = slow(delay)
             for trigger in ("expired", "401 with a body"):
                 refused = trigger != "expired"
@@ -68,16 +73,13 @@ async def _run(calls: int, sessions: int, seed: int, logs: Path | None) -> list[
                 said = await crowd(fleet, member, calls, bodies=BODIES if refused else ())
                 wrong += [f"{trigger}, {delay:g} s: {each}" for each in wrong_with(fleet, member, said)]
                 good = sum(each.status == 200 for each in said)
-                slowest = max(each.seconds for each in said)
                 used = len(fleet.provider.uses_of(member.family))
+                slowest = max(each.seconds for each in said)
                 table.add_row(
                     trigger, f"{delay:g} s", str(calls), f"{good} x 200", str(used), f"{slowest:.1f} s"
                 )
                 fleet.backend.requests.clear()
-    if calls:
-        _console.print(table)
-    if sessions:
-        wrong += await _storm(sessions, seed, logs)
+    _console.print(table)
     return wrong
 
 
