@@ -12,11 +12,10 @@ from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable, is_own
 from bff.proxy.asgi_call import AsgiCall, AsgiPlainCall, PlainWaits
-from bff.proxy.connection import UpstreamConnection
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import HEAD_EXTENSION
 from bff.proxy.parts import ExchangeParts
-from bff.proxy.plain import KnownFields, Prepared
+from bff.proxy.plain import KnownFields
 from bff.proxy.sinks import Header
 
 _MOST_KNOWN = 512  # fields of heads that were let in
@@ -52,8 +51,8 @@ class ForwardingApp:
             return
         extension = scope.get("extensions", {}).get(HEAD_EXTENSION)  # only our own front door has it
         head: bytes | None = None if extension is None else extension["raw"]
-        if head is not None and (plain := self._plain(scope, head)) is not None:
-            await AsgiPlainCall(*plain, send).run(receive, self._waits)
+        if head is not None and (plain := self._plain(scope, head, send)) is not None:
+            await plain.run(receive, self._waits)
             return
         request = request_head(scope)
         verdict = self.admit(request)
@@ -67,13 +66,17 @@ class ForwardingApp:
             self._learn(head, exchange)
         await call.run(receive)
 
-    def _plain(self, scope: Scope, head: bytes) -> tuple[Prepared[Header], UpstreamConnection] | None:
-        """What a plain call takes, if this is one."""
+    def _plain(self, scope: Scope, head: bytes, send: Send) -> AsgiPlainCall | None:
+        """The call, if it is a plain one."""
         end = head.find(b"\r\n")
         known = self._known.get((_peer(scope), head[end:]))
         prepared = None if known is None else known.prepared.get(head[:end])
-        connection = None if prepared is None else prepared.connection()
-        return None if prepared is None or connection is None else (prepared, connection)
+        if prepared is None:
+            return None
+        connection = prepared.connection()
+        if connection is None and prepared.reader is None:
+            return None
+        return AsgiPlainCall(prepared, connection, send)
 
     def _learn(self, head: bytes, exchange: Exchange) -> None:
         """Takes note of a head that was let in."""

@@ -125,18 +125,18 @@ class AsgiCall:
 class AsgiPlainCall(PlainCall[Header]):
     """A plain call: its answer is two messages."""
 
-    __slots__ = ("_answered", "_send", "_whole")
+    __slots__ = ("_answered", "_put", "_whole")
 
-    def __init__(self, prepared: Prepared[Header], connection: UpstreamConnection, send: Send) -> None:
+    def __init__(self, prepared: Prepared[Header], connection: UpstreamConnection | None, send: Send) -> None:
         super().__init__(prepared, connection)
-        self._send = send
+        self._put = send
         self._answered: asyncio.Future[Answer[Header] | None] = asyncio.get_running_loop().create_future()
         self._whole: AsgiCall | None = None
 
     async def run(self, receive: Receive, waits: "PlainWaits") -> None:
         """Makes the call, and sees it to its end."""
-        self.send()
         waits.add(self)
+        self.send()
         try:
             answer = await self._answered
         except BaseException:
@@ -151,8 +151,8 @@ class AsgiPlainCall(PlainCall[Header]):
             await self._whole.run(receive)
             return
         status, headers, content = answer
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": content})
+        await self._put({"type": "http.response.start", "status": status, "headers": headers})
+        await self._put({"type": "http.response.body", "body": content})
 
     def deliver(self, answer: Answer[Header]) -> None:
         """Lets the application's task send it."""
@@ -161,7 +161,7 @@ class AsgiPlainCall(PlainCall[Header]):
 
     def client_side(self) -> AsgiCall:
         """The whole call that goes on with it."""
-        self._whole = AsgiCall(self.prepared.parts.tasks, self._send, bodyless=True)
+        self._whole = AsgiCall(self.prepared.parts.tasks, self._put, bodyless=True)
         if not self._answered.done():
             self._answered.set_result(None)
         return self._whole

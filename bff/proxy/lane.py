@@ -67,10 +67,7 @@ class LaneProtocol(KnownHeadProtocol):
         self._idle_until = None
         call = LanePlainCall(prepared, connection, self)
         self.begin_cycle(call)
-        if connection is None:
-            call.fetch()
-        else:
-            call.send()
+        call.send()
         return True
 
     def _take(self, data: bytes) -> None:

@@ -198,7 +198,7 @@ class PlainCall(ABC, Generic[F]):
     """One plain call; its front says how the answer reaches the client.
 
     Attributes:
-        connection: the one that carries it; None while its session is being read.
+        connection: the one that carries it; None while its session is yet to be read, by the `reader`.
         unfolded: it has become a whole call.
     """
 
@@ -210,16 +210,13 @@ class PlainCall(ABC, Generic[F]):
         self.unfolded = False
 
     def send(self) -> None:
-        """Sends it; the answer, or the unfolding, may come before this returns."""
-        assert self.connection is not None
+        """Sends it, its session read first if need be; answer or unfolding may come before this returns."""
         self._started = self.prepared.parts.clock()
-        self._go(self.connection)
-
-    def fetch(self) -> None:
-        """Reads its session first, by the `reader` that there has to be."""
-        assert self.prepared.reader is not None
-        self._started = self.prepared.parts.clock()
-        self.prepared.reader.ask().add_done_callback(self._fetched)
+        if self.connection is not None:
+            self._go(self.connection)
+        else:
+            assert self.prepared.reader is not None
+            self.prepared.reader.ask().add_done_callback(self._fetched)
 
     def _fetched(self, answer: asyncio.Future[Loaded]) -> None:
         prepared = self.prepared
