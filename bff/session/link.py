@@ -76,9 +76,9 @@ class Renewable(Protocol):
 class Renewal:
     """Renews what keeps connections, where those may lead to a server that is the master no more.
 
-    After a failover the name leads elsewhere; a connection that the old master has not ended stays there
-    for ever. The feed notices (it asks for the ROLE) and begins anew, which its listeners hear; where there is
-    no feed, the first write that is refused tells.
+    After a failover the name leads elsewhere; a connection that the old master has not ended stays there for
+    ever. The feed notices, since it asks for the ROLE, and begins anew, which its listeners hear; where there
+    is no feed, the first write that is refused tells.
     """
 
     def __init__(self, *renewed: Renewable) -> None:

@@ -30,7 +30,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
@@ -44,7 +44,6 @@ from bff.settings.model import RedisSettings
 Arguments = list[str | int | float]
 
 ENDED_SECONDS = 3600
-_READ_ONLY = "READONLY"  # a replica says so; in front of its words, or among those of a script
 
 _AT_TIMES = frozenset({"refreshing", "exchanged"})
 
@@ -356,7 +355,7 @@ class SessionStore:
             yield
         except (RedisError, OSError) as failure:
             self._metrics.store_failed()
-            if _READ_ONLY in str(failure):
+            if isinstance(failure, ReadOnlyError) or "-READONLY" in str(failure):  # the latter: Redis 6.2
                 self.renewal.changed(None)
             raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
 

@@ -99,14 +99,27 @@ async def _fail_over(stage: Stage) -> None:
 
 
 async def _promote(stage: Stage) -> None:
-    """It takes over with what it has."""
+    """It takes over with what it has; the master is gone."""
+    await asyncio.to_thread(stage.fleet.redis.close)
+    await _take_over(stage)
+
+
+async def _take_over(stage: Stage) -> None:
     replica = stage.replica
     assert replica is not None
-    await asyncio.to_thread(stage.fleet.redis.close)
     with replica.client() as client:
         client.replicaof("NO", "ONE")
     stage.every_valve(lambda valve: valve.aim(replica.port))
     stage.fleet.redis, stage.replica = replica, stage.fleet.redis
+
+
+async def _switch_over(stage: Stage) -> None:
+    """The two change places; connections to the old master stay, and can only read there."""
+    assert stage.replica is not None
+    with stage.fleet.redis.client() as master:
+        await asyncio.to_thread(master.wait, 1, 2000)
+        await _take_over(stage)
+        master.replicaof("127.0.0.1", str(stage.fleet.redis.port))
 
 
 async def _detach(stage: Stage) -> None:
@@ -257,6 +270,9 @@ FAULTS: dict[str, Fault] = {
     "Redis gone 7 s": Fault(_stop, lasts=7, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
     EMPTY: Fault(_stop_empty, lasts=1, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
     "Redis fails over": Fault(_fail_over, first=WAITING, others=WAITING, needs="replica", settings=HASTY),
+    "Redis switches over": Fault(
+        _switch_over, first=WAITING, others=WAITING, needs="replica", settings=HASTY
+    ),
     "Redis fails over, the last write lost": Fault(
         _detach, lasts=0.5, heal=_promote, first=WAITING, others=WAITING, needs="replica", settings=HASTY
     ),

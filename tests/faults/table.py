@@ -91,6 +91,8 @@ def _redis() -> Iterator[Cell]:
     for fault in ("Redis restarts", "Redis fails over", "Redis read-only", "Redis full", "Redis frozen 3 s"):
         yield _quiet(fault)
         yield from _kept(fault, *ROTATION)
+    yield _quiet("Redis switches over")
+    yield from _kept("Redis switches over", "lock", "arrived", "save")
     yield from _kept("connections cut", *ROTATION)
     yield from _kept("Redis slow", "lock", "arrived", "save")
     yield from _kept("network pause 3 s", "lock", "marker", "spent", "save", "saved")

@@ -69,9 +69,8 @@ class Valve:
             server.close()
 
     def aim(self, port: int) -> None:
-        """Leads to another server from now on, as a name does that moves."""
+        """New connections lead to another server from now on, as by a name that moves."""
         self._target = port
-        self.cut()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Valve"]:

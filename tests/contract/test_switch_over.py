@@ -1,0 +1,76 @@
+"""Redis' master and replica change places, and nobody ends the connections to the former master."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from bff.errors import StoreUnavailableError
+from bff.observe.metrics import Metrics
+from bff.session.store import SessionStore
+from bff.settings.model import RedisSettings
+from tests.support.redis import RedisServer
+from tests.support.redis import redis_server as another_server
+from tests.support.valve import Valve, valve_to
+
+
+@dataclass
+class Pair:
+    """Two servers, and a store that reaches the first of them by a name that can move."""
+
+    first: RedisServer
+    second: RedisServer
+    name: Valve
+    store: SessionStore
+
+    def switch_over(self) -> None:
+        with self.first.client() as former:
+            former.replicaof("127.0.0.1", str(self.second.port))
+        self.name.aim(self.second.port)
+
+
+@pytest.fixture
+async def pair(redis_server: RedisServer) -> AsyncIterator[Pair]:
+    with another_server() as second:
+        async with valve_to(redis_server.port) as name:
+            settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{name.port}/0"})
+            store = SessionStore(settings, Metrics())
+            yield Pair(redis_server, second, name, store)
+            await store.aclose()
+
+
+@pytest.mark.requirement("T-10")
+async def test_a_refused_write_is_the_last_that_goes_to_the_former_master(pair: Pair) -> None:
+    """Without a feed the first write finds out; the next goes where the name leads now."""
+    assert await pair.store.take_lock("k", "one", lifetime=60)
+    pair.switch_over()
+    with pytest.raises(StoreUnavailableError):
+        await pair.store.take_lock("k", "two", lifetime=60)
+    assert await pair.store.take_lock("k", "two", lifetime=60)
+    assert "two" == pair.second.cli("GET", "bff:lock:k")
+
+
+@pytest.mark.requirement("T-10")
+async def test_a_script_that_is_refused_tells_as_well(pair: Pair) -> None:
+    """It names the reason in other words than a command."""
+    assert await pair.store.take_lock("k", "one", lifetime=60)
+    assert await pair.store.prolong_lock("k", "one", lifetime=60)
+    pair.switch_over()
+    with pytest.raises(StoreUnavailableError):
+        await pair.store.prolong_lock("k", "one", lifetime=60)
+    assert await pair.store.take_lock("k", "two", lifetime=60)
+
+
+@pytest.mark.requirement("T-10")
+async def test_when_the_feed_begins_anew_reads_and_writes_do_too(pair: Pair) -> None:
+    """What the former master would still answer is asked of the present one."""
+    pair.first.cli("HSET", "bff:session:k", "of", "the first")
+    pair.second.cli("HSET", "bff:session:k", "of", "the second")
+    assert {"of": "the first"} == await pair.store.load("k")
+    pair.name.aim(pair.second.port)
+    pair.store.renewal.changed("k")
+    assert {"of": "the first"} == await pair.store.load("k")
+    pair.store.renewal.changed(None)
+    assert {"of": "the second"} == await pair.store.load("k")
+    assert await pair.store.take_lock("k", "one", lifetime=60)
+    assert "one" == pair.second.cli("GET", "bff:lock:k")
