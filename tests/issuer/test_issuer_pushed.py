@@ -7,6 +7,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from bff.issuer.database import Database
+from bff.issuer.pushed import PushedRequests
 from bff.issuer.settings import ClientSettings
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
 from tests.support.issuer import RunningIssuer, query_of, running_issuer, sign_in_at
@@ -77,6 +79,16 @@ def test_it_gives_one_code(person: Person) -> None:
         later["iss"],
     )
     assert 400 == come(person, request_uri, STRICT[0]).status_code
+
+
+def test_who_found_it_too_does_not_get_it_too(redis_server: RedisServer) -> None:
+    """Of two who have read a request before either took it, one takes it."""
+    with redis_server.client() as client:
+        pushed = PushedRequests(Database(client, "other"))
+        request_uri = pushed.save({"client_id": "c"})
+        assert [{"client_id": "c"}] * 2 == [pushed.find(request_uri) for _ in range(2)]
+        assert [True, False] == [pushed.take(request_uri) for _ in range(2)]
+        assert (None, {"client_id": "c"}) == (pushed.find(request_uri), pushed.find_spent(request_uri))
 
 
 @pytest.mark.requirement("O-12")

@@ -1,5 +1,6 @@
 """Refresh families: rotation, reuse, revocation, on real sockets and a real Redis."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import httpx
 import pytest
 
 from bff.embedded import free_port
+from bff.issuer.database import Database
+from bff.issuer.families import Families, Family, Gone, RefreshToken, Reused, Rotated
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
 from tests.support.issuer import BOB, RunningIssuer, running_issuer
 from tests.support.redis import RedisServer
@@ -138,6 +141,33 @@ def test_the_successor_lies_sealed(graceful: Person, redis_server: RedisServer) 
         stored = f"{key} {client.hgetall(key)}"
         assert {"current", "record", "previous", "sealed", "grace_ends"} == client.hgetall(key).keys()
     assert not any(part in stored for token in (first, second) for part in token.split("."))
+
+
+@pytest.mark.requirement("J-05")
+def test_the_step_itself_knows_the_grace(redis_server: RedisServer) -> None:
+    """One step decides: the predecessor within the grace, the valid token, everything else ends the family."""
+    with redis_server.client() as client:
+        families = Families(Database(client, "issuer"))
+        family = Family("c", "openid", "alice", "s", 0, ends=1e9)
+
+        def begun() -> tuple[RefreshToken, RefreshToken]:
+            first = RefreshToken(secrets.token_urlsafe(9), "").successor()
+            families.start(first, family, 0)
+            outcome = families.rotate(first, 100, grace=10)
+            assert isinstance(outcome, Rotated)
+            return first, outcome.successor
+
+        first, second = begun()
+        assert Rotated(second) == families.rotate(first, 109.9, grace=10)
+        assert Reused() == families.rotate(first, 110, grace=10)
+        assert Gone() == families.rotate(second, 110, grace=10)
+        first, second = begun()
+        third = families.rotate(second, 101, grace=10)
+        assert isinstance(third, Rotated)
+        assert Reused() == families.rotate(first, 101, grace=10)
+        first, second = begun()
+        assert isinstance(families.rotate(second, 101, grace=0), Rotated)
+        assert Reused() == families.rotate(second, 101, grace=0)
 
 
 def test_a_grace_gives_no_more_scope(graceful: Person) -> None:
