@@ -145,7 +145,7 @@ def test_the_successor_lies_sealed(graceful: Person, redis_server: RedisServer) 
 
 @pytest.mark.requirement("J-05")
 def test_the_step_itself_knows_the_grace(redis_server: RedisServer) -> None:
-    """One step decides: the predecessor within the grace, the valid token, everything else ends the family."""
+    """One step decides: the predecessor in its grace, the valid token; all else ends the family."""
     with redis_server.client() as client:
         families = Families(Database(client, "issuer"))
         family = Family("c", "openid", "alice", "s", 0, ends=1e9)
