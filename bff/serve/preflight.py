@@ -7,9 +7,7 @@ Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
 import asyncio
 import secrets
 import ssl
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Sequence
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -29,23 +27,13 @@ from bff.oidc.metadata import MetadataRejectedError, discovery_url, parse_jwks, 
 from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
 from bff.proxy.dial import TlsNames, client_tls
+from bff.serve.provider_offers import Check, read_offers
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
 from bff.settings.urls import redis_target
 
 OLDEST_REDIS = (6, 2)
 DEADLINE = 15.0
 """Seconds after which a check is given up, whatever the settings allow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one look. A `fix` beside `ok` is advice."""
-
-    name: str
-    target: str
-    ok: bool
-    detail: str
-    fix: str = ""
 
 
 async def preflight(settings: Settings) -> list[Check]:
@@ -56,7 +44,7 @@ async def preflight(settings: Settings) -> list[Check]:
     }
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), _redis(redis)),
-        _bounded("provider", provider.issuer, _provider(provider)),
+        _bounded("provider", provider.issuer, _provider(provider, settings.route)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
             for (upstream, _), route in reversed(upstreams.items())
@@ -157,13 +145,13 @@ def _refusal(error: ResponseError) -> str:
     return f"it refuses ({type(error).__name__})"
 
 
-async def _provider(settings: ProviderSettings) -> list[Check]:
+async def _provider(settings: ProviderSettings, routes: Sequence[RouteSettings]) -> list[Check]:
     wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), discovery_url(settings.issuer)
     try:
         document = (await wire.get(url)).json()
         metadata = parse_metadata(document, settings.issuer)
         checks = [Check("provider", settings.issuer, True, "its discovery document is usable")]
-        checks += _read_metadata(document, settings)
+        checks += read_offers(document, settings, routes)
         keys = parse_jwks((await wire.get(metadata.jwks_uri)).json())
         fix = "" if keys else "see jwks_uri of the discovery document"
         checks.append(Check("provider keys", metadata.jwks_uri, bool(keys), f"{len(keys)} usable", fix))
@@ -175,34 +163,6 @@ async def _provider(settings: ProviderSettings) -> list[Check]:
     finally:
         await wire.aclose()
     return checks
-
-
-def _read_metadata(document: Mapping[str, Any], settings: ProviderSettings) -> list[Check]:
-    """What the provider says it can, against what the proxy needs."""
-    issuer, checks = settings.issuer, []
-    methods = _names(document, "code_challenge_methods_supported")
-    if methods is None:
-        fix = "make sure that it supports PKCE with S256"
-        checks.append(Check("provider PKCE", issuer, True, "is not mentioned", fix))
-    else:
-        fix = "" if "S256" in methods else "turn PKCE with S256 on at the provider"
-        checks.append(
-            Check("provider PKCE", issuer, not fix, "S256" if not fix else "S256 is not offered", fix)
-        )
-    ways = _names(document, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-    if settings.client_auth not in ways:
-        fix = f"set provider.client_auth to what it offers: {', '.join(ways)}"
-        checks.append(Check("provider auth", issuer, False, f"{settings.client_auth} is not offered", fix))
-    scopes = _names(document, "scopes_supported")
-    if scopes is not None and (missing := [scope for scope in settings.scopes if scope not in scopes]):
-        fix = "see whether the provider names them otherwise"
-        checks.append(Check("provider scopes", issuer, True, f"does not mention {', '.join(missing)}", fix))
-    return checks
-
-
-def _names(document: Mapping[str, Any], member: str) -> list[str] | None:
-    value = document.get(member)
-    return [str(item) for item in value] if isinstance(value, list) else None
 
 
 def _target(upstream: Upstream) -> str:

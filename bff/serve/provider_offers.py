@@ -1,0 +1,88 @@
+"""What a provider says it can do (its discovery document), against what the settings need. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bff.oidc.requests import TOKEN_EXCHANGE
+from bff.settings.model import ProviderSettings, RouteSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one look. A `fix` beside `ok` is advice."""
+
+    name: str
+    target: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def read_offers(
+    document: Mapping[str, Any], settings: ProviderSettings, routes: Sequence[RouteSettings]
+) -> list[Check]:
+    """Each thing that is offered and needed, or not offered and needed; what is not mentioned is advice."""
+    return [
+        *_pkce(document, settings.issuer),
+        *_authentication(document, settings),
+        *_scopes(document, settings),
+        *_pushed(document, settings),
+        *_exchange(document, settings.issuer, routes),
+    ]
+
+
+def _pkce(document: Mapping[str, Any], issuer: str) -> Iterator[Check]:
+    methods = _names(document, "code_challenge_methods_supported")
+    if methods is None:
+        fix = "make sure that it supports PKCE with S256"
+        yield Check("provider PKCE", issuer, True, "is not mentioned", fix)
+    elif "S256" in methods:
+        yield Check("provider PKCE", issuer, True, "S256")
+    else:
+        fix = "turn PKCE with S256 on at the provider"
+        yield Check("provider PKCE", issuer, False, "S256 is not offered", fix)
+
+
+def _authentication(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
+    ways = _names(document, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    if settings.client_auth not in ways:
+        fix = f"set provider.client_auth to what it offers: {', '.join(ways)}"
+        yield Check("provider auth", settings.issuer, False, f"{settings.client_auth} is not offered", fix)
+
+
+def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
+    scopes = _names(document, "scopes_supported")
+    if scopes is not None and (missing := [scope for scope in settings.scopes if scope not in scopes]):
+        fix = "see whether the provider names them otherwise"
+        yield Check("provider scopes", settings.issuer, True, f"does not mention {', '.join(missing)}", fix)
+
+
+def _pushed(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
+    offered = document.get("pushed_authorization_request_endpoint") is not None
+    required = document.get("require_pushed_authorization_requests") is True
+    if settings.par == "never":
+        if required:
+            fix = 'set provider.par = "auto"'
+            yield Check("provider PAR", settings.issuer, False, "it takes nothing but pushed requests", fix)
+    elif offered:
+        yield Check("provider PAR", settings.issuer, True, "requests are pushed")
+    elif required or settings.par == "always":
+        fix = 'set provider.par = "auto", or turn pushed authorization requests on at the provider'
+        yield Check("provider PAR", settings.issuer, False, "has no endpoint for pushed requests", fix)
+
+
+def _exchange(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]) -> Iterator[Check]:
+    if all(route.audience is None for route in routes):
+        return
+    grants = _names(document, "grant_types_supported")
+    if grants is None or TOKEN_EXCHANGE not in grants:
+        fix = "make sure that it offers token exchange (RFC 8693), which route.audience needs"
+        yield Check("provider exchange", issuer, True, "token exchange is not mentioned", fix)
+    else:
+        yield Check("provider exchange", issuer, True, "offered")
+
+
+def _names(document: Mapping[str, Any], member: str) -> list[str] | None:
+    value = document.get(member)
+    return [str(item) for item in value] if isinstance(value, list) else None

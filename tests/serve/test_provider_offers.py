@@ -1,0 +1,59 @@
+"""What `bff check` makes of a discovery document."""
+
+from typing import Any
+
+import pytest
+
+from bff.oidc.requests import TOKEN_EXCHANGE
+from bff.serve.provider_offers import read_offers
+from bff.settings.model import ProviderSettings, RouteSettings
+
+GOOD = {
+    "code_challenge_methods_supported": ["S256"],
+    "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+    "scopes_supported": ["openid", "profile", "offline_access"],
+}
+PAR = {"pushed_authorization_request_endpoint": "https://id.example/par"}
+REQUIRED = {"require_pushed_authorization_requests": True}
+
+
+def found(document: dict[str, Any], audience: str | None = None, **settings: Any) -> dict[str, bool]:
+    """Each check's verdict; a mark where it has advice."""
+    provider = ProviderSettings(issuer="https://id.example", client_id="spa", **settings)
+    route = RouteSettings(path="/api", upstream="http://127.0.0.1:1", audience=audience)
+    checks = read_offers(GOOD | document, provider, [route])
+    return {check.name + ("!" if check.fix else ""): check.ok for check in checks}
+
+
+@pytest.mark.requirement("O-14")
+@pytest.mark.parametrize(
+    ("document", "par", "expected"),
+    [
+        ({}, "auto", {}),
+        (PAR, "auto", {"provider PAR": True}),
+        (PAR, "never", {}),
+        (PAR | REQUIRED, "never", {"provider PAR!": False}),
+        (REQUIRED, "auto", {"provider PAR!": False}),
+        ({}, "always", {"provider PAR!": False}),
+        (PAR, "always", {"provider PAR": True}),
+    ],
+)
+def test_pushed_requests(document: dict[str, Any], par: str, expected: dict[str, bool]) -> None:
+    """What the setting and the provider together rule out is said before anybody signs in."""
+    assert {"provider PKCE": True} | expected == found(document, par=par)
+
+
+@pytest.mark.requirement("O-13")
+def test_authentication_by_a_key() -> None:
+    """Where it is not offered the check fails."""
+    assert {"provider PKCE": True} == found({}, client_auth="private_key_jwt")
+    only_secrets = {"token_endpoint_auth_methods_supported": ["client_secret_basic"]}
+    assert not found(only_secrets, client_auth="private_key_jwt")["provider auth!"]
+
+
+def test_token_exchange() -> None:
+    """It is looked for where a route needs it; what is not mentioned may be there all the same."""
+    offered = {"grant_types_supported": ["authorization_code", TOKEN_EXCHANGE]}
+    assert "provider exchange" not in found(offered)
+    assert found(offered, audience="orders")["provider exchange"]
+    assert found({}, audience="orders")["provider exchange!"]
