@@ -29,7 +29,9 @@ from bff.proxy.attempt import Attempt
 from bff.proxy.exchange import Exchange
 from bff.proxy.framing import request_head
 from bff.proxy.front_door import DoorRules, Head, HeadReader, judge_fields
-from bff.proxy.lane import LaneCycle, LaneProtocol
+from bff.proxy.lane import LaneProtocol
+from bff.proxy.lane_cycle import LaneCycle
+from bff.proxy.plain import prepare
 from bff.proxy.sinks import Header, UpstreamRequest
 from bff.session.model import Tokens
 from bff.session.record import decode_record, encode_record
@@ -42,6 +44,10 @@ _REPEATS = 7
 _LOOP = 0.08
 """Seconds that one repetition takes."""
 _TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
+) % (len(SMALL), SMALL)
 _CROWD = 32
 _PATIENCE = 10.0
 
@@ -131,7 +137,7 @@ def _settings(redis_url: str) -> Settings:
 
 async def _parts(app: App, settings: Settings) -> _Parts:
     forwarding = cast("ForwardingApp", app._asgi)
-    sessions = forwarding.parts.credentials._sessions
+    sessions = next(iter(forwarding.parts.destinations.values())).credentials._sessions
     now = time.time()
     found = await sessions.start(
         Identity("main", "alice", "s" * 32, "Alice Liddell", {"email": "alice@example.com", "amr": ["pwd"]}),
@@ -175,7 +181,33 @@ Step = tuple[str, str, Callable[[], object]]
 
 
 def _steps(parts: _Parts) -> list[Step]:
-    return [*_arriving(parts), *_session(parts), *_forwarded(parts), *_answered(parts)]
+    return [*_plain(parts), *_arriving(parts), *_session(parts), *_forwarded(parts), *_answered(parts)]
+
+
+def _plain(parts: _Parts) -> list[Step]:
+    """The two halves of a plain call, with what they leave out."""
+    exchange_parts, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
+    answers = exchange_parts.destinations[admitted.route.path].wire_answers
+    prepared = prepare(exchange_parts, request, admitted, answers)
+    assert prepared is not None
+    prepared.connection_for(parts.found)  # takes its token over
+    draw, line = exchange_parts.hop.draw, prepared.line
+    assert line is not None
+
+    def account() -> None:
+        prepared.count(200, 0.0012)
+        line.note(200, 0.0012, "f" * 32)
+
+    return [
+        (
+            "plain session",
+            "is the token good, is a connection idle",
+            lambda: prepared.connection_for(parts.found),
+        ),
+        ("plain head", "the head for the backend", lambda: prepared.head(draw())),
+        ("plain answer", "read the answer into the client's lines, 1.1 kB", lambda: answers.read(_ANSWER)),
+        ("plain account", "metrics and access line", account),
+    ]
 
 
 def _arriving(parts: _Parts) -> list[Step]:
@@ -232,17 +264,13 @@ def _forwarded(parts: _Parts) -> list[Step]:
 
 
 def _answered(parts: _Parts) -> list[Step]:
-    raw = (
-        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
-    ) % (len(SMALL), SMALL)
     reader = AnswerReader()
     exchange_parts = parts.forwarding.parts
     rules = exchange_parts.destinations[parts.admitted.route.path].rules
 
     def read() -> None:
         reader.begin(no_content=False)
-        reader.feed(raw)
+        reader.feed(_ANSWER)
 
     read()
     headers = list(reader.headers)
