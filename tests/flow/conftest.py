@@ -1,10 +1,11 @@
 """The whole proxy, started anew for each test that asks for it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.support.redis import RedisServer
+from tests.support.warm import Plain, counted
 from tests.support.world import SERVER, World, running_world
 
 
@@ -18,3 +19,10 @@ def both_fronts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 async def world(redis_server: RedisServer) -> AsyncIterator[World]:
     async with running_world(redis_server) as world:
         yield world
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plain]:
+    """Counts the calls that are plain."""
+    with counted(monkeypatch) as plain:
+        yield plain
