@@ -105,6 +105,28 @@ async def test_nothing_is_repeated_for_a_session_that_ended(desk: Desk) -> None:
     assert 1 == len(desk.provider.sent)
 
 
+@pytest.mark.requirement("T-05")
+async def test_nothing_is_repeated_once_another_process_has_rotated(
+    two: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was lost and so was the lock: what another process has saved meanwhile is the outcome."""
+    monkeypatch.setattr(rotation, "SETTLE", 0.0)
+    here, there = two.processes
+    here.client.plan = ["lost"]
+    here.client.may_answer.clear()
+    found = await two.signed_in()
+    async with background(here.rotate(found)) as first:
+        await until(lambda: len(two.provider.sent) == 1)
+        two.redis.cli("DEL", *two.locks())
+        assert isinstance(await there.rotate(found), Rotated)
+        here.client.may_answer.set()
+        outcome = await first
+    assert isinstance(outcome, Rotated)
+    assert (False, 2) == (outcome.here, outcome.found.session.version)
+    assert 2 == len(two.provider.sent)
+    assert "" == two.marker(found)
+
+
 # What the provider says
 
 
