@@ -7,7 +7,8 @@ Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
 import asyncio
 import secrets
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
