@@ -56,8 +56,8 @@ async def run_cell(cell: Cell) -> Result:
         async with running_fleet(
             redis, provider, folder, clocked=fault.needs == "clock", **fault.settings
         ) as fleet:
-            stage = await _stage(cell, fleet, replica)
             try:
+                stage = await _stage(cell, fleet, replica)
                 await _play(cell, stage, result)
             except Exception as error:  # noqa: BLE001 - the cell's result, told beside the others
                 result.wrong.append(f"{type(error).__name__}: {error}"[:300])
@@ -73,8 +73,12 @@ async def _stage(cell: Cell, fleet: Fleet, replica: RedisServer | None) -> Stage
     bystander, gone = await fleet.member(sub="bob"), await fleet.member(sub="carol")
     for worker in (0, 1):
         await _until_answered(200, lambda worker=worker: fleet.call(bystander, worker))  # type: ignore[misc] # the default binds this turn's worker
-    await fleet.call(gone, worker=0, method="POST", path="/bff/logout")
-    await _until_answered(401, lambda: fleet.call(gone, worker=1))
+
+    async def leave() -> Answered:
+        await fleet.call(gone, worker=0, method="POST", path="/bff/logout")
+        return await fleet.call(gone, worker=1)
+
+    await _until_answered(401, leave)
     member = await fleet.member(expired=cell.token == "over", left=20.0 if cell.token == "usable" else None)
     return Stage(fleet, replica, cell.moment, member, bystander, gone)
 
