@@ -17,10 +17,23 @@ from bff.issuer.settings import IssuerSettings, load
 FAILED: Final = 1
 UNUSABLE: Final = 2
 
+
+def _or_the_one_before(context: typer.Context, config: Path | None) -> Path | None:
+    """Takes a file that was named further left: `bff issuer -c FILE users list`."""
+    above = context.parent
+    while config is None and above is not None:
+        config, above = above.params.get("config"), above.parent
+    return config
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="Its settings in TOML; ISSUER_… variables win over it."
+        "--config",
+        "-c",
+        metavar="FILE",
+        callback=_or_the_one_before,
+        help="Its settings in TOML; ISSUER_… variables win over it.",
     ),
 ]
 

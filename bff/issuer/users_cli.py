@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
-import redis
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
@@ -22,18 +21,16 @@ from rich.table import Table
 
 from bff.issuer.account_changes import AccountChanges
 from bff.issuer.accounts import Account, AccountError
-from bff.issuer.database import Database, connect
 from bff.issuer.passwords import MIN_CHARACTERS, PasswordRefusedError
 from bff.issuer.settings import UserSettings
-from bff.issuer.settings_cli import ConfigOption, load_or_exit
+from bff.issuer.settings_cli import FAILED, ConfigOption, database_or_exit, load_or_exit
 from bff.issuer.sign_ins import Ended, Standing
 from bff.issuer.store import Store
 from bff.observe.logs import configure
 from bff.observe.redact import one_line
 from bff.settings.model import LogSettings
 
-FAILED: Final = 1
-_PLAIN_WIDTH = 200  # columns of a table that goes to a file or a pipe
+_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 
 app = typer.Typer(
     help="The people who can sign in. WHO is an address or a sub.",
@@ -157,18 +154,14 @@ def logout(
 
 @contextmanager
 def _changes(config: Path | None) -> Iterator[AccountChanges]:
-    """What the commands work with; every way of failing that is foreseen ends in one sentence."""
+    """What the commands work with; what cannot be done is a sentence."""
     settings = load_or_exit(config)
     configure(LogSettings())
-    client = connect(settings.redis_url.get_secret_value())
-    try:
-        yield AccountChanges(client, settings, Store.on(Database(client, settings.prefix)))
-    except (AccountError, PasswordRefusedError) as error:
-        _fail(str(error))
-    except redis.RedisError as error:
-        _fail(f"Redis cannot be used ({type(error).__name__}). Is redis_url (ISSUER_REDIS_URL) right?")
-    finally:
-        client.close()
+    with database_or_exit(settings) as database:
+        try:
+            yield AccountChanges(database.redis, settings, Store.on(database))
+        except (AccountError, PasswordRefusedError) as error:
+            _fail(str(error))
 
 
 def _fail(message: str) -> NoReturn:

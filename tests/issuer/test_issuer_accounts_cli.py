@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,6 +197,24 @@ def test_mistakes_are_said_in_a_sentence(  # noqa: PLR0917 - pytest passes them 
     assert "" == result.stdout
     assert "Traceback" not in result.stderr
     assert before == contents(unchanged)
+
+
+def test_the_settings_can_be_named_before_the_command(
+    unchanged: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bff issuer -c FILE users list` is `bff issuer users list -c FILE`; of two the later one wins."""
+    monkeypatch.setattr(users_cli, "configure", lambda _: None)
+    good, other = tmp_path / "good.toml", tmp_path / "other.toml"
+    for file, prefix in ((good, "issuer"), (other, "other")):
+        cost = "[password_cost]\ntime = 1\nmemory_kib = 8\nlanes = 1\n"
+        settings = f'url = "http://localhost:9000"\nredis_url = "{unchanged.url}"\nprefix = "{prefix}"\n'
+        file.write_text(settings + cost)
+    for arguments in (
+        ("-c", good, "users", "list", "--json"),
+        ("users", "list", "--json", "-c", good),
+        ("-c", other, "users", "list", "--json", "-c", good),
+    ):
+        assert 2 == len(told(CliRunner().invoke(app, [str(argument) for argument in arguments])))
 
 
 def test_redis_that_is_down_is_said_without_its_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
