@@ -18,9 +18,9 @@ from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
 
 app = typer.Typer(
-    help="The issuer: an OpenID Provider for development, tests, and first-party apps without a provider.",
     no_args_is_help=False,
     add_completion=False,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,  # they show local variables, and so secrets
     invoke_without_command=True,
 )
@@ -34,7 +34,11 @@ DemoOption = Annotated[
 ]
 
 
-@app.callback()
+@app.callback(
+    epilog="Try it: [bold]ISSUER_URL=http://localhost:9000 bff issuer --demo-accounts[/bold] (Redis on its "
+    "usual port).  ·  In earnest: [bold]bff issuer -c issuer.toml[/bold], from config/issuer.example.toml; then "
+    "[bold]bff issuer users add[/bold], and [bold]bff issuer keys rotate[/bold] by a timer."
+)
 def main(
     context: typer.Context,
     config: ConfigOption = None,
@@ -42,7 +46,11 @@ def main(
     port: PortOption = 9000,
     demo_accounts: DemoOption = False,
 ) -> None:
-    """Runs the issuer until it is stopped."""
+    """Run the issuer: an OpenID Provider for development, tests, and first-party apps without a provider.
+
+    It keeps everything in Redis; several of them on one Redis are one issuer. An https issuer needs a reverse
+    proxy in front, and server keys (server_keys_file).
+    """
     if context.invoked_subcommand is None:
         serve(config, host, port, demo_accounts)
 

@@ -1,7 +1,8 @@
 """Sign-out that a client starts (OpenID Connect RP-Initiated Logout 1.0).
 
 Rule 1: a request that does not prove who is meant (by `id_token_hint`, or `client_id` with a fitting
-`logout_hint`) is asked about on a page: a foreign page must not sign anybody out.
+`logout_hint`: a `sub` or `sid`, not an address, which anybody may know) is asked about on a page: a foreign
+page must not sign anybody out.
 Rule 2: the browser goes on only to an address that the client has registered to the letter.
 """
 
@@ -112,5 +113,5 @@ _KEPT = ("client_id", "logout_hint", "post_logout_redirect_uri", "state")
 
 
 def _proves(wish: _Wish, user: EndUser) -> bool:
-    """Tells whether the request names the one who is signed in: by sub, sid or address."""
-    return bool(wish.meant & {user.account.sub, user.sign_in.sid, user.account.email})
+    """Tells whether the request names the one who is signed in by what strangers do not know: sub or sid."""
+    return bool(wish.meant & {user.account.sub, user.sign_in.sid})

@@ -33,6 +33,8 @@ def parse_parameters(text: str) -> dict[str, str]:
     `resource` and `audience` may come several times (RFC 8707 2, RFC 8693 2.1): they are kept as one text,
     apart by spaces, which neither can hold.
     """
+    if len(text) > MAX_FORM:
+        raise BadRequestError("There are too many parameters.", status=414)
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=100, errors="strict")
     except ValueError as error:

@@ -65,6 +65,12 @@ def test_unreadable_forms_are_the_clients_fault(
     assert (status, "invalid_request") == (answer.status_code, answer.json()["error"])
 
 
+def test_a_query_has_an_end(person: Person, issuer: RunningIssuer) -> None:
+    """What is longer than a form may be is refused as well where it comes as a query."""
+    query = "&".join(f"{name}={'x' * 1000}" for name in map(str, range(66)))
+    assert 414 == person.http.get(f"{issuer.url}/authorize?{query}").status_code
+
+
 def test_revocation_without_a_token_is_said(person: Person, issuer: RunningIssuer) -> None:
     """RFC 7009 2.1: the token is required."""
     answer = person.http.post(f"{issuer.url}/revoke", data={"x": "y"}, auth=CREDENTIALS)
