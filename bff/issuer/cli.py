@@ -36,8 +36,8 @@ DemoOption = Annotated[
 
 @app.callback(
     epilog="Try it: [bold]ISSUER_URL=http://localhost:9000 bff issuer --demo-accounts[/bold] (Redis on its "
-    "usual port).  ·  In earnest: [bold]bff issuer -c issuer.toml[/bold], from config/issuer.example.toml; then "
-    "[bold]bff issuer users add[/bold], and [bold]bff issuer keys rotate[/bold] by a timer."
+    "usual port).  ·  In earnest: [bold]bff issuer -c issuer.toml[/bold], from config/issuer.example.toml; "
+    "then [bold]bff issuer users add[/bold], and [bold]bff issuer keys rotate[/bold] by a timer."
 )
 def main(
     context: typer.Context,
