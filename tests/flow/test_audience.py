@@ -11,9 +11,10 @@ import pytest
 from tests.issuer.flow import payload_of
 from tests.support.backend import Received, Reply
 from tests.support.redis import RedisServer
+from tests.support.sockets import running_sockets
+from tests.support.tasks import background
+from tests.support.wait import until
 from tests.support.world import JSON, Browser, World, running_world
-
-pytestmark = pytest.mark.usefixtures("both_fronts")
 
 ORDERS = "orders"
 EXPIRED = 400  # seconds: the tokens of these tests live 300
@@ -64,6 +65,7 @@ async def refusal(browser: Browser) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
+@pytest.mark.usefixtures("both_fronts")
 @pytest.mark.parametrize("near_cache", [True, False])
 async def test_a_token_is_exchanged_once(redis_server: RedisServer, near_cache: bool) -> None:
     """Twenty at once, and ten after them, cause one exchange; its token stands sealed in the record."""
@@ -91,6 +93,7 @@ async def test_a_rotation_drops_it(world: World) -> None:
     assert 2 == exchanges(world)
 
 
+@pytest.mark.usefixtures("both_fronts")
 async def test_it_ends_with_the_sessions_token(world: World) -> None:
     """When the tokens are over both are renewed, within the call."""
     browser = await world.signed_in()
@@ -101,6 +104,7 @@ async def test_it_ends_with_the_sessions_token(world: World) -> None:
     assert (1, 2) == (world.refreshes, exchanges(world))
 
 
+@pytest.mark.usefixtures("both_fronts")
 async def test_a_401_of_the_backend_is_healed(world: World) -> None:
     """The tokens are rotated, exchanged again, and the call repeated with the new one."""
     browser = await world.signed_in()
@@ -118,6 +122,7 @@ async def test_a_401_of_the_backend_is_healed(world: World) -> None:
     assert (1, 2) == (world.refreshes, exchanges(world))
 
 
+@pytest.mark.usefixtures("both_fronts")
 async def test_without_its_own_token_a_call_is_not_made(world: World) -> None:
     """A refused exchange is 503, and rests; the session's own token is never sent in its place."""
     browser = await world.signed_in()
@@ -186,3 +191,40 @@ async def test_an_exchanged_token_that_was_put_back_does_not_open(world: World) 
         while (await browser.call("/api/orders")).status_code == 200:
             pass  # the near cache hears of it within milliseconds
     assert (401, "session_ended") == await refusal(browser)
+
+
+async def test_a_client_that_leaves_does_not_cancel_an_exchange(world: World) -> None:
+    """The token comes all the same, and serves the next call."""
+    browser = await world.signed_in()
+    world.issuer.seen.delay = 0.3
+    async with background(browser.call("/api/orders")) as going:
+        await until(lambda: exchanges(world) == 1)
+        going.cancel()
+    await until(lambda: len(world.app.tasks) == 0)
+    world.issuer.seen.delay = 0.0
+    assert ORDERS == (await call(browser))["aud"]
+    assert 1 == exchanges(world)
+
+
+async def test_sockets_get_it_too(redis_server: RedisServer) -> None:
+    """The handshake carries the backend's own token."""
+    async with running_sockets(
+        redis_server, route={"audience": ORDERS}, client={"audiences": [ORDERS]}
+    ) as sockets:
+        browser = await sockets.world.signed_in()
+        async with await sockets.connect(browser, "/api/feed") as socket:
+            await socket.send("hello")
+            assert "hello" == await socket.recv()
+            (token,) = sockets.backend.headers.get_all("Authorization")
+    assert ORDERS == payload_of(token.removeprefix("Bearer "))["aud"]
+
+
+async def test_who_is_not_signed_in_needs_none(redis_server: RedisServer) -> None:
+    """On an optional route a call without a session goes out without a token, and nothing is exchanged."""
+    async with running_world(
+        redis_server, route={"audience": ORDERS, "auth": "optional"}, client={"audiences": [ORDERS]}
+    ) as world:
+        browser = await world.browser()
+        assert 200 == (await browser.call("/api/orders")).status_code
+        assert 0 == exchanges(world)
+        assert [] == [name for name, _ in world.backend.requests[0].headers if name == b"authorization"]

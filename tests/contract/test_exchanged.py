@@ -1,0 +1,55 @@
+"""Tokens for single backends beside a session's own: kept, sealed, seen everywhere, and gone with them."""
+
+import pytest
+
+from bff.session.model import EndReason, OwnToken
+from bff.session.sessions import Found
+from bff.session.store import Write
+from tests.contract.cached import Site, cookie
+from tests.session.sample import NOW, sample_tokens
+
+ORDERS = OwnToken("token-for-orders", NOW, NOW + 300)
+STOCK = OwnToken("token-for-stock", NOW, None)
+
+
+async def as_read(site: Site, found: Found) -> Found:
+    read = await site.sessions.open(found.handle)
+    assert isinstance(read, Found)
+    return read
+
+
+@pytest.mark.requirement("B-08")
+async def test_they_stand_side_by_side_and_no_one_reads_them(sites: tuple[Site, Site]) -> None:
+    """Each is kept beside those of other backends; another process finds both; Redis shows neither."""
+    here, there = sites
+    found = await here.cached()
+    assert isinstance(await there.sessions.find(cookie(found)), Found)
+    for audience, token in (("orders", ORDERS), ("stock", STOCK)):
+        await here.sessions.keep_exchanged(found.handle, 1, audience, token)
+    await there.told()
+    seen = await there.sessions.find(cookie(found))
+    assert isinstance(seen, Found)
+    assert {"orders": ORDERS, "stock": STOCK} == seen.session.exchanged
+    assert (1, found.session.tokens) == (seen.session.version, seen.session.tokens)
+    assert "token-for" not in here.redis.cli("HGETALL", f"bff:session:{found.session.key}")
+
+
+async def test_newer_tokens_leave_none_of_them(site: Site) -> None:
+    """A rotation drops them, whoever knew of them; what comes for the former tokens is not kept any more."""
+    found = await site.signed_in()
+    await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
+    prepared = site.sessions.prepare(found, sample_tokens(access_token="access-2"), claims=None)
+    assert Write.REPLACED is await site.sessions.save(prepared)
+    assert {} == (await as_read(site, found)).session.exchanged
+    await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
+    assert {} == (await as_read(site, found)).session.exchanged
+
+
+async def test_a_session_that_is_over_is_not_made_again(site: Site) -> None:
+    """Neither by keeping a token, nor behind our back."""
+    found = await site.signed_in()
+    await site.sessions.end(found.session, EndReason.LOGOUT)
+    await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
+    written = await site.store.keep_exchanged(found.session.key, "sealed", expected_version=1)
+    assert Write.GONE is written
+    assert "0" == site.redis.cli("EXISTS", f"bff:session:{found.session.key}")
