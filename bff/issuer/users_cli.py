@@ -181,7 +181,10 @@ def _read_password() -> str:
     if sys.stdin.isatty():
         prompt = f"Password (at least {MIN_CHARACTERS} characters)"
         return str(typer.prompt(prompt, hide_input=True, confirmation_prompt="The same again", err=True))
-    return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise PasswordRefusedError("The password must be UTF-8.") from None
 
 
 def _say(problem: Any) -> str:

@@ -40,7 +40,7 @@ def commands(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name, value in COST.items():
         monkeypatch.setenv(name, value)
 
-    def invoke(*arguments: str, password: str = "") -> Result:
+    def invoke(*arguments: str, password: str | bytes = "") -> Result:
         with capture_logs() as events:
             result = CliRunner().invoke(app, ["users", *arguments], input=password)
         result.events = events  # type: ignore[attr-defined] # for the tests that look
@@ -171,6 +171,7 @@ def contents(server: RedisServer) -> dict[str, bytes | None]:
         (("add", "alice@example.com", "--name", "A"), "long enough", 1, "already"),
         (("add", "carol@example.com", "--name", "C"), "short", 1, "at least 8"),
         (("add", "carol@example.com", "--name", "C"), "", 1, "at least 8"),
+        (("add", "carol@example.com", "--name", "C"), b"long enough \xff", 1, "UTF-8"),
         (("add", "carol", "--name", "C"), "long enough", 1, "email"),
         (("add", "carol@example.com", "--name", "C", "--role", "a b"), "long enough", 1, "roles"),
         (("add", "carol@example.com", "--name", "C", "--sub", "alice"), "long enough", 1, "sub alice"),
@@ -185,7 +186,7 @@ def test_mistakes_are_said_in_a_sentence(  # noqa: PLR0917 - pytest passes them 
     unchanged: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
-    password: str,
+    password: str | bytes,
     code: int,
     said: str,
 ) -> None:
