@@ -71,8 +71,12 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         await run_in_threadpool(client.close)
 
     routes = _routes(parts)
+    if settings.path:
+        # RFC 8414 3.1: the well-known part stands before the issuer's path.
+        known = f"/.well-known/oauth-authorization-server{settings.path}"
+        routes = [Mount(settings.path, routes=routes), Route(known, Endpoints(parts).discovery)]
     return Starlette(
-        routes=[Mount(settings.path, routes=routes)] if settings.path else routes,
+        routes=routes,
         lifespan=lifespan,
         exception_handlers={
             BadRequestError: _tell_bad_request(parts),

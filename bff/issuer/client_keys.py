@@ -7,6 +7,7 @@ Rule 2: keys at hand are used while their address cannot be reached, but not for
 
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 
 import httpx
@@ -16,6 +17,7 @@ from bff.issuer.client_settings import read_public_keys
 from bff.issuer.clients import Client
 
 MAX_DOCUMENT = 64 * 1024
+LONGEST = 10.0  # seconds for one fetch altogether
 
 
 @dataclass(slots=True)
@@ -54,10 +56,14 @@ class ClientKeys:
             return None
         with self._guard:
             entry = self._fetched.setdefault(client.client_id, _Fetched())
-        with entry.lock:
-            if entry.keys is None or now - entry.fetched > self._fresh or _pick(entry.keys, kid) is None:
+        known = entry.keys is not None and now - entry.fetched <= self._fresh
+        # One fetches; who has keys at hand does not wait for it.
+        if not (known and _pick(entry.keys, kid)) and entry.lock.acquire(blocking=entry.keys is None):
+            try:
                 self._fetch(entry, client.jwks_uri, now)
-            return None if now - entry.fetched > self._stale else _pick(entry.keys, kid)
+            finally:
+                entry.lock.release()
+        return None if now - entry.fetched > self._stale else _pick(entry.keys, kid)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -67,13 +73,13 @@ class ClientKeys:
         if entry.tried is not None and now - entry.tried < self._cooldown:
             return
         entry.tried = now
-        body = b""
+        body, begun = b"", time.monotonic()
         try:
             with self._http.stream("GET", uri, headers={"Accept": "application/json"}) as answer:
                 answer.raise_for_status()
                 for chunk in answer.iter_bytes():
                     body += chunk
-                    if len(body) > MAX_DOCUMENT:
+                    if len(body) > MAX_DOCUMENT or time.monotonic() - begun > LONGEST:
                         return
             entry.keys, entry.fetched = read_public_keys(json.loads(body)), now
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):

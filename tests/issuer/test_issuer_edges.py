@@ -86,6 +86,8 @@ def test_an_issuer_can_live_under_a_path(redis_server: RedisServer) -> None:
     ):
         document = httpx.get(f"{issuer.url}/.well-known/openid-configuration").json()
         assert document["token_endpoint"].endswith("/realms/demo/token")
+        root = issuer.url.removesuffix("/realms/demo")
+        assert document == httpx.get(f"{root}/.well-known/oauth-authorization-server/realms/demo").json()
         tokens = person.tokens()
         assert 200 == person.refresh(tokens["refresh_token"]).status_code
         assert 400 == person.authorize(client_id="nobody").status_code
