@@ -14,11 +14,9 @@ from bff.policy.routes import RouteTable, is_own
 from bff.proxy.asgi_call import AsgiCall, AsgiPlainCall, PlainWaits
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import HEAD_EXTENSION
+from bff.proxy.known_fields import KnownHeads
 from bff.proxy.parts import ExchangeParts
-from bff.proxy.plain import KnownFields
 from bff.proxy.sinks import Header
-
-_MOST_KNOWN = 512  # fields of heads that were let in
 
 
 class ForwardingApp:
@@ -38,7 +36,7 @@ class ForwardingApp:
         self._routes = routes
         self._guard = guard
         self._otherwise = otherwise
-        self._known: dict[tuple[str, bytes], KnownFields[Header]] = {}  # by peer
+        self._heads = KnownHeads[Header]()
         self._waits = PlainWaits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +67,7 @@ class ForwardingApp:
     def _plain(self, scope: Scope, head: bytes, send: Send) -> AsgiPlainCall | None:
         """The call, if it is a plain one."""
         end = head.find(b"\r\n")
-        known = self._known.get((_peer(scope), head[end:]))
+        known = self._heads.get(_peer(scope), head[end:])
         prepared = None if known is None else known.prepared.get(head[:end])
         if prepared is None:
             return None
@@ -84,14 +82,11 @@ class ForwardingApp:
             return
         request = exchange.request
         end = head.find(b"\r\n")
-        key = (request.peer, head[end:])
-        known = self._known.get(key)
+        known = self._heads.get(request.peer, head[end:])
         if known is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            known = self._known[key] = KnownFields(head, request.fields, keep_alive=True)
+            known = self._heads.add(request.peer, head, request.fields)
         answers = self.parts.destinations[exchange.admitted.route.path].field_answers
-        known.learn(head[:end], self.parts, exchange, answers)
+        self._heads.learn(known, head[:end], self.parts, exchange, answers)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""

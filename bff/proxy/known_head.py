@@ -6,6 +6,7 @@ Rule 2: to uvicorn a head that was not parsed again looks like one that was: `_P
 would say.
 """
 
+import asyncio
 from typing import Any
 
 import httptools
@@ -13,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bff.policy.fields import Fields
 from bff.proxy.front_door import Head, Refusal, RequestLine, parse_line
-from bff.proxy.plain import KnownFields
+from bff.proxy.known_fields import KnownFields, KnownHeads
 from bff.proxy.protocol import GuardedHttpProtocol
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
@@ -21,34 +22,48 @@ _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"O
 
 
 class KnownHeadProtocol(GuardedHttpProtocol):
-    """One client connection, and the fields of the last request on it that had no body."""
+    """One client connection. Subclasses made by `protocols` carry `heads`, which all connections share."""
+
+    heads: KnownHeads[bytes]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._known: KnownFields[bytes] | None = None
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """A client has connected."""
+        super().connection_made(transport)
+        self._peer = self.client[0] if self.client else "unknown"
 
     def _dispatch(self) -> None:
         head = self._head
         assert head is not None
         if self._verdict == 0 and not head.http_1_0 and not self.parser.should_upgrade():
-            self._known = KnownFields(
-                head.raw, Fields(list(self.headers)), keep_alive=self.parser.should_keep_alive()
-            )
+            self._note(head, Fields(list(self.headers)))
         super()._dispatch()
 
+    def _note(self, head: Head, fields: Fields) -> KnownFields[bytes]:
+        """Takes note of a head that has just been parsed, and that no body follows."""
+        keep_alive: bool = self.parser.should_keep_alive()
+        self._known = self.heads.add(self._peer, head.raw, fields, keep_alive=keep_alive)
+        return self._known
+
     def _take_head(self, data: bytes) -> bytes:
-        known = self._known
-        if known is not None and not self._reader.begun:
-            rest = self._take_known(known, data)
-            if rest is not None:
-                return rest
+        if not self._reader.begun:
+            end = data.find(b"\r\n")
+            known = self._known
+            if known is None or not data.startswith(known.raw, end):
+                known = self.heads.get(self._peer, data[end:])
+            if known is not None and end > 0:
+                self._known = known
+                rest = self._take_known(known, data, end)
+                if rest is not None:
+                    return rest
         return super()._take_head(data)
 
-    def _take_known(self, known: KnownFields[bytes], data: bytes) -> bytes | None:
-        """Takes a head with the known fields; None for any other, which goes the long way."""
-        end = data.find(b"\r\n")
-        if end < 0 or not data.startswith(known.raw, end):
-            return None
+    def _take_known(self, known: KnownFields[bytes], data: bytes, end: int) -> bytes | None:
+        """Takes a head with known fields behind `end`; None where the request line is not plain."""
         over = end + len(known.raw)
         line = parse_line(data[:end])
         if over > self.door.max_head_bytes or isinstance(line, Refusal) or line.http_1_0:

@@ -9,6 +9,7 @@ Rule 2: the lane's cycle stands in for uvicorn's: `GuardedHttpProtocol` counts, 
 Rule 3: it leans on uvicorn's inner workings, which `tests/proxy/test_lane.py` pins.
 """
 
+import asyncio
 from typing import Any, Protocol
 
 from bff.errors import Problem
@@ -17,10 +18,10 @@ from bff.policy.fields import Fields
 from bff.policy.routes import is_own
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import RequestLine
+from bff.proxy.known_fields import KnownFields
 from bff.proxy.known_head import KnownHeadProtocol
 from bff.proxy.lane_cycle import LaneCycle, LanePlainCall
 from bff.proxy.parts import ExchangeParts
-from bff.proxy.plain import KnownFields
 from bff.proxy.sinks import Header
 
 STATE = "bff_forwarding"
@@ -43,23 +44,35 @@ class LaneProtocol(KnownHeadProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
-        self._ready: KnownFields[bytes] | None = None  # set while the next request may be a plain one
+        self._ready = False  # nothing is under way, so that the next request may be a plain one
         self._default_headers: list[Header] | None = None
         self._default_lines = b""
 
     # Requests
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """A client has connected."""
+        super().connection_made(transport)
+        self._ready = True
+
     def data_received(self, data: bytes) -> None:
         """Bytes came in: most often one request like one before."""
-        ready, self._ready = self._ready, None
-        if ready is None or not self._take_plain(ready, data):
+        ready, self._ready = self._ready, False
+        if not ready or not self._take_plain(data):
             super().data_received(data)
 
-    def _take_plain(self, ready: KnownFields[bytes], data: bytes) -> bool:
+    def _take_plain(self, data: bytes) -> bool:
         """Makes a plain call of what is one whole request and nothing else; False where it is not that."""
         end = data.find(b"\r\n")
-        prepared = ready.prepared.get(data[:end])
-        if prepared is None or data[end:] != ready.raw:
+        raw = data[end:]
+        known = self._known
+        if known is None or raw != known.raw:
+            known = self.heads.get(self._peer, raw)
+            if known is None:
+                return False
+            self._known = known
+        prepared = known.prepared.get(data[:end])
+        if prepared is None:
             return False
         connection = prepared.connection()
         if connection is None and prepared.reader is None:
@@ -72,8 +85,8 @@ class LaneProtocol(KnownHeadProtocol):
 
     def _take(self, data: bytes) -> None:
         super()._take(data)
-        if self._ready is not None and not self._quiet():  # one was answered at once, and more came behind it
-            self._ready = None
+        if self._ready and not self._quiet():  # one was answered at once, and more came behind it
+            self._ready = False
 
     def on_message_begin(self) -> None:
         """A request begins; what only ASGI needs is made when it turns out to be ASGI's."""
@@ -96,37 +109,47 @@ class LaneProtocol(KnownHeadProtocol):
         """Whether the request whose head has just been parsed goes by the lane."""
         head, length = self._head, self._verdict
         assert head is not None
-        known = KnownFields[bytes](head.raw, Fields(self.headers), keep_alive=self.parser.should_keep_alive())
+        fields = Fields(self.headers)
         body_length = length if isinstance(length, int) else None
         line = RequestLine(head.method, head.target, head.http_1_0)
-        if self._begin(forwarding, line, known, body_length) is None:
+        keep_alive: bool = self.parser.should_keep_alive()
+        if self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive) is None:
             return False
         if body_length == 0:
-            self._known = known
+            self._note(head, fields)
         return True
 
     def _begin_known(self, known: KnownFields[bytes], line: RequestLine, head: bytes) -> None:
         forwarding = self._forwarding
-        begun = None if forwarding is None else self._begin(forwarding, line, known, 0)
+        begun = (
+            None
+            if forwarding is None
+            else self._begin(forwarding, line, known.fields, 0, keep_alive=known.keep_alive)
+        )
         if forwarding is None or begun is None:
             super()._begin_known(known, line, head)
         elif known.keep_alive and begun.admitted is not None:
             answers = forwarding.parts.destinations[begun.admitted.route.path].wire_answers
-            known.learn(head[: -len(known.raw)], forwarding.parts, begun, answers)
+            self.heads.learn(known, head[: -len(known.raw)], forwarding.parts, begun, answers)
 
     def _begin(
-        self, forwarding: Forwarding, line: RequestLine, known: KnownFields[bytes], body_length: int | None
+        self,
+        forwarding: Forwarding,
+        line: RequestLine,
+        fields: Fields,
+        body_length: int | None,
+        *,
+        keep_alive: bool,
     ) -> Exchange | None:
         """Makes this the request under way; None where it is not the lane's."""
         path, _, query = line.target.partition(b"?")
         if is_own(path):
             return None
-        peer = self.client[0] if self.client else "unknown"
-        request = RequestHead(line.method, path, query, known.fields, peer, body_length)
+        request = RequestHead(line.method, path, query, fields, self._peer, body_length)
         verdict = forwarding.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
-        cycle = LaneCycle(self, with_body=line.method != b"HEAD", keep_alive=known.keep_alive)
+        cycle = LaneCycle(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
         cycle.exchange = Exchange(forwarding.parts, request, verdict, cycle)
         self.begin_cycle(cycle)
         return cycle.exchange
@@ -163,8 +186,7 @@ class LaneProtocol(KnownHeadProtocol):
     def on_response_complete(self) -> None:
         """The answer has been written: the next request may be a plain one."""
         super().on_response_complete()
-        if self._known is not None and self._quiet():
-            self._ready = self._known
+        self._ready = self._quiet()
 
     def plain_complete(self) -> None:
         """The same after a plain call, which leaves less to look after."""
@@ -173,7 +195,7 @@ class LaneProtocol(KnownHeadProtocol):
             return
         self.server_state.total_requests += 1
         self._wait_for_client()
-        self._ready = self._known
+        self._ready = True
 
     def _quiet(self) -> bool:
         """Whether nothing is under way here, in neither direction."""
@@ -206,7 +228,7 @@ class LaneProtocol(KnownHeadProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it the call under way."""
-        self._ready = None
+        self._ready = False
         self._unfold()
         cycle = self.cycle
         super().connection_lost(exc)
@@ -216,7 +238,7 @@ class LaneProtocol(KnownHeadProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         super().pause_writing()
-        self._ready = None
+        self._ready = False
         self._unfold()
         if isinstance(self.cycle, LaneCycle):
             self.cycle.exchange.pause_answer()

@@ -18,7 +18,6 @@ from typing import Generic, Protocol, TypeVar
 
 from bff.observe.logs import AccessLine
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.fields import Fields
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Signed
 from bff.proxy.exchange import Exchange
@@ -36,7 +35,7 @@ Answer = tuple[int, list[F], bytes]
 _ONE_CALLS_OWN = (b"x-request-id", b"traceparent", b"tracestate")
 """A client that sends these sends others with its next call."""
 
-_MOST_PREPARED = 32  # request lines that are remembered with the same fields
+_LONGEST = 4096  # bytes of a head for which something is prepared: anybody can send heads, and each is kept
 
 _TRACE_END = ID_DIGITS + 32
 _ANONYMOUS = Anonymous()
@@ -158,34 +157,6 @@ def prepare(
     except UnsafeRequestError:
         return None
     return Prepared(parts, request, admitted, answers, head[:-2])
-
-
-class KnownFields(Generic[F]):
-    """What is known of the fields of a request without a body.
-
-    Attributes:
-        raw: their bytes, from the end of the request line.
-        keep_alive: whether the client goes on after it.
-        prepared: by request line; one that was met once only leads to None.
-    """
-
-    __slots__ = ("fields", "keep_alive", "prepared", "raw")
-
-    def __init__(self, head: bytes, fields: Fields, *, keep_alive: bool) -> None:
-        self.raw = head[head.index(b"\r\n") :]
-        self.fields = fields
-        self.keep_alive = keep_alive
-        self.prepared: dict[bytes, Prepared[F] | None] = {}
-
-    def learn(self, line: bytes, parts: ExchangeParts, exchange: Exchange, answers: PlainAnswers[F]) -> None:
-        """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
-        assert exchange.admitted is not None
-        if line not in self.prepared:
-            if len(self.prepared) >= _MOST_PREPARED:
-                self.prepared.clear()
-            self.prepared[line] = None
-        elif self.prepared[line] is None:
-            self.prepared[line] = prepare(parts, exchange.request, exchange.admitted, answers)
 
 
 class PlainClient(ClientSide, Protocol):

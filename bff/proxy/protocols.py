@@ -7,6 +7,7 @@ import uvicorn
 
 from bff.observe.logs import get_logger
 from bff.proxy.front_door import DoorRules
+from bff.proxy.known_fields import KnownHeads
 from bff.proxy.known_head import KnownHeadProtocol
 from bff.proxy.lane import LaneProtocol
 from bff.proxy.protocol import GuardedHttpProtocol, Refused
@@ -53,7 +54,7 @@ def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -
 
 
 def _configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:
-    members: dict[str, Any] = {"door": DoorRules.configured(settings)}
+    members: dict[str, Any] = {"door": DoorRules.configured(settings), "heads": KnownHeads()}
     if refused is not None:
         members["refused"] = staticmethod(refused)
     return type(base.__name__, (base,), members)

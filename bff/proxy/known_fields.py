@@ -1,0 +1,85 @@
+"""The fields of heads that were let in, and what was prepared for them, for all connections of a process.
+
+A browser sends the same fields with every call; behind a reverse proxy many browsers share few connections.
+
+Rule 1: fields are known by all of their bytes, and by whose connection they came on; kept are only heads that
+no body followed.
+Rule 2: everything here is bounded, and forgotten at no loss but of time.
+"""
+
+from typing import Generic, TypeVar
+
+from bff.policy.fields import Fields
+from bff.proxy.exchange import Exchange
+from bff.proxy.parts import ExchangeParts
+from bff.proxy.plain import Prepared, prepare
+from bff.proxy.plain_answer import PlainAnswers
+
+F = TypeVar("F")
+
+_MOST_HEADS = 2048
+_LONGEST_HEAD = 4096  # bytes
+_MOST_PREPARED = 8192
+_MOST_LINES = 16  # for which the same fields are prepared
+
+
+class KnownFields(Generic[F]):
+    """What is known of the fields of a request without a body.
+
+    Attributes:
+        raw: their bytes, from the end of the request line.
+        keep_alive: whether the client goes on after it.
+        prepared: by request line; one that was met once only leads to None.
+    """
+
+    __slots__ = ("fields", "keep_alive", "prepared", "raw")
+
+    def __init__(self, raw: bytes, fields: Fields, *, keep_alive: bool) -> None:
+        self.raw = raw
+        self.fields = fields
+        self.keep_alive = keep_alive
+        self.prepared: dict[bytes, Prepared[F] | None] = {}
+
+
+class KnownHeads(Generic[F]):
+    """All that are known, by peer and bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], KnownFields[F]] = {}
+        self._prepared = 0
+
+    def get(self, peer: str, raw: bytes) -> KnownFields[F] | None:
+        """What is known of these fields."""
+        return self._known.get((peer, raw))
+
+    def add(self, peer: str, head: bytes, fields: Fields, *, keep_alive: bool = True) -> KnownFields[F]:
+        """Takes note of a head that was judged."""
+        raw = head[head.index(b"\r\n") :]
+        known = KnownFields[F](raw, fields, keep_alive=keep_alive)
+        if len(raw) <= _LONGEST_HEAD:
+            if len(self._known) >= _MOST_HEADS:
+                del self._known[next(iter(self._known))]
+            self._known[peer, raw] = known
+        return known
+
+    def learn(
+        self,
+        known: KnownFields[F],
+        line: bytes,
+        parts: ExchangeParts,
+        exchange: Exchange,
+        answers: PlainAnswers[F],
+    ) -> None:
+        """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
+        assert exchange.admitted is not None
+        prepared = known.prepared
+        if line not in prepared:
+            if len(prepared) >= _MOST_LINES:
+                prepared.clear()
+            prepared[line] = None
+        elif prepared[line] is None:
+            prepared[line] = prepare(parts, exchange.request, exchange.admitted, answers)
+            self._prepared += 1
+            if self._prepared > _MOST_PREPARED:
+                self._known.clear()
+                self._prepared = 0
