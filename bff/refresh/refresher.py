@@ -8,6 +8,9 @@ Rule 4: an `ahead` rotation is asked for by a call that does not wait, so that i
 """
 
 import asyncio
+import os
+import platform
+import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import assert_never
@@ -66,7 +69,8 @@ class Refresher:
         self._timeout = settings.timeout
         self._metrics = metrics
         circuit = Circuit(clock, self._circuit_changed)
-        self._parts = Parts(sessions, client, settings, metrics, clock, circuit, SessionPauses(clock))
+        me = f"{platform.node() or 'unnamed'}/{os.getpid()}/{secrets.token_hex(3)}".replace(" ", "-")
+        self._parts = Parts(sessions, client, settings, metrics, clock, circuit, SessionPauses(clock), me)
         self._flights: dict[str, _Flight] = {}
 
     async def rotate(self, found: Found, cause: Cause) -> Outcome:

@@ -14,8 +14,6 @@ never one that somebody has saved newer tokens for.
 """
 
 import asyncio
-import os
-import platform
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -65,6 +63,7 @@ class Parts(NamedTuple):
     clock: Callable[[], float]
     circuit: Circuit
     pauses: SessionPauses
+    me: str  # this process, and no other one before or beside it
 
     def rest(self, session: Session) -> float:
         """Seconds until it is worth asking the provider for this session; 0 for now."""
@@ -121,12 +120,11 @@ class Rotation:
         self._found = found
         self._lock = lock
         self._ear = ear
-        self._me = f"{platform.node()}/{os.getpid()}".replace(" ", "-")
 
     async def run(self) -> Outcome | None:
         """What became of it; None if the lock was lost before anything was sent: to be begun anew."""
         current = await self._parts.standing(self._found)  # another process may have rotated before us
-        if isinstance(current, Found) and _left(current.session.refreshing):
+        if isinstance(current, Found) and self._left(current.session.refreshing):
             current = await self._after_a_moment()
         if not isinstance(current, Found):
             return current
@@ -135,7 +133,7 @@ class Rotation:
         if permit is None:
             return Deferred(Problem.PROVIDER_UNAVAILABLE, self._parts.circuit.left(), "resting")
         with permit:
-            marker = Refreshing(round(self._parts.clock(), 3), self._me)
+            marker = Refreshing(round(self._parts.clock(), 3), self._parts.me)
             former = session.refreshing
             if await self._sessions.mark_refreshing(session, marker, expected=former) is not Write.REPLACED:
                 return None
@@ -145,12 +143,19 @@ class Rotation:
             )
             return await self._spend(first)
 
+    def _left(self, marker: Refreshing | None) -> bool:
+        """Whether a marker that is found under our own lock was left by somebody who died or was cut off.
+
+        One of our own is nothing to wait for: this process is at nothing else.
+        """
+        return marker is not None and not marker.lost and marker.by != self._parts.me
+
     async def _after_a_moment(self) -> Found | Outcome:
         deadline = steady_now() + SETTLE
         while (left := deadline - steady_now()) > 0:
             self._ear.listen()
             current = await self._parts.standing(self._found)
-            if not isinstance(current, Found) or not _left(current.session.refreshing):
+            if not isinstance(current, Found) or not self._left(current.session.refreshing):
                 return current
             await self._ear.wait(left)
         return await self._parts.standing(self._found)
@@ -325,11 +330,6 @@ class Rotation:
                 session=session.id,
                 reason=reason,
             )
-
-
-def _left(marker: Refreshing | None) -> bool:
-    """Whether a marker that is found under our own lock was left by a process that died or was cut off."""
-    return marker is not None and not marker.lost
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T | None:

@@ -7,6 +7,9 @@ provider, and the family of tokens, a second use.
 Rule 3: whether it is still held is told by our own clock, counted from before the last word to Redis.
 Rule 4: one that was lost while nobody else wanted it (Redis was away for longer than the lease) is taken
 again, to keep others off; but it is `held` no more: somebody may have come and gone meanwhile.
+Rule 5: one of which this process does not know whether it got it, or got rid of it, because Redis did not
+answer, is its next attempt's: nobody else in the process is at that session. Each attempt is an owner of its
+own, so that a late word of a former one frees nothing.
 """
 
 import asyncio
@@ -21,15 +24,22 @@ LEASE = 5.0
 
 _PROLONG_EVERY = 1.5
 _TRY_AGAIN = 0.25  # after a store that did not answer
+_MOST_UNSURE = 8, 10_000  # owners of a session, sessions
 _MARGIN = 0.5  # of the lease, for what is sent while it ends
 
 
 class SessionLock:
-    """One attempt at one session's lock; `take`, then `prolong` beside the work, then `release`."""
+    """One attempt at one session's lock; `take`, then `prolong` beside the work, then `release`.
 
-    def __init__(self, store: SessionStore, key: str) -> None:
+    `unsure` is the process' own memory of former owners that may have it, by the session's key.
+    """
+
+    def __init__(
+        self, store: SessionStore, key: str, unsure: dict[str, tuple[str, ...]] | None = None
+    ) -> None:
         self._store = store
         self._key = key
+        self._unsure = {} if unsure is None else unsure
         self._owner = secrets.token_hex(8)
         self._until = 0.0
         self._lapsed = False
@@ -37,7 +47,13 @@ class SessionLock:
     async def take(self) -> bool:
         """True if it is ours now. Raises StoreUnavailableError."""
         asked = steady_now()
-        taken = await self._store.take_lock(self._key, self._owner, lifetime=LEASE)
+        formerly = self._unsure.get(self._key, ())
+        try:
+            taken = await self._store.take_lock(self._key, self._owner, lifetime=LEASE, formerly=formerly)
+        except StoreUnavailableError:
+            self._remember()
+            raise
+        self._unsure.pop(self._key, None)
         if taken:
             self._until, self._lapsed = asked + LEASE, False
         return taken
@@ -72,4 +88,10 @@ class SessionLock:
         try:
             await self._store.release_lock(self._key, self._owner)
         except StoreUnavailableError:
-            return
+            self._remember()
+
+    def _remember(self) -> None:
+        owners, sessions = _MOST_UNSURE
+        known = self._unsure.get(self._key, ())
+        if len(known) < owners and len(self._unsure) < sessions:
+            self._unsure[self._key] = (*known, self._owner)

@@ -123,6 +123,7 @@ class Sessions:
         self._clock = clock
         self._cache = cache
         self._sliding: set[str] = set()
+        self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
     async def find(self, cookie_headers: Iterable[bytes], *, address: str | None = None) -> Found | NoSession:
         """Looks a request's session up, given the values of its `Cookie` headers.
@@ -361,7 +362,7 @@ class Sessions:
 
     def lock(self, session: Session) -> SessionLock:
         """The lock under which a session's tokens are rotated."""
-        return SessionLock(self._store, session.key)
+        return SessionLock(self._store, session.key, self._unsure_locks)
 
     async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
         """Takes a one-time value; False if it was taken before."""

@@ -20,7 +20,7 @@ written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -34,6 +34,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.session import scripts
 from bff.session.index import SessionIndex, sid_key, user_key
 from bff.session.link import FreshPool, Renewal
 from bff.session.loads import Loaded, Loads, WrongTypeError
@@ -64,87 +65,6 @@ class Readiness:
     eviction_policy: str | None  # None where the account may not ask
 
 
-_CREATE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  if redis.call('HGET', KEYS[1], 'tokens') == ARGV[2] then return 'replaced' end
-  return 'stale'
-end
-redis.call('HSET', KEYS[1], 'tokens', ARGV[2], unpack(ARGV, 3))
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 'replaced'
-"""
-
-_REPLACE = """
-local now = redis.call('HMGET', KEYS[1], 'version', 'tokens')
-if not now[1] then return 'gone' end
-if now[2] == ARGV[3] then return 'replaced' end
-if now[1] ~= ARGV[1] then return 'stale' end
-redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
-redis.call('HSET', KEYS[1], 'tokens', ARGV[3], unpack(ARGV, 4))
-if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 'replaced'
-"""
-
-_MARK = """
-local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
-if not now[1] then return 'gone' end
-if now[1] ~= ARGV[1] or (ARGV[3] and (now[2] or '') ~= ARGV[3]) then return 'stale' end
-if ARGV[2] == '' then
-  redis.call('HDEL', KEYS[1], 'refreshing')
-else
-  redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
-end
-return 'replaced'
-"""
-
-_EXCHANGED = """
-local version = redis.call('HGET', KEYS[1], 'version')
-if not version then return 'gone' end
-if version ~= ARGV[1] then return 'stale' end
-redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
-return 'replaced'
-"""
-
-_DELETE = """
-if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-
-_TOUCH = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
-redis.call('HSET', KEYS[1], 'seen', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 'replaced'
-"""
-
-_PROLONG = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-
-_RELEASE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-
-_INDEX_USER = """
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-return 'replaced'
-"""
-
-_INDEX_SID = """
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-redis.call('SADD', KEYS[1], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 'replaced'
-"""
-
-
 class SessionStore:
     """Sessions in Redis. Every method raises `StoreUnavailableError` when Redis fails."""
 
@@ -167,11 +87,16 @@ class SessionStore:
         self.renewal = Renewal(pool, self._loads)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
-        self._create, self._replace, self._mark = register(_CREATE), register(_REPLACE), register(_MARK)
-        self._touch, self._delete = register(_TOUCH), register(_DELETE)
-        self._exchanged = register(_EXCHANGED)
-        self._prolong, self._release = register(_PROLONG), register(_RELEASE)
-        self._index_user, self._index_sid = register(_INDEX_USER), register(_INDEX_SID)
+        self._create, self._replace, self._mark = (
+            register(scripts.CREATE),
+            register(scripts.REPLACE),
+            register(scripts.MARK),
+        )
+        self._touch, self._delete = register(scripts.TOUCH), register(scripts.DELETE)
+        self._exchanged = register(scripts.EXCHANGED)
+        self._prolong, self._release = register(scripts.PROLONG), register(scripts.RELEASE)
+        self._inherit = register(scripts.INHERIT)
+        self._index_user, self._index_sid = register(scripts.INDEX_USER), register(scripts.INDEX_SID)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -324,10 +249,13 @@ class SessionStore:
 
     # Locks
 
-    async def take_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
-        """Takes the lock of a session, if nobody has it."""
+    async def take_lock(self, key: str, owner: str, *, lifetime: float, formerly: Sequence[str] = ()) -> bool:
+        """Takes the lock of a session, if nobody has it, or one of those who are the owner's own past."""
+        name, milliseconds = self._lock(key), _milliseconds(lifetime)
         async with self._translated():
-            return bool(await self._redis.set(self._lock(key), owner, nx=True, px=_milliseconds(lifetime)))
+            if await self._redis.set(name, owner, nx=True, px=milliseconds):
+                return True
+            return bool(formerly and await self._inherit(keys=[name], args=[owner, milliseconds, *formerly]))
 
     async def prolong_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
         """Prolongs it; False if it is no longer the owner's."""

@@ -4,8 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bff.refresh import rotation
 from tests.refresh.desk import Desk, running_desk
 from tests.support.redis import RedisServer
+
+
+@pytest.fixture(autouse=True)
+def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost answer is asked for again at once."""
+    monkeypatch.setattr(rotation, "_REPEAT_AFTER", (0.0, 0.01))
 
 
 @pytest.fixture

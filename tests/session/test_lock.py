@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
+from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import lock as module
 from bff.session.changes import steady_now
@@ -104,3 +105,48 @@ async def test_redis_away_takes_no_lock_before_its_time(
     await lock.release()
     redis_server.start()
     assert "1" == redis_server.cli("EXISTS", "bff:lock:k")
+
+
+@pytest.mark.requirement("T-10")
+async def test_what_a_process_may_have_is_its_own_next_time(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """Redis did not say whether the lock was given up: the next attempt need not wait, others do."""
+    unsure: dict[str, tuple[str, ...]] = {}
+    first, second = SessionLock(store, "k", unsure), SessionLock(store, "k", unsure)
+    assert await first.take()
+    redis_server.stop()
+    await first.release()
+    with pytest.raises(StoreUnavailableError):
+        await second.take()
+    redis_server.start()
+    assert not await SessionLock(store, "k").take()
+    assert await second.take()
+    assert second.held
+    await first.release()  # a late word of a former attempt frees nothing
+    assert not await SessionLock(store, "k", unsure).take()
+    await second.release()
+    assert await SessionLock(store, "k", unsure).take()
+    assert {} == unsure
+
+
+async def test_what_somebody_else_has_is_not_inherited(
+    store: SessionStore, redis_server: RedisServer
+) -> None:
+    """A lock that was given up unheard, and taken by another process since, is theirs."""
+    unsure: dict[str, tuple[str, ...]] = {"k": ("former",)}
+    redis_server.cli("SET", "bff:lock:k", "another")
+    assert not await SessionLock(store, "k", unsure).take()
+    assert {} == unsure
+    assert "another" == redis_server.cli("GET", "bff:lock:k")
+
+
+async def test_what_a_process_is_unsure_of_is_bounded(store: SessionStore, redis_server: RedisServer) -> None:
+    """However often a dead Redis is asked."""
+    unsure: dict[str, tuple[str, ...]] = {}
+    redis_server.stop()
+    for _ in range(20):
+        with pytest.raises(StoreUnavailableError):
+            await SessionLock(store, "k", unsure).take()
+    assert 8 == len(unsure["k"])
+    redis_server.start()

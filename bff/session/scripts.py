@@ -1,0 +1,95 @@
+"""The store's scripts: each decides and writes in one step, on one key (a cluster allows no more).
+
+Those that answer `replaced`, `stale` or `gone` mean what `store.Write` says.
+"""
+
+CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'tokens') == ARGV[2] then return 'replaced' end
+  return 'stale'
+end
+redis.call('HSET', KEYS[1], 'tokens', ARGV[2], unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 'replaced'
+"""
+
+REPLACE = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'tokens')
+if not now[1] then return 'gone' end
+if now[2] == ARGV[3] then return 'replaced' end
+if now[1] ~= ARGV[1] then return 'stale' end
+redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
+redis.call('HSET', KEYS[1], 'tokens', ARGV[3], unpack(ARGV, 4))
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""
+
+MARK = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'refreshing')
+if not now[1] then return 'gone' end
+if now[1] ~= ARGV[1] or (ARGV[3] and (now[2] or '') ~= ARGV[3]) then return 'stale' end
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], 'refreshing')
+else
+  redis.call('HSET', KEYS[1], 'refreshing', ARGV[2])
+end
+return 'replaced'
+"""
+
+EXCHANGED = """
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version then return 'gone' end
+if version ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
+return 'replaced'
+"""
+
+DELETE = """
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+TOUCH = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
+redis.call('HSET', KEYS[1], 'seen', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 'replaced'
+"""
+
+PROLONG = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+INHERIT = """
+local now = redis.call('GET', KEYS[1])
+for i = 3, #ARGV do
+  if now == ARGV[i] then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 1
+  end
+end
+return 0
+"""
+
+RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+INDEX_USER = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 'replaced'
+"""
+
+INDEX_SID = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('SADD', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 'replaced'
+"""

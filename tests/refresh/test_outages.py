@@ -1,0 +1,132 @@
+"""Redis goes away, or the process does, while a session is rotated."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bff.errors import Problem, StoreUnavailableError
+from bff.refresh import Deferred, Over, Rotated, rotation
+from bff.session.sessions import Found, NoSession
+from tests.refresh.desk import Desk
+from tests.support.tasks import background
+from tests.support.wait import until
+
+
+@pytest.mark.requirement("T-10")
+async def test_nothing_is_sent_while_redis_is_away(desk: Desk) -> None:
+    """The session cannot be marked: it waits for Redis, and the provider hears nothing."""
+    (process,) = desk.processes
+    found = await desk.signed_in()
+    desk.redis.stop()
+    assert Deferred(Problem.STORE_UNAVAILABLE, None, "store_unavailable") == await process.rotate(found)
+    assert [] == desk.provider.sent
+    desk.redis.start()
+    assert isinstance(await process.rotate(found), Rotated)
+
+
+@pytest.mark.requirement("T-10")
+@pytest.mark.parametrize("word", ["take_lock", "mark_refreshing"])
+async def test_who_was_at_it_when_redis_went_away_goes_on_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """Its own lock and its own marker, of which it never heard, do not keep the same process waiting."""
+    (process,) = desk.processes
+    found = await desk.signed_in()
+    real = getattr(process.store, word)
+
+    async def unheard(*args: Any, **options: Any) -> Any:
+        await real(*args, **options)
+        monkeypatch.setattr(process.store, word, real)
+        monkeypatch.setattr(process.store, "release_lock", away)
+        raise StoreUnavailableError
+
+    async def away(*_: Any) -> None:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(process.store, word, unheard)
+    assert isinstance(await process.rotate(found), Deferred)
+    assert (1, []) == (len(desk.locks()), desk.provider.sent)
+    async with asyncio.timeout(1):  # neither the lock's end, nor the moment that others get
+        assert isinstance(await process.rotate(found), Rotated)
+
+
+@pytest.mark.requirement("T-10", "T-14")
+@pytest.mark.parametrize("way", ["taken", "lost", "refused", "invalid"])
+async def test_redis_is_away_when_the_answer_comes(desk: Desk, way: str) -> None:
+    """New tokens and an end are written when it is back; whatever else came, the session lives on."""
+    (process,) = desk.processes
+    process.client.plan = [] if way == "invalid" else [way]
+    process.client.may_answer.clear()
+    desk.provider.killed = way == "invalid"
+    found = await desk.signed_in()
+    async with background(process.rotate(found)) as rotating:
+        await until(lambda: len(desk.provider.sent) == 1)
+        desk.redis.stop()
+        process.client.may_answer.set()
+        if way in {"lost", "refused"}:
+            assert isinstance(await rotating, Deferred)
+        desk.redis.start()
+        outcome = await rotating
+    expected: dict[str, type[Any]] = {"taken": Rotated, "invalid": Over}
+    assert isinstance(outcome, expected.get(way, Deferred))
+    standing = await process.standing(found)
+    assert isinstance(standing, NoSession if way == "invalid" else Found)
+    assert 1 == len(desk.provider.sent)
+
+
+async def test_tokens_that_nobody_takes_are_told_of(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Redis stayed away for too long: an audit event, and an incident."""
+    monkeypatch.setattr(rotation, "_PATIENCE", 0.0)
+    (process,) = desk.processes
+    process.client.may_answer.clear()
+    found = await desk.signed_in()
+    async with background(process.rotate(found)) as rotating:
+        await until(lambda: len(desk.provider.sent) == 1)
+        desk.redis.stop()
+        process.client.may_answer.set()
+        assert Deferred(Problem.STORE_UNAVAILABLE, None, "tokens_lost") == await rotating
+    assert {"rotation_lost": 1.0} == process.incidents()
+    assert "rotation_lost" in "".join(capsys.readouterr())
+    desk.redis.start()
+
+
+# The end of the process
+
+
+@pytest.mark.requirement("T-03", "T-09")
+@pytest.mark.parametrize("moment", ["before it was sent", "after"])
+async def test_a_process_that_is_cut_short(two: Desk, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """The lock is free, the marker says what may be, who waited is told to come back, another goes on."""
+    monkeypatch.setattr(rotation, "SETTLE", 0.05)
+    two.provider.grace = True
+    here, there = two.processes
+    gate = here.client.may_connect if moment == "before it was sent" else here.client.may_answer
+    gate.clear()
+    found = await two.signed_in()
+    async with background(here.rotate(found)) as waiting:
+        await until(lambda: here.client.connecting == 1)
+        await asyncio.sleep(0)
+        await here.tasks.cancel_all()
+        assert isinstance(await waiting, Deferred)
+    assert [] == two.locks()
+    assert "" != two.marker(found)
+    assert isinstance(await there.rotate(found), Rotated)
+    assert {"resumed_left": 1.0} == there.incidents()
+
+
+async def test_tokens_that_a_stop_takes_are_told_of(desk: Desk) -> None:
+    """The process ends while it still offers them to a Redis that is away."""
+    (process,) = desk.processes
+    process.client.may_answer.clear()
+    found = await desk.signed_in()
+    async with background(process.rotate(found)):
+        await until(lambda: len(desk.provider.sent) == 1)
+        desk.redis.stop()
+        process.client.may_answer.set()
+        await until(lambda: process.counted("bff_store_errors_total") > 0)
+        await process.tasks.cancel_all()
+    assert {"rotation_lost": 1.0} == process.incidents()
+    desk.redis.start()
