@@ -57,3 +57,11 @@ def test_token_exchange() -> None:
     assert "provider exchange" not in found(offered)
     assert found(offered, audience="orders")["provider exchange"]
     assert found({}, audience="orders")["provider exchange!"]
+
+
+@pytest.mark.requirement("O-01")
+def test_what_everybody_needs() -> None:
+    """No S256 is a failure; what is not mentioned, or a scope that is not, is advice."""
+    assert {"provider PKCE!": False} == found({"code_challenge_methods_supported": ["plain"]})
+    assert {"provider PKCE!": True} == found({"code_challenge_methods_supported": None})
+    assert {"provider PKCE": True, "provider scopes!": True} == found({"scopes_supported": ["openid"]})

@@ -96,6 +96,7 @@ def test_good_settings_have_no_findings() -> None:
         ("route[0].server_name", {"route": [route(upstream="http://unix:/run/x", server_name="x")]}),
         ("route[0].server_name", {"route": [route(upstream="https://backend", server_name="a:1")]}),
         ("route[0].client_key_file", {"route": [route(upstream="https://backend", client_key_file="/x")]}),
+        ("route[0].audience", {"route": [route(audience="orders", auth="none")]}),
         ("route[1].path", {"route": [route(), route()]}),
         ("route[0].methods", {"route": [route(methods=[])]}),
         ("route[0].methods", {"route": [route(methods=["GET", "TRACE"])]}),

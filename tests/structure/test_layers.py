@@ -26,9 +26,17 @@ PURE = [
     "bff.policy",
     "bff.session.model",
     "bff.session.plan",
+    "bff.settings.client_key",
+    "bff.oidc.requests",
+    "bff.oidc.metadata",
+    "bff.oidc.tokens",
+    "bff.oidc.id_token",
+    "bff.oidc.logout_token",
     "bff.proxy.addresses",
     "bff.proxy.replay",
     "bff.proxy.whole_answer",
+    "bff.serve.provider_offers",
+    "bff.verify.claims",
 ]
 IMPURE_IMPORTS = {
     "asyncio", "datetime", "httpx", "logging", "os", "random", "redis", "secrets", "socket", "ssl",

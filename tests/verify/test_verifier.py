@@ -139,7 +139,20 @@ async def test_the_public_key_is_no_hmac_secret() -> None:
 
 @pytest.mark.requirement("J-03")
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "é.é.é", "e30.e30.e30", "x" * (MAX_TOKEN + 1)]
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "a.b",
+        "a.b.c",
+        "a.b.c.d",
+        "é.é.é",
+        "e30.e30.e30",
+        "W10.e30.e30",
+        "IngiCg.e30.e30",
+        "x" * (MAX_TOKEN + 1),
+    ],
 )
 async def test_what_is_no_token_is_refused(text: str) -> None:
     """Nonsense is a refusal, never a crash."""

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import respx
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from bff.tasks import Tasks
-from bff.verify.fetch import Fetcher, FetchError
+from bff.verify.fetch import MAX_DOCUMENT, Fetcher, FetchError
 from bff.verify.keys import IssuerKeys, KeysUnavailableError, read_keys
 from tests.support.issuer import running_issuer
 from tests.support.redis import RedisServer
@@ -122,3 +123,20 @@ def test_a_key_set_without_end_is_cut() -> None:
     key = KEY.as_dict(private=False)
     entries = [{**key, "kid": str(number)} for number in range(150)]
     assert 100 == len(read_keys({"keys": entries}))
+
+
+@pytest.mark.requirement("J-09")
+async def test_what_an_issuer_answers_is_bounded() -> None:
+    """A document that is too long, or no object, is no document; redirects are not followed."""
+    fetcher = Fetcher()
+    with respx.mock() as router:
+        answers: tuple[dict[str, Any], ...] = (
+            {"content": b" " * (MAX_DOCUMENT + 1)},
+            {"json": []},
+            {"status_code": 302, "headers": {"Location": "https://evil.example/"}},
+        )
+        for answer in answers:
+            router.get(f"{ISSUER}/jwks").respond(**answer)
+            with pytest.raises(FetchError):
+                await fetcher.get(f"{ISSUER}/jwks")
+    await fetcher.close()
