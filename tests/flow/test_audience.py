@@ -1,6 +1,7 @@
 """Backends with a name of their own: each call carries a token that is meant for it, or is not made."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -228,3 +229,16 @@ async def test_who_is_not_signed_in_needs_none(redis_server: RedisServer) -> Non
         assert 200 == (await browser.call("/api/orders")).status_code
         assert 0 == exchanges(world)
         assert [] == [name for name, _ in world.backend.requests[0].headers if name == b"authorization"]
+
+
+@pytest.mark.parametrize(("lifetime", "again"), [(20, 2), (None, 1)])
+async def test_a_shorter_life_is_kept_to(world: World, lifetime: int | None, again: int) -> None:
+    """A token that ends before the session's is got again at its end; one that does not say lasts as long."""
+    browser = await world.signed_in()
+    claims = base64.urlsafe_b64encode(json.dumps({"aud": ORDERS, "jti": "short"}).encode()).decode()
+    answer = {"access_token": f"e30.{claims.rstrip('=')}.x", "token_type": "Bearer", "expires_in": lifetime}
+    world.issuer.seen.answer = (200, json.dumps(answer).encode())
+    for ahead in (0.0, 17.0, 20.5):
+        world.clock.ahead = ahead
+        assert "short" == (await call(browser))["jti"]
+    assert again == exchanges(world)
