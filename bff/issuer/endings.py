@@ -40,9 +40,9 @@ class Endings:
             self.on_end()
         return ended
 
-    def end_all(self, sub: str, reason: str, now: float, keep: str = "") -> list[Ended]:
-        """Ends all sign-ins of an account, but for the `sid` to keep, if one is named."""
-        return [self.end_sign_in(sid, reason) for sid in self._store.sign_ins.of(sub, now) if sid != keep]
+    def end_all(self, sub: str, reason: str, now: float) -> list[Ended]:
+        """Ends all sign-ins of an account."""
+        return [self.end_sign_in(sid, reason) for sid in self._store.sign_ins.of(sub, now)]
 
 
 def _nothing() -> None:
