@@ -73,6 +73,8 @@ class KnownHeads(Generic[F]):
         """Prepares for a request line that has come before; `exchange` is that of the call at hand."""
         assert exchange.admitted is not None
         prepared = known.prepared
+        if len(line) + len(known.raw) > _LONGEST_HEAD:  # anybody can send these
+            return
         if line not in prepared:
             if len(prepared) >= _MOST_LINES:
                 prepared.clear()

@@ -35,7 +35,6 @@ Answer = tuple[int, list[F], bytes]
 _ONE_CALLS_OWN = (b"x-request-id", b"traceparent", b"tracestate")
 """A client that sends these sends others with its next call."""
 
-_LONGEST = 4096  # bytes of a head for which something is prepared: anybody can send heads, and each is kept
 
 _TRACE_END = ID_DIGITS + 32
 _ANONYMOUS = Anonymous()
