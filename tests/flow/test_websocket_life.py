@@ -108,13 +108,14 @@ async def test_use_is_noted_now_and_then(sockets: Sockets) -> None:
     """A thousand messages are one note at most, in the interval."""
     browser = await sockets.world.signed_in()
     writes: list[str] = []
-    slide = sockets.world.app._forwarding.parts.credentials._sessions.slide
+    sessions = sockets.world.app._forwarding.parts.destinations[b"/api"].credentials._sessions
+    slide = sessions.slide
 
     async def counted(session: object) -> None:
         writes.append("slide")
         await slide(session)  # type: ignore[arg-type] # passed through
 
-    sockets.world.app._forwarding.parts.credentials._sessions.slide = counted  # type: ignore[method-assign] # to count
+    sessions.slide = counted  # type: ignore[method-assign] # to count
     async with await sockets.connect(browser) as socket:
         await answers(socket)
         assert [] == writes

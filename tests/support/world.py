@@ -151,7 +151,7 @@ async def serving(app: App, port: int) -> AsyncIterator[None]:
         app,
         http=client_protocol(app.settings.server),
         lifespan="on",
-        **websocket_options(app.settings.server, app.settings.route),
+        **websocket_options(app.settings.server, app.settings.served_routes()),
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -183,9 +183,9 @@ async def running_world(
     client: Mapping[str, Any] | None = None,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
-    """Starts all parts. `route` changes the one route, `/api`; `client` how the issuer knows the proxy;
-    `sections` those of the proxy's settings.
+    """Starts all parts.
 
+    `route` changes the one route, `/api`; `client` how the issuer knows the proxy; `sections` its settings.
     With `told_of_logouts` the issuer tells the proxy of sign-outs by the back channel.
     With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
     """
