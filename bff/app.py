@@ -40,7 +40,7 @@ from bff.session.near_cache import NearCache
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.session.watch import SessionWatch
-from bff.settings.model import RouteSettings, SessionSettings, Settings
+from bff.settings.model import SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
 from bff.web.answers import problem_answer
@@ -52,7 +52,6 @@ from bff.web.spa import Spa
 from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _log = get_logger("bff.app")
 
 
@@ -118,7 +117,7 @@ class App:
         )
         self._changes.subscribe(refresher.news)
         own_routes = RouteTable.from_settings(settings.route)
-        routes = _with_dev_server(settings)
+        routes = RouteTable.from_settings(settings.served_routes())
         credentials = for_routes(
             {route.path: route.settings.audience for route in routes.routes},
             Exchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
@@ -295,22 +294,6 @@ class App:
 def create_app(settings: Settings) -> App:
     """Builds the proxy. `settings` have been checked, and their Redis URL names a server."""
     return App(settings)
-
-
-def _with_dev_server(settings: Settings) -> RouteTable:
-    """The configured routes, and in development all other paths to the page's own server."""
-    if settings.spa.url is None:
-        return RouteTable.from_settings(settings.route)
-    page = RouteSettings(
-        path="/",
-        upstream=settings.spa.url,
-        strip_prefix=False,
-        methods=_METHODS,
-        auth="none",
-        html=True,
-        allow_cache=True,
-    )
-    return RouteTable.from_settings([*settings.route, page])
 
 
 async def _no_route(_: Request) -> Response:

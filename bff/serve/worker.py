@@ -107,7 +107,7 @@ class Worker(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=client_protocol(server, refused),
-                **websocket_options(server, settings.route),
+                **websocket_options(server, settings.served_routes()),
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,

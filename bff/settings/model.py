@@ -228,3 +228,22 @@ class Settings(Section):
     spa: SpaSettings = SpaSettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
+
+    def served_routes(self) -> tuple[RouteSettings, ...]:
+        """The configured routes, and in development all other paths to the page's own server.
+
+        That takes WebSockets too: by them a page learns of what has been edited.
+        """
+        if self.spa.url is None:
+            return self.route
+        page = RouteSettings(
+            path="/",
+            upstream=self.spa.url,
+            strip_prefix=False,
+            methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+            auth="none",
+            html=True,
+            allow_cache=True,
+            websocket=True,
+        )
+        return (*self.route, page)

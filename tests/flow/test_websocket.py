@@ -13,8 +13,9 @@ from websockets.typing import Origin, Subprotocol
 
 from bff.embedded import free_port
 from tests.support.redis import RedisServer
-from tests.support.sockets import Sockets, running_sockets
+from tests.support.sockets import Sockets, running_sockets, socket_backend
 from tests.support.wait import until
+from tests.support.world import running_world
 
 USUAL = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
@@ -71,6 +72,27 @@ async def test_no_compression(sockets: Sockets) -> None:
     async with await sockets.connect(browser, compression="deflate") as socket:
         assert [] == socket.protocol.extensions
         assert [] == sockets.backend.headers.get_all("Sec-WebSocket-Extensions")
+
+
+@pytest.mark.usefixtures("both_fronts")
+async def test_the_page_of_a_development_server_hears_of_edits(redis_server: RedisServer) -> None:
+    """What is no route goes to `spa.url`, WebSockets included: signed in or not, without cookie and token."""
+    async with (
+        socket_backend(subprotocols=["vite-hmr"]) as vite,
+        running_world(redis_server, spa={"url": vite.url}) as world,
+    ):
+        page = Sockets(world, vite)
+        for browser in (None, await world.signed_in()):
+            async with await page.connect(browser, "/?token=x", subprotocols=["vite-hmr"]) as socket:
+                assert "vite-hmr" == socket.subprotocol
+                await socket.send("ping")
+                assert "ping" == await socket.recv()
+            assert ("/?token=x", []) == (vite.requests[-1].path, vite.headers.get_all("Authorization"))
+            assert [] == vite.headers.get_all("Cookie")
+        answer = await page.refused(None, "/", headers=[("Origin", "https://evil.example")], origin=None)
+        assert (403, "csrf_rejected") == code_of(answer)
+        answer = await page.refused(None, "/api/feed")  # a route of its own, which takes none
+        assert (400, "bad_request") == code_of(answer)
 
 
 @pytest.mark.requirement("B-29")
