@@ -67,6 +67,7 @@ class BackChannel:
     async def _run(self) -> None:
         while True:
             await self._room.acquire()
+            self._kicked.clear()  # before the look: a kick in between is not lost
             job = None
             try:
                 job = await run_in_threadpool(self._jobs.take, time.time())
@@ -76,7 +77,6 @@ class BackChannel:
                 self._tasks.spawn(self._carry_out(job), name="backchannel:client")
                 continue
             self._room.release()
-            self._kicked.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._kicked.wait(), LOOK_EVERY)
 

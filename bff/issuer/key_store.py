@@ -4,8 +4,8 @@
 
 Rule 1: a key is used and published only if its private half opens: who writes to Redis cannot add one.
 Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
-Rule 3: a process looks again so often that it knows a new key well before that one signs; while Redis is
-down it goes on with what it knows.
+Rule 3: a process looks again so often that it knows a new key well before that one signs. While Redis is
+down, or holds what does not open, it goes on with what it knows, and says so; it does not start with that.
 """
 
 import json
@@ -24,7 +24,9 @@ from bff.issuer.keys import Algorithm, SigningKey
 from bff.issuer.sealing import Sealer
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.tokens import ID_TOKEN_LIFETIME, LOGOUT_TOKEN_LIFETIME
+from bff.observe.logs import get_logger
 
+_log = get_logger("bff.issuer")
 LONGEST_REST = 5.0
 """Seconds between two looks at the keys, at most."""
 CLOCKS_DIFFER = 60.0
@@ -124,9 +126,11 @@ class KeyStore:
         try:
             if self._looked is None or abs(now - self._looked) >= self._rest:
                 self._read(now)
-        except (redis.RedisError, OSError):
+        except (redis.RedisError, KeysUnusableError) as error:
             if not self._lives:
                 raise
+            self._looked = now
+            _log.error("signing_keys_not_read", reason=str(error) or type(error).__name__)
         finally:
             self._lock.release()
         return self._lives

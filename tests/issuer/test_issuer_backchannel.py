@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.embedded import free_port
+from bff.issuer import logouts
 from bff.issuer.database import Database
 from bff.issuer.endings import Endings
 from bff.issuer.logouts import DELAYS, LEASE, LogoutJob, LogoutJobs
@@ -122,6 +123,19 @@ async def test_a_client_that_is_down_is_told_later(person: Person, told: Told) -
     await until(lambda: len(told.calls) == 2)
     first, second = told.by("/main")
     assert payload_of(first)["jti"] != payload_of(second)["jti"]
+
+
+async def test_an_outage_of_redis_loses_no_word(
+    person: Person, told: Told, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client is told although Redis went away while it was being told."""
+    monkeypatch.setattr(logouts, "LEASE", 1.0)
+    told.answers = [503]
+    sign_out(person, person.tokens()["id_token"])
+    await until(lambda: len(told.calls) == 1)
+    redis_server.stop()
+    redis_server.start()
+    await until(lambda: len(told.calls) >= 2, 60)
 
 
 async def test_a_refusal_is_not_repeated(person: Person, told: Told, redis_server: RedisServer) -> None:

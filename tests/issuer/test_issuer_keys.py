@@ -146,21 +146,26 @@ def test_private_keys_lie_sealed(redis_server: RedisServer) -> None:
 
 
 def test_a_planted_key_is_not_taken(redis_server: RedisServer) -> None:
-    """Who writes to Redis can put no key among the published ones: not by a copy, not in the clear."""
-    one = store(redis_server, new_secret())
+    """Who writes to Redis can put no key among the published ones: not by a copy, not in the clear.
+
+    Who knows the keys already goes on with them; who starts says that one does not open.
+    """
+    secret = new_secret()
+    one = store(redis_server, secret)
     one.begin(SigningKey.generate, 0)
     with redis_server.client() as client:
         ((kid, text),) = client.hgetall("issuer:keys").items()
         planted = SigningKey.generate()
-        for name, record in (
-            ("copy", json.loads(text)),
-            (planted.kid, {**json.loads(text), "private": json.dumps(planted.document())}),
+        for moment, name, record in (
+            (100, "copy", json.loads(text)),
+            (200, planted.kid, {**json.loads(text), "private": json.dumps(planted.document())}),
         ):
             client.hset("issuer:keys", name, json.dumps(record))
+            assert (kid, [kid]) == (one.signer(moment).kid, [key.kid for key in one.published(moment)])
             with pytest.raises(KeysUnusableError):
-                one.signer(100)
+                store(redis_server, secret).signer(moment)
             client.hdel("issuer:keys", name)
-        assert kid == one.signer(200).kid
+        assert kid == store(redis_server, secret).signer(300).kid
 
 
 def test_a_leaked_key_goes_at_once(redis_server: RedisServer) -> None:

@@ -1,10 +1,12 @@
 """The issuer's settings: bounds, and where they come from."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from bff.crypto import new_secret
 from bff.issuer.settings import ClientSettings, IssuerSettings, load
 
 URL = "http://localhost:9000"
@@ -36,6 +38,31 @@ def test_bad_issuer_urls_are_refused(url: str) -> None:
     """An issuer is an https URL without ornaments, or http on loopback."""
     with pytest.raises(ValidationError):
         IssuerSettings(url=url)
+
+
+def test_server_keys_are_checked(tmp_path: Path) -> None:
+    """Each is 32 bytes in base64url; they come as they are or in a file, newest first; https needs one."""
+    one, two = new_secret(), new_secret()
+    file = tmp_path / "keys"
+    file.write_text(f"{one}\n{two}\n")
+    for settings in (
+        IssuerSettings(url=URL, server_keys=SecretStr(f"{one},{two}")),
+        IssuerSettings(url="https://id.example", server_keys_file=file),
+    ):
+        assert (one, two) == settings.sealing_keys
+    bad: dict[str, Any]
+    for bad in (
+        {"server_keys": "short"},
+        {"server_keys": f"{one},x"},
+        {"server_keys": one, "server_keys_file": file},
+        {"server_keys_file": tmp_path / "nothing"},
+        {"url": "https://id.example"},
+        {"rsa_bits": 1024},
+        {"algorithm": "HS256"},
+        {"refresh_grace": "61s"},
+    ):
+        with pytest.raises(ValidationError):
+            IssuerSettings.model_validate({"url": URL, **bad})
 
 
 def test_two_clients_of_one_name_are_refused() -> None:
