@@ -5,10 +5,11 @@ from tests.bench.scenarios.deletion import Deletion
 from tests.bench.scenarios.events import Events
 from tests.bench.scenarios.million import Million
 from tests.bench.scenarios.streaming import Streaming
+from tests.bench.scenarios.verify import Verification
 
 __all__ = ["FULL", "QUICK", "Scale", "Scenario", "scenarios"]
 
 
 def scenarios() -> list[Scenario]:
     """All scenarios, in the order in which they run; nothing is started yet."""
-    return [Deletion(), Streaming(), Events(), Million()]
+    return [Deletion(), Streaming(), Events(), Million(), Verification()]
