@@ -151,6 +151,29 @@ def generate(
         typer.echo(new_secret())
 
 
+@keys.command(
+    epilog="Examples: [bold]bff keys client > client-key.json[/bold]  ·  what to register: "
+    "[bold]bff keys client --public client-key.json[/bold]"
+)
+def client(
+    public: Annotated[
+        Path | None, typer.Option(help="Show the public half of this key as a key set instead of making one.")
+    ] = None,
+) -> None:
+    """Make a key for provider.client_key_file (private_key_jwt), or show its public half."""
+    from bff.oidc.assertion import new_client_key  # noqa: PLC0415 - see the file's first lines
+    from bff.settings.client_key import public_key_set  # noqa: PLC0415 - same
+
+    if public is None:
+        typer.echo(new_client_key())
+        return
+    try:
+        typer.echo(public_key_set(public.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise typer.BadParameter(f"{public}: {problem}") from None
+
+
 @app.command(context_settings=_PASS_ON)
 def demo(context: typer.Context) -> None:
     """Show it all at work: Redis, issuer, a sample API, the proxy and a page."""

@@ -5,6 +5,7 @@ use at another what it was sent (the update of RFC 7523 that followed the attack
 the token endpoint, for providers that know the old rule only.
 """
 
+import json
 import secrets
 import warnings
 from collections.abc import Callable, Sequence
@@ -68,6 +69,12 @@ class Authentication:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # "EdDSA": as a name only (RFC 9864)
             return jwt.encode(header, claims, key, [header["alg"]])
+
+
+def new_client_key() -> str:
+    """A new private key (P-256) as a JWK, named by its thumbprint (RFC 7638)."""
+    key = ECKey.generate_key("P-256")
+    return json.dumps({**key.as_dict(private=True), "kid": key.thumbprint()})
 
 
 def choose_alg(key: PrivateKey, offered: Sequence[str]) -> str:

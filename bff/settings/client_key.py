@@ -38,6 +38,13 @@ def read_client_key(text: str) -> PrivateKey:
     return key
 
 
+def public_key_set(text: str) -> str:
+    """The public half as a JWK set, for the provider; ValueError as for `read_client_key`."""
+    key = read_client_key(text)
+    public = {**key.as_dict(private=False), "kid": key.kid or key.thumbprint(), "use": "sig"}
+    return json.dumps({"keys": [public]}, indent=2)
+
+
 def _pem(text: str) -> object:
     return import_pem(text)
 

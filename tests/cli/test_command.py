@@ -21,7 +21,7 @@ def test_version() -> None:
     assert (0, f"bff {__version__}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("keys", "generate")])
+@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("keys", "generate"), ("keys", "client")])
 def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
     """Every command of ours says what it does and shows a line to type."""
     done = bff(*command, "--help")
@@ -50,6 +50,27 @@ def test_generated_keys_are_keys(tmp_path: Path) -> None:
     from_variable = load(None, good | {"BFF_SESSION__KEYS": ",".join(lines)})
     assert lines == [key.get_secret_value() for key in from_file.session.keys]
     assert lines == [key.get_secret_value() for key in from_variable.session.keys]
+
+
+@pytest.mark.requirement("O-13")
+def test_a_client_key_is_made_and_shown(tmp_path: Path) -> None:
+    """What `bff keys client` prints is a client_key_file; --public shows what to register, and no more."""
+    file = tmp_path / "client-key.json"
+    file.write_text(bff("keys", "client").stdout)
+    file.chmod(0o600)
+    shown = bff("keys", "client", "--public", str(file))
+    (public,) = json.loads(shown.stdout)["keys"]
+    assert json.loads(file.read_text())["kid"] == public["kid"]
+    assert "d" not in public
+    good = variables_for("https://id.example.com", "embedded") | {
+        "BFF_PROVIDER__CLIENT_AUTH": "private_key_jwt",
+        "BFF_PROVIDER__CLIENT_KEY_FILE": str(file),
+    }
+    del good["BFF_PROVIDER__CLIENT_SECRET"]
+    assert load(None, good).provider.client_key is not None
+    for wrong in (tmp_path / "missing", tmp_path):
+        done = bff("keys", "client", "--public", str(wrong))
+        assert (2, "") == (done.returncode, done.stdout)
 
 
 @pytest.mark.parametrize("command", ["demo", "issuer"])

@@ -4,11 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from joserfc import jws, jwt
 from joserfc.errors import SecurityWarning
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 from pydantic import SecretStr
 
-from bff.settings.client_key import check_client_auth, read_client_key
+from bff.oidc.assertion import Authentication, new_client_key
+from bff.oidc.metadata import Metadata
+from bff.settings.client_key import check_client_auth, public_key_set, read_client_key
 from bff.settings.load import load
 from bff.settings.model import ProviderSettings
 from tests.support.settings import GOOD, only, secret, write
@@ -99,3 +102,23 @@ def test_the_key_comes_from_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
     problem = only(f'{BY_KEY}client_key_file = "{bad}"\n')
     assert ("provider.client_key", f"secret file {bad}") == (problem.key, problem.source)
     assert "nonsense" not in str(problem)
+
+
+@pytest.mark.requirement("O-13")
+@pytest.mark.parametrize(
+    "text", [PEM, jwk(EC), new_client_key(), jwk(RSAKey.generate_key(2048, {"kid": "mine"}))]
+)
+def test_the_public_half_is_what_a_provider_gets(text: str) -> None:
+    """A key set that verifies what the proxy signs, under the name that the proxy gives the key."""
+    (public,) = json.loads(public_key_set(text))["keys"]
+    assert {"d", "p", "q"}.isdisjoint(public)
+    provider = ProviderSettings(
+        issuer="https://id.example",
+        client_id="spa",
+        client_auth="private_key_jwt",
+        client_key=SecretStr(text),
+    )
+    metadata = Metadata("https://id.example", "", "", "")
+    assertion = Authentication(provider, lambda: 1_800_000_000.0).client(metadata).assertion
+    assert public["kid"] == jws.extract_compact(assertion.encode()).headers()["kid"]
+    assert "spa" == jwt.decode(assertion, JWKRegistry.import_key(public), ["ES256", "RS256"]).claims["sub"]
