@@ -9,7 +9,9 @@ import httpx
 import pytest
 import redis
 import respx
+from pydantic import SecretStr
 
+from bff.issuer.client_settings import ClientSettings
 from bff.verify import (
     BearerAuth,
     Claims,
@@ -18,7 +20,10 @@ from bff.verify import (
     RedisRevocations,
     Refusal,
     TokenRefusedError,
+    TokenVerifier,
 )
+from tests.issuer.flow import CREDENTIALS, Person
+from tests.support.issuer import AUDIENCE, running_issuer
 from tests.support.redis import RedisServer
 from tests.verify.tokens import KEY, NOW, Documents, refusal_of, token, verifier
 
@@ -180,3 +185,28 @@ async def test_a_good_answer_of_the_issuer_holds_as_long_as_was_asked(introspect
         for text in (token_once, token_once, other, other, token_once):
             await checks.verify(text)
     assert 3 == introspected.call_count
+
+
+@pytest.mark.requirement("J-06")
+async def test_what_our_issuer_revokes_is_refused(redis_server: RedisServer) -> None:
+    """By its marks in Redis and by its word: a revoked token is refused at once, another one is not."""
+    service = ClientSettings(client_id="orders", client_secret=SecretStr("s3cr3t"), introspects=(AUDIENCE,))
+    with running_issuer(redis_server.url, clients=[service]) as issuer, Person(issuer) as person:
+        tokens = person.tokens()
+        revoked = tokens["access_token"]
+        other = person.refresh(tokens["refresh_token"]).json()["access_token"]
+        marks = RedisRevocations(redis_server.url)
+        word = Introspection(f"{issuer.url}/introspect", client_id="orders", client_secret="s3cr3t")
+        expected: dict[str, Any] = {"issuer": issuer.url, "audience": AUDIENCE}
+        async with (
+            TokenVerifier(**expected, revocations=[marks]) as by_marks,
+            TokenVerifier(**expected, revocations=[word]) as by_word,
+        ):
+            for checks in (by_marks, by_word):
+                assert "alice" == (await checks.verify(revoked)).sub
+            form = {"token": revoked, "token_type_hint": "access_token"}
+            assert 200 == person.http.post(f"{issuer.url}/revoke", data=form, auth=CREDENTIALS).status_code
+            for checks in (by_marks, by_word):
+                with pytest.raises(TokenRefusedError, match="revoked"):
+                    await checks.verify(revoked)
+                assert "alice" == (await checks.verify(other)).sub
