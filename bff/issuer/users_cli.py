@@ -10,27 +10,22 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import SecretStr, ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from bff.issuer.account_changes import AccountChanges
 from bff.issuer.accounts import Account, AccountError
 from bff.issuer.passwords import MIN_CHARACTERS, PasswordRefusedError
 from bff.issuer.settings import UserSettings
 from bff.issuer.settings_cli import FAILED, ConfigOption, database_or_exit, load_or_exit
-from bff.issuer.sign_ins import Ended, Standing
+from bff.issuer.sign_ins import Ended
 from bff.issuer.store import Store
+from bff.issuer.users_view import facts, overview, print_table, show_one
 from bff.observe.logs import configure
-from bff.observe.redact import one_line
 from bff.settings.model import LogSettings
-
-_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 
 app = typer.Typer(
     help="The people who can sign in. WHO is an address or a sub.",
@@ -77,7 +72,7 @@ def add(  # noqa: PLR0917 - typer passes them by name
             _fail("\n".join(_say(problem) for problem in error.errors(include_input=False)))
         account = changes.add(user)
     if as_json:
-        _write(_facts(account, []))
+        _write(facts(account, []))
     else:
         typer.echo(f"{account.email} can sign in. Their sub is {account.sub}.")
 
@@ -96,12 +91,12 @@ def show(
         accounts.sort(key=lambda account: account.email)
         found = [(account, changes.standing(account)) for account in accounts]
     if as_json:
-        facts = [_facts(account, standing) for account, standing in found]
-        _write(facts[0] if who is not None else facts)
+        told = [facts(account, standing) for account, standing in found]
+        _write(told[0] if who is not None else told)
     elif who is not None:
-        _show_one(*found[0])
+        show_one(*found[0])
     elif found:
-        _table(*_all(found))
+        print_table(*overview(found))
     else:
         typer.echo("Nobody can sign in yet: bff issuer users add ADDRESS --name NAME", err=True)
 
@@ -193,78 +188,13 @@ def _say(problem: Any) -> str:
 
 def _report(done: str, account: Account, ended: Sequence[Ended] | None, as_json: bool) -> None:
     if as_json:
-        facts = [{"sid": one.sid, "clients": one.clients, "families": one.families} for one in ended or ()]
-        _write({"sub": account.sub, "email": account.email, "ended": facts})
+        over = [{"sid": one.sid, "clients": one.clients, "families": one.families} for one in ended or ()]
+        _write({"sub": account.sub, "email": account.email, "ended": over})
         return
     count = {None: "", 0: "; nothing was signed in", 1: "; one sign-in was ended"}
     many = None if ended is None else len(ended)
     typer.echo(f"{done}{count.get(many, f'; {many} sign-ins were ended')}.")
 
 
-def _facts(account: Account, standing: Sequence[Standing]) -> dict[str, Any]:
-    return {
-        "sub": account.sub,
-        "email": account.email,
-        "name": account.name,
-        "roles": account.roles,
-        "tenant": account.tenant,
-        "created": _time(account.created),
-        "suspended": None if account.suspended is None else _time(account.suspended),
-        "sign_ins": [
-            {
-                "sid": one.sid,
-                "since": _time(one.auth_time),
-                "address": one.device.address,
-                "user_agent": one.device.user_agent,
-                "clients": one.clients,
-            }
-            for one in standing
-        ],
-    }
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _write(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
-
-
-def _all(found: Sequence[tuple[Account, list[Standing]]]) -> tuple[Table, list[tuple[str, ...]]]:
-    table = _plain("address", "name", "roles", "tenant", "state", "signed in", "sub")
-    rows: list[tuple[str, ...]] = []
-    for one, standing in found:
-        state = "active" if one.suspended is None else f"suspended {_time(one.suspended)[:10]}"
-        times = {0: "", 1: "once"}.get(len(standing), f"{len(standing)} times")
-        rows.append((one.email, one.name, " ".join(one.roles), one.tenant, state, times, one.sub))
-    return table, rows
-
-
-def _show_one(account: Account, standing: list[Standing]) -> None:
-    _table(*_all([(account, standing)]))
-    if not standing:
-        return
-    typer.echo()
-    rows: list[tuple[str, ...]] = [
-        (one.sid, _time(one.auth_time), one.device.address, " ".join(one.clients), one.device.user_agent)
-        for one in standing
-    ]
-    _table(_plain("sid", "since", "address", "clients", "browser"), rows)
-
-
-def _plain(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "sid")
-    return table
-
-
-def _table(table: Table, rows: Sequence[tuple[str, ...]]) -> None:
-    """Prints; what strangers chose (a browser's name) can neither colour nor command the terminal."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_PLAIN_WIDTH)
-    for row in rows:
-        table.add_row(*(one_line(text) for text in row))
-    console.print(table)
