@@ -191,6 +191,8 @@ class PlainCall(ABC, Generic[F]):
     def _fetched(self, answer: asyncio.Future[Loaded]) -> None:
         prepared = self.prepared
         if self.unfolded:
+            if not answer.cancelled():
+                answer.exception()  # the whole call hears of it by itself
             return
         assert prepared.reader is not None
         found = prepared.reader.found(answer)
