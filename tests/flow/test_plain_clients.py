@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.backend import Conversation, Received, Reply
-from tests.support.redis import RedisServer
 from tests.support.wait import until
 from tests.support.warm import (
     Caller,
@@ -18,10 +17,10 @@ from tests.support.warm import (
     warm_caller,
     watched,
 )
-from tests.support.world import World, running_world
+from tests.support.world import World
 
-REFUSED = "PROPFIND /api/orders HTTP/1.1"
-"""A request that is answered at once, with a 405."""
+REFUSED = "GET /api/%2e/orders HTTP/1.1"
+"""A request that is answered at once, with a 400 after which the connection goes on."""
 
 
 class Gate:
@@ -54,6 +53,10 @@ async def slow_and_warm(plain: Plain, gate: Gate, *callers: Caller) -> None:
     for caller in callers:
         await caller.plain(plain, SLOW)
     gate.opened.clear()
+
+
+async def asked_for(world: World, requests: int) -> None:
+    await until(lambda: len(world.backend.requests) == requests)
 
 
 async def backend_is_left(world: World, kept: Conversation) -> None:
@@ -134,7 +137,7 @@ async def test_pieces_and_pipelines(world: World, plain: Plain) -> None:
         ([one + post + one], [(200, b"/orders"), (200, b"/upload"), (200, b"/orders")]),
         ([one, own], [(200, b"/orders"), (404, b"")]),
         ([one + own + one], [(200, b"/orders"), (404, b""), (200, b"/orders")]),
-        ([caller.head(REFUSED) + one, one], [(405, b""), (200, b"/orders"), (200, b"/orders")]),
+        ([caller.head(REFUSED) + one, one], [(400, b""), (200, b"/orders"), (200, b"/orders")]),
         ([one + head[:-2], b"\r\n"], [(200, b"/orders"), (0, b"")]),
         ([one * 20], [(200, b"/orders")] * 20),
     ]
@@ -160,7 +163,7 @@ async def test_no_answer_overtakes_another(world: World, plain: Plain) -> None:
     await caller.plain(plain)
     before = plain.sent
     caller.writer.write(caller.head(REFUSED) + caller.head(SLOW))
-    assert 405 == (await caller.answer()).status
+    assert 400 == (await caller.answer()).status
     await gate.reached(b"/slow")
     caller.writer.write(caller.head())
     caller.writer.write(caller.head(REFUSED) + caller.head())
@@ -168,7 +171,7 @@ async def test_no_answer_overtakes_another(world: World, plain: Plain) -> None:
     gate.opened.set()
     answers = [await caller.answer() for _ in range(4)]
     assert [(200, b"/slow"), (200, b"/orders")] == [(found.status, found.content) for found in answers[:2]]
-    assert [405, 200] == [answer.status for answer in answers[2:]]
+    assert [400, 200] == [answer.status for answer in answers[2:]]
     assert before == plain.sent
 
 
@@ -184,7 +187,7 @@ async def test_no_body_is_taken_for_a_request(world: World, plain: Plain) -> Non
         post = caller.head("POST /api/upload HTTP/1.1", length)
         before = len(world.backend.requests)
         caller.writer.write(caller.head(REFUSED) + post)
-        assert 405 == (await caller.answer()).status
+        assert 400 == (await caller.answer()).status
         await asyncio.sleep(0.02)
         if "chunked" in length:
             caller.writer.write(b"%x\r\n" % len(smuggled))
@@ -218,11 +221,16 @@ async def test_answers_that_nobody_reads(world: World, monkeypatch: pytest.Monke
         await caller.warm()
         world.reply = large
         before = len(world.backend.requests)
-        caller.writer.write(caller.head())
-        for _ in range(many - 1):
-            await asyncio.sleep(0)
+        sent = 0
+        while not protocol.flow.write_paused and sent < many:
             caller.writer.write(caller.head())
-        await until(lambda: protocol.flow.write_paused)
+            sent += 1
+            await asked_for(world, before + sent)
+            await asyncio.sleep(0.01)
+        for _ in range(5):  # one at a time, though nothing is held
+            caller.writer.write(caller.head())
+            await asyncio.sleep(0.01)
+        caller.writer.write(caller.head() * (many - sent - 5))
         waiting = protocol.transport.get_write_buffer_size
         asked = -1
         while asked != len(world.backend.requests):
@@ -237,21 +245,24 @@ async def test_answers_that_nobody_reads(world: World, monkeypatch: pytest.Monke
     await nothing_is_left(world)
 
 
-async def test_a_pipelined_stream_is_not_idle(redis_server: RedisServer) -> None:
+async def test_a_pipelined_stream_is_not_idle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a request that was refused at once, an answer may take longer than idle connections are kept."""
-    server = {"keep_alive": 0.2}
 
     async def events() -> AsyncIterator[bytes]:
         for _ in range(4):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
             yield b"data: x\n\n"
 
     async def stream(_: Received) -> Reply:
         return Reply(body=events(), framing="chunked")
 
-    async with running_world(redis_server, server=server) as world:
+    with watched(monkeypatch) as made:
         caller = await warm_caller(world)
+        timer = made[-1].timeout_keep_alive_task
+        assert timer is not None
+        timer.cancel()  # the next one rings at once
+        made[-1].timeout_keep_alive_task, made[-1].timeout_keep_alive = None, 0
         world.reply = stream
         caller.writer.write(caller.head(REFUSED) + caller.head())
-        assert 405 == (await caller.answer()).status
+        assert 400 == (await caller.answer()).status
         assert b"data: x\n\n" * 4 == (await caller.answer()).content

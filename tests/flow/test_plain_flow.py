@@ -230,6 +230,11 @@ async def test_whatever_the_backend_answers(
             resent = handler.__qualname__.startswith("once")
             assert connections + resent == world.backend.connections, name
             assert b"other" not in answer.content
+        world.reply = None
+        await caller.plain(plain)
+        counted = total.total_requests
+        await caller.plain(plain)
+        assert counted + 1 == total.total_requests
 
 
 TIRED = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -323,6 +328,9 @@ async def test_a_silent_backend(redis_server: RedisServer, plain: Plain) -> None
 
         world.reply = slow
         assert [b"slow"] * 3 == [(await caller.call()).content for _ in range(3)]
+        await asyncio.sleep(0.35)  # no timer is left
+        world.reply = silent
+        assert (504, "upstream_timeout") == (await caller.call()).code
 
 
 # 401

@@ -1,5 +1,8 @@
 """Plain calls, and who makes them: each with its own session's token, for as long as there is one."""
 
+import asyncio
+import gc
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -168,3 +171,67 @@ async def test_routes_without_a_session(redis_server: RedisServer, plain: Plain,
             assert 200 == (await browser.call("/bff/logout", "POST")).status_code
             assert 200 == (await caller.call()).status
             assert [] == world.backend.requests[-1].values(b"authorization")
+
+
+@pytest.mark.requirement("B-33")
+@pytest.mark.usefixtures("both_fronts")
+async def test_what_one_connection_knows_is_no_other_users(world: World, plain: Plain) -> None:
+    """Two users on many connections from one address, all at once: each answer is to its own cookie."""
+
+    async def echo(request: Received) -> Reply:
+        return Reply(body=request.values(b"authorization")[0])
+
+    world.reply = echo
+    browsers = [await world.signed_in() for _ in range(2)]
+    mine = [(await browser.call("/api/orders")).content for browser in browsers]
+    assert mine[0] != mine[1]
+
+    async def calls(who: int) -> None:
+        for _ in range(3):
+            caller = await Caller.connected(world, browsers[who])
+            for _ in range(6):
+                assert mine[who] == (await caller.call()).content
+
+    await asyncio.gather(*(calls(number % 2) for number in range(10)))
+    assert plain.sent > 100
+    fresh = await Caller.connected(world, browsers[0])
+    before = plain.ended_plain
+    assert mine[0] == (await fresh.call()).content
+    assert before + 1 == plain.ended_plain, "the first call on a connection was not plain"
+    former, other = [await Caller.connected(world, browser) for browser in browsers]
+    assert 200 == (await browsers[0].call("/bff/logout", "POST")).status_code
+    assert (401, "session_ended") == (await former.call()).code
+    assert mine[1] == (await other.call()).content
+
+
+@pytest.mark.requirement("B-22", "T-10")
+async def test_without_a_near_cache(
+    redis_server: RedisServer, plain: Plain, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis is asked each time: a DEL counts at once, clients leave meanwhile, an outage is a 503."""
+    async with running_world(redis_server, session={"near_cache": False}) as world:
+        caller = await warm_caller(world)
+        await caller.plain(plain)
+        key = world.browsers[-1].session_key
+        world.redis.pause()
+        leaving = await Caller.connected(world, world.browsers[-1])
+        before = len(world.backend.requests)
+        for client in (leaving, caller):
+            client.writer.write(client.head())
+        await asyncio.sleep(0.05)
+        leaving.leave()
+        assert (503, "store_unavailable") == (await caller.answer()).code
+        assert before == len(world.backend.requests)
+        world.redis.resume()
+        await until(lambda: len(world.app.tasks) == 0)
+        assert 200 == (await caller.plain(plain)).status
+        caller.writer.write(caller.head() * 3 + caller.head("POST /api/x HTTP/1.1", "Content-Length: 0"))
+        assert [200] * 4 == [(await caller.answer()).status for _ in range(4)]
+        await caller.plain(plain)
+        before = len(world.backend.requests)
+        world.redis.cli("DEL", key)
+        assert (401, "session_ended") == (await caller.call()).code
+        assert before == len(world.backend.requests)
+        gc.collect()
+        await asyncio.sleep(0)
+    assert [] == [record.getMessage() for record in caplog.records if record.name == "asyncio"]
