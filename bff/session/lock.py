@@ -43,6 +43,7 @@ class SessionLock:
         self._owner = secrets.token_hex(8)
         self._until = 0.0
         self._lapsed = False
+        self._given_up = False
 
     async def take(self) -> bool:
         """True if it is ours now. Raises StoreUnavailableError."""
@@ -55,7 +56,7 @@ class SessionLock:
             raise
         self._unsure.pop(self._key, None)
         if taken:
-            self._until, self._lapsed = asked + LEASE, False
+            self._until, self._lapsed, self._given_up = asked + LEASE, False, False
         return taken
 
     @property
@@ -64,10 +65,16 @@ class SessionLock:
         return not self._lapsed and steady_now() < self._until - _MARGIN
 
     async def prolong(self) -> None:
-        """Keeps it, until cancelled or taken by somebody else."""
+        """Keeps it, until cancelled, given up, or taken by somebody else.
+
+        To be cancelled is not enough: while a connection broke, a cancellation was seen to come out of the
+        client library as an error of Redis, and whoever goes on then holds the lock for ever.
+        """
         pause = _PROLONG_EVERY
         while True:
             await asyncio.sleep(pause)
+            if self._given_up:
+                return
             asked = steady_now()
             try:
                 if not await self._kept():
@@ -85,6 +92,7 @@ class SessionLock:
 
     async def release(self) -> None:
         """Gives it up, if it is ours; a store that is down lets it run out."""
+        self._given_up = True
         try:
             await self._store.release_lock(self._key, self._owner)
         except StoreUnavailableError:

@@ -45,7 +45,7 @@ async def test_it_is_held_while_it_is_prolonged(
     now += LEASE - 1
     assert lock.held
     async with background(lock.prolong()):
-        redis_server.cli("PEXPIRE", "bff:lock:k", "60")
+        redis_server.cli("PEXPIRE", "bff:lock:k", "2000")
         await until(lambda: int(redis_server.cli("PTTL", "bff:lock:k")) > 4000)
         await asyncio.sleep(0.05)
         now += LEASE - 1
@@ -150,3 +150,40 @@ async def test_what_a_process_is_unsure_of_is_bounded(store: SessionStore, redis
             await SessionLock(store, "k", unsure).take()
     assert 8 == len(unsure["k"])
     redis_server.start()
+
+
+class _Swallowing:
+    """A store whose library turns a cancellation into an error of its own."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.asking = asyncio.Event()
+
+    async def take_lock(self, *_: object, **__: object) -> bool:
+        return True
+
+    async def prolong_lock(self, *_: object, **__: object) -> bool:
+        self.asked += 1
+        self.asking.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise StoreUnavailableError("Redis: ConnectionError") from None
+        return True
+
+    async def release_lock(self, *_: object) -> None:
+        return
+
+
+async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
+    """Not even where the cancellation of whoever prolongs it got lost on its way."""
+    store = _Swallowing()
+    lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
+    assert await lock.take()
+    async with background(lock.prolong()) as prolonging:
+        await store.asking.wait()
+        prolonging.cancel()
+        await lock.release()
+        await asyncio.wait([prolonging], timeout=5)
+        assert prolonging.done()
+    assert 1 == store.asked
