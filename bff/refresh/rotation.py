@@ -340,6 +340,9 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T | None:
         try:
             return await work()
         except StoreUnavailableError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a breaking connection can hide that from us
+                raise asyncio.CancelledError from None
             if loop.time() >= give_up:
                 return None
         await asyncio.sleep(_TRY_AGAIN)

@@ -130,3 +130,26 @@ async def test_tokens_that_a_stop_takes_are_told_of(desk: Desk) -> None:
         await process.tasks.cancel_all()
     assert {"rotation_lost": 1.0} == process.incidents()
     desk.redis.start()
+
+
+async def test_a_stop_that_a_breaking_connection_hides_is_a_stop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client library makes an error of Redis out of it: nobody goes on for five minutes all the same."""
+    (process,) = desk.processes
+    found = await desk.signed_in()
+    saving = asyncio.Event()
+
+    async def hiding(*_: Any, **__: Any) -> Any:
+        saving.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise StoreUnavailableError from None
+
+    monkeypatch.setattr(process.store, "replace", hiding)
+    async with background(process.rotate(found)):
+        await saving.wait()
+        async with asyncio.timeout(5):
+            await process.tasks.cancel_all()
+    assert {"rotation_lost": 1.0} == process.incidents()
