@@ -41,7 +41,7 @@ async def test_the_main_job(world: World) -> None:
     assert b"/orders?page=2" == world.backend.requests[0].target
     assert world.backend.requests[0].values(b"authorization")[0].startswith(b"Bearer eyJ")
 
-    world.clock.ahead = 295
+    world.clock.ahead = 305
     second = await browser.call("/api/orders")
     assert 200 == second.status_code
     assert 1 == world.refreshes
