@@ -4,11 +4,11 @@ import base64
 import hashlib
 import json
 import secrets
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 
-from tests.support.issuer import ALICE, CLIENT_ID, CLIENT_SECRET, RunningIssuer, query_of, sign_in_at
+from tests.support.issuer import ALICE, CLIENT_ID, CLIENT_SECRET, query_of, sign_in_at
 
 REDIRECT_URI = "http://localhost:8080/bff/callback"
 CREDENTIALS = (CLIENT_ID, CLIENT_SECRET)
@@ -26,10 +26,16 @@ def payload_of(token: str) -> dict[str, Any]:
     return claims
 
 
+class Addressed(Protocol):
+    """Whatever is an issuer: in this process, or in another."""
+
+    url: str
+
+
 class Person:
     """A browser at the issuer, and the client that sent it there."""
 
-    def __init__(self, issuer: RunningIssuer) -> None:
+    def __init__(self, issuer: Addressed) -> None:
         self.issuer = issuer
         self.http = httpx.Client(timeout=10)
         self.verifier = secrets.token_urlsafe(40)

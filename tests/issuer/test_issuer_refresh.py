@@ -74,15 +74,15 @@ def test_two_hundred_uses_at_once_give_one_pair(person: Person, issuer: RunningI
     form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     ready = threading.Barrier(20)
     try:
-        with httpx.Client(timeout=30) as client:
 
-            def use(number: int) -> list[httpx.Response]:
-                url = f"{addresses[number % 2]}/token"
+        def use(number: int) -> list[httpx.Response]:
+            url = f"{addresses[number % 2]}/token"
+            with httpx.Client(timeout=30, auth=CREDENTIALS) as client:
                 ready.wait(10)
-                return [client.post(url, data=form, auth=CREDENTIALS) for _ in range(10)]
+                return [client.post(url, data=form) for _ in range(10)]
 
-            with ThreadPoolExecutor(20) as pool:
-                answers = [answer for some in pool.map(use, range(20)) for answer in some]
+        with ThreadPoolExecutor(20) as pool:
+            answers = [answer for some in pool.map(use, range(20)) for answer in some]
         good = [answer.json() for answer in answers if answer.status_code == 200]
         assert (200, 1) == (len(answers), len(good))
         refused = [answer.json() for answer in answers if answer.status_code != 200]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.soak import crowds, faults, fuzz, model, walk
+from tests.soak import crowds, faults, fuzz, model, reuse, walk
 
 Scenario = Callable[[argparse.ArgumentParser], None]
 SCENARIOS: Mapping[str, Scenario] = {
@@ -13,6 +13,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "walk": walk.define,
     "crowds": crowds.define,
     "model": model.define,
+    "reuse": reuse.define,
 }
 """Each describes its arguments, and sets `run`: from them to the exit status."""
 
