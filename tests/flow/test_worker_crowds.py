@@ -42,7 +42,7 @@ async def refused_by_the_backend(fleet: Fleet) -> Member:
 
 async def told_once(fleet: Fleet, member: Member, size: int, bodies: tuple[int, ...] = ()) -> list[Said]:
     said = await crowd(fleet, member, size, bodies=bodies)
-    assert [] == wrong_with(fleet, member, said)
+    assert [] == await wrong_with(fleet, member, said)
     return said
 
 

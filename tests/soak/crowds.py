@@ -71,7 +71,8 @@ async def _crowds(calls: int, logs: Path | None) -> list[str]:
                 if refused:
                     fleet.provider.forget_access()
                 said = await crowd(fleet, member, calls, bodies=BODIES if refused else ())
-                wrong += [f"{trigger}, {delay:g} s: {each}" for each in wrong_with(fleet, member, said)]
+                found = await wrong_with(fleet, member, said)
+                wrong += [f"{trigger}, {delay:g} s: {each}" for each in found]
                 good = sum(each.status == 200 for each in said)
                 used = len(fleet.provider.uses_of(member.family))
                 slowest = max(each.seconds for each in said)
