@@ -15,6 +15,8 @@ from bff.observe.logs import get_logger
 
 T = TypeVar("T")
 
+_CANCEL_AGAIN = 1.0  # seconds: a library may have taken a cancellation for something else
+
 _log = get_logger("bff.tasks")
 
 
@@ -67,7 +69,7 @@ class Tasks:
         while self._running:
             for task in self._running:
                 task.cancel()
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=_CANCEL_AGAIN)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

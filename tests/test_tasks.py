@@ -162,3 +162,24 @@ async def test_cancel_all_logs_an_error_raised_while_ending() -> None:
     with capture_logs() as logs:
         await tasks.cancel_all()
     assert ["task_failed"] == [record["event"] for record in logs]
+
+
+async def test_a_cancellation_that_got_lost_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that takes the first one for something else does not hold up the end."""
+    monkeypatch.setattr("bff.tasks._CANCEL_AGAIN", 0.01)
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost += 1
+        await asyncio.Event().wait()
+
+    tasks = Tasks()
+    tasks.spawn(work(), name="work")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await tasks.cancel_all()
+    assert (1, 0) == (lost, len(tasks))
