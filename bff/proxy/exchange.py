@@ -67,12 +67,12 @@ class Exchange:
         "_resent",
         "_retried_401",
         "_sent",
-        "_started",
         "_status",
         "_task",
         "_verdict",
         "admitted",
         "request",
+        "started",
     )
 
     def __init__(
@@ -81,7 +81,7 @@ class Exchange:
         self._parts = parts
         self.request = request
         self._client = client
-        self._started = parts.clock()
+        self.started = parts.clock()
         self._hop = parts.hop(request)
         self._verdict = verdict
         self.admitted = verdict if isinstance(verdict, Admitted) else None
@@ -102,7 +102,7 @@ class Exchange:
     def take_over(self, sent: Sent) -> None:
         """In the place of `begin`: a call without a body that has been sent already."""
         assert self.admitted is not None
-        self._started, self._hop, self._credential = sent.started, sent.hop, sent.credential
+        self.started, self._hop, self._credential = sent.started, sent.hop, sent.credential
         self._sent = True
         rules = self._parts.destinations[self.admitted.route.path].rules
         request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
@@ -381,7 +381,7 @@ class Exchange:
 
     def _finish(self, *, gone: bool = False) -> None:
         self._finished = True
-        seconds = self._parts.clock() - self._started
+        seconds = self._parts.clock() - self.started
         method = self.request.method.decode("ascii", "replace")
         route = self._route_name()
         self._parts.metrics.request_finished(route, method, 499 if gone else self._status, seconds)

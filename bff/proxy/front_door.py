@@ -105,6 +105,11 @@ class HeadReader:
         """Whether the first bytes of a head are here, and not yet its end."""
         return bool(self._buffer)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of a head is here, and no empty line before it was skipped either."""
+        return not self._buffer and not self._skipped
+
     def feed(self, data: bytes) -> tuple[Head, bytes] | Refusal | None:
         """The head and what follows it; a refusal; or None while the head is incomplete.
 

@@ -55,10 +55,13 @@ class KnownHeads(Generic[F]):
     def add(self, peer: str, head: bytes, fields: Fields, *, keep_alive: bool = True) -> KnownFields[F]:
         """Takes note of a head that was judged."""
         raw = head[head.index(b"\r\n") :]
+        known = self._known.get((peer, raw))
+        if known is not None:
+            return known
         known = KnownFields[F](raw, fields, keep_alive=keep_alive)
         if len(raw) <= _LONGEST_HEAD:
             if len(self._known) >= _MOST_HEADS:
-                del self._known[next(iter(self._known))]
+                self._forget(self._known.pop(next(iter(self._known))))
             self._known[peer, raw] = known
         return known
 
@@ -77,7 +80,7 @@ class KnownHeads(Generic[F]):
             return
         if line not in prepared:
             if len(prepared) >= _MOST_LINES:
-                prepared.clear()
+                self._forget(known)
             prepared[line] = None
         elif prepared[line] is None:
             prepared[line] = prepare(parts, exchange.request, exchange.admitted, answers)
@@ -85,3 +88,7 @@ class KnownHeads(Generic[F]):
             if self._prepared > _MOST_PREPARED:
                 self._known.clear()
                 self._prepared = 0
+
+    def _forget(self, known: KnownFields[F]) -> None:
+        self._prepared = max(0, self._prepared - sum(each is not None for each in known.prepared.values()))
+        known.prepared.clear()

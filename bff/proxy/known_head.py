@@ -50,7 +50,7 @@ class KnownHeadProtocol(GuardedHttpProtocol):
         return self._known
 
     def _take_head(self, data: bytes) -> bytes:
-        if not self._reader.begun:
+        if self._reader.fresh:
             end = data.find(b"\r\n")
             known = self._known
             if known is None or not data.startswith(known.raw, end):

@@ -203,7 +203,7 @@ class LaneProtocol(KnownHeadProtocol):
             self._answering()
             or self._body is not None
             or self._held
-            or self._reader.begun
+            or not self._reader.fresh
             or self._lingering
             or self.flow.write_paused
             or self.transport.is_closing()

@@ -230,6 +230,7 @@ class PlainCall(ABC, Generic[F]):
         client = self.client_side()
         exchange = client.exchange = Exchange(parts, request, prepared.admitted, client)
         if connection is None:
+            exchange.started = self._started
             exchange.begin()
             return
         hop = parts.hop.made(request, self._digits)

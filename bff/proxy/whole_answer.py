@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bff.proxy.sinks import Header
 
 _MOST_LINES = 4096  # kept; then all are forgotten
+_LONGEST_LINE = 1024  # bytes; longer ones are judged each time
 MOST_FIELDS = 100
 MOST_HEAD = 16 * 1024
 END = b"\r\n\r\n"
@@ -78,7 +79,7 @@ def judge_status(line: bytes) -> tuple[int, bytes] | None:
     status = None if found is None else (int(found[1]), found[2])
     if status is not None and status[0] in _WITHOUT_CONTENT:
         status = None
-    if len(_statuses) < _MOST_LINES:
+    if len(_statuses) < _MOST_LINES and len(line) <= _LONGEST_LINE:
         _statuses[line] = status
     return status
 
@@ -96,7 +97,9 @@ def judge_field(line: bytes) -> tuple[int, Header] | None:
         kind = DOUBTFUL
     elif name == b"connection":
         kind = CLOSE if b"close" in value.lower() else PLAIN
-    if len(_fields) >= _MOST_LINES:
-        _fields.clear()
-    field = _fields[line] = (kind, (name, value))
+    field = (kind, (name, value))
+    if len(line) <= _LONGEST_LINE:
+        if len(_fields) >= _MOST_LINES:
+            _fields.clear()
+        _fields[line] = field
     return field

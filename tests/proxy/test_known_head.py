@@ -71,3 +71,17 @@ async def test_other_fields_are_other_fields() -> None:
         expected = [["host", HOST], ["x-one", "1"]]
         assert [expected, expected, expected] == [door.seen[at]["headers"] for at in (0, 1, 3)]
         assert (expected == door.seen[2]["headers"]) is (other is others[3])
+
+
+async def test_an_empty_line_before_each_request() -> None:
+    """Old clients send one behind a body: it is skipped each time, known fields or not."""
+    async with open_door() as door, connected(door) as client:
+        for _ in range(4):
+            await client.send(b"\r\n")
+            await client.send(PLAIN)
+            assert 200 == (await client.answer())[0]
+        for _ in range(3):
+            await client.send(b"\r\n" + PLAIN)
+            assert 200 == (await client.answer())[0]
+        await client.send(b"\r\n\r\n" + PLAIN)
+        assert 400 == (await client.answer())[0]
