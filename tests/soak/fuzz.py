@@ -1,6 +1,6 @@
-"""Fuzzing of the answer parser and of the guarded protocol, guided by coverage where there is atheris.
+"""Fuzzing of the answer parser, the guarded protocol and the lane, guided by coverage where there is atheris.
 
-An input that raises, hangs, or is framed otherwise than by two slower readers is printed and kept; put it
+An input that raises, hangs, or is read otherwise than by two slower readers is printed and kept; put it
 into `tests/data/fuzz/<target>/`, where the suite tries it from then on.
 """
 
@@ -18,11 +18,12 @@ from pathlib import Path
 
 from tests.support import corpus
 
-TARGETS = ("answer", "door")
+TARGETS = ("answer", "door", "lane")
 Check = Callable[[bytes], None]
 
 _HANGS_AFTER = 20
 _MAX_LENGTH = 2048
+_LONGEST = {"answer": _MAX_LENGTH, "door": _MAX_LENGTH, "lane": 100}  # bytes that are worth their time
 _BLOCKS = 200  # inputs between two looks at the clock
 _TOKENS = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"0\r\n\r\n", b"5\r\nhello\r\n",
@@ -85,6 +86,8 @@ def seeds(target: str) -> list[bytes]:
     """Where to begin: the corpora, and what was found before."""
     if target == "answer":
         begun = [bytes([14 + (method == "HEAD")]) + corpus.raw(text) for method, text in corpus.answers()]
+    elif target == "lane":
+        begun = []
     else:
         begun = [
             b"\x09" + text.replace("HOST", "app.example.com").replace("TAG", "x").encode("latin-1")
@@ -127,7 +130,7 @@ def fuzz_guided(target: str, folder: Path, seconds: int, seed: int) -> None:
     options = {
         "seed": seed,
         "max_total_time": seconds,
-        "max_len": _MAX_LENGTH,
+        "max_len": _LONGEST[target],
         "timeout": _HANGS_AFTER,
         "rss_limit_mb": 1024,
         "print_final_stats": 1,

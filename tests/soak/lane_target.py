@@ -1,0 +1,190 @@
+"""The data path under fuzzing: clients, sessions and backends that do anything, in any order.
+
+Input: a byte of options, one for the cuts, then steps of two bytes each: what happens, and how (`Run`).
+Bit 7 of a step's first byte: the next one happens in the same turn of the loop.
+
+What holds in any case: requests reach the backend in order, once, with the token of the session whose cookie
+they carry; a client gets well-formed answers, each to its own request, and nothing broken ends cleanly; at
+the end nothing is left. And where no two things happen in one turn: the same comes of it however the bytes
+are cut, and over ASGI.
+"""
+
+import functools
+import logging
+from typing import Any
+
+import uvicorn
+from structlog.testing import capture_logs
+
+from bff.settings.model import ServerSettings
+from tests.soak.hand_loop import HandLoop
+from tests.soak.lane_reading import Answered, Asked, answered, asked
+from tests.soak.lane_run import Client, Run
+from tests.soak.lane_world import HANDLES, PUBLIC, Call, World
+
+_MOST_ATTEMPTS = 3  # a stale connection and a 401 allow for one more each
+_PROBLEMS = frozenset({400, 401, 403, 404, 405, 408, 413, 417, 421, 431, 502, 503, 504})
+_RUSHED = 128
+_ASKS, _RAW, _LEAVES = {0, 1, 4}, 5, 11  # kinds of steps
+_BREAKS, _WAITS, _DIALS = 12, 13, 15
+_BODIES = {5, 6, 7}
+_BROKEN_OFF = "ASGI callable returned without completing response."  # the way to do so: `bff.proxy.asgi_call`
+
+Outcome = tuple[list[Any], list[Any]]
+"""What the clients got, and what the backends."""
+
+
+class Bench:
+    """What all runs share: nothing may stick to it."""
+
+    world: World
+
+    def __init__(self) -> None:
+        self.loop = HandLoop()  # type: ignore[abstract] # the rest is about files, threads and processes
+        self.settings = ServerSettings(public_url=PUBLIC)
+        self.config = uvicorn.Config(
+            self._app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False,
+            proxy_headers=False,
+        )  # fmt: skip
+        self.config.load()
+        self.mistakes: list[str] = []
+        listener = logging.Handler(logging.ERROR)
+        listener.emit = lambda record: self.mistakes.append(record.getMessage())  # type: ignore[method-assign] # shorter than a class
+        listener.addFilter(lambda record: record.getMessage() != _BROKEN_OFF)
+        logging.getLogger("uvicorn.error").addHandler(listener)
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.world.forwarding(scope, receive, send)
+
+    def run(self, data: bytes, front: str = "lane", **cuts: int) -> Outcome:
+        """One run, and what came of it."""
+        self.mistakes.clear()
+        with self.loop.running(), capture_logs() as lines:
+            run = Run(self, data, front, **cuts)
+            run.play()
+            outcome = judged(run)
+        wrong = [line for line in lines if line["log_level"] in {"error", "critical"}]
+        assert not self.mistakes + wrong, (self.mistakes, wrong)
+        return outcome
+
+
+@functools.cache
+def bench() -> Bench:
+    """One bench serves all inputs."""
+    return Bench()
+
+
+def judged(run: Run) -> Outcome:
+    """Checks what the clients and the backends got against what was sent."""
+    got: list[tuple[Client, tuple[Asked, ...], list[Answered]]] = []
+    for client in run.clients:
+        requests = asked(bytes(client.sent))
+        wire = client.wire
+        ended = wire.over and not wire.aborted
+        got.append((client, requests, answered(bytes(wire.written), requests, ended=ended)))
+    calls = run.world.calls
+    possible = [origins(call, got) for call in calls]
+    for call, origin in zip(calls, possible, strict=True):
+        assert origin, f"nobody asked for {call}"
+    sure = [origin[0] for origin in possible if len(origin) == 1]
+    assert all(sure.count(one) <= _MOST_ATTEMPTS for one in sure), "sent too often"
+    seen: set[int] = set()
+    for at, (_, requests, answers) in enumerate(got):
+        assert len(answers) <= len(requests) + 1, "more answers than requests"
+        for number, answer in enumerate(answers):
+            if b"x-serial" in answer.fields:
+                serial = int(answer.fields[b"x-serial"])
+                assert serial not in seen, "one answer for two"
+                seen.add(serial)
+                assert (at, number) in possible[serial], "somebody else's answer"
+                check_passed(answer, calls[serial])
+            else:
+                check_own(answer, requests[number] if number < len(requests) else None)
+    return (
+        [[(one.status, one.body) for one in answers if one.end is not None] for _, _, answers in got],
+        [(call.method, call.target, call.token, call.body if call.whole else None) for call in calls],
+    )
+
+
+def origins(call: Call, got: list[tuple[Client, tuple[Asked, ...], list[Answered]]]) -> list[tuple[int, int]]:
+    """Whose request this can be, by client and number: one is under way at a time, so answers are counted."""
+    found = []
+    for at, (client, requests, answers) in enumerate(got[: len(call.at)]):
+        number = sum(one.end is not None and one.end <= call.at[at] for one in answers)
+        peer = client.wire.get_extra_info("peername")[0].encode()
+        if number < len(requests) and call.peer == peer and is_of(call, requests[number], client):
+            found.append((at, number))
+    return found
+
+
+def is_of(call: Call, request: Asked, client: Client) -> bool:
+    """Whether the backend got this very request, with the token that goes with it."""
+    if (call.method, call.target) != (request.method, request.target):
+        return False
+    if not request.body.startswith(call.body) or (call.whole and call.body != request.body):
+        return False
+    path = request.target.partition(b"?")[0]
+    if call.token is None:
+        return not path.startswith(b"/api")
+    name, _, version = call.token.decode().partition("-")
+    floor = next(versions for length, versions in client.floors if length >= request.end)[name]
+    return (
+        not path.startswith(b"/open") and request.handle == HANDLES[name].encode() and floor <= int(version)
+    )
+
+
+def check_passed(answer: Answered, call: Call) -> None:
+    """A backend's answer, unchanged; only a whole one ends."""
+    assert answer.status == call.status
+    assert call.answer.startswith(answer.body)
+    if answer.end is not None:
+        assert answer.body == call.answer, "a broken answer ends cleanly"
+
+
+def check_own(answer: Answered, request: Asked | None) -> None:
+    """An answer of ours: the application's behind the proxy, or a problem that may come about here."""
+    if b"x-own" in answer.fields:
+        assert request is not None
+        assert answer.body in {request.target.partition(b"?")[0], b""}
+        return
+    assert answer.status in _PROBLEMS, answer
+    assert answer.fields[b"content-type"] == b"application/problem+json"
+    assert answer.end is not None
+
+
+def comparable(steps: list[tuple[int, int]]) -> bool:
+    """Whether there is one outcome, however the bytes are cut and whichever the front.
+
+    Which of two things in one turn is first may differ; so may when an end is heard, if nobody reads just
+    then. A body that comes in pieces is announced, which takes its time, and what is answered before it is
+    whole costs the connection.
+    """
+    kinds = [what & 15 for what, _ in steps]
+    bodies = _RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
+    return not (
+        any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
+        or (bodies and not {_BREAKS, _WAITS, _DIALS}.isdisjoint(kinds))
+    )
+
+
+def check(data: bytes) -> None:
+    """Raises AssertionError where a promise is broken, and whatever the product raises."""
+    if len(data) < 4:
+        return
+    table = bench()
+    whole = table.run(data)
+    if not comparable(list(zip(data[2::2], data[3::2], strict=False))):
+        return
+    match data[0] & 3:
+        case 1:
+            other = table.run(data, cut=1 + data[1])
+        case 2:
+            other = table.run(data, "asgi")
+        case 3:
+            other = table.run(data, cut_answers=1 + data[1])
+        case _:
+            return
+    assert whole[0] == other[0], (whole, other)
+    for one, another in zip(whole[1], other[1], strict=True):
+        assert one[:3] == another[:3], (whole, other)
+        assert one[3] == another[3] or None in {one[3], another[3]}, (whole, other)
