@@ -17,7 +17,6 @@ from tests.support.fleet import BROKEN, Answered, Fleet, Member, running_fleet
 from tests.support.redis import RedisServer, redis_server
 from tests.support.rotating import rotating_provider
 from tests.support.tasks import background
-from tests.support.wait import until
 
 _BETWEEN = 0.15  # seconds between two calls of a client that goes on calling
 _LOCK_ENDS = 6.0  # seconds until a lock that nobody prolongs is gone
@@ -184,10 +183,7 @@ async def _look_behind(cell: Cell, stage: Stage, result: Result) -> None:
     fleet = stage.fleet
     for pttl in fleet.locks().values():
         result.expect(0 < pttl <= 5000, f"a lock for {pttl} ms")
-    try:
-        await until(lambda: not fleet.locks(), _LOCK_ENDS)
-    except TimeoutError:
-        result.wrong.append(f"still locked: {fleet.locks()}")
+    result.expect(await fleet.unlocked(_LOCK_ENDS), f"still locked: {fleet.locks()}")
     found = await fleet.opened(stage.member)
     if cell.end != "kept":
         result.expect(not isinstance(found, Found), "the session is in Redis again")

@@ -300,7 +300,7 @@ FAULTS: dict[str, Fault] = {
         before=_provider_down, lasts=2, heal=_provider_up, first=WAITING, others=WAITING
     ),
     "provider 500 for 2 s": Fault(before=_usual("500"), lasts=2, heal=_honest, first=WAITING, others=WAITING),
-    "provider slow 7 s": Fault(before=_slow_provider(7), others=WAITING),
+    "provider slow 9 s": Fault(before=_slow_provider(9), others=WAITING),
     "family revoked": Fault(before=_revoked),
     "backend says 401": Fault(before=_forgotten),
 } | {

@@ -124,7 +124,7 @@ def _provider() -> Iterator[Cell]:
     for token in ("over", "usable"):
         yield Cell("provider down 2 s", "asked", token=token)
         yield Cell("provider 500 for 2 s", "asked", calls=(2, 8), token=token)
-        yield Cell("provider slow 7 s", "asked", token=token)
+        yield Cell("provider slow 9 s", "asked", token=token)
         yield Cell("family revoked", "asked", "ended", token=token, reason="invalid_grant")
         yield Cell("provider: invalid_grant", "asked", "ended", token=token, reason="invalid_grant")
         for name in _HARMLESS:

@@ -28,7 +28,6 @@ from tests.faults.parties import Person
 from tests.support.behaviour import TROUBLES, Behaviour, refusal, slow
 from tests.support.fleet import BROKEN, Answered, Fleet
 from tests.support.tasks import background
-from tests.support.wait import until
 
 PEOPLE = 6
 TOKENS_LAST = 3  # seconds
@@ -219,9 +218,7 @@ class Walk:
         for person in self.people:
             for worker in range(len(self.fleet.workers)):
                 await self.call(person, worker)
-        try:
-            await until(lambda: not self.fleet.locks(), LOCK_LEASE + 5)
-        except TimeoutError:
+        if not await self.fleet.unlocked(LOCK_LEASE + 5):
             self.breach(f"still locked: {self.fleet.locks()}")
 
     async def _good_answer(self, person: Person, worker: int, until_then: float) -> Answered:

@@ -171,6 +171,13 @@ class Fleet:
         with self.redis.client() as client:
             return {name: client.pttl(name) for name in client.scan_iter("bff:lock:*")}
 
+    async def unlocked(self, seconds: float) -> bool:
+        """Waits until no lock is held; False if one is for longer."""
+        give_up = time.monotonic() + seconds
+        while self.locks() and time.monotonic() < give_up:  # noqa: ASYNC110 - Redis does not tell
+            await asyncio.sleep(0.1)
+        return not self.locks()
+
     async def learn_scripts(self) -> None:
         """Loads every script, so that no command is sent twice for want of one."""
         scripts = [part for part in vars(self.store).values() if isinstance(part, AsyncScript)]
