@@ -113,3 +113,6 @@ def test_what_is_remembered_is_bounded() -> None:
         read_whole(b"HTTP/1.1 200 %d\r\nX: %d\r\nContent-Length: 0\r\n\r\n" % (number, number))
     assert len(whole_answer._fields) <= whole_answer._MOST_LINES
     assert len(whole_answer._statuses) <= whole_answer._MOST_LINES
+    long = b"X: " + b"x" * 5000
+    assert None is not read_whole(b"HTTP/1.1 200 OK\r\n" + long + b"\r\nContent-Length: 0\r\n\r\n")
+    assert long not in whole_answer._fields

@@ -72,6 +72,8 @@ def test_sessions_that_began_together_are_not_refreshed_together() -> None:
     assert NOW + 3540 <= max(moments) <= NOW + 3570
     assert 10 >= max(Counter(int(moment) for moment in moments).values())
     assert moments[7] == ahead_at(sample_session(key=keys[7], tokens=tokens, version=9, seen=0), SETTINGS)
+    endless = sample_session(tokens=sample_tokens(access_expires_at=None))
+    assert endless.ends == ahead_at(endless, SETTINGS)
 
 
 def test_a_session_that_somebody_is_refreshing_is_left_to_them() -> None:
