@@ -356,6 +356,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
                 self._last_data = self.loop.time()
                 self._read_watch = self.loop.call_later(self.door.body_timeout, self._body_is_late)
         elif self._reader.begun:
+            self._idle_until = None  # it may have been idle a moment ago, before an answer in this very batch
             if self._read_watch is None:
                 self._read_watch = self.loop.call_later(self.door.head_timeout, self._head_is_late)
         elif self._idle_until is None and not self._answering():
