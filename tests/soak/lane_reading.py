@@ -12,6 +12,7 @@ Fields = dict[bytes, bytes]
 
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [^\r\n]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\r\n\0]*)")
+_FRAMED = {b"content-length", b"transfer-encoding"}
 _CONTINUE = 100
 
 
@@ -26,6 +27,11 @@ class Asked:
     body: bytes = b""
     whole: bool = True
     end: int = 0
+
+    @property
+    def announced(self) -> bool:
+        """Whether there is to be a body."""
+        return bool(_FRAMED & self.fields.keys())
 
     @property
     def handle(self) -> bytes | None:
@@ -113,14 +119,14 @@ def answered(data: bytes, requests: tuple[Asked, ...], *, ended: bool) -> list[A
         pairs = [(field[1].lower(), field[2]) for field in parsed if field is not None]
         assert len(pairs) == len(lines), lines
         fields, number = dict(pairs), int(status[1])
-        assert sum(name in {b"content-length", b"transfer-encoding"} for name, _ in pairs) <= 1
+        assert sum(name in _FRAMED for name, _ in pairs) <= 1
         at = end + 4
         if number == _CONTINUE:
             continue
         bodyless = number in {204, 304} or _for_head(requests, len(found), data, at)
         if bodyless:
             body, used, whole = b"", 0, True
-        elif {b"content-length", b"transfer-encoding"} & fields.keys():
+        elif _FRAMED & fields.keys():
             body, used, whole = content(fields, data[at:])
         else:
             body, used, whole = data[at:], len(data) - at, ended

@@ -19,6 +19,8 @@ from tests.soak.lane_world import ENDED, HANDLES, BackendWire, World
 _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
+_HEARD = 0.2  # seconds after which it is known over ASGI too that a client has left (`bff.proxy.asgi_call`)
+_HEARD_WITH_BODY = 70.0  # the same with a body that no backend takes: news cannot be asked for alone
 _SECONDS = (0.01, 0.06, 0.2, 1.1, 5.5, 31.0, 61.0, 301.0)
 
 _LINES = (
@@ -30,11 +32,13 @@ _COOKIES = (
     b"Cookie: x=1; bff=" + HANDLES["a"].encode() + b"\r\nCookie: bff=" + HANDLES["b"].encode() + b"\r\n",
 )  # fmt: skip
 _MORE = (
-    (b"", b""), (b"", b""), (b"", b""), (b"Connection: close\r\n", b""), (b"X-More: 1\r\n", b""),
+    (b"", b""), (b"", b""), (b"Sec-Fetch-Site: cross-site\r\n", b""), (b"Connection: close\r\n", b""),
+    (b"X-More: 1\r\n", b""),
     (b"Content-Length: 5\r\n", b"hello"),
     (b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"),
     (b"Content-Length: 5\r\nExpect: 100-continue\r\n", b"hello"),
 )  # fmt: skip
+_DENIED = 0x40  # which is answered at once
 
 
 def request(how: int) -> bytes:
@@ -85,6 +89,8 @@ class Run:
         self._steps = data[2:]
         self._at = 0
         self._cut, self._cut_answers = cut, cut_answers
+        self._over_asgi = front == "asgi"
+        self._see_it_through = not options & 32  # or the clients leave with all that is under way
         self._same_peer = not options & 16
         self._rush = False
         self._state = ServerState()
@@ -129,10 +135,10 @@ class Run:
                 for piece in [b"".join(again)] if how & 4 else again:
                     self.send(client, piece)
             case 4:  # a part of it; the rest comes before anything else
-                begun = request(how) if how & 1 else client.last
-                at = how * len(begun) >> 8
-                self.send(client, begun[:at])
-                client.kept = begun[at:]
+                begun = client.last if how & 1 else request(0)
+                at = (how >> 3) * len(begun) >> 5
+                self.send(client, (request(_DENIED) if how & 2 else b"") + begun[:at])
+                client.kept = b"" if how & 4 else begun[at:]  # or it comes to something else
             case 5:
                 raw = self._steps[self._at : self._at + (how & 63)]
                 self._at += len(raw)
@@ -209,6 +215,8 @@ class Run:
                 self.connect()
             case 6:
                 wire.protocol.shutdown()
+            case 7:
+                wire.abort()
             case _:
                 pass
 
@@ -218,8 +226,10 @@ class Run:
         match how:
             case 0 | 4:
                 wire.feed(None)
-            case 1 | 5:
+            case 1:
                 wire.lose(ConnectionResetError())
+            case 5:
+                wire.abort()  # it is being lost, and will be told so
             case 2:
                 wire.slow = True
             case 3:
@@ -252,22 +262,14 @@ class Run:
 
     def _finish(self) -> None:
         self.world.dialing = 0
-        for wire in [*self.world.clients, *self.world.wires]:
-            wire.drain()
-        self._turn()
-        waits = 0
-        while waits < _PATIENCE:
-            busy = [wire for wire in self.world.wires if not wire.over and (wire.waits or wire.pending)]
-            waits += not busy
-            for wire in busy:
-                if wire.waits:
-                    self.answer(wire, 0)
-                self.more(wire, 9)
-            self.loop.advance(0.01 if busy else 1.1)
-        self._check_answered()
+        if self._see_it_through:
+            self._answer_all()
+            self._check_answered()
         for client in self.clients:
             client.wire.lose(None)
         self._turn()
+        if self._over_asgi:
+            self.loop.advance(self._until_heard())
         live = [wire for wire in self.world.wires if not wire.over]
         stats = self.world.pool.stats()
         assert (len(live), len(live), 0) == (stats.open, stats.idle, stats.waiting), (live, stats)
@@ -285,6 +287,24 @@ class Run:
         assert 0 == self.world.pool.stats().open
         self.loop.advance(400.0)
         assert 0 == self.loop.timers
+
+    def _until_heard(self) -> float:
+        sent = [request for client in self.clients for request in asked(bytes(client.sent))]
+        return _HEARD_WITH_BODY if any(request.announced for request in sent) else _HEARD
+
+    def _answer_all(self) -> None:
+        for wire in [*self.world.clients, *self.world.wires]:
+            wire.drain()
+        self._turn()
+        waits = 0
+        while waits < _PATIENCE:
+            busy = [wire for wire in self.world.wires if not wire.over and (wire.waits or wire.pending)]
+            waits += not busy
+            for wire in busy:
+                if wire.waits:
+                    self.answer(wire, 0)
+                self.more(wire, 9)
+            self.loop.advance(0.01 if busy else 1.1)
 
     def _check_answered(self) -> None:
         """Whoever is still there has got an answer to each whole request."""

@@ -157,6 +157,7 @@ class Call:
         whole: the request is.
         status, answer: what it says to it.
         sound: that is whole and clean.
+        first: on its connection.
     """
 
     peer: bytes
@@ -169,6 +170,7 @@ class Call:
     status: int = 0
     answer: bytes = b""
     sound: bool = False
+    first: bool = False
 
 
 class BackendWire(Wire):
@@ -215,6 +217,7 @@ class BackendWire(Wire):
             target=target,
             token=None if token is None else token.removeprefix(b"Bearer "),
             at=[len(client.written) for client in self.world.clients],
+            first=self.call is None,
         )
         self.answering = False
         self.world.calls.append(self.call)
