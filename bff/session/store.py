@@ -9,8 +9,8 @@
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
-Rule 3: what a write seals is sealed for it alone (a nonce of its own); after a lost answer the record is read,
-once, and finding it there means that the write was done. No write is ever resent by the client library.
+Rule 3: what a write seals is sealed for it alone (a nonce of its own); after a lost answer the record is
+read, once, and finding it there means that the write was done. No write is resent by the client library.
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
