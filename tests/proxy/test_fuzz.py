@@ -1,13 +1,30 @@
 """A sample of the fuzzing, and what it has found (H-02)."""
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.soak import fuzz
+from bff.proxy.connection import UpstreamConnection
+from bff.proxy.lane_cycle import LaneCycle
+from bff.proxy.plain import Prepared
+from bff.session.sessions import Found
+from tests.soak import fuzz, lane_target
 from tests.structure.source import ROOT
+
+connection_for = Prepared.connection_for
+
+
+def keeps_the_first_session(prepared: Prepared[Any], found: Found | None) -> UpstreamConnection | None:
+    return connection_for(prepared, prepared.found or found)
+
+
+def does_nothing(*_: Any) -> None:
+    pass
 
 
 @pytest.mark.requirement("H-02")
@@ -40,6 +57,31 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
         fuzz.fuzz_blind(check, fuzz.seeds("door"), tmp_path, 60, 1)
     (kept,) = (tmp_path / "found").iterdir()
     assert kept.read_bytes().count(b"\r\n\r\n") >= 2
+
+
+@pytest.mark.parametrize(
+    ("mistake", "name", "instead"),
+    [
+        ("a token outlives its rotation", "bff.proxy.plain.Prepared.connection_for", keeps_the_first_session),
+        ("a lost connection is not heard of", "bff.proxy.connection.UpstreamConnection.unfold", does_nothing),
+        ("what is broken ends cleanly", "bff.proxy.lane_cycle.LaneCycle.abort", LaneCycle.send_end),
+        ("half a head is not seen", "bff.proxy.lane.LaneProtocol._quiet", lambda _: True),
+        ("a slot is never free again", "bff.proxy.pool.UpstreamPool._free_slot", does_nothing),
+    ],
+)
+def test_the_check_of_the_lane_can_find(
+    mistake: str, name: str, instead: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mistake in the data path is found by the corpus alone."""
+    monkeypatch.setattr(name, instead)
+    found = 0
+    for data in fuzz.seeds("lane"):
+        with contextlib.suppress(AssertionError):
+            lane_target.check(data)
+            continue
+        found += 1
+    lane_target.bench.cache_clear()  # what was found is left under way
+    assert found, mistake
 
 
 def test_blind_fuzzing_finds_nothing(tmp_path: Path) -> None:

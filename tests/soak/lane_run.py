@@ -19,6 +19,7 @@ from tests.soak.lane_world import ENDED, HANDLES, BackendWire, World
 _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
+WITH_ASGI = 2  # the option
 _HEARD = 0.2  # seconds after which it is known over ASGI too that a client has left (`bff.proxy.asgi_call`)
 _HEARD_WITH_BODY = 70.0  # the same with a body that no backend takes: news cannot be asked for alone
 _SECONDS = (0.01, 0.06, 0.2, 1.1, 5.5, 31.0, 61.0, 301.0)
@@ -89,6 +90,7 @@ class Run:
         self._steps = data[2:]
         self._at = 0
         self._cut, self._cut_answers = cut, cut_answers
+        self._compared_to_asgi = options & 3 == WITH_ASGI
         self._over_asgi = front == "asgi"
         self._see_it_through = not options & 32  # or the clients leave with all that is under way
         self._same_peer = not options & 16
@@ -152,6 +154,8 @@ class Run:
                     self.more(wire, 1 + (how & 3))
             case 11:
                 self._client_event(how, client)
+                if self._compared_to_asgi and not self._rush:
+                    self.loop.advance(_HEARD)
             case 12:
                 if self.world.wires:
                     self._backend_event(how & 7, self.world.wires[(how >> 3) % len(self.world.wires)])
