@@ -27,9 +27,10 @@ _MOST_ATTEMPTS = 3  # a stale connection and a 401 allow for one more each
 _PROBLEMS = frozenset({400, 401, 403, 404, 405, 408, 413, 417, 421, 431, 502, 503, 504})
 _RUSHED = 128
 _CUTS_ANSWERS = 3  # the option
-_ASKS, _RAW, _LEAVES = {0, 1, 4}, 5, 11  # kinds of steps
+_ASKS, _RAW, _ANSWERS, _LEAVES = {0, 1, 4}, 5, {7, 8, 9}, 11  # kinds of steps
 _BREAKS, _WAITS, _DIALS = 12, 13, 15
 _BODIES = {5, 6, 7}
+_SAYS_408 = 13
 _BROKEN_OFF = "ASGI callable returned without completing response."  # the way to do so: `bff.proxy.asgi_call`
 
 Outcome = tuple[list[Any], list[Any]]
@@ -176,9 +177,10 @@ def comparable(steps: list[tuple[int, int]], *, answers_cut: bool) -> bool:
     """
     kinds = [what & 15 for what, _ in steps]
     bodies = _RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
+    tires = any(what & 15 in _ANSWERS and how & 15 == _SAYS_408 for what, how in steps)  # if it was kept
     return not (
         any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
-        or ((bodies or answers_cut) and not {_LEAVES, _BREAKS, _WAITS, _DIALS}.isdisjoint(kinds))
+        or ((bodies or answers_cut) and (tires or not {_LEAVES, _BREAKS, _WAITS, _DIALS}.isdisjoint(kinds)))
     )
 
 
