@@ -179,8 +179,9 @@ def comparable(steps: list[tuple[int, int]], *, answers_cut: bool) -> bool:
     bodies = _RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
     tires = any(what & 15 in _ANSWERS and how & 15 == _SAYS_408 for what, how in steps)  # if it was kept
     return not (
-        any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
-        or ((bodies or answers_cut) and (tires or not {_LEAVES, _BREAKS, _WAITS, _DIALS}.isdisjoint(kinds)))
+        _DIALS in kinds  # two waits may end at the same moment
+        or any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
+        or ((bodies or answers_cut) and (tires or not {_LEAVES, _BREAKS, _WAITS}.isdisjoint(kinds)))
     )
 
 
