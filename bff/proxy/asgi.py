@@ -4,6 +4,8 @@ A plain callable: middleware that wraps bodies or cancels scopes has no business
 paths go on to the application behind it, untouched.
 """
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
@@ -39,19 +41,19 @@ class ForwardingApp:
         self._heads = KnownHeads[Header]()
         self._waits = PlainWaits()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI entry point."""
         if scope["type"] == "websocket":
-            await self._websockets(scope, receive, send)
-            return
+            return self._websockets(scope, receive, send)
         if scope["type"] != "http" or is_own(scope["raw_path"]):
-            await self._otherwise(scope, receive, send)
-            return
+            return self._otherwise(scope, receive, send)
         extension = scope.get("extensions", {}).get(HEAD_EXTENSION)  # only our own front door has it
         head: bytes | None = None if extension is None else extension["raw"]
         if head is not None and (plain := self._plain(scope, head, send)) is not None:
-            await plain.run(receive, self._waits)
-            return
+            return plain.run(receive, self._waits)
+        return self._whole(scope, receive, send, head)
+
+    async def _whole(self, scope: Scope, receive: Receive, send: Send, head: bytes | None) -> None:
         request = request_head(scope)
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:

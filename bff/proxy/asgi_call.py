@@ -145,7 +145,7 @@ class AsgiPlainCall(PlainCall[Header]):
                 self._whole.exchange.client_gone()
             raise
         finally:
-            waits.discard(self)
+            del waits.calls[self]
         if answer is None:
             assert self._whole is not None
             await self._whole.run(receive)
@@ -171,28 +171,23 @@ class PlainWaits:
     """The plain calls under way, and one timer for them all."""
 
     def __init__(self) -> None:
-        self._young: set[AsgiPlainCall] = set()
-        self._old: set[AsgiPlainCall] = set()
+        self.calls: dict[AsgiPlainCall, None] = {}
+        self._seen: set[AsgiPlainCall] = set()  # when the timer last rang
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, call: AsgiPlainCall) -> None:
-        """It waits for its answer."""
-        self._young.add(call)
+        """It waits for its answer, until it is taken out of `calls`."""
+        self.calls[call] = None
         if self._timer is None:
             self._ring_soon()
-
-    def discard(self, call: AsgiPlainCall) -> None:
-        """It waits no more."""
-        self._young.discard(call)
-        self._old.discard(call)
 
     def _ring_soon(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._ring)
 
     def _ring(self) -> None:
-        late, self._old, self._young = self._old, self._young, set()
-        for call in late:
+        for call in [call for call in self.calls if call in self._seen]:
             call.interrupt()
         self._timer = None
-        if self._old:
+        self._seen = set(self.calls)
+        if self._seen:
             self._ring_soon()

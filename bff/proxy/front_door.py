@@ -37,8 +37,7 @@ class Refusal:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A complete head whose lines are beyond doubt. `raw` includes the empty line at its end."""
 
     raw: bytes

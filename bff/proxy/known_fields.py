@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from bff.policy.fields import Fields
 from bff.proxy.exchange import Exchange
+from bff.proxy.front_door import RequestLine
 from bff.proxy.parts import ExchangeParts
 from bff.proxy.plain import Prepared, prepare
 from bff.proxy.plain_answer import PlainAnswers
@@ -29,16 +30,26 @@ class KnownFields(Generic[F]):
     Attributes:
         raw: their bytes, from the end of the request line.
         keep_alive: whether the client goes on after it.
+        lines: request lines before them that were judged, and let in.
         prepared: by request line; one that was met once only leads to None.
     """
 
-    __slots__ = ("fields", "keep_alive", "prepared", "raw")
+    __slots__ = ("fields", "keep_alive", "lines", "prepared", "raw")
 
     def __init__(self, raw: bytes, fields: Fields, *, keep_alive: bool) -> None:
         self.raw = raw
         self.fields = fields
         self.keep_alive = keep_alive
+        self.lines: dict[bytes, RequestLine] = {}
         self.prepared: dict[bytes, Prepared[F] | None] = {}
+
+    def remember(self, raw: bytes, line: RequestLine) -> RequestLine:
+        """Keeps a judged line, within the same bounds as what is prepared."""
+        if len(raw) + len(self.raw) <= _LONGEST_HEAD:
+            if len(self.lines) >= _MOST_LINES:
+                self.lines.clear()
+            self.lines[raw] = line
+        return line
 
 
 class KnownHeads(Generic[F]):

@@ -65,11 +65,14 @@ class KnownHeadProtocol(GuardedHttpProtocol):
     def _take_known(self, known: KnownFields[bytes], data: bytes, end: int) -> bytes | None:
         """Takes a head with known fields behind `end`; None where the request line is not plain."""
         over = end + len(known.raw)
-        line = parse_line(data[:end])
-        if over > self.door.max_head_bytes or isinstance(line, Refusal) or line.http_1_0:
-            return None
-        if line.method not in _METHODS:
-            return None
+        line = known.lines.get(data[:end])
+        if line is None:
+            judged = parse_line(data[:end])
+            if over > self.door.max_head_bytes or isinstance(judged, Refusal) or judged.http_1_0:
+                return None
+            if judged.method not in _METHODS:
+                return None
+            line = known.remember(data[:end], judged)
         self._stop_read_watch()
         self._verdict, self._message_over = 0, True
         self.expect_100_continue = False
