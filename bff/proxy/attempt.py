@@ -82,6 +82,8 @@ class Attempt:
         for step in held:
             step()
         self.resume_answer()
+        if self._exchange is not None and not self.body_paused:
+            self._exchange.on_flow(paused=False)
 
     # From the backend
 
@@ -126,7 +128,7 @@ class Attempt:
     def resume_body(self) -> None:
         """The connection takes more."""
         self.body_paused = False
-        if self._exchange is not None:
+        if self._exchange is not None and self._held is None:
             self._exchange.on_flow(paused=False)
 
     def _pass_on(self, step: Callable[[], None]) -> None:

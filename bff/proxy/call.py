@@ -186,6 +186,12 @@ class Call:
         self.stopped = self.body_done = True
         self.held = None
 
+    def drop_rest(self) -> None:
+        """What the sink was told to keep back may come: it is thrown away, and its end is heard."""
+        if self._told_to_pause:
+            self._told_to_pause = False
+            self.sink.resume_body()
+
     def set_full(self, full: bool, unsent: int) -> None:
         """The transport's buffer has filled up, or has drained."""
         self.full = full

@@ -307,6 +307,8 @@ class UpstreamConnection(asyncio.Protocol):
         if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
             call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
         call.sink.head(reader.status, reader.reason, reader.headers)
+        if call.stopped and not reader.done and self._call is call:
+            call.drop_rest()
         if not reader.done and self._call is call:
             if not call.full:
                 call.since = self.now()

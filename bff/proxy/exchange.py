@@ -309,7 +309,7 @@ class Exchange:
         """Passes the backend's flow control on to the client's side."""
         if paused:
             self._client.pause_request()
-        else:
+        elif not self._body_complete and not self._finished:
             self._client.resume_request()
 
     # Answers
