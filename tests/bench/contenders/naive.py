@@ -13,8 +13,23 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 
-sys.modules["sniffio"] = None  # type: ignore[assignment] # an import of it fails, as where it is not installed
+
+class _WithoutSniffio(MetaPathFinder):
+    """Looks for it as long as Python does where it is not installed, and does not find it."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """No module of this name."""
+        del path, target
+        if fullname == "sniffio":
+            PathFinder.find_spec("sniffio_which_is_not_installed")
+            raise ModuleNotFoundError(name=fullname)
+
+
+sys.meta_path.insert(0, _WithoutSniffio())
+sys.modules.pop("sniffio", None)
 
 import httpx  # noqa: E402 - see above
 from redis.asyncio import Redis  # noqa: E402 - see above
