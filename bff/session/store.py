@@ -39,7 +39,7 @@ from bff.session.index import SessionIndex, sid_key, user_key
 from bff.session.link import FreshPool, Renewal
 from bff.session.loads import Loaded, Loads, WrongTypeError
 from bff.session.model import EndReason, Refreshing, Session
-from bff.session.record import Record, format_marker, format_time
+from bff.session.record import Record, format_marker, format_second
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -196,7 +196,7 @@ class SessionStore:
         """Slides the idle timeout, never past `ends`."""
         ttl = _milliseconds(min(idle_timeout, session.ends - now))
         async with self._translated():
-            return Write(await self._touch(keys=[self._session(session.key)], args=[format_time(now), ttl]))
+            return Write(await self._touch(keys=[self._session(session.key)], args=[format_second(now), ttl]))
 
     async def end(self, session: Session, reason: EndReason, *, fenced: bool = False) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
@@ -290,7 +290,7 @@ class SessionStore:
     # Keys
 
     async def _index(self, session: Session, now: float, lifetime: int) -> None:
-        args: Arguments = [session.key, format_time(session.ends), format_time(now), lifetime]
+        args: Arguments = [session.key, format_second(session.ends), format_second(now), lifetime]
         await self._index_user(keys=[self._user(session.provider, session.sub)], args=args)
         if session.sid is not None:
             key = self._sid(session.provider, session.sid)
