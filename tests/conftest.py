@@ -1,11 +1,15 @@
 """Fixtures that every test can ask for, and what the suite says at its end."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+
+from bff.observe import logs
 
 pytest_plugins = ["tests.support.redis"]
 
@@ -50,6 +54,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Where lines go and in which form is a process's own: what one test sets up, no other one inherits."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logs._output.flush()
+    logs._output.access = None
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in logs._FLOORS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
 
 
 _SHOWN = pytest.StashKey[set[str]]()
