@@ -20,6 +20,16 @@ _CANCEL_AGAIN = 1.0  # seconds: a library may have taken a cancellation for some
 _log = get_logger("bff.tasks")
 
 
+def to_be_cancelled() -> bool:
+    """Whether the task that asks was cancelled, even if that got lost on its way.
+
+    While a connection breaks, a cancellation can come out of a client library as an error of its own. Whoever
+    goes on after errors, again and again, has to ask, or goes on for ever.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Tasks:
     """The tasks of one process. Not thread-safe: it belongs to one event loop."""
 

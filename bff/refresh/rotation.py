@@ -36,6 +36,7 @@ from bff.session.model import EndReason, Refreshing, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import Write
 from bff.settings.model import RefreshSettings
+from bff.tasks import to_be_cancelled
 
 SETTLE = 2.0
 """Seconds that whoever left a marker gets to save what it may have: it may only have been cut off."""
@@ -340,8 +341,7 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T | None:
         try:
             return await work()
         except StoreUnavailableError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # a breaking connection can hide that from us
+            if to_be_cancelled():
                 raise asyncio.CancelledError from None
             if loop.time() >= give_up:
                 return None

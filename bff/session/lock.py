@@ -18,6 +18,7 @@ import secrets
 from bff.errors import StoreUnavailableError
 from bff.session.changes import steady_now
 from bff.session.store import SessionStore
+from bff.tasks import to_be_cancelled
 
 LEASE = 5.0
 """Seconds after which a lock that nobody prolongs is free."""
@@ -67,8 +68,7 @@ class SessionLock:
     async def prolong(self) -> None:
         """Keeps it, until cancelled, given up, or taken by somebody else.
 
-        To be cancelled is not enough: while a connection broke, a cancellation was seen to come out of the
-        client library as an error of Redis, and whoever goes on then holds the lock for ever.
+        To be cancelled is not enough by itself: see `to_be_cancelled`. Whoever went on held it for ever.
         """
         pause = _PROLONG_EVERY
         while True:
@@ -80,6 +80,8 @@ class SessionLock:
                 if not await self._kept():
                     return
             except StoreUnavailableError:
+                if to_be_cancelled():
+                    raise asyncio.CancelledError from None
                 pause = _TRY_AGAIN  # it may be ours yet; `held` says for how long
             else:
                 self._until, pause = asked + LEASE, _PROLONG_EVERY

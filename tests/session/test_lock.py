@@ -187,3 +187,16 @@ async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
         await asyncio.wait([prolonging], timeout=5)
         assert prolonging.done()
     assert 1 == store.asked
+
+
+async def test_a_cancellation_that_gets_lost_ends_the_prolonging_all_the_same() -> None:
+    """Nobody has given the lock up, and the store says nothing but that it is away."""
+    store = _Swallowing()
+    lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
+    assert await lock.take()
+    async with background(lock.prolong()) as prolonging:
+        await store.asking.wait()
+        prolonging.cancel()
+        await asyncio.wait([prolonging], timeout=5)
+        assert prolonging.cancelled()
+    assert 1 == store.asked
