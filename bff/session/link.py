@@ -3,6 +3,7 @@
 Rule 1: nothing here is bounded in time but the TCP and TLS handshake; whoever holds such a connection bounds
 every wait on it. (A bound in the client library costs a task for each write, and would end a connection that
 has nothing to say.)
+Rule 2: whatever becomes of a connection, redis-py's `ConnectionError` tells of it.
 """
 
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.settings.model import RedisSettings
 
@@ -19,6 +21,20 @@ _OF_POOLS = (
     "max_connections",
     "timeout",
 )  # a URL may say this of pools; a single connection does not know it
+
+
+class _Steady:
+    """Over a kind of connection: uvloop's word for one that has just ended becomes redis-py's (Rule 2)."""
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().send_packed_command(*arguments, **options)  # type: ignore[misc] # redis-py's
+        except RuntimeError as failure:  # "the handler is closed": neither an OSError nor a RedisError
+            raise RedisConnectionError(str(failure)) from failure
+
+
+def _steady(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    return type(kind.__name__, (_Steady, kind), {})
 
 
 def new_connection(settings: RedisSettings) -> AbstractConnection:
@@ -37,7 +53,7 @@ def new_connection(settings: RedisSettings) -> AbstractConnection:
         "decode_responses": True,
         "encoding_errors": "replace",  # bytes that are no UTF-8 were not written by us: they will not open
     }
-    return kind(**options | ours)
+    return _steady(kind)(**options | ours)
 
 
 class FreshPool(BlockingConnectionPool):
@@ -47,8 +63,8 @@ class FreshPool(BlockingConnectionPool):
     each kept connection would cost a request after Redis was away.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, *, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        super().__init__(connection_class=_steady(connection_class), **options)
         self._round = 0
         self._made_in: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
 
