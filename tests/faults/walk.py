@@ -7,7 +7,8 @@ invariants, and so is what is left in Redis, at the provider, and in the process
        (a dead worker, a lost answer, a Redis that was gone) to excuse it; the provider never sees a reuse.
     2. Who has signed out, or was deleted, never gets 200 for a call that began later than the near cache's
        lease after it; and once refused, never again.
-    3. Who is signed in never gets 401.
+    3. Who is signed in never gets 401; except the backend's own, where a token is revoked while the tokens
+       that follow it are on their way, and so are revoked with it: a call is repeated once, never twice.
     4. A lock has an end, never further away than its TTL, and in the end there is none.
     5. Nothing leaks: no key without a TTL, no task that a stop has to cancel, no descriptors, no waiters.
     6. When everything is well again, everybody who is signed in gets 200.
@@ -24,9 +25,10 @@ from dataclasses import dataclass, field
 
 from bff.session.changes import LEASE
 from bff.session.lock import LEASE as LOCK_LEASE
-from tests.faults.parties import Person
+from tests.faults.parties import Person, Signed
 from tests.support.behaviour import TROUBLES, Behaviour, refusal, slow
 from tests.support.fleet import BROKEN, Answered, Fleet
+from tests.support.ledger import Use
 from tests.support.tasks import background
 
 PEOPLE = 6
@@ -34,6 +36,7 @@ TOKENS_LAST = 3  # seconds
 _RECOVERS = 40.0  # seconds in which everything is well again: the longest back-off, and some
 _EXCUSES = 15.0  # seconds after which a fault is no excuse for a token that is sent again
 _MOST_DESCRIPTORS = 200
+_ON_THE_WAY = 1.0  # seconds that new tokens may take from the provider to every worker
 
 Step = Callable[["Walk", int], Awaitable[None]]
 
@@ -49,6 +52,7 @@ class Walk:
     broken: list[str] = field(default_factory=list)  # invariants
     steps: deque[str] = field(default_factory=lambda: deque(maxlen=40))
     faults: list[tuple[float, str]] = field(default_factory=list)
+    revoked_at: list[float] = field(default_factory=list)  # when backends were told to forget all tokens
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)  # noqa: S311 - a seeded walk can be repeated
@@ -87,10 +91,26 @@ class Walk:
             began = time.monotonic()
             answer = await self.fleet.call(member.member, worker, method, path)
             self.counts[f"status {answer.status or 'broken'}"] += 1
-            if wrong := member.contradicted_by(answer, began, time.monotonic(), LEASE):
-                self.breach(f"{person.name}, {path}: {wrong}; worker {worker}")
+            if answer.status == 401 and not answer.code and self._revoked_twice(member, began):
+                self.counts["revoked with its successor"] += 1
+            elif wrong := member.contradicted_by(answer, began, time.monotonic(), LEASE):
+                uses = [(f"{use.at - self.began:.2f}", use.fate) for use in self._uses(member)[-4:]]
+                self.breach(f"{person.name}, {path}: {wrong}; worker {worker}, rotations {uses}")
             if answer.status not in {200, 401, 503, BROKEN}:
                 self.breach(f"{person.name}, {path}: {answer.status} {answer.code}")
+
+    def _uses(self, member: Signed) -> list[Use]:
+        return self.fleet.provider.uses_of(member.member.family)
+
+    def _revoked_twice(self, member: Signed, began: float) -> bool:
+        """Whether both tokens that a call had to do with were revoked: the one it began with, and the next."""
+        ended = time.monotonic()
+        return any(
+            revoked - _ON_THE_WAY <= use.at <= revoked
+            for revoked in self.revoked_at
+            if began - _ON_THE_WAY <= revoked <= ended
+            for use in self._uses(member)
+        )
 
     async def rotate(self, argument: int) -> None:
         """POST /bff/refresh, from two tabs at once."""
@@ -190,6 +210,7 @@ class Walk:
     async def forget_tokens(self, argument: int) -> None:
         """Backends answer 401 to all tokens that there are."""
         self.fleet.provider.forget_access()
+        self.revoked_at.append(time.monotonic())
         await self.crowd(argument)
 
     def _fault(self, name: str) -> None:
