@@ -103,7 +103,7 @@ class Walk:
         return self.fleet.provider.uses_of(member.member.family)
 
     def _revoked_twice(self, member: Signed, began: float) -> bool:
-        """Whether both tokens that a call had to do with were revoked: the one it began with, and the next."""
+        """Whether both tokens of a call were revoked: the one it began with, and the next."""
         ended = time.monotonic()
         return any(
             revoked - _ON_THE_WAY <= use.at <= revoked
