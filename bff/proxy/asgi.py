@@ -5,6 +5,7 @@ paths go on to the application behind it, untouched.
 """
 
 from collections.abc import Awaitable
+from typing import TypedDict
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,9 +17,18 @@ from bff.policy.routes import RouteTable, is_own
 from bff.proxy.asgi_call import AsgiCall, AsgiPlainCall, PlainWaits
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import HEAD_EXTENSION
-from bff.proxy.known_fields import KnownHeads
+from bff.proxy.known_fields import KnownFields, KnownHeads
 from bff.proxy.parts import ExchangeParts
+from bff.proxy.plain import Prepared
 from bff.proxy.sinks import Header
+
+
+class KnownHead(TypedDict):
+    """What our own front door tells of a head that no body follows (`HEAD_EXTENSION`)."""
+
+    heads: KnownHeads[Header]
+    known: KnownFields[Header]
+    line: bytes
 
 
 class ForwardingApp:
@@ -38,7 +48,6 @@ class ForwardingApp:
         self._routes = routes
         self._guard = guard
         self._otherwise = otherwise
-        self._heads = KnownHeads[Header]()
         self._waits = PlainWaits()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -47,13 +56,14 @@ class ForwardingApp:
             return self._websockets(scope, receive, send)
         if scope["type"] != "http" or is_own(scope["raw_path"]):
             return self._otherwise(scope, receive, send)
-        extension = scope.get("extensions", {}).get(HEAD_EXTENSION)  # only our own front door has it
-        head: bytes | None = None if extension is None else extension["raw"]
-        if head is not None and (plain := self._plain(scope, head, send)) is not None:
-            return plain.run(receive, self._waits)
+        head: KnownHead | None = scope.get("extensions", {}).get(HEAD_EXTENSION)
+        if head is not None:
+            prepared = head["known"].prepared.get(head["line"])
+            if prepared is not None and (plain := _plain(prepared, send)) is not None:
+                return plain.run(receive, self._waits)
         return self._whole(scope, receive, send, head)
 
-    async def _whole(self, scope: Scope, receive: Receive, send: Send, head: bytes | None) -> None:
+    async def _whole(self, scope: Scope, receive: Receive, send: Send, head: KnownHead | None) -> None:
         request = request_head(scope)
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
@@ -62,37 +72,27 @@ class ForwardingApp:
         call = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0)
         exchange = call.exchange = Exchange(self.parts, request, verdict, call)
         exchange.begin()
-        if head is not None and request.body_length == 0:
+        if head is not None:
             self._learn(head, exchange)
         await call.run(receive)
 
-    def _plain(self, scope: Scope, head: bytes, send: Send) -> AsgiPlainCall | None:
-        """The call, if it is a plain one."""
-        end = head.find(b"\r\n")
-        known = self._heads.get(_peer(scope), head[end:])
-        prepared = None if known is None else known.prepared.get(head[:end])
-        if prepared is None:
-            return None
-        connection = prepared.connection()
-        if connection is None and prepared.reader is None:
-            return None
-        return AsgiPlainCall(prepared, connection, send)
-
-    def _learn(self, head: bytes, exchange: Exchange) -> None:
+    def _learn(self, head: KnownHead, exchange: Exchange) -> None:
         """Takes note of a head that was let in."""
-        if exchange.admitted is None:
-            return
-        request = exchange.request
-        end = head.find(b"\r\n")
-        known = self._heads.get(request.peer, head[end:])
-        if known is None:
-            known = self._heads.add(request.peer, head, request.fields)
-        answers = self.parts.destinations[exchange.admitted.route.path].field_answers
-        self._heads.learn(known, head[:end], self.parts, exchange, answers)
+        if exchange.admitted is not None:
+            answers = self.parts.destinations[exchange.admitted.route.path].field_answers
+            head["heads"].learn(head["known"], head["line"], self.parts, exchange, answers)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""
         return admit(request, self._routes, self._guard)
+
+
+def _plain(prepared: Prepared[Header], send: Send) -> AsgiPlainCall | None:
+    """The call, if it can be made now."""
+    connection = prepared.connection()
+    if connection is None and prepared.reader is None:
+        return None
+    return AsgiPlainCall(prepared, connection, send)
 
 
 def request_head(scope: Scope) -> RequestHead:

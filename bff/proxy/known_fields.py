@@ -9,6 +9,8 @@ Rule 2: everything here is bounded, and forgotten at no loss but of time.
 
 from typing import Generic, TypeVar
 
+from starlette.types import Scope
+
 from bff.policy.fields import Fields
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import RequestLine
@@ -31,16 +33,18 @@ class KnownFields(Generic[F]):
         raw: their bytes, from the end of the request line.
         keep_alive: whether the client goes on after it.
         lines: request lines before them that were judged, and let in.
+        scopes: what an ASGI scope says of such a line.
         prepared: by request line; one that was met once only leads to None.
     """
 
-    __slots__ = ("fields", "keep_alive", "lines", "prepared", "raw")
+    __slots__ = ("fields", "keep_alive", "lines", "prepared", "raw", "scopes")
 
     def __init__(self, raw: bytes, fields: Fields, *, keep_alive: bool) -> None:
         self.raw = raw
         self.fields = fields
         self.keep_alive = keep_alive
         self.lines: dict[bytes, RequestLine] = {}
+        self.scopes: dict[bytes, Scope] = {}
         self.prepared: dict[bytes, Prepared[F] | None] = {}
 
     def remember(self, raw: bytes, line: RequestLine) -> RequestLine:
@@ -48,6 +52,7 @@ class KnownFields(Generic[F]):
         if len(raw) + len(self.raw) <= _LONGEST_HEAD:
             if len(self.lines) >= _MOST_LINES:
                 self.lines.clear()
+                self.scopes.clear()
             self.lines[raw] = line
         return line
 

@@ -13,9 +13,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bff.policy.fields import Fields
-from bff.proxy.front_door import Head, Refusal, RequestLine, parse_line
+from bff.proxy.front_door import HEAD_EXTENSION, Head, Refusal, RequestLine, parse_line
 from bff.proxy.known_fields import KnownFields, KnownHeads
 from bff.proxy.protocol import GuardedHttpProtocol
+from bff.proxy.sinks import Header
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 """Those of which the parser needs not be asked whether it knows them."""
@@ -24,12 +25,14 @@ _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"O
 class KnownHeadProtocol(GuardedHttpProtocol):
     """One client connection. Subclasses made by `protocols` carry `heads`, which all connections share."""
 
-    heads: KnownHeads[bytes]
+    heads: KnownHeads[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._known: KnownFields[bytes] | None = None
+        self._known: KnownFields[Any] | None = None
         self._peer = ""
+        self._default_headers: list[Header] | None = None
+        self._default_lines = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client has connected."""
@@ -40,10 +43,15 @@ class KnownHeadProtocol(GuardedHttpProtocol):
         head = self._head
         assert head is not None
         if self._verdict == 0 and not head.http_1_0 and not self.parser.should_upgrade():
-            self._note(head, Fields(list(self.headers)))
+            known = self._note(head, Fields(list(self.headers)))
+            self._tell(known, head.raw[: -len(known.raw)])
         super()._dispatch()
 
-    def _note(self, head: Head, fields: Fields) -> KnownFields[bytes]:
+    def _tell(self, known: KnownFields[Any], line: bytes) -> None:
+        """Tells the application what is known of the head it is about to get."""
+        self.scope["extensions"] = {HEAD_EXTENSION: {"heads": self.heads, "known": known, "line": line}}
+
+    def _note(self, head: Head, fields: Fields) -> KnownFields[Any]:
         """Takes note of a head that has just been parsed, and that no body follows."""
         keep_alive: bool = self.parser.should_keep_alive()
         self._known = self.heads.add(self._peer, head.raw, fields, keep_alive=keep_alive)
@@ -62,42 +70,51 @@ class KnownHeadProtocol(GuardedHttpProtocol):
                     return rest
         return super()._take_head(data)
 
-    def _take_known(self, known: KnownFields[bytes], data: bytes, end: int) -> bytes | None:
+    def _take_known(self, known: KnownFields[Any], data: bytes, end: int) -> bytes | None:
         """Takes a head with known fields behind `end`; None where the request line is not plain."""
-        over = end + len(known.raw)
-        line = known.lines.get(data[:end])
+        over, raw = end + len(known.raw), data[:end]
+        line = known.lines.get(raw)
         if line is None:
-            judged = parse_line(data[:end])
+            judged = parse_line(raw)
             if over > self.door.max_head_bytes or isinstance(judged, Refusal) or judged.http_1_0:
                 return None
             if judged.method not in _METHODS:
                 return None
-            line = known.remember(data[:end], judged)
+            line = known.remember(raw, judged)
         self._stop_read_watch()
         self._verdict, self._message_over = 0, True
         self.expect_100_continue = False
         try:
-            self._begin_known(known, line, data[:over])
+            self._begin_known(known, line, raw, data[:over])
         except httptools.HttpParserError as error:  # of the target, which uvicorn takes apart
             self._parser_error(error)
             return b""
         self._head_taken()
         return data[over:]
 
-    def _begin_known(self, known: KnownFields[bytes], line: RequestLine, head: bytes) -> None:
-        """Begins a request that has no body."""
+    def _begin_known(self, known: KnownFields[Any], line: RequestLine, raw: bytes, head: bytes) -> None:
+        """Begins a request that has no body; `raw` is its line, and `head` all of it."""
         HttpToolsProtocol.on_message_begin(self)
         self._head = Head(head, line.method, line.target, line.http_1_0)
         self.url = line.target
         self.headers.extend(known.fields.headers)  # the scope holds this list
         parser = self.parser
         self.parser = _Parsed(line.method, keep_alive=known.keep_alive)  # type: ignore[assignment] # Rule 2
+        self._tell(known, raw)
         try:
             super()._dispatch()
         finally:
             self.parser = parser
         self.cycle.more_body = False
         self.cycle.message_event.set()
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer; uvicorn makes the list anew each second."""
+        default = self.server_state.default_headers
+        if default is not self._default_headers:
+            self._default_headers = default
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
+        return self._default_lines
 
 
 class _Parsed:

@@ -18,11 +18,10 @@ from bff.policy.fields import Fields
 from bff.policy.routes import is_own
 from bff.proxy.exchange import Exchange
 from bff.proxy.front_door import RequestLine
-from bff.proxy.known_fields import KnownFields
+from bff.proxy.known_fields import KnownFields, KnownHeads
 from bff.proxy.known_head import KnownHeadProtocol
 from bff.proxy.lane_cycle import LaneCycle, LanePlainCall
 from bff.proxy.parts import ExchangeParts
-from bff.proxy.sinks import Header
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds the `Forwarding`."""
@@ -41,12 +40,12 @@ class Forwarding(Protocol):
 class LaneProtocol(KnownHeadProtocol):
     """One client connection."""
 
+    heads: KnownHeads[bytes]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
         self._ready = False  # nothing is under way, so that the next request may be a plain one
-        self._default_headers: list[Header] | None = None
-        self._default_lines = b""
 
     # Requests
 
@@ -119,7 +118,10 @@ class LaneProtocol(KnownHeadProtocol):
             self._note(head, fields)
         return True
 
-    def _begin_known(self, known: KnownFields[bytes], line: RequestLine, head: bytes) -> None:
+    def _tell(self, known: KnownFields[bytes], line: bytes) -> None:
+        """Nothing: what is prepared here is the lane's, and of no use to ASGI."""
+
+    def _begin_known(self, known: KnownFields[bytes], line: RequestLine, raw: bytes, head: bytes) -> None:
         forwarding = self._forwarding
         begun = (
             None
@@ -127,10 +129,10 @@ class LaneProtocol(KnownHeadProtocol):
             else self._begin(forwarding, line, known.fields, 0, keep_alive=known.keep_alive)
         )
         if forwarding is None or begun is None:
-            super()._begin_known(known, line, head)
+            super()._begin_known(known, line, raw, head)
         elif known.keep_alive and begun.admitted is not None:
             answers = forwarding.parts.destinations[begun.admitted.route.path].wire_answers
-            self.heads.learn(known, head[: -len(known.raw)], forwarding.parts, begun, answers)
+            self.heads.learn(known, raw, forwarding.parts, begun, answers)
 
     def _begin(
         self,
@@ -248,11 +250,3 @@ class LaneProtocol(KnownHeadProtocol):
         super().resume_writing()
         if isinstance(self.cycle, LaneCycle):
             self.cycle.exchange.resume_answer()
-
-    def default_lines(self) -> bytes:
-        """The header lines of every answer; uvicorn makes the list anew each second."""
-        default = self.server_state.default_headers
-        if default is not self._default_headers:
-            self._default_headers = default
-            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
-        return self._default_lines

@@ -19,7 +19,6 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bff.errors import Problem
 from bff.proxy.front_door import (
-    HEAD_EXTENSION,
     ChunkedBody,
     DoorRules,
     FramingError,
@@ -177,9 +176,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Hands a judged head to the application, with its bytes as they came."""
-        assert self._head is not None
-        self.scope["extensions"] = {HEAD_EXTENSION: {"raw": self._head.raw}}
+        """Hands a judged head to the application."""
         super().on_headers_complete()
 
     def _head_taken(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import uvicorn
 
 from bff.observe.logs import get_logger
+from bff.proxy.asgi_cycle import AsgiProtocol
 from bff.proxy.front_door import DoorRules
 from bff.proxy.known_fields import KnownHeads
 from bff.proxy.known_head import KnownHeadProtocol
@@ -15,7 +16,7 @@ from bff.proxy.websocket_door import GuardedWebSocket
 from bff.settings.model import RouteSettings, ServerSettings
 
 KNOWN_UVICORN = ("0.54.",)
-"""The versions with which the lane has been tried; `tests/proxy/test_lane.py` pins what it relies on."""
+"""The versions with which lane and `AsgiCycle` have been tried; `tests/proxy` pins what they rely on."""
 
 P = TypeVar("P", bound=GuardedHttpProtocol)
 _log = get_logger("bff.protocols")
@@ -28,7 +29,7 @@ def client_protocol(settings: ServerSettings, refused: Refused | None = None) ->
     """
     if settings.lane == "off":
         return guarded_protocol(settings, refused)
-    if not uvicorn.__version__.startswith(KNOWN_UVICORN):
+    if not _known_uvicorn():
         _log.warning("lane_off", detail="not tested with this uvicorn", version=uvicorn.__version__)
         return guarded_protocol(settings, refused)
     return _configured(LaneProtocol, settings, refused)
@@ -36,7 +37,7 @@ def client_protocol(settings: ServerSettings, refused: Refused | None = None) ->
 
 def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
     """The guarded protocol alone: every request goes through ASGI."""
-    return _configured(KnownHeadProtocol, settings, refused)
+    return _configured(AsgiProtocol if _known_uvicorn() else KnownHeadProtocol, settings, refused)
 
 
 def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -> dict[str, Any]:
@@ -51,6 +52,10 @@ def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -
         "ws_ping_timeout": server.websocket_ping,
         "ws_per_message_deflate": False,
     }
+
+
+def _known_uvicorn() -> bool:
+    return uvicorn.__version__.startswith(KNOWN_UVICORN)
 
 
 def _configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:

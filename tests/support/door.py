@@ -30,6 +30,7 @@ class Door:
     gone: list[str] = field(default_factory=list)  # paths whose client went away
     release: asyncio.Event = field(default_factory=asyncio.Event)
     server: uvicorn.Server | None = None
+    script: list[dict[str, Any]] = field(default_factory=list)  # what the application sends for /script
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -75,6 +76,11 @@ class Door:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if not scope["path"].endswith("broken"):
             await send({"type": "http.response.body", "body": b"end"})
+
+    async def _script(self, scope: Any, receive: Any, send: Any) -> None:
+        self.seen.append({**scope, "headers": list(scope["headers"]), "received": [await receive()]})
+        for message in self.script:
+            await send(message)
 
     async def _flood(self, scope: Any, _: Any, send: Any) -> None:
         await send(_start())
