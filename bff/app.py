@@ -105,6 +105,7 @@ class App:
             metrics=self.metrics,
             clock=clock,
             cache=self._near_cache(settings.session),
+            shown=settings.provider.claims,
         )
         refresher = Refresher(
             sessions=sessions,

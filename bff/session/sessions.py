@@ -20,6 +20,7 @@ from bff.crypto import Keyring, session_key
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
+from bff.policy.claims import public_claims
 from bff.policy.cookies import cookie_values
 from bff.session.cookies import SessionCookie
 from bff.session.loads import Loaded
@@ -99,7 +100,8 @@ class SessionReader:
 class Sessions:
     """The sessions of one server.
 
-    `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time.
+    `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
+    only those are kept that a page is `shown`.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Sessions:
         metrics: Metrics,
         clock: Callable[[], float],
         cache: "NearCache[Found] | None" = None,
+        shown: tuple[str, ...] | None = None,
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
@@ -122,6 +125,7 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._cache = cache
+        self._shown = shown
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -216,7 +220,7 @@ class Sessions:
                 seen=now,
                 ends=session_end(now, now, tokens, self._settings),
                 tokens=tokens,
-                claims=identity.claims,
+                claims=public_claims(identity.claims, self._shown),
                 user_agent=user_agent,
                 address=address,
             )
@@ -234,7 +238,7 @@ class Sessions:
                 former,
                 version=former.version + 1,
                 tokens=tokens,
-                claims=former.claims if claims is None else claims,
+                claims=former.claims if claims is None else public_claims(claims, self._shown),
                 ends=session_end(self._clock(), former.created, tokens, self._settings),
                 rotations=former.rotations + 1,
                 refreshing=None,

@@ -1,6 +1,6 @@
 """GET /bff/user and POST /bff/refresh: who is signed in, and for how long."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
 
@@ -10,24 +10,13 @@ from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
+from bff.policy.claims import public_claims
 from bff.policy.origin import Guard, Rejected
 from bff.policy.rates import RateLimiter
 from bff.refresh import Deferred, Over, Refresher, Rotated
 from bff.session.model import Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer
-
-PROTOCOL_CLAIMS = frozenset(
-    {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "sid", "typ", "at_hash", "c_hash", "s_hash"}
-)
-"""Claims that serve the protocol and tell a page nothing; never shown unless listed in `provider.claims`."""
-
-
-def public_claims(claims: Mapping[str, Any], shown: tuple[str, ...] | None) -> dict[str, Any]:
-    """The claims that a page gets: those listed, or by default all but the protocol's own."""
-    if shown is None:
-        return {name: value for name, value in claims.items() if name not in PROTOCOL_CLAIMS}
-    return {name: claims[name] for name in shown if name in claims}
 
 
 class UserEndpoints:

@@ -1,14 +1,17 @@
 """What clients leave behind: a rotation that nobody waits for, a long user agent, an edited record."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from bff.session.sessions import Found, Sessions
 from tests.support.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import World, running_world
+from tests.support.world import Browser, World, running_world
 
 
 @pytest.mark.requirement("T-03", "T-02")
@@ -48,6 +51,15 @@ async def test_an_edited_record_is_an_audit_event(world: World) -> None:
     assert (True, "mallory", name) == (event["audit"], event["sub"], event["session"])
 
 
+async def kept_claims(world: World, browser: Browser) -> Mapping[str, Any]:
+    """What the session holds of them."""
+    assert browser.handle is not None
+    sessions: Sessions = world.app._forwarding.parts.destinations[b"/api"].credentials._sessions
+    found = await sessions.open(browser.handle)
+    assert isinstance(found, Found)
+    return found.session.claims
+
+
 @pytest.mark.requirement("B-08")
 @pytest.mark.parametrize(
     ("chosen", "shown"),
@@ -56,9 +68,13 @@ async def test_an_edited_record_is_an_audit_event(world: World) -> None:
 async def test_a_page_sees_no_claims_of_the_protocols(
     redis_server: RedisServer, chosen: list[str] | None, shown: set[str]
 ) -> None:
-    """By default all but those; with `provider.claims` exactly what is listed."""
+    """By default all but those; with `provider.claims` exactly what is listed. No other is kept."""
     async with running_world(redis_server, provider={"claims": chosen}) as world:
-        claims = json.loads((await (await world.signed_in()).user()).text)["claims"]
+        browser = await world.signed_in()
+        claims = json.loads((await browser.user()).text)["claims"]
+        assert claims == await kept_claims(world, browser)
+        assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+        assert (await kept_claims(world, browser)).keys() <= claims.keys()  # a later ID token may tell less
         assert shown <= claims.keys()
         hidden = {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "jti", "sid", "at_hash"} - shown
         assert set() == hidden & claims.keys()
