@@ -253,6 +253,8 @@ class AnswerReader:
             self._interim_count += 1
             if self._interim_count > MAX_INTERIM:
                 self._refuse("too many interim answers")
+            if version != "1.1" or self._closes:  # RFC 9110 15.2; and nothing can follow it
+                self._refuse("an interim answer that ends the connection")
             return
         self.head_done = True
         bodyless = self._no_content or status in (_NO_CONTENT, _NOT_MODIFIED)
