@@ -112,7 +112,8 @@ class AsgiCycle(RequestResponseCycle):
         lines = [status_line, self._default_lines]
         length = -1
         for name, value in message.get("headers", ()):
-            line, told = _line(name, value) if len(value) <= _LONGEST else _line.__wrapped__(name, value)
+            kept = len(value) <= _LONGEST and name != b"set-cookie"  # which is one client's own, and a secret
+            line, told = _line(name, value) if kept else _line.__wrapped__(name, value)
             lines.append(line)
             if told is not None:
                 if told < 0 or length >= 0:

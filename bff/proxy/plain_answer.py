@@ -97,7 +97,11 @@ class PlainAnswers(Generic[F]):
             return DOUBTFUL, None
         if not self._rules.passes_back(name, value):
             return self._keep(line, PLAIN, None)
-        return self._keep(line, _CACHE if name == b"cache-control" else PLAIN, self._form((name, value)))
+        form = self._form((name, value))
+        if name == b"cache-control":
+            kind = _CACHE
+        # A cookie is one client's own, and a secret.
+        return (kind, form) if name == b"set-cookie" else self._keep(line, kind, form)
 
     def _keep(self, line: bytes, kind: int, form: F | None) -> tuple[int, F | None]:
         if len(line) <= _LONGEST:

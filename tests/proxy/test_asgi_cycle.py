@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bff.proxy import asgi_cycle
 from tests.support.door import Door, connected, open_door, request
 
 START = "http.response.start"
@@ -107,6 +108,20 @@ async def test_the_application_sees_the_same_scope(method: str) -> None:
     assert [first] * 3 == others
     assert "/script/ä" == first["path"]
     assert [{"type": "http.request", "body": b"", "more_body": False}] == first["received"]
+
+
+async def test_cookies_are_not_kept() -> None:
+    """A value that is one client's own does not stay in the process."""
+    async with open_door() as door, connected(door) as client:
+        door.script = [start(LENGTH, (b"x-kept", b"1"), (b"set-cookie", b"a=secret")), body()]
+        before = None
+        for _ in range(5):
+            before = asgi_cycle._line.cache_info()
+            await client.send(request("/script", "GET"))
+            assert "a=secret" == (await client.answer())[1]["set-cookie"]
+        after = asgi_cycle._line.cache_info()
+    assert before is not None
+    assert (2, 0) == (after.hits - before.hits, after.misses - before.misses)
 
 
 async def test_what_an_application_does_to_its_scope_is_its_own() -> None:

@@ -292,5 +292,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(100):
         long = b"%d" % number + b"x" * plain_answer._LONGEST
         assert kept.read(answer(b"Set-Cookie: id=" + long, status=b"HTTP/1.1 200 " + long)) is not None
+    assert kept.read(answer(b"Set-Cookie: id=secret")) is not None
     remembered = [*kept._lines, *kept._statuses]
+    assert not any(line.startswith(b"Set-Cookie") for line in remembered)  # one client's own, and a secret
     assert max(map(len, remembered)) <= plain_answer._LONGEST
