@@ -5,7 +5,6 @@ paths go on to the application behind it, untouched.
 """
 
 from collections.abc import Awaitable
-from typing import TypedDict
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,19 +15,10 @@ from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable, is_own
 from bff.proxy.asgi_call import AsgiCall, AsgiPlainCall, PlainWaits
 from bff.proxy.exchange import Exchange
-from bff.proxy.front_door import HEAD_EXTENSION
-from bff.proxy.known_fields import KnownFields, KnownHeads
+from bff.proxy.known_fields import HEAD_EXTENSION, KnownHead
 from bff.proxy.parts import ExchangeParts
 from bff.proxy.plain import Prepared
 from bff.proxy.sinks import Header
-
-
-class KnownHead(TypedDict):
-    """What our own front door tells of a head that no body follows (`HEAD_EXTENSION`)."""
-
-    heads: KnownHeads[Header]
-    known: KnownFields[Header]
-    line: bytes
 
 
 class ForwardingApp:

@@ -73,41 +73,38 @@ class AsgiCycle(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         """Sends a message of the application's; most are a head with its length, and all of its content."""
-        if (
-            self.flow.write_paused
-            or self.disconnected
-            or self.response_complete
-            or not self._simple
-            or not self.keep_alive
-        ):
+        if self.flow.write_paused or self.disconnected or not self._simple or not self.keep_alive:
             await super().send(message)
-        elif self.response_started:
-            content = message.get("body", b"")
-            if message.get("more_body", False) or message["type"] != "http.response.body":
-                self._simple = False
-                await super().send(message)
-            elif len(content) != self.expected_content_length:
-                await super().send(message)
-            else:
-                self.expected_content_length = 0
-                self.response_complete = True
-                self.transport.write(content)
-                self.message_event.set()
-                self.on_response()
-        else:
-            head = self._head(message) if message["type"] == "http.response.start" else None
+        elif not self.response_started:
+            head = self._head(message)
             if head is None:
-                self._simple = False
                 await super().send(message)
             else:
                 self.response_started = True
                 self.chunked_encoding = False
                 self.transport.write(head)
+        elif self._is_all_content(message):
+            self.expected_content_length = 0
+            self.response_complete = True
+            self.transport.write(message.get("body", b""))
+            self.message_event.set()
+            self.on_response()
+        else:
+            await super().send(message)
+
+    def _is_all_content(self, message: Any) -> bool:
+        return (
+            message["type"] == "http.response.body"
+            and not message.get("more_body", False)
+            and self.chunked_encoding is False
+            and len(message.get("body", b"")) == self.expected_content_length
+            and not self.response_complete
+        )
 
     def _head(self, message: Any) -> bytes | None:
         """The head, if it is one with a length and nothing unusual; None where uvicorn is to see to it."""
-        status_line = STATUS_LINE.get(message["status"])
-        if status_line is None:
+        status_line = STATUS_LINE.get(message.get("status"))
+        if message["type"] != "http.response.start" or status_line is None:
             return None
         lines = [status_line, self._default_lines]
         length = -1

@@ -15,13 +15,6 @@ from bff.errors import Problem
 from bff.policy.origin import Header, PublicOrigin
 from bff.settings.model import ServerSettings
 
-HEAD_EXTENSION = "bff.head"
-"""The ASGI extension by which what is known of a head goes along with its scope.
-
-`known` are its `KnownFields`, one of `heads`, and `line` its request line's bytes. A head of which nothing is
-known goes without.
-"""
-
 _END = b"\r\n\r\n"
 _HEAD_BYTES = bytes([*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)])
 _LINE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])

@@ -7,7 +7,7 @@ no body followed.
 Rule 2: everything here is bounded, and forgotten at no loss but of time.
 """
 
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypedDict, TypeVar
 
 from starlette.types import Scope
 
@@ -19,6 +19,9 @@ from bff.proxy.plain import Prepared, prepare
 from bff.proxy.plain_answer import PlainAnswers
 
 F = TypeVar("F")
+
+HEAD_EXTENSION: Final = "bff.head"
+"""The ASGI extension by which what is known of a head goes along with its scope; see `KnownHead`."""
 
 _MOST_HEADS = 2048
 _LONGEST_HEAD = 4096  # bytes
@@ -108,3 +111,11 @@ class KnownHeads(Generic[F]):
     def _forget(self, known: KnownFields[F]) -> None:
         self._prepared = max(0, self._prepared - sum(each is not None for each in known.prepared.values()))
         known.prepared.clear()
+
+
+class KnownHead(TypedDict):
+    """What the front door tells the application of a head that no body follows (`HEAD_EXTENSION`)."""
+
+    heads: KnownHeads[Any]
+    known: KnownFields[Any]
+    line: bytes

@@ -13,8 +13,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bff.policy.fields import Fields
-from bff.proxy.front_door import HEAD_EXTENSION, Head, Refusal, RequestLine, parse_line
-from bff.proxy.known_fields import KnownFields, KnownHeads
+from bff.proxy.front_door import Head, Refusal, RequestLine, parse_line
+from bff.proxy.known_fields import HEAD_EXTENSION, KnownFields, KnownHead, KnownHeads
 from bff.proxy.protocol import GuardedHttpProtocol
 from bff.proxy.sinks import Header
 
@@ -49,7 +49,8 @@ class KnownHeadProtocol(GuardedHttpProtocol):
 
     def _tell(self, known: KnownFields[Any], line: bytes) -> None:
         """Tells the application what is known of the head it is about to get."""
-        self.scope["extensions"] = {HEAD_EXTENSION: {"heads": self.heads, "known": known, "line": line}}
+        told: KnownHead = {"heads": self.heads, "known": known, "line": line}
+        self.scope["extensions"] = {HEAD_EXTENSION: told}  # type: ignore[dict-item] # uvicorn knows only dicts
 
     def _note(self, head: Head, fields: Fields) -> KnownFields[Any]:
         """Takes note of a head that has just been parsed, and that no body follows."""

@@ -1,5 +1,6 @@
 """Requests with known heads through ASGI: to both sides as if uvicorn's own cycle had seen to them."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
@@ -7,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bff.proxy import asgi_cycle
+from bff.proxy import asgi_cycle, known_fields
 from tests.support.door import Door, connected, open_door, request
+from tests.support.wait import until
 
 START = "http.response.start"
 BODY = "http.response.body"
@@ -31,6 +33,8 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
     "two parts": [start(LENGTH), body(b"he", more_body=True), body(b"llo")],
     "an empty end": [start(LENGTH), body(more_body=True), body(b"")],
     "no length": [start((b"x", b"y")), body()],
+    "neither length nor content": [start((b"x", b"y")), body(b"")],
+    "no length, an empty end": [start(), body(more_body=True), body(b"")],
     "chunked by name": [start((b"transfer-encoding", b"chunked")), body()],
     "upper case": [start((b"Content-Length", b"5"), (b"X-Own", b"Y")), body()],
     "a hundred fields": [start(LENGTH, *((b"x-%d" % n, b"v" * n) for n in range(100))), body()],
@@ -54,6 +58,7 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
     "it begins with the body": [body()],
     "it begins twice": [start(LENGTH), start(LENGTH), body()],
     "it goes on after the end": [start(LENGTH), body(), body()],
+    "an empty part after the end": [start(LENGTH), body(), body(b"")],
     "it never ends": [start(LENGTH)],
     "it says nothing": [],
 }
@@ -108,6 +113,72 @@ async def test_the_application_sees_the_same_scope(method: str) -> None:
     assert [first] * 3 == others
     assert "/script/ä" == first["path"]
     assert [{"type": "http.request", "body": b"", "more_body": False}] == first["received"]
+
+
+async def test_who_has_left_is_not_answered() -> None:
+    """An answer that comes when the client has gone counts as none."""
+    async with open_door() as door:
+        assert door.server is not None
+        state = door.server.server_state
+        async with connected(door) as client:
+            door.release.set()
+            for _ in range(4):
+                await client.send(request("/wait", "GET"))
+                assert 200 == (await client.answer())[0]
+            answered = state.total_requests
+            door.release.clear()
+            await client.send(request("/wait", "GET"))
+            await until(lambda: len(door.seen) == 5)
+        await until(lambda: not state.connections)
+        door.release.set()
+        await until(lambda: not state.tasks)
+        assert (4, 4) == (answered, state.total_requests)
+
+
+async def test_a_client_that_reads_slowly_holds_its_application_back() -> None:
+    """The last part of an answer waits like all others until what came before it has left."""
+    size = 8 * 1024 * 1024
+    half = bytes(size)
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send(start((b"content-length", b"%d" % (2 * size))))
+        for more in (True, False):
+            await send(body(half, more_body=more))
+            sent.append(more)
+
+    sent: list[bool] = []
+    async with open_door() as door, connected(door) as client:
+        vars(door)["_mine"] = app
+        for _ in range(4):
+            sent.clear()
+            await client.send(request("/mine", "GET"))
+            client.stop_reading()
+            await until(lambda: sent == [True])
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert [True] == sent
+            client.go_on_reading()
+            status, _, content = await client.answer()
+            assert (200, 2 * size) == (status, len(content))
+            assert [True, False] == sent
+
+
+async def test_what_is_known_of_lines_is_bounded() -> None:
+    """A client that asks for ever new things with the same fields fills nothing."""
+    known: Any = None
+    async with open_door() as door, connected(door) as client:
+        door.script = [start(LENGTH), body()]
+        for number in range(3 * known_fields._MOST_LINES):
+            for _ in range(2):
+                await client.send(request(f"/script/{number}", "GET"))
+                assert 200 == (await client.answer())[0]
+            known = door.seen[-1]["extensions"][known_fields.HEAD_EXTENSION]["known"]
+            assert known.scopes.keys() <= known.lines.keys()
+            assert len(known.lines) <= known_fields._MOST_LINES
+        await client.send(request("/script/" + "x" * known_fields._LONGEST_HEAD, "GET"))
+        assert 200 == (await client.answer())[0]
+    assert 0 < len(known.scopes) <= known_fields._MOST_LINES
+    assert max(map(len, known.scopes)) < known_fields._LONGEST_HEAD
 
 
 async def test_cookies_are_not_kept() -> None:

@@ -47,7 +47,8 @@ async def test_attributes_of_the_protocol() -> None:
     protocol = HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
     for name in (
         "cycle", "flow", "transport", "parser", "headers", "scope", "client", "loop", "server_state",
-        "connections", "expect_100_continue", "timeout_keep_alive", "timeout_keep_alive_task",
+        "connections", "limit_concurrency", "app", "logger", "access_logger", "access_log",
+        "expect_100_continue", "timeout_keep_alive", "timeout_keep_alive_task",
         "ws_protocol_class", "pipeline", "tasks", "config", "app_state", "_should_upgrade",
     ):  # fmt: skip
         assert hasattr(protocol, name), name
@@ -86,6 +87,14 @@ def test_attributes_of_a_cycle() -> None:
         "chunked_encoding", "expected_content_length", "waiting_for_100_continue",
     ):  # fmt: skip
         assert f"self.{name} = " in source or f"self.{name}: " in source, name
+
+
+def test_what_makes_a_cycle() -> None:
+    """A cycle of our own is made of what uvicorn makes its own of."""
+    assert [
+        "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers",
+        "message_event", "expect_100_continue", "keep_alive", "on_response",
+    ] == list(inspect.signature(RequestResponseCycle).parameters)  # fmt: skip
 
 
 def test_a_refused_head_starts_no_cycle() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from pydantic import SecretStr
@@ -175,14 +176,21 @@ class _Swallowing:
         return
 
 
-async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
-    """Not even where the cancellation of whoever prolongs it got lost on its way."""
+@asynccontextmanager
+async def cancelled_in_vain() -> AsyncIterator[tuple[_Swallowing, SessionLock, "asyncio.Task[None]"]]:
+    """A lock whose prolonging was cancelled while the store swallows that."""
     store = _Swallowing()
     lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
     assert await lock.take()
     async with background(lock.prolong()) as prolonging:
         await store.asking.wait()
         prolonging.cancel()
+        yield store, lock, prolonging
+
+
+async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
+    """Not even where the cancellation of whoever prolongs it got lost on its way."""
+    async with cancelled_in_vain() as (store, lock, prolonging):
         await lock.release()
         await asyncio.wait([prolonging], timeout=5)
         assert prolonging.done()
@@ -191,12 +199,7 @@ async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
 
 async def test_a_cancellation_that_gets_lost_ends_the_prolonging_all_the_same() -> None:
     """Nobody has given the lock up, and the store says nothing but that it is away."""
-    store = _Swallowing()
-    lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
-    assert await lock.take()
-    async with background(lock.prolong()) as prolonging:
-        await store.asking.wait()
-        prolonging.cancel()
+    async with cancelled_in_vain() as (store, _, prolonging):
         await asyncio.wait([prolonging], timeout=5)
         assert prolonging.cancelled()
     assert 1 == store.asked

@@ -166,6 +166,12 @@ class Client:
         assert isinstance(transport, asyncio.Transport)
         transport.pause_reading()
 
+    def go_on_reading(self) -> None:
+        """Reads again."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.resume_reading()
+
     async def rest(self) -> bytes:
         """All until the server hangs up."""
         async with asyncio.timeout(PATIENCE):
