@@ -117,8 +117,9 @@ class App:
             feed=self._changes,
         )
         self._changes.subscribe(refresher.news)
-        own_routes = RouteTable.from_settings(settings.route)
-        routes = RouteTable.from_settings(settings.served_routes())
+        longest = settings.server.max_path_bytes
+        own_routes = RouteTable.from_settings(settings.route, longest)
+        routes = RouteTable.from_settings(settings.served_routes(), longest)
         credentials = for_routes(
             {route.path: route.settings.audience for route in routes.routes},
             Exchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),

@@ -6,7 +6,8 @@ from typing import NamedTuple, assert_never, cast
 from bff.errors import Problem
 from bff.policy.fields import Fields
 from bff.policy.origin import SAFE_METHODS, Allowed, Anonymous, Guard, Rejected
-from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed, query_problem
+from bff.policy.paths import query_problem
+from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
 from bff.settings.model import RouteSettings
 
 Verdict = Allowed | Anonymous | Rejected
@@ -40,7 +41,7 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The answer is this problem. `reason` is for the log and the audit, not for the client."""
+    """The answer is this problem. `reason` is for the log and, with BAD_REQUEST, for the client too."""
 
     problem: Problem
     reason: str

@@ -1,11 +1,12 @@
-r"""Where a path leads: the only function that maps a raw path to a backend.
+"""Where a path leads: the only function that maps a raw path to a backend.
 
 Rule 1: matching is done on the raw path, on whole segments, longest prefix first; host and path prefix of
 the destination come from the settings alone.
-Rule 2: a path that two parsers could read differently is refused, never repaired: dot segments, `//`, `\`,
-encoded or repeatedly encoded dots, slashes and backslashes, control characters, overlong UTF-8.
+Rule 2: a path that two parsers could read differently is refused, never repaired (`bff.policy.paths`).
 Rule 3: a path that would reach another route once a backend has decoded it is refused as well, so that one
 route's methods and session rules cannot be walked around by way of another's.
+Rule 4: a path that is only unusual (`//`, an encoded slash), and in no reading a route's or ours, is the
+page's.
 """
 
 import re
@@ -13,22 +14,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
+from bff.policy.paths import (
+    LENIENT,
+    LONGEST_PATH,
+    STRICT,
+    PathRules,
+    folded,
+    is_encoded,
+    path_problem,
+    readings,
+)
 from bff.settings.model import RouteSettings
 from bff.settings.urls import split_socket_url
 
 OWN_PREFIX = b"/bff"
 """Where the proxy's own endpoints live; no route may."""
-
-_DECODINGS = 4  # no honest client encodes more often, and each round costs the path's length
-_UNUSUAL = re.compile(rb"[^A-Za-z0-9_~/-]")  # a path without any of these and without `//` is clean
-_RAW_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f-\xff#?\\]")
-_QUERY_FORBIDDEN = re.compile(rb"[\x00-\x20\x7f-\xff#]")
-_MALFORMED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_FORBIDDEN_ONCE_DECODED = frozenset([*range(0x20), 0x7F, *b"./\\"])
-_OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Route:
         return ", ".join(self.settings.methods).encode("ascii")
 
     @cached_property
+    def path_rules(self) -> PathRules:
+        """Which unusual paths it takes."""
+        return PathRules(self.settings.encoded_slashes, self.settings.double_slashes)
+
+    @cached_property
     def path_and_slash(self) -> bytes:
         """What every longer path of this route begins with."""
         return self.path + b"/"
@@ -120,88 +127,21 @@ def is_own(raw_path: bytes) -> bool:
     return raw_path == OWN_PREFIX or raw_path.startswith(b"/bff/")
 
 
-def path_problem(raw_path: bytes) -> str | None:
-    """Why a raw path (without query) is refused; None for a clean one."""
-    if not raw_path.startswith(b"/"):
-        return "not an absolute path"
-    if b"//" in raw_path:
-        return "empty segment"
-    if not _UNUSUAL.search(raw_path):
-        return None
-    if _RAW_FORBIDDEN.search(raw_path):
-        return "character that must be encoded"
-    if _MALFORMED.search(raw_path):
-        return "malformed percent-encoding"
-    return _segments_problem(raw_path) or _encoding_problem(raw_path)
-
-
-def query_problem(query: bytes) -> str | None:
-    """Why a query (without its `?`) is refused: control characters, blanks, `#`, bytes that are not ASCII."""
-    return "character in the query that must be encoded" if _QUERY_FORBIDDEN.search(query) else None
-
-
-def _segments_problem(path: bytes) -> str | None:
-    """Dot segments and empty ones, also when dressed with parameters (`/..;/`) or blanks."""
-    for segment in path[1:].split(b"/"):
-        name, semicolon, _ = segment.partition(b";")
-        if name.strip(b" ") in {b".", b".."}:
-            return "dot segment"
-        if semicolon and not name:
-            return "empty segment with parameters"
-    return None
-
-
-def _encoding_problem(path: bytes) -> str | None:
-    """What one or more rounds of decoding would bring to light."""
-    for _ in range(_DECODINGS):
-        codes = _ENCODED.findall(path)
-        if not codes:
-            return None
-        if any(int(code, 16) in _FORBIDDEN_ONCE_DECODED for code in codes):
-            return "encoded dot, slash, backslash or control character"
-        path = unquote_to_bytes(path)
-        if _OVERLONG.search(path):
-            return "overlong UTF-8"
-        if (problem := _segments_problem(path)) is not None:
-            return problem
-    return "encoded too often"
-
-
-def _folded(path: bytes) -> bytes:
-    """A path as the most lenient of backends would read it; for comparison only, never to be sent.
-
-    A path that is encoded deeper than we look keeps its `%XX`.
-    """
-    for _ in range(_DECODINGS + 1):
-        decoded = unquote_to_bytes(path)
-        if decoded == path:
-            break
-        path = decoded
-    path = re.sub(rb"[\x00-\x20\x7f-\xa0]", b"", path).replace(b"\\", b"/").lower()
-    folded: list[bytes] = []
-    for segment in path.split(b"/"):
-        name = segment.partition(b";")[0]
-        if name == b"..":
-            del folded[-1:]
-        elif name not in {b"", b"."}:
-            folded.append(name)
-    return b"/" + b"/".join(folded)
-
-
 class RouteTable:
     """All routes. `match` serves the data path, `covers` the check of `return_to`."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], longest_path: int = LONGEST_PATH) -> None:
         self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
         self._known: dict[bytes, Matched | NoRoute | BadPath] = {}  # what follows from a path alone
-        self._folded = (OWN_PREFIX, *(_folded(route.path) for route in self.routes))
+        self._folded = (OWN_PREFIX, *(folded(route.path) for route in self.routes))
+        self._longest_path = longest_path
 
     @classmethod
-    def from_settings(cls, routes: Iterable[RouteSettings]) -> "RouteTable":
+    def from_settings(cls, routes: Iterable[RouteSettings], longest_path: int = LONGEST_PATH) -> "RouteTable":
         """Compiles the configured routes; ValueError names the one that cannot be."""
-        return cls(compile_route(route) for route in routes)
+        return cls((compile_route(route) for route in routes), longest_path)
 
     def match(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         """The route of a raw path, which is without its query."""
@@ -215,35 +155,46 @@ class RouteTable:
         return known
 
     def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
-        if (problem := path_problem(raw_path)) is not None:
-            return BadPath(problem)
-        if not is_own(raw_path) and is_own(_decoded(raw_path)):
-            return BadPath("our own endpoint once decoded")
+        if len(raw_path) > self._longest_path:
+            return BadPath(f"longer than {self._longest_path} bytes")
         route = self._longest(raw_path)
-        if (b"%" in raw_path or b";" in raw_path) and self._longest(_decoded(raw_path)) is not route:
-            return BadPath("another route once decoded")
-        return _NO_ROUTE if route is None else Matched(route, route.target(raw_path))
+        rules = STRICT if route is None else route.path_rules
+        if (problem := path_problem(raw_path, rules)) is not None:
+            pages = path_problem(raw_path, LENIENT) is None and not self.covers(raw_path)
+            return _NO_ROUTE if pages else BadPath(problem)
+        target = b"" if route is None else route.target(raw_path)
+        if target.startswith(b"//"):
+            return BadPath("two slashes at the beginning, once the route's path is taken away")
+        if (elsewhere := self._elsewhere(raw_path, route, rules)) is not None:
+            return BadPath(elsewhere)
+        return _NO_ROUTE if route is None else Matched(route, target)
+
+    def _elsewhere(self, raw_path: bytes, route: Route | None, rules: PathRules) -> str | None:
+        """Where a clean path leads once it is decoded, if not to its route."""
+        if not (b"%" in raw_path or b";" in raw_path or b"//" in raw_path):
+            return None
+        for reading in readings(raw_path, rules):
+            if is_own(reading) and not is_own(raw_path):
+                return "our own endpoint once decoded"
+            if self._longest(reading) is not route:
+                return "another route once decoded"
+        return None
 
     def covers(self, path: bytes) -> bool:
         """Whether a path lies, in the eyes of the most lenient reader, under `/bff` or a route.
 
         The path may be anything, hostile included; what stands behind `?` or `#` is not looked at.
         """
-        folded = _folded(re.split(rb"[?#]", path, maxsplit=1)[0])
-        if _ENCODED.search(folded):
+        reading = folded(re.split(rb"[?#]", path, maxsplit=1)[0])
+        if is_encoded(reading):
             return True
-        return any(prefix in {b"/", folded} or folded.startswith(prefix + b"/") for prefix in self._folded)
+        return any(prefix in {b"/", reading} or reading.startswith(prefix + b"/") for prefix in self._folded)
 
     def _longest(self, path: bytes) -> Route | None:
         for route in self.routes:
             if path == route.path or path.startswith(route.path_and_slash):
                 return route
         return None
-
-
-def _decoded(path: bytes) -> bytes:
-    """A clean path as a usual backend reads it: decoded once, parameters cut off."""
-    return re.sub(rb";[^/]*", b"", unquote_to_bytes(path))
 
 
 def compile_route(route: RouteSettings) -> Route:

@@ -17,9 +17,10 @@ from collections.abc import Coroutine
 from typing import Any, assert_never
 
 from bff.errors import Problem
-from bff.observe.logs import access, audit, get_logger
+from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.problems import problem_response
+from bff.proxy.accounting import CLIENT_GONE, note_call
 from bff.proxy.attempt import Attempt
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Refused, Signed
@@ -336,7 +337,11 @@ class Exchange:
             headers.append((b"allow", denied.route.allow))
         if denied.problem is Problem.CSRF_REJECTED:
             audit("csrf_rejected", address=self._hop.client, reason=denied.reason)
-        self._fail(denied.problem, headers=headers)
+        detail = ""
+        if denied.problem is Problem.BAD_REQUEST:
+            detail = denied.reason
+            _log.info("refused", reason=detail, request_id=self._hop.request_id.decode())
+        self._fail(denied.problem, headers=headers, detail=detail)
 
     def _refuse(self, refused: Refused) -> None:
         self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
@@ -381,19 +386,13 @@ class Exchange:
 
     def _finish(self, *, gone: bool = False) -> None:
         self._finished = True
-        seconds = self._parts.clock() - self.started
-        method = self.request.method.decode("ascii", "replace")
-        route = self._route_name()
-        self._parts.metrics.request_finished(route, method, 499 if gone else self._status, seconds)
-        if self._parts.access_log:
-            signed = self._credential
-            access(
-                method=method,
-                path=self.request.raw_path.decode("ascii", "backslashreplace"),
-                status=499 if gone else self._status,
-                duration=seconds,
-                route=route,
-                request_id=self._hop.request_id.decode(),
-                session=signed.found.session.id if isinstance(signed, Signed) else None,
-                retried=self._retried_401,
-            )
+        note_call(
+            self._parts,
+            self.request,
+            self._route_name(),
+            self._credential,
+            status=CLIENT_GONE if gone else self._status,
+            started=self.started,
+            request_id=self._hop.request_id,
+            retried=self._retried_401,
+        )

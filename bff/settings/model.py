@@ -83,6 +83,7 @@ class ServerSettings(Section):
     write_timeout: Seconds = 60.0
     max_head_bytes: Bytes = 32 * 1024
     max_head_fields: int = Field(default=100, ge=10)
+    max_path_bytes: SomeBytes = 8 * 1024
     websocket_ping: Seconds = 20.0
     lane: Literal["auto", "off"] = "auto"
 
@@ -166,6 +167,8 @@ class RouteSettings(Section):
     client_key_file: Path | None = None
     server_name: str | None = None
     strip_prefix: bool = True
+    encoded_slashes: bool = False
+    double_slashes: bool = False
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     auth: Literal["required", "optional", "none"] = "required"
     csrf: Literal["header", "navigation"] = "header"
@@ -240,6 +243,8 @@ class Settings(Section):
             path="/",
             upstream=self.spa.url,
             strip_prefix=False,
+            encoded_slashes=True,
+            double_slashes=True,
             methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
             auth="none",
             html=True,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff.policy.paths import path_problem, query_problem
 from bff.policy.routes import (
     BadPath,
     Matched,
@@ -13,8 +14,6 @@ from bff.policy.routes import (
     compile_route,
     is_own,
     method_allowed,
-    path_problem,
-    query_problem,
 )
 from bff.settings.model import RouteSettings
 
