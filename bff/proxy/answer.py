@@ -6,7 +6,11 @@ is httptools' (llhttp); what it would let through, and what it cannot know, is d
 Rule 1: nothing is handed out of a feed that was refused, so that a refusal is an error of ours and not a
 broken answer wherever the whole answer came at once.
 Rule 2: framing is decided once, at the end of the head; a field that comes later (a trailer) is dropped.
-Rule 3: the callbacks raise only `_RefusedError`; httptools turns that into an error of its own, and `refusal`
+Rule 3: an answer to HEAD, and a 204 or 304, ends with its head (RFC 9112, 6.3): the parser sees nothing that
+comes behind it, and a 204 or 304 shows it no framing field. Where such a head promises content, or bytes came
+behind it, the answer is not `persistent`: a server that does send the content would have it read as the next
+call's answer.
+Rule 4: the callbacks raise only `_RefusedError`; httptools turns that into an error of its own, and `refusal`
 says why.
 """
 
@@ -33,11 +37,10 @@ _REASON_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS_MIN = 100
 _SWITCHING = 101
 _OK = 200
-_NO_CONTENT = 204
-_NOT_MODIFIED = 304
 _STATUS_MAX = 599
 _FIRST_BYTE = ord("H")
-_STATUS_AT = 9  # bytes into a status line
+_STATUS_AT, _STATUS_END = 9, 12  # bytes into a status line
+_BARE = frozenset({b"204", b"304"})  # statuses without content, whatever the fields say
 _NOT_HTTP = "the answer does not begin with HTTP"
 
 _AFTER_THE_END = "data after the end of the answer"
@@ -61,16 +64,20 @@ class AnswerReader:
     """
 
     __slots__ = (
+        "_bare",
         "_barren",
         "_by_lines",
         "_closes",
         "_coding",
         "_fed",
+        "_head_only",
         "_interim_count",
         "_length",
+        "_line",
         "_no_content",
         "_parser",
         "_pristine",
+        "_status_due",
         "_until_close",
         "chunks",
         "done",
@@ -94,6 +101,8 @@ class AnswerReader:
         self._no_content = no_content
         self._barren = 0
         self._by_lines = False
+        self._head_only = False  # the final head is complete, and with it the answer
+        self._line = bytearray()
         self._fed = 0
         self._interim_count = 0
         self._pristine = True
@@ -113,6 +122,8 @@ class AnswerReader:
         self._length: bytes | None = None
         self._coding: bytes | None = None
         self._closes = False
+        self._status_due = True
+        self._bare = False
 
     def feed(self, data: bytes) -> None:
         """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
@@ -124,6 +135,9 @@ class AnswerReader:
         if self.chunks:
             self.chunks = []
         parser = self._parser
+        if self._head_only:
+            self.persistent = False
+            return
         if parser is None:  # given up at the end of the last answer
             self.refusal = _AFTER_THE_END
             return
@@ -135,7 +149,10 @@ class AnswerReader:
                 self.refusal = _NOT_HTTP
                 return
             self._pristine = False
-            self._by_lines = self._no_content or data[_STATUS_AT : _STATUS_AT + 1] in (b"1", b"")
+            status = data[_STATUS_AT:_STATUS_END]
+            self._by_lines = (
+                self._no_content or status in _BARE or status[:1] == b"1" or len(data) < _STATUS_END
+            )
         self._fed = self._barren + len(data)
         try:
             if self._by_lines:
@@ -171,22 +188,50 @@ class AnswerReader:
     def _feed_lines(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         """Feeds line by line up to the end of the head, and the rest at once.
 
-        The parser does not know about HEAD, and must not see beyond its head; and between an interim answer
-        and the next it would skip empty lines.
+        The parser does not know about HEAD, and must not see beyond its head; it would take the framing of a
+        204 at its word; and between an interim answer and the next it would skip empty lines.
         """
         at = 0
         while at < len(data):
-            if self.done:
-                self._refuse(_AFTER_THE_END)
+            if self._head_only:
+                self.persistent = False
+                return
             if self.head_done:
                 parser.feed_data(data[at:])
                 return
-            if self._pristine and data[at] != _FIRST_BYTE:
+            if self._status_due and not self._line and data[at] != _FIRST_BYTE:
                 self._refuse(_NOT_HTTP)
             self._pristine = False
-            end = data.find(b"\n", at) + 1 or len(data)
-            parser.feed_data(data[at:end])
-            at = end
+            end = data.find(b"\n", at) + 1
+            piece = data[at : end or None]
+            at += len(piece)
+            if not (self._status_due or self._bare):
+                parser.feed_data(piece)
+                continue
+            line = self._line
+            line += piece
+            if self._status_due and (end or len(line) >= _STATUS_END):
+                self._bare = bytes(line[_STATUS_AT:_STATUS_END]) in _BARE
+                if end or not self._bare:
+                    self._status_due = False
+                    self._feed_held(parser)
+            elif end:
+                self._feed_held(parser)
+
+    def _feed_held(self, parser: httptools.HttpResponseParser) -> None:
+        whole = bytes(self._line)
+        self._line.clear()
+        if not (self._bare and self._withholds(whole)):
+            parser.feed_data(whole)
+
+    def _withholds(self, line: bytes) -> bool:
+        """Takes note of a framing field of an answer that has no content; True if it is one."""
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name not in (b"content-length", b"transfer-encoding"):
+            return False
+        self._note_framing(name, value.strip(b" \t\r\n"))
+        return True
 
     def _settle(self) -> None:
         """Bounds what a feed may cost, and leaves no parser behind that is in the middle of a message."""
@@ -245,7 +290,8 @@ class AnswerReader:
         status: int = parser.get_status_code()
         version: str = parser.get_http_version()
         why = self._objection(status, version) or self._size_objection()
-        why = why or self._framing_objection(status, version)
+        if not self._bare:
+            why = why or self._framing_objection(status, version)
         if why is not None:
             self._refuse(why)
         self.status = status
@@ -257,11 +303,22 @@ class AnswerReader:
                 self._refuse("an interim answer that ends the connection")
             return
         self.head_done = True
-        bodyless = self._no_content or status in (_NO_CONTENT, _NOT_MODIFIED)
+        bodyless = self._no_content or self._bare
         self._until_close = not bodyless and self._length is None and self._coding is None
         self.persistent = not (self._closes or self._until_close or version != "1.1")
-        if self._no_content:
-            self.done = True
+        if bodyless:
+            self.done = self._head_only = True
+            self.persistent = self.persistent and not self._promises_content()
+            if self._bare and self._coding is None and _LENGTH.fullmatch(self._length or b""):
+                self.headers.append((b"content-length", self._length or b""))
+
+    def _promises_content(self) -> bool:
+        """Whether a broken server might send content behind an answer that ends with its head."""
+        if self._coding is not None:
+            return True
+        if self._length is None:
+            return not self._bare or any(name == b"content-encoding" for name, _ in self.headers)
+        return self._length.strip(b"0") != b""
 
     def _objection(self, status: int, version: str) -> str | None:
         """What is wrong with this head, its framing apart."""
@@ -288,7 +345,7 @@ class AnswerReader:
     def _framing_objection(self, status: int, version: str) -> str | None:
         """What would let another reader see another end of this answer (RFC 9112, 6)."""
         coding, length = self._coding, self._length
-        contentless = status < _OK or status == _NO_CONTENT
+        contentless = status < _OK
         if coding is not None:
             if length is not None:
                 return "both Content-Length and Transfer-Encoding"

@@ -18,6 +18,7 @@ _ON_BOTH_LOOPS = {
     "test_dial",
     "test_dial_tls",
     "test_stale",
+    "test_without_content",
 }
 
 Resolve = Callable[[list[str] | None], None]

@@ -65,22 +65,6 @@ async def test_every_framing_arrives_whole(framing: str) -> None:
 
 
 @pytest.mark.requirement("H-05")
-async def test_answers_without_content_leave_the_connection_usable() -> None:
-    """HEAD, 204 and 304 end with their head, whatever length they state."""
-
-    async def answer(asked: Received) -> Reply | bytes:
-        if asked.method == b"HEAD":
-            return Reply(body=b"x" * 1000)
-        status = int(asked.target[1:])
-        return b"HTTP/1.1 %d X\r\n%b\r\n" % (status, b"content-length: 7\r\n" if status == 304 else b"")
-
-    async with backend(answer) as b, pool_for(b.upstream) as pool:
-        for asked in (request(b"HEAD"), request(target=b"/204"), request(target=b"/304"), request(b"HEAD")):
-            assert ["head", "end"] == (await fetch(pool, asked)).events
-        assert 1 == b.connections
-
-
-@pytest.mark.requirement("H-05")
 async def test_interim_answers_come_before_the_head() -> None:
     """A 103 is handed on; a 100 that nobody asked for is not."""
     interim = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
