@@ -4,6 +4,8 @@ Rule 1: a refusal holds nothing of the answer.
 Rule 2: time is an argument; `now` and all moments are seconds since the epoch.
 """
 
+import base64
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -15,6 +17,9 @@ from bff.session.model import Tokens
 MAX_TOKEN = 128 * 1024
 MAX_REQUEST_URI = 2048  # it goes into a Location
 MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
+_LAST_MOMENT = 253402300800.0  # the year 10000
+_CLOCKS_APART = 30.0  # seconds by which a provider's clock may differ from ours
+_TELLING = 2.0  # seconds: ends are stated in whole ones
 # What may stand in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ERROR_CODE = re.compile(r"[a-z_]{1,64}")
@@ -40,14 +45,16 @@ class TokenAnswer:
         """What a session keeps. What a refresh left out stays as it was (RFC 6749 6, T-06)."""
         kept_refresh = former.refresh_token if former else None
         kept_end = former.refresh_expires_at if former and self.refresh_token is None else None
+        refresh_end = kept_end if self.refresh_expires_at is None else self.refresh_expires_at
         return Tokens(
             access_token=self.access_token,
             obtained_at=self.obtained_at,
             access_expires_at=self.access_expires_at,
             refresh_token=self.refresh_token or kept_refresh,
-            refresh_expires_at=kept_end if self.refresh_expires_at is None else self.refresh_expires_at,
+            refresh_expires_at=refresh_end,
             id_token=self.id_token or (former.id_token if former else None),
             scope=(former.scope if former else "") if self.scope is None else self.scope,
+            refresh_end_moves=former is None or _moves(former, self.obtained_at, refresh_end),
         )
 
 
@@ -78,7 +85,7 @@ def parse_token_answer(
     return TokenAnswer(
         access_token=access_token,
         obtained_at=now,
-        access_expires_at=None if expires_in is None else now + expires_in,
+        access_expires_at=_access_end(access_token, now, expires_in),
         refresh_token=refresh_token,
         refresh_expires_at=_refresh_end(document, now, refresh_token and refresh_lifetime),
         id_token=_id_token(document, refreshed=refreshed),
@@ -125,6 +132,48 @@ def _lifetime(value: Any) -> float | None:
     if isinstance(value, float) and not math.isfinite(value):  # isfinite raises on huge ints
         return None
     return float(min(max(value, 0), MAX_LIFETIME))
+
+
+def _access_end(token: str, now: float, expires_in: float | None) -> float | None:
+    """When the access token ends: `expires_in` after `now`, or at its own `exp` where that comes sooner."""
+    stated = None if expires_in is None else now + expires_in
+    own = _own_end(token, now)
+    if own is None or (stated is not None and now < stated <= own):
+        return stated
+    return own
+
+
+def _own_end(token: str, now: float) -> float | None:
+    """The `exp` of a JWT by our clock (RFC 7519 4.1.4); None if it has none, or cannot be read.
+
+    It is no check: nothing is trusted for it but when to rotate. Where `iat` shows that the provider's clock
+    is another than ours, or that the token was issued before, the token's life is counted from `now`.
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        end, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
+    except (IndexError, ValueError, AttributeError, RecursionError):
+        return None
+    if end is None:
+        return None
+    if issued is not None and abs(now - issued) > _CLOCKS_APART:
+        end += now - issued
+    return end if end > now else None
+
+
+def _moment(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_MOMENT:
+        return None
+    return float(value)
+
+
+def _moves(former: Tokens, now: float, end: float | None) -> bool:
+    """Whether a rotation gives the refresh token a later end; where too little time has passed, as before."""
+    elapsed = now - former.obtained_at
+    if end is None or former.refresh_expires_at is None or elapsed <= _TELLING:
+        return former.refresh_end_moves
+    return end - former.refresh_expires_at > elapsed / 2
 
 
 def _refresh_end(document: Mapping[str, Any], now: float, configured: float | str | None) -> float | None:

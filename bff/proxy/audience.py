@@ -20,7 +20,7 @@ from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.client import BadRequestError, GrantRefusedError, InvalidGrant, OidcClient
 from bff.oidc.tokens import TokenAnswer
-from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
+from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed, without
 from bff.refresh.pauses import Circuit, SessionPauses
 from bff.session.model import OwnToken, Session
 from bff.session.plan import PassOn, Refresh, plan_after_401
@@ -154,8 +154,22 @@ class AudienceCredentials(Credentials):
         if not isinstance(credential, Signed):
             return credential
         own = await self._exchanged(credential.found)
-        over = isinstance(own, Refused) and own.problem.status == 401  # noqa: PLR2004 - "sign in again"
-        return Anonymous() if over and not required else own
+        return without(own, required=required)
+
+    def over(self, credential: Signed | Anonymous) -> bool:
+        """As for every route; the token looked at is the backend's own."""
+        if not isinstance(credential, Signed):
+            return False
+        ends = _last_moment(credential.found.session)
+        return super().over(credential) or (ends is not None and self.clock() >= ends)
+
+    async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
+        """As for every route, with the backend's own token."""
+        found = signed.found.whole if isinstance(signed.found, OwnFound) else signed.found
+        credential = await super().again(Signed(found), required=required)
+        if not isinstance(credential, Signed):
+            return credential
+        return without(await self._exchanged(credential.found), required=required)
 
     async def renew(
         self, signed: Signed, *, invalid_token: bool, mode: Literal["any", "invalid_token", "never"]

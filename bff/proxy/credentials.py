@@ -1,15 +1,19 @@
 """Whose token goes with a call: session, plan, refresh, in one closed answer.
 
 Rule 1: "not known" (store or provider out of reach) is never answered as "not signed in".
+Rule 2: no token that has ended goes to a backend: after each wait it is decided anew. All waits for rotations
+of one decision together take no longer than `refresh.timeout`.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
-from bff.refresh import Deferred, Over, Refresher, Rotated
+from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated
+from bff.session.changes import steady_now
 from bff.session.model import EndReason, Session
 from bff.session.plan import (
     Cause,
@@ -21,12 +25,16 @@ from bff.session.plan import (
     UseToken,
     plan_after_401,
     plan_use,
+    token_ended,
 )
 from bff.session.sessions import Found, NoSession, SessionReader, Sessions
 from bff.settings.model import RefreshSettings
 from bff.tasks import Tasks
 
 T = TypeVar("T")
+
+_MOST_ROTATIONS = 2
+"""Rotations that one decision waits for: a second one where what the first brought was over already."""
 
 _log = get_logger("bff.credentials")
 
@@ -112,8 +120,15 @@ class Credentials:
         if isinstance(credential, Signed):
             self._slide(credential.found.session)
             return credential
-        over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"
-        return Anonymous() if over and not required else credential
+        return without(credential, required=required)
+
+    def over(self, credential: Signed | Anonymous) -> bool:
+        """Whether a credential that was good before a wait is so no longer: then ask `again`."""
+        return isinstance(credential, Signed) and token_ended(credential.found.session, self.clock())
+
+    async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
+        """Decides anew about a credential that is `over`."""
+        return without(await self._usable(signed.found), required=required)
 
     async def renew(
         self,
@@ -140,7 +155,7 @@ class Credentials:
         )
         match step:
             case Retry():
-                return Signed(current)
+                return await self._usable(current)
             case PassOn():
                 return step
             case Refresh(cause):
@@ -152,7 +167,9 @@ class Credentials:
         """Notes a use that is no call of its own, as throttled as any; whether it was due."""
         return self._slide(session)
 
-    async def _usable(self, found: Found) -> Signed | Refused:
+    async def _usable(
+        self, found: Found, *, deadline: float | None = None, rotations: int = 0
+    ) -> Signed | Refused:
         step = plan_use(found.session, self.clock(), self._refresh_settings)
         match step:
             case UseToken():
@@ -163,22 +180,44 @@ class Credentials:
             case Expired():
                 await self._end_quietly(found.session)
                 return Refused(Problem.SESSION_EXPIRED, EndReason.EXPIRED)
-            case Refresh(cause, usable):
-                return await self._rotate(found, cause, or_else=Signed(found) if usable else None)
+            case Refresh(cause):
+                return await self._rotate(found, cause, or_else=None, deadline=deadline, rotations=rotations)
             case other:
                 assert_never(other)
 
-    async def _rotate(self, found: Found, cause: Cause, *, or_else: T | None) -> Signed | Refused | T:
-        outcome = await self._refresher.rotate(found, cause)
+    async def _rotate(
+        self,
+        found: Found,
+        cause: Cause,
+        *,
+        or_else: T | None,
+        deadline: float | None = None,
+        rotations: int = 0,
+    ) -> Signed | Refused | T:
+        deadline = deadline or steady_now() + self._refresh_settings.timeout
+        outcome = await self._rotation(found, cause, deadline)
         match outcome:
             case Rotated(rotated):
-                return Signed(rotated)
+                if not token_ended(rotated.session, self.clock()):
+                    return Signed(rotated)
+                if rotations + 1 < _MOST_ROTATIONS:
+                    return await self._usable(rotated, deadline=deadline, rotations=rotations + 1)
+                return Refused(Problem.PROVIDER_UNAVAILABLE)
             case Over(problem, reason):
                 return Refused(problem, reason)
             case Deferred(problem, retry_after):
+                if cause == "expiry" and not token_ended(found.session, self.clock()):
+                    return Signed(found)  # it is good still
                 return Refused(problem, retry_after=retry_after) if or_else is None else or_else
             case other:
                 assert_never(other)
+
+    async def _rotation(self, found: Found, cause: Cause, deadline: float) -> Outcome:
+        try:
+            async with asyncio.timeout(max(0.0, deadline - steady_now())):
+                return await self._refresher.rotate(found, cause)
+        except TimeoutError:
+            return Deferred(Problem.PROVIDER_UNAVAILABLE, why="queued")
 
     def _slide(self, session: Session) -> bool:
         due = self._sessions.slide_due(session)
@@ -197,3 +236,11 @@ class Credentials:
             await self._sessions.end(session, EndReason.EXPIRED)
         except StoreUnavailableError:
             _log.warning("end_failed", session=session.id)
+
+
+def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:
+    """Where a session is not required, one that is over is nobody's."""
+    if isinstance(credential, Signed) or required:
+        return credential
+    over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"
+    return Anonymous() if over else credential

@@ -83,8 +83,7 @@ class Exchange:
         self.request = request
         self._client = client
         self.started = parts.clock()
-        self._hop = parts.hop(request)
-        self._verdict = verdict
+        self._hop, self._verdict = parts.hop(request), verdict
         self.admitted = verdict if isinstance(verdict, Admitted) else None
         self._task: asyncio.Task[None] | None = None
         self._attempt: Attempt | None = None
@@ -128,8 +127,7 @@ class Exchange:
                 self._spawn(self._open(verdict))
                 return
             self._credential = known
-        connection = destination.pool.acquire_nowait()
-        if connection is None:
+        if (connection := destination.pool.acquire_nowait()) is None:
             self._spawn(self._send(verdict))
         else:
             self._send_over(connection, verdict, destination)
@@ -200,11 +198,16 @@ class Exchange:
 
     async def _send(self, admitted: Admitted) -> None:
         destination = self._parts.destinations[admitted.route.path]
+        required = admitted.route.settings.auth == "required"
         try:
-            connection = destination.pool.acquire_nowait() or await destination.pool.acquire()
+            ready = await destination.connection_for(self._credential, required=required)
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return
+        if isinstance(ready, Refused):
+            self._refuse(ready)
+            return
+        connection, self._credential = ready
         if self._sent and not self._replay.replayable:  # the body went on while a connection was waited for
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
@@ -290,14 +293,8 @@ class Exchange:
     def on_fault(self, fault: Fault) -> None:
         """The attempt failed: send it again where that is safe, else say so."""
         admitted = self.admitted
-        stale = fault.kind is FaultKind.STALE and fault.safe_to_resend
-        if (
-            stale
-            and admitted is not None
-            and not self._resent
-            and not self._status
-            and self._replay.replayable
-        ):
+        stale = fault.kind is FaultKind.STALE and fault.safe_to_resend and self._replay.replayable
+        if stale and admitted is not None and not self._resent and not self._status:
             self._resent = True
             self._attempt = None
             if not self._body_complete:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from bff.observe.metrics import Metrics
 from bff.policy.headers import HeaderRules, Hop
 from bff.proxy.connection import UpstreamConnection
-from bff.proxy.credentials import Anonymous, Credentials, Signed
+from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.hop import HopMaker
 from bff.proxy.plain_answer import PlainAnswers
 from bff.proxy.pool import UpstreamPool
@@ -52,6 +52,24 @@ class Destination:
         """What these come to."""
         wire: PlainAnswers[bytes] = PlainAnswers(rules, lambda field: b"%b: %b\r\n" % field)
         return cls(pool, rules, credentials, wire, PlainAnswers(rules, lambda field: field))
+
+    async def connection_for(
+        self, credential: Signed | Anonymous, *, required: bool
+    ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
+        """A connection, and the credential to send over it: its token may have ended meanwhile.
+
+        Raises:
+            UpstreamFaultError: as `UpstreamPool.acquire` says.
+        """
+        connection = self.pool.acquire_nowait() or await self.pool.acquire()
+        while isinstance(credential, Signed) and self.credentials.over(credential):
+            connection.put_back()  # others may have it meanwhile
+            renewed = await self.credentials.again(credential, required=required)
+            if isinstance(renewed, Refused):
+                return renewed
+            credential = renewed
+            connection = self.pool.acquire_nowait() or await self.pool.acquire()
+        return connection, credential
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the provider issued; none of it ever leaves the server."""
+    """What the provider issued; none of it ever leaves the server.
+
+    `access_expires_at` is the earlier one of what the answer said and of the token's own `exp`.
+    """
 
     access_token: str
     obtained_at: float
@@ -37,6 +40,7 @@ class Tokens:
     refresh_expires_at: float | None = None
     id_token: str | None = None
     scope: str = ""
+    refresh_end_moves: bool = True  # by a rotation, as far as is known
 
 
 @dataclass(frozen=True, slots=True)

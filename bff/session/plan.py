@@ -12,6 +12,7 @@ Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
 
 _LEEWAY_SHARE = 0.25  # of a token's life: a leeway longer than its life would refresh on every call
 _SPREAD_SHARE = 0.25  # of a token's life, over which the sessions' own moments are spread
+_REFRESH_TOKEN_LEFT = 0.25  # of a refresh token's life: a pause of its user must not outlast it
 _ON_THE_WAY = 1.0  # seconds: a token with less left could end before it is looked at
 _ON_THE_WAY_SHARE = 0.02
 _MARKER_FRESH = 10.0  # seconds for which a marker speaks for itself: somebody is at it
@@ -31,10 +32,9 @@ class UseAndRefresh:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Rotate first. `usable` says whether the token at hand may serve if that fails for now."""
+    """Rotate first; if that fails for now, `token_ended` says whether the token at hand may serve."""
 
     cause: Cause
-    usable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +61,62 @@ def plan_use(
 ) -> UseToken | UseAndRefresh | Refresh | Expired:
     """Decides before a call: use the token, refresh beside it or first, or sign in again.
 
-    A call waits only for a token that is over. Who is in use long before is refreshed beside a call, at a
-    moment of the session's own (`ahead_at`), unless its marker says that somebody is at it.
+    A call waits only for a token that is over. Who is in use long before the access or the refresh token
+    ends is refreshed beside a call, at a moment of the session's own (`ahead_at`), unless its marker says
+    that somebody is at it.
     """
     if ended(session, now):
         return Expired()
     tokens = session.tokens
-    if tokens.access_expires_at is None or tokens.access_expires_at <= tokens.obtained_at:
-        return _USE_TOKEN  # no lifetime, or none that can be meant: each call would rotate
-    life, left = tokens.access_expires_at - tokens.obtained_at, tokens.access_expires_at - now
-    if tokens.refresh_token is None:
-        return _USE_TOKEN if left > 0 else Expired()
-    if left <= min(_ON_THE_WAY, _ON_THE_WAY_SHARE * life):
-        return Refresh("expiry", usable=left > 0)
-    if now < ahead_at(session, settings) or _under_way(session, now):
+    access_end = _access_end(tokens)
+    if access_end is not None:
+        life, left = access_end - tokens.obtained_at, access_end - now
+        if tokens.refresh_token is None:
+            return _USE_TOKEN if left > 0 else Expired()
+        if left <= min(_ON_THE_WAY, _ON_THE_WAY_SHARE * life):
+            return Refresh("expiry")
+    if tokens.refresh_token is None or now < ahead_at(session, settings) or _under_way(session, now):
         return _USE_TOKEN
     return _USE_AND_REFRESH
+
+
+def token_ended(session: Session, now: float) -> bool:
+    """Whether the access token, or the session, is over: then it is sent to nobody."""
+    access_end = _access_end(session.tokens)
+    return ended(session, now) or (access_end is not None and now >= access_end)
 
 
 def ahead_at(session: Session, settings: RefreshSettings) -> float:
     """From when a session in use is rotated in the background, in seconds since the epoch.
 
-    The leeway before the token's end, and up to a quarter of its life earlier: each session has a moment of
-    its own, the same in every process, so that those who signed in together do not all rotate together.
+    For the access token the leeway before its end, and up to a quarter of its life earlier: each session has
+    a moment of its own, the same in every process, so that those who signed in together do not all rotate
+    together. For a refresh token that lives anew with each rotation from half to three quarters of its life:
+    unlike an access token, one that has ended cannot be renewed. The earlier one counts.
     """
     tokens = session.tokens
-    if tokens.access_expires_at is None:
-        return session.ends
-    spread = _SPREAD_SHARE * (tokens.access_expires_at - tokens.obtained_at)
     share = zlib.crc32(session.key.encode()) / 2**32
-    return tokens.access_expires_at - effective_leeway(tokens, settings.leeway) - share * spread
+    moment = session.ends
+    access_end, refresh_end = _access_end(tokens), _moving_refresh_end(tokens)
+    if access_end is not None:
+        spread = share * _SPREAD_SHARE * (access_end - tokens.obtained_at)
+        moment = access_end - effective_leeway(tokens, settings.leeway) - spread
+    if refresh_end is not None:
+        early = (_REFRESH_TOKEN_LEFT + share * _SPREAD_SHARE) * (refresh_end - tokens.obtained_at)
+        moment = min(moment, refresh_end - early)
+    return moment
+
+
+def _access_end(tokens: Tokens) -> float | None:
+    """When the access token ends; None where no lifetime is known, or none that can be meant."""
+    end = tokens.access_expires_at
+    return None if end is None or end <= tokens.obtained_at else end  # else each call would rotate
+
+
+def _moving_refresh_end(tokens: Tokens) -> float | None:
+    """When the refresh token ends, where a rotation before that would give it a later end."""
+    end = tokens.refresh_expires_at
+    return None if end is None or end <= tokens.obtained_at or not tokens.refresh_end_moves else end
 
 
 def _under_way(session: Session, now: float) -> bool:
@@ -121,7 +147,7 @@ def plan_after_401(
     age = now - session.tokens.obtained_at
     if -_CLOCKS_APART < age < settings.min_age_for_401:  # below: the clock was put back, and tells no age
         return PassOn()
-    return Refresh("unauthorized", usable=False)
+    return Refresh("unauthorized")
 
 
 def ended(session: Session, now: float) -> bool:
@@ -151,11 +177,9 @@ def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSet
     tokens = session.tokens
     slide = session.seen + min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
     quiet = min(session.ends, slide)
-    if tokens.access_expires_at is None:
-        return quiet
-    if tokens.refresh_token is None:
-        return min(quiet, tokens.access_expires_at)
-    return min(quiet, ahead_at(session, refresh))
+    if tokens.refresh_token is not None:
+        return min(quiet, ahead_at(session, refresh))
+    return quiet if tokens.access_expires_at is None else min(quiet, tokens.access_expires_at)
 
 
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:

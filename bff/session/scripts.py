@@ -14,14 +14,20 @@ return 'replaced'
 """
 
 REPLACE = """
-local now = redis.call('HMGET', KEYS[1], 'version', 'tokens')
+local now = redis.call('HMGET', KEYS[1], 'version', 'tokens', 'seen')
 if not now[1] then return 'gone' end
-if now[2] == ARGV[3] then return 'replaced' end
+if now[2] == ARGV[2] then return 'replaced' end
 if now[1] ~= ARGV[1] then return 'stale' end
 redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
-redis.call('HSET', KEYS[1], 'tokens', ARGV[3], unpack(ARGV, 4))
-if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+redis.call('HSET', KEYS[1], 'tokens', ARGV[2], unpack(ARGV, 6))
+local seen, left = tonumber(now[3]), tonumber(ARGV[5])
+if seen then left = math.min(left, math.floor(seen) * 1000 + left - tonumber(ARGV[4])) end
+redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(left, tonumber(ARGV[3]))))
 return 'replaced'
+"""
+"""Sets the TTL to what is left of the idle time since the `seen` that stands there, `ends` at most.
+
+Its `seen` stays: it may have been noted after the session was read that is saved here.
 """
 
 MARK = """

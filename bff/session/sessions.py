@@ -257,6 +257,7 @@ class Sessions:
                 prepared.record,
                 expected_version=prepared.expected_version,
                 now=self._clock(),
+                idle_timeout=self._settings.idle_timeout,
             )
 
     async def mark_refreshing(

@@ -153,10 +153,13 @@ class SessionStore:
             args: Arguments = [min(_milliseconds(idle_timeout), lifetime), record["tokens"], *_flat(record)]
             return Write(await self._create(keys=[self._session(session.key)], args=args))
 
-    async def replace(self, session: Session, record: Record, *, expected_version: int, now: float) -> Write:
+    async def replace(
+        self, session: Session, record: Record, *, expected_version: int, now: float, idle_timeout: float
+    ) -> Write:
         """Compare-and-set: writes the record if `version` is the expected one.
 
-        The idle timeout is not prolonged; it is cut where `ends` comes sooner. If the answer is lost the
+        It is no use of the session: its TTL is what is left of the idle time, `ends` at most; where only
+        the former `ends` had cut it short, it becomes longer. If the answer is lost the
         record is read once, and `StoreUnavailableError` means that the write may still be under way:
         repeat it with the same record.
         """
@@ -164,7 +167,9 @@ class SessionStore:
         try:
             async with self._translated():
                 await self._index(session, now, lifetime)
-                args: Arguments = [expected_version, lifetime, record["tokens"], *_flat(record)]
+                times = [lifetime, round(now * 1000), _milliseconds(idle_timeout)]
+                fields = {name: value for name, value in record.items() if name != "seen"}
+                args: Arguments = [expected_version, record["tokens"], *times, *_flat(fields)]
                 return Write(await self._replace(keys=[self._session(session.key)], args=args))
         except StoreUnavailableError:
             current = await self.load(session.key)

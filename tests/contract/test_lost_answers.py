@@ -46,10 +46,12 @@ async def test_a_lost_answer_is_looked_up_at_once(
 
     monkeypatch.setattr(store, "_replace", loses_its_answer)
     if done:
-        assert Write.REPLACED == await store.replace(SECOND, record(2, "w2"), expected_version=1, now=NOW)
+        assert Write.REPLACED == await store.replace(
+            SECOND, record(2, "w2"), expected_version=1, now=NOW, idle_timeout=1800
+        )
     else:
         with pytest.raises(StoreUnavailableError):
-            await store.replace(SECOND, record(2, "w2"), expected_version=1, now=NOW)
+            await store.replace(SECOND, record(2, "w2"), expected_version=1, now=NOW, idle_timeout=1800)
 
 
 @pytest.mark.requirement("B-22", "L-05")

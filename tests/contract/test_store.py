@@ -71,7 +71,7 @@ async def test_no_update_recreates_a_session(store: SessionStore, redis_server: 
     assert "1" == redis_server.cli("DEL", KEY)
     newer = replace(SESSION, version=2)
     outcomes = [
-        await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW),
+        await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW, idle_timeout=1800),
         await store.mark_refreshing(SESSION.key, Refreshing(NOW, "7"), expected_version=1),
         await store.touch(SESSION, now=NOW, idle_timeout=60),
     ]
@@ -84,8 +84,12 @@ async def test_only_the_expected_version_is_replaced(store: SessionStore) -> Non
     """Two writers with the same expectation: the first wins, the second is told so."""
     await created(store)
     second = replace(SESSION, version=2)
-    assert Write.REPLACED == await store.replace(second, record(second, "w2"), expected_version=1, now=NOW)
-    assert Write.STALE == await store.replace(second, record(second, "w3"), expected_version=1, now=NOW)
+    assert Write.REPLACED == await store.replace(
+        second, record(second, "w2"), expected_version=1, now=NOW, idle_timeout=1800
+    )
+    assert Write.STALE == await store.replace(
+        second, record(second, "w3"), expected_version=1, now=NOW, idle_timeout=1800
+    )
     assert Write.STALE == await store.mark_refreshing(SESSION.key, None, expected_version=1)
     loaded = await store.load(SESSION.key)
     assert loaded is not None
@@ -97,7 +101,10 @@ async def test_of_many_writers_one_wins(store: SessionStore) -> None:
     await created(store)
     second = replace(SESSION, version=2)
     outcomes = await asyncio.gather(
-        *(store.replace(second, record(second, f"w{n}"), expected_version=1, now=NOW) for n in range(2, 32))
+        *(
+            store.replace(second, record(second, f"w{n}"), expected_version=1, now=NOW, idle_timeout=1800)
+            for n in range(2, 32)
+        )
     )
     assert 1 == outcomes.count(Write.REPLACED)
     assert 29 == outcomes.count(Write.STALE)
@@ -109,7 +116,9 @@ async def test_a_repeated_write_is_recognised_as_done(store: SessionStore) -> No
     await created(store)
     second = replace(SESSION, version=2)
     for _ in range(3):
-        outcome = await store.replace(second, record(second, "w2"), expected_version=1, now=NOW)
+        outcome = await store.replace(
+            second, record(second, "w2"), expected_version=1, now=NOW, idle_timeout=1800
+        )
         assert Write.REPLACED == outcome
 
 
@@ -117,7 +126,7 @@ async def test_a_repeated_write_is_recognised_as_done(store: SessionStore) -> No
 async def test_the_idle_timeout_slides_and_never_passes_the_end(
     store: SessionStore, redis_server: RedisServer
 ) -> None:
-    """A touch prolongs by the idle timeout, but not beyond `ends`; a save does not prolong at all."""
+    """A touch prolongs by the idle timeout, but not beyond `ends`."""
     await created(store)
     with redis_server.client() as client:
         await store.touch(SESSION, now=NOW + 10, idle_timeout=2400)
@@ -125,12 +134,40 @@ async def test_the_idle_timeout_slides_and_never_passes_the_end(
         assert f"{NOW + 10:.0f}" == client.hget(KEY, "seen")
         await store.touch(SESSION, now=NOW + 3500, idle_timeout=2400)
         assert 90 <= client.ttl(KEY) <= 100
-        later = replace(SESSION, version=2, ends=NOW + 7200)
-        await store.replace(later, record(later, "w2"), expected_version=1, now=NOW)
-        assert client.ttl(KEY) <= 100
-        sooner = replace(SESSION, version=3, ends=NOW + 20)
-        await store.replace(sooner, record(sooner, "w3"), expected_version=2, now=NOW)
-        assert client.ttl(KEY) <= 20
+
+
+@pytest.mark.requirement("B-21", "T-18")
+@pytest.mark.parametrize(
+    ("expected", "times"),
+    [
+        (1800, (0, 0, 7200)),
+        (1700, (0, 100, 7200)),  # a save is no use of the session
+        (1800, (100, 100, 7200)),
+        (1500, (0, 0, 1500)),
+        (1800, (0, 0, 1800)),
+        (1800, (200, 100, 7200)),  # noted by a process whose clock is ahead
+        (20, (1700, 1700, 1720)),
+    ],
+)
+async def test_a_save_sets_the_idle_end_anew(
+    store: SessionStore, redis_server: RedisServer, expected: int, times: tuple[float, float, float]
+) -> None:
+    """The TTL is what is left of the idle time since the last use, `ends` at most: longer or shorter."""
+    seen, now, ends = times
+    short = replace(SESSION, ends=NOW + 6)
+    assert Write.REPLACED == await store.create(short, record(short), now=NOW, idle_timeout=1800)
+    with redis_server.client() as client:
+        for version, ttl in ((2, 5000), (3, 5)):
+            client.hset(KEY, "seen", f"{NOW + seen:.0f}")
+            client.expire(KEY, ttl)
+            saved = replace(SESSION, version=version, ends=NOW + ends)
+            written = {**record(saved, f"w{version}"), "seen": "1"}
+            outcome = await store.replace(
+                saved, written, expected_version=version - 1, now=NOW + now, idle_timeout=1800
+            )
+            assert Write.REPLACED == outcome
+            assert expected - 2 <= client.ttl(KEY) <= expected
+            assert f"{NOW + seen:.0f}" == client.hget(KEY, "seen")  # a later note than the save's stays
 
 
 @pytest.mark.requirement("B-22")
@@ -199,7 +236,9 @@ async def test_an_end_can_be_bound_to_what_was_read(store: SessionStore, redis_s
     """A fenced end leaves newer tokens alone, and no reason behind; at the version that was read it ends."""
     await created(store)
     newer = replace(SESSION, version=2)
-    assert Write.REPLACED == await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW)
+    assert Write.REPLACED == await store.replace(
+        newer, record(newer, "w2"), expected_version=1, now=NOW, idle_timeout=1800
+    )
     assert not await store.end(SESSION, EndReason.REFRESH_LOST, fenced=True)
     with redis_server.client() as client:
         assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1"} == set(client.keys("*"))

@@ -1,5 +1,7 @@
 """The token endpoint's answer."""
 
+import base64
+import json
 import math
 from typing import Any
 
@@ -34,7 +36,8 @@ def test_a_full_answer() -> None:
 def test_what_a_refresh_leaves_out_stays_as_it_was() -> None:
     """Refresh token, its end, ID token and scope are kept."""
     answer = parse_token_answer(GOOD | {"expires_in": 60}, NOW)
-    assert Tokens("a", 1000.0, 1060.0, "old-refresh", 3.0, "old-id", "s1") == answer.tokens(FORMER)
+    kept = Tokens("a", 1000.0, 1060.0, "old-refresh", 3.0, "old-id", "s1", refresh_end_moves=False)
+    assert kept == answer.tokens(FORMER)
 
 
 def test_an_answer_to_a_refresh_is_not_thrown_away_for_little() -> None:
@@ -145,3 +148,69 @@ def test_an_answer_hides_its_tokens() -> None:
 def test_a_scope_that_is_no_text_is_not_stated() -> None:
     """It counts as left out."""
     assert parse_token_answer(GOOD | {"scope": 1}, NOW).scope is None
+
+
+def jwt(**claims: Any) -> str:
+    """A token that can be read; nobody checks its signature here."""
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.requirement("T-19")
+@pytest.mark.parametrize(
+    ("expected", "token", "expires_in"),
+    [
+        (1004.0, jwt(iat=1000, exp=1005), 4),
+        (1005.0, jwt(iat=1000, exp=1005), 5.9),  # whole seconds: it ends before `expires_in` is over
+        (1060.0, jwt(exp=1060), 3600),
+        (1060.0, jwt(exp=1060), None),
+        (1060.5, jwt(exp=1060.5), 0),
+        (1060.0, jwt(exp=5000), 60),
+        (1300.0, jwt(iat=500, exp=800), None),  # another clock than ours: the life counts
+        (1060.0, jwt(iat=5000, exp=5300), 60),
+        (1060.0, jwt(exp=999), 60),  # over as it comes: each call would rotate
+        (None, jwt(exp=999), None),
+        (None, jwt(), None),
+        (None, jwt(exp="soon"), None),
+        (None, jwt(exp=True), None),
+        (None, jwt(exp=1e300), None),
+        (None, "e30.WzFd.c2ln", None),  # a list
+        (None, "e30.!!!.c2ln", None),
+        (None, "e30./w.c2ln", None),  # no UTF-8
+        (None, "e30.a.b.c.d", None),  # sealed: RFC 7516
+        (None, "opaque", None),
+    ],
+)
+def test_a_jwt_ends_by_its_own_word_too(expected: float | None, token: str, expires_in: float | None) -> None:
+    """The end is the earlier one of `expires_in` and of the token's `exp`, where that can be read."""
+    document = GOOD | {"access_token": token} | ({} if expires_in is None else {"expires_in": expires_in})
+    assert expected == parse_token_answer(document, NOW).access_expires_at
+
+
+@pytest.mark.requirement("T-18")
+@pytest.mark.parametrize(
+    ("expected", "former_end", "end", "before"),
+    [
+        (True, 1060.0, 1100.0, True),  # a minute more with each rotation
+        (True, 1060.0, 1099.0, True),  # in whole seconds
+        (False, 1060.0, 1060.0, True),  # the end of the whole sign-in
+        (False, 1060.0, 1061.0, True),
+        (True, 1060.0, 1100.0, False),
+        (True, None, 1100.0, True),
+        (False, 1060.0, None, True),  # no new token came: the former one's end
+    ],
+)
+def test_whether_a_rotation_moves_the_refresh_tokens_end(
+    expected: bool, former_end: float | None, end: float | None, before: bool
+) -> None:
+    """An end that stays where it is when tokens are rotated is no reason to rotate."""
+    former = Tokens("a", NOW - 40, None, "r", former_end, refresh_end_moves=before)
+    document = GOOD if end is None else GOOD | {"refresh_token": "r2", "refresh_expires_in": end - NOW}
+    assert expected == parse_token_answer(document, NOW).tokens(former).refresh_end_moves
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_two_rotations_at_once_tell_nothing_of_an_end(before: bool) -> None:
+    """Too little time has passed to see it move."""
+    former = Tokens("a", NOW - 1.5, None, "r", NOW + 60, refresh_end_moves=before)
+    answer = parse_token_answer(GOOD | {"refresh_token": "r2", "refresh_expires_in": 60}, NOW)
+    assert before == answer.tokens(former).refresh_end_moves

@@ -22,6 +22,7 @@ from bff.session.plan import (
     quiet_until,
     session_end,
     slide_due,
+    token_ended,
 )
 from bff.settings.model import RefreshSettings, SessionSettings
 from tests.session.sample import NOW, sample_session, sample_tokens
@@ -37,8 +38,8 @@ SETTINGS = RefreshSettings(leeway=30, min_age_for_401=30)
         (UseToken(), sample_session(), 194),
         (UseAndRefresh(), sample_session(), 270),
         (UseAndRefresh(), sample_session(), 298),
-        (Refresh("expiry", usable=True), sample_session(), 299),
-        (Refresh("expiry", usable=False), sample_session(), 300),
+        (Refresh("expiry"), sample_session(), 299),
+        (Refresh("expiry"), sample_session(), 300),
         (Expired(), sample_session(), 3600),
         (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=None)), 3599),
         (UseToken(), sample_session(tokens=sample_tokens(access_expires_at=NOW)), 3599),
@@ -59,8 +60,52 @@ def test_a_short_token_is_not_refreshed_on_every_call() -> None:
     session = sample_session(tokens=tokens)
     assert UseToken() == plan_use(session, NOW + 9.9, SETTINGS)
     assert UseAndRefresh() == plan_use(session, NOW + 15, SETTINGS)
-    assert Refresh("expiry", usable=True) == plan_use(session, NOW + 19.7, SETTINGS)
+    assert Refresh("expiry") == plan_use(session, NOW + 19.7, SETTINGS)
     assert 30 == effective_leeway(sample_tokens(access_expires_at=None), 30)
+
+
+def ending(access: float | None, refresh: float | None, *, moves: bool = True) -> Session:
+    """A session whose tokens end so long after NOW."""
+    return sample_session(
+        ends=NOW + (refresh or 3600),
+        tokens=sample_tokens(
+            access_expires_at=access and NOW + access,
+            refresh_expires_at=refresh and NOW + refresh,
+            refresh_end_moves=moves,
+        ),
+    )
+
+
+@pytest.mark.requirement("T-18")
+@pytest.mark.parametrize(
+    ("expected", "session", "after"),
+    [
+        (UseToken(), ending(3600, 1800), 600),
+        (UseAndRefresh(), ending(3600, 1800), 1350),
+        (UseAndRefresh(), ending(3600, 8), 6),
+        (UseAndRefresh(), ending(None, 8), 6),  # no `expires_in`
+        (UseAndRefresh(), ending(None, 1800), 1350),
+        (UseAndRefresh(), ending(0, 1800), 1350),  # a lifetime that cannot be meant
+        (Expired(), ending(None, 8), 8),
+        (Expired(), ending(3600, 8), 8),
+        (UseToken(), ending(3600, 8, moves=False), 7),  # a rotation would not help
+        (UseToken(), ending(300, 86400), 194),  # the access token comes first, as ever
+        (UseAndRefresh(), ending(300, 86400), 270),
+    ],
+)
+def test_what_ends_first_is_what_counts(expected: object, session: Session, after: float) -> None:
+    """A session in use is rotated before its access token ends, and before its refresh token does."""
+    assert expected == plan_use(session, NOW + after, SETTINGS)
+
+
+@pytest.mark.requirement("T-19")
+def test_when_a_token_has_ended() -> None:
+    """From its very end on, or with its session; one without a lifetime that can be meant has none."""
+    assert not token_ended(ending(300, None), NOW + 299.9)
+    assert token_ended(ending(300, None), NOW + 300)
+    assert not token_ended(ending(None, None), NOW + 3599)
+    assert not token_ended(ending(0, None), NOW + 3599)
+    assert token_ended(ending(None, None), NOW + 3600)
 
 
 def test_sessions_that_began_together_are_not_refreshed_together() -> None:
@@ -85,12 +130,10 @@ def test_a_session_that_somebody_is_refreshing_is_left_to_them() -> None:
     given_up = Refreshing(at - 9, "b/7", lost=True)
     assert UseAndRefresh() == plan_use(sample_session(refreshing=given_up), at, SETTINGS)
     over = plan_use(sample_session(refreshing=Refreshing(NOW + 300, "b/7")), NOW + 301, SETTINGS)
-    assert Refresh("expiry", usable=False) == over
+    assert Refresh("expiry") == over
 
 
-@pytest.mark.parametrize(
-    ("expected", "back"), [(PassOn(), 20), (Refresh("unauthorized", usable=False), 3600)]
-)
+@pytest.mark.parametrize(("expected", "back"), [(PassOn(), 20), (Refresh("unauthorized"), 3600)])
 def test_a_clock_that_was_put_back_makes_no_token_young(expected: object, back: float) -> None:
     """A token from the future, by more than clocks differ, is old enough to be rotated for a 401."""
     outcome = plan_after_401(
@@ -103,8 +146,8 @@ def test_a_clock_that_was_put_back_makes_no_token_young(expected: object, back: 
 @pytest.mark.parametrize(
     ("expected", "mode", "invalid_token", "after", "version"),
     [
-        (Refresh("unauthorized", usable=False), "any", False, 31, 1),
-        (Refresh("unauthorized", usable=False), "invalid_token", True, 31, 1),
+        (Refresh("unauthorized"), "any", False, 31, 1),
+        (Refresh("unauthorized"), "invalid_token", True, 31, 1),
         (PassOn(), "invalid_token", False, 31, 1),
         (PassOn(), "never", True, 31, 1),
         (PassOn(), "any", True, 29, 1),
@@ -148,12 +191,17 @@ def test_sliding_is_throttled() -> None:
 @given(
     after=st.floats(-10, 5000),
     session=st.builds(
-        lambda life, ends, seen, refresh_token: sample_session(
+        lambda life, refresh_life, ends, seen, refresh_token: sample_session(
             seen=NOW + seen,
             ends=NOW + ends,
-            tokens=sample_tokens(access_expires_at=life and NOW + life, refresh_token=refresh_token),
+            tokens=sample_tokens(
+                access_expires_at=life and NOW + life,
+                refresh_token=refresh_token,
+                refresh_expires_at=refresh_life and NOW + refresh_life,
+            ),
         ),
         life=st.none() | st.floats(1, 4000),
+        refresh_life=st.none() | st.floats(1, 4000),
         ends=st.floats(1, 4000),
         seen=st.floats(0, 100),
         refresh_token=st.none() | st.just("refresh-1"),
