@@ -2,14 +2,18 @@
 
 Rule 1: it answers GET and HEAD on three paths and closes the connection; every wait has an end.
 Rule 2: it says nothing that opens anything: names of checks, counts, no URL with a password.
+Rule 3: a Host that names neither an address, nor localhost, nor what `server.ops_hosts` names is refused: a
+foreign page whose own name is made to resolve to this machine (DNS rebinding) would otherwise read the
+answers.
 """
 
 import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Protocol
 
 from bff.observe.logs import get_logger
@@ -17,6 +21,9 @@ from bff.observe.logs import get_logger
 _HEAD_BYTES = 8 * 1024
 _PATIENCE = 5.0
 """How long a request may take to arrive, and the checks to be made, in seconds."""
+
+_SHOWN = 200
+"""How many characters of a refused Host the log shows."""
 
 _log = get_logger("bff.ops")
 
@@ -40,9 +47,10 @@ MetricsPage = Callable[[], Awaitable[tuple[bytes, str]]]
 class OpsServer:
     """Serves `/livez`, `/readyz` and `/metrics`. Set `stopping` before anything else stops."""
 
-    def __init__(self, metrics: MetricsPage, readiness: Readiness) -> None:
+    def __init__(self, metrics: MetricsPage, readiness: Readiness, names: Sequence[str] = ()) -> None:
         self._metrics = metrics
         self._readiness = readiness
+        self._names = frozenset(name.lower() for name in names)
         self._server: asyncio.Server | None = None
         self.stopping = False
 
@@ -74,6 +82,11 @@ class OpsServer:
         method, target, _ = parts
         if method not in {b"GET", b"HEAD"}:
             return _rendered(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"GET and HEAD only\n")
+        if (refused := host_problem(head, self._names)) is not None:
+            _log.warning("ops_host_refused", host=_host_of(head))
+            return _rendered(
+                HTTPStatus.MISDIRECTED_REQUEST, "text/plain", refused, with_body=method == b"GET"
+            )
         status, content_type, body = await self._page(target.partition(b"?")[0])
         return _rendered(status, content_type, body, with_body=method == b"GET")
 
@@ -102,6 +115,50 @@ class OpsServer:
         body = json.dumps({"status": state, "checks": found}).encode() + b"\n"
         status = HTTPStatus.OK if state == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
         return status, "application/json", body
+
+
+def host_problem(head: bytes, names: Collection[str]) -> bytes | None:
+    """Why a request's Host is refused, None where it is not: Rule 3, without I/O.
+
+    A browser always sends Host, and sends the name that a page was opened by; only a name can be rebound. So
+    an address literal is let through, whatever address it is (Kubernetes and Prometheus name a pod by its
+    own), and so is a request without Host (HTTP/1.0 probes).
+    """
+    hosts = _hosts(head)
+    if not hosts:
+        return None
+    if len(hosts) > 1:
+        return b"more than one Host\n"
+    name = _name_of(hosts[0])
+    if name in {"", "localhost"} or name.endswith(".localhost") or name in names or _is_address(name):
+        return None
+    return b"this Host is not served here: name it in server.ops_hosts\n"
+
+
+def _hosts(head: bytes) -> list[str]:
+    lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    return [value.strip().decode("latin-1") for name, _, value in lines if name.strip().lower() == b"host"]
+
+
+def _host_of(head: bytes) -> str:
+    """What came as Host, for the log."""
+    return ", ".join(_hosts(head))[:_SHOWN]
+
+
+def _name_of(host: str) -> str:
+    """The name or address of a Host field, in lower case, without port, brackets and the root's dot."""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _rendered(status: HTTPStatus, content_type: str, body: bytes, *, with_body: bool = True) -> bytes:

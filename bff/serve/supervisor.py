@@ -82,7 +82,7 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
         self._posts = [Post(number) for number in range(1, ground.settings.server.workers + 1)]
         self._tasks = Tasks()
-        self._ops = OpsServer(self._metrics_page, self._readiness)
+        self._ops = OpsServer(self._metrics_page, self._readiness, ground.settings.server.ops_names())
         self._stopping, self._forced = asyncio.Event(), asyncio.Event()
         self._announced = False
         self._clean = True

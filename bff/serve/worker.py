@@ -183,7 +183,7 @@ class LoneWorker(Worker):
     def __init__(self, ground: Ground, app: ServedApp) -> None:
         super().__init__(ground.settings, app)
         self._ground = ground
-        self._ops = OpsServer(self._metrics_page, app.readiness)
+        self._ops = OpsServer(self._metrics_page, app.readiness, ground.settings.server.ops_names())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then listens on both ports."""

@@ -61,6 +61,7 @@ _TAKEN = frozenset(
 )  # fmt: skip
 _TAKEN_PREFIXES = ("sec-", "proxy-", "access-control-", "x-forwarded-")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 
 
 def check(settings: Settings) -> list[Finding]:
@@ -91,6 +92,12 @@ def _server(server: ServerSettings) -> Iterator[Finding]:
             f"is the same port as server.port ({server.port})",
             "choose another one: metrics and health must not be reachable by browsers",
             needs=("server.port",),
+        )
+    if any(not _HOST_NAME.fullmatch(name) for name in server.ops_hosts):
+        yield Finding(
+            "server.ops_hosts",
+            "holds what is no host name",
+            'write names alone, without scheme and port, as ["bff", "bff.prod.svc"]',
         )
     if any(network.prefixlen == 0 for network in server.trusted_proxies):
         yield Finding(

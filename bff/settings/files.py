@@ -1,6 +1,9 @@
 """What the settings name on disk: secret files, the page's folder, certificates.
 
 Rule 1: what a secret file holds is never part of a message.
+Rule 2: a file that decides whom we trust, or that is our secret, and that every user of the machine may
+write is refused: whoever can put a key of their own there makes cookies, records and certificates that are
+taken for good ones.
 """
 
 import ssl
@@ -13,6 +16,7 @@ from bff.settings.model import Settings
 from bff.settings.problem import Finding, SettingProblem
 
 _MAX_SECRET_BYTES = 64 * 1024
+WRITABLE = "names a file that every user of this machine may write"
 _CA_FIX = "name a file with CA certificates in PEM form"
 
 
@@ -35,6 +39,9 @@ class SecretFiles:
         except _UnreadableError as error:
             message, fix = error.args
             self.problems.append(SettingProblem(key, message, fix, source))
+            return None
+        if mode & stat.S_IWOTH:
+            self.problems.append(SettingProblem(key, WRITABLE, f"chmod o-w {path}", source))
             return None
         if mode & stat.S_IROTH:
             message = "names a file that every user of this machine may read"
@@ -87,12 +94,10 @@ def check_files(settings: Settings) -> Iterator[Finding]:
             "build the page first, correct the path, or set spa.index",
             needs=("spa.index",),
         )
-    if settings.provider.ca_file is not None and (reason := _bundle_problem(settings.provider.ca_file)):
-        yield Finding("provider.ca_file", reason, _CA_FIX)
+    yield from _bundle("provider.ca_file", settings.provider.ca_file)
     for number, route in enumerate(settings.route):
         at = f"route[{number}]"
-        if route.ca_file is not None and (reason := _bundle_problem(route.ca_file)):
-            yield Finding(f"{at}.ca_file", reason, _CA_FIX)
+        yield from _bundle(f"{at}.ca_file", route.ca_file)
         if route.client_cert_file is not None:
             yield from _client_certificate(at, route.client_cert_file, route.client_key_file)
 
@@ -105,6 +110,9 @@ def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Findi
         except OSError as error:
             yield Finding(f"{at}.{name}", f"cannot be read ({error.strerror}): {path}", "correct the path")
             return
+        if mode & stat.S_IWOTH:
+            yield Finding(f"{at}.{name}", WRITABLE, f"chmod o-w {path}")
+            return
         if path == (key or cert) and mode & stat.S_IROTH:
             message = "names a key that every user of this machine may read"
             yield Finding(f"{at}.{name}", message, f"chmod o-r {path}", warning=True)
@@ -116,11 +124,14 @@ def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Findi
         yield Finding(f"{at}.client_cert_file", message, fix, needs)
 
 
-def _bundle_problem(path: Path) -> str | None:
+def _bundle(key: str, path: Path | None) -> Iterator[Finding]:
+    if path is None:
+        return
     try:
         ssl.create_default_context(cafile=path)
+        if path.stat().st_mode & stat.S_IWOTH:
+            yield Finding(key, WRITABLE, f"chmod o-w {path}")
     except ssl.SSLError:
-        return f"holds no certificates: {path}"
+        yield Finding(key, f"holds no certificates: {path}", _CA_FIX)
     except OSError as error:
-        return f"cannot be read ({error.strerror}): {path}"
-    return None
+        yield Finding(key, f"cannot be read ({error.strerror}): {path}", _CA_FIX)

@@ -75,6 +75,7 @@ class ServerSettings(Section):
     trusted_proxies: tuple[Network, ...] = ()
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port
+    ops_hosts: tuple[str, ...] = ()
     shutdown_timeout: Seconds = 30.0
     shutdown_delay: SecondsOrZero = 0.0
     keep_alive: Seconds = 75.0
@@ -86,6 +87,10 @@ class ServerSettings(Section):
     max_path_bytes: SomeBytes = 8 * 1024
     websocket_ping: Seconds = 20.0
     lane: Literal["auto", "off"] = "auto"
+
+    def ops_names(self) -> tuple[str, ...]:
+        """The names that the ops port may be asked by, beside addresses and localhost."""
+        return (*self.ops_hosts, self.ops_host)
 
 
 class RedisSettings(Section):

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from bff.app import Check
 from bff.observe.metrics import Metrics
-from bff.serve.ops import OpsServer
+from bff.serve.ops import OpsServer, host_problem
+from bff.settings.model import ServerSettings
 
 PATIENCE = 5.0
 GOOD = Check("redis", ok=True, detail="writable")
@@ -23,7 +25,7 @@ class Ops:
     def __init__(self) -> None:
         self.checks: Sequence[Check] | Exception = [GOOD]
         self.metrics = Metrics()
-        self.server = OpsServer(self._page, self._readiness)
+        self.server = OpsServer(self._page, self._readiness, ["bff", "Metrics.Internal"])
         self.port = 0
 
     async def _readiness(self) -> Sequence[Check]:
@@ -43,7 +45,7 @@ class Ops:
         return answer
 
     async def get(self, path: str) -> tuple[int, str]:
-        head, _, body = (await self.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())).partition(
+        head, _, body = (await self.raw(f"GET {path} HTTP/1.1\r\nHost: bff\r\n\r\n".encode())).partition(
             b"\r\n\r\n"
         )
         assert b"connection: close" in head
@@ -129,3 +131,62 @@ async def test_head() -> None:
         answer = await ops.raw(b"HEAD /livez HTTP/1.1\r\n\r\n")
         assert b"content-length: 6" in answer
         assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:9090",
+        "10.1.2.3",  # a probe by the pod's address
+        "[::1]:9090",
+        "[fd00::7]",
+        "localhost:9090",
+        "LOCALHOST",
+        "bff.localhost",
+        "bff:9090",
+        "BFF",
+        "metrics.internal.",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_hosts_that_may_ask(host: str, path: str) -> None:
+    """Addresses, localhost and the names of the settings, with a port or without."""
+    async with serving() as ops:
+        answer = await ops.raw(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert b"200" == answer.split(b" ")[1]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Host: rebound.example",
+        "Host: rebound.example:9090",
+        "host:bff.rebound.example",
+        "Host: 127.0.0.1.nip.example",
+        "Host: localhost.rebound.example",
+        "Host: 2130706433",  # no browser leaves it so: it writes 127.0.0.1
+        "Host: 127.0.0.1\r\nHost: rebound.example",
+        "Host: rebound.example\r\nHost: 127.0.0.1",
+    ],
+)
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_a_rebound_name_reads_nothing(lines: str, path: str) -> None:
+    """A page of a foreign name that resolves to this machine gets 421, and no metrics."""
+    async with serving() as ops:
+        ops.metrics.session_started()
+        with capture_logs() as logs:
+            answer = await ops.raw(f"GET {path} HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        assert b"421" == answer.split(b" ")[1]
+        assert b"bff_" not in answer
+        (refused,) = logs
+        assert "ops_host_refused" == refused["event"]
+        assert lines.lower().count("host:") == len(refused["host"].split(", "))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "bff"])
+async def test_the_configured_host_may_ask(host: str) -> None:
+    """What `ops_host` names is one of the names."""
+    server = ServerSettings(public_url="https://app.example", ops_host="box.internal", ops_hosts=("bff",))
+    assert ("bff", "box.internal") == server.ops_names()
+    assert host_problem(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), server.ops_names()) is None

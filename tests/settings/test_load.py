@@ -106,6 +106,29 @@ def test_a_secret_file_for_everyone_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("session.keys_file", "keys"),
+        ("provider.client_secret_file", "secret"),
+        ("provider.client_key_file", "client-key"),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o602, 0o622, 0o666, 0o777])
+def test_a_secret_file_that_everyone_may_write_is_refused(key: str, name: str, mode: int) -> None:
+    """Whoever can put a key of their own there makes what is taken for ours: told by the setting."""
+    files = {each: secret(each, KEY) for each in ("keys", "secret", "client-key")}
+    files[name].chmod(mode)
+    text = with_files(files["keys"], files["secret"])
+    if name == "client-key":
+        line = f'client_secret_file = "{files["secret"]}"'
+        text = text.replace(line, f'client_auth = "private_key_jwt"\nclient_key_file = "{files[name]}"')
+    problem = only(text)
+    assert (key, f"secret file {files[name]}") == (problem.key, problem.source)
+    assert "may write" in problem.message
+    assert "chmod o-w" in problem.fix
+
+
+@pytest.mark.parametrize(
     ("expected", "content"),
     [
         ("does not exist", None),
