@@ -1,8 +1,8 @@
 """Sign-out that a client starts (OpenID Connect RP-Initiated Logout 1.0).
 
-Rule 1: a request that does not prove who is meant (by `id_token_hint`, or `client_id` with a fitting
-`logout_hint`: a `sub` or `sid`, not an address, which anybody may know) is asked about on a page: a foreign
-page must not sign anybody out.
+Rule 1: a request without an ID token of the one who is signed in (`id_token_hint`) is asked about on a page:
+a foreign page must not sign anybody out. A `logout_hint` proves nothing: a `sub` stands in every access
+token, in the clients' data and logs, and `client_id` in the address of every sign-in.
 Rule 2: the browser goes on only to an address that the client has registered to the letter.
 """
 
@@ -30,10 +30,10 @@ from bff.issuer.protocol import EndUser
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What a request asks for: who is meant (subjects, or the hint's text), and where to go afterwards."""
+    """What a request asks for: whose ID token came along (a subject), and where to go afterwards."""
 
     client: Client | None
-    meant: frozenset[str]
+    proven: str | None
     target: str | None
 
 
@@ -74,15 +74,12 @@ class EndSessionEndpoint:
         if claims and claims["aud"] != client_id:
             raise BadRequestError("client_id is not the one that the ID token was issued to.")
         client = self._parts.server.query_client(client_id)
-        meant = {claims["sub"]} if claims else set()
-        if client is not None and (logout_hint := parameters.get("logout_hint")):
-            meant.add(logout_hint)
         target = parameters.get("post_logout_redirect_uri")
         if target is not None and (client is None or target not in client.post_logout_redirect_uris):
             raise BadRequestError("This post_logout_redirect_uri is not registered for the client.")
         if target is not None and (state := parameters.get("state")):
             target = with_parameters(target, {"state": state})
-        return _Wish(client, frozenset(meant), target)
+        return _Wish(client, claims["sub"] if claims else None, target)
 
     def _ask(self, request: Request, user: EndUser, wish: _Wish, parameters: Mapping[str, str]) -> Response:
         kept = {name: parameters[name] for name in _KEPT if name in parameters}
@@ -113,5 +110,5 @@ _KEPT = ("client_id", "logout_hint", "post_logout_redirect_uri", "state")
 
 
 def _proves(wish: _Wish, user: EndUser) -> bool:
-    """Tells whether the request names the one who is signed in by what strangers do not know: sub or sid."""
-    return bool(wish.meant & {user.account.sub, user.sign_in.sid})
+    """Tells whether the request has an ID token of the one who is signed in, which strangers do not have."""
+    return wish.proven == user.account.sub

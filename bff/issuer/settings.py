@@ -1,5 +1,6 @@
 """The issuer's settings: frozen, checked all at once, from code, a TOML file or `ISSUER_…` variables."""
 
+import stat
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -188,8 +189,11 @@ class IssuerSettings(BaseSettings):
                 raise ValueError("server_keys: give them or a file that holds them, not both")
             try:
                 text = self.server_keys_file.read_text()
+                mode = self.server_keys_file.stat().st_mode
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError("server_keys_file: cannot be read") from error
+            if mode & stat.S_IWOTH:
+                raise ValueError("server_keys_file: every user of this machine may write it (chmod o-w)")
         return tuple(text.replace(",", " ").split())
 
     @property

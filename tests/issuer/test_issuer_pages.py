@@ -230,15 +230,22 @@ def test_sign_out_ends_codes_that_are_on_their_way(person: Person, issuer: Runni
     assert "invalid_grant" == person.exchange(code).json()["error"]
 
 
+@pytest.mark.requirement("L-03")
+@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("name", ["sub", "sid"])
-def test_sign_out_with_a_logout_hint(person: Person, issuer: RunningIssuer, name: str) -> None:
-    """client_id and a logout_hint that names who is signed in do without an ID token."""
+def test_sign_out_with_a_logout_hint_alone_is_asked_about(
+    person: Person, issuer: RunningIssuer, name: str, method: str
+) -> None:
+    """Every backend knows the `sub` and every client the `sid`: only an ID token is a proof."""
     hint = payload_of(person.tokens()["id_token"])[name]
-    answer = person.http.get(
-        f"{issuer.url}/end-session",
-        params={"client_id": CLIENT_ID, "logout_hint": hint, "post_logout_redirect_uri": AFTER},
-    )
-    assert (303, AFTER) == (answer.status_code, answer.headers["location"])
+    sent = {"client_id": CLIENT_ID, "logout_hint": hint, "post_logout_redirect_uri": AFTER}
+    url = f"{issuer.url}/end-session"
+    page = person.http.get(url, params=sent) if method == "GET" else person.http.post(url, data=sent)
+    assert 200 == page.status_code
+    assert "code" in query_of(person.authorize(prompt="none").headers["location"])
+    action, csrf = read_form(page)
+    done = person.http.post(action, data={"csrf": csrf})
+    assert (303, AFTER) == (done.status_code, done.headers["location"])
     assert "issuer-session" not in person.http.cookies
 
 

@@ -65,6 +65,17 @@ def test_server_keys_are_checked(tmp_path: Path) -> None:
             IssuerSettings.model_validate({"url": URL, **bad})
 
 
+def test_keys_that_everyone_may_write_are_refused(tmp_path: Path) -> None:
+    """Whoever can put a key of their own there can make what is sealed: told by the setting's name."""
+    file = tmp_path / "keys"
+    file.write_text(new_secret())
+    file.chmod(0o622)
+    with pytest.raises(ValidationError, match="server_keys_file: every user of this machine may write"):
+        IssuerSettings(url=URL, server_keys_file=file)
+    file.chmod(0o644)
+    assert 1 == len(IssuerSettings(url=URL, server_keys_file=file).sealing_keys)
+
+
 def test_two_clients_of_one_name_are_refused() -> None:
     """A client_id says who asks: it is unique."""
     with pytest.raises(ValidationError, match="client_id"):
