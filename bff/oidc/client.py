@@ -1,14 +1,13 @@
 """The proxy as a client of its OpenID Provider: what it asks, and what the answers mean.
 
 Rule 1: only `invalid_grant` means that a grant is gone (T-07). Everything else that is no success, a refused
-client included, is `ProviderUnavailableError`: nobody is signed out for it.
+client included, is `ProviderUnavailableError`, by its kind (`refusals.py`): nobody is signed out for it here.
 Rule 2: no message and no log line holds a token, a code, a URL with a query, or a body.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from bff.errors import ProviderUnavailableError
@@ -27,9 +26,18 @@ from bff.oidc.metadata import (
     parse_metadata,
 )
 from bff.oidc.pushed import PushedRequests
-from bff.oidc.slots import Place, Slots
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_error_code, parse_token_answer
-from bff.oidc.wire import PLAIN, Answer, AnswerLostError, RefusedError, Sending, Wire
+from bff.oidc.refusals import (
+    GrantRefusedError,
+    InvalidGrant,
+    RefusedError,
+    SignInRequired,
+    refusal,
+    says_error,
+    told,
+)
+from bff.oidc.slots import LATE_CALLS, Place, Slots
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.wire import PLAIN, Answer, AnswerLostError, Sending, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -37,44 +45,11 @@ SIGN_OUT_TIMEOUT = 3.0
 """Seconds that a user who signs out waits for each thing that the provider has to do about it."""
 
 _OK = range(200, 300)
-_REFUSED = (400, 403)
 _ASKED_TO_WAIT = (429, 503)
-_MAYBE_SPENT = (
-    500,
-    502,
-    504,
-)  # a gateway's word about an answer that it did not get, or a crash after the work
-_ABOUT_ALL = frozenset(
-    {
-        "invalid_client",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "server_error",
-        "temporarily_unavailable",
-    }
-)
-"""Refusals that every grant would meet."""
-
 _DOCUMENTS = {"discovery": "discovery document", "jwks": "key set"}
 T = TypeVar("T")
 Form = Callable[[requests.Client], requests.Form]
 _log = get_logger("bff.oidc")
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidGrant:
-    """The provider no longer accepts this code or refresh token (RFC 6749 5.2)."""
-
-
-class GrantRefusedError(RefusedError):
-    """The provider works, and refused this one grant for now: others may fare better.
-
-    A second factor that is asked for, or a policy that shuts this user out, looks like that.
-    """
-
-
-class BadRequestError(GrantRefusedError):
-    """The request itself is bad: a token exchange says so of its subject, too (RFC 8693 2.2.2)."""
 
 
 class OidcClient:
@@ -95,9 +70,10 @@ class OidcClient:
         self._clock = clock
         self._failed = failed
         self._authentication = Authentication(settings, clock)
-        self._wire = Wire(
-            timeout=settings.timeout, ca_file=settings.ca_file, token_calls=settings.max_token_calls
-        )
+        at_once = settings.max_token_calls * (1 + LATE_CALLS)
+        self._wire = Wire(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=at_once)
+        self._told_unrevocable = False
+        self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.slots = Slots(settings.max_token_calls)
         self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
         lifetime = settings.metadata_lifetime
@@ -184,7 +160,7 @@ class OidcClient:
 
     async def refresh(
         self, refresh_token: str, *, scope: str | None = None, sending: Sending = PLAIN
-    ) -> TokenAnswer | InvalidGrant:
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
         """Spends a refresh token, once. The caller has taken one of the `slots`.
 
         Raises as `exchange_code` does, and `CallWithdrawnError` if `sending.may_send` said no.
@@ -207,13 +183,18 @@ class OidcClient:
             lambda client: requests.exchange_form(client, access_token=access_token, audience=audience),
         )
 
-    async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool:
-        """Revokes a token as well as can be (RFC 7009); whether the provider says that it is done."""
+    async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool | None:
+        """Revokes a token as well as can be (RFC 7009).
+
+        Returns:
+            Whether the provider says that it is done; None if it has no endpoint for it (logged once).
+        """
         try:
             async with asyncio.timeout(SIGN_OUT_TIMEOUT):
                 metadata = await self.metadata()
                 if metadata.revocation_endpoint is None:
-                    return False
+                    self._told_unrevocable = self._told_unrevocable or self._tell_unrevocable()
+                    return None
                 client = self._authentication.client(metadata)
                 form = requests.revocation_form(client, token=token, hint=hint)
                 answer = await self._wire.post(metadata.revocation_endpoint, form)
@@ -221,8 +202,16 @@ class OidcClient:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
         if answer.status not in _OK:
-            _log.warning("revocation_failed", status=answer.status, error=parse_error_code(answer.json()))
+            fields = told(answer.status, answer.json(), client=client, sent=requests.secrets_of(form))
+            _log.warning("revocation_failed", **fields)
         return answer.status in _OK
+
+    def _tell_unrevocable(self) -> bool:
+        _log.warning(
+            "no_revocation_endpoint",
+            problem="the provider names none: after a sign-out its refresh token lives until its own end",
+        )
+        return True
 
     async def end_session_url(
         self, *, id_token: str | None, logout_hint: str | None, post_logout_redirect_uri: str
@@ -317,41 +306,48 @@ class OidcClient:
                     await slot.enter_async_context(self.slots.taken(Place(urgent=True)))
             except TimeoutError:
                 raise ProviderUnavailableError("too many token calls are under way") from None
-            return await self._counted(call, form, PLAIN)
+            answer = await self._counted(call, form, PLAIN)
+        if isinstance(answer, SignInRequired):
+            raise GrantRefusedError("the provider's token endpoint wants to see the user")
+        return answer
 
     async def _counted(
         self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
-    ) -> TokenAnswer | InvalidGrant:
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
         try:
             return await self._spend(form, sending, refreshed=call == "refresh")
         except ProviderUnavailableError:
             self._failed(call)
             raise
 
-    async def _spend(self, form: Form, sending: Sending, *, refreshed: bool) -> TokenAnswer | InvalidGrant:
+    async def _spend(
+        self, form: Form, sending: Sending, *, refreshed: bool
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
         metadata = await self.metadata()
         sent_at = self._clock()
-        authenticated = form(self._authentication.client(metadata))
+        client = self._authentication.client(metadata)
+        authenticated = form(client)
         answer = await self._wire.post(metadata.token_endpoint, authenticated, sending)
-        if answer.status in _OK:
+        document = answer.json()
+        if not says_error(answer.status, document):
             lifetime = self.settings.refresh_token_lifetime
             try:
-                return parse_token_answer(
-                    answer.json(), sent_at, refresh_lifetime=lifetime, refreshed=refreshed
-                )
+                tokens = parse_token_answer(document, sent_at, refresh_lifetime=lifetime, refreshed=refreshed)
             except TokenAnswerError as error:
                 _log.error("token_answer_unusable", problem=str(error))
                 raise AnswerLostError(str(error)) from None
-        error_code = parse_error_code(answer.json())
-        if error_code == "invalid_grant" and answer.status < 500:  # noqa: PLR2004 - the provider's own trouble
-            return InvalidGrant()
-        _log.error("token_endpoint_refused", status=answer.status, error=error_code)
-        if answer.status in _MAYBE_SPENT:
-            raise AnswerLostError(f"the provider's token endpoint answered {answer.status}")
-        failure = self._unavailable("token endpoint", answer)
-        if error_code is None or error_code in _ABOUT_ALL or answer.status not in _REFUSED:
-            raise failure
-        raise (BadRequestError if error_code == "invalid_request" else GrantRefusedError)(str(failure))
+            self.granted += 1
+            return tokens
+        refused = refusal(answer.status, document, self._wait(answer))
+        # The end of a grant is no error of anybody's; of a session it has an event of its own.
+        log = _log.info if isinstance(refused, InvalidGrant) else _log.error
+        log(
+            "token_endpoint_refused",
+            **told(answer.status, document, client=client, sent=requests.secrets_of(authenticated)),
+        )
+        if isinstance(refused, ProviderUnavailableError):
+            raise refused
+        return refused
 
     async def _fetch_metadata(self) -> Metadata:
         issuer = self.settings.issuer
@@ -366,7 +362,9 @@ class OidcClient:
         try:
             answer = await self._wire.get(url)
             if answer.status not in _OK:
-                raise self._unavailable(_DOCUMENTS[call], answer)
+                raise RefusedError(
+                    f"the provider's {_DOCUMENTS[call]} answered {answer.status}", self._wait(answer)
+                )
             return parse(answer.json())
         except MetadataRejectedError as error:
             self._failed(call)
@@ -375,6 +373,5 @@ class OidcClient:
             self._failed(call)
             raise
 
-    def _unavailable(self, what: str, answer: Answer) -> ProviderUnavailableError:
-        wait = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
-        return RefusedError(f"the provider's {what} answered {answer.status}", wait)
+    def _wait(self, answer: Answer) -> float | None:
+        return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None

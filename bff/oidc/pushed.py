@@ -10,8 +10,9 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.assertion import Authentication
 from bff.oidc.metadata import Metadata
-from bff.oidc.requests import Fields, pushed_authorization_form
-from bff.oidc.tokens import parse_error_code, parse_pushed
+from bff.oidc.refusals import ClientRefusedError, parse_error_code, told
+from bff.oidc.requests import Fields, pushed_authorization_form, secrets_of
+from bff.oidc.tokens import parse_pushed
 from bff.oidc.wire import Wire
 from bff.settings.model import ProviderSettings
 
@@ -50,12 +51,18 @@ class PushedRequests:
         endpoint = metadata.pushed_authorization_endpoint
         if endpoint is None:
             raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
-        form = pushed_authorization_form(self._authentication.client(metadata), fields)
+        client = self._authentication.client(metadata)
+        form = pushed_authorization_form(client, fields)
         answer = await self._wire.post(endpoint, form)
         request_uri = parse_pushed(answer.json()) if answer.status in _OK else None
         if request_uri is None:
-            _log.error("pushed_request_refused", status=answer.status, error=parse_error_code(answer.json()))
-            raise ProviderUnavailableError(
+            document = answer.json()
+            _log.error(
+                "pushed_request_refused",
+                **told(answer.status, document, client=client, sent=secrets_of(form)),
+            )
+            refused = parse_error_code(document) == "invalid_client"
+            raise (ClientRefusedError if refused else ProviderUnavailableError)(
                 f"the provider's endpoint for pushed authorization requests answered {answer.status}",
                 answer.retry_after(self._clock()),
             )

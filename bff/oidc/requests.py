@@ -42,6 +42,11 @@ RESERVED = frozenset(
 )
 """Parameters of an authorization request that nobody but the proxy itself sets."""
 
+_SECRET_FIELDS = (
+    "client_assertion", "client_secret", "code", "code_challenge", "code_verifier", "nonce", "refresh_token",
+    "state", "subject_token", "token",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -62,6 +67,13 @@ class Form:
 
     headers: Mapping[str, str] = field(repr=False)
     fields: Fields = field(repr=False)
+
+
+def changed_by_encoding(client: Client) -> bool:
+    """Whether `client_secret_basic` sends id or secret otherwise than they are written (RFC 6749 2.3.1)."""
+    if client.method != "client_secret_basic":
+        return False
+    return any(quote_plus(half) != half for half in (client.client_id, client.secret))
 
 
 def code_challenge(code_verifier: str) -> str:
@@ -169,6 +181,12 @@ def end_session_url(
     if logout_hint is not None:
         own["logout_hint"] = logout_hint
     return _with_query(endpoint, own)
+
+
+def secrets_of(form: Form) -> frozenset[str]:
+    """The values of a form that no log may repeat, whatever an answer echoes."""
+    values = (form.fields.get(name) for name in _SECRET_FIELDS)
+    return frozenset(value for value in values if isinstance(value, str))
 
 
 def _resource(resource: Sequence[str]) -> Fields:

@@ -3,12 +3,18 @@
 Rule 1: places that somebody waits behind (a request whose token is over, a sign-in) come before those that
 nobody does; within each kind, first come, first served.
 Rule 2: a caller that goes away passes its slot on, also if it was given it in the same moment.
+Rule 3: a call whose answer is late lends its slot to others and goes on: what hangs keeps nobody else out. So
+many calls are lent beside those that have one, and no more: the connections are bounded.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
+
+LATE_CALLS: Final = 4
+"""How many calls may be late, for each slot."""
 
 
 class Place:
@@ -26,22 +32,50 @@ class Place:
         return self.turn is not None and not self.turn.done()
 
 
+class Slot:
+    """A slot that is taken."""
+
+    __slots__ = ("_slots", "lent")
+
+    def __init__(self, slots: "Slots") -> None:
+        self._slots = slots
+        self.lent = False
+
+    def lend(self) -> None:
+        """Lets others have it, if there are not too many calls already that go on without."""
+        if not self.lent:
+            self.lent = self._slots.lend()
+
+
 class Slots:
     """At most `size` at once. Not thread-safe: it belongs to one event loop."""
 
     def __init__(self, size: int) -> None:
         self._free = size
+        self._may_be_late = LATE_CALLS * size
         self._urgent: deque[Place] = deque()
         self._patient: deque[Place] = deque()
 
     @asynccontextmanager
-    async def taken(self, place: Place) -> AsyncIterator[None]:
-        """Waits for a slot, and has it for as long as the block runs."""
+    async def taken(self, place: Place) -> AsyncIterator[Slot]:
+        """Waits for a slot, and has it for as long as the block runs, or until it is lent."""
         await self._take(place)
+        slot = Slot(self)
         try:
-            yield
+            yield slot
         finally:
-            self._give_back()
+            if slot.lent:
+                self._may_be_late += 1
+            else:
+                self._give_back()
+
+    def lend(self) -> bool:
+        """Gives a slot to others whose call goes on; whether that may be."""
+        if not self._may_be_late:
+            return False
+        self._may_be_late -= 1
+        self._give_back()
+        return True
 
     def hurry(self, place: Place) -> None:
         """Somebody has begun to wait behind this place."""

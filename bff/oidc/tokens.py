@@ -22,7 +22,6 @@ _CLOCKS_APART = 30.0  # seconds by which a provider's clock may differ from ours
 _TELLING = 2.0  # seconds: ends are stated in whole ones
 # What may stand in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_ERROR_CODE = re.compile(r"[a-z_]{1,64}")
 
 
 class TokenAnswerError(ValueError):
@@ -98,12 +97,6 @@ def parse_pushed(document: Any) -> str | None:
     value = document.get("request_uri") if isinstance(document, Mapping) else None
     usable = isinstance(value, str) and len(value) <= MAX_REQUEST_URI and _TOKEN.fullmatch(value)
     return value if usable else None
-
-
-def parse_error_code(document: Any) -> str | None:
-    """The `error` of RFC 6749 5.2, if it looks like one."""
-    code = document.get("error") if isinstance(document, Mapping) else None
-    return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None
 
 
 def _token(document: Mapping[str, Any], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Calls to the provider over HTTP: the only file of the proxy that imports httpx.
+"""Calls to the provider over HTTP: the only file of the proxy that imports httpx and httpcore.
 
 Rule 1: a call is made once. Nothing here resends, follows a redirect or keeps a cookie (the jar of one
 client would be shared by all users).
@@ -8,6 +8,9 @@ Rule 3: an answer is bounded in bytes and in time, as a whole; compressed ones a
 bound is one.
 Rule 4: no URL, form or body gets into a log line or an error's message.
 Rule 5: what spends something is looked at once more when its connection stands, before its first byte leaves.
+Rule 6: whatever leaves the HTTP client, foreseen or not, becomes one of three: an answer; "not sent", where
+no byte of the form was written; "lost", where it may have been read and no answer came.
+Rule 7: a time-out is told apart from a broken connection (`AnswerLateError`): the provider may be at it yet.
 
 Environment variables for proxies and certificates are not read (`trust_env`): what a call to the provider
 carries must not go elsewhere because of a variable that was set for another purpose.
@@ -15,6 +18,7 @@ carries must not go elsewhere because of a variable that was set for another pur
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +28,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 
 from bff import __version__
@@ -33,7 +38,24 @@ from bff.oidc.requests import Form
 MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600.0
 _OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.InvalidURL,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
+_TIMED_OUT = (TimeoutError, httpx.TimeoutException)
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, option, value)
+        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+        if (option := getattr(socket, name, None)) is not None
+    ),
+)
+"""An answer may be waited for very long: a provider that has vanished is noticed within half a minute."""
+
 _HEADERS = {
     "accept": "application/json",
     "accept-encoding": "identity",
@@ -42,11 +64,18 @@ _HEADERS = {
 
 
 class AnswerLostError(ProviderUnavailableError):
-    """The request may have reached the provider, and no usable answer came: what it spent may be spent."""
+    """The request may have reached the provider, and no usable answer came: what it spent may be spent.
+
+    `status` is that of an answer that says so itself (a 5xx); None where none came.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
-class RefusedError(ProviderUnavailableError):
-    """The provider answered, and not with what was asked for; what it was sent is not spent."""
+class AnswerLateError(AnswerLostError):
+    """No answer came in time: the provider, or what stands before it, may be at the request yet."""
 
 
 class CallWithdrawnError(Exception):
@@ -58,7 +87,8 @@ class Sending:
     """How a form is sent.
 
     Attributes:
-        patience: seconds for the whole call, where they are not those of every call.
+        patience: seconds for the whole call, where they are not those of every call. The connection has to
+            stand as soon as ever.
         may_send: asked when the connection stands, right before the first byte is written.
         sent: told when the last one has been.
     """
@@ -104,23 +134,32 @@ class _Watched:
 
     def __init__(self, sending: Sending) -> None:
         self._how = sending
-        self._connecting = self._sending = False
+        self._heard = self._written = False
 
-    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
-        """The `trace` extension of httpcore: what it raises before a step ends the call before that step."""
-        if event.startswith("connection."):
-            self._connecting = True
-        elif event == "http11.send_request_headers.started":
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """The `trace` extension of httpcore: what it raises before a step ends the call before that step.
+
+        What a form spends is in its body. A write that fails has written nothing: the connection had broken
+        before, and httpcore reads on, for an answer that may have come.
+        """
+        self._heard = True
+        if event == "http11.send_request_headers.started":
             if not self._how.may_send():
                 raise CallWithdrawnError
-            self._sending = True
+        elif event == "http11.send_request_body.started":
+            self._written = True
+        elif event == "http11.send_request_body.failed":
+            self._written = not isinstance(info["exception"], httpcore.WriteError)
         elif event == "http11.send_request_body.complete":
             self._how.sent()
 
-    @property
-    def unsent(self) -> bool:
-        """Whether the call ended before its first byte, as far as that was told."""
-        return self._connecting and not self._sending
+    def unsent(self, error: Exception) -> bool:
+        """Whether nothing of the form had left when the call ended so.
+
+        An error of httpx's own is believed where its transport told nothing.
+        """
+        believed = self._heard or not isinstance(error, httpx.HTTPError)
+        return isinstance(error, _NEVER_SENT) or (believed and not self._written)
 
 
 class Wire:
@@ -141,18 +180,27 @@ class Wire:
         self._spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
 
     def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
+        transport = httpx.AsyncHTTPTransport(
             verify=verify,
             http2=False,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
+            ),
+            socket_options=_KEEP_ALIVE,
+        )
+        return httpx.AsyncClient(
+            transport=transport,
             trust_env=False,
             follow_redirects=False,
             headers=_HEADERS,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
-            timeout=_bounds(self._timeout),
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
-            ),
+            timeout=self._bounds(self._timeout),
         )
+
+    def _bounds(self, seconds: float) -> httpx.Timeout:
+        """The bound on connecting is the shorter, so that "never sent" is seen as that."""
+        return httpx.Timeout(seconds, connect=min(seconds, self._timeout) * 0.8)
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -165,7 +213,9 @@ class Wire:
         Raises:
             ProviderUnavailableError: no complete answer.
         """
-        return await self._send(self._reading, self._reading.build_request("GET", url), self._timeout)
+        return await self._send(
+            self._reading, lambda: self._reading.build_request("GET", url), self._timeout, _Watched(PLAIN)
+        )
 
     async def post(self, url: str, form: Form, sending: Sending = PLAIN) -> Answer:
         """Sends a form, once.
@@ -173,46 +223,56 @@ class Wire:
         Raises:
             ProviderUnavailableError: it was never sent.
             AnswerLostError: it was or may have been sent, and no complete answer came.
+            AnswerLateError: the same, as the time for it ran out.
             CallWithdrawnError: `sending.may_send` said no.
         """
         seconds = self._timeout if sending.patience is None else sending.patience
         watched = _Watched(sending)
-        request = self._spending.build_request(
-            "POST",
-            url,
-            data=dict(form.fields),
-            headers=dict(form.headers),
-            timeout=_bounds(seconds),
-            extensions={"trace": watched.trace},
-        )
-        try:
-            return await self._send(self._spending, request, seconds)
-        except AnswerLostError as lost:
-            if watched.unsent:
-                raise ProviderUnavailableError("the provider cannot be reached in time") from lost
-            raise
 
-    async def _send(self, client: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Answer:
+        def request() -> httpx.Request:
+            return self._spending.build_request(
+                "POST",
+                url,
+                data=dict(form.fields),
+                headers=dict(form.headers),
+                timeout=self._bounds(seconds),
+                extensions={"trace": watched.trace},
+            )
+
+        return await self._send(self._spending, request, seconds, watched)
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        build: Callable[[], httpx.Request],
+        seconds: float,
+        watched: _Watched,
+    ) -> Answer:
+        """One call; the chain of what it raises is cut, because httpx's errors hold the request."""
+        failure: ProviderUnavailableError
         try:
             async with asyncio.timeout(seconds):
-                response = await client.send(request, stream=True)
+                response = await client.send(build(), stream=True)
                 try:
                     body = await _bounded(response)
                 finally:
                     await response.aclose()
-        except _NEVER_SENT as error:
-            raise ProviderUnavailableError(
-                f"the provider cannot be reached: {type(error).__name__}"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            # TimeoutError is an OSError. The chain is cut, because httpx's errors hold the request.
-            raise AnswerLostError(f"no answer from the provider: {type(error).__name__}") from None
-        return Answer(response.status_code, response.headers, body)
+                return Answer(response.status_code, response.headers, body)
+        except (CallWithdrawnError, AnswerLostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: what comes out of the client can be anything
+            failure = _failure(error, unsent=watched.unsent(error))
+        raise failure
 
 
-def _bounds(seconds: float) -> httpx.Timeout:
-    """The bound on connecting is the shorter, so that "never sent" is seen as that."""
-    return httpx.Timeout(seconds, connect=seconds * 0.8)
+def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
+    """What an error means that came out of the HTTP client."""
+    if unsent:
+        return ProviderUnavailableError(f"the provider cannot be reached: {type(error).__name__}")
+    late = isinstance(error, _TIMED_OUT)
+    return (AnswerLateError if late else AnswerLostError)(
+        f"no answer from the provider: {type(error).__name__}"
+    )
 
 
 async def _bounded(response: httpx.Response) -> bytes:

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
-from bff.oidc.client import BadRequestError, GrantRefusedError, InvalidGrant, OidcClient
+from bff.oidc.client import OidcClient
+from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed, without
 from bff.refresh.pauses import Circuit, SessionPauses
@@ -87,7 +88,7 @@ class Exchanger:
 
     async def _ask(self, session: Session, audience: str) -> OwnToken | Unusable | NotNow:
         name = f"{session.key} {session.version} {audience}"
-        permit = None if (wait := self._refused.left(name)) else self._circuit.permit()
+        permit = None if (wait := self._refused.left(name)) else self._circuit.permit(session.key)
         if permit is None:
             return NotNow(wait or self._circuit.left())
         with permit:

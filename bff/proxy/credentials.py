@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
-from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated
+from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated, UserNeeded
 from bff.session.changes import steady_now
 from bff.session.model import EndReason, Session
 from bff.session.plan import (
@@ -205,12 +205,15 @@ class Credentials:
                 return Refused(Problem.PROVIDER_UNAVAILABLE)
             case Over(problem, reason):
                 return Refused(problem, reason)
+            case UserNeeded():
+                refused = Refused(Problem.SESSION_EXPIRED, EndReason.SIGN_IN_REQUIRED)
             case Deferred(problem, retry_after):
-                if cause == "expiry" and not token_ended(found.session, self.clock()):
-                    return Signed(found)  # it is good still
-                return Refused(problem, retry_after=retry_after) if or_else is None else or_else
+                refused = Refused(problem, retry_after=retry_after)
             case other:
                 assert_never(other)
+        if cause == "expiry" and not token_ended(found.session, self.clock()):
+            return Signed(found)  # it is good still
+        return refused if or_else is None else or_else
 
     async def _rotation(self, found: Found, cause: Cause, deadline: float) -> Outcome:
         try:

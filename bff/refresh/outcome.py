@@ -12,9 +12,12 @@ Why = Literal[
     "queued",  # the request has waited long enough; the rotation goes on
     "busy",  # another process has been at it for too long
     "provider_unreachable",  # nothing was sent
-    "provider_refused",  # it asks to wait, or refuses this client
+    "provider_busy",  # it asks to wait (429)
+    "provider_error",  # it has trouble of its own: a 5xx
+    "provider_refused",  # it refuses this client
     "grant_refused",  # it refuses this one token for now
-    "answer_lost",  # sent, and no usable answer came
+    "answer_lost",  # sent, and no usable answer came: the connection broke, or it was no answer
+    "answer_late",  # sent, and no answer came for as long as anybody would wait
     "store_unavailable",  # Redis did not answer before anything was sent
     "tokens_lost",  # Redis took the new tokens from nobody for too long
 ]
@@ -47,4 +50,14 @@ class Deferred:
     why: Why = "resting"
 
 
-Outcome = Rotated | Over | Deferred
+@dataclass(frozen=True, slots=True)
+class UserNeeded:
+    """The provider wants to see the user first. The session lives on: its token serves until that ends.
+
+    `here`: by this rotation, in this process; else it was so a moment ago.
+    """
+
+    here: bool = field(default=False, compare=False)
+
+
+Outcome = Rotated | Over | Deferred | UserNeeded

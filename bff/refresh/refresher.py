@@ -21,11 +21,13 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.slots import Place
 from bff.refresh.news import Feed, News
-from bff.refresh.outcome import Deferred, Outcome, Over, Rotated
+from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded
+from bff.refresh.parts import Parts
 from bff.refresh.pauses import Circuit, SessionPauses
-from bff.refresh.rotation import Parts, Rotation
+from bff.refresh.refusals import Refusals
+from bff.refresh.rotation import Rotation
 from bff.session.changes import steady_now
-from bff.session.model import Session
+from bff.session.model import EndReason, Session
 from bff.session.plan import Cause
 from bff.session.sessions import Found, Sessions
 from bff.settings.model import RefreshSettings
@@ -70,7 +72,10 @@ class Refresher:
         self._metrics = metrics
         circuit = Circuit(clock, self._circuit_changed)
         me = f"{platform.node() or 'unnamed'}/{os.getpid()}/{secrets.token_hex(3)}".replace(" ", "-")
-        self._parts = Parts(sessions, client, settings, metrics, clock, circuit, SessionPauses(clock), me)
+        refusals = Refusals(clock, lambda: client.granted)
+        self._parts = Parts(
+            sessions, client, settings, metrics, clock, circuit, SessionPauses(clock), refusals, me
+        )
         self._flights: dict[str, _Flight] = {}
 
     async def rotate(self, found: Found, cause: Cause) -> Outcome:
@@ -128,7 +133,7 @@ class Refresher:
                         self._metrics.rotations.locked(steady_now() - since)
                     return standing
                 async with AsyncExitStack() as held:
-                    await held.enter_async_context(self._slots.taken(flight.place))
+                    slot = await held.enter_async_context(self._slots.taken(flight.place))
                     since = since or steady_now()
                     give_up = give_up or since + self._timeout
                     if await lock.take():
@@ -136,7 +141,8 @@ class Refresher:
                         prolonging = self._tasks.spawn(lock.prolong(), name=f"lock {found.session.id}")
                         held.callback(prolonging.cancel)
                         self._metrics.rotations.locked(steady_now() - since)
-                        outcome = await Rotation(self._parts, found, lock, ear).run()
+                        rotation = Rotation(self._parts, found, lock, ear, slot, awaited=flight.waiters > 0)
+                        outcome = await rotation.run()
                         if outcome is not None:
                             return outcome
                 if steady_now() >= give_up:
@@ -158,6 +164,11 @@ class Refresher:
             case Over(_, reason):
                 audit("refresh_failed", session=session.id, sub=session.sub, reason=reason)
                 self._metrics.refresh_finished("ended", cause, seconds)
+            case UserNeeded(here):
+                if here:
+                    reason = EndReason.SIGN_IN_REQUIRED
+                    audit("refresh_failed", session=session.id, sub=session.sub, reason=reason)
+                self._metrics.refresh_finished("deferred", cause, seconds)
             case Deferred(_, _, why):
                 if why != "resting":  # nothing was tried: the failure that came before has its own event
                     audit("refresh_failed", session=session.id, sub=session.sub, reason=why)

@@ -7,35 +7,41 @@ moment to save what it may have, then the token at hand is tried; if the provide
 over, with the reason `refresh_lost`.
 Rule 3: right before the first byte leaves, the lock is looked at once more (`Sending.may_send`).
 Rule 4: an answer that got lost is asked for once more, within the grace, after the session was read again.
+One that is late is not: the provider may be at it, and the connection is kept for it, longer than any request
+waits (`refresh.answer_timeout`).
 Every sending of a token that may have been sent before is counted and audited, and so is one that left late.
 Rule 5: a session that vanished meanwhile is not made again; the tokens that came for it are revoked.
-Rule 6: only `invalid_grant`, or a refreshed identity that is not the session's, ends a session here; and
-never one that somebody has saved newer tokens for.
+Rule 6: only `invalid_grant`, a refusal that repeats for this session alone, or a refreshed identity that is
+not the session's, ends a session here; and never one that somebody has saved newer tokens for.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar, assert_never
+from dataclasses import replace
+from typing import TypeVar, assert_never
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
-from bff.observe.metrics import Metrics
 from bff.observe.rotations import Incident
-from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
+from bff.oidc.refusals import (
+    GrantRefusedError,
+    InvalidGrant,
+    SignInRequired,
+)
+from bff.oidc.slots import Slot
 from bff.oidc.tokens import TokenAnswer
-from bff.oidc.wire import AnswerLostError, CallWithdrawnError, RefusedError, Sending
+from bff.oidc.wire import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.refresh.news import Ear
-from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, Why
-from bff.refresh.pauses import Circuit, Permit, SessionPauses
+from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
+from bff.refresh.parts import Parts, Try, why_put_off
+from bff.refresh.pauses import LATER
 from bff.session.changes import steady_now
 from bff.session.lock import SessionLock
 from bff.session.model import EndReason, Refreshing, Session
-from bff.session.sessions import Found, NoSession, Sessions
+from bff.session.sessions import Found, NoSession
 from bff.session.store import Write
-from bff.settings.model import RefreshSettings
 from bff.tasks import to_be_cancelled
 
 SETTLE = 2.0
@@ -47,80 +53,29 @@ _PATIENCE = 300.0
 _TRY_AGAIN = 0.25
 _REPEAT_AFTER = 0.2, 0.4  # seconds: between a lost answer and the second try
 _KEYS_PATIENCE = 3.0  # seconds: new tokens must not wait in memory for somebody's key set
-_MARKED_LOST = 1.0  # seconds for which a lost answer keeps other processes from trying as well
+_PROBE_LATE = 5.0  # seconds until another one may ask a provider that was away
 _ANOTHER_IDENTITY = ("iss", "sub")
 
 T = TypeVar("T")
 _log = get_logger("bff.refresh")
 
 
-class Parts(NamedTuple):
-    """What all rotations of a process share. `clock` gives seconds since the epoch."""
+class Rotation:
+    """The rotation of one session; `run` it while the lock is held and prolonged.
 
-    sessions: Sessions
-    client: OidcClient
-    settings: RefreshSettings
-    metrics: Metrics
-    clock: Callable[[], float]
-    circuit: Circuit
-    pauses: SessionPauses
-    me: str  # this process, and no other one before or beside it
-
-    def rest(self, session: Session) -> float:
-        """Seconds until it is worth asking the provider for this session; 0 for now."""
-        marker, marked = session.refreshing, 0.0
-        if marker is not None and marker.lost:
-            since = self.clock() - marker.at
-            marked = _MARKED_LOST - since if 0 <= since < _MARKED_LOST else 0.0
-        return max(self.circuit.left(), self.pauses.left(session.key), marked)
-
-    async def standing(self, found: Found) -> Found | Outcome:
-        """The session as it stands if its tokens are to be rotated here; else what has become of them."""
-        current = await self.sessions.open(found.handle)
-        if isinstance(current, NoSession):
-            return Over(current.problem, current.reason)
-        session = current.session
-        if session.version > found.session.version or session.tokens.refresh_token is None:
-            return Rotated(current)  # or there is nothing to rotate with, and it stays as it is
-        if wait := self.rest(session):
-            return Deferred(Problem.PROVIDER_UNAVAILABLE, wait, "resting")
-        return current
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """One sending of a token.
-
-    Attributes:
-        marker: ours.
-        former: what stood in its place.
-        again: whether the token may have been sent before.
+    `slot` is the one at the provider; `awaited`: somebody waits for the outcome.
     """
 
-    found: Found
-    token: str
-    permit: Permit
-    marker: Refreshing
-    former: Refreshing | None
-    again: bool
-
-    @property
-    def left_behind(self) -> Refreshing | None:
-        """What the record is to say if this try was not sent, or was refused for now."""
-        if not self.again:
-            return None
-        return replace(self.marker if self.former is None else self.former, lost=True)
-
-
-class Rotation:
-    """The rotation of one session; `run` it while the lock is held and prolonged."""
-
-    def __init__(self, parts: Parts, found: Found, lock: SessionLock, ear: Ear) -> None:
+    def __init__(
+        self, parts: Parts, found: Found, lock: SessionLock, ear: Ear, slot: Slot, *, awaited: bool
+    ) -> None:
         self._parts = parts
         self._sessions = parts.sessions
         self._found = found
         self._lock = lock
         self._ear = ear
+        self._slot = slot
+        self._awaited = awaited
 
     async def run(self) -> Outcome | None:
         """What became of it; None if the lock was lost before anything was sent: to be begun anew."""
@@ -130,7 +85,7 @@ class Rotation:
         if not isinstance(current, Found):
             return current
         session = current.session
-        permit = self._parts.circuit.permit()
+        permit = self._parts.circuit.permit(session.key)
         if permit is None:
             return Deferred(Problem.PROVIDER_UNAVAILABLE, self._parts.circuit.left(), "resting")
         with permit:
@@ -139,7 +94,7 @@ class Rotation:
             if await self._sessions.mark_refreshing(session, marker, expected=former) is not Write.REPLACED:
                 return None
             assert session.tokens.refresh_token is not None
-            first = _Try(
+            first = Try(
                 current, session.tokens.refresh_token, permit, marker, former, again=former is not None
             )
             return await self._spend(first)
@@ -161,42 +116,87 @@ class Rotation:
             await self._ear.wait(left)
         return await self._parts.standing(self._found)
 
-    async def _spend(self, this: _Try) -> Outcome | None:
+    async def _spend(self, this: Try) -> Outcome | None:
         asked_at = steady_now()
         patience = self._parts.settings.answer_timeout
         sending = Sending(patience, may_send=lambda: self._lock.held, sent=lambda: self._was_sent(this))
         try:
-            answer = await self._parts.client.refresh(this.token, sending=sending)
+            answer = await self._asked(this, sending)
         except CallWithdrawnError:
             await self._leave(this, this.left_behind)
             return None
-        except AnswerLostError as failure:
-            this.permit.lost()
-            if await self._may_repeat(this, asked_at):
-                return await self._spend(replace(this, again=True, former=None))
-            self._parts.pauses.begin(this.found.session.key, None)
-            return await self._put_off(this, failure, "answer_lost", replace(this.marker, lost=True))
         except ProviderUnavailableError as failure:
-            return await self._put_off(this, failure, self._unspent(this, failure), this.left_behind)
+            return await self._failed(this, failure, asked_at)
         this.permit.answered()
-        self._parts.pauses.forget(this.found.session.key)
+        return await self._answered(this, answer)
+
+    async def _answered(self, this: Try, answer: TokenAnswer | InvalidGrant | SignInRequired) -> Outcome:
+        if isinstance(answer, SignInRequired):
+            return await self._user_needed(this)
+        self._settled(this)
         if isinstance(answer, InvalidGrant):
-            return await self._refused(this)
+            return await self._grant_gone(this, EndReason.INVALID_GRANT)
         try:
             return await self._keep(this.found, answer)
         except asyncio.CancelledError:
             self._lost(this.found.session, "stopped")
             raise
 
-    def _unspent(self, this: _Try, failure: ProviderUnavailableError) -> Why:
+    async def _failed(self, this: Try, failure: ProviderUnavailableError, asked_at: float) -> Outcome | None:
+        why = why_put_off(failure)
+        if isinstance(failure, AnswerLostError):
+            this.permit.lost()
+            if await self._may_repeat(this, failure, asked_at):
+                return await self._spend(replace(this, again=True, former=None))
+            self._parts.pauses.begin(this.found.session.key, None)
+            return await self._put_off(this, failure, why, replace(this.marker, lost=True))
         if isinstance(failure, GrantRefusedError):
-            this.permit.answered()
-            self._parts.pauses.begin(this.found.session.key, failure.retry_after)
-            return "grant_refused"
+            return await self._refused(this, failure)
         this.permit.failed(failure.retry_after)
-        return "provider_refused" if isinstance(failure, RefusedError) else "provider_unreachable"
+        return await self._put_off(this, failure, why, this.left_behind)
 
-    def _was_sent(self, this: _Try) -> None:
+    async def _asked(self, this: Try, sending: Sending) -> TokenAnswer | InvalidGrant | SignInRequired:
+        """Asks the provider; where its answer is late others need not wait for this one's slot."""
+        patience = _PROBE_LATE if this.permit.probe else self._parts.settings.timeout
+        late = asyncio.get_running_loop().call_later(patience, self._is_late, this)
+        try:
+            return await self._parts.client.refresh(this.token, sending=sending)
+        finally:
+            late.cancel()
+
+    def _is_late(self, this: Try) -> None:
+        this.permit.late()
+        self._slot.lend()
+        _log.warning("answer_late", session=this.found.session.id)
+
+    def _settled(self, this: Try) -> None:
+        """The provider has said what it had to say about this session's token."""
+        self._parts.pauses.forget(this.found.session.key)
+        self._parts.refusals.forget(this.found.session.key)
+
+    async def _refused(self, this: Try, failure: GrantRefusedError) -> Outcome:
+        """It refuses this one token: the session waits by itself, or is over if that repeats."""
+        key = this.found.session.key
+        weight = self._parts.refusals.note(key, failure.kind, passing=failure.passing)
+        if weight == "many":
+            this.permit.failed(failure.retry_after)
+        else:
+            this.permit.answered()
+        if weight == "repeated" and self._awaited:
+            self._settled(this)
+            return await self._grant_gone(this, EndReason.REFRESH_REFUSED)
+        self._parts.pauses.begin(key, failure.retry_after)
+        return await self._put_off(this, failure, why_put_off(failure), this.left_behind)
+
+    async def _user_needed(self, this: Try) -> Outcome:
+        """The record may stay: a new sign-in in the same browser takes its place."""
+        self._parts.refusals.forget(this.found.session.key)
+        self._parts.pauses.begin(this.found.session.key, None, longest=LATER, why="user_needed")
+        if await self._leave(this, this.left_behind) in (Write.GONE, Write.STALE):
+            return await self._as_it_stands(this.found)
+        return UserNeeded(here=True)
+
+    def _was_sent(self, this: Try) -> None:
         session = this.found.session
         if this.again:
             former = this.former
@@ -209,9 +209,9 @@ class Rotation:
             self._parts.metrics.rotations.incident("sent_late")
             audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason="sent_late")
 
-    async def _may_repeat(self, this: _Try, asked_at: float) -> bool:
+    async def _may_repeat(self, this: Try, failure: AnswerLostError, asked_at: float) -> bool:
         """Whether the token may be sent once more now: the answer was lost, and nothing else has happened."""
-        if this.again or this.permit.probe:
+        if this.again or this.permit.probe or isinstance(failure, AnswerLateError):
             return False
         await asyncio.sleep(random.uniform(*_REPEAT_AFTER))  # noqa: S311 - jitter, no secret
         if steady_now() - asked_at >= self._parts.settings.grace or not this.permit.valid:
@@ -227,7 +227,7 @@ class Rotation:
         return unchanged and self._lock.held
 
     async def _put_off(
-        self, this: _Try, failure: ProviderUnavailableError, why: Why, marker: Refreshing | None
+        self, this: Try, failure: ProviderUnavailableError, why: Why, marker: Refreshing | None
     ) -> Outcome:
         session = this.found.session
         _log.warning("provider_unavailable", session=session.id, cause=str(failure))
@@ -236,7 +236,7 @@ class Rotation:
         wait = failure.retry_after or self._parts.rest(session) or None
         return Deferred(Problem.PROVIDER_UNAVAILABLE, wait, why)
 
-    async def _leave(self, this: _Try, marker: Refreshing | None) -> Write | None:
+    async def _leave(self, this: Try, marker: Refreshing | None) -> Write | None:
         """Puts this in the place of our marker; None if the store did not answer: then ours stays."""
         try:
             return await self._sessions.mark_refreshing(this.found.session, marker, expected=this.marker)
@@ -244,12 +244,11 @@ class Rotation:
             _log.warning("marker_left", session=this.found.session.id)
             return None
 
-    async def _refused(self, this: _Try) -> Outcome:
-        session, reason = this.found.session, EndReason.INVALID_GRANT
+    async def _grant_gone(self, this: Try, reason: EndReason) -> Outcome:
         if this.again:
             reason = EndReason.REFRESH_LOST
             self._parts.metrics.rotations.incident("reuse_suspected")
-        return await self._end(this.found, session, reason)
+        return await self._end(this.found, this.found.session, reason)
 
     async def _keep(self, found: Found, answer: TokenAnswer) -> Outcome:
         session = found.session

@@ -19,6 +19,8 @@ class EndReason(StrEnum):
     PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
     INVALID_GRANT = "invalid_grant"  # the provider no longer accepts the refresh token
+    REFRESH_REFUSED = "refresh_refused"  # the provider refuses the refresh token again and again
+    SIGN_IN_REQUIRED = "sign_in_required"  # the provider wants to see the user; the record may stand
     REFRESH_LOST = "refresh_lost"  # a process died between the provider's answer and the save
     IDENTITY_CHANGED = "identity_changed"  # a refreshed ID token named somebody else
     EXPIRED = "expired"  # idle or absolute timeout

@@ -157,9 +157,9 @@ def _session(session: SessionSettings) -> Iterator[Finding]:
 
 
 def _refresh(settings: Settings) -> Iterator[Finding]:
-    if settings.refresh.answer_timeout > settings.server.shutdown_timeout:
+    if settings.refresh.timeout > settings.server.shutdown_timeout:
         yield Finding(
-            "refresh.answer_timeout",
+            "refresh.timeout",
             "is longer than server.shutdown_timeout: a stop could cut off a rotation, and lose its tokens",
             "make it shorter than shutdown_timeout",
             needs=("server.shutdown_timeout",),

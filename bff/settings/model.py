@@ -126,7 +126,7 @@ class RefreshSettings(Section):
     leeway: Seconds = 30.0
     min_age_for_401: SecondsOrZero = 30.0
     timeout: Seconds = 15.0
-    answer_timeout: Seconds = 20.0
+    answer_timeout: Seconds = 300.0
     grace: SecondsOrZero = 30.0
 
 

@@ -25,8 +25,9 @@ from starlette.routing import Route
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.oidc.client import InvalidGrant, OidcClient
+from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
+from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.policy.address import rate_key
 from bff.policy.rates import RateLimiter
@@ -238,7 +239,8 @@ class LoginEndpoints:
         """Tokens that no session will ever hold are revoked."""
         if answer.refresh_token is not None:
             revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
-            audit("tokens_revoked" if revoked else "revocation_failed", reason="sign_in_failed")
+            if revoked is not None:
+                audit("tokens_revoked" if revoked else "revocation_failed", reason="sign_in_failed")
 
     async def _stale(
         self, request: Request, transaction: Transaction | None, found: Found | NoSession

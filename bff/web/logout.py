@@ -158,15 +158,16 @@ class LogoutEndpoints:
     async def _revoke(self, session: Session) -> bool:
         """Whether the provider has confirmed it."""
         revoked = await self._revoked(session)
-        audit(
-            "tokens_revoked" if revoked else "revocation_failed",
-            sub=session.sub,
-            session=session.id,
-            reason="logout",
-        )
-        return revoked
+        if revoked is not None:  # else there is nowhere to revoke it, which the log says once
+            audit(
+                "tokens_revoked" if revoked else "revocation_failed",
+                sub=session.sub,
+                session=session.id,
+                reason="logout",
+            )
+        return bool(revoked)
 
-    async def _revoked(self, session: Session) -> bool:
+    async def _revoked(self, session: Session) -> bool | None:
         tokens = session.tokens
         if tokens.refresh_token is not None:
             return await self._client.revoke(tokens.refresh_token, "refresh_token")

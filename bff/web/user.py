@@ -13,8 +13,8 @@ from bff.observe.logs import audit
 from bff.policy.claims import public_claims
 from bff.policy.origin import Guard, Rejected
 from bff.policy.rates import RateLimiter
-from bff.refresh import Deferred, Over, Refresher, Rotated
-from bff.session.model import Session
+from bff.refresh import Deferred, Over, Refresher, Rotated, UserNeeded
+from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer
 
@@ -79,6 +79,8 @@ class UserEndpoints:
                 return self._describe(rotated)
             case Over(problem, reason):
                 return problem_answer(problem, reason=reason)
+            case UserNeeded():
+                return problem_answer(Problem.SESSION_EXPIRED, reason=EndReason.SIGN_IN_REQUIRED)
             case Deferred(problem, retry_after):
                 return problem_answer(problem, retry_after=retry_after)
             case other:

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc import client as module
-from bff.oidc.client import InvalidGrant, OidcClient
+from bff.oidc.client import OidcClient
 from bff.oidc.id_token import IdTokenRejectedError
 from bff.oidc.kept import PAUSE
+from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.oidc.wire import AnswerLostError
 from bff.settings.model import ProviderSettings
@@ -252,11 +253,16 @@ async def test_a_sign_out_waits_for_no_provider(
     )
 
 
-async def test_a_provider_without_the_endpoints(client: OidcClient, provider: respx.MockRouter) -> None:
-    """There is nothing to revoke at and nowhere to go."""
+async def test_a_provider_without_the_endpoints(
+    client: OidcClient, provider: respx.MockRouter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to revoke at and nowhere to go; the log says the former once, not at each sign-out."""
     document = {k: v for k, v in DOCUMENT.items() if k not in ("revocation_endpoint", "end_session_endpoint")}
     provider["metadata"].respond(json=document)
-    assert False is await client.revoke("t", "refresh_token")
+    for _ in range(3):
+        assert None is await client.revoke("t", "refresh_token")
+    written = "".join(capsys.readouterr())
+    assert (1, 0) == (written.count("no_revocation_endpoint"), written.count("revocation_failed"))
     assert None is await client.end_session_url(
         id_token="i", logout_hint="alice", post_logout_redirect_uri="https://app.example/"
     )

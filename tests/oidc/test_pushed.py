@@ -10,7 +10,8 @@ import respx
 from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
+from bff.oidc.client import OidcClient
+from bff.oidc.refusals import GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import MAX_REQUEST_URI, TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks

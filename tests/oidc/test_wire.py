@@ -1,12 +1,19 @@
 """Calls to the provider on real sockets: made once, bounded, over connections that lose nothing."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpcore
+import httpx
 import pytest
+import uvloop
 
 from bff.embedded import free_port
 from bff.errors import ProviderUnavailableError
@@ -14,6 +21,7 @@ from bff.oidc.requests import Client, refresh_form
 from bff.oidc.wire import (
     MAX_ANSWER,
     Answer,
+    AnswerLateError,
     AnswerLostError,
     CallWithdrawnError,
     Sending,
@@ -254,10 +262,103 @@ async def test_a_handshake_that_never_ends_has_sent_nothing() -> None:
         assert not isinstance(caught.value, AnswerLostError)
 
 
-async def test_time_that_runs_out_between_two_steps_of_connecting_has_sent_nothing() -> None:
-    """Even where each step alone was quick enough."""
+@pytest.mark.requirement("T-09")
+@pytest.mark.parametrize(
+    ("expected", "steps"),
+    [
+        (True, ["connection.connect_tcp.started"]),
+        (True, ["http11.send_request_headers.started", "http11.send_request_headers.failed"]),
+        (False, ["http11.send_request_body.started"]),
+        (False, ["http11.send_request_body.started", "http11.send_request_body.complete"]),
+        (True, ["http11.send_request_body.started", "http11.send_request_body.failed"]),
+    ],
+)
+async def test_what_was_written_tells_what_was_sent(expected: bool, steps: list[str]) -> None:
+    """A form is in the body: however the call ends, before that it has spent nothing."""
+    for error in (TimeoutError(), AttributeError("getpeername"), httpx.ReadError("x"), RuntimeError()):
+        watched = _Watched(Sending())
+        for step in steps:
+            await watched.trace(step, {"exception": httpcore.WriteError("broken")})
+        assert expected is watched.unsent(error)
+
+
+@pytest.mark.requirement("T-09")
+async def test_a_write_that_took_too_long_may_have_been_read() -> None:
+    """Only one that failed at once has written nothing."""
     watched = _Watched(Sending())
-    await watched.trace("connection.connect_tcp.started", {})
-    assert watched.unsent
-    await watched.trace("http11.send_request_headers.started", {})
-    assert not watched.unsent
+    await watched.trace("http11.send_request_body.started", {})
+    await watched.trace("http11.send_request_body.failed", {"exception": httpcore.WriteTimeout("slow")})
+    assert not watched.unsent(httpx.WriteTimeout("slow"))
+
+
+@pytest.mark.requirement("T-09")
+@pytest.mark.parametrize(
+    ("lost", "owner", "name"),
+    [
+        (False, anyio, "connect_tcp"),
+        (False, httpx.AsyncClient, "build_request"),
+        (False, httpcore.AsyncHTTP11Connection, "_send_request_headers"),
+        (True, httpcore.AsyncHTTP11Connection, "_receive_response_headers"),
+        (True, httpx.Response, "aiter_raw"),
+    ],
+)
+@pytest.mark.parametrize("error", [AttributeError("getpeername"), RuntimeError("x"), KeyError("x")])
+async def test_whatever_the_http_client_raises_is_sent_or_not(
+    monkeypatch: pytest.MonkeyPatch, lost: bool, owner: Any, name: str, error: Exception
+) -> None:
+    """An error that nobody foresaw is one of the two, by what was written; reading is out of reach by it."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    async with scripted(ok()) as provider, wire() as made:
+        monkeypatch.setattr(owner, name, broken)
+        with pytest.raises(ProviderUnavailableError) as caught:
+            await made.post(provider.base, FORM)
+        assert lost is isinstance(caught.value, AnswerLostError)
+        assert None is caught.value.__cause__ is caught.value.__context__
+        with pytest.raises(ProviderUnavailableError):
+            await made.get(provider.base)
+
+
+@pytest.mark.requirement("T-09")
+def test_a_provider_that_accepts_and_resets_is_a_provider_out_of_reach() -> None:
+    """As one that goes down; uvloop has an AttributeError for that now and then, and asyncio has none."""
+
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async def run() -> int:
+        server = await asyncio.start_server(reset, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with wire() as made:
+            calls = [made.post(f"http://127.0.0.1:{port}/", FORM) for _ in range(300)]
+            ends: list[Any] = [await asyncio.gather(call, return_exceptions=True) for call in calls]
+        server.close()
+        return sum(isinstance(end, ProviderUnavailableError) for (end,) in ends)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert 300 == runner.run(run())
+
+
+@pytest.mark.requirement("T-17")
+async def test_an_answer_that_is_late_is_told_apart_from_one_that_is_lost() -> None:
+    """The provider may be at it yet: a broken connection is another thing."""
+    async with scripted(ok(b"x" * 10_000)) as provider, wire(seconds=0.3) as made:
+        provider.drip = 0.01
+        with pytest.raises(AnswerLateError):
+            await made.post(provider.base, FORM)
+    async with scripted(b"") as provider, wire() as made:
+        with pytest.raises(AnswerLostError) as caught:
+            await made.post(provider.base, FORM)
+        assert not isinstance(caught.value, AnswerLateError)
+
+
+@pytest.mark.requirement("T-17")
+async def test_much_patience_for_an_answer_is_none_for_connecting() -> None:
+    """Who cannot be reached is not waited for as long as an answer."""
+    async with wire(seconds=5) as made:
+        bounds = made._bounds(300.0)
+        assert (4.0, 300.0) == (bounds.connect, bounds.read)

@@ -15,11 +15,12 @@ from pydantic import SecretStr
 from bff.crypto import Keyring, new_secret
 from bff.errors import ProviderUnavailableError
 from bff.observe.metrics import Metrics
-from bff.oidc.client import GrantRefusedError, InvalidGrant, OidcClient
+from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
+from bff.oidc.refusals import BusyError, GrantRefusedError, InvalidGrant, SignInRequired
 from bff.oidc.slots import Slots
 from bff.oidc.tokens import TokenAnswer
-from bff.oidc.wire import AnswerLostError, CallWithdrawnError, RefusedError, Sending
+from bff.oidc.wire import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.refresh import Outcome, Refresher
 from bff.session.changes import Changes
 from bff.session.cookies import SessionCookie
@@ -33,7 +34,7 @@ from tests.support.redis import RedisServer
 from tests.support.wait import until
 
 ALICE = Identity(provider="main", sub="alice", sid="sid-1", name="Alice", claims={"sub": "alice"})
-FAILURES = ("unreachable", "wait", "refused", "lost", "lost after")
+FAILURES = ("unreachable", "wait", "refused", "late", "failed", "lost", "lost after")
 
 
 def failure(way: str) -> Exception:
@@ -42,9 +43,13 @@ def failure(way: str) -> Exception:
         case "unreachable":
             return ProviderUnavailableError("the provider cannot be reached")
         case "wait":
-            return RefusedError("asks to wait", 7.0)
+            return BusyError("asks to wait", 7.0)
         case "refused":
-            return GrantRefusedError("a second factor")
+            return GrantRefusedError("not this one", kind="400 access_denied")
+        case "late":
+            return AnswerLateError("no answer in time")
+        case "failed":
+            return AnswerLostError("trouble of its own", status=500)
     return AnswerLostError("no answer")  # "lost after": it was taken, and the provider has rotated
 
 
@@ -100,9 +105,9 @@ class Client:
         self.may_connect, self.may_answer = asyncio.Event(), asyncio.Event()
         self.may_connect.set()
         self.may_answer.set()
-        self.connecting = 0
+        self.connecting = self.granted = 0
 
-    async def refresh(self, token: str, *, sending: Sending) -> TokenAnswer | InvalidGrant:
+    async def refresh(self, token: str, *, sending: Sending) -> TokenAnswer | InvalidGrant | SignInRequired:
         provider = self.provider
         provider.at_once += 1
         provider.most_at_once = max(provider.most_at_once, provider.at_once)
@@ -122,6 +127,9 @@ class Client:
             provider.at_once -= 1
         if way in FAILURES:
             raise failure(way)
+        if way == "sign in":
+            return SignInRequired()
+        self.granted += isinstance(answer, TokenAnswer)
         return answer
 
     async def revoke(self, token: str, hint: str) -> bool:

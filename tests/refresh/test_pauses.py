@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.refresh.pauses import LOST_IN_A_ROW, Circuit, Permit, SessionPauses
+from bff.refresh.pauses import LATER, SEVERAL, Circuit, Permit, SessionPauses
 
 
 class Clock:
@@ -28,8 +28,8 @@ def circuit(clock: Clock, told: list[bool]) -> Circuit:
     return Circuit(clock, told.append)
 
 
-def permit(circuit: Circuit) -> Permit:
-    given = circuit.permit()
+def permit(circuit: Circuit, session: str = "a") -> Permit:
+    given = circuit.permit(session)
     assert given is not None
     return given
 
@@ -38,41 +38,75 @@ def test_what_all_would_meet_opens_the_circuit_at_once(circuit: Circuit, clock: 
     """Nobody may ask for half a second to one, then one may, and nobody beside it."""
     permit(circuit).failed(None)
     assert 0.5 <= circuit.left() <= 1.0
-    assert circuit.permit() is None
+    assert circuit.permit("b") is None
     clock.now += 1
     assert 0.0 == circuit.left()
     with permit(circuit) as probe:
         assert probe.probe
         assert 1.0 == circuit.left()
-        assert circuit.permit() is None
+        assert circuit.permit("b") is None
         probe.answered()
     assert 0.0 == circuit.left()
     assert not permit(circuit).probe
 
 
-def test_some_lost_answers_open_it_only_in_a_row(circuit: Circuit) -> None:
-    """One bad answer of many is no outage; several, with no good one between, are."""
-    for _ in range(3 * LOST_IN_A_ROW):
-        permit(circuit).lost()
-        permit(circuit).answered()
+@pytest.mark.requirement("T-16")
+def test_lost_answers_of_several_sessions_open_it(circuit: Circuit) -> None:
+    """One session's are no outage, however many; those of several are, with no good one between."""
+    for number in range(3 * SEVERAL):
+        permit(circuit, "a").lost()
+        permit(circuit, str(number)).lost()
+        permit(circuit, "b").answered()
+    for _ in range(3 * SEVERAL):
+        permit(circuit, "a").lost()
     assert 0.0 == circuit.left()
-    for _ in range(LOST_IN_A_ROW):
+    for number in range(SEVERAL - 1):
         assert 0.0 == circuit.left()
-        permit(circuit).lost()
+        permit(circuit, str(number)).lost()
     assert 0.0 < circuit.left()
 
 
+@pytest.mark.requirement("T-08")
 def test_a_probe_that_fails_makes_the_next_pause_longer(circuit: Circuit, clock: Clock) -> None:
-    """Doubling, with jitter, up to half a minute; and short again once it was closed."""
+    """Doubling, with jitter, up to five seconds, however long the outage; short again once it was closed."""
     permit(circuit).failed(None)
-    for length in (2, 4, 8, 16, 30, 30):
-        clock.now += 30
+    for length in (2, 4, 5, 5, 5, 5):
+        clock.now += 5
         permit(circuit).lost()
         assert length / 2 <= circuit.left() <= length
-    clock.now += 30
+    clock.now += 5
     permit(circuit).answered()
     permit(circuit).failed(None)
     assert circuit.left() <= 1.0
+
+
+@pytest.mark.requirement("T-17")
+def test_late_answers_open_it_and_one_that_comes_closes_it(circuit: Circuit, clock: Clock) -> None:
+    """A provider that hangs is left alone; one that is slow works."""
+    calls = [permit(circuit, str(number)) for number in range(SEVERAL)]
+    for call in calls:
+        call.late()
+    assert 0.0 < circuit.left()
+    clock.now += 1
+    with permit(circuit) as probe:
+        probe.late()
+        assert 1.0 <= circuit.left() <= 2.0
+        calls[0].answered()
+        assert 0.0 == circuit.left()
+    assert not permit(circuit).probe
+
+
+@pytest.mark.requirement("T-17")
+def test_a_late_probe_keeps_no_other_one_from_asking(circuit: Circuit, clock: Clock) -> None:
+    """It may never be answered, and its end is not that of the next."""
+    permit(circuit).failed(None)
+    clock.now += 1
+    with permit(circuit) as first:
+        first.late()
+        clock.now += 2
+        second = permit(circuit, "b")
+        assert second.probe
+    assert 1.0 == circuit.left()  # the second is under way
 
 
 def test_twenty_that_fail_together_count_as_one(circuit: Circuit) -> None:
@@ -128,6 +162,9 @@ def test_each_session_has_a_pause_of_its_own(clock: Clock) -> None:
     assert 0.0 == pauses.left("b")
     pauses.begin("b", 9.0)
     assert 9.0 == pauses.left("b")
+    assert not pauses.needs_user("b")
+    pauses.begin("b", None, longest=LATER, why="user_needed")
+    assert pauses.needs_user("b")
     pauses.forget("a")
     pauses.forget("never")
     assert 0.0 == pauses.left("a")

@@ -243,5 +243,5 @@ async def test_each_refresh_that_failed_is_told_of_once(
     await asyncio.gather(*(process.rotate(found) for _ in range(20)))
     written = "".join(capsys.readouterr())
     assert 1 == written.count("refresh_failed")
-    assert "provider_refused" in written
+    assert "provider_busy" in written
     assert 2.0 == process.counted("bff_refreshes_total", outcome="deferred")

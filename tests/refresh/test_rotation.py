@@ -124,7 +124,7 @@ async def test_nothing_is_repeated_once_another_process_has_rotated(
     ("why", "retry_after", "way"),
     [
         ("provider_unreachable", None, "unreachable"),
-        ("provider_refused", 7.0, "wait"),
+        ("provider_busy", 7.0, "wait"),
         ("grant_refused", None, "refused"),
     ],
 )

@@ -19,6 +19,8 @@ const ENDINGS = {
   provider_logout: "You signed out at the sign-in service.",
   signed_in_again: "A new sign-in in this browser has taken its place.",
   invalid_grant: "The sign-in service no longer accepts it: it was signed out there, or its time was over.",
+  refresh_refused: "The sign-in service refused to renew it, again and again.",
+  sign_in_required: "The sign-in service wants you to sign in again before it renews it.",
   refresh_lost: "The proxy was interrupted in the middle of a rotation, and could not save the new tokens.",
   identity_changed: "The sign-in service suddenly named somebody else.",
   expired: "Its time was over.",
