@@ -35,8 +35,11 @@ def sessions_lines(found: str | None, port: int) -> tuple[str, str]:
 
 
 def users_line(issuer: str, redis_port: int) -> str:
-    """The beginning of a `bff issuer users` command that works in a terminal here."""
-    bff = "bff" if shutil.which("bff") else f"{sys.executable} -m bff"
+    """The beginning of a `bff issuer users` command that works in any terminal here.
+
+    A `bff` on this process' own PATH proves nothing: uvx puts the environment there for its child alone.
+    """
+    bff = f"{sys.executable} -m bff"
     return f"ISSUER_URL={issuer} ISSUER_REDIS_URL=redis://127.0.0.1:{redis_port}/0 {bff} issuer users"
 
 

