@@ -68,10 +68,12 @@ class SessionLock:
     async def prolong(self) -> None:
         """Keeps it, until cancelled, given up, or taken by somebody else.
 
-        To be cancelled is not enough by itself: see `to_be_cancelled`. Whoever went on held it for ever.
+        A cancellation can get lost in a call to Redis, whatever the call's outcome: up to Python 3.11
+        `asyncio.wait_for`, by which redis-py writes, returns if what it waits for has just ended. Both are
+        looked at again after each call, or the lock would be held for ever.
         """
         pause = _PROLONG_EVERY
-        while True:
+        while not self._given_up:
             await asyncio.sleep(pause)
             if self._given_up:
                 return
@@ -80,11 +82,11 @@ class SessionLock:
                 if not await self._kept():
                     return
             except StoreUnavailableError:
-                if to_be_cancelled():
-                    raise asyncio.CancelledError from None
                 pause = _TRY_AGAIN  # it may be ours yet; `held` says for how long
             else:
                 self._until, pause = asked + LEASE, _PROLONG_EVERY
+            if to_be_cancelled():
+                raise asyncio.CancelledError
 
     async def _kept(self) -> bool:
         if await self._store.prolong_lock(self._key, self._owner, lifetime=LEASE):

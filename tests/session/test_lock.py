@@ -154,9 +154,10 @@ async def test_what_a_process_is_unsure_of_is_bounded(store: SessionStore, redis
 
 
 class _Swallowing:
-    """A store whose library turns a cancellation into an error of its own."""
+    """A store whose library takes a cancellation for something else: `outcome` says for what."""
 
-    def __init__(self) -> None:
+    def __init__(self, outcome: bool | None) -> None:
+        self.outcome = outcome
         self.asked = 0
         self.asking = asyncio.Event()
 
@@ -169,17 +170,23 @@ class _Swallowing:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            raise StoreUnavailableError("Redis: ConnectionError") from None
-        return True
+            if self.outcome is None:
+                raise StoreUnavailableError("Redis: ConnectionError") from None
+        return bool(self.outcome)
 
     async def release_lock(self, *_: object) -> None:
         return
 
 
+OUTCOMES = pytest.mark.parametrize("outcome", [None, True, False], ids=["away", "prolonged", "taken again"])
+
+
 @asynccontextmanager
-async def cancelled_in_vain() -> AsyncIterator[tuple[_Swallowing, SessionLock, "asyncio.Task[None]"]]:
+async def cancelled_in_vain(
+    outcome: bool | None,
+) -> AsyncIterator[tuple[_Swallowing, SessionLock, "asyncio.Task[None]"]]:
     """A lock whose prolonging was cancelled while the store swallows that."""
-    store = _Swallowing()
+    store = _Swallowing(outcome)
     lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
     assert await lock.take()
     async with background(lock.prolong()) as prolonging:
@@ -188,18 +195,20 @@ async def cancelled_in_vain() -> AsyncIterator[tuple[_Swallowing, SessionLock, "
         yield store, lock, prolonging
 
 
-async def test_a_lock_that_was_given_up_is_prolonged_no_more() -> None:
+@OUTCOMES
+async def test_a_lock_that_was_given_up_is_prolonged_no_more(outcome: bool | None) -> None:
     """Not even where the cancellation of whoever prolongs it got lost on its way."""
-    async with cancelled_in_vain() as (store, lock, prolonging):
+    async with cancelled_in_vain(outcome) as (store, lock, prolonging):
         await lock.release()
-        await asyncio.wait([prolonging], timeout=5)
+        await asyncio.wait([prolonging], timeout=20)
         assert prolonging.done()
     assert 1 == store.asked
 
 
-async def test_a_cancellation_that_gets_lost_ends_the_prolonging_all_the_same() -> None:
-    """Nobody has given the lock up, and the store says nothing but that it is away."""
-    async with cancelled_in_vain() as (store, _, prolonging):
-        await asyncio.wait([prolonging], timeout=5)
+@OUTCOMES
+async def test_a_cancellation_that_gets_lost_ends_the_prolonging_all_the_same(outcome: bool | None) -> None:
+    """Nobody has given the lock up, and the store says nothing of a cancellation."""
+    async with cancelled_in_vain(outcome) as (store, _, prolonging):
+        await asyncio.wait([prolonging], timeout=20)
         assert prolonging.cancelled()
     assert 1 == store.asked
