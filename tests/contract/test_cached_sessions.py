@@ -5,9 +5,12 @@ import pytest
 from bff.errors import StoreUnavailableError
 from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
+from tests.support.redis import ON_BOTH_SERVERS
 from tests.support.redis import redis_server as another_server
 from tests.support.relay import TRACKING
 from tests.support.wait import until
+
+pytestmark = ON_BOTH_SERVERS
 
 
 async def test_a_hit_asks_nobody(site: Site) -> None:

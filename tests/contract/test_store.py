@@ -13,8 +13,9 @@ from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
-from tests.support.redis import RedisServer
+from tests.support.redis import ON_BOTH_SERVERS, RedisServer
 
+pytestmark = ON_BOTH_SERVERS
 SESSION = sample_session()
 KEY = f"bff:session:{SESSION.key}"
 

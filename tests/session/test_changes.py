@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from bff.embedded import EmbeddedRedis, RedisBinary
 from bff.session.changes import LEASE, Changes, steady_now
 from bff.settings.model import RedisSettings
-from tests.support.redis import RedisServer
+from tests.support.redis import ON_BOTH_SERVERS, RedisServer
 from tests.support.redis import redis_server as another_server
 from tests.support.relay import TRACKING, relay_to
 from tests.support.tls import self_signed, server_tls
@@ -75,6 +75,7 @@ async def follow() -> AsyncIterator[Callable[..., Feed]]:
 Follow = Callable[..., Feed]
 
 
+@ON_BOTH_SERVERS
 @pytest.mark.requirement("B-22")
 async def test_every_change_is_told(follow: Follow, redis_server: RedisServer) -> None:
     """Writes, deletions, new lifetimes, expiry and flushes; only of the keys that are watched."""

