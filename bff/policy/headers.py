@@ -4,41 +4,25 @@ Rule 1: what the proxy sets for a backend, a client cannot set, in no spelling: 
 CGI-like servers cannot tell them apart.
 Rule 2: what `Connection` nominates is dropped from what the client sent, never from what the proxy sets.
 Rule 3: Host, framing, Expect and Upgrade belong to a connection, not to a request: neither passes.
-Rule 4: a backend's answer cannot open the origin that it is shown under (no CORS, no service worker scope,
+Rule 4: names are judged by the tables in `bff.settings.header_table`, which say why.
+Rule 5: a backend's answer cannot open the origin that it is shown under (no CORS, no service worker scope,
 no cookie of ours, no scriptable HTML unless the route says so).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bff.policy.challenges import passing_challenges
 from bff.policy.cookies import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.origin import PublicOrigin
+from bff.policy.public_view import PublicView
+from bff.policy.routes import compile_route
+from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import RouteSettings
 
-_HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"te", b"trailer", b"trailers", b"transfer-encoding", b"upgrade"}
-)
-_DROPPED_REQUEST = _HOP_BY_HOP | {
-    b"host",
-    b"content-length",
-    b"expect",
-    b"http2-settings",
-    b"authorization",
-    b"cookie",
-    b"forwarded",
-    b"x-real-ip",
-    b"x-request-id",
-    b"traceparent",
-    b"tracestate",  # passed on beside its own traceparent only
-    b"x-http-method-override",
-    b"x-http-method",
-    b"x-method-override",
-    b"x-original-url",
-    b"x-rewrite-url",
-}
-_DROPPED_REQUEST_PREFIXES = (b"proxy-", b"x-forwarded-", b"bff-")
 _PASSED_REQUEST = frozenset(
     {
         b"accept",
@@ -68,24 +52,7 @@ _PASSED_REQUEST = frozenset(
 )
 """What browsers send with every call: told apart by one look, the rest is looked at closely."""
 
-_DROPPED_RESPONSE = _HOP_BY_HOP | {
-    b"alt-svc",  # would move the whole origin to another server
-    b"clear-site-data",
-    b"date",  # ours, as with nginx: own answers need one too, and two are too many
-    b"server",
-    b"nel",  # would report all of the origin's traffic to the backend's choice
-    b"report-to",
-    b"public-key-pins",
-    b"service-worker-allowed",
-    b"strict-transport-security",  # a matter of whoever ends TLS
-    b"x-accel-redirect",  # orders to the reverse proxy in front of us
-    b"x-sendfile",
-    b"x-content-type-options",  # set anew
-}
-_DROPPED_RESPONSE_PREFIXES = (b"proxy-", b"access-control-", b"bff-")
-_CACHE_RESPONSE = frozenset(
-    {b"cache-control", b"expires", b"pragma", b"surrogate-control", b"x-accel-expires"}
-)
+_CACHE_RESPONSE = frozenset({b"cache-control", b"expires", b"pragma", b"surrogate-control"})
 _PASSED_RESPONSE = frozenset(
     {
         b"content-encoding",
@@ -93,10 +60,12 @@ _PASSED_RESPONSE = frozenset(
         b"content-type",
         b"etag",
         b"last-modified",
-        b"location",
         b"vary",
     }
 )
+_LOOKED_INTO = frozenset({b"set-cookie", b"www-authenticate", b"location", b"content-location", b"refresh"})
+"""Fields of an answer of which the value decides as well."""
+
 _NOMINATE_NOTHING = frozenset({b"keep-alive", b"close"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"private, no-store")
@@ -111,32 +80,79 @@ class Hop(NamedTuple):
     traceparent: bytes
 
 
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+
+
+class NameFilter:
+    """Which field names are stopped. Names repeat, so that verdicts are kept."""
+
+    __slots__ = ("_known", "_stopped", "_through")
+
+    def __init__(self, stopped: re.Pattern[str], through: frozenset[str]) -> None:
+        self._stopped = stopped
+        self._through = through
+        self._known: dict[bytes, bool] = {}
+
+    def stops(self, name: bytes) -> bool:
+        """Whether a field of this name, in lower case, does not pass."""
+        known = self._known.get(name)
+        if known is None:
+            plain = plain_name(name.decode("latin-1"))
+            known = plain not in self._through and self._stopped.fullmatch(plain) is not None
+            if len(name) <= _LONGEST_NAME:
+                if len(self._known) >= _MOST_NAMES:
+                    self._known.clear()
+                self._known[name] = known
+        return known
+
+
+_FROM_BACKEND = as_pattern(FROM_BACKEND)
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderRules:
     """The rules of one route, with everything worked out that no single request decides."""
 
     route: bytes  # the route's path, which names these rules
-    dropped_request: frozenset[bytes]
+    to_backend: NameFilter
+    from_backend: NameFilter
     keep_cookies: bool
+    map_cookies: bool
+    map_locations: bool
+    challenges: frozenset[bytes] | None  # None: all pass
+    view: PublicView
     authenticated: bool
     no_store: bool
     response_extra: tuple[Header, ...]
     forwarded_tail: bytes
-    forwarded_host_proto: tuple[Header, Header]
+    forwarded_same: tuple[Header, ...]
 
     @classmethod
     def compiled(cls, route: RouteSettings, public: PublicOrigin, csrf_header: bytes) -> "HeaderRules":
         """The rules of `route` behind `public`. `csrf_header` is in lower case."""
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
+        same = [(b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)]
+        compiled = compile_route(route)
+        if route.forwarded_prefix and route.strip_prefix and compiled.path:
+            same.append((b"x-forwarded-prefix", compiled.path))
+        through = frozenset(map(plain_name, route.pass_request_headers))
+        csrf = Stopped(plain_name(csrf_header.decode("ascii")), "is for the proxy", fixed=True)
         return cls(
             route=route.path.encode("ascii"),
-            dropped_request=frozenset(_DROPPED_REQUEST | {csrf_header}),
+            to_backend=NameFilter(as_pattern([*TO_BACKEND, csrf]), through),
+            from_backend=NameFilter(_FROM_BACKEND, frozenset(map(plain_name, route.pass_response_headers))),
             keep_cookies=route.keep_cookies,
+            map_cookies=route.keep_cookies and route.map_cookies,
+            map_locations=route.map_locations,
+            challenges=None
+            if "authorization" in through
+            else frozenset(scheme.lower().encode("ascii") for scheme in route.challenges),
+            view=PublicView.of(compiled, public),
             authenticated=route.auth != "none",
             no_store=route.auth != "none" and not route.allow_cache,
             response_extra=(_NOSNIFF,) if route.html else (_NOSNIFF, _SANDBOX),
             forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
-            forwarded_host_proto=((b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)),
+            forwarded_same=tuple(same),
         )
 
     def request(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
@@ -154,7 +170,7 @@ class HeaderRules:
             *self._passed(fields.headers),
             (b"forwarded", b"for=" + node + self.forwarded_tail),
             (b"x-forwarded-for", address),
-            *self.forwarded_host_proto,
+            *self.forwarded_same,
         ]
 
     def fleeting(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
@@ -178,7 +194,7 @@ class HeaderRules:
             elif name == b"cookie" and self.keep_cookies:
                 if (rest := without_own(header[1])) is not None:
                     passed.append((name, rest))
-            elif self._may_pass(name):
+            elif not self.to_backend.stops(name):
                 passed.append(header)
         return _without_nominated(passed, connection)
 
@@ -196,32 +212,40 @@ class HeaderRules:
                     passed.append(header)
             elif name == b"connection":
                 connection.append(value)
-            elif self.passes_back(name, value):
-                passed.append(header)
+            elif (back := self.passed_back(header)) is not None:
+                passed.append(back)
         passed = _without_nominated(passed, connection)
         return [*passed, *self.response_tail(cacheable=any(name == b"cache-control" for name, _ in passed))]
 
-    def passes_back(self, name: bytes, value: bytes) -> bool:
-        """Whether one field of a backend's answer may pass; framing and `Connection` are judged elsewhere."""
+    def passed_back(self, header: Header) -> Header | None:
+        """One field of a backend's answer as it passes, or None; framing is judged elsewhere."""
+        name = header[0]
         if name in _PASSED_RESPONSE:
-            return True
-        if name == b"set-cookie":
-            return not sets_own(value)
-        return not (
-            name in _DROPPED_RESPONSE
-            or name.startswith(_DROPPED_RESPONSE_PREFIXES)
-            or (self.no_store and (name in _CACHE_RESPONSE or name.endswith(b"-cache-control")))
-        )
+            return header
+        if name in _LOOKED_INTO:
+            return self._looked_into(header)
+        if self.from_backend.stops(name):
+            return None
+        if self.no_store and (name in _CACHE_RESPONSE or name.endswith(b"-cache-control")):
+            return None
+        return header
+
+    def _looked_into(self, header: Header) -> Header | None:
+        name, value = header
+        new: bytes | None = value
+        if name == b"www-authenticate":
+            new = value if self.challenges is None else passing_challenges(value, self.challenges)
+        elif name == b"set-cookie":
+            new = None if sets_own(value) else self.view.cookie(value) if self.map_cookies else value
+        elif self.map_locations:
+            new = self.view.refresh(value) if name == b"refresh" else self.view.url(value)
+        return None if new is None else (name, new)
 
     def response_tail(self, *, cacheable: bool) -> tuple[Header, ...]:
         """What we add; `cacheable` says that a `Cache-Control` of the backend's has passed."""
         if self.no_store or (self.authenticated and not cacheable):
             return (*self.response_extra, _NO_STORE)
         return self.response_extra
-
-    def _may_pass(self, name: bytes) -> bool:
-        plain = name.replace(b"_", b"-") if b"_" in name else name
-        return plain not in self.dropped_request and not plain.startswith(_DROPPED_REQUEST_PREFIXES)
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:

@@ -95,9 +95,10 @@ class PlainAnswers(Generic[F]):
             return self._keep(line, LENGTH, self._form((name, value)))
         if kind != PLAIN:
             return DOUBTFUL, None
-        if not self._rules.passes_back(name, value):
+        back = self._rules.passed_back((name, value))
+        if back is None:
             return self._keep(line, PLAIN, None)
-        form = self._form((name, value))
+        form = self._form(back)
         if name == b"cache-control":
             kind = _CACHE
         # A cookie is one client's own, and a secret.

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from bff.settings.client_key import check_client_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding
+from bff.settings.route_check import check_passing
 from bff.settings.urls import (
     Complaint,
     host_complaint,
@@ -282,6 +283,7 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
             yield Finding(
                 f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"
             )
+        yield from check_passing(route, at)
         if taken := {"TRACE", "CONNECT"} & set(route.methods):
             yield Finding(
                 f"{at}.methods", f"allows {', '.join(sorted(taken))}", "remove it: it is never forwarded"

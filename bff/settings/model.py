@@ -55,7 +55,8 @@ SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, al
 Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Method = Annotated[str, Field(pattern=r"^[A-Z]+$")]
+Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
 Network = IPv4Network | IPv6Network
 
 
@@ -180,6 +181,12 @@ class RouteSettings(Section):
     audience: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
     keep_cookies: bool = False
+    map_cookies: bool = True
+    map_locations: bool = True
+    forwarded_prefix: bool = True
+    challenges: tuple[FieldName, ...] = ("Bearer", "DPoP")
+    pass_request_headers: tuple[FieldName, ...] = ()
+    pass_response_headers: tuple[FieldName, ...] = ()
     html: bool = False
     allow_cache: bool = False
     max_body: Bytes = 64 * 1024**2

@@ -183,7 +183,8 @@ async def test_whatever_the_backend_answers(
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
     closing = WHOLE.replace(b"content-type", b"connection: close\r\ncontent-type")
     none = b"HTTP/1.1 204 No Content\r\n\r\n"
-    same = b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\ncontent-length: 1234\r\n\r\n'
+    same = b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n'
+    sized = same[:-2] + b"content-length: 1234\r\n\r\n"
     twice = WHOLE.replace(b"content-length: 5", b"content-length: 5\r\ncontent-length: 5")
     both = WHOLE.replace(b"content-length: 5", b"content-length: 5\r\ntransfer-encoding: chunked")
     nominating = WHOLE.replace(b"content-type", b"connection: x-a\r\nx-a: 1\r\ncontent-type")
@@ -197,6 +198,7 @@ async def test_whatever_the_backend_answers(
         ("it is the last", says(closing), (200, b"hello"), False),
         ("nothing", says(none), (204, b""), True),
         ("not modified", says(same), (304, b""), True),
+        ("not modified, with a length", says(sized), (304, b""), False),
         ("fields for one hop", says(nominating), (200, b"hello"), True),
         ("an older protocol", says(WHOLE.replace(b"1.1", b"1.0", 1)), (200, b"hello"), False),
         ("two lengths", says(twice), (502, "upstream_invalid"), False),

@@ -18,6 +18,7 @@ OURS: list[Header] = [
     (b"x-forwarded-for", b"1.2.3.4"),
     (b"x-forwarded-host", b"app.example.com"),
     (b"x-forwarded-proto", b"https"),
+    (b"x-forwarded-prefix", b"/api"),
     (b"x-request-id", b"req-12345"),
     TRACE,
 ]

@@ -100,6 +100,16 @@ def test_good_settings_have_no_findings() -> None:
         ("route[1].path", {"route": [route(), route()]}),
         ("route[0].methods", {"route": [route(methods=[])]}),
         ("route[0].methods", {"route": [route(methods=["GET", "TRACE"])]}),
+        ("route[0].methods", {"route": [route(methods=["GET", "VERSION-CONTROL"])]}),
+        ("route[0].methods", {"route": [route(methods=["GETT"])]}),
+        ("route[0].pass_request_headers", {"route": [route(pass_request_headers=["Cookie"])]}),
+        ("route[0].pass_request_headers", {"route": [route(pass_request_headers=["x_forwarded_for"])]}),
+        ("route[0].pass_request_headers", {"route": [route(pass_request_headers=["X-Own"])]}),
+        ("route[0].pass_request_headers", {"route": [route(pass_request_headers=["Authorization"])]}),
+        ("route[0].pass_response_headers", {"route": [route(pass_response_headers=["BFF-Retry"])]}),
+        ("route[0].pass_response_headers", {"route": [route(pass_response_headers=["WWW-Authenticate"])]}),
+        ("route[0].pass_response_headers", {"route": [route(pass_response_headers=["ETag"])]}),
+        ("route[0].challenges", {"route": [route(challenges=["Bearer", "NTLM"])]}),
         ("route[0].csrf", {"route": [route(methods=["POST"], csrf="navigation")]}),
         ("spa.url", {"spa": {"url": "localhost"}}),
         ("spa.url", {"spa": {"url": "http://localhost:5173", "dir": "dist"}}),
@@ -166,3 +176,17 @@ def test_bad_server_keys(expected: list[str], given: list[str]) -> None:
 def test_one_list_of_own_parameters() -> None:
     """What the settings refuse is what the request builder reserves."""
     assert RESERVED == OWN_PARAMS
+
+
+def test_what_a_route_may_let_through() -> None:
+    """Methods with a hyphen, headers of the tables, and `Authorization` where no session is asked for."""
+    passing = route(
+        methods=["GET", "M-SEARCH", "PROPFIND", "QUERY"],
+        pass_request_headers=["X-HTTP-Method-Override", "remote_user"],
+        pass_response_headers=["X-Accel-Buffering"],
+        challenges=["Bearer", "Hawk"],
+    )
+    open_to_all = route(
+        path="/open", auth="none", pass_request_headers=["authorization"], challenges=["Basic"]
+    )
+    assert [] == check(settings(route=[passing, open_to_all]))

@@ -1,0 +1,67 @@
+"""What a route may let through: methods that can be taken, headers and challenges that may pass. Pure."""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import httptools
+
+from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, plain_name, row_of
+from bff.settings.model import RouteSettings
+from bff.settings.problem import Finding
+
+_PROMPTING = ("basic", "digest", "ntlm", "negotiate")
+_AUTHORIZATION = "authorization"
+
+
+def check_passing(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """Findings about one route; `at` is its place, like `route[0]`."""
+    yield from _methods(route, at)
+    yield from _names(f"{at}.pass_request_headers", TO_BACKEND, route.pass_request_headers)
+    yield from _names(f"{at}.pass_response_headers", FROM_BACKEND, route.pass_response_headers)
+    lets_through = _AUTHORIZATION in map(plain_name, route.pass_request_headers)
+    if lets_through and route.auth != "none":
+        yield Finding(
+            f"{at}.pass_request_headers",
+            'lets Authorization through, which is the proxy\'s own unless auth = "none"',
+            "remove it: the backend gets the session's token there",
+            needs=(f"{at}.auth",),
+        )
+    prompting = [scheme for scheme in route.challenges if scheme.lower() in _PROMPTING]
+    if prompting and not lets_through:
+        yield Finding(
+            f"{at}.challenges",
+            f"lets {', '.join(prompting)} through: browsers ask for a password, and it goes nowhere",
+            "remove it: Authorization is the proxy's own",
+        )
+
+
+def _methods(route: RouteSettings, at: str) -> Iterator[Finding]:
+    unknown = sorted(method for method in route.methods if not parser_takes(method))
+    if unknown:
+        yield Finding(
+            f"{at}.methods",
+            f"names {', '.join(unknown)}, which the HTTP parser does not know: it would answer 400",
+            "remove it",
+        )
+
+
+@cache
+def parser_takes(method: str) -> bool:
+    """Whether the parser that reads requests knows the method."""
+    if method == "CONNECT":  # known, and refused elsewhere with better words
+        return True
+    parser = httptools.HttpRequestParser(object())
+    try:
+        parser.feed_data(method.encode("ascii") + b" / HTTP/1.1\r\n\r\n")
+    except httptools.HttpParserError:
+        return False
+    return True
+
+
+def _names(key: str, table: Iterable[Stopped], names: Iterable[str]) -> Iterator[Finding]:
+    for name in names:
+        row = row_of(table, name)
+        if row is None:
+            yield Finding(key, f'names "{name}", which passes anyway', "remove it")
+        elif row.fixed:
+            yield Finding(key, f'names "{name}", which {row.reason}: no setting lets it pass', "remove it")
