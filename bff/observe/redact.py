@@ -13,6 +13,8 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
+from bff.errors import Problem
+
 MASK = "[redacted]"
 
 MAX_DEPTH = 8
@@ -36,6 +38,8 @@ _SECRET_NAMES = frozenset(
         "token",
     }
 )
+
+_PROBLEM_CODES = frozenset(problem.code for problem in Problem)
 
 _NAMES = "[A-Za-z0-9_-]*_token|client_secret|code_verifier|client_assertion|assertion|password|id_token_hint"
 _FIELDS = "authorization|proxy-authorization|cookie|set-cookie"
@@ -138,6 +142,8 @@ _key_text = lru_cache(maxsize=1024)(redact_text)
 
 
 def _item(key: object, value: Any, depth: int) -> Any:
+    if key == "code" and isinstance(value, str) and value in _PROBLEM_CODES:
+        return value  # which problem it was is what an operator looks for, and no secret
     if names_secret(key) and value is not None and not isinstance(value, bool):
         return MASK
     return redact(value, depth)

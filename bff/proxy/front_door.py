@@ -8,7 +8,7 @@ Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bff.errors import Problem
@@ -22,16 +22,21 @@ _VERSIONS = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _MAX_LENGTH_DIGITS = 15
+_SHOWN = 200  # bytes of a wrong Host, in the log
 _MAX_SIZE_LINE = 256  # of a chunk: 16 digits and, from very few clients, a signature
 _MAX_EXTRA = 16 * 1024  # of chunk extensions and trailers that the content does not outweigh
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The answer is `problem`, and the connection ends. `detail` may be shown to the client."""
+    """The answer is `problem`, and the connection ends.
+
+    `detail` may be shown to the client; `host` is the one that came where that is why, for the log alone.
+    """
 
     problem: Problem
     detail: str
+    host: str | None = field(default=None, compare=False)
 
 
 class Head(NamedTuple):
@@ -219,7 +224,8 @@ def judge_fields(
     if host is None:
         return _bad("no host header")
     if host not in hosts and host.lower() not in hosts:
-        return Refusal(Problem.WRONG_HOST, f"this is {min(hosts, key=len).decode('ascii')}")
+        ours, came = min(hosts, key=len).decode("ascii"), host[:_SHOWN].decode("latin-1")
+        return Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
     return _judge_framing(judged, http_1_0=http_1_0, websocket=websocket) if judged else 0
 
 

@@ -100,7 +100,8 @@ class Worker(uvicorn.Server):
     def __init__(self, settings: Settings, app: ServedApp) -> None:
         def refused(refusal: Refusal, address: str) -> None:
             app.metrics.problem_sent(refusal.problem)
-            _log.info("refused", code=refusal.problem.code, detail=refusal.detail, address=address)
+            host = {} if refusal.host is None else {"host": refusal.host}
+            _log.info("refused", code=refusal.problem.code, detail=refusal.detail, address=address, **host)
 
         server = settings.server
         super().__init__(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from bff.errors import Problem
 from bff.observe.redact import MASK, MAX_DEPTH, names_secret, one_line, redact, redact_text
 
 JWT = (
@@ -94,6 +95,15 @@ def test_names_of_secrets_are_known(name: str | bytes) -> None:
     """Keys, headers and parameters that hold secrets are known in every spelling."""
     assert names_secret(name) is True
     assert {(name.decode() if isinstance(name, bytes) else name): MASK} == redact({name: "opaque"})
+
+
+@pytest.mark.parametrize("problem", list(Problem), ids=lambda problem: problem.code)
+def test_the_code_of_a_problem_is_no_secret(problem: Problem) -> None:
+    """A refusal's line says which problem it was; every other value by that name stays masked."""
+    assert {"code": problem.code} == redact({"code": problem.code})
+    assert {"code": MASK} == redact({"code": f"{problem.code}x"})
+    assert {"code": MASK} == redact({"code": f" {problem.code}"})
+    assert {"client_secret": MASK} == redact({"client_secret": problem.code})
 
 
 @pytest.mark.parametrize("name", ["status", "sub", "tokens", "access_token_expires_in", 7, None])

@@ -220,7 +220,8 @@ def test_guarded(worker: Start) -> None:
     assert 1 == answer.count(b"\r\ndate: ")
     assert b"server:" not in answer
     assert 'bff_problems_total{code="wrong_host"} 1.0' in process.ops("/metrics")[1]
-    assert "127.0.0.1" == process.said("refused")["address"]
+    said = process.said("refused")
+    assert ("127.0.0.1", "wrong_host", "evil.example") == (said["address"], said["code"], said["host"])
 
 
 def test_uvloop(worker: Start) -> None:
