@@ -96,7 +96,7 @@ class App:
         keyring = Keyring([key.get_secret_value() for key in settings.session.keys])
         public = PublicOrigin.parse(settings.server.public_url)
         csrf_header = settings.session.csrf_header.lower().encode("ascii")
-        guard = Guard(public.origin, csrf_header)
+        guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
         sessions = Sessions(
             store=self._store,
             keyring=keyring,

@@ -42,6 +42,7 @@ class Problem(Enum):
     REQUEST_TIMEOUT = ProblemType("request_timeout", 408, "The request did not arrive in time", "info")
     HEADERS_TOO_LARGE = ProblemType("headers_too_large", 431, "The request's headers are too large", "info")
     EXPECTATION_FAILED = ProblemType("expectation_failed", 417, "Only 100-continue can be expected", "info")
+    PREFETCH_REFUSED = ProblemType("prefetch_refused", 503, "This address is not fetched ahead", "debug")
     RATE_LIMITED = ProblemType("rate_limited", 429, "Too many requests", "warning")
     INTERNAL_ERROR = ProblemType("internal_error", 500, "Something went wrong here", "error")
 

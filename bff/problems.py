@@ -10,7 +10,7 @@ from bff.errors import Problem
 Header = tuple[bytes, bytes]
 
 _SIGN_IN_AGAIN = frozenset({Problem.SESSION_MISSING, Problem.SESSION_EXPIRED, Problem.SESSION_ENDED})
-_COME_BACK = frozenset({Problem.STORE_UNAVAILABLE, Problem.PROVIDER_UNAVAILABLE, Problem.RATE_LIMITED})
+_COME_BACK = frozenset(problem for problem in Problem if problem.status in {429, 503})
 _DEFAULT_WAIT = 5.0
 
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from bff.issuer.authorization_request import Asked, read_request, refuse_unsupported
 from bff.issuer.browser import asks_again, local_target
 from bff.issuer.http import (
+    check_is_navigation,
     origin_of,
     parse_parameters,
     read_form,
@@ -38,6 +39,7 @@ class AuthorizationEndpoint:
 
     async def authorize(self, request: Request) -> Response:
         """Answers with a code, an error, or the sign-in page. A POST is turned into a GET."""
+        check_is_navigation(request)
         if request.method == "POST":
             return redirect(with_parameters(self._uri, await read_form(request)))
         asked = await self._read(request.url.query)

@@ -18,6 +18,7 @@ from bff.issuer.browser import local_target
 from bff.issuer.clients import Client
 from bff.issuer.http import (
     BadRequestError,
+    check_is_navigation,
     origin_of,
     parse_parameters,
     read_form,
@@ -45,6 +46,7 @@ class EndSessionEndpoint:
 
     async def end_session(self, request: Request) -> Response:
         """Signs out and goes on, or asks first."""
+        check_is_navigation(request)
         query = request.url.query
         parameters = await read_form(request) if request.method == "POST" else parse_parameters(query)
         wish = await run_in_threadpool(self._read, parameters)

@@ -3,11 +3,13 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from bff.policy.navigation import not_navigated
 
 MAX_FORM = 64 * 1024
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -61,6 +63,23 @@ async def read_form(request: Request) -> dict[str, str]:
         return parse_parameters(body.decode())
     except UnicodeDecodeError as error:
         raise BadRequestError("The body is not UTF-8.") from error
+
+
+def check_is_navigation(request: Request) -> None:
+    """Refuses what acts by GET and is no navigation: HEAD, a prefetch, a picture."""
+    if request.method == "POST":
+        return
+    match not_navigated(request.method, request.scope["headers"]):
+        case None:
+            return
+        case "head":
+            raise BadRequestError("Only GET and POST are served here.", status=405)
+        case "prefetch":
+            raise BadRequestError("This address is not fetched ahead.", status=503)
+        case "fetch_mode":
+            raise BadRequestError("This address is for navigations alone.", status=403)
+        case other:
+            assert_never(other)
 
 
 def check_client_authentication(request: Request, form: Mapping[str, str]) -> None:

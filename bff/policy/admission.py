@@ -41,11 +41,15 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The answer is this problem. `reason` is for the log and, with BAD_REQUEST, for the client too."""
+    """The answer is this problem.
+
+    `reason` is for the log and, with BAD_REQUEST and CSRF_REJECTED, for the client too, as `detail` is.
+    """
 
     problem: Problem
     reason: str
     route: Route | None = None
+    detail: str = ""
 
 
 def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | Denied:
@@ -86,7 +90,7 @@ def _upgrade_to(route: Route, target: bytes, request: RequestHead, guard: Guard)
         return Denied(Problem.BAD_REQUEST, problem, route)
     verdict = guard.websocket(request.fields.headers)
     if isinstance(verdict, Rejected):
-        return Denied(Problem.CSRF_REJECTED, verdict.reason, route)
+        return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
     return Admitted(route, target, signed=route.settings.auth != "none")
 
 
@@ -115,7 +119,7 @@ def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -
         return Denied(Problem.BAD_REQUEST, problem, route)
     verdict = _guarded(request, guard, settings)
     if isinstance(verdict, Rejected):
-        return Denied(Problem.CSRF_REJECTED, verdict.reason, route)
+        return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
     if request.body_length is not None and request.body_length > settings.max_body:
         return Denied(Problem.BODY_TOO_LARGE, "content-length", route)
     return Admitted(route, target, signed=isinstance(verdict, Allowed))

@@ -8,14 +8,17 @@ Rule 3: names are compared as ASGI hands them out, in lower case.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 from urllib.parse import urlsplit
 
 Header = tuple[bytes, bytes]
 """A field's name in lower case and its value."""
 
 Reason = Literal["csrf_header_missing", "csrf_header_invalid", "fetch_site", "fetch_site_missing", "origin"]
-"""Why a request is refused; for the log and the metric."""
+"""Why a request is refused; for the log, the metric and the problem's `reason`."""
+
+DOCUMENTED = 'README.md of bff, "Endpoints", tells which requests need what'
+"""Where the rules are written down; the end of each explanation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,25 @@ class Guard:
 
     origin: bytes
     csrf_header: bytes
+    shown_header: str = "X-CSRF"  # the name as the settings write it
+
+    def explain(self, reason: Reason) -> str:
+        """What the developer of the page has to change; holds nothing of the request."""
+        header = f"`{self.shown_header}: 1`"
+        match reason:
+            case "csrf_header_missing":
+                text = f"Send the header {header}, as /bff/client.js does with every request of a script"
+            case "csrf_header_invalid":
+                text = f"Send the header {header} once, with this value"
+            case "fetch_site":
+                text = "The browser says by Sec-Fetch-Site that this did not come from a page of this origin"
+            case "fetch_site_missing":
+                text = f"Send the header {header}, or use a browser that sends Sec-Fetch-Site"
+            case "origin":
+                text = f"Origin has to be {self.origin.decode('ascii')}, once: no other origin is served"
+            case other:
+                assert_never(other)
+        return f"{text}. {DOCUMENTED}."
 
     def script(self, headers: Iterable[Header]) -> Allowed | Rejected:
         """A call that only a script of our pages may make; GET included."""

@@ -332,13 +332,14 @@ class Exchange:
         headers: list[Header] = []
         if denied.problem is Problem.METHOD_NOT_ALLOWED and denied.route is not None:
             headers.append((b"allow", denied.route.allow))
+        detail, reason = denied.detail, None
         if denied.problem is Problem.CSRF_REJECTED:
-            audit("csrf_rejected", address=self._hop.client, reason=denied.reason)
-        detail = ""
+            reason = denied.reason
+            audit("csrf_rejected", address=self._hop.client, reason=reason)
         if denied.problem is Problem.BAD_REQUEST:
             detail = denied.reason
             _log.info("refused", reason=detail, request_id=self._hop.request_id.decode())
-        self._fail(denied.problem, headers=headers, detail=detail)
+        self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
 
     def _refuse(self, refused: Refused) -> None:
         self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)

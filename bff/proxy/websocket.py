@@ -122,6 +122,8 @@ class _Upgrade:
         if isinstance(verdict, Denied):
             if verdict.problem is Problem.CSRF_REJECTED:
                 audit("csrf_rejected", address=self._hop.client, reason=verdict.reason)
+                await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
+                return
             await self._fail(verdict.problem)
             return
         offered = self._subprotocols

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, assert_never
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bff.errors import Problem
+from bff.observe.logs import audit
 from bff.policy.address import client_address
+from bff.policy.navigation import not_navigated
+from bff.policy.origin import DOCUMENTED
 from bff.problems import problem_response
 
 NO_STORE = {
@@ -41,6 +44,28 @@ def redirect(
     for value in set_cookies:
         response.headers.append("set-cookie", value)
     return response
+
+
+def no_navigation(request: Request, address: str, allow: str = "GET") -> Response | None:
+    """The refusal of what is no navigation, where the address acts by GET; None where it is one (B-37).
+
+    503 to a prefetch: browsers throw such an answer away, and ask again when the user really goes there; a
+    204 could be taken for the real answer. `allow` are the methods that do act.
+    """
+    why = not_navigated(request.method, request.scope["headers"])
+    match why:
+        case None:
+            return None
+        case "head":
+            return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=[(b"allow", allow.encode("ascii"))])
+        case "prefetch":
+            return problem_answer(Problem.PREFETCH_REFUSED)
+        case "fetch_mode":
+            audit("csrf_rejected", address=address, reason=why)
+            detail = f"Go to this address by a navigation: it answers no script's request. {DOCUMENTED}."
+            return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=why)
+        case other:
+            assert_never(other)
 
 
 def address_of(request: Request, trusted: Sequence[IPv4Network | IPv6Network]) -> str:

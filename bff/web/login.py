@@ -36,7 +36,7 @@ from bff.policy.routes import RouteTable
 from bff.session.model import EndReason
 from bff.session.sessions import Found, Identity, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import NO_STORE, address_of, cookie_headers, problem_answer, redirect
+from bff.web.answers import NO_STORE, address_of, cookie_headers, no_navigation, problem_answer, redirect
 from bff.web.transaction import (
     Returned,
     Transaction,
@@ -131,7 +131,7 @@ class LoginEndpoints:
 
     async def finish(self, request: Request) -> Response:
         """Ends the sign-in that has come back: a new session, or a reason why not."""
-        if (refusal := self._no_navigation(request)) is not None:
+        if (refusal := no_navigation(request, self._address(request))) is not None:
             return refusal
         try:
             found = await self._sessions.find(cookie_headers(request), address=self._address(request))
@@ -335,19 +335,13 @@ class LoginEndpoints:
 
     def _refusal(self, request: Request, limiter: RateLimiter) -> Response | None:
         """What is no navigation is no sign-in; and none may be tried too often (B-30)."""
-        if (refusal := self._no_navigation(request)) is not None:
+        if (refusal := no_navigation(request, self._address(request))) is not None:
             return refusal
         wait = limiter.allow(rate_key(self._address(request)), self._clock())
         if wait is None:
             return None
         audit("rate_limited", address=self._address(request), reason="sign_in")
         return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
-
-    def _no_navigation(self, request: Request) -> Response | None:
-        if request.headers.get("sec-fetch-mode", "navigate") == "navigate":
-            return None
-        audit("csrf_rejected", address=self._address(request), reason="fetch_mode")
-        return problem_answer(Problem.CSRF_REJECTED)
 
     def _address(self, request: Request) -> str:
         return address_of(request, self._trusted)

@@ -7,6 +7,7 @@ cannot know (L-03).
 Rule 3: what is deleted is what was revoked: tokens that a rotation has saved in between are revoked as well.
 Rule 4: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
 sealed in a cookie that works once, for a minute.
+Rule 5: a prefetch, a HEAD, and what is no navigation sign nobody out (B-37).
 """
 
 import json
@@ -23,11 +24,18 @@ from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.oidc.client import OidcClient
 from bff.policy.cookies import cookie_values
-from bff.policy.origin import Guard, Rejected
+from bff.policy.origin import DOCUMENTED, Guard, Rejected
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer, redirect
+from bff.web.answers import (
+    address_of,
+    cookie_headers,
+    json_answer,
+    no_navigation,
+    problem_answer,
+    redirect,
+)
 
 CONTINUE = "/bff/logout/continue"
 CONTINUE_LIFETIME = 60
@@ -36,6 +44,7 @@ _SID = b"logout sid v1"
 _PURPOSE = b"logout continue v1"
 # "cookies" is never in it: that would wipe those of sibling hosts, the provider's included (B-26).
 _CLEAR_SITE_DATA = {"clear-site-data": '"cache", "storage"'}
+_WRONG_SID = f"`sid` is not this session's: take the logout_url of /bff/user as it is. {DOCUMENTED}."
 _log = get_logger("bff.logout")
 
 
@@ -85,7 +94,7 @@ class LogoutEndpoints:
         """Signs out; the page goes to `redirect` next. Without a session there is only a cookie to clear."""
         verdict = self._guard.script(request.scope["headers"])
         if isinstance(verdict, Rejected):
-            return self._rejected(request, verdict.reason)
+            return self._rejected(request, verdict.reason, self._guard.explain(verdict.reason))
         try:
             found = await self._sessions.find(
                 cookie_headers(request), address=address_of(request, self._trusted)
@@ -100,15 +109,17 @@ class LogoutEndpoints:
         return response
 
     async def by_navigation(self, request: Request) -> Response:
-        """Signs out the session that `sid` belongs to, and no other."""
+        """Signs out the session that `sid` belongs to, and no other; by a navigation alone."""
+        if (refusal := no_navigation(request, address_of(request, self._trusted), "GET, POST")) is not None:
+            return refusal
         verdict = self._guard.sign_out(request.scope["headers"])
         if isinstance(verdict, Rejected):
-            return self._rejected(request, verdict.reason)
+            return self._rejected(request, verdict.reason, self._guard.explain(verdict.reason))
         handle = self._handle(request)
         if handle is None:
             return redirect(303, CONTINUE)
         if not self._keyring.proves(_SID, handle, request.query_params.get("sid", "")):
-            return self._rejected(request, "sid")
+            return self._rejected(request, "sid", _WRONG_SID)
         try:
             _, hop = await self._sign_out(request, await self._sessions.open(handle))
         except StoreUnavailableError:
@@ -117,6 +128,8 @@ class LogoutEndpoints:
 
     async def proceed(self, request: Request) -> Response:
         """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""
+        if (refusal := no_navigation(request, address_of(request, self._trusted))) is not None:
+            return refusal
         values = cookie_values(cookie_headers(request), self._cookie.encode())
         if not values:
             return redirect(303, self._landing)
@@ -211,6 +224,6 @@ class LogoutEndpoints:
         values = cookie_values(cookie_headers(request), self._sessions.cookie.name.encode())
         return self._keyring.accepts(values[0]) if len(values) == 1 else None
 
-    def _rejected(self, request: Request, reason: str) -> Response:
+    def _rejected(self, request: Request, reason: str, detail: str) -> Response:
         audit("csrf_rejected", address=address_of(request, self._trusted), reason=reason)
-        return problem_answer(Problem.CSRF_REJECTED)
+        return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=reason)

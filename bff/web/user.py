@@ -51,11 +51,11 @@ class UserEndpoints:
         ]
 
     async def user(self, request: Request) -> Response:
-        """Describes the session; `?slide=false` leaves the idle timeout as it is."""
+        """Describes the session; `?slide=false` leaves the idle timeout as it is, and so does HEAD."""
         found = await self._find(request)
         if isinstance(found, Response):
             return found
-        if request.query_params.get("slide") != "false":
+        if request.method != "HEAD" and request.query_params.get("slide") != "false":
             try:
                 await self._sessions.slide(found.session)
             except StoreUnavailableError:
@@ -91,7 +91,8 @@ class UserEndpoints:
         verdict = self._guard.script(request.scope["headers"])
         if isinstance(verdict, Rejected):
             audit("csrf_rejected", address=address, reason=verdict.reason)
-            return problem_answer(Problem.CSRF_REJECTED)
+            detail = self._guard.explain(verdict.reason)
+            return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=verdict.reason)
         try:
             found = await self._sessions.find(cookie_headers(request), address=address)
         except StoreUnavailableError:

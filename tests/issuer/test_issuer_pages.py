@@ -221,6 +221,30 @@ def test_sign_out_with_a_hint_goes_straight_on(person: Person, issuer: RunningIs
     assert "invalid_grant" == person.refresh(tokens["refresh_token"]).json()["error"]
 
 
+@pytest.mark.requirement("B-37")
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("HEAD", {}, 405),
+        ("GET", {"sec-purpose": "prefetch"}, 503),
+        ("GET", {"purpose": "prefetch"}, 503),
+        ("GET", {"sec-fetch-mode": "no-cors"}, 403),
+    ],
+)
+def test_what_is_no_navigation_does_nothing(
+    person: Person, issuer: RunningIssuer, method: str, headers: dict[str, str], status: int
+) -> None:
+    """Neither signs it out, proof or no proof, nor makes it a code."""
+    query = {"id_token_hint": person.tokens()["id_token"]}
+    url = f"{issuer.url}/end-session"
+    assert status == person.http.request(method, url, params=query, headers=headers).status_code
+    url = f"{issuer.url}/authorize"
+    answer = person.http.request(method, url, params=person.request(prompt="none"), headers=headers)
+    assert status == answer.status_code
+    assert "location" not in answer.headers
+    assert "code" in query_of(person.authorize(prompt="none").headers["location"])
+
+
 @pytest.mark.parametrize("scope", ["openid", "openid offline_access"])
 def test_sign_out_ends_codes_that_are_on_their_way(person: Person, issuer: RunningIssuer, scope: str) -> None:
     """A code from before the sign-out gives no tokens after it."""

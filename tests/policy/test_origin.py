@@ -4,7 +4,17 @@ from typing import Literal
 
 import pytest
 
-from bff.policy.origin import ALLOWED, ANONYMOUS, Allowed, Anonymous, Guard, Header, PublicOrigin, Rejected
+from bff.policy.origin import (
+    ALLOWED,
+    ANONYMOUS,
+    Allowed,
+    Anonymous,
+    Guard,
+    Header,
+    PublicOrigin,
+    Reason,
+    Rejected,
+)
 
 GUARD = Guard(origin=b"https://app.example.com", csrf_header=b"x-csrf")
 CSRF = (b"x-csrf", b"1")
@@ -22,6 +32,25 @@ FOREIGN_ORIGINS = [
     b"https://evil.example",
     b"https://app.example.com https://app.example.com",
 ]
+
+
+@pytest.mark.requirement("B-38")
+@pytest.mark.parametrize(
+    ("reason", "wanted"),
+    [
+        ("csrf_header_missing", "the header `X-Own: 1`"),
+        ("csrf_header_invalid", "the header `X-Own: 1` once"),
+        ("fetch_site", "Sec-Fetch-Site"),
+        ("fetch_site_missing", "`X-Own: 1`, or use a browser that sends Sec-Fetch-Site"),
+        ("origin", "Origin has to be https://app.example.com"),
+    ],
+)
+def test_a_refusal_is_explained(reason: Reason, wanted: str) -> None:
+    """What to send, by the name that the settings give it, and where that is documented."""
+    text = Guard(GUARD.origin, b"x-own", "X-Own").explain(reason)
+    assert wanted in text
+    assert "README.md" in text
+    assert "Endpoints" in text
 
 
 @pytest.mark.requirement("B-10", "B-11")

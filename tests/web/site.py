@@ -67,6 +67,12 @@ class Browser:
         sent = {"sec-fetch-site": origin, "sec-fetch-mode": "cors", "x-csrf": "1", **headers}
         return await self._send("POST", path, origin, sent)
 
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], origin: Origin = "same-origin"
+    ) -> httpx.Response:
+        """Anything else, with these headers and the cookies."""
+        return await self._send(method, path, origin, {"sec-fetch-site": origin, **headers})
+
     async def follow(self, answer: httpx.Response) -> httpx.Response:
         """Goes where a redirect or a Refresh of our own leads."""
         refresh = re.fullmatch(r"0; url=(.*)", answer.headers.get("refresh", ""))

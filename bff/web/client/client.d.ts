@@ -44,6 +44,7 @@ export type Code =
   | "headers_too_large"
   | "expectation_failed"
   | "rate_limited"
+  | "prefetch_refused"
   | "internal_error";
 
 /** Why a session ended, where it is known. */
@@ -60,6 +61,16 @@ export type EndReason =
   | "tampered"
   | "unknown";
 
+/** Why a request was refused as `csrf_rejected`; the problem's `detail` says what to send. */
+export type CsrfReason =
+  | "csrf_header_missing"
+  | "csrf_header_invalid"
+  | "fetch_site"
+  | "fetch_site_missing"
+  | "fetch_mode"
+  | "origin"
+  | "sid";
+
 /** A problem document (RFC 9457), with the members that the proxy adds. */
 export interface Problem {
   readonly type?: string;
@@ -67,7 +78,7 @@ export interface Problem {
   readonly status?: number;
   readonly detail?: string;
   readonly code?: Code;
-  readonly reason?: EndReason;
+  readonly reason?: EndReason | CsrfReason;
   readonly login_url?: string;
   readonly [member: string]: unknown;
 }
@@ -77,7 +88,7 @@ export declare class BffError extends Error {
   readonly status: number;
   /** `http_error` where the answer was not the proxy's own. */
   readonly code: Code | "http_error";
-  readonly reason: EndReason | null;
+  readonly reason: EndReason | CsrfReason | null;
   readonly problem: Problem;
   /** True when there is no session (any more), so that signing in again is the way on. */
   get signedOut(): boolean;
