@@ -15,17 +15,25 @@ says why.
 """
 
 import re
+from typing import NamedTuple
 
 import httptools
 
 from bff.proxy.sinks import Header
 from bff.proxy.whole_answer import Whole, read_whole
 
-MAX_HEAD_BYTES = 64 * 1024
-"""How long an answer's header block may be, and how much framing may come in a row without content."""
 
-MAX_FIELDS = 200
-"""How many fields a header block may have."""
+class AnswerLimits(NamedTuple):
+    """`head_bytes`: of a header block, and of framing in a row without content; `fields`: of a header block.
+
+    Below `whole_answer.MOST_HEAD` and `MOST_FIELDS` the short cuts would let more pass.
+    """
+
+    head_bytes: int = 64 * 1024
+    fields: int = 200
+
+
+DEFAULT_LIMITS = AnswerLimits()
 
 MAX_INTERIM = 16
 """How many 1xx answers may come before the final one."""
@@ -73,6 +81,7 @@ class AnswerReader:
         "_head_only",
         "_interim_count",
         "_length",
+        "_limits",
         "_line",
         "_no_content",
         "_parser",
@@ -90,7 +99,8 @@ class AnswerReader:
         "status",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, limits: AnswerLimits | None = None) -> None:
+        self._limits = limits or DEFAULT_LIMITS
         self._parser: httptools.HttpResponseParser | None = None
         self.begin(no_content=False)
 
@@ -239,7 +249,7 @@ class AnswerReader:
             self._barren = 0
         else:
             self._barren = self._fed
-            if self._fed > MAX_HEAD_BYTES and self.refusal is None:
+            if self._fed > self._limits.head_bytes and self.refusal is None:
                 self.refusal = (
                     "too much framing without content" if self.head_done else "header block too large"
                 )
@@ -334,11 +344,11 @@ class AnswerReader:
 
     def _size_objection(self) -> str | None:
         """The bounds of the header block; its bytes are counted only where they can be too many."""
-        if len(self.headers) > MAX_FIELDS:
+        if len(self.headers) > self._limits.fields:
             return "too many header fields"
-        if self._fed > MAX_HEAD_BYTES:
+        if self._fed > self._limits.head_bytes:
             size = len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > MAX_HEAD_BYTES:
+            if size > self._limits.head_bytes:
                 return _TOO_LARGE
         return None
 

@@ -19,12 +19,11 @@ Whether the body is still at hand is for the exchange to know. A first call on a
 
 import asyncio
 import math
-import ssl
 from typing import Protocol, cast
 
-from bff.proxy.answer import AnswerReader
+from bff.proxy.answer import AnswerLimits, AnswerReader
 from bff.proxy.call import Call, CallTimeouts
-from bff.proxy.dial import bound_unsent
+from bff.proxy.dial import bound_unsent, ended_cleanly
 from bff.proxy.framing import UnsafeRequestError, request_head
 from bff.proxy.sinks import AnswerSink, Fault, FaultKind, PlainUpstreamCall, UpstreamCall, UpstreamRequest
 
@@ -53,13 +52,17 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, owner: Owner, timeouts: CallTimeouts | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: Owner,
+        timeouts: CallTimeouts | None = None,
+        limits: AnswerLimits | None = None,
     ) -> None:
         self._loop = loop
         self._owner = owner
         self._timeouts = timeouts or CallTimeouts()
         self._transport: asyncio.Transport | None = None
-        self._reader = AnswerReader()
+        self._reader = AnswerReader(limits)
         self._call: Call | None = None
         self._plain: PlainUpstreamCall | None = None
         self._since = 0.0  # when it was sent
@@ -258,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
         call = self._call
         if call is None:
             self._close()
-        elif self._reader.feed_eof() and self._closed_cleanly():
+        elif self._reader.feed_eof() and ended_cleanly(cast("asyncio.Transport", self._transport)):
             self._complete(call)
         else:
             self._fail(call, self._ended(call))
@@ -349,21 +352,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether a 408 says that the backend has closed this connection as idle: see the module's text."""
         alone = not reader.persistent and not reader.interim_seen
         return alone and self._calls > 1 and call.idempotent and not call.had_body
-
-    def _closed_cleanly(self) -> bool:
-        """Whether the end of the stream is the backend's word; without TLS there is no way to tell.
-
-        Over TLS only a close_notify is: anybody on the way can end a TCP stream (RFC 9112, 9.8).
-        """
-        tls = cast("asyncio.Transport", self._transport).get_extra_info("ssl_object")
-        if tls is None:
-            return True
-        try:
-            return bool(tls.read(1) == b"")
-        except ssl.SSLZeroReturnError:
-            return True
-        except ssl.SSLError:
-            return False
 
     def _ring(self) -> None:
         self._timer = None

@@ -33,6 +33,22 @@ def bound_unsent(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
 
 
+def ended_cleanly(transport: asyncio.Transport) -> bool:
+    """Whether the end of the stream is the backend's word; without TLS there is no way to tell.
+
+    Over TLS only a close_notify is: anybody on the way can end a TCP stream (RFC 9112, 9.8).
+    """
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return bool(tls.read(1) == b"")
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
+
+
 class UpstreamFaultError(Exception):
     """No connection could be had; `fault` says why, for the log and for the answer."""
 

@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from bff.policy.routes import Route, Upstream
+from bff.proxy.answer import DEFAULT_LIMITS, AnswerLimits
 from bff.proxy.call import CallTimeouts
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.dial import Dialer, TlsNames, UpstreamFaultError, client_tls
@@ -32,6 +33,7 @@ class PoolLimits:
     connect_timeout: float = 5.0  # name, all addresses and TLS together
     queue_timeout: float = 5.0
     idle_timeout: float = 60.0
+    answer: AnswerLimits = DEFAULT_LIMITS
     lifetime: float = 3600.0  # of a connection: it is not kept beyond, so that a change of address is noticed
 
 
@@ -134,7 +136,7 @@ class UpstreamPool:
         connection: UpstreamConnection | None = None
         try:
             connection = await self.dialer.dial(
-                lambda: UpstreamConnection(loop, self, self._timeouts),
+                lambda: UpstreamConnection(loop, self, self._timeouts, self._limits.answer),
                 loop.time() + self._limits.connect_timeout,
             )
         finally:
@@ -254,7 +256,10 @@ class Pools:
 def limits_of(route: Route) -> PoolLimits:
     """The pool's part of a route's settings."""
     settings = route.settings
-    return PoolLimits(settings.max_connections, settings.connect_timeout, settings.queue_timeout)
+    answer = AnswerLimits(settings.max_answer_head, settings.max_answer_fields)
+    return PoolLimits(
+        settings.max_connections, settings.connect_timeout, settings.queue_timeout, answer=answer
+    )
 
 
 def timeouts_of(route: Route) -> CallTimeouts:

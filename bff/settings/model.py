@@ -194,6 +194,8 @@ class RouteSettings(Section):
     max_connections: int = Field(default=100, ge=1)
     connect_timeout: Seconds = 5.0
     queue_timeout: Seconds = 5.0
+    max_answer_head: Annotated[SomeBytes, Field(ge=16 * 1024, le=16 * 1024**2)] = 64 * 1024
+    max_answer_fields: int = Field(default=200, ge=100, le=10_000)
     write_timeout: Seconds = 60.0
     expect_wait: SecondsOrZero = 1.0
     response_timeout: Seconds = 60.0

@@ -74,3 +74,22 @@ async def test_content_behind_head_reaches_nobody(redis_server: RedisServer) -> 
         for head, get in await asyncio.gather(*(pair() for _ in range(10))):
             assert (200, str(len(evil))) == (head.status_code, head.headers["content-length"])
             assert b"good" == get.content
+
+
+@pytest.mark.requirement("H-08")
+@pytest.mark.parametrize(
+    ("fields", "size", "status"), [(250, 80_000, 200), (350, 80_000, 502), (250, 200_000, 502)]
+)
+async def test_a_long_head_of_an_answer(
+    redis_server: RedisServer, fields: int, size: int, status: int
+) -> None:
+    """As many fields and as long a head as the route's settings say."""
+    headers = [(b"x-%d" % number, b"y" * (size // fields)) for number in range(fields)]
+
+    async def answer(_: Received) -> Reply:
+        return Reply(headers=headers)
+
+    route = {"max_answer_head": "128KiB", "max_answer_fields": 300}
+    async with running_world(redis_server, route=route) as world:
+        world.reply = answer
+        assert status == (await (await world.signed_in()).call("/api/x")).status_code

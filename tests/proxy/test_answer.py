@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bff.proxy.answer import MAX_FIELDS, MAX_HEAD_BYTES, MAX_INTERIM, AnswerReader
+from bff.proxy.answer import MAX_INTERIM, AnswerLimits, AnswerReader
 from bff.proxy.sinks import Header
 from tests.support.corpus import raw, rows
+
+MAX_HEAD_BYTES, MAX_FIELDS = AnswerLimits()
 
 
 @dataclass
@@ -143,6 +145,20 @@ def test_heads_within_the_bounds_pass() -> None:
     size = 2 * MAX_HEAD_BYTES
     data = b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: %d\r\n\r\n" % (b"y" * 60_000, size) + b"b" * size
     assert size == len(read([data]).body)
+
+
+@pytest.mark.requirement("H-08")
+def test_the_bounds_are_settings() -> None:
+    """Larger ones let more pass, and hold as well."""
+    limits = AnswerLimits(2 * MAX_HEAD_BYTES, 2 * MAX_FIELDS)
+    fields = b"X: y\r\n" * (2 * MAX_FIELDS - 1)
+    for head, more in (
+        (fields, b"X: y\r\n"),
+        (b"X: " + b"y" * MAX_HEAD_BYTES + b"\r\n", b"Y: " + b"z" * MAX_HEAD_BYTES + b"\r\n"),
+    ):
+        start, end = b"HTTP/1.1 200 OK\r\n", b"Content-Length: 0\r\n\r\n"
+        assert read([start + head + end], reader=AnswerReader(limits)).done
+        assert read([start + head + more + end], reader=AnswerReader(limits)).refusal is not None
 
 
 @pytest.mark.requirement("H-08")
