@@ -19,6 +19,7 @@ from bff.oidc.wire import AnswerLateError, AnswerLostError
 _CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _TOKEN_LIKE = re.compile(r"(?![a-z_.-]+(?![A-Za-z0-9_.~+/=-]))[A-Za-z0-9_.~+/=-]{20,}")  # more than words
 _MAX_DESCRIPTION = 200
+_SHORT = 4
 _DESCRIPTIONS = ("error_description", "detail", "message", "msg", "title")
 _OK: Final = range(200, 300)
 _FAILED: Final = range(500, 600)
@@ -104,7 +105,7 @@ def parse_error_description(document: Any, sent: Collection[str] = ()) -> str | 
     if text is None:
         return None
     for value in sorted(sent, key=len, reverse=True):
-        if value:
+        if len(value) >= _SHORT:  # a shorter one is no secret, and in every other word
             text = text.replace(value, "[…]")
     printable = "".join(char if char.isprintable() else " " for char in text[: 20 * _MAX_DESCRIPTION])
     return _TOKEN_LIKE.sub("[…]", printable)[:_MAX_DESCRIPTION]

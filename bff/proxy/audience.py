@@ -21,6 +21,7 @@ from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
+from bff.oidc.wire import AnswerLostError
 from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed, without
 from bff.refresh.pauses import Circuit, SessionPauses
 from bff.session.model import OwnToken, Session
@@ -100,6 +101,10 @@ class Exchanger:
                 _log.error("token_exchange_refused", session=session.id, audience=audience)
                 unusable = isinstance(refused, BadRequestError)
                 return Unusable() if unusable else NotNow(self._refused.left(name))
+            except AnswerLostError:
+                permit.lost()
+                self._refused.begin(name, None)
+                return NotNow(self._refused.left(name))
             except ProviderUnavailableError as failure:
                 permit.failed(failure.retry_after)
                 return NotNow(self._circuit.left())

@@ -301,6 +301,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "provider 500 for 2 s": Fault(before=_usual("500"), lasts=2, heal=_honest, first=WAITING, others=WAITING),
     "provider slow 9 s": Fault(before=_slow_provider(9), others=WAITING),
+    "provider slow 25 s": Fault(before=_slow_provider(25), first=WAITING, others=WAITING),
+    "provider slow 90 s": Fault(before=_slow_provider(90), first=WAITING, others=WAITING),
     "family revoked": Fault(before=_revoked),
     "backend says 401": Fault(before=_forgotten),
 } | {

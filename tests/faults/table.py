@@ -125,6 +125,7 @@ def _provider() -> Iterator[Cell]:
         yield Cell("provider down 2 s", "asked", token=token)
         yield Cell("provider 500 for 2 s", "asked", calls=(2, 8), token=token)
         yield Cell("provider slow 9 s", "asked", token=token)
+        yield Cell("provider slow 25 s", "asked", token=token, within=60.0)
         yield Cell("family revoked", "asked", "ended", token=token, reason="invalid_grant")
         yield Cell("provider: invalid_grant", "asked", "ended", token=token, reason="invalid_grant")
         for name in _HARMLESS:
@@ -135,6 +136,7 @@ def _provider() -> Iterator[Cell]:
     for name, trouble in TROUBLES.items():
         if trouble.spends and name not in _HARMLESS:
             yield from _lost(f"provider: {name}", _UNHEARD, "asked")
+    yield Cell("provider slow 90 s", "asked", within=150.0)
     yield Cell("backend says 401", "asked", token="fresh")
 
 

@@ -11,14 +11,23 @@ from tests.faults.table import CELLS, ROTATION, Cell
 from tests.soak.faults import run_cells
 
 SEED = 10
-ALWAYS = ("kill -9 @ spent", "kill -9 @ spent (grace)", "kill -9 @ saved", "Redis restarts @ spent")
+ALWAYS = (
+    "kill -9 @ spent",
+    "kill -9 @ spent (grace)",
+    "kill -9 @ saved",
+    "Redis restarts @ spent",
+    "provider slow 25 s @ asked",
+)
+LONG = 100.0
+"""Seconds; a cell that may take as long is for a longer run."""
+
 BESIDE = 6
 
 
 def sample(seed: int) -> list[Cell]:
     """The cells that show a promise by themselves, and some by chance."""
     always = [cell for cell in CELLS if cell.name in ALWAYS]
-    others = [cell for cell in CELLS if cell.name not in ALWAYS]
+    others = [cell for cell in CELLS if cell.name not in ALWAYS and cell.within < LONG]
     return always + random.Random(seed).sample(others, BESIDE)  # noqa: S311 - can be repeated
 
 
@@ -32,11 +41,11 @@ def test_the_matrix_covers_what_it_promises() -> None:
     assert {EMPTY} == {fault for fault, _ in hopeless}
 
 
-@pytest.mark.requirement("T-08", "T-09", "T-10", "T-14")
+@pytest.mark.requirement("T-08", "T-09", "T-10", "T-14", "T-17")
 async def test_a_sample_of_the_matrix() -> None:
     """Each cell ends as the table says: calls, answers, session, nothing left locked, in time."""
     cells = sample(SEED)
-    results = await run_cells(cells, parallel=5, seconds=60)
+    results = await run_cells(cells, parallel=5, seconds=120)
     assert {} == {result.cell.name: result.wrong for result in results if result.wrong}
     assert len(ALWAYS) + BESIDE == len(results)
 

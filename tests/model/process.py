@@ -91,6 +91,9 @@ class Processes:
     # The token
 
     def _send(self, state: State, me: Process) -> Iterator[Move]:
+        if not (self._rules.patience or me.again or state.flying):
+            given_up = state._replace(flying=me.token + 1, sent=state.sent | 1 << me.token)
+            yield Move(f"sends token {me.token}, and gives the call up", given_up, me._replace(at=At.AGAIN))
         after, new = self._asked(state, me)
         broken = excuse = ""
         if after.excess > state.excess or state.sent >> me.token & 1:

@@ -74,6 +74,7 @@ class Protocol:
             over=1,
             ender=Ender.NOBODY,
             revoked=0,
+            flying=0,
             faults=1 if self.faults is None else self.faults,
             notes=0,
             processes=(Process(),) * self.processes,
@@ -132,6 +133,9 @@ class Protocol:
             yield Step("the access token runs out", state._replace(over=state.over + 1))
         if state.lock is Lock.LEFT:
             yield Step("the lease that was left behind ends", state._replace(lock=Lock.FREE))
+        if state.flying:
+            taken, _ = self._provider.asked(state, state.flying - 1)
+            yield Step("the provider takes up the call that was given up", taken._replace(flying=0))
         if state.grace and self.policy == "grace":
             yield Step("the provider's grace ends", state._replace(grace=False))
         if state.lock is Lock.HELD and state.faults:

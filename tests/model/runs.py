@@ -27,6 +27,7 @@ BROKEN: dict[str, tuple[Protocol, str]] = dict(
         _broken("marker", _TWICE, faults=1),
         _broken("own_marker", _TWICE, faults=2),
         _broken("look", _TWICE, faults=1),
+        _broken("patience", _OFTEN),
         _broken("doubt", _TWICE, faults=2),
         _broken("fence", "newer tokens are written over", faults=2, policy="grace"),
         _broken("existence", "a session that had ended is there again", ended_by="DEL"),

@@ -95,6 +95,7 @@ class State(NamedTuple):
     over: int  # the newest version whose access token is over
     ender: Ender
     revoked: int  # the version that a logout has found
+    flying: int  # the token of a call that was given up and that the provider is at yet, plus one; or 0
     faults: int  # how many more may happen
     notes: int
     processes: tuple[Process, ...]
@@ -167,6 +168,7 @@ class Rules:
     marker: bool = True  # `refreshing` is written before the token is sent
     own_marker: bool = True  # a marker is taken back by its owner only
     look: bool = True  # the lock is looked at right before the token is sent
+    patience: bool = True  # a call that is under way is not given up for its slowness
     doubt: bool = True  # a marker is not taken back once an answer was lost
     fence: bool = True  # a save finds the version that its tokens were fetched for
     existence: bool = True  # a save finds a record

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
-from bff.oidc.refusals import GrantRefusedError, InvalidGrant
+from bff.oidc.refusals import ClientRefusedError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import MAX_REQUEST_URI, TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
@@ -116,6 +116,20 @@ async def test_a_push_that_fails_is_no_sign_in(
         with pytest.raises(ProviderUnavailableError, match="pushed authorization"):
             await asked(made)
     assert ["par"] == failures
+
+
+async def test_a_refused_push_says_why(
+    provider: respx.MockRouter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log has the provider's own words, without what was sent; a refused client is told apart."""
+    document = {"error": "invalid_client", "error_description": "unknown client, state state-1"}
+    provider["par"].respond(401, json=document)
+    async with client() as made:
+        with pytest.raises(ClientRefusedError):
+            await asked(made)
+    written = "".join(capsys.readouterr())
+    assert "pushed_request_refused" in written
+    assert "unknown client, state" in written
 
 
 @pytest.mark.requirement("O-15")

@@ -1,0 +1,158 @@
+"""A provider that answers late: nobody is signed out for it, and nobody else waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bff.errors import Problem
+from bff.refresh import Deferred, Rotated, UserNeeded, rotation
+from bff.session.sessions import Found, NoSession
+from tests.refresh.desk import Desk, running_desk
+from tests.support.redis import RedisServer
+from tests.support.tasks import background
+from tests.support.wait import until
+
+QUEUED = Deferred(Problem.PROVIDER_UNAVAILABLE, None, "queued")
+
+
+@pytest.fixture
+async def hasty(redis_server: RedisServer) -> AsyncIterator[Desk]:
+    """Two processes with two slots each, in which requests wait for no more than a moment."""
+    async with running_desk(redis_server, processes=2, slots=2, timeout=0.2) as desk:
+        yield desk
+
+
+async def version(desk: Desk, found: Found) -> int:
+    standing = await desk.processes[0].standing(found)
+    assert isinstance(standing, Found)
+    return standing.session.version
+
+
+@pytest.mark.requirement("T-17")
+async def test_a_late_answer_is_kept(hasty: Desk) -> None:
+    """Requests get 503 in both processes; the token is sent once, and its answer saved when it comes."""
+    here, there = hasty.processes
+    found = await hasty.signed_in()
+    here.client.may_answer.clear()
+    assert QUEUED == await here.rotate(found)
+    assert isinstance(await there.rotate(found), Deferred)
+    assert QUEUED == await here.rotate(found)
+    assert ["1/r1"] == hasty.provider.sent
+    here.client.may_answer.set()
+    assert isinstance(await here.rotate(found), Rotated)
+    assert isinstance(await there.rotate(found), Rotated)
+    assert (["1/r1"], 2) == (hasty.provider.sent, await version(hasty, found))
+    assert ({}, {}) == (here.incidents(), there.incidents())
+    await until(lambda: not hasty.locks())
+
+
+@pytest.mark.requirement("T-17")
+async def test_a_late_answer_of_a_session_that_has_gone_is_given_back(hasty: Desk) -> None:
+    """A sign-out meanwhile stays one."""
+    here, _ = hasty.processes
+    found = await hasty.signed_in()
+    here.client.may_answer.clear()
+    assert QUEUED == await here.rotate(found)
+    hasty.redis.cli("DEL", f"bff:session:{found.session.key}")
+    here.client.may_answer.set()
+    await until(lambda: ["1/r2"] == hasty.provider.revoked)
+    assert isinstance(await here.standing(found), NoSession)
+
+
+@pytest.mark.requirement("T-17", "T-16")
+async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: Desk) -> None:
+    """As many as there are slots hang: the next ones get theirs, and the late answers are kept."""
+    here, _ = hasty.processes
+    late = [await hasty.signed_in() for _ in range(2)]
+    here.client.may_answer.clear()
+    assert [QUEUED] * 2 == await asyncio.gather(*(here.rotate(found) for found in late))
+    gate, here.client.may_answer = here.client.may_answer, asyncio.Event()
+    here.client.may_answer.set()
+    async with asyncio.timeout(5):
+        while not isinstance(await here.rotate(await hasty.signed_in()), Rotated):
+            pass
+    gate.set()
+    for found in late:
+        assert isinstance(await here.rotate(found), Rotated)
+    assert len(hasty.provider.sent) == len(set(hasty.provider.sent))
+
+
+@pytest.mark.requirement("T-17")
+async def test_twenty_late_answers_end_no_session(redis_server: RedisServer) -> None:
+    """Neither the circuit that opens meanwhile nor the slots lose one."""
+    async with running_desk(redis_server, slots=20, timeout=0.2) as desk:
+        (process,) = desk.processes
+        sessions = [await desk.signed_in() for _ in range(20)]
+        process.client.may_answer.clear()
+        await asyncio.gather(*(process.rotate(found) for found in sessions))
+        await until(lambda: 1.0 == process.counted("bff_provider_circuit_open"))
+        process.client.may_answer.set()
+        await until(lambda: 20.0 == process.counted("bff_refreshes_total", outcome="rotated"))
+        assert 0.0 == process.counted("bff_provider_circuit_open")
+        assert [2] * 20 == [await version(desk, found) for found in sessions]
+        assert 20 == len(desk.provider.sent)
+
+
+@pytest.mark.requirement("T-17")
+async def test_an_answer_that_never_comes_is_not_asked_for_at_once(desk: Desk) -> None:
+    """The provider may be at it yet: marked as lost, and left to a later call."""
+    desk.provider.grace = True
+    (process,) = desk.processes
+    process.client.plan = ["late"]
+    found = await desk.signed_in()
+    outcome = await process.rotate(found)
+    assert isinstance(outcome, Deferred)
+    assert ("answer_late", 1) == (outcome.why, len(desk.provider.sent))
+    assert desk.marker(found).endswith(" lost")
+    desk.now += 1
+    assert isinstance(await process.rotate(found), Rotated)
+    assert {"resumed_lost": 1.0} == process.incidents()
+
+
+@pytest.mark.requirement("T-08")
+async def test_a_provider_that_is_back_is_asked_soon_by_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a minute out of reach: within five seconds, by one session for all, though that one is slow."""
+    monkeypatch.setattr(rotation, "_PROBE_LATE", 0.05)
+    (process,) = desk.processes
+    sessions = [await desk.signed_in() for _ in range(10)]
+    process.client.plan = ["unreachable"]
+    await process.rotate(sessions[0])
+    for _ in range(12):
+        desk.now += 5
+        process.client.plan = ["unreachable"] * 10
+        await asyncio.gather(*(process.rotate(found) for found in sessions))
+        assert 9 == len(process.client.plan)
+    desk.now += 5
+    assert [] == desk.provider.sent
+    process.client.plan = []
+    process.client.may_answer.clear()
+    async with background(process.rotate(sessions[0])):
+        await until(lambda: 1 == len(desk.provider.sent))
+        others = await asyncio.gather(*(process.rotate(found) for found in sessions[1:]))
+        assert {"resting"} == {each.why for each in others if isinstance(each, Deferred)}
+        process.client.may_answer.set()
+        await until(lambda: 0.0 == process.counted("bff_provider_circuit_open"))
+    assert {Rotated} == {type(each) for each in await asyncio.gather(*map(process.rotate, sessions))}
+
+
+# The provider wants to see the user
+
+
+@pytest.mark.requirement("T-20")
+async def test_a_session_whose_user_is_needed_waits_by_itself(two: Desk) -> None:
+    """Nothing is spent, no marker stays; it is asked again after a while, by each process for itself."""
+    here, there = two.processes
+    found, other = await two.signed_in(), await two.signed_in()
+    here.client.plan = ["sign in"]
+    assert [UserNeeded()] * 3 == [await here.rotate(found) for _ in range(3)]
+    assert ("", ["1/r1"]) == (two.marker(found), two.provider.sent)
+    assert isinstance(await here.rotate(other), Rotated)
+    assert 1 == await version(two, found)
+    two.provider.killed = False
+    two.now += 1
+    assert two.provider.sent[:2] == ["1/r1", "2/r1"]
+    there.client.plan = ["sign in"]
+    assert UserNeeded() == await there.rotate(found)
