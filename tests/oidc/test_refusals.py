@@ -125,14 +125,14 @@ def test_a_description_is_fit_for_a_log(expected: str | None, document: Any) -> 
 @pytest.mark.parametrize(
     ("helps", "client", "code"),
     [
-        (True, Client("id", "a+b"), "invalid_client"),
+        (True, Client("id", "a+bc"), "invalid_client"),
         (True, Client("a:b", "secret"), "invalid_client"),
-        (True, Client("id", "50%"), "invalid_client"),
+        (True, Client("id", "50%x"), "invalid_client"),
         (True, Client("id", "two words"), "invalid_client"),
         (False, Client("id", "s3cr3t-._~"), "invalid_client"),
-        (False, Client("id", "a+b"), "invalid_grant"),
-        (False, Client("id", "a+b", "client_secret_post"), "invalid_client"),
-        (False, Client("id", "", "private_key_jwt", "a+b"), "invalid_client"),
+        (False, Client("id", "a+bc"), "invalid_grant"),
+        (False, Client("id", "a+bc", "client_secret_post"), "invalid_client"),
+        (False, Client("id", "", "private_key_jwt", "a+bc"), "invalid_client"),
     ],
 )
 def test_the_log_says_what_may_help(helps: bool, client: Client, code: str) -> None:
