@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import uvicorn
+from websockets import http11
 
 from bff.observe.logs import get_logger
 from bff.proxy.asgi_cycle import AsgiProtocol
@@ -45,6 +46,10 @@ def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -
     served = [route for route in routes if route.websocket]
     if not served:
         return {"ws": "none"}
+    # The front door has bounded the head, and a token may be as long as that; the library's own limit on a
+    # line (8 KiB) can be set in no other way once it has been imported.
+    http11.MAX_LINE_LENGTH = max(http11.MAX_LINE_LENGTH, server.max_head_bytes)
+    http11.MAX_NUM_HEADERS = max(http11.MAX_NUM_HEADERS, server.max_head_fields)
     return {
         "ws": type(GuardedWebSocket.__name__, (GuardedWebSocket,), {"write_timeout": server.write_timeout}),
         "ws_max_size": max(route.websocket_max_message for route in served),

@@ -11,7 +11,6 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 
 import asyncio
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +25,7 @@ from bff.policy.fields import Fields
 from bff.policy.headers import Hop
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
+from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
 from bff.proxy.backend_socket import Answered, is_handshake_field, open_socket, response_fields
 from bff.proxy.credentials import Anonymous, Refused, Signed
@@ -40,8 +40,6 @@ from bff.session.watch import SessionWatch, Watched
 
 _SWITCHING, _UNAUTHORIZED, _CLIENT_LEFT = 101, 401, 499
 _POLICY = 1008
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
-_MOST_SUBPROTOCOLS = 32
 _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 _log = get_logger("bff.websocket")
 
@@ -126,12 +124,7 @@ class _Upgrade:
                 return
             await self._fail(verdict.problem)
             return
-        offered = self._subprotocols
-        if (
-            len(offered) > _MOST_SUBPROTOCOLS
-            or len(set(offered)) != len(offered)
-            or not all(_TOKEN.fullmatch(name) for name in offered)
-        ):
+        if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
             return
         listening = self._parts.tasks.spawn(_next(self._receive), name="socket's first message")
@@ -237,7 +230,7 @@ class _Upgrade:
                 request,
                 admitted.route,
                 destination.pool.dialer,
-                subprotocols=self._subprotocols,
+                subprotocols=kept(self._subprotocols, admitted.route.settings.websocket_drop_subprotocols),
                 ping=self._owner.ping,
             )
         except UnsafeRequestError:

@@ -57,6 +57,9 @@ SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+Subprotocols = Annotated[
+    str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$", max_length=1024)
+]
 Network = IPv4Network | IPv6Network
 
 
@@ -202,6 +205,7 @@ class RouteSettings(Section):
     idle_timeout: Seconds = 300.0
     total_timeout: Seconds | None = None
     websocket: bool = False
+    websocket_drop_subprotocols: tuple[Subprotocols, ...] = ()
     websocket_max_message: SomeBytes = 1024**2
     websocket_max_sockets: int = Field(default=20, ge=1)
 
