@@ -46,6 +46,7 @@ from bff.web.accounting import Accounting
 from bff.web.answers import problem_answer
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
+from bff.web.error_pages import ErrorPages
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.spa import Spa
@@ -238,12 +239,13 @@ class App:
             exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
         )
         app.router.redirect_slashes = False
-        return Accounting(
+        counted = Accounting(
             app,
             metrics=self.metrics,
             endpoints=[route.path for route in endpoints],
             log=self.settings.log.access,
         )
+        return ErrorPages(counted)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:

@@ -1,8 +1,15 @@
-"""Problems as HTTP answers: RFC 9457 problem details with a stable `code`."""
+"""Problems as HTTP answers: RFC 9457 problem details with a stable `code`, and pages for people.
 
+Rule 1: a page holds what the problem's document holds, escaped, and nothing of the request.
+Rule 2: a page loads nothing and runs nothing: its policy lets through its own few lines of style alone.
+"""
+
+import base64
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from bff.errors import Problem
@@ -13,6 +20,25 @@ _SIGN_IN_AGAIN = frozenset({Problem.SESSION_MISSING, Problem.SESSION_EXPIRED, Pr
 _COME_BACK = frozenset(problem for problem in Problem if problem.status in {429, 503})
 _DEFAULT_WAIT = 5.0
 
+PROBLEM_TYPE = b"application/problem+json"
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222}"
+    "h1{font-size:1.4rem}small{color:#666}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}"
+    "a{color:#9bf}small{color:#999}}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+PAGE_HEADERS: tuple[Header, ...] = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (
+        b"content-security-policy",
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'".encode(),
+    ),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""The fields that a page has instead of the document's content type."""
+_TEMPORARY = frozenset({429, 502, 503, 504})
+
 
 def problem_response(
     problem: Problem,
@@ -20,11 +46,13 @@ def problem_response(
     detail: str = "",
     retry_after: float | None = None,
     headers: Sequence[Header] = (),
+    page: bool = False,
     **extra: Any,
 ) -> tuple[int, list[Header], bytes]:
     """Renders a problem: `(status, headers, body)`, complete with Content-Length.
 
     `detail` is shown to the client, so it must hold nothing that came out of a token or a cookie.
+    `page` asks for HTML, for a person who has navigated here.
     `retry_after` is in seconds; 429 and 503 answers carry one in any case (RFC 9110 10.2.3). `extra`
     members are added to the body; those that are None are left out.
     """
@@ -40,9 +68,10 @@ def problem_response(
     if problem in _SIGN_IN_AGAIN:
         document["login_url"] = "/bff/login"
     document.update((name, member) for name, member in extra.items() if member is not None)
-    body = json.dumps(document).encode()
+    body = problem_page(document) if page else json.dumps(document).encode()
+    kind: tuple[Header, ...] = PAGE_HEADERS if page else ((b"content-type", PROBLEM_TYPE),)
     rendered: list[Header] = [
-        (b"content-type", b"application/problem+json"),
+        *kind,
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
@@ -52,3 +81,23 @@ def problem_response(
         wait = _DEFAULT_WAIT if retry_after is None else max(retry_after, 1.0)
         rendered.append((b"retry-after", str(math.ceil(wait)).encode()))
     return value.status, rendered, body
+
+
+def problem_page(document: Mapping[str, Any]) -> bytes:
+    """The page of a problem's document: what happened, what can be done, and the code to report."""
+    title, detail, status, code = (
+        escape(str(document.get(name, ""))) for name in ("title", "detail", "status", "code")
+    )
+    if "login_url" in document:
+        way_on = f'<a href="{escape(str(document["login_url"]))}">Sign in</a>'
+    elif document.get("status") in _TEMPORARY:
+        way_on = '<a href="">Try again</a> in a moment, or <a href="/">go to the start page</a>'
+    else:
+        way_on = '<a href="/">Go to the start page</a>'
+    described = f"<p>{detail}</p>" if detail else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1>{described}"
+        f"<p>{way_on}</p><p><small>{status} {code}</small></p></main></body></html>"
+    ).encode()

@@ -1,6 +1,8 @@
 """Problems as HTTP answers."""
 
+import html
 import json
+import re
 
 import pytest
 
@@ -21,6 +23,39 @@ def test_every_problem_is_a_complete_answer(problem: Problem) -> None:
     assert "instance" not in document
     assert (problem.status == 401) == ("login_url" in document)
     assert (problem.status in {429, 503}) == (b"retry-after" in fields)
+
+
+@pytest.mark.requirement("B-25", "B-28", "B-38")
+@pytest.mark.parametrize("problem", list(Problem), ids=lambda problem: problem.code)
+def test_every_problem_is_a_page_too(problem: Problem) -> None:
+    """The same status and fields; title, code and a way on, which is sign-in after a 401."""
+    status, headers, body = problem_response(problem, detail="why", page=True, headers=[(b"allow", b"GET")])
+    fields, text = dict(headers), body.decode()
+    assert (problem.status, str(len(body)).encode()) == (status, fields[b"content-length"])
+    assert (b"text/html; charset=utf-8", b"no-store") == (fields[b"content-type"], fields[b"cache-control"])
+    assert (b"nosniff", b"GET") == (fields[b"x-content-type-options"], fields[b"allow"])
+    assert len(headers) == len(fields)
+    assert (problem.status in {429, 503}) == (b"retry-after" in fields)
+    assert text.startswith("<!doctype html>")
+    assert f"<h1>{html.escape(problem.value.title)}</h1><p>why</p>" in text
+    assert f"{problem.status} {problem.code}" in text
+    assert ('href="/bff/login"' in text) == (problem.status == 401)
+
+
+@pytest.mark.requirement("B-38")
+def test_a_page_is_escaped_and_runs_nothing() -> None:
+    """No markup comes out of a detail; nothing is loaded or run, and no one frames it."""
+    hostile = """<script>alert(1)</script>"'&<img src=x onerror=alert(1)>"""
+    _, headers, body = problem_response(Problem.BAD_REQUEST, detail=hostile, page=True)
+    text = body.decode()
+    assert html.escape(hostile) in text
+    assert ["<h1", "<p", "<p", "<p", "<small"] == re.findall(r"<(?:h1|p|small|script|img)", text)
+    policy = dict(headers)[b"content-security-policy"].decode()
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<script" not in text
+    assert " style=" not in text
 
 
 def test_codes_are_unique() -> None:

@@ -19,6 +19,7 @@ from typing import Any, assert_never
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.navigation import navigates
 from bff.problems import problem_response
 from bff.proxy.accounting import CLIENT_GONE, note_call
 from bff.proxy.attempt import Attempt
@@ -365,7 +366,8 @@ class Exchange:
             self._client.abort()
             return
         self._parts.metrics.problem_sent(problem)
-        status, rendered, body = problem_response(problem, headers=headers or [], **extra)
+        extra |= {"headers": headers or [], "page": navigates(self.request.fields.headers)}
+        status, rendered, body = problem_response(problem, **extra)
         self._status = status
         self._finish()
         self._client.send_head(status, rendered)

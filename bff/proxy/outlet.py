@@ -10,8 +10,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from bff.policy.navigation import navigates
 from bff.problems import problem_response
-from bff.proxy.front_door import Refusal
+from bff.proxy.front_door import Head, Refusal
 from bff.proxy.sinks import Header
 
 
@@ -85,9 +86,17 @@ def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Tr
     return wrapped
 
 
-def last_word(refusal: Refusal, default_headers: Sequence[Header], *, bodyless: bool) -> bytes:
-    """The answer to a request that is refused at the door: the connection ends with it."""
-    status, headers, body = problem_response(refusal.problem, detail=refusal.detail)
+def last_word(refusal: Refusal, default_headers: Sequence[Header], head: Head | None) -> bytes:
+    """The answer to a request that is refused at the door, with its head where that was complete."""
+    bodyless = head is not None and head.method == b"HEAD"
+    page = head is not None and navigates(_rough_headers(head.raw))
+    status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
     fields = (*default_headers, *headers, (b"connection", b"close"))
     lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
     return b"".join(lines if bodyless else [*lines, body])
+
+
+def _rough_headers(raw: bytes) -> list[Header]:
+    """The fields of a head that may have been refused: good enough to choose the form of an error."""
+    fields = (line.partition(b":") for line in raw.split(b"\r\n")[1:])
+    return [(name.lower(), value.strip()) for name, _, value in fields]

@@ -249,8 +249,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers with a problem, and hangs up. No answer is under way."""
-        bodyless = self._head is not None and self._head.method == b"HEAD"
-        self.transport.write(last_word(refusal, self.server_state.default_headers, bodyless=bodyless))
+        self.transport.write(last_word(refusal, self.server_state.default_headers, self._head))
         if self.refused is not None:
             self.refused(refusal, self.client[0] if self.client else "unknown")
         self._linger()

@@ -143,6 +143,21 @@ async def test_wrong_host_says_where_it_is() -> None:
     assert (421, "wrong_host", f"this is {HOST}") == (status, body["code"], body["detail"])
 
 
+@pytest.mark.requirement("B-38")
+@pytest.mark.parametrize("field", [b"Sec-Fetch-Mode: navigate", b"accept: text/html,*/*;q=0.8"])
+async def test_a_person_gets_a_page_at_the_door(field: bytes) -> None:
+    """Who opens a wrong name in a browser reads where to go; a script gets the document as ever."""
+    async with open_door() as door, connected(door) as client:
+        await client.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\n" + field + b"\r\n\r\n")
+        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 421 ")
+    assert b"content-type: text/html; charset=utf-8" in head
+    assert b"content-security-policy: default-src 'none'" in head
+    assert f"content-length: {len(body)}".encode() in head
+    assert f"<p>this is {HOST}</p>".encode() in body
+    assert b"evil" not in body
+
+
 async def test_refused_head_request_gets_no_body() -> None:
     """An answer to HEAD has no content, also when it is a refusal."""
     async with open_door() as door, connected(door) as client:
