@@ -8,28 +8,20 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
 from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
+from bff.oidc.documents import Documents
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
-from bff.oidc.kept import Kept
-from bff.oidc.metadata import (
-    Metadata,
-    MetadataRejectedError,
-    SigningKey,
-    discovery_url,
-    parse_jwks,
-    parse_metadata,
-)
+from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.pushed import PushedRequests
 from bff.oidc.refusals import (
     GrantRefusedError,
     InvalidGrant,
-    RefusedError,
     SignInRequired,
     refusal,
     says_error,
@@ -46,8 +38,6 @@ SIGN_OUT_TIMEOUT = 3.0
 
 _OK = range(200, 300)
 _ASKED_TO_WAIT = (429, 503)
-_DOCUMENTS = {"discovery": "discovery document", "jwks": "key set"}
-T = TypeVar("T")
 Form = Callable[[requests.Client], requests.Form]
 _log = get_logger("bff.oidc")
 
@@ -76,13 +66,7 @@ class OidcClient:
         self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.slots = Slots(settings.max_token_calls)
         self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
-        lifetime = settings.metadata_lifetime
-        self._metadata: Kept[Metadata] = Kept(
-            "discovery document", self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
-        )
-        self._keys: Kept[tuple[SigningKey, ...]] = Kept(
-            "key set", self._fetch_keys, lifetime=lifetime, clock=clock, tasks=tasks
-        )
+        self.documents = Documents(settings, self._wire, clock=clock, tasks=tasks, failed=failed)
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -94,15 +78,15 @@ class OidcClient:
         Raises:
             ProviderUnavailableError: it has never been had.
         """
-        return await self._metadata.get()
+        return await self.documents.metadata()
 
     async def keys(self) -> Sequence[SigningKey]:
         """The provider's signing keys. Raises as `metadata` does."""
-        return await self._keys.get()
+        return await self.documents.keys()
 
     async def newer_keys(self) -> Sequence[SigningKey]:
         """The keys as they are at the provider now, unless they have just been fetched (O-09)."""
-        return await self._keys.renew()
+        return await self.documents.newer_keys()
 
     def request_params(self, asked: Mapping[str, str]) -> dict[str, str]:
         """What goes into an authorization request beside our own: what was asked, the settings on top."""
@@ -289,14 +273,14 @@ class OidcClient:
         )
 
     async def _validate(self, id_token: str, expected: Expected) -> Claims:
-        keys = await self._keys.get()
+        keys = await self.documents.keys()
         try:
             return validate_id_token(id_token, keys, expected, self._clock())
         except IdTokenRejectedError as rejected:
             # Keys rotate (O-09); a provider that names no `kid` shows it by a signature that fails.
             if rejected.reason not in ("unknown_key", "bad_signature"):
                 raise
-        return validate_id_token(id_token, await self._keys.renew(), expected, self._clock())
+        return validate_id_token(id_token, await self.documents.newer_keys(), expected, self._clock())
 
     async def _token_call(self, call: Literal["token", "exchange"], form: Form) -> TokenAnswer | InvalidGrant:
         """A token call that somebody waits for."""
@@ -348,30 +332,6 @@ class OidcClient:
         if isinstance(refused, ProviderUnavailableError):
             raise refused
         return refused
-
-    async def _fetch_metadata(self) -> Metadata:
-        issuer = self.settings.issuer
-        return await self._fetch(
-            "discovery", discovery_url(issuer), lambda document: parse_metadata(document, issuer)
-        )
-
-    async def _fetch_keys(self) -> tuple[SigningKey, ...]:
-        return await self._fetch("jwks", (await self.metadata()).jwks_uri, parse_jwks)
-
-    async def _fetch(self, call: Literal["discovery", "jwks"], url: str, parse: Callable[[Any], T]) -> T:
-        try:
-            answer = await self._wire.get(url)
-            if answer.status not in _OK:
-                raise RefusedError(
-                    f"the provider's {_DOCUMENTS[call]} answered {answer.status}", self._wait(answer)
-                )
-            return parse(answer.json())
-        except MetadataRejectedError as error:
-            self._failed(call)
-            raise ProviderUnavailableError(str(error)) from None
-        except ProviderUnavailableError:
-            self._failed(call)
-            raise
 
     def _wait(self, answer: Answer) -> float | None:
         return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None

@@ -26,6 +26,7 @@ _log = get_logger("bff.oidc")
 class _Good(Generic[T]):
     value: T
     at: float
+    asked: float
 
 
 class Kept(Generic[T]):
@@ -71,6 +72,10 @@ class Kept(Generic[T]):
             await self._wait(now)
         return self._best()
 
+    def asked_since(self, moment: float) -> bool:
+        """Whether the document at hand was asked for at `moment` or later."""
+        return self._good is not None and self._good.asked >= moment
+
     def _best(self) -> T:
         if self._good is not None:
             return self._good.value
@@ -92,8 +97,9 @@ class Kept(Generic[T]):
             await asyncio.shield(running)
 
     async def _run(self) -> None:
+        asked = self._clock()
         try:
-            self._good = _Good(await self._fetch(), self._clock())
+            self._good = _Good(await self._fetch(), self._clock(), asked)
             self._failed = None
         except ProviderUnavailableError as error:
             self._failed = (error, self._clock())

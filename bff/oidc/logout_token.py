@@ -36,9 +36,11 @@ Reason = Literal[
 class LogoutTokenRejectedError(Exception):
     """A logout token that is not to be believed."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, *, key_may_be_new: bool = False) -> None:
+        """`key_may_be_new`: the key that signed it may be newer than the keys at hand."""
         super().__init__(f"logout token rejected: {reason}")
         self.reason: Reason = reason
+        self.key_may_be_new = key_may_be_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ def validate_logout_token(
     algs: Collection[str],
     clock_skew: float,
     now: float,
+    exp_required: bool = True,
 ) -> ProviderLogout:
     """Checks a logout token (Back-Channel Logout 1.0, 2.6); `now` is in seconds since the epoch.
+
+    Without `exp_required` a token may lack `exp`, as older drafts allowed: `iat` bounds its life then.
 
     Raises:
         LogoutTokenRejectedError: it is not to be believed.
@@ -71,7 +76,7 @@ def validate_logout_token(
     audience = claims.get("aud")
     if client_id not in (audience if isinstance(audience, list) else [audience]):
         raise LogoutTokenRejectedError("aud")
-    _check_times(claims, clock_skew, now)
+    _check_times(claims, clock_skew, now, exp_required=exp_required)
     events = claims.get("events")
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
         raise LogoutTokenRejectedError("events")
@@ -85,17 +90,21 @@ def _signed(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> Cl
         header, claims = verified_claims(token, keys, algs)
     except IdTokenRejectedError as rejected:
         reason: Reason = "unknown_key" if rejected.reason == "unknown_key" else "signature"
-        raise LogoutTokenRejectedError(reason) from None
+        # Keys rotate; a provider that names no `kid`, or reuses one, shows it by a signature that fails.
+        maybe = rejected.reason in ("unknown_key", "bad_signature")
+        raise LogoutTokenRejectedError(reason, key_may_be_new=maybe) from None
     typ = header.get("typ", "jwt")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in _TYPES:
         raise LogoutTokenRejectedError("typ")
     return claims
 
 
-def _check_times(claims: Claims, clock_skew: float, now: float) -> None:
+def _check_times(claims: Claims, clock_skew: float, now: float, *, exp_required: bool) -> None:
     issued, ends = moment(claims.get("iat")), moment(claims.get("exp"))
     if issued is None or not now - MAX_AGE - clock_skew < issued <= now + clock_skew:
         raise LogoutTokenRejectedError("iat")
+    if ends is None and not exp_required and "exp" not in claims:
+        return
     if ends is None or ends + clock_skew <= now:
         raise LogoutTokenRejectedError("exp")
 

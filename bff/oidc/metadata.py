@@ -7,15 +7,25 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
+from bff.policy.jwk import key_label, public_part
+
 SigningKey = RSAKey | ECKey | OKPKey
 MIN_RSA_BITS = 2048  # RFC 7518 3.3
 MAX_KEYS = 100  # a provider has a handful; each costs time to read
+ENDPOINTS = (
+    "authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint", "end_session_endpoint",
+    "userinfo_endpoint", "pushed_authorization_request_endpoint",
+)  # fmt: skip
+"""The endpoints that the settings can name in the discovery document's place."""
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class MetadataRejectedError(ValueError):
@@ -36,6 +46,16 @@ class Metadata:
     pushed_authorization_endpoint: str | None = None  # RFC 9126 5
     pushed_authorization_required: bool = False
     client_assertion_algs: tuple[str, ...] = ()  # empty where it does not say
+    userinfo_endpoint: str | None = None
+    ignored: tuple[str, ...] = ()  # optional endpoints that are named and cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys of a JWK Set that may verify a signature, and why each of the others may not."""
+
+    keys: tuple[SigningKey, ...]
+    dropped: tuple[str, ...] = ()
 
 
 def discovery_url(issuer: str) -> str:
@@ -43,27 +63,45 @@ def discovery_url(issuer: str) -> str:
     return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 
-def parse_metadata(document: Any, issuer: str) -> Metadata:
-    """Reads a discovery document. Its `issuer` has to be ours, character for character (RFC 9700 4.4)."""
+def parse_metadata(document: Any, issuer: str, overrides: Mapping[str, str] = NONE) -> Metadata:
+    """Reads a discovery document. Its `issuer` has to be ours, character for character (RFC 9700 4.4).
+
+    `overrides` are endpoints by the settings, which win. An optional endpoint that is empty, relative, or
+    plain http counts as absent, and is named in `ignored`.
+    """
     if not isinstance(document, Mapping):
         raise MetadataRejectedError("the discovery document is not a JSON object")
-    if document.get("issuer") != issuer:
-        raise MetadataRejectedError("the discovery document names another issuer than the settings do")
+    if (named := document.get("issuer")) != issuer:
+        raise MetadataRejectedError(
+            f"the discovery document names another issuer ({_shown(named)}) than the settings do ({issuer})"
+        )
+    told = {**document, **overrides}
+    ignored: list[str] = []
     return Metadata(
         issuer=issuer,
-        authorization_endpoint=_endpoint(document, "authorization_endpoint"),
-        token_endpoint=_endpoint(document, "token_endpoint"),
-        jwks_uri=_endpoint(document, "jwks_uri"),
-        revocation_endpoint=_optional_endpoint(document, "revocation_endpoint"),
-        end_session_endpoint=_optional_endpoint(document, "end_session_endpoint"),
+        authorization_endpoint=_endpoint(told, "authorization_endpoint"),
+        token_endpoint=_endpoint(told, "token_endpoint"),
+        jwks_uri=_endpoint(told, "jwks_uri"),
+        revocation_endpoint=_optional_endpoint(told, "revocation_endpoint", ignored),
+        end_session_endpoint=_optional_endpoint(told, "end_session_endpoint", ignored),
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
-        pushed_authorization_endpoint=_optional_endpoint(document, "pushed_authorization_request_endpoint"),
+        pushed_authorization_endpoint=_optional_endpoint(
+            told, "pushed_authorization_request_endpoint", ignored
+        ),
         pushed_authorization_required=document.get("require_pushed_authorization_requests") is True,
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
+        userinfo_endpoint=_optional_endpoint(told, "userinfo_endpoint", ignored),
+        ignored=tuple(ignored),
     )
 
 
-def parse_jwks(document: Any) -> tuple[SigningKey, ...]:
+def _shown(issuer: Any) -> str:
+    if not isinstance(issuer, str) or not issuer:
+        return "none"
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in issuer[:200])
+
+
+def parse_jwks(document: Any) -> KeySet:
     """Reads a JWK Set (RFC 7517 5) and keeps the public keys that may verify a signature.
 
     One key that nobody understands does not spoil the others. Symmetric keys, keys for encryption and RSA
@@ -72,43 +110,54 @@ def parse_jwks(document: Any) -> tuple[SigningKey, ...]:
     keys = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(keys, list) or len(keys) > MAX_KEYS:
         raise MetadataRejectedError("the key set has no usable list of keys")
-    read = (_signing_key(data) for data in keys)
-    return tuple(key for key in read if key is not None)
+    usable: list[SigningKey] = []
+    dropped: list[str] = []
+    for number, data in enumerate(keys, 1):
+        read = _signing_key(data)
+        if isinstance(read, str):
+            dropped.append(f"{key_label(data, number)} {read}")
+        else:
+            usable.append(read)
+    return KeySet(tuple(usable), tuple(dropped))
 
 
-def _signing_key(data: Any) -> SigningKey | None:
-    # A private key (`d`) is not even read: finding the primes of a large one takes seconds.
-    if not isinstance(data, dict) or data.get("use", "sig") != "sig" or "d" in data:
-        return None
-    operations = data.get("key_ops", ["verify"])
-    if not isinstance(operations, list) or "verify" not in operations:
-        return None
+def _signing_key(data: Any) -> SigningKey | str:
+    part = public_part(data)
+    if isinstance(part, str):
+        return part
     try:
         with warnings.catch_warnings():
             # A small RSA key is only warned about there, and refused below.
             warnings.simplefilter("ignore", SecurityWarning)
-            key = JWKRegistry.import_key(data)
+            key = JWKRegistry.import_key(part)
     except (JoseError, ValueError, TypeError, KeyError):
-        return None
+        return "cannot be read"
     match key:
-        case RSAKey() if key.raw_value.key_size >= MIN_RSA_BITS:
+        case RSAKey() if key.raw_value.key_size < MIN_RSA_BITS:
+            return f"has fewer than {MIN_RSA_BITS} bits"
+        case RSAKey() | ECKey() | OKPKey():
             return key
-        case ECKey() | OKPKey():
-            return key
-    return None
+    return "is of a kind that is not used here"
 
 
 def _endpoint(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
-    if not isinstance(value, str) or not _is_safe_url(value):
+    if not isinstance(value, str) or not is_safe_url(value):
         raise MetadataRejectedError(
             f"{name} is missing, or is no https URL (http is accepted on loopback only)"
         )
     return value
 
 
-def _optional_endpoint(document: Mapping[str, Any], name: str) -> str | None:
-    return None if document.get(name) is None else _endpoint(document, name)
+def _optional_endpoint(document: Mapping[str, Any], name: str, ignored: list[str]) -> str | None:
+    """The endpoint, or None; one that is named and cannot be used is added to `ignored`."""
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and is_safe_url(value):
+        return value
+    ignored.append(name)
+    return None
 
 
 def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -116,7 +165,8 @@ def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
-def _is_safe_url(value: str) -> bool:
+def is_safe_url(value: str) -> bool:
+    """Whether secrets may be sent there: https, or http on loopback; no user, no fragment."""
     if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
         return False
     try:

@@ -24,7 +24,8 @@ from redis.exceptions import (
 
 from bff.embedded import find_redis
 from bff.errors import ProviderUnavailableError
-from bff.oidc.metadata import MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
+from bff.oidc.documents import document_url, endpoint_overrides
+from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
 from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
 from bff.proxy.dial import TlsNames, client_tls
@@ -33,6 +34,9 @@ from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, S
 from bff.settings.urls import redis_target
 
 OLDEST_REDIS = (6, 2)
+_FOUND = 200
+_REDIRECTS = range(300, 400)
+_SHOWN = 5  # keys of which it is said why they are not used
 DEADLINE = 15.0
 """Seconds after which a check is given up, whatever the settings allow."""
 
@@ -147,15 +151,30 @@ def _refusal(error: ResponseError) -> str:
 
 
 async def _provider(settings: ProviderSettings, routes: Sequence[RouteSettings]) -> list[Check]:
-    wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), discovery_url(settings.issuer)
+    wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), document_url(settings)
     try:
-        document = (await wire.get(url)).json()
-        metadata = parse_metadata(document, settings.issuer)
+        answer = await wire.get(url)
+        if answer.status != _FOUND:
+            detail = f"its discovery document answered {answer.status}"
+            if answer.status in _REDIRECTS:
+                detail += ", a redirect, which is not followed"
+            fix = "correct provider.issuer or provider.discovery_url"
+            return [Check("provider", url, False, detail, fix)]
+        document = answer.json()
+        metadata = parse_metadata(document, settings.issuer, endpoint_overrides(settings))
         checks = [Check("provider", settings.issuer, True, "its discovery document is usable")]
+        checks += [
+            Check(
+                "provider endpoint",
+                settings.issuer,
+                True,
+                f"{name} is no https URL, and counts as absent",
+                f"correct it at the provider, or set provider.{name}",
+            )
+            for name in metadata.ignored
+        ]
         checks += read_offers(document, settings, routes)
-        keys = parse_jwks((await wire.get(metadata.jwks_uri)).json())
-        fix = "" if keys else "see jwks_uri of the discovery document"
-        checks.append(Check("provider keys", metadata.jwks_uri, bool(keys), f"{len(keys)} usable", fix))
+        checks += _keys(metadata.jwks_uri, parse_jwks((await wire.get(metadata.jwks_uri)).json()))
     except ProviderUnavailableError as error:
         fix = "see whether it runs, and whether this machine reaches it and trusts its certificate"
         return [Check("provider", url, False, str(error), fix)]
@@ -164,6 +183,12 @@ async def _provider(settings: ProviderSettings, routes: Sequence[RouteSettings])
     finally:
         await wire.aclose()
     return checks
+
+
+def _keys(url: str, found: KeySet) -> list[Check]:
+    fix = "" if found.keys else "see jwks_uri of the discovery document"
+    dropped = f"; not used: {', '.join(found.dropped[:_SHOWN])}" if found.dropped else ""
+    return [Check("provider keys", url, bool(found.keys), f"{len(found.keys)} usable{dropped}", fix)]
 
 
 def _target(upstream: Upstream) -> str:

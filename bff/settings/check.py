@@ -18,6 +18,7 @@ from bff.settings.problem import Finding
 from bff.settings.route_check import check_passing
 from bff.settings.urls import (
     Complaint,
+    endpoint_complaint,
     host_complaint,
     issuer_complaint,
     local_path_complaint,
@@ -48,6 +49,12 @@ OWN_PARAMS = frozenset(
     }
 )  # fmt: skip
 """Authorization parameters that the proxy alone sets; the request builder drops them all the same."""
+
+PROVIDER_URLS = (
+    "discovery_url", "authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint",
+    "end_session_endpoint", "userinfo_endpoint", "pushed_authorization_request_endpoint",
+)  # fmt: skip
+"""Addresses at the provider that can be set by hand."""
 
 MAX_LIFETIME = 7 * 86400.0
 KEY_BYTES = 32
@@ -198,6 +205,9 @@ def _is_key(text: str) -> bool:
 
 def _provider(provider: ProviderSettings) -> Iterator[Finding]:
     yield from _complaint("provider.issuer", issuer_complaint(provider.issuer))
+    for name in PROVIDER_URLS:
+        if (url := getattr(provider, name)) is not None:
+            yield from _complaint(f"provider.{name}", endpoint_complaint(url))
     if not provider.client_id:
         yield Finding(
             "provider.client_id", "is empty", "use the id that the provider registered the proxy under"
@@ -249,6 +259,14 @@ def _https(settings: Settings) -> Iterator[Finding]:
             'remove the line, or write "strict"',
             needs=("server.public_url",),
         )
+    for name in PROVIDER_URLS:
+        if (getattr(settings.provider, name) or "").startswith("http://"):
+            yield Finding(
+                f"provider.{name}",
+                "is plain http while server.public_url is https",
+                "use https for both",
+                needs=("server.public_url",),
+            )
     if settings.provider.issuer.startswith("http://"):
         yield Finding(
             "provider.issuer",

@@ -139,6 +139,15 @@ class ProviderSettings(Section):
 
     name: str = Field(default="main", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     issuer: str
+    discovery_url: str | None = None  # None: issuer + /.well-known/openid-configuration
+    authorization_endpoint: str | None = None  # these win over the discovery document's
+    token_endpoint: str | None = None
+    jwks_uri: str | None = None
+    revocation_endpoint: str | None = None
+    end_session_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+    pushed_authorization_request_endpoint: str | None = None
+    logout_exp: Literal["required", "optional"] = "required"
     client_id: str
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None

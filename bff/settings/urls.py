@@ -73,6 +73,22 @@ def issuer_complaint(url: str) -> Complaint | None:
     return None
 
 
+def endpoint_complaint(url: str) -> Complaint | None:
+    """An address at the provider: an https URL without a fragment, that may have a query."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or "#" in url:
+        return (
+            "is not an https URL without a fragment",
+            'write it like "https://id.example.com/oauth2/revoke"',
+        )
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return (
+            "is plain http: the client secret and tokens would travel in the clear",
+            "use https; plain http is accepted on localhost, 127.0.0.0/8 and [::1] only",
+        )
+    return None
+
+
 def split_socket_url(url: str) -> tuple[str, str] | None:
     """The socket's path and the path prefix of `http://unix:/run/app.sock:/v1`; None for any other URL."""
     if not url.startswith(_SOCKET_PREFIX):

@@ -14,10 +14,13 @@ class FetchError(Exception):
 
 
 class Fetcher:
-    """Gets JSON objects: no redirects, a bounded time, a bounded size."""
+    """Gets JSON objects: no redirects, a bounded time, a bounded size.
 
-    def __init__(self, timeout: float = 5.0) -> None:
-        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False)
+    `trust_env`: whether the variables for proxies and certificates (`HTTPS_PROXY`, `SSL_CERT_FILE`, …) count.
+    """
+
+    def __init__(self, timeout: float = 5.0, *, trust_env: bool = False) -> None:
+        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=trust_env)
 
     async def get(self, url: str) -> Mapping[str, Any]:
         """Returns the object at an address; FetchError for whatever goes wrong."""

@@ -14,6 +14,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 from bff.observe.logs import get_logger
+from bff.policy.jwk import key_label, public_part
 from bff.tasks import Tasks
 from bff.verify.fetch import FetchError
 
@@ -60,6 +61,7 @@ class IssuerKeys:
         self._fetched: float | None = None
         self._tried: float | None = None
         self._running: asyncio.Task[None] | None = None
+        self._dropped: tuple[str, ...] = ()
 
     async def find(self, kid: str | None, now: float) -> Key | None:
         """Returns the key of that name (without a name: the only key there is), or None.
@@ -107,7 +109,11 @@ class IssuerKeys:
     async def _run(self, now: float) -> None:
         try:
             uri = self._jwks_uri or await self._discover()
-            self._keys = self._known(read_keys(await self._fetch(uri)))
+            keys, dropped = read_keys(await self._fetch(uri))
+            self._keys = self._known(keys)
+            if dropped != self._dropped:
+                self._dropped = dropped
+                _log.warning("keys_dropped", keys=list(dropped))
             self._fetched = now
         except FetchError as error:  # what is at hand serves on, until it is stale
             _log.warning("keys_not_fetched", problem=str(error))
@@ -130,24 +136,33 @@ class IssuerKeys:
         return uri
 
 
-def read_keys(document: Mapping[str, Any]) -> dict[str, Key]:
-    """Takes the usable keys out of a key set: public ones for signatures, RSA of at least 2048 bits."""
+def read_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
+    """The usable keys of a key set, and why each other one is none.
+
+    Usable are public keys for signatures, RSA of at least 2048 bits.
+    """
     keys: dict[str, Key] = {}
+    dropped: list[str] = []
     entries = document.get("keys")
-    for entry in entries[:MAX_KEYS] if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SecurityWarning)  # a short key, which is left out below
-                key = import_key({name: value for name, value in entry.items() if name in _PUBLIC})
-        except (JoseError, ValueError, TypeError, KeyError):
-            continue  # a kind of key that is not known here does not spoil the others
-        if isinstance(key, (ECKey, OKPKey)) or (
-            isinstance(key, RSAKey) and key.raw_value.key_size >= MIN_RSA_BITS
-        ):
-            keys[str(entry.get("kid", ""))] = key
-    return keys
+    for number, entry in enumerate(entries[:MAX_KEYS] if isinstance(entries, list) else [], 1):
+        key = _read_key(entry)
+        if isinstance(key, str):
+            dropped.append(f"{key_label(entry, number)} {key}")
+        else:
+            keys[key.kid or ""] = key
+    return keys, tuple(dropped)
 
 
-_PUBLIC = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "alg")
+def _read_key(entry: Any) -> Key | str:
+    part = public_part(entry)
+    if isinstance(part, str):
+        return part
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # a short key, which is left out below
+            key = import_key(part)
+    except (JoseError, ValueError, TypeError, KeyError):
+        return "cannot be read"  # a kind of key that is not known here does not spoil the others
+    if isinstance(key, RSAKey) and key.raw_value.key_size < MIN_RSA_BITS:
+        return f"has fewer than {MIN_RSA_BITS} bits"
+    return key if isinstance(key, RSAKey | ECKey | OKPKey) else "is of a kind that is not used here"

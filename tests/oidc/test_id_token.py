@@ -39,7 +39,7 @@ CLAIMS: dict[str, Any] = {
 
 
 def published(*keys: Any) -> tuple[SigningKey, ...]:
-    return parse_jwks({"keys": [key.as_dict(private=False) for key in keys or ALL]})
+    return parse_jwks({"keys": [key.as_dict(private=False) for key in keys or ALL]}).keys
 
 
 def b64(data: bytes) -> str:
@@ -155,7 +155,7 @@ def test_a_key_that_is_not_published_verifies_nothing() -> None:
     """An unknown kid, a key published for another algorithm, one of another type."""
     assert refused(signed(CLAIMS, kid="new")) == "unknown_key"
     assert refused(signed(CLAIMS), keys=()) == "unknown_key"
-    only_pss = parse_jwks({"keys": [RSA.as_dict(private=False) | {"alg": "PS256"}]})
+    only_pss = parse_jwks({"keys": [RSA.as_dict(private=False) | {"alg": "PS256"}]}).keys
     assert refused(signed(CLAIMS), keys=only_pss) == "unknown_key"
     assert refused(signed(CLAIMS, EC, "ES256", kid="rsa")) == "unknown_key"
     assert refused(raw({"alg": "ES256", "kid": "ec384"}, CLAIMS, b"x" * 64)) == "unknown_key"

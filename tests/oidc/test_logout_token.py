@@ -41,6 +41,19 @@ def read(text: str) -> ProviderLogout:
     )
 
 
+def read_lax(text: str) -> ProviderLogout:
+    return validate_logout_token(
+        text,
+        [KEY],
+        issuer=ISSUER,
+        client_id=CLIENT,
+        algs=("RS256",),
+        clock_skew=SKEW,
+        now=NOW,
+        exp_required=False,
+    )
+
+
 def reason(text: str) -> str:
     with pytest.raises(LogoutTokenRejectedError) as caught:
         read(text)
@@ -112,6 +125,15 @@ def test_its_type_is_its_own_or_none(typ: Any, expected: str | None) -> None:
         assert "the-jti" == read(text).jti
     else:
         assert expected == reason(text)
+
+
+@pytest.mark.requirement("L-04")
+def test_exp_may_be_missing_where_the_settings_say_so() -> None:
+    """Only missing: an `exp` that has passed or is no time is refused all the same, and `iat` counts."""
+    assert ProviderLogout("the-jti", "alice", "the-sid") == read_lax(token(exp=None))
+    for changes in ({"exp": NOW - 120}, {"exp": "soon"}, {"exp": None, "iat": NOW - MAX_AGE - 60}):
+        with pytest.raises(LogoutTokenRejectedError):
+            read_lax(token(**changes))
 
 
 @pytest.mark.requirement("L-04")

@@ -31,8 +31,19 @@ def test_weak_and_foreign_keys_are_left_out() -> None:
         {},
         good,
     ]
-    assert ["one"] == list(read_keys({"keys": entries}))
-    assert {} == read_keys({"keys": "none"})
+    assert ["one"] == list(read_keys({"keys": entries})[0])
+    assert ({}, ()) == read_keys({"keys": "none"})
+
+
+def test_null_members_and_padding_spoil_no_key() -> None:
+    """What says nothing counts as absent; what is dropped is told, with the reason."""
+    good = KEY.as_dict(private=False)
+    nulls = dict.fromkeys(("alg", "use", "key_ops", "x5c"))
+    padded = {"x": f"{good['x']}=", "use": ""}
+    for changes in (nulls, padded):
+        assert ["one"] == list(read_keys({"keys": [good | changes]})[0])
+    assert [""] == list(read_keys({"keys": [good | {"kid": None}]})[0])
+    assert ("key 1 (one) is for another use",) == read_keys({"keys": [good | {"use": "enc"}]})[1]
 
 
 @pytest.mark.requirement("J-09")
@@ -122,7 +133,7 @@ def test_a_key_set_without_end_is_cut() -> None:
     """A hundred keys are read, not more."""
     key = KEY.as_dict(private=False)
     entries = [{**key, "kid": str(number)} for number in range(150)]
-    assert 100 == len(read_keys({"keys": entries}))
+    assert 100 == len(read_keys({"keys": entries})[0])
 
 
 @pytest.mark.requirement("J-09")

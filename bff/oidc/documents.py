@@ -1,0 +1,124 @@
+"""The provider's two documents: its discovery document and its key set, fetched, kept and renewed.
+
+Rule 1: members that cannot be used are said once in the log, with the reason, and again when they change.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from bff.errors import ProviderUnavailableError
+from bff.observe.logs import get_logger
+from bff.oidc.kept import Kept
+from bff.oidc.metadata import (
+    ENDPOINTS,
+    KeySet,
+    Metadata,
+    MetadataRejectedError,
+    SigningKey,
+    discovery_url,
+    parse_jwks,
+    parse_metadata,
+)
+from bff.oidc.refusals import RefusedError
+from bff.oidc.wire import Wire
+from bff.settings.model import ProviderSettings
+from bff.tasks import Tasks
+
+Document = Literal["discovery", "jwks"]
+_OK = range(200, 300)
+_ASKED_TO_WAIT = (429, 503)
+_NAMES = {"discovery": "discovery document", "jwks": "key set"}
+T = TypeVar("T")
+_log = get_logger("bff.oidc")
+
+
+def document_url(settings: ProviderSettings) -> str:
+    """Where the discovery document is: by the setting, else by the issuer's name."""
+    return settings.discovery_url or discovery_url(settings.issuer)
+
+
+def endpoint_overrides(settings: ProviderSettings) -> dict[str, str]:
+    """The endpoints that the settings name; they win over those of the discovery document."""
+    named = ((name, getattr(settings, name)) for name in ENDPOINTS)
+    return {name: value for name, value in named if value is not None}
+
+
+class Documents:
+    """Both documents of one provider. `failed` hears of each fetch that failed."""
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        wire: Wire,
+        *,
+        clock: Callable[[], float],
+        tasks: Tasks,
+        failed: Callable[[Document], None],
+    ) -> None:
+        self._settings = settings
+        self._wire = wire
+        self._clock = clock
+        self._failed = failed
+        self._ignored: tuple[str, ...] = ()
+        self._dropped: tuple[str, ...] = ()
+        lifetime = settings.metadata_lifetime
+        self._metadata: Kept[Metadata] = Kept(
+            _NAMES["discovery"], self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
+        )
+        self._keys: Kept[KeySet] = Kept(
+            _NAMES["jwks"], self._fetch_keys, lifetime=lifetime, clock=clock, tasks=tasks
+        )
+
+    async def metadata(self) -> Metadata:
+        """The discovery document; `ProviderUnavailableError` if it has never been had."""
+        return await self._metadata.get()
+
+    async def keys(self) -> Sequence[SigningKey]:
+        """The signing keys; raises likewise."""
+        return (await self._keys.get()).keys
+
+    async def newer_keys(self) -> Sequence[SigningKey]:
+        """The signing keys as they are at the provider now, unless they have just been fetched."""
+        return (await self._keys.renew()).keys
+
+    def keys_asked_since(self, moment: float) -> bool:
+        """Whether the keys at hand were asked for at `moment` or later, in seconds since the epoch."""
+        return self._keys.asked_since(moment)
+
+    async def _fetch_metadata(self) -> Metadata:
+        settings = self._settings
+        overrides = endpoint_overrides(settings)
+        metadata = await self._fetch(
+            "discovery",
+            document_url(settings),
+            lambda document: parse_metadata(document, settings.issuer, overrides),
+        )
+        if metadata.ignored != self._ignored:
+            self._ignored = metadata.ignored
+            _log.warning(
+                "endpoints_ignored",
+                endpoints=list(metadata.ignored),
+                problem="each is no https URL (http is accepted on loopback only), and counts as absent",
+            )
+        return metadata
+
+    async def _fetch_keys(self) -> KeySet:
+        keys = await self._fetch("jwks", (await self.metadata()).jwks_uri, parse_jwks)
+        if keys.dropped != self._dropped:
+            self._dropped = keys.dropped
+            _log.warning("keys_dropped", keys=list(keys.dropped))
+        return keys
+
+    async def _fetch(self, call: Document, url: str, parse: Callable[[Any], T]) -> T:
+        try:
+            answer = await self._wire.get(url)
+            if answer.status not in _OK:
+                asked = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
+                raise RefusedError(f"the provider's {_NAMES[call]} answered {answer.status}", asked)
+            return parse(answer.json())
+        except MetadataRejectedError as error:
+            self._failed(call)
+            raise ProviderUnavailableError(str(error)) from None
+        except ProviderUnavailableError:
+            self._failed(call)
+            raise
