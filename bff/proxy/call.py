@@ -68,7 +68,7 @@ class Call:
     Attributes:
         body_done: nothing more of the body will be handed over.
         stopped: the backend has answered and wants no more of it, or the call is doomed.
-        held: pieces of the body that wait for the go-ahead; None where nothing is waited for.
+        held: what has come of the body, while it waits for the go-ahead; None where nothing is waited for.
         full: the transport holds as much unsent as it should; `unsent` is how much that was.
         since: when the present wait began; `ends_at` is when the whole call must be over.
         written: at least the head has been handed to the transport.
@@ -123,11 +123,12 @@ class Call:
         """Sends a piece of the body; dropped once the call is over or the backend wants no more."""
         if not chunk or self.stopped or not self._wire.is_on(self):
             return
-        framed = self.frame(chunk)
-        if framed is None:
+        if not self._account_for(chunk):
             self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
+        elif self.held is not None:
+            self.held.append(chunk)
         else:
-            self._pass(framed)
+            self._pass(self._framed(chunk))
 
     def finish(self) -> None:
         """The body is complete; not needed where its length was announced, and harmless."""
@@ -137,7 +138,8 @@ class Call:
             self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is shorter than announced"))
         else:
             self.body_done = True
-            self._pass((_LAST_CHUNK,))
+            if self.held is None:
+                self._pass((_LAST_CHUNK,))
 
     def pause_answer(self) -> None:
         """The client reads slowly: stop reading from the backend."""
@@ -160,13 +162,19 @@ class Call:
 
     def frame(self, chunk: bytes) -> tuple[bytes, ...] | None:
         """The piece as it goes on the wire, accounted for; None where it is more than was announced."""
+        return self._framed(chunk) if self._account_for(chunk) else None
+
+    def _account_for(self, chunk: bytes) -> bool:
         if self._left is None:
-            return None if self.body_done else (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+            return not self.body_done
         if len(chunk) > self._left:
-            return None
+            return False
         self._left -= len(chunk)
         self.body_done = self._left == 0
-        return (chunk,)
+        return True
+
+    def _framed(self, chunk: bytes) -> tuple[bytes, ...]:
+        return (chunk,) if self._left is not None else (b"%x\r\n" % len(chunk), chunk, b"\r\n")
 
     def hold(self, first: bytes) -> None:
         """The head has been sent, and the body waits for the go-ahead."""
@@ -175,9 +183,12 @@ class Call:
 
     def go_ahead(self) -> None:
         """The 100 has come, or has been waited for long enough: what was held goes."""
-        held, self.held = self.held, None
-        if held:
-            self._wire.send(tuple(held))
+        held, self.held = self.held or [], None
+        pieces = [piece for chunk in held for piece in self._framed(chunk)]
+        if self._left is None and self.body_done:
+            pieces.append(_LAST_CHUNK)
+        if pieces:
+            self._wire.send(tuple(pieces))
         self._begin_wait()
         self.adjust_flow()
 
@@ -236,9 +247,6 @@ class Call:
             self.sink.resume_body()
 
     def _pass(self, framed: tuple[bytes, ...]) -> None:
-        if self.held is not None:
-            self.held += framed
-            return
         if self.full:
             self.unsent += sum(map(len, framed))
         self._wire.send(framed)

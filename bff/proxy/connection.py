@@ -24,11 +24,12 @@ from typing import Protocol, cast
 from bff.proxy.answer import AnswerLimits, AnswerReader
 from bff.proxy.call import Call, CallTimeouts
 from bff.proxy.dial import bound_unsent, ended_cleanly
+from bff.proxy.expectation import Expectation
 from bff.proxy.framing import UnsafeRequestError, request_head
 from bff.proxy.sinks import AnswerSink, Fault, FaultKind, PlainUpstreamCall, UpstreamCall, UpstreamRequest
 
 _ERROR_STATUS = 400
-_TIMED_OUT = 408
+_TIMED_OUT, _EXPECTATION_FAILED = 408, 417
 _CONTINUE = 100
 
 
@@ -57,12 +58,14 @@ class UpstreamConnection(asyncio.Protocol):
         owner: Owner,
         timeouts: CallTimeouts | None = None,
         limits: AnswerLimits | None = None,
+        expectation: Expectation | None = None,
     ) -> None:
         self._loop = loop
         self._owner = owner
         self._timeouts = timeouts or CallTimeouts()
         self._transport: asyncio.Transport | None = None
         self._reader = AnswerReader(limits)
+        self._expectation = expectation or Expectation()
         self._call: Call | None = None
         self._plain: PlainUpstreamCall | None = None
         self._since = 0.0  # when it was sent
@@ -94,6 +97,8 @@ class UpstreamConnection(asyncio.Protocol):
             UnsafeRequestError: the head must not be written; the connection is unharmed and back in the pool.
         """
         assert self._call is None
+        if request.expect_continue and not self._expectation.may_be_sent(self.now()):
+            request = request._replace(expect_continue=False)
         try:
             head = request_head(request)
         except UnsafeRequestError:
@@ -306,6 +311,12 @@ class UpstreamConnection(asyncio.Protocol):
         if reader.status == _TIMED_OUT and self._gave_up_before(call, reader):
             self._fail(call, Fault(FaultKind.STALE, "a kept connection timed out", safe_to_resend=True))
             return
+        if reader.status == _EXPECTATION_FAILED and call.expects_go_ahead:
+            self._expectation.refused(self.now())
+            if call.held is not None:
+                unsent = tuple(call.held)
+                self._fail(call, Fault(FaultKind.EXPECTATION, "the expectation was refused", unsent=unsent))
+                return
         call.head_seen = True
         if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
             call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell

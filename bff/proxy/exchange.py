@@ -6,8 +6,8 @@ a front implements (`ClientSide`), and a backend connection (`bff.proxy.sinks`).
 
 Rule 1: exactly one answer goes to the client: the backend's, or one problem. After its head a failure
 breaks the answer (`abort`); truncated data never ends cleanly.
-Rule 2: a call is repeated at most once for a 401 and at most once for a stale connection, and only with
-its whole body at hand.
+Rule 2: a call is repeated at most once for a 401, a stale connection and a refused expectation each, and only
+with its whole body at hand.
 Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
 Rule 4: what an attempt says that is no longer the present one is ignored.
 """
@@ -34,13 +34,7 @@ from bff.proxy.sinks import Fault, FaultKind, Header
 from bff.session.plan import PassOn
 
 _UNAUTHORIZED = 401
-_FAULTS = {
-    FaultKind.UNREACHABLE: Problem.UPSTREAM_UNREACHABLE,
-    FaultKind.BROKEN: Problem.UPSTREAM_UNREACHABLE,
-    FaultKind.STALE: Problem.UPSTREAM_UNREACHABLE,
-    FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT,
-    FaultKind.INVALID: Problem.UPSTREAM_INVALID,
-}
+_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 
 _NO_BODY = ReplayBuffer(0)
 _ANONYMOUS = Anonymous()
@@ -294,9 +288,12 @@ class Exchange:
     def on_fault(self, fault: Fault) -> None:
         """The attempt failed: send it again where that is safe, else say so."""
         admitted = self.admitted
-        stale = fault.kind is FaultKind.STALE and fault.safe_to_resend and self._replay.replayable
-        if stale and admitted is not None and not self._resent and not self._status:
-            self._resent = True
+        again = fault.kind is FaultKind.EXPECTATION
+        if again:  # not twice: the connection expects nothing of this backend now
+            self._sent, self._early = False, list(fault.unsent)
+        elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._replay.replayable:
+            again, self._resent = not self._resent, True
+        if again and admitted is not None and not self._status:
             self._attempt = None
             if not self._body_complete:
                 self._client.pause_request()
@@ -356,7 +353,7 @@ class Exchange:
             request_id=self._hop.request_id.decode(),
         )
         self._drop_attempt()
-        self._fail(_FAULTS[fault.kind])
+        self._fail(_FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE))
 
     def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
         if self._finished:

@@ -39,6 +39,10 @@ def outgoing(
         host=route.host_header,
         headers=rules.fleeting(request.fields, hop, bearer),
         body_length=length,
-        expect_continue=not at_hand and (length is None or length > route.settings.replay_buffer),
+        expect_continue=(
+            not at_hand
+            and route.settings.expect
+            and (length is None or length > route.settings.replay_buffer)
+        ),
         rendered=lasting,
     )

@@ -20,6 +20,7 @@ from bff.proxy.answer import DEFAULT_LIMITS, AnswerLimits
 from bff.proxy.call import CallTimeouts
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.dial import Dialer, TlsNames, UpstreamFaultError, client_tls
+from bff.proxy.expectation import Expectation
 from bff.proxy.sinks import Fault, FaultKind
 
 _Grant = asyncio.Future[UpstreamConnection | None]
@@ -61,6 +62,7 @@ class UpstreamPool:
         self._limits = limits
         self._timeouts = timeouts
         self.dialer = Dialer(upstream, tls, server_name)  # also for connections that are not the pool's
+        self._expectation = Expectation()
         self._slots = 0
         self._open: set[UpstreamConnection] = set()
         self._closing: set[UpstreamConnection] = set()
@@ -136,7 +138,9 @@ class UpstreamPool:
         connection: UpstreamConnection | None = None
         try:
             connection = await self.dialer.dial(
-                lambda: UpstreamConnection(loop, self, self._timeouts, self._limits.answer),
+                lambda: UpstreamConnection(
+                    loop, self, self._timeouts, self._limits.answer, self._expectation
+                ),
                 loop.time() + self._limits.connect_timeout,
             )
         finally:

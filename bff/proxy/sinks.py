@@ -11,7 +11,7 @@ Rule 4: no callback raises; an error becomes `error` or `cancel`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ class FaultKind(Enum):
     TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
     INVALID = "invalid"  # the answer was not valid, or not unambiguous, HTTP/1.1
     BROKEN = "broken"  # the connection ended in the middle of the exchange
+    EXPECTATION = "expectation"  # 417 to the `Expect` that we added: to be sent again, and goes without it
     STALE = "stale"  # a kept-alive connection ended, or timed out, before an answer: see `safe_to_resend`
 
 
@@ -36,11 +37,14 @@ class Fault:
     `safe_to_resend`, with STALE only: nothing of the request was written, or a kept-alive connection ended
     without an answer and the method is idempotent (RFC 9110, 9.2.2). Whether the body is still at hand is
     not the connection's to know.
+
+    `unsent`, with EXPECTATION only: what has come of the body so far, of which nothing was sent.
     """
 
     kind: FaultKind
     detail: str
     safe_to_resend: bool = False
+    unsent: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 class Rendered(NamedTuple):

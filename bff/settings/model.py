@@ -209,6 +209,7 @@ class RouteSettings(Section):
     max_answer_head: Annotated[SomeBytes, Field(ge=16 * 1024, le=16 * 1024**2)] = 64 * 1024
     max_answer_fields: int = Field(default=200, ge=100, le=10_000)
     write_timeout: Seconds = 60.0
+    expect: bool = True
     expect_wait: SecondsOrZero = 1.0
     response_timeout: Seconds = 60.0
     idle_timeout: Seconds = 300.0

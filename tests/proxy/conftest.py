@@ -17,6 +17,7 @@ _ON_BOTH_LOOPS = {
     "test_pool",
     "test_dial",
     "test_dial_tls",
+    "test_expectation",
     "test_stale",
     "test_without_content",
 }

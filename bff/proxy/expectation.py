@@ -1,0 +1,25 @@
+"""Whether a backend is asked before a body is sent to it: `Expect: 100-continue` (RFC 9110, 10.1.1).
+
+Rule 1: a backend that answers 417 to the expectation, which is the proxy's own and not the client's, has the
+request repeated without it, and is asked no more for a while.
+"""
+
+_A_WHILE = 600.0
+"""For how long a backend that refused an expectation is sent none, in seconds."""
+
+
+class Expectation:
+    """What is known of one backend."""
+
+    __slots__ = ("_refused_until",)
+
+    def __init__(self) -> None:
+        self._refused_until = float("-inf")
+
+    def refused(self, now: float) -> None:
+        """The backend answered 417."""
+        self._refused_until = now + _A_WHILE
+
+    def may_be_sent(self, now: float) -> bool:
+        """Whether it can be asked again."""
+        return now >= self._refused_until
