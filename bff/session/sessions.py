@@ -373,9 +373,9 @@ class Sessions:
         """Takes a one-time value; False if it was taken before."""
         return await self._store.claim_once(kind, value, lifetime=lifetime)
 
-    async def keep_claim(self, kind: str, value: str, lifetime: float) -> None:
-        """Keeps a value that was taken for longer."""
-        await self._store.swap(kind, value, "1", lifetime=lifetime)
+    async def keep_claim(self, kind: str, value: str, lifetime: float, text: str = "1") -> str | None:
+        """Keeps a value for longer, taken or not, and a text with it; the text that was there."""
+        return await self._store.swap(kind, value, text, lifetime=lifetime)
 
     def idle_left(self, session: Session, now: float) -> float:
         """Seconds until the session ends for want of use."""

@@ -36,8 +36,11 @@ from bff.policy.routes import RouteTable
 from bff.session.model import EndReason
 from bff.session.sessions import Found, Identity, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import NO_STORE, address_of, cookie_headers, no_navigation, problem_answer, redirect
+from bff.web.answers import address_of, cookie_headers, no_navigation, problem_answer, redirect
+from bff.web.hop import FINISH, hop
+from bff.web.lent_codes import LentCodes
 from bff.web.transaction import (
+    MAX_HOP,
     Returned,
     Transaction,
     TransactionCookies,
@@ -47,17 +50,7 @@ from bff.web.transaction import (
 )
 
 CALLBACK = "/bff/callback"
-FINISH = "/bff/callback/finish"
 _MAX_USER_AGENT = 256
-_HOP = (
-    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>Signing in</title>'
-    b'<p><a href="/bff/callback/finish">Continue</a></p></html>'
-)
-_HOP_HEADERS = {
-    **NO_STORE,
-    "content-type": "text/html; charset=utf-8",
-    "content-security-policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
-}
 
 
 class LoginEndpoints:
@@ -80,6 +73,7 @@ class LoginEndpoints:
         self._client = client
         self._sessions = sessions
         self._cookies = cookies
+        self._lent = LentCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
         self._redirect_uri = server.public_url.rstrip("/") + CALLBACK
         self._table = table
@@ -124,10 +118,13 @@ class LoginEndpoints:
         found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
         if not found:
             # Without a cookie finish cannot know what only this query tells: that there must be no restart.
-            return _hop(retry="error" not in answer and not is_restarted(state), set_cookies=[])
+            return hop(retry="error" not in answer and not is_restarted(state), set_cookies=[])
         transaction = found[0]
-        returned = Returned(now, answer.get("code"), answer.get("iss"), answer.get("error"))
-        return _hop(retry=True, set_cookies=self._with_answer(transaction, returned, now))
+        try:
+            cookies = await self._with_answer(transaction, Returned.read(answer, now), now)
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        return hop(retry=True, set_cookies=cookies)
 
     async def finish(self, request: Request) -> Response:
         """Ends the sign-in that has come back: a new session, or a reason why not."""
@@ -161,9 +158,12 @@ class LoginEndpoints:
                 return self._failed(request, transaction, "iss")
             if answer.error is not None:
                 return self._failed(request, transaction, "oauth_error", answer.error)
-            if answer.code is None:
+            code = await self._lent.take_back(transaction.state) if answer.lent else answer.code
+            if code is None and answer.lent:
+                return await self._stale(request, transaction, found)
+            if code is None:
                 return self._failed(request, transaction, "code_missing")
-            return await self._complete(request, transaction, answer.code, found)
+            return await self._complete(request, transaction, code, found)
         return await self._stale(request, returned[0][1] if returned else None, found)
 
     async def _complete(
@@ -302,18 +302,17 @@ class LoginEndpoints:
         self._metrics.login_finished("restarted" if restarted else "started")
         return redirect(302, url, set_cookies=[*cleared, kept])
 
-    def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:
-        """The transaction with the provider's answer in it, made to fit into a cookie."""
+    async def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:
+        """The transaction with the provider's answer in it; a code that makes it long stays here."""
         if transaction.done:
             returned = replace(returned, code=None)
-        for candidate in (
-            replace(transaction, returned=returned),
-            replace(transaction, returned=returned, return_to="/"),  # a very long code needs the room
-            replace(transaction, returned=Returned(now, None, returned.iss, "server_error"), return_to="/"),
-        ):
-            if (stored := self._cookies.store(candidate, now)) is not None:
-                return [stored]
-        return []
+        stored = self._cookies.store(replace(transaction, returned=returned), now, MAX_HOP)
+        if stored is None:
+            code, lent = returned.code, replace(returned, code=None, lent=returned.code is not None)
+            stored = self._cookies.store(replace(transaction, returned=lent), now)
+            if code is not None and stored is not None:
+                await self._lent.lend(transaction.state, code)
+        return [] if stored is None else [stored]
 
     def _used_up(self, transaction: Transaction | None) -> list[str]:
         done = None if transaction is None else self._cookies.store(transaction.finished(), self._clock())
@@ -375,11 +374,3 @@ def _began(transaction: Transaction, claims: Claims, clock_skew: float) -> float
     if not isinstance(at, int | float):
         return transaction.created
     return max(transaction.created, at - clock_skew)
-
-
-def _hop(*, retry: bool, set_cookies: Sequence[str]) -> Response:
-    target = FINISH if retry else f"{FINISH}?retry=no"
-    response = Response(_HOP, 200, {**_HOP_HEADERS, "refresh": f"0; url={target}"})
-    for value in set_cookies:
-        response.headers.append("set-cookie", value)
-    return response

@@ -20,10 +20,14 @@ from typing import Any
 
 from bff.crypto import Keyring
 from bff.policy.cookies import values_by_name
+from bff.policy.redirects import error_code
 from bff.settings.model import ServerSettings, SessionSettings
 
 MAX_COOKIE = 4096  # name and value together: what browsers keep (RFC 6265bis 5.6)
+MAX_HOP = 3000  # of the callback's one cookie: with it the answer's head stays below nginx' 4 KiB
 MAX_KEPT = 4096  # of all of them beside a new one: servers in front of us limit a request's head
+MAX_CODE = 8192
+"""The longest code in bytes: what a request line of 8 KiB, the limit of many servers, can bring."""
 _PURPOSE = b"sign-in transaction v1"
 _FIRST, _RESTARTED = "1", "2"
 _OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
@@ -31,12 +35,24 @@ _OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The query of a callback: OAuth 2.0's answer to the authorization request (RFC 6749 4.1.2, RFC 9207)."""
+    """The query of a callback: OAuth 2.0's answer to the authorization request (RFC 6749 4.1.2, RFC 9207).
+
+    `lent`: the code is too long for a cookie, and `lent_codes.py` has it.
+    """
 
     at: float
     code: str | None = field(default=None, repr=False)
     iss: str | None = None
     error: str | None = None
+    lent: bool = False
+
+    @classmethod
+    def read(cls, answer: Mapping[str, str], now: float) -> "Returned":
+        """The answer, bounded: a code that is longer than can be right is the error that it leads to."""
+        code, error = answer.get("code"), answer.get("error")
+        if code is not None and len(code.encode("utf-8", "replace")) > MAX_CODE:
+            code, error = None, error or "server_error"
+        return cls(now, code, answer.get("iss"), None if error is None else error_code(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,7 @@ class TransactionCookies:
         self._prefix = "__Host-Http-bff-tx-" if secure else "bff-tx-"
         # Lax, because the provider's redirect to the callback comes from another site.
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
-        self._keyring = keyring
+        self.keyring = keyring
         self._lifetime = session.transaction_lifetime
         self._limit = session.max_transactions
 
@@ -115,12 +131,12 @@ class TransactionCookies:
         opened = [self._open(name, values, now) for name, values in found.items()]
         return sorted((each for each in opened if each is not None), key=lambda each: each.created)
 
-    def store(self, transaction: Transaction, now: float) -> str | None:
+    def store(self, transaction: Transaction, now: float, limit: int = MAX_COOKIE) -> str | None:
         """The `Set-Cookie` value that keeps it, until the end of its lifetime; None if it is too long."""
         left = max(1, int(transaction.created + self._lifetime - now))
-        value = self._keyring.seal_cookie(_PURPOSE, _encode(transaction))
+        value = self.keyring.seal_cookie(_PURPOSE, _encode(transaction))
         pair = f"{self._prefix}{transaction.id}={value}"
-        return None if len(pair) > MAX_COOKIE else f"{pair}{self._attributes}; Max-Age={left}"
+        return None if len(pair) > limit else f"{pair}{self._attributes}; Max-Age={left}"
 
     def make_room(self, cookie_headers: Sequence[bytes], now: float) -> list[str]:
         """The `Set-Cookie` values that clear what must go before one more transaction is stored."""
@@ -143,7 +159,7 @@ class TransactionCookies:
     def _open(self, name: bytes, values: list[bytes], now: float) -> Transaction | None:
         if len(values) != 1 or not values[0].isascii():
             return None
-        plaintext = self._keyring.open_cookie(_PURPOSE, values[0].decode("ascii"))
+        plaintext = self.keyring.open_cookie(_PURPOSE, values[0].decode("ascii"))
         transaction = None if plaintext is None else _decode(plaintext)
         if transaction is None or f"{self._prefix}{transaction.id}".encode() != name:
             return None

@@ -65,6 +65,10 @@ class Provider:
         query = {name: value for name, value in (answer | changes).items() if value is not None}
         return f"{urlsplit(asked['redirect_uri']).path}?{urlencode(query)}"
 
+    def expect(self, code: str, location: str) -> None:
+        """Takes this code, too, for the sign-in of the given authorization URL."""
+        self.nonces[code] = parse_qs(urlsplit(location).query)["nonce"][0]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)

@@ -153,18 +153,6 @@ async def test_restarts_are_rate_limited_as_logins_are(
         assert [302, 429] == [(await browser.get("/bff/callback/finish")).status_code for _ in range(2)]
 
 
-@pytest.mark.parametrize(
-    ("length", "lands"), [(1500, "/orders" + "x" * 1000), (2500, "/"), (4000, "/?bff_error=server_error")]
-)
-async def test_a_long_code_finds_room(site: Site, browser: Browser, length: int, lands: str) -> None:
-    """A cookie holds 4,096 bytes: the page gives way first, and what fits nowhere is an error."""
-    location = await site.login(browser, "/bff/login?return_to=/orders" + "x" * 1000)
-    code = "c" * length
-    site.provider.nonces[code] = query(location)["nonce"]
-    answer = await site.come_back(browser, location, code=code)
-    assert lands == answer.headers["location"]
-
-
 @pytest.mark.requirement("O-10")
 async def test_an_answer_that_no_cookie_can_hold_is_begun_again(site: Site, browser: Browser) -> None:
     """Once; what comes back the second time as it was ends at the page."""
