@@ -185,10 +185,12 @@ class OidcClient:
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
-        if answer.status not in _OK:
-            fields = told(answer.status, answer.json(), client=client, sent=requests.secrets_of(form))
+        document = answer.json()
+        failed = says_error(answer.status, document)
+        if failed:
+            fields = told(answer.status, document, client=client, sent=requests.secrets_of(form))
             _log.warning("revocation_failed", **fields)
-        return answer.status in _OK
+        return not failed
 
     def _tell_unrevocable(self) -> bool:
         _log.warning(

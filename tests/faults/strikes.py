@@ -299,6 +299,12 @@ FAULTS: dict[str, Fault] = {
     "provider down 2 s": Fault(
         before=_provider_down, lasts=2, heal=_provider_up, first=WAITING, others=WAITING
     ),
+    "provider down 30 s": Fault(
+        before=_provider_down, lasts=30, heal=_provider_up, first=WAITING, others=WAITING
+    ),
+    "provider 500 for 30 s": Fault(
+        before=_usual("500"), lasts=30, heal=_honest, first=WAITING, others=WAITING
+    ),
     "provider 500 for 2 s": Fault(before=_usual("500"), lasts=2, heal=_honest, first=WAITING, others=WAITING),
     "provider slow 9 s": Fault(before=_slow_provider(9), others=WAITING),
     "provider slow 25 s": Fault(before=_slow_provider(25), first=WAITING, others=WAITING),

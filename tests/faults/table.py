@@ -136,6 +136,8 @@ def _provider() -> Iterator[Cell]:
     for name, trouble in TROUBLES.items():
         if trouble.spends and name not in _HARMLESS:
             yield from _lost(f"provider: {name}", _UNHEARD, "asked")
+    yield Cell("provider down 30 s", "asked", within=40.0)  # it is asked within five seconds of its return
+    yield Cell("provider 500 for 30 s", "asked", calls=(2, 60), within=40.0)
     yield Cell("provider slow 90 s", "asked", within=150.0)
     yield Cell("backend says 401", "asked", token="fresh")
 

@@ -231,6 +231,8 @@ async def test_a_revocation_says_whether_it_was_done(client: OidcClient, provide
     assert True is await client.revoke("t", "refresh_token")
     provider["revoke"].respond(400, json={"error": "unsupported_token_type"})
     assert False is await client.revoke("t", "refresh_token")
+    provider["revoke"].respond(200, json={"error": "invalid_request"})
+    assert False is await client.revoke("t", "refresh_token")
     provider["revoke"].mock(side_effect=httpx.ConnectError)
     assert False is await client.revoke("t", "access_token")
 

@@ -330,6 +330,10 @@ def test_a_provider_that_accepts_and_resets_is_a_provider_out_of_reach() -> None
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
 
+    async def works() -> int:
+        async with scripted(ok()) as provider, wire() as made:
+            return (await made.post(provider.base, FORM)).status
+
     async def run() -> int:
         server = await asyncio.start_server(reset, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
@@ -341,6 +345,7 @@ def test_a_provider_that_accepts_and_resets_is_a_provider_out_of_reach() -> None
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert 300 == runner.run(run())
+        assert 200 == runner.run(works())
 
 
 @pytest.mark.requirement("T-17")
