@@ -20,6 +20,7 @@ from bff.proxy.whole_answer import (
     MOST_FIELDS,
     MOST_HEAD,
     PLAIN,
+    WITHOUT_CONTENT,
     judge_field,
     judge_status,
 )
@@ -78,7 +79,7 @@ class PlainAnswers(Generic[F]):
     def _judge_status(self, line: bytes) -> int:
         """The status; 0 where the answer is not plain."""
         judged = judge_status(line)
-        if judged is None or judged[0] == _UNAUTHORIZED:
+        if judged is None or judged[0] == _UNAUTHORIZED or judged[0] in WITHOUT_CONTENT:
             return 0
         if len(self._statuses) < _MOST_LINES and len(line) <= _LONGEST:
             self._statuses[line] = judged[0]

@@ -1,7 +1,8 @@
 """A whole answer that came in one read and is plain beyond doubt: read without the parser.
 
 Most answers of an API are: a status line, well-formed fields, one Content-Length, and exactly that much
-content. Lines repeat from answer to answer, so that each is judged once. Pure.
+content; or a 204 or 304 without any of it. Lines repeat from answer to answer, so that each is judged
+once. Pure.
 
 Rule 1: this is a shortcut, never a judge: whatever is not plain is None, and goes to the parser.
 Rule 2: what it reads, the parser would read alike; a test feeds both.
@@ -22,7 +23,7 @@ _FIELD = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?[ \t]*"
 )
 _DIGITS = re.compile(rb"[0-9]{1,15}")
-_WITHOUT_CONTENT = frozenset({204, 304})
+WITHOUT_CONTENT = frozenset({204, 304})
 
 PLAIN, LENGTH, CLOSE, DOUBTFUL = range(4)
 """What a field says of the framing; doubtful ones are the parser's to judge."""
@@ -68,17 +69,18 @@ def read_whole(data: bytes) -> Whole | None:
             else:
                 length = header[1]
     start = end + len(END)
-    if length is None or len(data) - start != int(length):
-        return None
-    return Whole(status[0], status[1], headers, data[start:], closes)
+    rest = len(data) - start
+    if status[0] in WITHOUT_CONTENT:
+        plain = length is None and not rest and all(name != b"content-encoding" for name, _ in headers)
+    else:
+        plain = length is not None and rest == int(length)
+    return Whole(status[0], status[1], headers, data[start:], closes) if plain else None
 
 
 def judge_status(line: bytes) -> tuple[int, bytes] | None:
-    """Status and reason of a status line that is plain and promises content; else None."""
+    """Status and reason of a status line that is plain; else None."""
     found = _STATUS.fullmatch(line)
     status = None if found is None else (int(found[1]), found[2])
-    if status is not None and status[0] in _WITHOUT_CONTENT:
-        status = None
     if len(_statuses) < _MOST_LINES and len(line) <= _LONGEST_LINE:
         _statuses[line] = status
     return status

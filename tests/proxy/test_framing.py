@@ -34,6 +34,9 @@ def request(
             b"GET /a?b=c HTTP/1.1\r\nhost: api:8000\r\nx: y\r\nx: \r\n\r\n",
         ),
         (request(b"POST", b"/"), b"POST / HTTP/1.1\r\nhost: api:8000\r\ncontent-length: 0\r\n\r\n"),
+        (request(b"PUT", b"/"), b"PUT / HTTP/1.1\r\nhost: api:8000\r\ncontent-length: 0\r\n\r\n"),
+        (request(b"PATCH", b"/"), b"PATCH / HTTP/1.1\r\nhost: api:8000\r\ncontent-length: 0\r\n\r\n"),
+        (request(b"DELETE", b"/"), b"DELETE / HTTP/1.1\r\nhost: api:8000\r\n\r\n"),
         (request(b"GET", b"/", length=3), b"GET / HTTP/1.1\r\nhost: api:8000\r\ncontent-length: 3\r\n\r\n"),
         (
             request(b"PUT", b"/", length=None),
@@ -79,6 +82,8 @@ def test_framing_is_written_here(asked: UpstreamRequest, head: bytes) -> None:
                 b"expect",
                 b"connection",
                 b"upgrade",
+                b"te",
+                b"trailer",
             )
         ),
     ],

@@ -38,6 +38,17 @@ def test_a_plain_answer_is_taken() -> None:
     )
 
 
+@pytest.mark.requirement("H-05", "H-11")
+def test_a_204_or_304_is_taken_where_it_promises_nothing() -> None:
+    """Its empty line is all; a length, a coding or a byte behind it is the parser's to judge."""
+    for status in (b"204 No Content", b"304 Not Modified"):
+        head = b"HTTP/1.1 %b\r\nETag: 1\r\n" % status
+        taken = Whole(int(status[:3]), status[4:], [(b"etag", b"1")], b"", closes=False)
+        assert taken == read_whole(head + b"\r\n")
+        for more in (b"\r\nx", b"Content-Length: 0\r\n\r\n", b"Content-Encoding: gzip\r\n\r\n"):
+            assert read_whole(head + more) is None
+
+
 @pytest.mark.requirement("H-02")
 @pytest.mark.parametrize(
     "data",
