@@ -29,6 +29,7 @@ from bff.oidc.refusals import (
 )
 from bff.oidc.slots import LATE_CALLS, Place, Slots
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.userinfo import Userinfo
 from bff.oidc.wire import PLAIN, Answer, AnswerLostError, Sending, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
@@ -66,6 +67,7 @@ class OidcClient:
         self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.slots = Slots(settings.max_token_calls)
         self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
+        self._userinfo = Userinfo(settings, self._wire, self.metadata)
         self.documents = Documents(settings, self._wire, clock=clock, tasks=tasks, failed=failed)
 
     async def aclose(self) -> None:
@@ -90,7 +92,9 @@ class OidcClient:
 
     def request_params(self, asked: Mapping[str, str]) -> dict[str, str]:
         """What goes into an authorization request beside our own: what was asked, the settings on top."""
-        params = {**asked, **self.settings.extra_params}
+        required = self.settings.acr_required
+        own = {"acr_values": " ".join(required)} if required else {}
+        params = {**own, **asked, **self.settings.extra_params}
         return {name: value for name, value in params.items() if name not in requests.RESERVED}
 
     async def authorization_url(
@@ -230,7 +234,6 @@ class OidcClient:
         access_token: str,
         requested_at: float,
         max_age: int | None = None,
-        acr_values: Sequence[str] = (),
     ) -> Claims:
         """Checks the ID token of a sign-in (O-08, O-17).
 
@@ -243,13 +246,17 @@ class OidcClient:
             access_token=access_token,
             requested_at=requested_at,
             max_age=max_age,
-            acr_values=acr_values,
+            acr_required=self.settings.acr_required,
         )
         return await self._validate(id_token, expected)
 
     async def validate_refreshed_id_token(self, id_token: str, *, sub: str, access_token: str) -> Claims:
         """Checks the ID token of a refresh. Raises likewise; reason `iss` or `sub`: another person (T-13)."""
         return await self._validate(id_token, self._expected(sub=sub, access_token=access_token))
+
+    async def wanted_claims(self, claims: Claims, access_token: str) -> Claims:
+        """The claims of a sign-in, with those that only the userinfo endpoint has; never fails."""
+        return await self._userinfo.completed(claims, access_token)
 
     def _expected(
         self,
@@ -259,7 +266,7 @@ class OidcClient:
         sub: str | None = None,
         requested_at: float = 0.0,
         max_age: int | None = None,
-        acr_values: Sequence[str] = (),
+        acr_required: Sequence[str] = (),
     ) -> Expected:
         return Expected(
             issuer=self.settings.issuer,
@@ -270,7 +277,7 @@ class OidcClient:
             sub=sub,
             max_age=max_age,
             requested_at=requested_at,
-            acr_values=acr_values,
+            acr_required=acr_required,
             access_token=access_token,
         )
 

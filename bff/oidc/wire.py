@@ -207,14 +207,18 @@ class Wire:
         await self._reading.aclose()
         await self._spending.aclose()
 
-    async def get(self, url: str) -> Answer:
-        """Reads a document.
+    async def get(self, url: str, *, bearer: str | None = None) -> Answer:
+        """Reads a document; with a `bearer` token, one that takes one (RFC 6750 2.1).
 
         Raises:
             ProviderUnavailableError: no complete answer.
         """
+        headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
         return await self._send(
-            self._reading, lambda: self._reading.build_request("GET", url), self._timeout, _Watched(PLAIN)
+            self._reading,
+            lambda: self._reading.build_request("GET", url, headers=headers),
+            self._timeout,
+            _Watched(PLAIN),
         )
 
     async def post(self, url: str, form: Form, sending: Sending = PLAIN) -> Answer:

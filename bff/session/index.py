@@ -5,7 +5,8 @@ more.
 
     <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>            set of session keys
-    <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, kept for five minutes
+    <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, kept for five minutes;
+                                             <sub>%0A stands for those of a person's without a `sid`
 
 Rule 1: the note is written before the index is read, and a sign-in reads it after it has written its session:
 one of the two sees the other (T-15).
@@ -54,6 +55,11 @@ class SessionIndex:
         async with self._translated():
             members = await self._redis.smembers(sid_key(self._prefix, provider, sid))
         return cast("list[str]", list(members))
+
+    async def leave_sid(self, provider: str, sid: str, key: str) -> None:
+        """Takes a session out of a sign-in's index: the provider names it otherwise now."""
+        async with self._translated():
+            await self._redis.srem(sid_key(self._prefix, provider, sid), key)
 
     async def note_end(self, provider: str, name: str, now: float) -> None:
         """Notes that everything of a `sub` or `sid` that began before `now` is over."""

@@ -11,17 +11,18 @@ comes a moment later, and whoever hears of the write from us must find it done.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from bff.crypto import Keyring, session_key
-from bff.errors import Problem
+from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.claims import public_claims
 from bff.policy.cookies import cookie_values
+from bff.session.affected import NAMELESS, affected
 from bff.session.cookies import SessionCookie
 from bff.session.loads import Loaded
 from bff.session.lock import SessionLock
@@ -68,6 +69,7 @@ class PreparedSave:
     session: Session
     record: Mapping[str, str]
     expected_version: int
+    left_sid: str | None = None  # the provider's name of the sign-in until now, if that changes
 
 
 class SessionReader:
@@ -233,12 +235,17 @@ class Sessions:
     def prepare(self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None) -> PreparedSave:
         """Builds the next version of a session, ready to be written as often as it takes."""
         former = found.session
+        sid = (claims or {}).get("sid")
         session = rounded(
             replace(
                 former,
                 version=former.version + 1,
                 tokens=tokens,
-                claims=former.claims if claims is None else public_claims(claims, self._shown),
+                # A refreshed ID token may be thin: what it does not mention stays.
+                claims=former.claims
+                if claims is None
+                else public_claims({**former.claims, **claims}, self._shown),
+                sid=sid if isinstance(sid, str) and sid else former.sid,
                 ends=session_end(self._clock(), former.created, tokens, self._settings),
                 rotations=former.rotations + 1,
                 refreshing=None,
@@ -247,18 +254,24 @@ class Sessions:
         )
         record = encode_record(session, found.handle, self._keyring)
         record["exchanged"] = ""
-        return PreparedSave(session, record, expected_version=former.version)
+        left = former.sid if former.sid != session.sid else None
+        return PreparedSave(session, record, expected_version=former.version, left_sid=left)
 
     async def save(self, prepared: PreparedSave) -> Write:
         """Compare-and-set on `version`. After `StoreUnavailableError` the same save may be repeated."""
-        with self._forgetting(prepared.session.key):
-            return await self._store.replace(
-                prepared.session,
+        session = prepared.session
+        with self._forgetting(session.key):
+            written = await self._store.replace(
+                session,
                 prepared.record,
                 expected_version=prepared.expected_version,
                 now=self._clock(),
                 idle_timeout=self._settings.idle_timeout,
             )
+        if written is Write.REPLACED and prepared.left_sid is not None:
+            with suppress(StoreUnavailableError):  # the tokens are saved; a dead member does no harm
+                await self._store.index.leave_sid(session.provider, prepared.left_sid, session.key)
+        return written
 
     async def mark_refreshing(
         self, session: Session, marker: Refreshing | None, *, expected: Refreshing | None = None
@@ -333,25 +346,16 @@ class Sessions:
 
         A sign-in of theirs that is under way finds out by `ended_since`.
         """
-        name = sid or sub
-        assert name is not None, "who is it about?"
-        await self._store.index.note_end(provider, name, self._clock())
-        index = self._store.index
-        keys = await (index.of_sid(provider, name) if sid else index.of_user(provider, name))
-        owner = sub if sid else None  # a `sid` of somebody else's would be the provider's mistake
-        return sum([await self._end_key(key, reason, owner) for key in keys])
+        keys = await affected(self._store, provider, sub=sub, sid=sid, now=self._clock())
+        return sum([await self._end_key(key, reason) for key in keys])
 
     async def ended_since(self, session: Session, began: float) -> bool:
         """Whether everything of this session's user or sign-in was ended since `began` (T-15)."""
-        names = [session.sub, *([session.sid] if session.sid else [])]
+        names = [session.sub, session.sid or session.sub + NAMELESS]
         return await self._store.index.ended_since(session.provider, names, began)
 
-    async def _end_key(self, key: str, reason: EndReason, owner: str | None = None) -> bool:
-        """Ends a session whose handle is not known; with an `owner` only if it is theirs."""
-        if owner is not None:
-            record = await self._store.load(key)
-            if record is None or record.get("sub") != owner:
-                return False
+    async def _end_key(self, key: str, reason: EndReason) -> bool:
+        """Ends a session whose handle is not known."""
         with self._forgetting(key):
             ended = await self._store.end_key(key, reason)
         if ended is not None:

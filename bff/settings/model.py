@@ -147,6 +147,8 @@ class ProviderSettings(Section):
     end_session_endpoint: str | None = None
     userinfo_endpoint: str | None = None
     pushed_authorization_request_endpoint: str | None = None
+    userinfo: Literal["auto", "always", "never"] = "auto"
+    acr_required: tuple[str, ...] = ()
     logout_exp: Literal["required", "optional"] = "required"
     client_id: str
     client_secret: SecretStr | None = None

@@ -192,14 +192,14 @@ class LoginEndpoints:
     async def _claims(self, transaction: Transaction, answer: TokenAnswer) -> Claims:
         if answer.id_token is None:
             raise IdTokenRejectedError("malformed")
-        return await self._client.validate_id_token(
+        claims = await self._client.validate_id_token(
             answer.id_token,
             nonce=transaction.nonce,
             access_token=answer.access_token,
             requested_at=transaction.created,
             max_age=transaction.max_age,
-            acr_values=transaction.acr_values,
         )
+        return await self._client.wanted_claims(claims, answer.access_token)
 
     async def _start(
         self,

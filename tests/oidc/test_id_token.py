@@ -276,8 +276,8 @@ def test_a_claim_at_the_edge_agrees(changes: dict[str, Any]) -> None:
 def test_what_was_asked_about_the_authentication_is_checked(
     reason: str | None, claims: dict[str, Any]
 ) -> None:
-    """`max_age` counts back from the request, not from the callback; `acr` is one of those asked for."""
-    asked = replace(EXPECTED, max_age=60, requested_at=NOW - 100, acr_values=("high", "higher"))
+    """`max_age` counts back from the request, not from the callback; `acr` is one of those required."""
+    asked = replace(EXPECTED, max_age=60, requested_at=NOW - 100, acr_required=("high", "higher"))
     token = signed(CLAIMS | claims)
     if reason is None:
         assert CLAIMS | claims == validate_id_token(token, published(), asked, NOW)

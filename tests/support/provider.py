@@ -36,6 +36,7 @@ class Provider:
         claims: claims of the ID token that differ from honest ones; None leaves a claim out.
         signer: what makes a token of the claims.
         token_answer: (status, JSON) instead of the honest answer of the token endpoint.
+        userinfo_answer: (status, JSON) of the userinfo endpoint; None: there is none.
         iss_parameter: whether the discovery document promises `iss`, and callbacks carry it.
         revoked: the tokens that were revoked.
         codes: the forms that the token endpoint was sent.
@@ -46,6 +47,7 @@ class Provider:
     claims: dict[str, Any] = field(default_factory=dict)
     signer: Signer = sign
     token_answer: tuple[int, Any] | None = None
+    userinfo_answer: tuple[int, Any] | None = None
     iss_parameter: bool = True
     end_session: bool = True
     revoked: list[str] = field(default_factory=list)
@@ -92,6 +94,8 @@ class Provider:
             case "/token":
                 self.codes.append(form)
                 return self.token_answer or self._tokens(form)
+            case "/userinfo" if self.userinfo_answer is not None:
+                return self.userinfo_answer
             case "/revoke":
                 self.revoked.append(form["token"])
                 return 200, {}
@@ -100,6 +104,8 @@ class Provider:
     def _metadata(self) -> dict[str, Any]:
         names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "jwks"}
         names |= {"revocation_endpoint": "revoke"}
+        if self.userinfo_answer is not None:
+            names["userinfo_endpoint"] = "userinfo"
         if self.end_session:
             names["end_session_endpoint"] = "end"
         endpoints = {name: f"{self.base}/{path}" for name, path in names.items()}

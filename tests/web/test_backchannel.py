@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.oidc.logout_token import EVENT, MAX_AGE
+from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession
+from bff.session.store import Write
 from tests.support.provider import ServedProvider, sign
 from tests.support.redis import RedisServer
 from tests.web.site import Browser, Site, running_site
@@ -82,6 +84,62 @@ async def test_a_sub_ends_all_of_a_user(site: Site) -> None:
     assert ["provider_logout", "provider_logout", None] == [
         await reason_of(site, handle) for handle in (one, other, bob)
     ]
+
+
+@pytest.mark.requirement("L-05")
+async def test_a_session_without_a_sid_ends_by_its_sub(site: Site) -> None:
+    """A token names `sub` and `sid`, the ID token had no `sid`: that session could be of this sign-in."""
+    _, nameless = await person(site, sid=None)
+    _, other = await person(site, sid="another-session")
+    _, bob = await person(site, sub="bob", sid=None)
+    assert 200 == (await tell(site, logout_token(site))).status_code
+    assert ["provider_logout", None, None] == [
+        await reason_of(site, handle) for handle in (nameless, other, bob)
+    ]
+
+
+@pytest.mark.requirement("T-15")
+async def test_a_sign_in_without_a_sid_hears_of_the_end(site: Site) -> None:
+    """The session is written after the end was noted: it is seen by `ended_since`, and another one is not."""
+    _, nameless = await person(site, sid=None)
+    _, other = await person(site, sid="another-session")
+    found = [await site.sessions.open(handle) for handle in (nameless, other)]
+    began = site.clock() - 1
+    await site.sessions.end_all("main", sub="alice", sid="provider-session", reason=EndReason.PROVIDER_LOGOUT)
+    sessions = [each.session for each in found if isinstance(each, Found)]
+    assert [True, False] == [await site.sessions.ended_since(each, began) for each in sessions]
+
+
+@pytest.mark.requirement("L-05")
+@pytest.mark.parametrize("first", ["provider-session", None])
+async def test_a_sid_that_a_refresh_changed_ends_its_session(site: Site, first: str | None) -> None:
+    """The index follows: the new name ends it, and the former names nobody."""
+    _, handle = await person(site, sid=first)
+    found = await site.sessions.open(handle)
+    assert isinstance(found, Found)
+    prepared = site.sessions.prepare(
+        found, found.session.tokens, claims={"sub": "alice", "sid": "a-newer-session"}
+    )
+    assert Write.REPLACED == await site.sessions.save(prepared)
+    for sid, jti, reason in (("provider-session", "1", None), ("a-newer-session", "2", "provider_logout")):
+        assert 200 == (await tell(site, logout_token(site, sid=sid, jti=jti))).status_code
+        assert reason == await reason_of(site, handle)
+
+
+async def test_a_thin_refreshed_id_token_keeps_claims(site: Site) -> None:
+    """What it does not mention stays, what it contradicts changes; a `sid` that it leaves out stays too."""
+    _, handle = await person(site, email="alice@example.com", name="Alice")
+    found = await site.sessions.open(handle)
+    assert isinstance(found, Found)
+    prepared = site.sessions.prepare(found, found.session.tokens, claims={"sub": "alice", "name": "Alicia"})
+    assert Write.REPLACED == await site.sessions.save(prepared)
+    again = await site.sessions.open(handle)
+    assert isinstance(again, Found)
+    assert ("alice@example.com", "Alicia", "provider-session") == (
+        again.session.claims["email"],
+        again.session.claims["name"],
+        again.session.sid,
+    )
 
 
 async def test_a_sid_with_another_sub_ends_nobody(site: Site) -> None:
@@ -158,7 +216,7 @@ async def test_without_redis_the_provider_may_try_again(site: Site) -> None:
 @pytest.mark.requirement("T-15")
 async def test_the_end_is_noted_for_sign_ins_under_way(site: Site) -> None:
     """What began before it is told so, by `sid` and by `sub`; what begins later, or is of others, is not."""
-    began = site.clock()
+    began = site.clock() - 1
     _, one = await person(site)
     found = await site.sessions.open(one)
     assert isinstance(found, Found)

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
@@ -222,13 +222,29 @@ async def test_a_sign_in_older_than_max_age_is_refused(site: Site, browser: Brow
 
 @pytest.mark.requirement("O-17")
 async def test_an_authentication_that_was_asked_for_is_checked(site: Site, browser: Browser) -> None:
-    """`max_age` and `acr_values` that a page sends are compared with what comes back."""
+    """`max_age` is compared with what comes back; `acr_values` is a wish, which may stay unfulfilled."""
     path = "/bff/login?max_age=60&acr_values=high"
     assert (await site.sign_in(browser, path)).headers["location"] == "/?bff_error=login_failed"
-    site.provider.claims = {"auth_time": int(site.clock()), "acr": "low"}
-    assert (await site.sign_in(browser, path)).headers["location"] == "/?bff_error=login_failed"
-    site.provider.claims["acr"] = "high"
-    assert (await site.sign_in(browser, path)).headers["location"] == "/"
+    for acr in ("low", None):
+        site.provider.claims = {"auth_time": int(site.clock()), "acr": acr}
+        assert (await site.sign_in(browser, path)).headers["location"] == "/"
+
+
+@pytest.mark.requirement("O-17")
+async def test_an_acr_that_is_required_is_enforced(
+    redis_server: RedisServer, provider: ServedProvider
+) -> None:
+    """Whatever the page asks for; it is asked for where the page asks for nothing."""
+    async with running_site(redis_server, provider, acr_required=("high", "higher")) as site:
+        browser = site.browser()
+        asked = await browser.get("/bff/login")
+        assert ["high higher"] == parse_qs(urlsplit(asked.headers["location"]).query)["acr_values"]
+        for acr in (None, "low"):
+            provider.claims = {"acr": acr}
+            answer = await site.sign_in(browser, "/bff/login?acr_values=low")
+            assert "/?bff_error=login_failed" == answer.headers["location"]
+        provider.claims = {"acr": "higher"}
+        assert (await site.sign_in(browser, "/bff/login?acr_values=low")).headers["location"] == "/"
 
 
 def test_the_key_of_the_stub_is_an_honest_one() -> None:
