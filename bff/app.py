@@ -225,7 +225,7 @@ class App:
             *logout.routes(),
             *backchannel.routes(),
             *user.routes(),
-            *client_routes(settings.session.csrf_header),
+            *client_routes(settings.session.csrf_header, routes.taken),
         ]
 
     def _own_answers(self, endpoints: list[Route]) -> ASGIApp:

@@ -180,6 +180,11 @@ class RouteTable:
                 return "another route once decoded"
         return None
 
+    @property
+    def taken(self) -> list[str]:
+        """The paths under which `covers` finds everything, folded; a character stands for a byte."""
+        return [prefix.decode("latin-1") for prefix in self._folded]
+
     def covers(self, path: bytes) -> bool:
         """Whether a path lies, in the eyes of the most lenient reader, under `/bff` or a route.
 

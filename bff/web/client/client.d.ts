@@ -121,7 +121,8 @@ export declare function refresh(): Promise<User>;
 /**
  * Leaves for sign-in.
  *
- * @param returnTo a path of this site, at most 1,024 bytes; by default the present one.
+ * @param returnTo a path of this site, at most 1,024 bytes; by default the present one. Where the proxy would
+ *     refuse it (a route, an encoded slash, no UTF-8) sign-in leads to the start page.
  * @param parameters further ones that the proxy passes on, as `prompt` or `login_hint`.
  */
 export declare function login(returnTo?: string, parameters?: Record<string, string>): void;

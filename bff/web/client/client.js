@@ -9,7 +9,7 @@
 
 const BASE = "/bff";
 const CSRF_HEADER = "X-CSRF"; // a custom header: no foreign page can send it without being asked (RFC 10017, 6.1.3.3)
-const RETURN_TO_LIMIT = 1024; // the proxy refuses longer ones
+const TAKEN = ["/bff"]; // the proxy's own paths and its routes: no sign-in leads there
 
 /** An answer that says that something went wrong. `code` is the proxy's own word where it made the answer. */
 export class BffError extends Error {
@@ -78,10 +78,10 @@ export async function refresh() {
   return readUser(await bffFetch(`${BASE}/refresh`, { method: "POST", signIn: false }));
 }
 
-/** Leaves for sign-in; `returnTo` is a path of this site, by default the present one. */
+/** Leaves for sign-in; `returnTo` is a path of this site, by default the present one. Else it leads to `/`. */
 export function login(returnTo = here(), parameters = {}) {
   leave();
-  location.assign(`${BASE}/login?${new URLSearchParams({ ...parameters, return_to: returnTo })}`);
+  location.assign(`${BASE}/login?${new URLSearchParams({ ...parameters, return_to: isReturnTo(returnTo) ? returnTo : "/" })}`);
 }
 
 /** Ends the session, then leaves for the provider's sign-out. */
@@ -120,8 +120,7 @@ function lookNowAndThen(interval) {
     if (document.visibilityState === "visible" && !leaving) {
       // Unreachable, or 503, says nothing about the session.
       const now = await user({ slide: false }).catch(() => null);
-      const left = now && Math.min(now.session.idle_expires_in, now.session.expires_in) * 1000 + 500;
-      next = Math.min(interval, left ?? interval);
+      if (now) next = Math.min(interval, Math.min(now.session.idle_expires_in, now.session.expires_in) * 1000 + 500);
     }
     clearTimeout(timer); // another look may have begun meanwhile
     if (!stopped.signal.aborted) timer = setTimeout(look, next);
@@ -159,12 +158,31 @@ function leave() {
   setTimeout(() => { leaving = false; }, 5000);
 }
 
-/** This page's path, if the proxy would take it. */
+/** This page's path. */
 function here() {
   const url = new URL(location.href);
   if (url.searchParams.has("bff_error")) url.searchParams.delete("bff_error");
-  const path = (url.pathname + url.search + url.hash).replaceAll("\\", "%5C"); // queries may hold it bare
-  return path.length <= RETURN_TO_LIMIT && !url.pathname.includes("//") ? path : "/";
+  return (url.pathname + url.search + url.hash).replaceAll("\\", "%5C"); // queries may hold it bare
+}
+
+/** Whether the proxy takes this as `return_to`; it decodes as often, and one list of cases tests both. */
+function isReturnTo(value) {
+  let path = value.split(/[?#]/, 1)[0];
+  if (value.length > 1024 || !/^\/[!-[\]-~]*$/.test(value) || /%(?![0-9a-f]{2})/i.test(path)) return false;
+  for (let round = 0, encoded; round < 4; round += 1) {
+    if (isOdd(path) || isOdd(path.normalize("NFKC"))) return false;
+    try { path = (encoded = path).replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent); } catch { return false; }
+    if (path === encoded) return true;
+  }
+  return false;
+}
+
+/** Whether some reader would see dots, slashes or escapes in this path, or one of the proxy's own. */
+function isOdd(path) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(path)).replace(/[\x00-\x20\x7f-\xa0]/g, "");
+  const reading = bytes.replace(/;[^/]*/g, "").replace(/\/+/g, "/").toLowerCase();
+  return /\/\/|[\\\uff05\ufe6a\p{Cc}\p{Zl}\p{Zp}]/u.test(path) || /\/\.\.?(?:\/|$)/.test(reading)
+    || TAKEN.some((taken) => taken === "/" || `${reading}/`.startsWith(`${taken}/`));
 }
 
 /** Tabs in the background wait, or all of them would start a sign-in at the same moment. */
@@ -172,8 +190,7 @@ function whenVisible() {
   return new Promise((resolve) => {
     const look = () => {
       if (document.visibilityState !== "visible") return;
-      document.removeEventListener("visibilitychange", look);
-      resolve();
+      resolve(document.removeEventListener("visibilitychange", look));
     };
     document.addEventListener("visibilitychange", look);
     look();
