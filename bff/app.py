@@ -28,6 +28,7 @@ from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.proxy.asgi import ForwardingApp
 from bff.proxy.audience import Exchanger, for_routes
+from bff.proxy.callers import Callers
 from bff.proxy.hop import HopMaker
 from bff.proxy.lane import STATE
 from bff.proxy.parts import Destination, ExchangeParts
@@ -144,6 +145,7 @@ class App:
             metrics=self.metrics,
             clock=time.perf_counter,
             access_log=settings.log.access,
+            callers=Callers(settings.limits),
         )
         self._count_connections()
         endpoints = self._endpoints(

@@ -1,8 +1,10 @@
-"""How often a key may do what is costly: a token bucket for each, in bounded memory.
+"""How often, how many at once, and how slowly: limits for each key, in bounded memory. Pure.
 
 Rule 1: the number of keys is bounded; the one not seen for longest is forgotten first. Whoever can use that
-many keys is not stopped by this limit, and costs no memory either.
+many keys is not stopped by a limit on how often, and costs no memory either.
 """
+
+import math
 
 
 class RateLimiter:
@@ -30,3 +32,70 @@ class RateLimiter:
         if len(self._full_at) > self._max_keys:
             del self._full_at[next(iter(self._full_at))]
         return None if allowed else wait
+
+
+class Counts:
+    """How many things a key may have under way at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._under_way: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def enter(self, key: str) -> bool:
+        """Counts one more, and says so; False where the limit is reached."""
+        count = self._under_way.get(key, 0)
+        if count >= self._limit:
+            return False
+        self._under_way[key] = count + 1
+        return True
+
+    def leave(self, key: str) -> None:
+        """One that was counted is over."""
+        count = self._under_way[key] - 1
+        if count:
+            self._under_way[key] = count
+        else:
+            del self._under_way[key]
+
+
+class BodyPace:
+    """By when more of a request's body has to be there. All times are seconds of one clock.
+
+    Each byte buys `1 / rate` seconds, and no more than `window` seconds can be had in advance: a burst does
+    not pay for hours of trickling. `total` bounds the whole. Time in which we do not take the body does not
+    count. A rate of 0 sets no pace.
+    """
+
+    __slots__ = ("_due", "_ends", "_rate", "_stopped_at", "_window")
+
+    def __init__(self, rate: float, window: float, total: float, now: float) -> None:
+        self._rate = rate
+        self._window = window
+        self._due = now + window if rate else math.inf
+        self._ends = now + total
+        self._stopped_at: float | None = now
+
+    def took(self, size: int, now: float) -> None:
+        """So many bytes have come."""
+        if self._rate:
+            self._due = min(self._due + size / self._rate, now + self._window)
+
+    def stop(self, now: float) -> None:
+        """The body is not taken for now."""
+        if self._stopped_at is None:
+            self._stopped_at = now
+
+    def go_on(self, now: float) -> None:
+        """It is taken, or taken again."""
+        if self._stopped_at is not None:
+            self._due += now - self._stopped_at
+            self._ends += now - self._stopped_at
+            self._stopped_at = None
+
+    @property
+    def due(self) -> float:
+        """When it is late; never, while it is not taken."""
+        return min(self._due, self._ends) if self._stopped_at is None else math.inf

@@ -10,11 +10,9 @@ When a request may be sent again (RFC 9110, 9.2.2; RFC 9112, 9.3.1): `STALE` is 
 connection ended before one byte of the answer, and either nothing of the request had been written, which is
 safe for every method, or it had carried calls before, so that the backend most likely closed it as idle;
 the request may have been read all the same, so that only an idempotent method is then `safe_to_resend`.
-A 408 in answer to a whole request without a body speaks of the wait before it: a server that tires of an
-idle connection may say so and close, and its words cross our next request (RFC 9110, 15.5.9). Where that is
-all that was said it counts as such an end; with a body it may speak of the body, and is passed on.
-Whether the body is still at hand is for the exchange to know. A first call on a connection that breaks is
-`BROKEN`, and never sent again.
+A 408 in answer to a whole request without a body may come from a server that tired of an idle connection
+(RFC 9110, 15.5.9): where that is all that was said it counts as such an end. A first call on a connection
+that breaks is `BROKEN`, and never sent again.
 """
 
 import asyncio
@@ -25,6 +23,7 @@ from bff.proxy.answer import AnswerLimits, AnswerReader
 from bff.proxy.call import Call, CallTimeouts
 from bff.proxy.dial import bound_unsent, ended_cleanly
 from bff.proxy.expectation import Expectation
+from bff.proxy.fair_queue import Holder
 from bff.proxy.framing import UnsafeRequestError, request_head
 from bff.proxy.sinks import AnswerSink, Fault, FaultKind, PlainUpstreamCall, UpstreamCall, UpstreamRequest
 
@@ -76,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._rings_at = 0.0
         self.now = loop.time
         self.closed = False
+        self.holder: Holder | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
         self.born = self.idle_since = loop.time()
 

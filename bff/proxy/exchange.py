@@ -12,93 +12,50 @@ Rule 3: the client's leaving cancels the wait and the backend call, and never a 
 Rule 4: what an attempt says that is no longer the present one is ignored.
 """
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, assert_never
+from typing import assert_never
 
 from bff.errors import Problem
-from bff.observe.logs import audit, get_logger
-from bff.policy.admission import Admitted, Denied, RequestHead
-from bff.policy.navigation import navigates
-from bff.problems import problem_response
-from bff.proxy.accounting import CLIENT_GONE, note_call
+from bff.observe.logs import get_logger
+from bff.policy.admission import Admitted, Denied
 from bff.proxy.attempt import Attempt
+from bff.proxy.callers import Caller, is_stream
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Refused, Signed
 from bff.proxy.dial import UpstreamFaultError
+from bff.proxy.ending import Ending
 from bff.proxy.framing import UnsafeRequestError
 from bff.proxy.outgoing import outgoing
-from bff.proxy.parts import ClientSide, Destination, ExchangeParts, Sent
-from bff.proxy.replay import ReplayBuffer
+from bff.proxy.parts import Destination, Sent
 from bff.proxy.sinks import Fault, FaultKind, Header
+from bff.proxy.upload import Upload
 from bff.session.plan import PassOn
 
 _UNAUTHORIZED = 401
-_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
-
-_NO_BODY = ReplayBuffer(0)
+_OK = 200
+_A_WHILE = 0.05  # seconds: a body that took longer may have outlived the token that it is to go with
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.exchange")
 
 
-class Exchange:
+class Exchange(Ending):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and
     a connection idle, the request is on its way to the backend when `begin` returns.
     """
 
-    __slots__ = (
-        "_attempt",
-        "_body_complete",
-        "_client",
-        "_credential",
-        "_early",
-        "_finished",
-        "_hop",
-        "_not_replayed",
-        "_parts",
-        "_received",
-        "_replay",
-        "_resent",
-        "_retried_401",
-        "_sent",
-        "_status",
-        "_task",
-        "_verdict",
-        "admitted",
-        "request",
-        "started",
-    )
-
-    def __init__(
-        self, parts: ExchangeParts, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
-    ) -> None:
-        self._parts = parts
-        self.request = request
-        self._client = client
-        self.started = parts.clock()
-        self._hop, self._verdict = parts.hop(request), verdict
-        self.admitted = verdict if isinstance(verdict, Admitted) else None
-        self._task: asyncio.Task[None] | None = None
-        self._attempt: Attempt | None = None
-        self._replay = _NO_BODY
-        self._credential: Signed | Anonymous = _ANONYMOUS
-        self._received = 0
-        self._sent = False  # to a backend, at least once
-        self._early: list[bytes] = []  # what came of the body before that: one read's worth
-        self._body_complete = request.body_length == 0
-        self._status = 0
-        self._finished = False
-        self._retried_401 = False
-        self._resent = False
-        self._not_replayed = False
+    __slots__ = ()
 
     def take_over(self, sent: Sent) -> None:
         """In the place of `begin`: a call without a body that has been sent already."""
         assert self.admitted is not None
         self.started, self._hop, self._credential = sent.started, sent.hop, sent.credential
         self._sent = True
+        self._connection = sent.connection
+        self._caller = Caller(self._parts.callers, sent.hop.client)
+        self._caller.begin()  # it is under way, whatever the limits say
+        if isinstance(sent.credential, Signed):
+            self._caller.sign(sent.credential.found.session.key)
         rules = self._parts.destinations[self.admitted.route.path].rules
         request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
         self._attempt = Attempt(self)
@@ -112,41 +69,43 @@ class Exchange:
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return
-        if not self._body_complete:
-            self._client.pause_request()
-            self._replay = ReplayBuffer(verdict.route.settings.replay_buffer)
-        destination = self._parts.destinations[verdict.route.path]
+        if not self._caller.begin():
+            self._too_many("calls at once from this address")
+            return
+        if self.request.body_length != 0:
+            self._upload = Upload(verdict.route.settings, self._client, self._body_late)
         if verdict.signed:
-            known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
+            credentials = self._parts.destinations[verdict.route.path].credentials
+            known = credentials.at_hand(self.request.fields.values(b"cookie"))
             if known is None:
                 self._spawn(self._open(verdict))
                 return
-            self._credential = known
-        if (connection := destination.pool.acquire_nowait()) is None:
-            self._spawn(self._send(verdict))
-        else:
-            self._send_over(connection, verdict, destination)
+            if not self._sign(known):
+                return
+        self._gather(verdict)
 
     def body(self, chunk: bytes) -> None:
         """Takes a piece of the request's body."""
         if self._finished or self.admitted is None:
             return
-        self._received += len(chunk)
-        if self._received > self.admitted.route.settings.max_body:
+        if not self._upload.add(chunk):
             self._drop_attempt()
             self._fail(Problem.BODY_TOO_LARGE)
-            return
-        self._replay.add(chunk)
-        if self._attempt is not None:
+        elif self._attempt is not None:
             self._attempt.write(chunk)
-        elif not self._sent:
-            self._early.append(chunk)
+        elif self._gathering_since is not None and self._upload.gathered:
+            self._upload.hold()
+            self._gathered(self.admitted)
 
     def body_end(self) -> None:
         """The request's body is complete."""
-        self._body_complete = True
-        if self._attempt is not None and not self._finished:
+        self._upload.end()
+        if self._finished or self.admitted is None:
+            return
+        if self._attempt is not None:
             self._attempt.finish()
+        elif self._gathering_since is not None:
+            self._gathered(self.admitted)
 
     def pause_answer(self) -> None:
         """The client reads slowly."""
@@ -168,16 +127,6 @@ class Exchange:
 
     # What is awaited
 
-    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
-        self._task = self._parts.tasks.spawn(step, name="exchange")
-        self._task.add_done_callback(self._step_done)
-
-    def _step_done(self, task: asyncio.Task[None]) -> None:
-        """A mistake of ours in a step, which `Tasks` has logged, leaves no client waiting."""
-        if not task.cancelled() and task.exception() is not None:
-            self._drop_attempt()
-            self._fail(Problem.INTERNAL_ERROR)
-
     async def _open(self, admitted: Admitted) -> None:
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
@@ -188,14 +137,52 @@ class Exchange:
             if isinstance(credential, Refused):
                 self._refuse(credential)
                 return
-            self._credential = credential
-        await self._send(admitted)
+            if not self._sign(credential):
+                return
+        self._gather(admitted)
+
+    def _sign(self, credential: Signed | Anonymous) -> bool:
+        """Whose call it is; False where that one has too many under way, and is told so."""
+        self._credential = credential
+        if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
+            self._too_many("calls at once from this session")
+            return False
+        return True
+
+    def _gather(self, admitted: Admitted) -> None:
+        """The credential is known: the call goes out as soon as enough of its body is here."""
+        if self._upload.gathered:
+            self._dispatch(admitted)
+        else:
+            self._gathering_since = self._parts.clock()
+            self._upload.want()
+
+    def _gathered(self, admitted: Admitted) -> None:
+        since, self._gathering_since = self._gathering_since, None
+        if admitted.signed and since is not None and self._parts.clock() - since > _A_WHILE:
+            self._spawn(self._open(admitted))
+        else:
+            self._dispatch(admitted)
+
+    def _dispatch(self, admitted: Admitted) -> None:
+        destination = self._parts.destinations[admitted.route.path]
+        connection = destination.pool.acquire_nowait(destination.pool.holder(self._caller.client))
+        if connection is None:
+            self._spawn(self._send(admitted))
+        else:
+            self._send_over(connection, admitted, destination)
+
+    def _body_late(self) -> None:
+        self._drop_attempt()
+        self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
     async def _send(self, admitted: Admitted) -> None:
         destination = self._parts.destinations[admitted.route.path]
         required = admitted.route.settings.auth == "required"
         try:
-            ready = await destination.connection_for(self._credential, required=required)
+            ready = await destination.connection_for(
+                self._credential, client=self._caller.client, required=required
+            )
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return
@@ -203,7 +190,10 @@ class Exchange:
             self._refuse(ready)
             return
         connection, self._credential = ready
-        if self._sent and not self._replay.replayable:  # the body went on while a connection was waited for
+        if self._finished:
+            connection.put_back()
+            return
+        if self._sent and not self._upload.replayable:  # the body went on while a connection was waited for
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
             return
@@ -213,10 +203,10 @@ class Exchange:
         self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
     ) -> None:
         attempt = self._attempt = Attempt(self)
-        first = b"".join(self._replay.chunks() if self._sent else self._early)
-        self._sent, self._early = True, []
+        self._connection, self._sent = connection, True
+        upload = self._upload
+        at_hand, first = upload.at_hand, upload.take()
         try:
-            at_hand = self._body_complete and self._replay.replayable
             request = outgoing(
                 self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
             )
@@ -231,10 +221,10 @@ class Exchange:
             return
         if self.request.body_length == 0:
             return
-        if self._body_complete:
+        if upload.complete:
             attempt.finish()
         elif not attempt.body_paused:
-            self._client.resume_request()
+            upload.want()
 
     async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
         renewed = await self._parts.destinations[admitted.route.path].credentials.renew(
@@ -243,7 +233,7 @@ class Exchange:
         match renewed:
             case Signed():
                 self._credential = renewed
-                if self._replay.replayable:
+                if self._upload.replayable:
                     self._retried_401 = True
                     self._parts.metrics.retried(admitted.route.settings.path)
                     self._drop_attempt()
@@ -266,8 +256,7 @@ class Exchange:
         admitted, signed = self.admitted, self._credential
         assert admitted is not None
         if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
-            if not self._body_complete:
-                self._client.pause_request()
+            self._upload.hold()
             invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
             self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
             return True
@@ -290,13 +279,13 @@ class Exchange:
         admitted = self.admitted
         again = fault.kind is FaultKind.EXPECTATION
         if again:  # not twice: the connection expects nothing of this backend now
-            self._sent, self._early = False, list(fault.unsent)
-        elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._replay.replayable:
+            self._sent = False
+            self._upload.restart(fault.unsent)
+        elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._upload.replayable:
             again, self._resent = not self._resent, True
         if again and admitted is not None and not self._status:
             self._attempt = None
-            if not self._body_complete:
-                self._client.pause_request()
+            self._upload.hold()
             self._spawn(self._send(admitted))
             return
         self._fault(fault)
@@ -304,9 +293,9 @@ class Exchange:
     def on_flow(self, *, paused: bool) -> None:
         """Passes the backend's flow control on to the client's side."""
         if paused:
-            self._client.pause_request()
-        elif not self._body_complete and not self._finished:
-            self._client.resume_request()
+            self._upload.hold()
+        elif not self._finished:
+            self._upload.want()
 
     # Answers
 
@@ -314,7 +303,10 @@ class Exchange:
         """Begins the client's answer with the backend's head."""
         admitted = self.admitted
         assert admitted is not None
-        rendered = self._parts.destinations[admitted.route.path].rules.response(status, headers)
+        destination = self._parts.destinations[admitted.route.path]
+        if status == _OK and is_stream(headers) and not self._stream(destination):
+            return
+        rendered = destination.rules.response(status, headers)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
             rendered.append((b"bff-upstream", b"1"))
             if self._not_replayed:
@@ -322,74 +314,18 @@ class Exchange:
         self._status = status
         self._client.send_head(status, rendered)
 
+    def _stream(self, destination: Destination) -> bool:
+        """The answer is a stream, which is counted apart from calls; False where there are too many."""
+        if not self._caller.stream():
+            reason = "streams at once from this session or address"
+        elif self._connection is not None and not destination.pool.stream(self._connection):
+            reason = "streams at once from this backend"
+        else:
+            return True
+        self._drop_attempt()
+        self._too_many(reason)
+        return False
+
     def _release_held(self) -> None:
         if self._attempt is not None and not self._finished:
             self._attempt.release()
-
-    def _deny(self, denied: Denied) -> None:
-        headers: list[Header] = []
-        if denied.problem is Problem.METHOD_NOT_ALLOWED and denied.route is not None:
-            headers.append((b"allow", denied.route.allow))
-        detail, reason = denied.detail, None
-        if denied.problem is Problem.CSRF_REJECTED:
-            reason = denied.reason
-            audit("csrf_rejected", address=self._hop.client, reason=reason)
-        if denied.problem is Problem.BAD_REQUEST:
-            detail = denied.reason
-            _log.info("refused", reason=detail, request_id=self._hop.request_id.decode())
-        self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
-
-    def _refuse(self, refused: Refused) -> None:
-        self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
-
-    def _fault(self, fault: Fault) -> None:
-        route = self._route_name()
-        self._parts.metrics.upstream_failed(route, fault.kind.value)
-        _log.warning(
-            "upstream_fault",
-            route=route,
-            kind=fault.kind.value,
-            detail=fault.detail,
-            request_id=self._hop.request_id.decode(),
-        )
-        self._drop_attempt()
-        self._fail(_FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE))
-
-    def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
-        if self._finished:
-            return
-        if self._status:
-            self._finish()
-            self._client.abort()
-            return
-        self._parts.metrics.problem_sent(problem)
-        extra |= {"headers": headers or [], "page": navigates(self.request.fields.headers)}
-        status, rendered, body = problem_response(problem, **extra)
-        self._status = status
-        self._finish()
-        self._client.send_head(status, rendered)
-        self._client.send_data(body)
-        self._client.send_end()
-
-    # Bookkeeping
-
-    def _drop_attempt(self) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.cancel()
-
-    def _route_name(self) -> str:
-        return "-" if self.admitted is None else self.admitted.route.settings.path
-
-    def _finish(self, *, gone: bool = False) -> None:
-        self._finished = True
-        note_call(
-            self._parts,
-            self.request,
-            self._route_name(),
-            self._credential,
-            status=CLIENT_GONE if gone else self._status,
-            started=self.started,
-            request_id=self._hop.request_id,
-            retried=self._retried_401,
-        )

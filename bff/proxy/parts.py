@@ -1,11 +1,12 @@
 """What an exchange works with: the client's side of a call, and what all calls of a process share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from bff.observe.metrics import Metrics
 from bff.policy.headers import HeaderRules, Hop
+from bff.proxy.callers import Callers
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.hop import HopMaker
@@ -54,21 +55,22 @@ class Destination:
         return cls(pool, rules, credentials, wire, PlainAnswers(rules, lambda field: field))
 
     async def connection_for(
-        self, credential: Signed | Anonymous, *, required: bool
+        self, credential: Signed | Anonymous, *, client: str, required: bool
     ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
-        """A connection, and the credential to send over it: its token may have ended meanwhile.
+        """A connection for a client, and the credential to send over it: its token may have ended meanwhile.
 
         Raises:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
-        connection = self.pool.acquire_nowait() or await self.pool.acquire()
+        holder = self.pool.holder(client)
+        connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
         while isinstance(credential, Signed) and self.credentials.over(credential):
             connection.put_back()  # others may have it meanwhile
             renewed = await self.credentials.again(credential, required=required)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
-            connection = self.pool.acquire_nowait() or await self.pool.acquire()
+            connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
         return connection, credential
 
 
@@ -82,6 +84,7 @@ class ExchangeParts:
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
+    callers: Callers = field(default_factory=Callers)
 
 
 class Sent(NamedTuple):

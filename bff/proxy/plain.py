@@ -52,6 +52,7 @@ class Prepared(Generic[F]):
     __slots__ = (
         "_bearer",
         "_head",
+        "_holder",
         "_look_up",
         "_now",
         "_pool",
@@ -73,7 +74,9 @@ class Prepared(Generic[F]):
         request: RequestHead,
         admitted: Admitted,
         answers: PlainAnswers[F],
+        *,
         head: bytes,
+        address: str,
     ) -> None:
         route = admitted.route
         destination = parts.destinations[route.path]
@@ -85,6 +88,7 @@ class Prepared(Generic[F]):
         self.count = parts.metrics.requests(route.settings.path, request.method.decode("ascii")).add
         self._head = head
         self._pool = destination.pool
+        self._holder = destination.pool.holder(address)  # the session's, once there is one
         self._quiet_until = credentials.quiet_until
         self._now = credentials.clock
         cookies = request.fields.values(b"cookie")
@@ -105,7 +109,7 @@ class Prepared(Generic[F]):
             self._sign(found)
         if self._now() >= self._until:
             return None
-        connection = self._pool.acquire_nowait()
+        connection = self._pool.acquire_nowait(self._holder)
         return None if connection is None or connection.closing else connection
 
     def head(self, digits: bytes) -> bytes:
@@ -123,6 +127,7 @@ class Prepared(Generic[F]):
         if found is None:  # the token of a session that has ended is not kept
             self._until = -math.inf
             return
+        self._holder = self._pool.holder(found.session.key)
         token = found.session.tokens.access_token.encode()
         safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the exchange's to refuse
         self._bearer = b"authorization: Bearer " + token + b"\r\n"
@@ -151,11 +156,12 @@ def prepare(
         return None
     rules = parts.destinations[admitted.route.path].rules
     try:
-        first = outgoing(request, admitted, parts.hop(request), _ANONYMOUS, rules, at_hand=True)
+        hop = parts.hop(request)
+        first = outgoing(request, admitted, hop, _ANONYMOUS, rules, at_hand=True)
         head = request_head(first._replace(headers=()))
     except UnsafeRequestError:
         return None
-    return Prepared(parts, request, admitted, answers, head[:-2])
+    return Prepared(parts, request, admitted, answers, head=head[:-2], address=hop.client)
 
 
 class PlainClient(ClientSide, Protocol):

@@ -2,11 +2,13 @@
 
 A *slot* is the right to one connection, open or being made; there are `max_connections` of them.
 
-Rule 1: a slot belongs to exactly one of: a connection in `_open`, an `acquire` that is connecting, or the
-waiter it was granted to. Whoever lets go of it hands it on, cancelled or not.
-Rule 2: waiters are served in the order in which they came, with a freed connection or with a freed slot, and
-nobody overtakes them: while one waits, nothing is idle and no slot is free.
+Rule 1: a slot belongs to exactly one of: a connection in `_open` that is no stream, an `acquire` that is
+connecting, or the waiter it was granted to. Whoever lets go of it hands it on, cancelled or not.
+Rule 2: clients that wait are served in turn (`fair_queue.py`), with a freed connection or with a freed slot,
+and nobody overtakes them: while one waits that may be served, nothing is idle and no slot is free.
 Rule 3: the idle connection that was used last is taken first, so that the others can age and be closed.
+Rule 4: a quarter of the slots is kept for clients that hold none: whoever fills a backend leaves them room.
+Rule 5: a connection whose answer is a stream gives its slot back: streams have a limit of their own.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import contextlib
 import ssl
 from collections import deque
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from bff.policy.routes import Route, Upstream
 from bff.proxy.answer import DEFAULT_LIMITS, AnswerLimits
@@ -21,9 +24,12 @@ from bff.proxy.call import CallTimeouts
 from bff.proxy.connection import UpstreamConnection
 from bff.proxy.dial import Dialer, TlsNames, UpstreamFaultError, client_tls
 from bff.proxy.expectation import Expectation
+from bff.proxy.fair_queue import FairQueue, Holder
 from bff.proxy.sinks import Fault, FaultKind
 
 _Grant = asyncio.Future[UpstreamConnection | None]
+
+_KEPT_SHARE = 4  # of the slots: one in so many is for clients that hold none
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,12 @@ class PoolLimits:
     idle_timeout: float = 60.0
     answer: AnswerLimits = DEFAULT_LIMITS
     lifetime: float = 3600.0  # of a connection: it is not kept beyond, so that a change of address is noticed
+    max_streams: int = 1000  # beside the connections
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A look at a pool: `open` counts slots in use, those of connections being made included."""
+    """A look at a pool: `open` counts streams, and slots in use, those of connections being made included."""
 
     open: int
     idle: int
@@ -67,27 +74,44 @@ class UpstreamPool:
         self._open: set[UpstreamConnection] = set()
         self._closing: set[UpstreamConnection] = set()
         self._idle: deque[UpstreamConnection] = deque()
-        self._waiters: deque[_Grant] = deque()
+        self._streams: set[UpstreamConnection] = set()
+        self._waiters: FairQueue[UpstreamConnection | None] = FairQueue()
+        self._holders: WeakValueDictionary[str, Holder] = WeakValueDictionary()
+        most = limits.max_connections
+        self._crowded_from = most if most == 1 else most - max(1, most // _KEPT_SHARE)
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
     def stats(self) -> PoolStats:
         """How many connections are open, idle, and waited for."""
-        return PoolStats(self._slots, len(self._idle), len(self._waiters))
+        return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
+
+    def holder(self, client: str) -> Holder:
+        """The one account of a client, for as long as anybody keeps it."""
+        holder = self._holders.get(client)
+        if holder is None:
+            holder = self._holders[client] = Holder()
+        return holder
 
     # Getting a connection.
 
-    def acquire_nowait(self) -> UpstreamConnection | None:
+    def acquire_nowait(self, holder: Holder | None = None) -> UpstreamConnection | None:
         """An idle connection, or None. Whoever gets one calls its `start` or its `put_back`."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            if holder is not None and holder.held and self._slots - len(idle) >= self._crowded_from:
+                return None
+            connection = idle.pop()
             if connection.idle_since + self._limits.idle_timeout > connection.now():
+                if holder is not None:
+                    holder.held += 1
+                    connection.holder = holder
                 return connection
             connection.abort()
         return None
 
-    async def acquire(self) -> UpstreamConnection:
-        """A connection: idle, new, or the next one to become free, in the order of asking.
+    async def acquire(self, holder: Holder | None = None) -> UpstreamConnection:
+        """A connection: idle, new, or the next one to become free when it is the holder's turn.
 
         Raises:
             UpstreamFaultError: TIMEOUT in the queue or while connecting, UNREACHABLE where no address of the
@@ -96,44 +120,59 @@ class UpstreamPool:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.queue_timeout
         while not self._closed:
-            connection = self.acquire_nowait()
-            if connection is None and self._slots >= self._limits.max_connections:
-                connection = await self._wait(loop, deadline)
+            connection = self.acquire_nowait(holder)
+            if connection is None and not self._takes(holder):
+                connection = await self._wait(holder, loop, deadline)
             elif connection is None:
-                self._slots += 1
+                self._take_slot(holder)
             if connection is None:
-                return await self._fill_slot(loop)
+                return await self._fill_slot(holder, loop)
             if not connection.closed:  # it may have closed between the grant and this task's turn
                 return connection
         raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
 
-    async def _wait(self, loop: asyncio.AbstractEventLoop, deadline: float) -> UpstreamConnection | None:
+    def _takes(self, holder: Holder | None) -> bool:
+        """Whether a slot is free for this client."""
+        if self._slots >= self._limits.max_connections:
+            return False
+        return holder is None or not holder.held or not self._crowded()
+
+    def _crowded(self) -> bool:
+        return self._slots - len(self._idle) >= self._crowded_from
+
+    def _take_slot(self, holder: Holder | None) -> None:
+        self._slots += 1
+        if holder is not None:
+            holder.held += 1
+
+    async def _wait(
+        self, holder: Holder | None, loop: asyncio.AbstractEventLoop, deadline: float
+    ) -> UpstreamConnection | None:
         """A freed connection, or None with a slot to fill."""
         grant: _Grant = loop.create_future()
-        self._waiters.append(grant)
+        self._waiters.add(holder, grant)
         try:
             async with asyncio.timeout_at(deadline):
                 return await grant
         except TimeoutError:
-            self._give_up(grant)
+            self._give_up(holder, grant)
             raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "queue")) from None
         except asyncio.CancelledError:
-            self._give_up(grant)
+            self._give_up(holder, grant)
             raise
 
-    def _give_up(self, grant: _Grant) -> None:
+    def _give_up(self, holder: Holder | None, grant: _Grant) -> None:
         """The waiter leaves; what it was granted in the same moment goes to the next."""
         if not grant.done() or grant.cancelled():
-            with contextlib.suppress(ValueError):  # `_grant` has passed over it already
-                self._waiters.remove(grant)
+            self._waiters.remove(holder, grant)  # unless `_serve` has passed over it already
         elif grant.exception() is None:
             connection = grant.result()
             if connection is None:
-                self._free_slot()
+                self._drop_slot(holder)
             elif not connection.closed:
                 self.free(connection)
 
-    async def _fill_slot(self, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+    async def _fill_slot(self, holder: Holder | None, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
         """Connects; the slot is given up where that fails."""
         connection: UpstreamConnection | None = None
         try:
@@ -145,23 +184,51 @@ class UpstreamPool:
             )
         finally:
             if connection is None:
-                self._free_slot()
+                self._drop_slot(holder)
+        connection.holder = holder
         self._open.add(connection)
         if self._closed:
             connection.abort()
             raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
         return connection
 
+    def stream(self, connection: UpstreamConnection) -> bool:
+        """Counts a connection, whose answer is a stream, apart from calls; False if there are too many."""
+        if len(self._streams) >= self._limits.max_streams:
+            return False
+        if connection in self._open:
+            self._streams.add(connection)
+            self._let_go(connection)
+            self._free_slot()
+        return True
+
     # Letting go (`bff.proxy.connection.Owner`).
 
     def free(self, connection: UpstreamConnection) -> None:
         """A connection can be used again."""
+        holder = connection.holder
+        if holder is not None:  # as `_let_go`: every plain call comes by here
+            connection.holder = None
+            holder.held -= 1
+        if self._streams and connection in self._streams and not self._end_stream(connection):
+            return
         if self._closed or connection.now() - connection.born > self._limits.lifetime:
             connection.abort()
-        elif not self._grant(connection):
-            self._idle.append(connection)
-            if self._sweep is None:
-                self._sweep_at(connection.idle_since + self._limits.idle_timeout)
+            return
+        self._idle.append(connection)
+        if self._waiters.lines:
+            self._serve()
+        if self._sweep is None and self._idle:
+            self._sweep_at(connection.idle_since + self._limits.idle_timeout)
+
+    def _end_stream(self, connection: UpstreamConnection) -> bool:
+        """A stream has ended cleanly: its connection takes a slot again, or closes where none is free."""
+        if self._slots >= self._limits.max_connections:
+            connection.abort()
+            return False
+        self._streams.remove(connection)
+        self._slots += 1
+        return True
 
     def gone(self, connection: UpstreamConnection) -> None:
         """A connection is closed or being closed."""
@@ -170,21 +237,44 @@ class UpstreamPool:
         self._open.remove(connection)
         self._closing.add(connection)
         connection.lost.add_done_callback(lambda _: self._closing.discard(connection))
+        self._let_go(connection)
+        if connection in self._streams:
+            self._streams.remove(connection)
+            return
         with contextlib.suppress(ValueError):
             self._idle.remove(connection)
         self._free_slot()
 
-    def _free_slot(self) -> None:
-        if not self._grant(None):
-            self._slots -= 1
+    def _let_go(self, connection: UpstreamConnection) -> None:
+        holder = connection.holder
+        if holder is not None:
+            connection.holder = None
+            holder.held -= 1
 
-    def _grant(self, what: UpstreamConnection | None) -> bool:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(what)
-                return True
-        return False
+    def _drop_slot(self, holder: Holder | None) -> None:
+        """A slot is given up before a connection came of it."""
+        if holder is not None:
+            holder.held -= 1
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        self._slots -= 1
+        self._serve()
+
+    def _serve(self) -> None:
+        """Hands what is free to those who wait and may have it."""
+        while self._waiters.lines and (self._idle or self._slots < self._limits.max_connections):
+            served = self._waiters.take(crowded=self._crowded())
+            if served is None:
+                return
+            holder, grant = served
+            connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                self._take_slot(holder)
+            elif holder is not None:
+                holder.held += 1
+                connection.holder = holder
+            grant.set_result(connection)
 
     # Ageing and the end.
 
@@ -208,10 +298,9 @@ class UpstreamPool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for waiter in self._waiters:
+        for waiter in self._waiters.drain():
             if not waiter.done():
                 waiter.set_exception(UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed")))
-        self._waiters.clear()
         for connection in [*self._open, *self._closing]:
             connection.abort()
         if self._closing:
@@ -260,9 +349,12 @@ class Pools:
 def limits_of(route: Route) -> PoolLimits:
     """The pool's part of a route's settings."""
     settings = route.settings
-    answer = AnswerLimits(settings.max_answer_head, settings.max_answer_fields)
     return PoolLimits(
-        settings.max_connections, settings.connect_timeout, settings.queue_timeout, answer=answer
+        settings.max_connections,
+        settings.connect_timeout,
+        settings.queue_timeout,
+        max_streams=settings.max_streams,
+        answer=AnswerLimits(settings.max_answer_head, settings.max_answer_fields),
     )
 
 

@@ -27,6 +27,12 @@ class ReplayBuffer:
         else:
             self._chunks.append(chunk)
 
+    def keep(self, chunks: Sequence[bytes]) -> None:
+        """Begins with what was gathered, one read beyond the limit at most; more drops it all."""
+        assert not self._size
+        self._chunks = [*chunks]
+        self._size = sum(map(len, chunks))
+
     def drop(self) -> None:
         """Gives the memory back: no replay will be wanted, or none is possible."""
         self._overflowed = True

@@ -205,7 +205,11 @@ class RouteSettings(Section):
     allow_cache: bool = False
     max_body: Bytes = 64 * 1024**2
     replay_buffer: Bytes = 64 * 1024
+    body_min_rate: Bytes = 500
+    body_rate_window: Seconds = 30.0
+    body_total_timeout: Seconds = 3600.0
     max_connections: int = Field(default=100, ge=1)
+    max_streams: int = Field(default=1000, ge=1)
     connect_timeout: Seconds = 5.0
     queue_timeout: Seconds = 5.0
     max_answer_head: Annotated[SomeBytes, Field(ge=16 * 1024, le=16 * 1024**2)] = 64 * 1024
@@ -239,6 +243,10 @@ class LimitSettings(Section):
     login_per_minute: int = Field(default=60, ge=1)
     callback_per_minute: int = Field(default=60, ge=1)
     refresh_per_minute: int = Field(default=30, ge=1)
+    calls_per_session: int = Field(default=256, ge=1)
+    calls_per_address: int = Field(default=4096, ge=1)
+    streams_per_session: int = Field(default=20, ge=1)
+    streams_per_address: int = Field(default=4096, ge=1)
 
 
 class LogSettings(Section):

@@ -38,6 +38,7 @@ class Events(Scenario):
             "upstream": f"http://127.0.0.1:{self._backend_port}",
             "strip_prefix": False,
             "max_connections": 100_000,
+            "max_streams": 100_000,
         }
         self.ours = [Ours("events", routes=[route])]
 
