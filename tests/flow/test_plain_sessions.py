@@ -235,3 +235,25 @@ async def test_without_a_near_cache(
         gc.collect()
         await asyncio.sleep(0)
     assert [] == [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.requirement("B-32", "B-33")
+@pytest.mark.usefixtures("both_fronts")
+@pytest.mark.parametrize("near_cache", [True, False], ids=["near", "far"])
+async def test_two_session_cookies_are_none_however_warm(
+    redis_server: RedisServer, plain: Plain, near_cache: bool
+) -> None:
+    """The head of a doubled cookie comes again and again: it is prepared, and never takes either session."""
+    async with running_world(redis_server, session={"near_cache": near_cache}) as world:
+        browser, other = await world.signed_in(), await world.signed_in()
+        mine, theirs = f"bff={browser.handle}", f"bff={other.handle}"
+        caller = await Caller.connected(world, None)
+        for cookie in (mine, theirs):
+            assert 200 == (await caller.plain(plain, cookie=cookie)).status
+        before, sent = len(world.backend.requests), plain.sent
+        for doubled in (f"{mine}; {theirs}", f"{mine}; bff=tossed", f"bff=tossed; {mine}", f"{mine}; {mine}"):
+            for _ in range(6):
+                assert (401, "session_missing") == (await caller.call(cookie=doubled)).code
+        for _ in range(6):
+            assert (401, "session_missing") == (await caller.call(GET, f"Cookie: {theirs}", cookie=mine)).code
+        assert (before, sent) == (len(world.backend.requests), plain.sent)

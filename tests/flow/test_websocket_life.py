@@ -1,6 +1,7 @@
 """WebSockets that are open: their limits, and how they end."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -13,6 +14,7 @@ from bff.proxy.protocols import websocket_options
 from bff.session.changes import Changes
 from tests.support.redis import RedisServer
 from tests.support.sockets import Sockets, closing, running_sockets
+from tests.support.tasks import background
 from tests.support.wait import until
 from tests.support.world import Browser
 
@@ -348,3 +350,28 @@ async def test_pings_of_the_page(sockets: Sockets) -> None:
     async with await sockets.connect(browser) as socket:
         async with asyncio.timeout(10):
             await (await socket.ping())
+
+
+@pytest.mark.requirement("B-22", "B-29")
+async def test_the_session_ends_during_the_handshake(redis_server: RedisServer) -> None:
+    """A backend that takes its time is not waited for: 401, and its connection is closed."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with running_sockets(redis_server, route={"upstream": url}) as sockets, asyncio.timeout(30):
+            browser = await sockets.world.signed_in()
+            async with background(sockets.refused(browser)) as refused:
+                await asked.wait()
+                sockets.world.redis.cli("DEL", browser.session_key)
+                answer = await refused
+            assert (401, "session_ended") == (answer.status_code, json.loads(answer.body)["code"])
+            await gone.wait()
+            await until(lambda: 0 == watched(sockets))

@@ -176,6 +176,14 @@ def test_few_browsers_are_remembered(rates: SignInRates) -> None:
     assert not _is_known(rates, "a@example.com", "later-0")
 
 
+def test_a_former_cookie_has_no_limit_of_its_own(rates: SignInRates) -> None:
+    """One browser has one limit: the cookie that was replaced counts as anybody's, at once."""
+    rates.know("a@example.com", "first", None, NOW)
+    assert _is_known(rates, "a@example.com", "first")
+    rates.know("a@example.com", "second", "first", NOW + 1)
+    assert [False, True] == [_is_known(rates, "a@example.com", name) for name in ("first", "second")]
+
+
 def _is_known(rates: SignInRates, email: str, device: str) -> bool:
     return rates.plan(email, OWNER, device).buckets[0][0].startswith("device:")
 

@@ -12,6 +12,7 @@ from bff.issuer.accounts import Account
 from bff.issuer.audiences import InvalidTargetError, choose, read_resources
 from bff.issuer.clients import TOKEN_EXCHANGE
 from bff.issuer.exchange_grant import ACCESS_TOKEN
+from bff.issuer.issued import Issued
 from bff.issuer.keys import OneKey, SigningKey
 from bff.issuer.settings import ClientSettings
 from bff.issuer.tokens import Grant, Minter
@@ -200,3 +201,21 @@ def test_only_own_access_tokens_are_exchanged(person: Person, mine: dict[str, An
     assert 200 == person.http.post(url, data={"token": mine["access_token"]}, auth=GATEWAY).status_code
     for token in (mine["access_token"], made, again):
         assert "invalid_request" == exchange(person, token).json()["error"]
+
+
+@pytest.mark.requirement("J-12")
+def test_a_revocation_between_the_look_and_the_exchange(
+    person: Person, mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that is revoked after it was found good, and before its offspring is noted, has none."""
+    name = Issued.name
+
+    def late(issued: Issued, origin: str, lifetime: float, now: float) -> str:
+        issued.end(origin, "revoked", now)
+        issued._revocations.revoke(origin, "revoked", now + lifetime, now)
+        return name(issued, origin, lifetime, now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Issued, "name", late)
+        refused = exchange(person, mine["access_token"])
+    assert (400, "invalid_request") == (refused.status_code, refused.json()["error"])

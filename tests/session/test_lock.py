@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -212,3 +213,47 @@ async def test_a_cancellation_that_gets_lost_ends_the_prolonging_all_the_same(ou
         await asyncio.wait([prolonging], timeout=20)
         assert prolonging.cancelled()
     assert 1 == store.asked
+
+
+@pytest.mark.requirement("T-12")
+async def test_a_lease_counts_from_its_question_and_ends_before_its_end(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis takes two seconds to answer: what is left is the lease without them, and without the margin."""
+    now = asked = steady_now()
+    monkeypatch.setattr(module, "steady_now", lambda: now)
+    take, prolong = store.take_lock, store.prolong_lock
+    prolonged = asyncio.Event()
+
+    async def slow_take(*args: Any, **options: Any) -> bool:
+        nonlocal now
+        taken = await take(*args, **options)
+        now += 2
+        return taken
+
+    async def slow_prolong(*args: Any, **options: Any) -> bool:
+        nonlocal now
+        kept = await prolong(*args, **options)
+        now += 2
+        prolonged.set()
+        await asyncio.Event().wait() if prolongs.pop() else None
+        return kept
+
+    prolongs = [True, False]
+    monkeypatch.setattr(store, "take_lock", slow_take)
+    monkeypatch.setattr(store, "prolong_lock", slow_prolong)
+    lock = SessionLock(store, "k")
+    assert await lock.take()
+    assert (5.0, 0.5) == (LEASE, module._MARGIN)
+    for at, held in ((2.0, True), (4.49, True), (4.5, False), (4.9, False), (5.1, False)):
+        now = asked + at
+        assert held is lock.held, at
+    now = asked = asked + 1
+    async with background(lock.prolong()):
+        await prolonged.wait()
+        prolonged.clear()
+        await prolonged.wait()  # the second is under way: the first is taken note of
+        for at, held in ((4.49, True), (4.5, False)):
+            now = asked + at
+            assert held is lock.held, at
+    await lock.release()

@@ -210,3 +210,57 @@ async def test_what_our_issuer_revokes_is_refused(redis_server: RedisServer) -> 
                 with pytest.raises(TokenRefusedError, match="revoked"):
                     await checks.verify(revoked)
                 assert "alice" == (await checks.verify(other)).sub
+
+
+@pytest.fixture(name="slow")
+def _slow(monkeypatch: pytest.MonkeyPatch) -> "Slow":
+    return Slow(monkeypatch)
+
+
+class Slow:
+    """Answers that are a second and a half on their way, by the clock that counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steady = 1000.0
+        self.asked = 0
+        clock = SimpleNamespace(monotonic=lambda: self.steady)
+        monkeypatch.setattr("bff.verify.revocation.time", clock)
+
+    def answer(self) -> None:
+        self.asked += 1
+        self.steady += 1.5
+
+    async def holds_from_its_question(self, revocations: RedisRevocations | Introspection) -> None:
+        async with verifier(revocations=[revocations]) as checks:
+            for steady, asked in ((1000.0, 1), (1001.9, 1), (1002.0, 2)):
+                self.steady = steady
+                await checks.verify(token_once)
+                assert asked == self.asked, steady
+
+
+@pytest.mark.requirement("J-06")
+async def test_a_mark_is_as_old_as_its_question(
+    redis_server: RedisServer, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that was long on its way holds for what is left of `fresh`."""
+    revocations = RedisRevocations(redis_server.url, fresh=2)
+    exists = revocations._redis.exists
+
+    async def slow_exists(*names: str) -> int:
+        slow.answer()
+        return int(await exists(*names))
+
+    monkeypatch.setattr(revocations._redis, "exists", slow_exists)
+    await slow.holds_from_its_question(revocations)
+
+
+@pytest.mark.requirement("J-06")
+async def test_a_word_of_the_issuer_is_as_old_as_its_question(introspected: respx.Route, slow: Slow) -> None:
+    """The same by introspection."""
+
+    def answered(_: httpx.Request) -> httpx.Response:
+        slow.answer()
+        return httpx.Response(200, json={"active": True})
+
+    introspected.mock(side_effect=answered)
+    await slow.holds_from_its_question(introspection(fresh=2))

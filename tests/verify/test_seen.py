@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 from bff.verify import Refusal, TokenRefusedError, TokenVerifier
 from bff.verify import verifier as module
 from tests.support.issuer import AUDIENCE
-from tests.verify.tokens import ISSUER, KEY, NOW, Documents, token
+from tests.verify.tokens import ISSUER, KEY, NOW, OTHER, Documents, token
 
 TEXT = token()
 
@@ -135,3 +135,17 @@ async def test_remembered_tokens_do_not_outlive_the_keys(counted: Counted) -> No
     await verifier._tasks.drain(5)
     counted.steady = 601
     assert Refusal.UNAVAILABLE == await refused(verifier, TEXT)
+
+
+@pytest.mark.requirement("J-06", "J-09")
+async def test_a_key_exchanged_under_its_name_vouches_for_nothing(counted: Counted) -> None:
+    """Another key under the same `kid`: what the former one signed is checked anew, and refused."""
+    documents = Documents(KEY)
+    verifier = checks(documents, fresh=60)
+    await verifier.verify(TEXT)
+    documents.keys = [OTHER]
+    counted.steady = 61
+    await verifier.verify(TEXT)  # the keys are fetched beside this one
+    await verifier._tasks.drain(5)
+    assert Refusal.SIGNATURE == await refused(verifier, TEXT)
+    assert "the-jti" == (await verifier.verify(token(key=OTHER))).jti
