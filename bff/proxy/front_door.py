@@ -7,6 +7,7 @@ lines, doubled or malformed lengths, length and coding together, any coding but 
 Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,13 +19,20 @@ from bff.settings.model import ServerSettings
 _END = b"\r\n\r\n"
 _HEAD_BYTES = bytes([*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)])
 _LINE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_ABSOLUTE = re.compile(rb"(https?)://([^/?]*)", re.IGNORECASE)
+_UPGRADES = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_OFFERS = re.compile(rb"\r\n(?:upgrade:[ \t]*h2c|http2-settings:[^\r]*)[ \t]*(?=\r\n)", re.IGNORECASE)
 _VERSIONS = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _MAX_LENGTH_DIGITS = 15
 _SHOWN = 200  # bytes of a wrong Host, in the log
 _MAX_SIZE_LINE = 256  # of a chunk: 16 digits and, from very few clients, a signature
-_MAX_EXTRA = 16 * 1024  # of chunk extensions and trailers that the content does not outweigh
+_CHUNK_FRAME = 4  # bytes around a chunk's size and content: two line ends
+MOST_LINES = 2048
+"""How many lines of a chunked body are read in one turn of the loop."""
+
+_MAX_EXTRA = 16 * 1024  # of chunk framing and trailers that the content does not outweigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class RequestLine(NamedTuple):
 class DoorRules:
     """The limits of `[server]`, ready for use. Times are seconds."""
 
+    scheme: bytes
     hosts: frozenset[bytes]
     max_head_bytes: int
     max_head_fields: int
@@ -74,6 +83,7 @@ class DoorRules:
         own_port = b":443" if public.scheme == b"https" else b":80"
         bare = public.host.endswith(b"]") or b":" not in public.host
         return cls(
+            scheme=public.scheme,
             hosts=frozenset({public.host, public.host + own_port} if bare else {public.host}),
             max_head_bytes=settings.max_head_bytes,
             max_head_fields=settings.max_head_fields,
@@ -179,6 +189,34 @@ def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:
     return line if isinstance(line, Refusal) else Head(raw, line.method, line.target, line.http_1_0)
 
 
+def own_form(head: Head, rules: DoorRules) -> Head | Refusal:
+    """The head as the parser is to see it.
+
+    An absolute-form target that names this very origin becomes a path (RFC 9112 3.2.2); Host is judged all
+    the same. The offer to go on in HTTP/2, `Upgrade: h2c`, is taken out: it is declined by going on in
+    HTTP/1.1 (RFC 9110 7.8). A parser that never sees the offer cannot take the body behind it for anything
+    but a body, so that it need not be refused.
+    """
+    if not head.target.startswith(b"/"):
+        found = _ABSOLUTE.match(head.target)
+        assert found is not None
+        if found[1].lower() != rules.scheme or found[2].lower() not in rules.hosts:
+            return _bad("the request target names another origin")
+        path = head.target[found.end() :]
+        target = path if path.startswith(b"/") else b"/" + path
+        start = len(head.method) + 1
+        head = Head(
+            head.raw[:start] + target + head.raw[start + len(head.target) :],
+            head.method,
+            target,
+            head.http_1_0,
+        )
+    if (b"h2c" in head.raw or b"H2C" in head.raw) and len(_UPGRADES.findall(head.raw)) == 1:
+        raw = _OFFERS.sub(b"", head.raw)
+        head = Head(raw, head.method, head.target, head.http_1_0)
+    return head
+
+
 def parse_line(line: bytes) -> RequestLine | Refusal:
     """Judges a request line that comes alone: the fields behind it are known to be in order."""
     if line.translate(None, _LINE_BYTES):
@@ -196,7 +234,7 @@ def judge_line(line: bytes) -> RequestLine | Refusal:
         return _bad("only HTTP/1.0 and HTTP/1.1 are served")
     if method in _NEVER:
         return Refusal(Problem.METHOD_NOT_ALLOWED, "TRACE and CONNECT are not served")
-    if not target.startswith(b"/"):
+    if not target.startswith(b"/") and not _ABSOLUTE.match(target):
         return _bad("the request target must be a path")
     if b"#" in target or not target.isascii():
         return _bad("character in the request target that must be encoded")
@@ -292,15 +330,19 @@ class ChunkedBody:
         self._extra = 0
 
     def take(self, data: bytes) -> int:
-        """How many of these bytes belong to the body, framing included; raises FramingError."""
-        at = 0
-        while at < len(data) and not self.over:
+        """How many of these bytes belong to the body, framing included; raises FramingError.
+
+        Stops early after `MOST_LINES` lines, so that one read does not hold the loop.
+        """
+        at, lines = 0, 0
+        while at < len(data) and not self.over and lines < MOST_LINES:
             if self._left:
                 step = min(self._left, len(data) - at)
                 self._left -= step
                 at += step
                 continue
             at = self._take_line(data, at)
+            lines += 1
         return at
 
     def _take_line(self, data: bytes, at: int) -> int:
@@ -324,15 +366,15 @@ class ChunkedBody:
             self.over = not line
             self._spend(len(line) + 2)
             return
-        digits, _, extension = line.partition(b";")
+        digits = line.partition(b";")[0]
         if not digits or len(digits) > _MAX_LENGTH_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
             raise FramingError("malformed chunk size")
         size = int(digits, 16)
-        self._spend(len(extension) - size)
+        self._spend(len(line) + _CHUNK_FRAME - size)
         self._left = size + 2 if size else 0
         self._trailers = not size
 
     def _spend(self, extra: int) -> None:
         self._extra = max(0, self._extra + extra)
         if self._extra > _MAX_EXTRA:
-            raise FramingError("more chunk extensions or trailers than content")
+            raise FramingError("more chunk framing or trailers than content")

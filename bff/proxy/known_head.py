@@ -79,7 +79,7 @@ class KnownHeadProtocol(GuardedHttpProtocol):
             judged = parse_line(raw)
             if over > self.door.max_head_bytes or isinstance(judged, Refusal) or judged.http_1_0:
                 return None
-            if judged.method not in _METHODS:
+            if judged.method not in _METHODS or not judged.target.startswith(b"/"):
                 return None
             line = known.remember(raw, judged)
         self._stop_read_watch()

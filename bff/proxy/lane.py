@@ -165,13 +165,13 @@ class LaneProtocol(KnownHeadProtocol):
             self.cycle.begun = True
             self.cycle.exchange.begin()
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the request's body."""
+    def take_content(self, content: bytes) -> None:
+        """Takes one read's worth of the request's body."""
         cycle = self.cycle
         if not isinstance(cycle, LaneCycle):
-            super().on_body(body)
+            super().take_content(content)
         elif not cycle.response_complete:
-            cycle.exchange.body(body)
+            cycle.exchange.body(content)
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -179,6 +179,7 @@ class LaneProtocol(KnownHeadProtocol):
         if not isinstance(cycle, LaneCycle):
             super().on_message_complete()
             return
+        self._pass_content()
         self._message_over = True
         if cycle.begun and not cycle.response_complete:
             cycle.exchange.body_end()
@@ -192,7 +193,7 @@ class LaneProtocol(KnownHeadProtocol):
 
     def plain_complete(self) -> None:
         """The same after a plain call, which leaves less to look after."""
-        if self._held or self.flow.write_paused or self.transport.is_closing():
+        if self._held or self.half_closed or self.flow.write_paused or self.transport.is_closing():
             self.on_response_complete()
             return
         self.server_state.total_requests += 1
@@ -219,6 +220,16 @@ class LaneProtocol(KnownHeadProtocol):
         """A plain call under way goes on as a whole one: there is something that its exchange has to hear."""
         if isinstance(self.cycle, LanePlainCall) and not self.cycle.response_complete:
             self.cycle.interrupt()
+
+    def endless(self) -> bool:
+        """Whether the answer under way has no known length."""
+        cycle: object = self.cycle
+        return cycle.chunked if isinstance(cycle, LaneCycle) else super().endless()
+
+    def speaks_1_1(self) -> bool:
+        """A plain call has left no head behind, and is of HTTP/1.1."""
+        cycle: object = self.cycle
+        return isinstance(cycle, LaneCycle | LanePlainCall) or super().speaks_1_1()
 
     def _client_gone(self) -> None:
         self._unfold()

@@ -16,7 +16,7 @@ from bff.proxy.plain import Answer, PlainCall, Prepared
 from bff.proxy.sinks import Header
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NO_CONTENT, _NOT_MODIFIED = 204, 304
+_NO_CONTENT, _NOT_MODIFIED, _REFUSED = 204, 304, 400
 
 
 class LaneConnection(Protocol):
@@ -33,6 +33,9 @@ class LaneConnection(Protocol):
     def begin_cycle(self, cycle: "LaneCycle | LanePlainCall") -> None:
         """This is the request under way from now on."""
 
+    def long_rest(self) -> bool:
+        """Whether so much of the request's body is to come that the connection ends with its answer."""
+
     def hang_up(self) -> None:
         """The connection ends with the answer at hand."""
 
@@ -47,11 +50,11 @@ class LaneCycle:
     """One request and its answer, as the protocol and the exchange (`ClientSide`) see it."""
 
     __slots__ = (
-        "_chunked",
         "_protocol",
         "_unsent",
         "_with_body",
         "begun",
+        "chunked",
         "disconnected",
         "exchange",
         "keep_alive",
@@ -65,7 +68,7 @@ class LaneCycle:
     def __init__(self, protocol: LaneConnection, *, with_body: bool, keep_alive: bool) -> None:
         self._protocol = protocol
         self._with_body = with_body
-        self._chunked = False
+        self.chunked = False
         self._unsent = b""
         self.begun = False
         self.disconnected = False
@@ -95,8 +98,10 @@ class LaneCycle:
                 known = True
             lines += (name, b": ", value, b"\r\n")
         if not known:
-            self._chunked = True
+            self.chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
+        if status >= _REFUSED and protocol.long_rest():
+            self.keep_alive = False
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._unsent = b"".join(lines)
         protocol.loop.call_soon(self._flush)  # unless content comes at once, and takes it along
@@ -106,7 +111,7 @@ class LaneCycle:
         if not self._with_body or not chunk:
             return
         head, self._unsent = self._unsent, b""
-        if self._chunked:
+        if self.chunked:
             self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
         else:
             self._protocol.transport.write(head + chunk if head else chunk)
@@ -115,7 +120,7 @@ class LaneCycle:
         """Ends the answer; the connection goes on to the next request, or ends."""
         protocol = self._protocol
         self._flush()
-        if self._chunked and self._with_body:
+        if self.chunked and self._with_body:
             protocol.transport.write(b"0\r\n\r\n")
         self.response_complete = True
         if not self.keep_alive:
@@ -132,7 +137,8 @@ class LaneCycle:
         """Writes the head, if no content has taken it along."""
         if self._unsent:
             head, self._unsent = self._unsent, b""
-            self._protocol.transport.write(head)
+            if not self._protocol.transport.is_closing():  # uvloop refuses to write to a lost connection
+                self._protocol.transport.write(head)
 
     def pause_request(self) -> None:
         """Stops reading the request's body."""

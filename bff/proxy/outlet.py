@@ -57,7 +57,8 @@ class Outlet:
         """Writes what waits; before anything else is done to the connection."""
         if self._held:
             held, self._held = self._held, b""
-            self._write(held)
+            if not self.is_closing():  # uvloop refuses to write to a lost connection
+                self._write(held)
 
 
 def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Transport) -> Any:

@@ -7,7 +7,7 @@ complete, so that answers come in order and a lost connection is known to the on
 Rule 3: every wait has an end: for a head, for more of a body, for a client that reads nothing, for a client
 that is to hang up.
 Rule 4: a refusal is problem+json and ends the connection; what still arrives is read and thrown away for a
-moment, so that the answer is not lost to a reset.
+while, so that the answer is not lost to a reset (`bff.proxy.closing`).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bff.errors import Problem
+from bff.proxy.closing import ClosingProtocol
 from bff.proxy.front_door import (
     ChunkedBody,
     DoorRules,
@@ -27,15 +28,12 @@ from bff.proxy.front_door import (
     LengthBody,
     Refusal,
     judge_fields,
+    own_form,
 )
 from bff.proxy.outlet import Outlet, close_delimited, last_word, reset
-from bff.proxy.websocket_door import UpgradingProtocol
 
-_DRAIN = 64 * 1024
-"""How much of a body is still read after its answer is complete, in bytes."""
-
-_LINGER = 2.0
-"""How long a client may take to hang up after our last word, in seconds."""
+MOST_HEADS = 32
+"""How many pipelined requests are taken in one turn of the loop."""
 
 _MAX_HELD = 1024 * 1024
 """How much pipelined input may wait, in bytes; reading is paused long before."""
@@ -44,7 +42,7 @@ Refused = Callable[[Refusal, str], None]
 """Told of each refusal and the peer's address, for the log and the metric."""
 
 
-class GuardedHttpProtocol(UpgradingProtocol):
+class GuardedHttpProtocol(ClosingProtocol):
     """One client connection. Subclasses made by `guarded_protocol` carry the rules."""
 
     door: DoorRules
@@ -59,13 +57,11 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._message_over = False
         self._body: LengthBody | ChunkedBody | None = None  # of the request under way
         self._held = b""
-        self._lingering = False
-        self._thrown_away = 0
+        self._content: list[bytes] = []
         self._idle_until: float | None = None
         self._last_data = 0.0
         self._read_watch: asyncio.TimerHandle | None = None
         self._write_watch: asyncio.TimerHandle | None = None
-        self._outlet: Outlet
 
     # The connection
 
@@ -98,15 +94,38 @@ class GuardedHttpProtocol(UpgradingProtocol):
             self._take(data)
 
     def _take(self, data: bytes) -> None:
+        heads = 0
         while data and not self._lingering and not self.transport.is_closing():
             if self._body is not None:
                 data = self._take_body(self._body, data)
+                if data and self._body is not None:
+                    self._end_turn(data)
+                    break
             elif self._answering() or self.flow.write_paused:
                 self._hold(data)
                 return
             else:
+                if heads == MOST_HEADS:
+                    self._end_turn(data)
+                    break
+                heads += 1
                 data = self._take_head(data)
         self._settle()
+
+    def _end_turn(self, data: bytes) -> None:
+        """Leaves the rest of a read for the loop's next turn: others have theirs first."""
+        self._held = data
+        self.transport.pause_reading()  # not by `flow`: whether a request's body is wanted is told by that
+        self.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if self.transport.is_closing():
+            return
+        if not self.flow.read_paused:
+            self.transport.resume_reading()
+        if self._held and not self._lingering:
+            held, self._held = self._held, b""
+            self._take(held)
 
     def _hold(self, data: bytes) -> None:
         self._held += data
@@ -114,10 +133,6 @@ class GuardedHttpProtocol(UpgradingProtocol):
             reset(self.transport)
         else:
             self.flow.pause_reading()
-
-    def _answering(self) -> bool:
-        """Whether a request is under way whose answer is not complete."""
-        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
     # A request's head
 
@@ -130,7 +145,13 @@ class GuardedHttpProtocol(UpgradingProtocol):
             self._head = None
             self._refuse(found)
             return b""
-        self._head, rest = found
+        head, rest = found
+        judged = own_form(head, self.door)
+        if isinstance(judged, Refusal):
+            self._head = None
+            self._refuse(judged)
+            return b""
+        self._head = judged
         self._head_open, self._message_over, self._verdict = True, False, 0
         try:
             self.parser.feed_data(self._head.raw)
@@ -196,6 +217,7 @@ class GuardedHttpProtocol(UpgradingProtocol):
         try:
             taken = body.take(data)
             self.parser.feed_data(data if taken == len(data) else data[:taken])
+            self._pass_content()
         except FramingError as error:
             self._fail(Refusal(Problem.BAD_REQUEST, str(error)))
             return b""
@@ -212,8 +234,23 @@ class GuardedHttpProtocol(UpgradingProtocol):
             self._throw_away(taken)
         return data[taken:]
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the request's body: of many small chunks there are many in one read."""
+        self._content.append(body)
+
+    def _pass_content(self) -> None:
+        """Hands on what one read has brought, in one piece."""
+        content, self._content = self._content, []
+        if content:
+            self.take_content(content[0] if len(content) == 1 else b"".join(content))
+
+    def take_content(self, content: bytes) -> None:
+        """Takes one read's worth of the request's body."""
+        super().on_body(content)
+
     def on_message_complete(self) -> None:
         """The request is complete."""
+        self._pass_content()
         self._message_over = True
         if self._verdict.__class__ is not Refusal:
             super().on_message_complete()
@@ -231,13 +268,20 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._outlet.flush()
         if self._lingering or self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if not self.half_closed:
+            self.flow.resume_reading()
         self._wait_for_client()
         self._thrown_away = 0
-        if isinstance(self._body, LengthBody) and self._body.left > _DRAIN:
+        if self.long_rest():
             self._linger()
         else:
             self._go_on()
+        if self.half_closed and not (self._answering() or self._held):
+            self._close()
+
+    def speaks_1_1(self) -> bool:
+        """Whether the request under way is one whose client knows interim answers."""
+        return self._head is not None and not self._head.http_1_0
 
     def _go_on(self) -> None:
         """Takes what was held: the answers before it are complete, and the client reads them."""
@@ -277,42 +321,6 @@ class GuardedHttpProtocol(UpgradingProtocol):
         self._fail(Refusal(Problem.BAD_REQUEST, msg))
 
     # The end of the connection
-
-    def _hang_up(self) -> None:
-        """The server's side is done with this connection."""
-        if self._body is None:
-            self._close()
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        if self._lingering or self.transport.is_closing():
-            return
-        self._lingering = True
-        self._thrown_away = 0
-        self._held = b""
-        self._stop_read_watch()
-        self.flow.resume_reading()
-        self._outlet.flush()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._read_watch = self.loop.call_later(_LINGER, self._close)
-
-    def _throw_away(self, count: int) -> None:
-        self._thrown_away += count
-        if self._thrown_away > _DRAIN:
-            if self._lingering:
-                self._close()
-            else:
-                self._linger()
-
-    def _close(self) -> None:
-        """Closes once what has been written is read; not reading has its limit here too."""
-        self._stop_read_watch()
-        self._outlet.flush()
-        self.transport.close()
-        if self._write_watch is None and self.transport.get_write_buffer_size():
-            self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)
 
     def shutdown(self) -> None:
         """The server stops: an idle connection is closed, a busy one after its answer."""
@@ -375,11 +383,6 @@ class GuardedHttpProtocol(UpgradingProtocol):
             self._linger()
         else:
             self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
-
-    def _stop_read_watch(self) -> None:
-        if self._read_watch is not None:
-            self._read_watch.cancel()
-            self._read_watch = None
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""

@@ -9,7 +9,7 @@ Rule 3: an abnormal end is told from a clean one (1006, RFC 6455 7.1.5).
 import asyncio
 from typing import Any, Protocol, cast
 
-from uvicorn._types import ASGISendEvent  # what `send` takes
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent  # what they take and give
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -17,13 +17,16 @@ from websockets.http11 import Request
 
 from bff.errors import Problem
 from bff.proxy.front_door import Head, Refusal
-from bff.proxy.outlet import reset
+from bff.proxy.outlet import last_word, reset
 
 GOING_AWAY, ABNORMAL = 1001, 1006
 _SWITCHING = 101
 
 _LINGER = 2.0
 """How long a client may take to hang up after our last word, in seconds."""
+
+_TURN = 8 * 1024
+"""How many bytes of what was read are parsed in one turn of the loop: a thousand of the smallest frames."""
 
 
 class _Taker(Protocol):
@@ -70,6 +73,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._write_watch: asyncio.TimerHandle | None = None
         self._failed = False
+        self._ended = False
+        self._waiting = bytearray()  # read, and not yet parsed
 
     def handle_connect(self, event: Request) -> None:
         """The handshake has been read; one that the library refuses is left to the front door to answer."""
@@ -85,8 +90,68 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in; behind a mistake they are thrown away, so that the close is not lost to a reset."""
-        if not self._failed:
+        if self._failed:
+            return
+        if self.handshake_initiated and not self.handshake_complete:
+            self._fail_handshake()
+        elif self._waiting:
+            self._waiting += data
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Takes so much of it as is parsed in one turn: a frame of one byte costs as much as a large one."""
+        if len(data) <= _TURN:
             super().data_received(data)
+            return
+        super().data_received(data[:_TURN])
+        self._waiting += memoryview(data)[_TURN:]
+        self.transport.pause_reading()
+        if not self.read_paused:
+            self.loop.call_soon(self._feed_on)
+
+    def _feed_on(self) -> None:
+        """Takes the next part of what was read."""
+        if self._failed or self.disconnected:
+            self._waiting.clear()
+        if not self._waiting:
+            return
+        part = bytes(self._waiting[:_TURN])
+        del self._waiting[:_TURN]
+        super().data_received(part)
+        if not self._waiting:
+            if self._ended:
+                self.transport.close()
+            elif not self.read_paused:
+                self.transport.resume_reading()
+        elif not self.read_paused:
+            self.loop.call_soon(self._feed_on)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next message; when all of a part are taken the next part has its turn."""
+        message = await super().receive()
+        if self._waiting and self.queue.empty() and not self.disconnected:
+            self.transport.pause_reading()
+            self.loop.call_soon(self._feed_on)
+        return message
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's closes at once
+        """The client sends no more; True while something that it sent waits for its turn."""
+        self._ended = True
+        return bool(self._waiting)
+
+    def _fail_handshake(self) -> None:
+        """Bytes came before the handshake was answered (RFC 6455 4.1): they are none of a WebSocket's."""
+        self._failed = True
+        if self.initial_response is not None:  # its answer is under way, and is the last
+            return
+        refusal = Refusal(Problem.BAD_REQUEST, "bytes before the handshake was answered")
+        self.transport.write(last_word(refusal, self.default_headers, bodyless=False))
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
+        self.close_sent = self.handshake_complete = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._hang_up_soon()
 
     def handle_parser_exception(self) -> None:
         """The client broke the protocol or a limit: say so, and let it hang up."""
@@ -148,6 +213,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(_LINGER, reset, self.transport)
+        if self._waiting:  # the client's answer to a close may be in it
+            self.loop.call_soon(self._feed_on)
 
     def _stop_watch(self) -> None:
         if self._write_watch is not None:

@@ -69,10 +69,10 @@ async def backend_is_left(world: World, kept: Conversation) -> None:
 @pytest.mark.requirement("H-08", "H-09")
 @pytest.mark.usefixtures("both_fronts")
 async def test_clients_that_leave(world: World, plain: Plain) -> None:
-    """Whether by a reset or by half a close: the backend's call is cancelled, once, and the pool is right."""
+    """Whether by a reset or by a close: the backend's call is cancelled, once, and the pool is right."""
     gate = Gate(world)
     browser = await world.signed_in()
-    for leave in (Caller.leave, Caller.half_close):
+    for leave in (Caller.leave, Caller.close):
         caller = await Caller.connected(world, browser)
         await slow_and_warm(plain, gate, caller)
         before, seen = plain.unfolded, gate.asked.count(b"/slow")

@@ -45,6 +45,22 @@ ACCEPTED = [
     (request("/a?b=c%20d"), "/a", ""),
     (request("/", "GET", "X:  a b \t ", "x: ;"), "/", ""),
     (b"\r\n" + request("/after-an-empty-line"), "/after-an-empty-line", ""),
+    (request("http://APP.example.com/a?b"), "/a", ""),
+    (request("HTTP://app.example.com:80"), "/", ""),
+    (request("http://app.example.com?b"), "/", ""),
+    (
+        request("/", "GET", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA"),
+        "/",
+        "",
+    ),
+    (request("/", "GET", "UPGRADE:H2C "), "/", ""),
+    (request("/", "POST", "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 2", body=b"ok"), "/", "ok"),
+    (
+        request("/", "POST", "Upgrade: h2c", "Connection: Upgrade", "Transfer-Encoding: chunked")
+        + b"2\r\nok\r\n0\r\n\r\n",
+        "/",
+        "ok",
+    ),
     (b"GET / HTTP/1.1\r\nhost: APP.example.com\r\n\r\n", "/", ""),
     (b"GET / HTTP/1.1\r\nHost: app.example.com:80\r\n\r\n", "/", ""),
     (request("/", "POST", "Content-Length: 5", body=b"hello"), "/", "hello"),
@@ -69,6 +85,15 @@ async def test_accepted(raw: bytes, target: str, body: str, piecemeal: bool) -> 
             assert 200 == status
             assert (target, body) == (json.loads(answer)["target"], json.loads(answer)["body"])
             assert "connection" not in headers
+
+
+async def test_an_offer_is_not_forwarded() -> None:
+    """The offer of HTTP/2 and what belongs to it reach nobody."""
+    fields = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA", "X: y")
+    async with open_door() as door, connected(door) as client:
+        await client.send(request("/", "GET", *fields))
+        await client.answer()
+    assert ["host", "connection", "x"] == [name for name, _ in door.seen[0]["headers"]]
 
 
 @pytest.mark.requirement("H-02")

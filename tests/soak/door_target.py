@@ -5,6 +5,7 @@ Input: one byte (where the bytes are cut), then what a client sent on one connec
 
 import asyncio
 import functools
+import logging
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ _IDLE_TURNS = 4
 """So many turns of the loop without a word, and the application waits for more of a body."""
 
 _CONTINUE = 100  # said or not, as the body comes
+_OWN = re.compile(rb"http://app\.example\.com(:80)?(?=[/?]|$)", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Z]")
 
 Request = tuple[bytes, bytes, bytes]
@@ -36,12 +38,13 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.paused = False
-        self.over = False
+        self.over = self.lost = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 1) if name in {"peername", "sockname"} else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.lost, "written to a lost connection: uvloop raises"
         self.written += data
 
     def pause_reading(self) -> None:
@@ -79,6 +82,11 @@ class Door:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.errors: list[str] = []  # no input may cause one
+        self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(self.noted)
+        log.setLevel(logging.ERROR)
         self.served = Served()
         settings = ServerSettings(public_url=f"http://{HOST.decode()}")
         self.protocol = guarded_protocol(settings, self.refused)
@@ -87,6 +95,10 @@ class Door:
             proxy_headers=False,
         )  # fmt: skip
         self.config.load()
+
+    def noted(self, record: logging.LogRecord) -> bool:
+        self.errors.append(record.getMessage())
+        return True
 
     def refused(self, refusal: Refusal, _: str) -> None:
         """Which of two parsers noticed first, and what it said, may depend on the pieces."""
@@ -121,7 +133,9 @@ class Door:
         assert wire.over or not wire.paused, "reading is paused, and nothing is under way"
         wire.over = True
         connection.connection_lost(None)
+        wire.lost = True
         self._run(state, wire)
+        assert not self.errors, self.errors
         statuses = [int(status) for status in _STATUS.findall(wire.written)]
         assert not served.refusals or statuses[-1] != _CONTINUE, "something is said after the last word"
         served.statuses = [status for status in statuses if status != _CONTINUE]
@@ -129,7 +143,7 @@ class Door:
 
     def _run(self, state: ServerState, wire: Wire) -> None:
         turns, before = 0, -1
-        while state.tasks and turns < _IDLE_TURNS:
+        while (state.tasks or wire.paused) and turns < _IDLE_TURNS:
             self.loop.run_until_complete(asyncio.sleep(0))
             words = len(self.served.requests) + len(wire.written)
             turns, before = (turns + 1 if words == before else 0), words
@@ -155,10 +169,12 @@ def reference(data: bytes) -> list[Request]:
         if request is None:
             break
         method, target, body = request
+        target = _OWN.sub(b"", target)
+        target = target if target.startswith(b"/") else b"/" + target
         path, _, query = target.partition(b"?")
         found.append((method, target if query else path, body))  # ASGI cannot tell an empty query from none
         data = server.trailing_data[0]
-        goes_on = server.states[h11.CLIENT] is h11.DONE
+        goes_on = repr(server.states[h11.CLIENT]) in {"DONE", "MIGHT_SWITCH_PROTOCOL"}
     return found
 
 

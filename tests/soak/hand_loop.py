@@ -127,7 +127,7 @@ class Wire(asyncio.Transport):
         self._peer = peer
         self._inbox: deque[bytes | None] = deque()
         self._paused = False
-        self._said_eof = False
+        self.said_eof = False
 
     # What the protocol does.
 
@@ -137,7 +137,7 @@ class Wire(asyncio.Transport):
         return (self._peer, 1) if name in {"peername", "sockname"} else default
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._said_eof:
+        if self.said_eof:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self.over or not data:
             return
@@ -150,7 +150,7 @@ class Wire(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        self._said_eof = True
+        self.said_eof = True
 
     def get_write_buffer_size(self) -> int:
         return _BUFFERED if self.full else 0
@@ -187,7 +187,9 @@ class Wire(asyncio.Transport):
         while self._inbox and not self._paused and not self.over:
             data = self._inbox.popleft()
             if data is None:
-                self.protocol.eof_received()
+                if self.protocol.eof_received():  # it stays open for what is to be sent
+                    self._inbox.clear()
+                    return
                 self.close()
             else:
                 self.protocol.data_received(data)

@@ -313,7 +313,7 @@ class Run:
     def _check_answered(self) -> None:
         """Whoever is still there has got an answer to each whole request."""
         for client in self.clients:
-            if not client.wire.over:
+            if not (client.wire.over or client.wire.said_eof):
                 requests = asked(bytes(client.sent))
                 got = answered(bytes(client.wire.written), requests, ended=False)
                 last = bool(got) and got[-1].fields.get(b"connection") == b"close"
