@@ -45,6 +45,7 @@ class Refusal:
     problem: Problem
     detail: str
     host: str | None = field(default=None, compare=False)
+    head: bytes = field(default=b"", compare=False, repr=False)  # what there is of one that is too large
 
 
 class Head(NamedTuple):
@@ -170,7 +171,8 @@ class HeadReader:
         if buffer.count(b"\n", seen, stop) != buffer.count(b"\r\n", max(0, seen - 1), stop):
             return _BARE_LF
         if end > self._max_bytes:
-            return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {self._max_bytes} bytes")
+            seen_of_it = bytes(buffer[: self._max_bytes])
+            return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {self._max_bytes} bytes", head=seen_of_it)
         return None
 
 
@@ -180,7 +182,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:
     if raw.count(b"\n") != lines:
         return _BARE_LF
     if lines - 2 > max_fields:
-        return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {max_fields} fields")
+        return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {max_fields} fields", head=raw)
     if raw.count(b"\r") != lines or raw.translate(None, _HEAD_BYTES):
         return _bad("control character in the head")
     if b"\r\n " in raw or b"\r\n\t" in raw:

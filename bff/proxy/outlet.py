@@ -90,7 +90,7 @@ def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Tr
 def last_word(refusal: Refusal, default_headers: Sequence[Header], head: Head | None) -> bytes:
     """The answer to a request that is refused at the door, with its head where that was complete."""
     bodyless = head is not None and head.method == b"HEAD"
-    page = head is not None and navigates(_rough_headers(head.raw))
+    page = navigates(_rough_headers(refusal.head if head is None else head.raw))
     status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
     fields = (*default_headers, *headers, (b"connection", b"close"))
     lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]

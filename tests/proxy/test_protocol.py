@@ -183,6 +183,19 @@ async def test_a_person_gets_a_page_at_the_door(field: bytes) -> None:
     assert b"evil" not in body
 
 
+@pytest.mark.requirement("B-38")
+@pytest.mark.parametrize("fields", [b"cookie: " + b"x" * 40_000, b"x: y\r\n" * 200])
+async def test_a_person_with_too_many_cookies_gets_a_page(fields: bytes) -> None:
+    """431 is what a browser full of cookies meets: as a page where the mode stands in what was read."""
+    for field, kind in ((b"sec-fetch-mode: navigate", b"text/html"), (b"x: y", b"application/problem+json")):
+        async with open_door() as door, connected(door) as client:
+            await client.send(b"GET / HTTP/1.1\r\n" + field + b"\r\n" + fields + b"\r\n\r\n")
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 431 ")
+        assert b"content-type: " + kind in head
+        assert b"xxx" not in body
+
+
 async def test_refused_head_request_gets_no_body() -> None:
     """An answer to HEAD has no content, also when it is a refusal."""
     async with open_door() as door, connected(door) as client:
