@@ -30,6 +30,9 @@ class Problem(Enum):
     CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request did not come from this site", "warning")
     STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store is out of reach", "error")
     PROVIDER_UNAVAILABLE = ProblemType("provider_unavailable", 503, "The provider is out of reach", "error")
+    PROVIDER_REFUSED_CLIENT = ProblemType(
+        "provider_refused_client", 503, "The provider does not accept this client", "error"
+    )
     UPSTREAM_UNREACHABLE = ProblemType("upstream_unreachable", 502, "The backend cannot be reached", "error")
     UPSTREAM_TIMEOUT = ProblemType("upstream_timeout", 504, "The backend did not answer in time", "error")
     UPSTREAM_INVALID = ProblemType("upstream_invalid", 502, "The backend's answer was no valid HTTP", "error")

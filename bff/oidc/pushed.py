@@ -10,7 +10,7 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.assertion import Authentication
 from bff.oidc.metadata import Metadata
-from bff.oidc.refusals import ClientRefusedError, parse_error_code, told
+from bff.oidc.refusals import ClientRefusedError, refuses_client, told
 from bff.oidc.requests import Fields, pushed_authorization_form, secrets_of
 from bff.oidc.tokens import parse_pushed
 from bff.oidc.wire import Wire
@@ -61,7 +61,7 @@ class PushedRequests:
                 "pushed_request_refused",
                 **told(answer.status, document, client=client, sent=secrets_of(form)),
             )
-            refused = parse_error_code(document) == "invalid_client"
+            refused = refuses_client(document)
             raise (ClientRefusedError if refused else ProviderUnavailableError)(
                 f"the provider's endpoint for pushed authorization requests answered {answer.status}",
                 answer.retry_after(self._clock()),

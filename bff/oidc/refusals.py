@@ -31,6 +31,9 @@ _FOR_A_WHILE = frozenset({"server_error", "slow_down", "temporarily_unavailable"
 _STATUS_FOR_A_WHILE = frozenset({408, 425})
 _USER_NEEDED = frozenset({"insufficient_user_authentication", "unmet_authentication_requirements"})
 _NOT_THE_USERS = frozenset({"client_authentication_required"})
+_ABOUT_THE_CLIENT = frozenset(
+    {"invalid_client", "unauthorized_client", "invalid_redirect_uri", "redirect_uri_mismatch"}
+)
 _MAY_HELP = (
     "id or secret of the client has characters that client_secret_basic form-encodes (RFC 6749 2.3.1), and "
     'not every provider decodes them: client_auth = "client_secret_post" may help'
@@ -94,6 +97,17 @@ def parse_error_code(document: Any) -> str | None:
     """The `error` of RFC 6749 5.2, if it looks like one."""
     code = document.get("error") if isinstance(document, Mapping) else None
     return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+
+
+def refuses_client(document: Any) -> bool:
+    """Whether a refusal at a sign-in is about the client: its secret, its rights, or its redirect URI.
+
+    Whoever signs in cannot mend it. RFC 9126 2.3 leaves the code for a wrong redirect URI open.
+    """
+    code = parse_error_code(document)
+    if code == "invalid_request":
+        return "redirect" in (parse_error_description(document) or "").lower()
+    return code in _ABOUT_THE_CLIENT
 
 
 def parse_error_description(document: Any, sent: Collection[str] = ()) -> str | None:

@@ -234,7 +234,9 @@ class Rotation:
         if await self._leave(this, marker) in (Write.GONE, Write.STALE):
             return await self._as_it_stands(this.found)
         wait = failure.retry_after or self._parts.rest(session) or None
-        return Deferred(Problem.PROVIDER_UNAVAILABLE, wait, why)
+        refused = why == "provider_refused"
+        problem = Problem.PROVIDER_REFUSED_CLIENT if refused else Problem.PROVIDER_UNAVAILABLE
+        return Deferred(problem, wait, why)
 
     async def _leave(self, this: Try, marker: Refreshing | None) -> Write | None:
         """Puts this in the place of our marker; None if the store did not answer: then ours stays."""

@@ -29,9 +29,11 @@ from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_m
 from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
 from bff.proxy.dial import TlsNames, client_tls
+from bff.serve.provider_client import probe_client
 from bff.serve.provider_offers import Check, read_offers
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
 from bff.settings.urls import redis_target
+from bff.web.login import CALLBACK
 
 OLDEST_REDIS = (6, 2)
 _FOUND = 200
@@ -44,12 +46,13 @@ DEADLINE = 15.0
 async def preflight(settings: Settings) -> list[Check]:
     """Makes all checks at once; takes no longer than `DEADLINE`."""
     redis, provider = settings.redis, settings.provider
+    redirect_uri = settings.server.public_url.rstrip("/") + CALLBACK
     upstreams = {
         (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
     }
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), _redis(redis)),
-        _bounded("provider", provider.issuer, _provider(provider, settings.route)),
+        _bounded("provider", provider.issuer, _provider(provider, settings.route, redirect_uri)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
             for (upstream, _), route in reversed(upstreams.items())
@@ -150,7 +153,9 @@ def _refusal(error: ResponseError) -> str:
     return f"it refuses ({type(error).__name__})"
 
 
-async def _provider(settings: ProviderSettings, routes: Sequence[RouteSettings]) -> list[Check]:
+async def _provider(
+    settings: ProviderSettings, routes: Sequence[RouteSettings], redirect_uri: str
+) -> list[Check]:
     wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), document_url(settings)
     try:
         answer = await wire.get(url)
@@ -174,6 +179,7 @@ async def _provider(settings: ProviderSettings, routes: Sequence[RouteSettings])
             for name in metadata.ignored
         ]
         checks += read_offers(document, settings, routes)
+        checks.append(await probe_client(wire, settings, metadata, redirect_uri))
         checks += _keys(metadata.jwks_uri, parse_jwks((await wire.get(metadata.jwks_uri)).json()))
     except ProviderUnavailableError as error:
         fix = "see whether it runs, and whether this machine reaches it and trusts its certificate"

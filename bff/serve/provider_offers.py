@@ -27,6 +27,7 @@ def read_offers(
         *_pkce(document, settings.issuer),
         *_authentication(document, settings),
         *_scopes(document, settings),
+        *_offline(document, settings),
         *_pushed(document, settings),
         *_exchange(document, settings.issuer, routes),
     ]
@@ -56,6 +57,21 @@ def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator
     if scopes is not None and (missing := [scope for scope in settings.scopes if scope not in scopes]):
         fix = "see whether the provider names them otherwise"
         yield Check("provider scopes", settings.issuer, True, f"does not mention {', '.join(missing)}", fix)
+
+
+def _offline(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
+    """Without `offline_access` some providers give no refresh token, and others a better one."""
+    if "offline_access" in settings.scopes:
+        return
+    scopes, grants = (_names(document, f"{name}_supported") for name in ("scopes", "grant_types"))
+    if scopes and "offline_access" in scopes:
+        detail = "offers offline_access, which is not asked for"
+    elif grants is not None and "refresh_token" not in grants:
+        detail = "does not mention refresh tokens"
+    else:
+        return
+    fix = 'if the log says no_refresh_token after a sign-in, add "offline_access" to provider.scopes'
+    yield Check("provider refresh", settings.issuer, True, detail, fix)
 
 
 def _pushed(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:

@@ -69,6 +69,8 @@ _TAKEN = frozenset(
 )  # fmt: skip
 _TAKEN_PREFIXES = ("sec-", "proxy-", "access-control-", "x-forwarded-")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+_PARAM = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}", re.ASCII)
+_NEVER_PASSED = frozenset({"return_to", "id_token_hint", "registration", "code_verifier"})
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 
 
@@ -214,11 +216,11 @@ def _provider(provider: ProviderSettings) -> Iterator[Finding]:
         )
     yield from check_client_auth(provider)
     yield from _scopes(provider)
-    if unknown := [name for name in provider.login_params if name not in LOGIN_PARAMS]:
+    if unknown := [name for name in provider.login_params if not _may_pass(name)]:
         yield Finding(
             "provider.login_params",
             f"lets through what a page must not choose: {', '.join(unknown)}",
-            f"choose among {', '.join(LOGIN_PARAMS)}",
+            f"name {', '.join(LOGIN_PARAMS)}, or what your provider knows beside them, as domain_hint",
         )
     for number, resource in enumerate(provider.resource):
         yield from _complaint(f"provider.resource[{number}]", resource_complaint(resource))
@@ -232,6 +234,10 @@ def _provider(provider: ProviderSettings) -> Iterator[Finding]:
             "must name signature algorithms with a public key: `none` and HMAC (HS…) are never accepted",
             f"choose among {', '.join(ID_TOKEN_ALGS)}",
         )
+
+
+def _may_pass(name: str) -> bool:
+    return bool(_PARAM.fullmatch(name)) and name not in OWN_PARAMS | _NEVER_PASSED
 
 
 def _scopes(provider: ProviderSettings) -> Iterator[Finding]:

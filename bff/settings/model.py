@@ -162,7 +162,7 @@ class ProviderSettings(Section):
     client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
     par: Literal["auto", "always", "never"] = "auto"
     resource: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = ("openid", "profile", "offline_access")
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
     login_params: tuple[str, ...] = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
     extra_params: dict[str, str] = Field(default_factory=dict)
     id_token_algs: tuple[str, ...] = ("RS256", "ES256", "PS256", "EdDSA")

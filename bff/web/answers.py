@@ -8,8 +8,9 @@ from typing import Any, assert_never
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bff.errors import Problem
+from bff.errors import Problem, ProviderUnavailableError
 from bff.observe.logs import audit
+from bff.oidc.refusals import ClientRefusedError
 from bff.policy.address import client_address
 from bff.policy.navigation import not_navigated
 from bff.policy.origin import DOCUMENTED
@@ -26,6 +27,18 @@ def problem_answer(problem: Problem, **extra: Any) -> Response:
     """A problem as a Starlette response; `extra` as for `problem_response`."""
     status, headers, body = problem_response(problem, **extra)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+def provider_problem(failure: ProviderUnavailableError) -> Response:
+    """What a provider's failure is answered with: that it is out of reach, or refuses this client."""
+    refused = isinstance(failure, ClientRefusedError)
+    problem = Problem.PROVIDER_REFUSED_CLIENT if refused else Problem.PROVIDER_UNAVAILABLE
+    return problem_answer(problem, retry_after=failure.retry_after)
+
+
+def provider_reason(failure: ProviderUnavailableError) -> str:
+    """The same, for the audit log."""
+    return "provider_refused_client" if isinstance(failure, ClientRefusedError) else "provider_unavailable"
 
 
 def json_answer(

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
-from bff.observe.logs import audit
+from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
@@ -36,7 +36,15 @@ from bff.policy.routes import RouteTable
 from bff.session.model import EndReason
 from bff.session.sessions import Found, Identity, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import address_of, cookie_headers, no_navigation, problem_answer, redirect
+from bff.web.answers import (
+    address_of,
+    cookie_headers,
+    no_navigation,
+    problem_answer,
+    provider_problem,
+    provider_reason,
+    redirect,
+)
 from bff.web.hop import FINISH, hop
 from bff.web.lent_codes import LentCodes
 from bff.web.transaction import (
@@ -51,6 +59,12 @@ from bff.web.transaction import (
 
 CALLBACK = "/bff/callback"
 _MAX_USER_AGENT = 256
+
+_NO_REFRESH = (
+    "the provider gave no refresh token: each session ends with its access token; "
+    'it may give one for the scope "offline_access" (provider.scopes)'
+)
+_log = get_logger("bff.web")
 
 
 class LoginEndpoints:
@@ -82,6 +96,7 @@ class LoginEndpoints:
         self._state_lifetime = state_lifetime
         self._metrics = metrics
         self._clock = clock
+        self._told_no_refresh = False
 
     def routes(self) -> list[Route]:
         """The routes of all three."""
@@ -106,7 +121,7 @@ class LoginEndpoints:
         try:
             return await self._send_to_provider(request, return_to, params)
         except ProviderUnavailableError as failure:
-            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+            return provider_problem(failure)
 
     async def callback(self, request: Request) -> Response:
         """Moves the provider's answer into the transaction's cookie, and has the browser go on to finish."""
@@ -137,8 +152,8 @@ class LoginEndpoints:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         except ProviderUnavailableError as failure:
             self._metrics.login_finished("failed")
-            audit("sign_in_failed", address=self._address(request), reason="provider_unavailable")
-            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+            audit("sign_in_failed", address=self._address(request), reason=provider_reason(failure))
+            return provider_problem(failure)
 
     async def _finish(self, request: Request, found: Found | NoSession) -> Response:
         returned = [
@@ -231,6 +246,9 @@ class LoginEndpoints:
             await self._sessions.end(started.session, EndReason.PROVIDER_LOGOUT, provider_revoked=False)
             return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
+        if answer.refresh_token is None and not self._told_no_refresh:
+            self._told_no_refresh = True
+            _log.warning("no_refresh_token", problem=_NO_REFRESH)
         self._metrics.login_finished("signed_in")
         audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
         return started

@@ -66,6 +66,7 @@ def test_all_is_well(provider: Provider) -> None:
         "redis eviction",
         "provider",
         "provider PKCE",
+        "provider client",
         "provider keys",
         "upstream",
     } == {name for name, (ok, _, fix) in found.items() if ok and not fix}
@@ -170,6 +171,29 @@ def test_a_provider_that_does_not_fit(
     assert fix
 
 
+def test_a_refused_client_is_found(provider: Provider) -> None:
+    """One token call with a code that is none: `invalid_client` tells."""
+    environ = variables_for(provider.issuer, "embedded")
+    assert results(bff("check", "--json", environ=environ))["provider client"][0] is True
+    provider.refusal = (401, {"error": "invalid_client"})
+    done = bff("check", "--json", environ=environ)
+    ok, detail, fix = results(done)["provider client"]
+    assert (1, False) == (done.returncode, ok)
+    assert "invalid_client" in detail
+    assert "secret" in fix
+
+
+def test_both_issuers_and_the_status_are_shown(provider: Provider) -> None:
+    """Of a discovery document that is not the one of the settings, and of one that is not there."""
+    provider.metadata["issuer"] = "https://other.example"
+    environ = variables_for(provider.issuer, "embedded")
+    detail = results(bff("check", "--json", environ=environ))["provider"][1]
+    assert "https://other.example" in detail
+    assert provider.issuer in detail
+    provider.status = 404
+    assert "404" in results(bff("check", "--json", environ=environ))["provider"][1]
+
+
 def test_a_provider_that_says_little(provider: Provider) -> None:
     """What the discovery document leaves out, or a scope it does not mention, is advice and no failure."""
     del provider.metadata["code_challenge_methods_supported"]
@@ -178,7 +202,7 @@ def test_a_provider_that_says_little(provider: Provider) -> None:
     found = results(done)
     assert 0 == done.returncode
     assert (True, "is not mentioned") == found["provider PKCE"][:2]
-    assert (True, "does not mention profile, offline_access") == found["provider scopes"][:2]
+    assert (True, "does not mention profile, email") == found["provider scopes"][:2]
 
 
 @pytest.mark.parametrize("keys", [{"keys": []}, None])

@@ -124,6 +124,7 @@ async def running_proxy(redis: RedisServer, certified: Certified, **provider: An
                 "provider": {
                     "issuer": certified.url,
                     "client_id": "by-basic",
+                    "scopes": ["openid", "profile", "offline_access"],
                     **({} if "client_key" in provider else {"client_secret": SECRET}),
                     **provider,
                 },

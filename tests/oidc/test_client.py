@@ -105,7 +105,7 @@ async def test_an_authorization_url_is_made_from_what_is_published(
         params={"prompt": "login"},
     )
     assert url.startswith(f"{ISSUER}/authorize?")
-    assert ["openid profile offline_access"] == parse_qs(urlsplit(url).query)["scope"]
+    assert ["openid profile email"] == parse_qs(urlsplit(url).query)["scope"]
     assert provider["metadata"].call_count == 1
 
 

@@ -11,7 +11,7 @@ from bff.settings.model import ProviderSettings, RouteSettings
 GOOD = {
     "code_challenge_methods_supported": ["S256"],
     "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
-    "scopes_supported": ["openid", "profile", "offline_access"],
+    "scopes_supported": ["openid", "profile", "email"],
 }
 PAR = {"pushed_authorization_request_endpoint": "https://id.example/par"}
 REQUIRED = {"require_pushed_authorization_requests": True}
@@ -60,6 +60,26 @@ def test_token_exchange() -> None:
 
 
 @pytest.mark.requirement("O-01")
+@pytest.mark.parametrize(
+    ("document", "scopes", "mentioned"),
+    [
+        ({"scopes_supported": ["openid", "offline_access"]}, ("openid",), True),
+        ({"scopes_supported": ["openid", "offline_access"]}, ("openid", "offline_access"), False),
+        ({"grant_types_supported": ["authorization_code"]}, ("openid",), True),
+        ({"grant_types_supported": ["authorization_code", "refresh_token"]}, ("openid",), False),
+        ({}, ("openid",), False),
+    ],
+)
+def test_offline_access_is_advised(
+    document: dict[str, Any], scopes: tuple[str, ...], mentioned: bool
+) -> None:
+    """From discovery: it is offered and not asked for, or there are no refresh tokens; advice, no failure."""
+    settings = ProviderSettings(issuer="https://id.example", client_id="spa", scopes=scopes)
+    checks = [each for each in read_offers(document, settings, ()) if each.name == "provider refresh"]
+    assert mentioned == bool(checks)
+    assert all(each.ok and "offline_access" in each.fix for each in checks)
+
+
 def test_what_everybody_needs() -> None:
     """No S256 is a failure; what is not mentioned, or a scope that is not, is advice."""
     assert {"provider PKCE!": False} == found({"code_challenge_methods_supported": ["plain"]})

@@ -95,6 +95,7 @@ async def test_sign_in_spans_workers(tmp_path: Path, redis_server: RedisServer) 
             "BFF_SERVER__PUBLIC_URL": url,
             "BFF_SERVER__PORT": str(port),
             "BFF_PROVIDER__CLIENT_ID": issuer.client_id,
+            "BFF_PROVIDER__SCOPES": "openid,profile,offline_access",
             "BFF_PROVIDER__CLIENT_SECRET": issuer.client_secret,
         }
         with service(tmp_path, redis=redis_server.url, issuer=issuer.url, **more) as running:

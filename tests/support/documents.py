@@ -15,6 +15,8 @@ class Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Documents)
         self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
+        self.status = 200
+        self.refusal: tuple[int, Any] = (400, {"error": "invalid_grant"})
         self.documents: dict[str, Any] = {
             "/.well-known/openid-configuration": {
                 "issuer": self.issuer,
@@ -23,7 +25,7 @@ class Provider(ThreadingHTTPServer):
                 "jwks_uri": f"{self.issuer}/jwks",
                 "code_challenge_methods_supported": ["S256"],
                 "token_endpoint_auth_methods_supported": ["client_secret_basic"],
-                "scopes_supported": ["openid", "profile", "offline_access"],
+                "scopes_supported": ["openid", "profile", "email"],
             },
             "/jwks": KEY_SET,
         }
@@ -39,7 +41,18 @@ class Documents(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = json.dumps(self.server.documents.get(self.path)).encode()
-        self.send_response(200)
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        """Refuses: with what `refusal` says."""
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        status, document = self.server.refusal
+        body = json.dumps(document).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -268,7 +268,12 @@ def _environ(
         "server": {"public_url": PUBLIC_URL},
         "redis": {"url": f"redis://127.0.0.1:{redis}/0"},
         "session": {"keys": KEY},
-        "provider": {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": "hunter2"},
+        "provider": {
+            "issuer": issuer,
+            "client_id": CLIENT_ID,
+            "client_secret": "hunter2",
+            "scopes": ["openid", "profile", "offline_access"],
+        },
         "refresh": {"min_age_for_401": 0},
         "limits": dict.fromkeys(("login_per_minute", "callback_per_minute", "refresh_per_minute"), 100_000),
         "log": {"format": "json", "access": False},

@@ -40,6 +40,7 @@ class Provider:
         iss_parameter: whether the discovery document promises `iss`, and callbacks carry it.
         revoked: the tokens that were revoked.
         codes: the forms that the token endpoint was sent.
+        without_refresh: whether the token endpoint gives no refresh token.
         slow: seconds that every answer takes.
     """
 
@@ -50,6 +51,7 @@ class Provider:
     userinfo_answer: tuple[int, Any] | None = None
     iss_parameter: bool = True
     end_session: bool = True
+    without_refresh: bool = False
     revoked: list[str] = field(default_factory=list)
     codes: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -128,9 +130,9 @@ class Provider:
             "name": "Alice",
         }
         claims = {name: value for name, value in (honest | self.claims).items() if value is not None}
-        return 200, {
+        refresh = {} if self.without_refresh else {"refresh_token": f"refresh-of-{form['code']}"}
+        return 200, refresh | {
             "access_token": f"access-of-{form['code']}",
-            "refresh_token": f"refresh-of-{form['code']}",
             "token_type": "Bearer",
             "expires_in": 60,
             "id_token": self.signer(claims),

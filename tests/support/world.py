@@ -219,6 +219,7 @@ async def running_world(
                 "provider": {
                     "issuer": issuer.url,
                     "client_id": issuer.client_id,
+                    "scopes": ["openid", "profile", "offline_access"],
                     "client_secret": issuer.client_secret,
                     **sections.get("provider", {}),
                 },

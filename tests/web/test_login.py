@@ -1,6 +1,7 @@
 """Sign-in: the main way, what login takes, and what is said while provider or store are down."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from bff.session.sessions import Found
 from tests.support.provider import ServedProvider
@@ -115,7 +116,7 @@ async def test_a_return_to_that_leads_elsewhere_is_refused(browser: Browser, ret
 async def test_known_parameters_go_on_to_the_provider(site: Site, browser: Browser) -> None:
     """Those listed, and no others; a malformed one is refused."""
     asked = query(await site.login(browser, "/bff/login?prompt=login&login_hint=a%40b&scope=admin&x=1"))
-    assert ("login", "a@b", "openid profile offline_access") == (
+    assert ("login", "a@b", "openid profile email") == (
         asked["prompt"],
         asked["login_hint"],
         asked["scope"],
@@ -155,6 +156,23 @@ async def test_a_provider_that_is_down_is_said(site: Site, browser: Browser) -> 
     assert (503, "provider_unavailable") == (answer.status_code, answer.json()["code"])
     assert int(answer.headers["retry-after"]) >= 1
     site.provider.start()
+
+
+async def test_a_refused_client_has_words_of_its_own(site: Site, browser: Browser) -> None:
+    """A wrong secret is not "out of reach": nobody but the operator can mend it."""
+    site.provider.token_answer = (401, {"error": "invalid_client"})
+    answer = await site.sign_in(browser)
+    assert (503, "provider_refused_client") == (answer.status_code, answer.json()["code"])
+
+
+async def test_the_absence_of_a_refresh_token_is_said_once(site: Site, browser: Browser) -> None:
+    """After the first sign-in, with the scope that may help."""
+    site.provider.without_refresh = True
+    with capture_logs() as lines:
+        for _ in range(2):
+            await site.sign_in(browser)
+    (line,) = [line for line in lines if line["event"] == "no_refresh_token"]
+    assert "offline_access" in line["problem"]
 
 
 async def test_a_login_without_a_provider_is_said(site: Site, browser: Browser) -> None:

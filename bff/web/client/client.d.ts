@@ -30,6 +30,7 @@ export type Code =
   | "session_ended"
   | "csrf_rejected"
   | "store_unavailable"
+  | "provider_refused_client"
   | "provider_unavailable"
   | "upstream_unreachable"
   | "upstream_timeout"

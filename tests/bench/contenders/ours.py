@@ -90,6 +90,7 @@ class Ours(Contender):
             "BFF_SESSION__KEYS": self.keys,
             "BFF_PROVIDER__ISSUER": ground.issuer.url,
             "BFF_PROVIDER__CLIENT_ID": ground.issuer.client_id,
+            "BFF_PROVIDER__SCOPES": "openid,profile,offline_access",
             "BFF_PROVIDER__CLIENT_SECRET": ground.issuer.client_secret,
             "BFF_LIMITS__LOGIN_PER_MINUTE": "1000",
             "BFF_LIMITS__CALLBACK_PER_MINUTE": "1000",

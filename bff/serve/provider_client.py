@@ -1,0 +1,85 @@
+"""Whether the provider accepts this client: one pushed request, or one token call with a code that is none.
+
+Nothing comes of either: a pushed request that no browser takes up ends within a minute or two, and no such
+code exists.
+"""
+
+import secrets
+import time
+from typing import Any
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc import requests
+from bff.oidc.assertion import Authentication
+from bff.oidc.metadata import Metadata
+from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
+from bff.oidc.wire import Answer, Wire
+from bff.serve.provider_offers import Check
+from bff.settings.model import ProviderSettings
+
+_NAME = "provider client"
+_OK = range(200, 300)
+_REGISTER = "register the redirect URI {} for this client at the provider"
+_CREDENTIALS = (
+    "compare client_id, client_secret or client_key, and client_auth with the provider's registration"
+)
+
+
+async def probe_client(
+    wire: Wire, settings: ProviderSettings, metadata: Metadata, redirect_uri: str
+) -> Check:
+    """Asks once, by the way that sign-ins go."""
+    try:
+        client = Authentication(settings, time.time).client(metadata)
+    except ValueError as error:
+        return Check(_NAME, settings.issuer, False, str(error), "set it")
+    pushed = metadata.pushed_authorization_endpoint if settings.par != "never" else None
+    form = _pushed(client, settings, redirect_uri) if pushed else _spent(client, redirect_uri)
+    try:
+        answer = await wire.post(pushed or metadata.token_endpoint, form)
+    except ProviderUnavailableError as error:
+        return Check(_NAME, settings.issuer, False, str(error), "see whether its endpoints are reached")
+    sent = {*requests.secrets_of(form), client.secret, client.assertion}
+    return judge(answer, settings.issuer, redirect_uri, sent, pushed=pushed is not None)
+
+
+def judge(answer: Answer, issuer: str, redirect_uri: str, sent: set[str], *, pushed: bool) -> Check:
+    """What the answer says about the client."""
+    document: Any = answer.json()
+    code = parse_error_code(document)
+    if pushed and answer.status in _OK:
+        return Check(_NAME, issuer, True, "accepted, with its redirect URI")
+    if not pushed and code == "invalid_grant":
+        return Check(_NAME, issuer, True, "accepted; its redirect URI shows at a sign-in only")
+    said = ": ".join(part for part in (code, parse_error_description(document, sent)) if part)
+    detail = f"answered {answer.status}{f' ({said})' if said else ''}"
+    if code == "invalid_client" or answer.status == 401:  # noqa: PLR2004 - RFC 6749 5.2
+        return Check(_NAME, issuer, False, f"is refused: {detail}", _CREDENTIALS)
+    if refuses_client(document):
+        uri = code != "unauthorized_client"
+        fix = _REGISTER.format(redirect_uri) if uri else "allow this client the authorization code flow"
+        return Check(_NAME, issuer, False, f"is refused: {detail}", fix)
+    return Check(_NAME, issuer, not pushed, detail, "see what the provider's log says about it")
+
+
+def _pushed(client: requests.Client, settings: ProviderSettings, redirect_uri: str) -> requests.Form:
+    fields = requests.authorization_params(
+        client_id=settings.client_id,
+        redirect_uri=redirect_uri,
+        scopes=settings.scopes,
+        state=secrets.token_urlsafe(32),
+        nonce=secrets.token_urlsafe(32),
+        code_verifier=secrets.token_urlsafe(32),
+        params=settings.extra_params,
+        resource=settings.resource,
+    )
+    return requests.pushed_authorization_form(client, fields)
+
+
+def _spent(client: requests.Client, redirect_uri: str) -> requests.Form:
+    return requests.code_form(
+        client,
+        code=secrets.token_urlsafe(32),
+        redirect_uri=redirect_uri,
+        code_verifier=secrets.token_urlsafe(32),
+    )
