@@ -58,3 +58,14 @@ async def test_paths_of_real_apis(redis_server: RedisServer) -> None:
         assert [path for path in paths for _ in range(3)] == [
             request.target.decode() for request in world.backend.requests
         ]
+
+
+@pytest.mark.requirement("H-12")
+@pytest.mark.usefixtures("both_fronts")
+async def test_a_path_beyond_the_limit(redis_server: RedisServer) -> None:
+    """400, for a route as for the page, before anything of it is decoded."""
+    async with running_world(redis_server, server={"max_path_bytes": 1000}) as world:
+        browser = await world.browser()
+        for path in ("/api/" + "%41" * 400, "/nope/" + "%41" * 400):
+            answer = await browser.client.get(world.url + path, headers=CSRF)
+            assert (400, "longer than 1000 bytes") == (answer.status_code, answer.json()["detail"])
