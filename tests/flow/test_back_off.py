@@ -123,7 +123,7 @@ async def test_a_session_that_needs_its_user_goes_on_until_its_token_ends(world:
     await alice.sign_in(ALICE)
     world.clock.stop()
     world.issuer.seen.answer = (400, b'{"error":"login_required"}')
-    for ahead in (270, 295, 299.5):
+    for ahead in (270, 295, 298):  # its `exp` is in whole seconds, up to one earlier
         world.clock.ahead = ahead
         assert 200 == (await alice.call("/api/orders")).status_code
     world.clock.ahead = 301
