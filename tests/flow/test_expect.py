@@ -78,3 +78,27 @@ async def test_a_417_of_its_own(redis_server: RedisServer) -> None:
     ):
         browser = await world.signed_in()
         assert 417 == (await browser.call("/api/x", "POST", content=b"hi")).status_code
+
+
+@pytest.mark.parametrize(("size", "expects"), [(3, 0), (60_000, 0), (200_000, 1)])
+async def test_what_is_at_hand_is_not_announced(redis_server: RedisServer, size: int, expects: int) -> None:
+    """Both fronts decide alike, by how much there is of a chunked body, and not by when it comes."""
+    expected: list[int] = []
+
+    async def script(conversation: Conversation) -> None:
+        while (head := await conversation.read_head()) is not None:
+            expected.append(len(head.values(b"expect")))
+            if expected[-1]:
+                await conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            assert size == len(await conversation.read_body(head))
+            await conversation.send(OK)
+
+    async with (
+        raw_backend(script) as b,
+        running_world(redis_server, route={"upstream": b.url, "expect_wait": "30s"}) as world,
+    ):
+        browser = await world.signed_in()
+        for piece in (1 if size < 10 else 10_000, size):
+            content = pieces(BODY[:size], piece)
+            assert 200 == (await browser.call("/api/x", "POST", content=content)).status_code
+    assert [expects, expects] == expected

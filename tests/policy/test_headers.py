@@ -83,6 +83,16 @@ def test_tracestate_goes_with_its_traceparent() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "route"),
+    [(True, {}), (False, {"forwarded_prefix": False}), (False, {"strip_prefix": False})],
+)
+def test_the_prefix_is_told(told: bool, route: dict[str, Any]) -> None:
+    """Where one was taken off the path, and the route does not say otherwise."""
+    names = [name for name, _ in rules(**route).request(Fields([]), HOP, None)]
+    assert told is (b"x-forwarded-prefix" in names)
+
+
 @pytest.mark.requirement("B-14")
 @pytest.mark.parametrize(
     ("sent", "kept"),

@@ -113,6 +113,7 @@ def test_a_setting_turns_it_off() -> None:
         ("http://orders.internal:8000", b"a=b; Domain=evil.example", b"a=b; Domain=evil.example"),
         ("http://orders.example.com", b"a=b; Domain=example.com", b"a=b; Domain=example.com"),
         ("http://orders.example.com", b"a=b; Domain=orders.example.com", b"a=b"),
+        ("http://orders.internal", b"a=b; Domain=ders.internal", b"a=b; Domain=ders.internal"),
         ("http://orders:8000", b"__Host-a=b; Path=/; Secure", b"__Host-a=b; Path=/; Secure"),
         ("http://orders:8000", b"a=b; Path", b"a=b; Path"),
         ("http://orders:8000", b"a=b; Path=x", b"a=b; Path=x"),

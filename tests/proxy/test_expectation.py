@@ -57,8 +57,15 @@ async def test_a_417_to_nothing_of_ours_is_an_answer() -> None:
     """Without an expectation it is the backend's word about something else."""
 
     async def script(conversation: Conversation) -> None:
-        await conversation.read_request()
-        await conversation.send(REFUSED)
+        while (head := await conversation.read_head()) is not None:
+            heads.append(head.raw_head)
+            if not head.values(b"expect"):
+                await conversation.read_body(head)
+            await conversation.send(REFUSED)
 
+    heads: list[bytes] = []
     async with raw_backend(script) as b, pool_for(b.upstream) as pool:
         assert 417 == (await fetch(pool, request(b"POST", length=2), b"hi")).status
+        asked = request(b"POST", length=2, expect=True)
+        assert (await fetch(pool, asked, b"hi")).fault is not None
+    assert [0, 1] == [head.count(b"expect:") for head in heads]

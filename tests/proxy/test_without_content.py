@@ -118,7 +118,12 @@ async def test_answers_that_promise_nothing_leave_the_connection_usable() -> Non
 @pytest.mark.requirement("H-05")
 async def test_a_304_keeps_the_length_that_it_states() -> None:
     """It tells the size of what the client has (RFC 9110, 8.6); one that can be read two ways is dropped."""
-    lengths = {b"/one": b"content-length: 7\r\n", b"/two": b"content-length: 7\r\ncontent-length: 8\r\n"}
+    both = b"content-length: 7\r\ntransfer-encoding: chunked\r\n"
+    lengths = {
+        b"/both": both,
+        b"/one": b"content-length: 7\r\n",
+        b"/two": b"content-length: 7\r\ncontent-length: 8\r\n",
+    }
 
     async def answer(asked: Received) -> bytes:
         return b"HTTP/1.1 304 Not Modified\r\n" + lengths[asked.target] + b"\r\n"
@@ -126,3 +131,4 @@ async def test_a_304_keeps_the_length_that_it_states() -> None:
     async with backend(answer) as b, pool_for(b.upstream) as pool:
         assert [(b"content-length", b"7")] == (await fetch(pool, request(target=b"/one"))).headers
         assert [] == (await fetch(pool, request(target=b"/two"))).headers
+        assert [] == (await fetch(pool, request(target=b"/both"))).headers
