@@ -221,6 +221,13 @@ class LaneProtocol(KnownHeadProtocol):
         if isinstance(self.cycle, LanePlainCall) and not self.cycle.response_complete:
             self.cycle.interrupt()
 
+    def shutdown(self) -> None:
+        """The server stops: an event stream under way ends at once, an idle connection too."""
+        super().shutdown()
+        cycle: object = self.cycle
+        if isinstance(cycle, LaneCycle):
+            cycle.drain()
+
     def endless(self) -> bool:
         """Whether the answer under way has no known length."""
         cycle: object = self.cycle

@@ -148,7 +148,7 @@ class GuardedHttpProtocol(ClosingProtocol):
         head, rest = found
         judged = own_form(head, self.door)
         if isinstance(judged, Refusal):
-            self._head = None
+            self._head = head
             self._refuse(judged)
             return b""
         self._head = judged

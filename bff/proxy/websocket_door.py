@@ -146,7 +146,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         if self.initial_response is not None:  # its answer is under way, and is the last
             return
         refusal = Refusal(Problem.BAD_REQUEST, "bytes before the handshake was answered")
-        self.transport.write(last_word(refusal, self.default_headers, bodyless=False))
+        self.transport.write(last_word(refusal, self.default_headers, None))
         self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
         self.close_sent = self.handshake_complete = True
         if self.transport.can_write_eof():

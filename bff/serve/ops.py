@@ -22,6 +22,9 @@ _HEAD_BYTES = 8 * 1024
 _PATIENCE = 5.0
 """How long a request may take to arrive, and the checks to be made, in seconds."""
 
+_LAST_MOMENT = 1.0
+"""How long an answer under way may take at the end, in seconds."""
+
 _SHOWN = 200
 """How many characters of a refused Host the log shows."""
 
@@ -52,6 +55,7 @@ class OpsServer:
         self._readiness = readiness
         self._names = frozenset(name.lower() for name in names)
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self.stopping = False
 
     async def start(self, listener: socket.socket) -> None:
@@ -59,12 +63,21 @@ class OpsServer:
         self._server = await asyncio.start_server(self._serve, sock=listener, limit=_HEAD_BYTES)
 
     async def close(self) -> None:
-        """Stops listening; answers under way are short."""
+        """Stops listening; an answer under way has a moment."""
         if self._server is not None:
             self._server.close()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_LAST_MOMENT)
+        for task in self._serving:
+            task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        # A cancelled task is an error to asyncio's streams, with a traceback: it ends here.
+        with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
             try:
                 async with asyncio.timeout(_PATIENCE):
                     head = await reader.readuntil(b"\r\n\r\n")

@@ -118,7 +118,8 @@ class Worker(uvicorn.Server):
                 server_header=False,
                 date_header=True,  # of every answer: a backend's own is not passed on
                 timeout_keep_alive=math.ceil(server.keep_alive),
-                timeout_graceful_shutdown=math.ceil(server.shutdown_timeout),
+                timeout_graceful_shutdown=math.ceil(server.shutdown_timeout)
+                + 1,  # our own is first: `_cut_off`
             )
         )
         self._settings = settings
@@ -140,11 +141,20 @@ class Worker(uvicorn.Server):
         until = time.monotonic() + server.shutdown_delay
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - a signal sets it
             await asyncio.sleep(0.05)
+        assert self._loop is not None
+        cut_off = self._loop.call_later(server.shutdown_timeout, self._cut_off)
         try:
             async with asyncio.timeout(server.shutdown_timeout + LAST_WORDS):
                 await super().shutdown(sockets)
         except TimeoutError:
             _log.error("stop_timed_out", detail="the application did not end in time")
+        finally:
+            cut_off.cancel()
+
+    def _cut_off(self) -> None:
+        """Ends the requests whose time is over, before uvicorn does and logs it as an error."""
+        _log.warning("requests_cut_off", connections=len(self.server_state.connections))
+        self._abort_connections()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

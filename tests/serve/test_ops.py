@@ -190,3 +190,30 @@ async def test_the_configured_host_may_ask(host: str) -> None:
     server = ServerSettings(public_url="https://app.example", ops_host="box.internal", ops_hosts=("bff",))
     assert ("bff", "box.internal") == server.ops_names()
     assert host_problem(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), server.ops_names()) is None
+
+
+@pytest.mark.requirement("H-09", "H-13")
+async def test_a_scrape_in_flight_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A scrape that is under way when the port closes leaves no error, whether or not it is answered."""
+
+    async def never() -> tuple[bytes, str]:
+        asked.set()
+        await asyncio.Event().wait()
+        return b"", ""
+
+    async def ready() -> list[Check]:
+        return []
+
+    asked = asyncio.Event()
+    server = OpsServer(never, ready)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    await server.start(listener)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await server.close()
+        assert b"" == await reader.read()
+    writer.close()
+    assert [] == caplog.records
