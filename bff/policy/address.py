@@ -55,6 +55,12 @@ def client_address(
     return str(address)
 
 
+def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether a peer is one of those whose word counts."""
+    address = _parse(peer)
+    return address is not None and any(address in network for network in trusted)
+
+
 def rate_key(address: str) -> str:
     """What an address counts as for a rate limit: an IPv6 client has a whole /64 to choose from."""
     parsed = _parse(address)

@@ -31,7 +31,7 @@ from bff.policy.routes import Upstream, compile_route
 from bff.proxy.dial import TlsNames, client_tls
 from bff.serve.provider_client import probe_client
 from bff.serve.provider_offers import Check, read_offers
-from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, Settings
+from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.urls import redis_target
 from bff.web.login import CALLBACK
 
@@ -58,7 +58,16 @@ async def preflight(settings: Settings) -> list[Check]:
             for (upstream, _), route in reversed(upstreams.items())
         ),
     )
-    return [check for checks in results for check in checks]
+    return [*_proxies(settings.server), *(check for checks in results for check in checks)]
+
+
+def _proxies(server: ServerSettings) -> list[Check]:
+    """An https address means that a reverse proxy ends TLS: it should be named."""
+    if not server.public_url.startswith("https://") or server.trusted_proxies:
+        return []
+    detail = "public_url is https and trusted_proxies is empty: X-Forwarded-For of your proxy is ignored"
+    fix = "name the proxy in server.trusted_proxies: else all clients share one address and its limits"
+    return [Check("server proxies", server.public_url, True, detail, fix)]
 
 
 async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list[Check]:

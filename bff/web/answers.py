@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
 
@@ -9,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bff.errors import Problem, ProviderUnavailableError
-from bff.observe.logs import audit
+from bff.observe.logs import audit, get_logger
 from bff.oidc.refusals import ClientRefusedError
-from bff.policy.address import client_address
+from bff.policy.address import client_address, is_trusted
 from bff.policy.navigation import not_navigated
 from bff.policy.origin import DOCUMENTED
 from bff.problems import problem_response
@@ -21,6 +22,8 @@ NO_STORE = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
+
+_log = get_logger("bff.web")
 
 
 def problem_answer(problem: Problem, **extra: Any) -> Response:
@@ -84,7 +87,24 @@ def no_navigation(request: Request, address: str, allow: str = "GET") -> Respons
 def address_of(request: Request, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """The client's address, as far as trusted proxies tell (B-17)."""
     forwarded = [value for name, value in request.scope["headers"] if name == b"x-forwarded-for"]
-    return client_address(request.client.host if request.client else None, forwarded, trusted)
+    peer = request.client.host if request.client else None
+    address = client_address(peer, forwarded, trusted)
+    if forwarded and peer is not None:
+        _tell_unnamed(peer, tuple(trusted))
+    return address
+
+
+@lru_cache(maxsize=64)
+def _tell_unnamed(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+    """Says of a peer, once, that its X-Forwarded-For is not believed: all behind it share one address."""
+    if is_trusted(peer, trusted):
+        return
+    _log.warning(
+        "forwarded_for_ignored",
+        peer=peer,
+        problem="it is none of server.trusted_proxies: if it is your reverse proxy, all clients share one "
+        "address, and the limits on sign-ins count them together",
+    )
 
 
 def cookie_headers(request: Request) -> list[bytes]:

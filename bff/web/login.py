@@ -354,7 +354,9 @@ class LoginEndpoints:
         """What is no navigation is no sign-in; and none may be tried too often (B-30)."""
         if (refusal := no_navigation(request, self._address(request))) is not None:
             return refusal
-        wait = limiter.allow(rate_key(self._address(request)), self._clock())
+        # A browser with a sign-in under way counts by itself: others at its address are not held up by it.
+        browser = next((f"browser {each.browser}" for each in self._transactions(request)), None)
+        wait = limiter.allow(browser or rate_key(self._address(request)), self._clock())
         if wait is None:
             return None
         audit("rate_limited", address=self._address(request), reason="sign_in")

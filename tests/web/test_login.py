@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.session.sessions import Found
+from bff.web import answers
 from tests.support.provider import ServedProvider
 from tests.support.redis import RedisServer
 from tests.web.site import Browser, Site, query, running_site
@@ -81,12 +82,36 @@ async def test_logins_are_rate_limited(redis_server: RedisServer, provider: Serv
     """429 with a time to wait, for one address; the callback has a limit of its own."""
     async with running_site(redis_server, provider, per_minute=2) as site:
         browser = site.browser()
-        await site.login(browser)
-        await site.login(browser)
+        for _ in range(3):  # the first one counts for the address, the others for this browser
+            await site.login(browser)
         answer = await browser.get("/bff/login")
         assert (429, "rate_limited") == (answer.status_code, answer.json()["code"])
         assert 1 <= int(answer.headers["retry-after"]) <= 30
         assert [200, 200, 429] == [(await browser.get("/bff/callback")).status_code for _ in range(3)]
+
+
+async def test_browsers_at_one_address_do_not_hold_each_other_up(
+    redis_server: RedisServer, provider: ServedProvider
+) -> None:
+    """Whoever has a sign-in under way counts by themselves; who has none, by the address."""
+    async with running_site(redis_server, provider, per_minute=2) as site:
+        one, other = site.browser(), site.browser()
+        await site.login(one)
+        await site.login(other)
+        assert 429 == (await site.browser().get("/bff/login")).status_code
+        for browser in (one, other):
+            await site.login(browser)
+
+
+async def test_an_unnamed_proxy_is_told_once(browser: Browser) -> None:
+    """`X-Forwarded-For` of a peer that the settings do not name: all behind it share one address."""
+    answers._tell_unnamed.cache_clear()
+    with capture_logs() as lines:
+        for _ in range(2):
+            await browser.get("/bff/login", headers={"x-forwarded-for": "203.0.113.7"})
+    (line,) = [line for line in lines if line["event"] == "forwarded_for_ignored"]
+    assert "127.0.0.1" == line["peer"]
+    assert "trusted_proxies" in line["problem"]
 
 
 # What login takes
