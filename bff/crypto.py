@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _SALT_BYTES = 16
+_TAG_DIGITS = 18
 _FORMAT = "1"
 _HANDLE = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -156,6 +157,15 @@ class Keyring:
         given = proof.encode("utf-8", "replace")
         return any(hmac.compare_digest(_proof(key, purpose, value).encode(), given) for key in self._keys)
 
+    def tag(self, purpose: bytes, value: str) -> str:
+        """A short proof in decimal digits, some 60 bits: for what is only tried by asking this server."""
+        return _tag(self._keys[0], purpose, value)
+
+    def tagged(self, purpose: bytes, value: str, tag: str) -> bool:
+        """Whether `tag` was made here for this purpose and value; compared in constant time."""
+        given = tag.encode("utf-8", "replace")
+        return any(hmac.compare_digest(_tag(key, purpose, value).encode(), given) for key in self._keys)
+
     def _split(self, sealed: str) -> tuple[_ServerKey, bytes, bytes] | None:
         version, _, rest = sealed.partition(".")
         kid, _, body = rest.partition(".")
@@ -176,3 +186,8 @@ def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
 def _proof(key: _ServerKey, purpose: bytes, value: str) -> str:
     message = purpose + b"\x00" + value.encode()
     return encode(hmac.new(key.proof, message, hashlib.sha256).digest())
+
+
+def _tag(key: _ServerKey, purpose: bytes, value: str) -> str:
+    digest = hmac.digest(key.proof, purpose + b"\x00" + value.encode(), "sha256")
+    return f"{int.from_bytes(digest[:8]) % 10**_TAG_DIGITS:0{_TAG_DIGITS}d}"

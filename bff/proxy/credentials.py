@@ -88,7 +88,7 @@ class Credentials:
             self._refresher.ahead(found)
         elif not isinstance(step, UseToken):
             return None
-        self._slide(session)
+        self._slide(found)
         return Signed(found)
 
     def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
@@ -118,7 +118,7 @@ class Credentials:
             return Refused(looked_up.problem, looked_up.reason) if required else Anonymous()
         credential = await self._usable(looked_up)
         if isinstance(credential, Signed):
-            self._slide(credential.found.session)
+            self._slide(credential.found)
             return credential
         return without(credential, required=required)
 
@@ -163,9 +163,9 @@ class Credentials:
             case other:
                 assert_never(other)
 
-    def used(self, session: Session) -> bool:
+    def used(self, found: Found) -> bool:
         """Notes a use that is no call of its own, as throttled as any; whether it was due."""
-        return self._slide(session)
+        return self._slide(found)
 
     async def _usable(
         self, found: Found, *, deadline: float | None = None, rotations: int = 0
@@ -178,8 +178,9 @@ class Credentials:
                 self._refresher.ahead(found)
                 return Signed(found)
             case Expired():
-                await self._end_quietly(found.session)
-                return Refused(Problem.SESSION_EXPIRED, EndReason.EXPIRED)
+                reason = self._sessions.time_is_up(found.session) or EndReason.EXPIRED
+                await self._end_quietly(found.session, reason)
+                return Refused(Problem.SESSION_EXPIRED, reason)
             case Refresh(cause):
                 return await self._rotate(found, cause, or_else=None, deadline=deadline, rotations=rotations)
             case other:
@@ -222,21 +223,21 @@ class Credentials:
         except TimeoutError:
             return Deferred(Problem.PROVIDER_UNAVAILABLE, why="queued")
 
-    def _slide(self, session: Session) -> bool:
-        due = self._sessions.slide_due(session)
+    def _slide(self, found: Found) -> bool:
+        due = self._sessions.slide_due(found.session)
         if due:
-            self._tasks.spawn(self._slide_quietly(session), name=f"slide {session.id}")
+            self._tasks.spawn(self._slide_quietly(found), name=f"slide {found.session.id}")
         return due
 
-    async def _slide_quietly(self, session: Session) -> None:
+    async def _slide_quietly(self, found: Found) -> None:
         try:
-            await self._sessions.slide(session)
+            await self._sessions.slide(found)
         except StoreUnavailableError:
-            _log.warning("slide_failed", session=session.id)
+            _log.warning("slide_failed", session=found.session.id)
 
-    async def _end_quietly(self, session: Session) -> None:
+    async def _end_quietly(self, session: Session, reason: EndReason) -> None:
         try:
-            await self._sessions.end(session, EndReason.EXPIRED)
+            await self._sessions.end(session, reason)
         except StoreUnavailableError:
             _log.warning("end_failed", session=session.id)
 

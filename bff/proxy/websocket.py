@@ -285,7 +285,7 @@ class _Upgrade:
 
     def _used(self, admitted: Admitted, watched: Watched | None) -> None:
         credentials = self._parts.destinations[admitted.route.path].credentials
-        if watched is not None and credentials.used(watched.found.session):
+        if watched is not None and credentials.used(watched.found):
             self._owner.watch.noted(watched)
 
     # Answers to the handshake

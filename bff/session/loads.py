@@ -28,22 +28,32 @@ LARGEST_BATCH = 128
 
 _HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
 _GONE, _NO_END = -2, -1  # what PTTL says
+_GET = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n"
 _PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%s\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A hash as it stands, empty if there is none; `lifetime` in seconds, None: not asked for, or no end."""
+    """A hash as it stands, empty if there is none.
+
+    Attributes:
+        lifetime: in seconds; None: not asked for, or no end.
+        note: the string beside it that was asked for, where there is one.
+    """
 
     fields: Mapping[str, str]
     lifetime: float | None
+    note: str | None = None
 
 
 class _Ask:
-    __slots__ = ("answer", "name", "timed")
+    __slots__ = ("answer", "name", "note", "timed")
 
-    def __init__(self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool) -> None:
+    def __init__(
+        self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool, note: bytes | None
+    ) -> None:
         self.name = name
+        self.note = note
         self.answer = answer
         self.timed = timed
 
@@ -75,15 +85,17 @@ class Loads:
         """The connection is made anew before its next use."""
         self._renewing = True
 
-    def load(self, name: bytes, *, timed: bool = False) -> "asyncio.Future[Loaded]":
-        """Reads a hash, and how long it is going to live if `timed`.
+    def load(
+        self, name: bytes, *, timed: bool = False, note: bytes | None = None
+    ) -> "asyncio.Future[Loaded]":
+        """Reads a hash, how long it is going to live if `timed`, and the string under the name `note`.
 
         Raises, once awaited:
             WrongTypeError: it is no hash.
             StoreUnavailableError: it cannot be known now.
         """
         loop = asyncio.get_running_loop()
-        ask = _Ask(name, loop.create_future(), timed=timed)
+        ask = _Ask(name, loop.create_future(), timed=timed, note=note)
         self._waiting.append(ask)
         if not self._busy:
             self._busy = True
@@ -133,11 +145,14 @@ class Loads:
             words += _HGETALL % (len(ask.name), ask.name)
             if ask.timed:
                 words += _PTTL % (len(ask.name), ask.name)
+            if ask.note is not None:
+                words += _GET % (len(ask.note), ask.note)
         await connection.send_packed_command(bytes(words), check_health=False)
         for ask in batch:
             fields = await _reply(connection)
             left = await _reply(connection) if ask.timed else None
-            ask.settle(_outcome(fields, left))
+            note = await _reply(connection) if ask.note is not None else None
+            ask.settle(_outcome(fields, left, note))
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -159,15 +174,25 @@ async def _reply(connection: AbstractConnection) -> Any:
         return refused
 
 
-def _outcome(fields: Any, left: Any) -> Loaded | Exception:
+def _outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
     if isinstance(fields, ResponseError):
-        if str(fields).startswith("WRONGTYPE"):
-            return WrongTypeError()
-        return StoreUnavailableError(f"Redis: {type(fields).__name__}")
+        return WrongTypeError() if _is_wrong_type(fields) else _unavailable(fields)
+    if isinstance(note, ResponseError):
+        if not _is_wrong_type(note):
+            return _unavailable(note)
+        note = ""  # somebody put something else there, and meant an end
     if not isinstance(fields, dict):
         return StoreUnavailableError("Redis: an odd answer")
     if left is None or left == _NO_END:
-        return Loaded(fields, None)
+        return Loaded(fields, None, note)
     if left == _GONE:
         return Loaded({}, None)  # it went between the two questions
-    return Loaded(fields, left / 1000 if isinstance(left, int) else 0.0)
+    return Loaded(fields, left / 1000 if isinstance(left, int) else 0.0, note)
+
+
+def _is_wrong_type(refused: ResponseError) -> bool:
+    return str(refused).startswith("WRONGTYPE")
+
+
+def _unavailable(refused: ResponseError) -> StoreUnavailableError:
+    return StoreUnavailableError(f"Redis: {type(refused).__name__}")

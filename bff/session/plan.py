@@ -17,6 +17,7 @@ _ON_THE_WAY = 1.0  # seconds: a token with less left could end before it is look
 _ON_THE_WAY_SHARE = 0.02
 _MARKER_FRESH = 10.0  # seconds for which a marker speaks for itself: somebody is at it
 _CLOCKS_APART = 30.0  # seconds by which the clocks of our processes may differ
+_IDLE_TOLERANCE = 0.1  # of the idle timeout
 _SLIDE_SHARE = 0.25  # of the idle timeout, so that sliding keeps up with a short one
 
 
@@ -151,8 +152,26 @@ def plan_after_401(
 
 
 def ended(session: Session, now: float) -> bool:
-    """Whether the absolute lifetime is over; the idle timeout is the record's TTL."""
+    """Whether the absolute lifetime is over."""
     return now >= session.ends
+
+
+def idle_over(session: Session, now: float, settings: SessionSettings) -> bool:
+    """Whether the session was not used for longer than it may be, whatever its record's TTL says.
+
+    Its processes' clocks may differ a little, and `seen` is in whole seconds.
+    """
+    return now >= _idle_end(session, settings)
+
+
+def last_moment(session: Session, settings: SessionSettings) -> float:
+    """Until when a session lives at most, if it is not used any more."""
+    return min(session.ends, _idle_end(session, settings))
+
+
+def _idle_end(session: Session, settings: SessionSettings) -> float:
+    tolerance = max(1.0, min(_CLOCKS_APART, _IDLE_TOLERANCE * settings.idle_timeout))
+    return session.seen + settings.idle_timeout + tolerance
 
 
 def effective_leeway(tokens: Tokens, leeway: float) -> float:

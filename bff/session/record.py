@@ -4,7 +4,9 @@ Rule 1: the sealed field is bound to `key, version, provider, sub, sid, created,
 the record, so that none of them can be edited, and no older tokens put back.
 Rule 2: tokens for single backends (`exchanged`) are sealed by themselves, because they come later, and bound
 likewise: a save of newer tokens leaves none of them.
-Rule 3: `seen`, `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
+Rule 3: `seen` is a second and, behind the point, the digits of a proof that it is ours and this handle's: it
+changes without the sealed field, and the idle timeout hangs on it.
+Rule 4: `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
 """
 
 import json
@@ -19,6 +21,7 @@ from bff.session.model import OwnToken, Refreshing, Session, Tokens
 Record = Mapping[str, str]
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _EXCHANGED = b" exchanged"
+_SEEN = b"seen"
 
 
 def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, str]:
@@ -29,7 +32,7 @@ def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, 
     """
     record = {
         **_bound_fields(session),
-        "seen": format_second(session.seen),
+        "seen": format_seen(session.seen, handle, keyring),
         "name": session.name,
         "ua": session.user_agent,
         "ip": session.address,
@@ -71,7 +74,7 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
             sid=record["sid"] or None,
             name=record.get("name", ""),
             created=_parse_time(record["created"]),
-            seen=_parse_time(record["seen"]),
+            seen=_parse_seen(record["seen"], handle, keyring),
             ends=_parse_time(record["ends"]),
             tokens=Tokens(**secret["tokens"]),
             claims=secret["claims"],
@@ -105,6 +108,19 @@ def format_time(moment: float) -> str:
 def format_second(moment: float) -> str:
     """Whole seconds, rounded down: nothing lives longer for it, and a million of them take 40 MB less."""
     return str(math.floor(moment))
+
+
+def format_seen(moment: float, handle: str, keyring: Keyring) -> str:
+    """The field `seen`: `date -d @…` takes it, and only the bearer of the handle can have had it written."""
+    second = format_second(moment)
+    return f"{second}.{keyring.tag(_SEEN, f'{handle} {second}')}"
+
+
+def _parse_seen(text: str, handle: str, keyring: Keyring) -> float:
+    second, _, tag = text.partition(".")
+    if not keyring.tagged(_SEEN, f"{handle} {second}", tag):
+        raise ValueError("not written by this server")
+    return _parse_time(second)
 
 
 def format_marker(marker: Refreshing | None) -> str:

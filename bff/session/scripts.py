@@ -22,11 +22,14 @@ redis.call('HDEL', KEYS[1], 'refreshing', 'exchanged')
 redis.call('HSET', KEYS[1], 'tokens', ARGV[2], unpack(ARGV, 6))
 local seen, left = tonumber(now[3]), tonumber(ARGV[5])
 if seen then left = math.min(left, math.floor(seen) * 1000 + left - tonumber(ARGV[4])) end
-redis.call('PEXPIRE', KEYS[1], math.max(1, math.min(left, tonumber(ARGV[3]))))
-return 'replaced'
+left = math.max(1, math.min(left, tonumber(ARGV[3])))
+local before = redis.call('PTTL', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], left)
+return {before, left}
 """
 """Sets the TTL to what is left of the idle time since the `seen` that stands there, `ends` at most.
 
+It answers with the TTL before and after where it wrote.
 Its `seen` stays: it may have been noted after the session was read that is saved here.
 """
 

@@ -20,19 +20,28 @@ from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.policy.claims import public_claims
 from bff.policy.cookies import cookie_values
 from bff.session.affected import NAMELESS, affected
 from bff.session.cookies import SessionCookie
+from bff.session.drafts import Drafts, Identity, PreparedSave
+from bff.session.endings import note_of
 from bff.session.loads import Loaded
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.opened import Opened
-from bff.session.plan import ended, quiet_until, session_end, slide_due
-from bff.session.record import Record, encode_exchanged, encode_record, rounded
+from bff.session.plan import (
+    ended,
+    idle_over,
+    last_moment,
+    quiet_until,
+    slide_due,
+)
+from bff.session.record import encode_exchanged, format_seen
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RefreshSettings, SessionSettings
+
+_TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +58,6 @@ class NoSession:
 
     problem: Problem
     reason: EndReason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who signed in, as the provider's ID token tells."""
-
-    provider: str
-    sub: str
-    sid: str | None
-    name: str
-    claims: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedSave:
-    """A write that may be repeated until its outcome is known: it carries its own id."""
-
-    session: Session
-    record: Mapping[str, str]
-    expected_version: int
-    left_sid: str | None = None  # the provider's name of the sign-in until now, if that changes
 
 
 class SessionReader:
@@ -91,8 +79,9 @@ class SessionReader:
         """The session in what `ask` has brought; the same object while it is the same."""
         if answer.cancelled() or answer.exception() is not None:
             return None
-        session = self._before.session(self._key, answer.result().fields, self._handle)
-        if session is None:
+        loaded = answer.result()
+        session = self._before.session(self._key, loaded.fields, self._handle)
+        if session is None or note_of(loaded.note, session.version) is not None:
             return None
         if self._found is None or self._found.session is not session:
             self._found = Found(self._handle, session)
@@ -127,7 +116,7 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._cache = cache
-        self._shown = shown
+        self._drafts = Drafts(keyring, settings, shown)
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -181,81 +170,57 @@ class Sessions:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
         key = session_key(handle)
         if self._cache is None:
-            return await self._opened(key, handle, await self._store.load(key))
+            return await self._opened(key, handle, await self._store.load_noted(key))
         with self._cache.reading(key) as reading:
             if reading.spoiled:
-                return await self._opened(key, handle, await self._store.load(key))
-            loaded = await self._store.load_timed(key)
-            outcome = await self._opened(key, handle, None if loaded is None else loaded.fields)
+                return await self._opened(key, handle, await self._store.load_noted(key))
+            loaded = await self._store.load_noted(key, timed=True)
+            outcome = await self._opened(key, handle, loaded)
             if isinstance(outcome, Found) and loaded is not None:
-                left = outcome.session.ends - self._clock()
+                left = last_moment(outcome.session, self._settings) - self._clock()
                 lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
                 reading.keep(handle.encode("ascii"), outcome, lifetime)
             return outcome
 
-    async def _opened(self, key: str, handle: str, record: Record | None) -> Found | NoSession:
-        if record is None:
+    async def _opened(self, key: str, handle: str, loaded: Loaded | None) -> Found | NoSession:
+        if loaded is None:
             self._before.forget(key)
-            return await self._why_gone(key)
+            return _over(await self._store.endings.why(key) or EndReason.UNKNOWN)
+        record = loaded.fields
         session = self._before.session(key, record, handle)
         if session is None:
             audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"), address=record.get("ip"))
             return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)
-        if ended(session, self._clock()):
-            await self.end(session, EndReason.EXPIRED)
-            return NoSession(Problem.SESSION_EXPIRED, EndReason.EXPIRED)
+        if (reason := note_of(loaded.note, session.version)) is not None:
+            return _over(reason)  # it is ending just now, or somebody put it back
+        if (reason := self.time_is_up(session)) is not None:
+            await self.end(session, reason)
+            return _over(reason)
         return Found(handle, session)
+
+    def time_is_up(self, session: Session) -> EndReason | None:
+        """Why the session's time is up; None while it is not."""
+        now = self._clock()
+        if ended(session, now):
+            return EndReason.MAX_LIFETIME
+        return EndReason.IDLE if idle_over(session, now, self._settings) else None
 
     async def start(self, identity: Identity, tokens: Tokens, *, user_agent: str, address: str) -> Found:
         """Writes a new session under a new handle."""
-        now = self._clock()
-        handle = self._keyring.new_handle()
-        session = rounded(
-            Session(
-                key=session_key(handle),
-                version=1,
-                provider=identity.provider,
-                sub=identity.sub,
-                sid=identity.sid,
-                name=identity.name,
-                created=now,
-                seen=now,
-                ends=session_end(now, now, tokens, self._settings),
-                tokens=tokens,
-                claims=public_claims(identity.claims, self._shown),
-                user_agent=user_agent,
-                address=address,
-            )
+        now, handle = self._clock(), self._keyring.new_handle()
+        made = self._drafts.first(handle, identity, tokens, now, user_agent=user_agent, address=address)
+        await self._store.create(
+            made.session,
+            made.record,
+            now=now,
+            idle_timeout=self._settings.idle_timeout,
         )
-        record = encode_record(session, handle, self._keyring)
-        await self._store.create(session, record, now=now, idle_timeout=self._settings.idle_timeout)
         self._metrics.session_started()
-        return Found(handle, session)
+        return Found(handle, made.session)
 
     def prepare(self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None) -> PreparedSave:
         """Builds the next version of a session, ready to be written as often as it takes."""
-        former = found.session
-        sid = (claims or {}).get("sid")
-        session = rounded(
-            replace(
-                former,
-                version=former.version + 1,
-                tokens=tokens,
-                # A refreshed ID token may be thin: what it does not mention stays.
-                claims=former.claims
-                if claims is None
-                else public_claims({**former.claims, **claims}, self._shown),
-                sid=sid if isinstance(sid, str) and sid else former.sid,
-                ends=session_end(self._clock(), former.created, tokens, self._settings),
-                rotations=former.rotations + 1,
-                refreshing=None,
-                exchanged={},
-            )
-        )
-        record = encode_record(session, found.handle, self._keyring)
-        record["exchanged"] = ""
-        left = former.sid if former.sid != session.sid else None
-        return PreparedSave(session, record, expected_version=former.version, left_sid=left)
+        return self._drafts.next(found.session, found.handle, tokens, self._clock(), claims=claims)
 
     async def save(self, prepared: PreparedSave) -> Write:
         """Compare-and-set on `version`. After `StoreUnavailableError` the same save may be repeated."""
@@ -299,14 +264,20 @@ class Sessions:
         """Whether `slide` would write now: the last note is old enough, and none is under way."""
         return slide_due(session, self._clock(), self._settings) and session.key not in self._sliding
 
-    async def slide(self, session: Session) -> None:
+    async def slide(self, found: Found) -> None:
         """Notes that the session is in use, if that is due."""
+        session, now = found.session, self._clock()
         if not self.slide_due(session):
             return
         self._sliding.add(session.key)
         try:
             with self._forgetting(session.key):
-                await self._store.touch(session, now=self._clock(), idle_timeout=self._settings.idle_timeout)
+                await self._store.touch(
+                    session,
+                    format_seen(now, found.handle, self._keyring),
+                    now=now,
+                    idle_timeout=self._settings.idle_timeout,
+                )
         finally:
             self._sliding.discard(session.key)
 
@@ -318,7 +289,7 @@ class Sessions:
         With `fenced` it is left alone if somebody has saved newer tokens.
         """
         with self._forgetting(session.key):
-            deleted = await self._store.end(session, reason, fenced=fenced)
+            deleted = await self._store.end(session, reason, fenced=fenced, kept=self._settings.idle_timeout)
         if deleted:
             self._metrics.session_ended(reason)
             audit(
@@ -357,7 +328,7 @@ class Sessions:
     async def _end_key(self, key: str, reason: EndReason) -> bool:
         """Ends a session whose handle is not known."""
         with self._forgetting(key):
-            ended = await self._store.end_key(key, reason)
+            ended = await self._store.end_key(key, reason, kept=self._settings.idle_timeout)
         if ended is not None:
             self._metrics.session_ended(reason)
             audit(
@@ -393,8 +364,7 @@ class Sessions:
             if self._cache is not None:
                 self._cache.forget(key)
 
-    async def _why_gone(self, key: str) -> NoSession:
-        reason = await self._store.ended_reason(key)
-        known = EndReason(reason) if reason in set(EndReason) else EndReason.UNKNOWN
-        problem = Problem.SESSION_EXPIRED if known is EndReason.EXPIRED else Problem.SESSION_ENDED
-        return NoSession(problem, known)
+
+def _over(reason: EndReason) -> NoSession:
+    """A session whose time was up has expired; any other was ended."""
+    return NoSession(Problem.SESSION_EXPIRED if reason in _TIMES else Problem.SESSION_ENDED, reason)

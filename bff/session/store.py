@@ -5,7 +5,7 @@
     <prefix>:sid:<provider>:<sid>         set of session keys
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:lock:<key>                   who is rotating its tokens
-    <prefix>:ended:<key>                  why a session ended, kept for an hour
+    <prefix>:ended:<key>, until:<…>       why a session ended (`endings.py`)
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
@@ -30,11 +30,12 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import scripts
+from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SessionIndex, sid_key, user_key
 from bff.session.link import FreshPool, Renewal
 from bff.session.loads import Loaded, Loads, WrongTypeError
@@ -44,8 +45,7 @@ from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
 
-ENDED_SECONDS = 3600
-
+_NOTABLE = 1000  # milliseconds by which a save has to move a session's end for that to be noted
 _AT_TIMES = frozenset({"refreshing", "exchanged"})
 
 
@@ -85,6 +85,7 @@ class SessionStore:
         self._redis: Redis = Redis.from_pool(pool)
         self._loads = Loads(settings)
         self.renewal = Renewal(pool, self._loads)
+        self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
         self._create, self._replace, self._mark = (
@@ -115,17 +116,22 @@ class SessionStore:
         loaded = await self._load(key)
         return None if loaded is None else loaded.fields
 
-    async def load_timed(self, key: str) -> Loaded | None:
-        """The record as it stands and how long it will, if it is not written before; or None."""
-        return await self._load(key, timed=True)
+    async def load_noted(self, key: str, *, timed: bool = False) -> Loaded | None:
+        """The record as it stands, with the note of its end, in one round trip; or None.
+
+        If `timed` also how long it will stand, if it is not written before.
+        """
+        return await self._load(key, timed=timed, noted=True)
 
     def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
-        """How to read a record again and again; a failure is `load`'s to tell."""
-        return partial(self._loads.load, self._session(key).encode())
+        """How to read a record with its note again and again; a failure is `load`'s to tell."""
+        note = self.endings.name(key).encode()
+        return partial(self._loads.load, self._session(key).encode(), note=note)
 
-    async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
+    async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
+        note = self.endings.name(key).encode() if noted else None
         try:
-            loaded = await self._loads.load(self._session(key).encode(), timed=timed)
+            loaded = await self._loads.load(self._session(key).encode(), timed=timed, note=note)
         except WrongTypeError:
             return Loaded({}, None)  # somebody put something else there: a record that does not open
         except StoreUnavailableError:
@@ -133,28 +139,33 @@ class SessionStore:
             raise
         return loaded if loaded.fields else None
 
-    async def ended_reason(self, key: str) -> str | None:
-        """Why this session was ended, if it was by us within the last hour."""
-        async with self._translated():
-            try:
-                return cast("str | None", await self._redis.get(self._ended(key)))
-            except ResponseError as failure:
-                if str(failure).startswith("WRONGTYPE"):
-                    return None  # somebody put something else there
-                raise
-
     # Writing
 
-    async def create(self, session: Session, record: Record, *, now: float, idle_timeout: float) -> Write:
+    async def create(
+        self,
+        session: Session,
+        record: Record,
+        *,
+        now: float,
+        idle_timeout: float,
+    ) -> Write:
         """Writes a new session, indexes first. What is sealed for one write is sealed for it alone."""
         lifetime = _milliseconds(session.ends - now)
+        ttl = min(_milliseconds(idle_timeout), lifetime)
         async with self._translated():
             await self._index(session, now, lifetime)
-            args: Arguments = [min(_milliseconds(idle_timeout), lifetime), record["tokens"], *_flat(record)]
+            await self._lives(session, ttl, now)
+            args: Arguments = [ttl, record["tokens"], *_flat(record)]
             return Write(await self._create(keys=[self._session(session.key)], args=args))
 
     async def replace(
-        self, session: Session, record: Record, *, expected_version: int, now: float, idle_timeout: float
+        self,
+        session: Session,
+        record: Record,
+        *,
+        expected_version: int,
+        now: float,
+        idle_timeout: float,
     ) -> Write:
         """Compare-and-set: writes the record if `version` is the expected one.
 
@@ -170,12 +181,18 @@ class SessionStore:
                 times = [lifetime, round(now * 1000), _milliseconds(idle_timeout)]
                 fields = {name: value for name, value in record.items() if name != "seen"}
                 args: Arguments = [expected_version, record["tokens"], *times, *_flat(fields)]
-                return Write(await self._replace(keys=[self._session(session.key)], args=args))
+                outcome = await self._replace(keys=[self._session(session.key)], args=args)
         except StoreUnavailableError:
             current = await self.load(session.key)
             if current is not None and current.get("tokens") == record["tokens"]:
                 return Write.REPLACED
             raise
+        if not isinstance(outcome, list):
+            return Write(outcome)
+        before, left = outcome
+        if abs(before - left) > _NOTABLE:
+            await self._lives(session, left, now)
+        return Write.REPLACED
 
     async def mark_refreshing(
         self,
@@ -197,34 +214,59 @@ class SessionStore:
         async with self._translated():
             return Write(await self._exchanged(keys=[self._session(key)], args=[expected_version, sealed]))
 
-    async def touch(self, session: Session, *, now: float, idle_timeout: float) -> Write:
-        """Slides the idle timeout, never past `ends`."""
+    async def touch(
+        self,
+        session: Session,
+        seen: str,
+        *,
+        now: float,
+        idle_timeout: float,
+    ) -> Write:
+        """Writes `seen` as the record is to hold it, and slides the idle timeout, never past `ends`."""
         ttl = _milliseconds(min(idle_timeout, session.ends - now))
         async with self._translated():
-            return Write(await self._touch(keys=[self._session(session.key)], args=[format_second(now), ttl]))
+            outcome = Write(await self._touch(keys=[self._session(session.key)], args=[seen, ttl]))
+        if outcome is Write.REPLACED:
+            await self._lives(session, ttl, now)
+        return outcome
 
-    async def end(self, session: Session, reason: EndReason, *, fenced: bool = False) -> bool:
+    async def _lives(self, session: Session, ttl: int, now: float) -> None:
+        """Notes how long the session has: what is left to it of its idle time, or until it ends."""
+        by = EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
+        await self.endings.lives_until(session.key, ttl, by)
+
+    async def end(
+        self, session: Session, reason: EndReason, *, fenced: bool = False, kept: float = ENDED_SECONDS
+    ) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
 
-        With `fenced` it does so only while `version` is still the session's.
+        With `fenced` it does so only while `version` is still the session's. `kept` is for how many seconds
+        a record of it could still be taken for a session, were it put back.
         """
         version = session.version if fenced else None
-        return await self._end(session.key, reason, (session.provider, session.sub, session.sid), version)
+        whose = (session.provider, session.sub, session.sid)
+        return await self._end(session.key, reason, whose, version=version, kept=kept)
 
-    async def end_key(self, key: str, reason: EndReason) -> Record | None:
+    async def end_key(self, key: str, reason: EndReason, *, kept: float = ENDED_SECONDS) -> Record | None:
         """The same for a session whose handle is not known; its record if this call deleted it."""
         record = await self.load(key)
         if record is None:
             return None
         whose = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
-        return record if await self._end(key, reason, whose) else None
+        return record if await self._end(key, reason, whose, version=None, kept=kept) else None
 
     async def _end(
-        self, key: str, reason: EndReason, whose: tuple[str, str, str | None], version: int | None = None
+        self,
+        key: str,
+        reason: EndReason,
+        whose: tuple[str, str, str | None],
+        *,
+        version: int | None,
+        kept: float,
     ) -> bool:
         provider, sub, sid = whose
+        noted = await self.endings.note(key, reason, version=version, kept=kept)
         async with self._translated():
-            noted = await self._redis.set(self._ended(key), reason, ex=ENDED_SECONDS, nx=True)
             deleted: int = (
                 await self._redis.delete(self._session(key))
                 if version is None
@@ -232,7 +274,7 @@ class SessionStore:
             )
             if not deleted and version is not None and await self._redis.exists(self._session(key)):
                 if noted:
-                    await self._redis.delete(self._ended(key))
+                    await self.endings.forget(key)
                 return False
             await self._redis.zrem(self._user(provider, sub), key)
             if sid is not None:
@@ -306,9 +348,6 @@ class SessionStore:
 
     def _lock(self, key: str) -> str:
         return f"{self._prefix}:lock:{key}"
-
-    def _ended(self, key: str) -> str:
-        return f"{self._prefix}:ended:{key}"
 
     def _user(self, provider: str, sub: str) -> str:
         return user_key(self._prefix, provider, sub)

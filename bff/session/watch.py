@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Protocol
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.session.model import EndReason
 from bff.session.plan import ended
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.tasks import Tasks
@@ -134,5 +133,5 @@ class SessionWatch:
             return await self._sessions.open(found.handle)
         except StoreUnavailableError:
             if ended(found.session, self._clock()):
-                return NoSession(Problem.SESSION_EXPIRED, EndReason.EXPIRED)
+                return NoSession(Problem.SESSION_EXPIRED, self._sessions.time_is_up(found.session))
             return None

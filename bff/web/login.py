@@ -33,8 +33,9 @@ from bff.policy.address import rate_key
 from bff.policy.rates import RateLimiter
 from bff.policy.redirects import check_return_to, error_code, login_params, with_error
 from bff.policy.routes import RouteTable
+from bff.session.drafts import Identity
 from bff.session.model import EndReason
-from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.answers import (
     address_of,

@@ -57,7 +57,7 @@ class UserEndpoints:
             return found
         if request.method != "HEAD" and request.query_params.get("slide") != "false":
             try:
-                await self._sessions.slide(found.session)
+                await self._sessions.slide(found)
             except StoreUnavailableError:
                 return problem_answer(Problem.STORE_UNAVAILABLE)
         return self._describe(found)

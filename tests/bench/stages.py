@@ -33,9 +33,10 @@ from bff.proxy.lane import LaneProtocol
 from bff.proxy.lane_cycle import LaneCycle
 from bff.proxy.plain import prepare
 from bff.proxy.sinks import Header, UpstreamRequest
+from bff.session.drafts import Identity
 from bff.session.model import Tokens
 from bff.session.record import decode_record, encode_record
-from bff.session.sessions import Found, Identity, Sessions
+from bff.session.sessions import Found, Sessions
 from bff.settings.model import LogSettings, Settings
 from bff.tasks import Tasks
 from tests.bench.ground import SMALL

@@ -10,9 +10,10 @@ from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
 from bff.session.changes import Changes, steady_now
 from bff.session.cookies import SessionCookie
+from bff.session.drafts import Identity
 from bff.session.loads import Loaded
 from bff.session.near_cache import NearCache
-from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.session.sample import NOW, sample_tokens
@@ -34,8 +35,8 @@ class GatedStore(SessionStore):
         self.read = asyncio.Event()
         self.loads = 0
 
-    async def _load(self, key: str, *, timed: bool = False) -> Loaded | None:
-        loaded = await super()._load(key, timed=timed)
+    async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
+        loaded = await super()._load(key, timed=timed, noted=noted)
         self.loads += 1
         self.read.set()
         await self.gate.wait()

@@ -57,7 +57,7 @@ async def test_own_writes_need_no_word(site: Site) -> None:
     assert (Write.REPLACED, None) == (marked, site.near(found))
     for write in (
         lambda: sessions.save(sessions.prepare(found, sample_tokens(access_token="new"), claims=None)),
-        lambda: sessions.slide(replace(found.session, seen=NOW - 600)),
+        lambda: sessions.slide(replace(found, session=replace(found.session, seen=NOW - 600))),
         lambda: sessions.end(found.session, EndReason.LOGOUT),
     ):
         await sessions.find(cookie(found))
@@ -121,7 +121,7 @@ async def test_use_is_noted_once(site: Site) -> None:
     assert site.sessions.slide_due(near.session)
     with site.redis.client() as client:
         client.config_resetstat()
-        await asyncio.gather(*(site.sessions.slide(near.session) for _ in range(50)))
+        await asyncio.gather(*(site.sessions.slide(near) for _ in range(50)))
         assert 1 == client.info("commandstats")["cmdstat_hset"]["calls"]
     again = await site.sessions.find(cookie(found))
     assert isinstance(again, Found)

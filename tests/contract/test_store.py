@@ -18,6 +18,7 @@ from tests.support.redis import ON_BOTH_SERVERS, RedisServer
 pytestmark = ON_BOTH_SERVERS
 SESSION = sample_session()
 KEY = f"bff:session:{SESSION.key}"
+UNTIL = f"bff:until:{SESSION.key[:16]}"
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ async def test_a_session_is_written_with_its_indexes_and_every_key_has_an_end(
     """Hash, user index and sid index are there, as the operator expects them, and all of them expire."""
     await created(store)
     with redis_server.client() as client:
-        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1"} == set(client.keys("*"))
+        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1", UNTIL} == set(client.keys("*"))
+        assert 5390 <= client.ttl(UNTIL) <= 5400
         assert [(SESSION.key, SESSION.ends)] == client.zrange("bff:user:main:alice", 0, -1, withscores=True)
         assert {SESSION.key} == client.smembers("bff:sid:main:sid-1")
         assert 1790 <= client.ttl(KEY) <= 1800
@@ -74,7 +76,7 @@ async def test_no_update_recreates_a_session(store: SessionStore, redis_server: 
     outcomes = [
         await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW, idle_timeout=1800),
         await store.mark_refreshing(SESSION.key, Refreshing(NOW, "7"), expected_version=1),
-        await store.touch(SESSION, now=NOW, idle_timeout=60),
+        await store.touch(SESSION, f"{NOW:.0f}", now=NOW, idle_timeout=60),
     ]
     assert [Write.GONE] * 3 == outcomes
     assert await store.load(SESSION.key) is None
@@ -130,10 +132,10 @@ async def test_the_idle_timeout_slides_and_never_passes_the_end(
     """A touch prolongs by the idle timeout, but not beyond `ends`."""
     await created(store)
     with redis_server.client() as client:
-        await store.touch(SESSION, now=NOW + 10, idle_timeout=2400)
+        await store.touch(SESSION, f"{NOW + 10:.0f}", now=NOW + 10, idle_timeout=2400)
         assert 2390 <= client.ttl(KEY) <= 2400
         assert f"{NOW + 10:.0f}" == client.hget(KEY, "seen")
-        await store.touch(SESSION, now=NOW + 3500, idle_timeout=2400)
+        await store.touch(SESSION, f"{NOW + 3500:.0f}", now=NOW + 3500, idle_timeout=2400)
         assert 90 <= client.ttl(KEY) <= 100
 
 
@@ -179,9 +181,9 @@ async def test_ending_leaves_the_reason_and_nothing_else(
     await created(store)
     assert await store.end(SESSION, EndReason.LOGOUT)
     assert not await store.end(SESSION, EndReason.LOGOUT)
-    assert "logout" == await store.ended_reason(SESSION.key)
+    assert EndReason.LOGOUT == await store.endings.why(SESSION.key)
     with redis_server.client() as client:
-        assert [f"bff:ended:{SESSION.key}"] == client.keys("*")
+        assert {f"bff:ended:{SESSION.key}", UNTIL} == set(client.keys("*"))
         assert 3500 < client.ttl(f"bff:ended:{SESSION.key}") <= 3600
 
 
@@ -242,12 +244,12 @@ async def test_an_end_can_be_bound_to_what_was_read(store: SessionStore, redis_s
     )
     assert not await store.end(SESSION, EndReason.REFRESH_LOST, fenced=True)
     with redis_server.client() as client:
-        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1"} == set(client.keys("*"))
+        assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1", UNTIL} == set(client.keys("*"))
     assert await store.end(newer, EndReason.INVALID_GRANT, fenced=True)
     assert not await store.end(newer, EndReason.LOGOUT, fenced=True)
-    assert EndReason.INVALID_GRANT == await store.ended_reason(SESSION.key)
+    assert EndReason.INVALID_GRANT == await store.endings.why(SESSION.key)
     with redis_server.client() as client:
-        assert [f"bff:ended:{SESSION.key}"] == client.keys("*")
+        assert {f"bff:ended:{SESSION.key}", UNTIL} == set(client.keys("*"))
 
 
 async def test_a_marker_can_be_bound_to_the_one_that_stands_there(

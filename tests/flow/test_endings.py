@@ -53,7 +53,7 @@ async def test_a_session_ends_at_its_absolute_timeout(world: World) -> None:
         world.clock.ahead = left(world, browser) + 1
         assert "1" == world.redis.cli("EXISTS", browser.session_key)
         answer = await browser.call(path)
-        assert (401, "session_expired", "expired") == (
+        assert (401, "session_expired", "max_lifetime") == (
             answer.status_code,
             answer.json()["code"],
             answer.json()["reason"],
@@ -73,6 +73,7 @@ async def test_use_slides_the_idle_timeout_never_past_the_end(world: World) -> N
     assert 600_000 >= int(world.redis.cli("PTTL", browser.session_key))
     await browser.call("/bff/user")
     assert 600_000 < int(world.redis.cli("PTTL", browser.session_key)) <= 30 * 60 * 1000
-    world.clock.ahead = left(world, browser) - 100
-    await browser.call("/bff/user")
+    while world.clock.ahead < left(world, browser) - 100:
+        world.clock.ahead = min(world.clock.ahead + 1700, left(world, browser) - 100)
+        assert 200 == (await browser.call("/bff/user")).status_code
     assert 0 < int(world.redis.cli("PTTL", browser.session_key)) <= 100_000

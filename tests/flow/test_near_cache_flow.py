@@ -18,8 +18,9 @@ from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
 from bff.session.changes import LEASE, steady_now
 from bff.session.cookies import SessionCookie
+from bff.session.drafts import Identity
 from bff.session.model import Tokens
-from bff.session.sessions import Found, Identity, Sessions
+from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.serve.service import Service

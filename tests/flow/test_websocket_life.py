@@ -12,6 +12,7 @@ from websockets.frames import Close
 
 from bff.proxy.protocols import websocket_options
 from bff.session.changes import Changes
+from bff.session.sessions import Found
 from tests.support.redis import RedisServer
 from tests.support.sockets import Sockets, closing, running_sockets
 from tests.support.tasks import background
@@ -113,9 +114,9 @@ async def test_use_is_noted_now_and_then(sockets: Sockets) -> None:
     sessions = sockets.world.app._forwarding.parts.destinations[b"/api"].credentials._sessions
     slide = sessions.slide
 
-    async def counted(session: object) -> None:
+    async def counted(found: Found) -> None:
         writes.append("slide")
-        await slide(session)  # type: ignore[arg-type] # passed through
+        await slide(found)
 
     sessions.slide = counted  # type: ignore[method-assign] # to count
     async with await sockets.connect(browser) as socket:

@@ -24,8 +24,9 @@ from bff.oidc.wire import AnswerLateError, AnswerLostError, CallWithdrawnError, 
 from bff.refresh import Outcome, Refresher
 from bff.session.changes import Changes
 from bff.session.cookies import SessionCookie
+from bff.session.drafts import Identity
 from bff.session.plan import Cause
-from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, RefreshSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks

@@ -98,7 +98,7 @@ class Store:
         if self.cache is not None:
             self.cache.changed(None)
 
-    async def load_timed(self, key: str) -> Loaded | None:
+    async def load_noted(self, key: str, **_: bool) -> Loaded | None:
         record = self._records.get(key)
         await asyncio.sleep(0)
         if not self.reachable:
@@ -106,7 +106,7 @@ class Store:
         return None if record is None else Loaded(record, 1800.0)
 
     async def load(self, key: str) -> Record | None:
-        loaded = await self.load_timed(key)
+        loaded = await self.load_noted(key)
         return None if loaded is None else loaded.fields
 
     def reading(self, key: str) -> Any:
@@ -121,7 +121,11 @@ class Store:
 
         return ask
 
-    async def ended_reason(self, _: str) -> str | None:
+    @property
+    def endings(self) -> "Store":
+        return self
+
+    async def why(self, _: str) -> EndReason | None:
         return EndReason.LOGOUT
 
     async def touch(self, *_: Any, **__: Any) -> Write:

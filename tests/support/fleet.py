@@ -25,8 +25,9 @@ from redis.commands.core import AsyncScript
 from bff.crypto import Keyring, session_key
 from bff.observe.metrics import Metrics
 from bff.session.cookies import SessionCookie
+from bff.session.drafts import Identity
 from bff.session.model import Tokens
-from bff.session.sessions import Found, Identity, NoSession, Sessions
+from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.support.backend import Backend, Received, Reply, backend

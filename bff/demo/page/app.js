@@ -23,7 +23,9 @@ const ENDINGS = {
   sign_in_required: "The sign-in service wants you to sign in again before it renews it.",
   refresh_lost: "The proxy was interrupted in the middle of a rotation, and could not save the new tokens.",
   identity_changed: "The sign-in service suddenly named somebody else.",
-  expired: "Its time was over.",
+  idle: "It was not used for too long.",
+  max_lifetime: "Its time was over, however busy it was.",
+  expired: "The token that the sign-in service gave for it is over, and cannot be renewed.",
   tampered: "Its record was changed by somebody else than the proxy, and is not trusted any more.",
   unknown: "It was removed from the session store, as an operator does with redis-cli.",
 };

@@ -58,6 +58,8 @@ export type EndReason =
   | "refresh_lost"
   | "sign_in_required"
   | "identity_changed"
+  | "idle"
+  | "max_lifetime"
   | "expired"
   | "tampered"
   | "unknown";

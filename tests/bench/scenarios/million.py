@@ -37,6 +37,7 @@ _MOST_ABOVE = 2000
 _TOLERANCE = 0.05
 _TTL = 30 * 60 * 1000
 _BUFFER = 4 * MIB
+_COMMANDS = 7  # for each session
 _CYCLE = """
 local requests = {{}}
 local next = 0
@@ -228,6 +229,7 @@ def _keys(stored: _Stored) -> list[tuple[str, str]]:
         ("hash, beside the sealed tokens", f"bff:session:{stored.key}"),
         ("index by user", f"bff:user:main:{stored.sub}"),
         ("index by sid", f"bff:sid:main:{stored.sid}"),
+        ("why its time is up", f"bff:until:{stored.key[:16]}"),
     ]
 
 
@@ -248,8 +250,8 @@ def _fillers(record: dict[str, str], count: int) -> Iterator[_Stored]:
 
 
 def _commands(stored: _Stored) -> bytes:
-    """What the store's own writes come to: the hash and its end, both indexes and theirs."""
-    session, user, sid = (key for _, key in _keys(stored))
+    """What the store's own writes come to: the hash and its end, both indexes and theirs, the mark."""
+    session, user, sid, until = (key for _, key in _keys(stored))
     ttl = str(_TTL)
     return b"".join(
         _command(parts)
@@ -260,6 +262,7 @@ def _commands(stored: _Stored) -> bytes:
             ["PEXPIRE", sid, ttl],
             ["HSET", session, *(part for field in stored.fields for part in field)],
             ["PEXPIRE", session, ttl],
+            ["SET", until, "1", "PX", str(_TTL + 3600 * 1000)],
         )
     )
 
@@ -274,7 +277,7 @@ def _send(connection: socket.socket, sessions: Iterable[_Stored]) -> None:
     waiting, awaited = bytearray(), 0
     for stored in sessions:
         waiting += _commands(stored)
-        awaited += 6
+        awaited += _COMMANDS
         if len(waiting) > _BUFFER:
             connection.sendall(waiting)
             _read_answers(connection, awaited)

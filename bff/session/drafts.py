@@ -1,0 +1,94 @@
+"""The next write of a session, worked out before it is made: its first version, or the one after it.
+
+Pure but for the nonces of what is sealed: the caller brings the time, and writes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bff.crypto import Keyring, session_key
+from bff.policy.claims import public_claims
+from bff.session.model import Session, Tokens
+from bff.session.plan import session_end
+from bff.session.record import encode_record, rounded
+from bff.settings.model import SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who signed in, as the provider's ID token tells."""
+
+    provider: str
+    sub: str
+    sid: str | None
+    name: str
+    claims: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSave:
+    """A write that may be repeated until its outcome is known: it carries its own id."""
+
+    session: Session
+    record: Mapping[str, str]
+    expected_version: int
+    left_sid: str | None = None  # the provider's name of the sign-in until now, if that changes
+
+
+class Drafts:
+    """Makes them. Of an identity's claims only those are kept that a page is `shown`."""
+
+    def __init__(self, keyring: Keyring, settings: SessionSettings, shown: tuple[str, ...] | None) -> None:
+        self._keyring = keyring
+        self._settings = settings
+        self._shown = shown
+
+    def first(
+        self, handle: str, identity: Identity, tokens: Tokens, now: float, *, user_agent: str, address: str
+    ) -> PreparedSave:
+        """A new session under a new handle."""
+        session = rounded(
+            Session(
+                key=session_key(handle),
+                version=1,
+                provider=identity.provider,
+                sub=identity.sub,
+                sid=identity.sid,
+                name=identity.name,
+                created=now,
+                seen=now,
+                ends=session_end(now, now, tokens, self._settings),
+                tokens=tokens,
+                claims=public_claims(identity.claims, self._shown),
+                user_agent=user_agent,
+                address=address,
+            )
+        )
+        return PreparedSave(session, encode_record(session, handle, self._keyring), expected_version=0)
+
+    def next(
+        self, former: Session, handle: str, tokens: Tokens, now: float, *, claims: Mapping[str, Any] | None
+    ) -> PreparedSave:
+        """The version with newer tokens; `claims` None: they stay as they are."""
+        sid = (claims or {}).get("sid")
+        session = rounded(
+            replace(
+                former,
+                version=former.version + 1,
+                tokens=tokens,
+                # A refreshed ID token may be thin: what it does not mention stays.
+                claims=former.claims
+                if claims is None
+                else public_claims({**former.claims, **claims}, self._shown),
+                sid=sid if isinstance(sid, str) and sid else former.sid,
+                ends=session_end(now, former.created, tokens, self._settings),
+                rotations=former.rotations + 1,
+                refreshing=None,
+                exchanged={},
+            )
+        )
+        record = encode_record(session, handle, self._keyring)
+        record["exchanged"] = ""
+        left = former.sid if former.sid != session.sid else None
+        return PreparedSave(session, record, expected_version=former.version, left_sid=left)
