@@ -91,6 +91,10 @@ class NearCache(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def holds(self, value: bytes) -> bool:
+        """Whether there is an entry for this cookie value, good or not; it counts as no lookup."""
+        return value in self._entries
+
     def get(self, value: bytes) -> T | None:
         """What this cookie value leads to, or None: then it is not known here, and Redis must be asked."""
         if not self._feed.trusted:

@@ -141,10 +141,14 @@ class Sessions:
         if self._cache is None:
             return None
         values = cookie_values(cookie_headers, self._cookie_name)
-        if len(values) != 1:
+        if len(values) != 1 or self._is_foreign(values[0], self._cache):
             return None
         found = self._cache.get(values[0])
         return None if found is None or ended(found.session, self._clock()) else found
+
+    def _is_foreign(self, value: bytes, cache: "NearCache[Found]") -> bool:
+        """Whether no key of ours signed it: anybody can send such, and they are no misses of the cache."""
+        return not cache.holds(value) and self._before.handle(value) is None
 
     def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
         """How to ask the near cache for the session of these headers, call after call.
@@ -152,7 +156,7 @@ class Sessions:
         None out of it means: ask `find`. What it gives may be over: see `quiet_until`.
         """
         values = cookie_values(cookie_headers, self._cookie_name)
-        if self._cache is None or len(values) != 1:
+        if self._cache is None or len(values) != 1 or self._is_foreign(values[0], self._cache):
             return lambda: None
         return partial(self._cache.get, values[0])
 

@@ -151,3 +151,15 @@ async def test_redis_down(site: Site) -> None:
         await site.sessions.find(cookie(found))
     site.redis.resume()
     assert isinstance(await site.sessions.find(cookie(found)), Found)
+
+
+async def test_a_cookie_that_no_key_signed_is_no_miss(site: Site) -> None:
+    """Anybody can send garbage: it is not counted, by either way of asking; an unknown session is."""
+    found = await site.signed_in()
+    before = site.metrics.near_cache.misses
+    forged = [b"bff=" + b"A" * 43 + b"." + b"B" * 42 + b"A"]
+    assert site.sessions.cached(forged) is None
+    assert site.sessions.look_up(forged)() is None
+    assert before == site.metrics.near_cache.misses
+    assert site.near(found) is None
+    assert before + 1 == site.metrics.near_cache.misses
