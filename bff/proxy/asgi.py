@@ -59,7 +59,7 @@ class ForwardingApp:
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             await self._otherwise(scope, receive, send)
             return
-        call = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0)
+        call = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0, ours=head is not None)
         exchange = call.exchange = Exchange(self.parts, request, verdict, call)
         exchange.begin()
         if head is not None:

@@ -30,7 +30,8 @@ class AsgiCall:
 
     exchange: Exchange
 
-    def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool) -> None:
+    def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool, ours: bool) -> None:
+        self._ours = ours  # the server below is, and takes a 304 with a length
         self._tasks = tasks
         self._send = send
         self._outbox: deque[Message] = deque()
@@ -86,8 +87,8 @@ class AsgiCall:
 
     def send_head(self, status: int, headers: list[Header]) -> None:
         """Begins the answer."""
-        if status == _NOT_MODIFIED:
-            # The length there is of a body that is not sent (RFC 9110 8.6); ASGI servers wait for it.
+        if status == _NOT_MODIFIED and not self._ours:
+            # The length there is of a body that is not sent (RFC 9110 8.6); other servers wait for it.
             headers = [header for header in headers if header[0] != b"content-length"]
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -161,7 +162,7 @@ class AsgiPlainCall(PlainCall[Header]):
 
     def client_side(self) -> AsgiCall:
         """The whole call that goes on with it."""
-        self._whole = AsgiCall(self.prepared.parts.tasks, self._put, bodyless=True)
+        self._whole = AsgiCall(self.prepared.parts.tasks, self._put, bodyless=True, ours=True)
         if not self._answered.done():
             self._answered.set_result(None)
         return self._whole

@@ -57,6 +57,10 @@ class ClosingProtocol(UpgradingProtocol):
         """Whether a request is under way whose answer is not complete."""
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
+    def _not_modified(self) -> None:
+        """The length in a 304 is of content that is not sent (RFC 9110 8.6): uvicorn waits for none of it."""
+        self.cycle.expected_content_length = 0
+
     def long_rest(self) -> bool:
         """Whether so much of the request's body is to come that the connection ends with its answer."""
         return isinstance(self._body, LengthBody) and self._body.left > DRAIN

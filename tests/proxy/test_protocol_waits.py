@@ -36,7 +36,7 @@ async def test_body_that_keeps_coming() -> None:
         started = time.monotonic()
         await client.send(request("/", "POST", "Transfer-Encoding: chunked"))
         while time.monotonic() - started < 0.7:
-            await client.send(b"1\r\nx\r\n")
+            await client.send(b"8\r\nsome way\r\n")
         await client.send(b"0\r\n\r\n")
         assert 200 == (await client.answer())[0]
 
