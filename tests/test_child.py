@@ -30,7 +30,7 @@ def _living_in_group(group: int) -> list[str]:
 
 
 def _wait_for(lines: int, group: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(_living_in_group(group)) != lines:
         assert time.monotonic() < deadline, _living_in_group(group)
         time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_what_a_child_started_dies_with_us_too(tmp_path: Path) -> None:
         group = int(parent.stdout.readline())
         _wait_for(4, group)  # the shell, two sleeps, the watcher
         parent.kill()
-        parent.wait(10)
+        parent.wait(60)
         _wait_for(0, group)
     assert not folder.exists()
 
@@ -80,7 +80,7 @@ def test_a_program_of_ours_dies_with_us(stopped: bool) -> None:
             os.kill(int(said[0]), signal.SIGSTOP)
         _wait_for(1, int(said[0]))
         parent.kill()
-        parent.wait(10)
+        parent.wait(60)
         _wait_for(0, int(said[0]))
 
 
@@ -98,14 +98,14 @@ def test_it_tells_how_it_ended(tmp_path: Path) -> None:
     """Exit code, signal and last lines can be asked for."""
     log = tmp_path / "log"
     failing = Child(["/bin/sh", "-c", "echo one; echo two >&2; exit 3"], log=log)
-    assert failing.wait(10)
+    assert failing.wait(60)
     assert (3, ["one", "two"]) == (failing.exit_code, failing.last_lines(5))
     assert ["two"] == failing.last_lines(1)
     failing.kill()
     sleeping = Child(["sleep", "1000"], log=log)
     assert not sleeping.wait(0.01)
     sleeping.terminate()
-    assert sleeping.wait(10)
+    assert sleeping.wait(60)
     assert -signal.SIGTERM == sleeping.exit_code
     sleeping.kill()
 
@@ -113,7 +113,7 @@ def test_it_tells_how_it_ended(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
     """A missing program ends with 127, and its log names it."""
     child = Child(["/no/such/program"], log=tmp_path / "log")
-    assert child.wait(10)
+    assert child.wait(60)
     assert 127 == child.exit_code
     assert "/no/such/program" in child.last_lines(1)[0]
     child.kill()
@@ -126,7 +126,7 @@ def test_no_shell_reads_the_arguments(tmp_path: Path) -> None:
         log=tmp_path / "log",
         environment={"PATH": os.environ["PATH"]},
     )
-    assert child.wait(10)
+    assert child.wait(60)
     assert ["$HOME|; exit 9|a b|"] == child.last_lines(1)
     child.kill()
 
@@ -134,7 +134,7 @@ def test_no_shell_reads_the_arguments(tmp_path: Path) -> None:
 def test_a_log_that_is_gone_is_no_error(tmp_path: Path) -> None:
     """Asking for the last lines of a removed log gives none."""
     child = Child(["true"], log=tmp_path / "log")
-    child.wait(10)
+    child.wait(60)
     (tmp_path / "log").unlink()
     assert [] == child.last_lines(5)
     child.kill()

@@ -22,10 +22,10 @@ def take(page: Page, url: str, picture: Path) -> None:
         page.get_by_role("button", name="Order it").click()
         expect(page.locator("#orders tr")).to_have_count(rows + 1)
     page.locator("#revoke").click()
-    expect(page.locator("#revoke-result")).to_contain_text("Healed", timeout=15_000)
+    expect(page.locator("#revoke-result")).to_contain_text("Healed", timeout=60_000)
     page.get_by_label("Revoke the token first").check()
     page.locator("#fifty").click()
-    expect(page.locator("#fifty-result")).to_contain_text("with 1 rotation.", timeout=15_000)
+    expect(page.locator("#fifty-result")).to_contain_text("with 1 rotation.", timeout=60_000)
     page.evaluate("document.activeElement.blur()")
     page.mouse.move(0, 0)
     page.evaluate(

@@ -61,4 +61,4 @@ def test_a_prefetched_login_begins_nothing(context: BrowserContext, page: Page, 
     assert [] == [cookie for cookie in context.cookies(demo.url) if "-tx-" in cookie["name"]]
     page.evaluate(_ANCHOR, "/bff/login?return_to=/")
     page.locator("#out").click()
-    expect(page.get_by_label("Password")).to_be_visible(timeout=15_000)
+    expect(page.get_by_label("Password")).to_be_visible(timeout=60_000)

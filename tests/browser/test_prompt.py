@@ -72,7 +72,7 @@ def _proxy(browser: Browser, asking: str) -> Iterator[str]:  # noqa: ARG001 - wi
             time.sleep(0.05)
         yield f"http://localhost:{port}"
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def prompts(page: Page, url: str, path: str) -> tuple[list[str], int]:

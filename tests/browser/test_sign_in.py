@@ -92,7 +92,7 @@ def test_two_tabs_sign_in_at_once(context: BrowserContext, demo: Demo) -> None:
     fill_in(second)
     signed_in(second)
     assert former != session_id(second)
-    expect(first.locator("#session-id")).to_have_text(session_id(second), timeout=15_000)
+    expect(first.locator("#session-id")).to_have_text(session_id(second), timeout=60_000)
     assert [] == demo.sessions(former)
 
 

@@ -28,7 +28,7 @@ def test_the_page_works_without_scripts_on_a_small_screen(browser: Browser, demo
         assert card is not None
         assert (0 <= card["x"], card["x"] + card["width"] <= small["width"]) == (True, True)
         fill_in(page)
-        page.wait_for_url(f"{demo.url}/", timeout=15_000)
+        page.wait_for_url(f"{demo.url}/", timeout=60_000)
         assert "bff" in [cookie["name"] for cookie in context.cookies(demo.url)]
     finally:
         context.close()

@@ -45,18 +45,18 @@ def chromium(executable: str) -> Iterator[Browser]:
 
 def signed_in(page: Page) -> None:
     """Waits until the page shows somebody's account, its orders included."""
-    expect(page.locator("body[data-state=in] #orders tr").first).to_be_visible(timeout=15_000)
+    expect(page.locator("body[data-state=in] #orders tr").first).to_be_visible(timeout=60_000)
 
 
 def signed_out(page: Page) -> None:
     """Waits until the page invites to sign in."""
-    expect(page.locator("body[data-state=out] #sign-in")).to_be_visible(timeout=15_000)
+    expect(page.locator("body[data-state=out] #sign-in")).to_be_visible(timeout=60_000)
 
 
 def to_provider(page: Page) -> None:
     """Goes from the invitation to the provider's form."""
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_label("Password")).to_be_visible(timeout=15_000)
+    expect(page.get_by_label("Password")).to_be_visible(timeout=60_000)
 
 
 def fill_in(page: Page, account: tuple[str, str] = ALICE) -> None:

@@ -84,7 +84,7 @@ async def _stage(cell: Cell, fleet: Fleet, replica: RedisServer | None) -> Stage
 
 async def _until_answered(status: int, call: Callable[[], Awaitable[Answered]]) -> None:
     """A worker that has just started on a busy machine may have to be asked again."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await call()).status != status:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(_BETWEEN)
 
@@ -210,7 +210,7 @@ def _replica_of(master: RedisServer) -> Iterator[RedisServer]:
     with redis_server() as replica, replica.client() as client, master.client() as other:
         other.config_set("repl-diskless-sync-delay", 0)
         client.replicaof("127.0.0.1", str(master.port))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while client.info("replication").get("master_link_status") != "up":
             assert time.monotonic() < deadline, "the replica does not follow"
             time.sleep(0.02)

@@ -172,7 +172,7 @@ async def test_a_subject_that_is_not_taken_is_renewed_once(world: World) -> None
     revoked = payload_of(forms[0]["subject_token"])["jti"]
     world.redis.cli("SET", f"issuer:revoked:jti:{revoked}", "tests", "EX", "60")
     world.redis.cli("HDEL", browser.session_key, "exchanged")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while first["jti"] == (second := await call(browser))["jti"]:
             pass  # the near cache hears of the HDEL within milliseconds
     assert first["jti"] != second["jti"]
@@ -188,7 +188,7 @@ async def test_an_exchanged_token_that_was_put_back_does_not_open(world: World) 
     stolen = world.redis.cli("HGET", other.session_key, "exchanged")
     world.redis.cli("HSET", browser.session_key, "exchanged", stolen)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await browser.call("/api/orders")).status_code == 200:
             pass  # the near cache hears of it within milliseconds
     assert (401, "session_ended") == await refusal(browser)
@@ -197,12 +197,12 @@ async def test_an_exchanged_token_that_was_put_back_does_not_open(world: World) 
 async def test_a_client_that_leaves_does_not_cancel_an_exchange(world: World) -> None:
     """The token comes all the same, and serves the next call."""
     browser = await world.signed_in()
-    world.issuer.seen.delay = 0.3
+    world.issuer.seen.held = True
     async with background(browser.call("/api/orders")) as going:
         await until(lambda: exchanges(world) == 1)
         going.cancel()
+    world.issuer.seen.held = False
     await until(lambda: len(world.app.tasks) == 0)
-    world.issuer.seen.delay = 0.0
     assert ORDERS == (await call(browser))["aud"]
     assert 1 == exchanges(world)
 

@@ -22,7 +22,7 @@ async def raw(world: World, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     writer.write(request)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.read()
     finally:
         writer.close()
@@ -281,7 +281,7 @@ async def test_a_client_that_leaves_frees_the_backend(world: World) -> None:
 
     world.reply = handler
     browser = await world.signed_in()
-    async with background(browser.call("/api/slow")), asyncio.timeout(10):
+    async with background(browser.call("/api/slow")), asyncio.timeout(60):
         await arrived.wait()
     _, pool = world.app._pools.all()[0]
     await until(lambda: pool.stats().open == 0)

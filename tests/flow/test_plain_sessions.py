@@ -209,7 +209,7 @@ async def test_without_a_near_cache(
     redis_server: RedisServer, plain: Plain, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis is asked each time: a DEL counts at once, clients leave meanwhile, an outage is a 503."""
-    async with running_world(redis_server, session={"near_cache": False}) as world:
+    async with running_world(redis_server, redis={"timeout": 1}, session={"near_cache": False}) as world:
         caller = await warm_caller(world)
         await caller.plain(plain)
         key = world.browsers[-1].session_key

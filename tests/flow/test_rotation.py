@@ -49,13 +49,14 @@ async def test_an_end_during_a_rotation_is_not_undone(world: World, by: str) -> 
     browser = await world.signed_in()
     key = browser.session_key
     world.clock.ahead = EXPIRED
-    world.issuer.seen.delay = 0.3
+    world.issuer.seen.held = True
     async with background(browser.call("/api/orders")) as call:
         await until(lambda: world.refreshes == 1)
         if by == "DEL":
             world.redis.cli("DEL", key)
         else:
             assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+        world.issuer.seen.held = False
         answer = await call
     assert (401, "session_ended") == (answer.status_code, answer.json()["code"])
     assert ("unknown" if by == "DEL" else "logout") == answer.json()["reason"]

@@ -188,7 +188,7 @@ async def raw_status(sockets: Sockets, request: bytes) -> int:
     """The status of the one answer that comes before the connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", sockets.world.port)
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     assert 1 == answer.count(b"HTTP/1.1 ")
@@ -350,5 +350,5 @@ async def test_a_client_that_leaves_during_the_handshake(sockets: Sockets) -> No
             opening.cancel()
             with pytest.raises((asyncio.CancelledError, InvalidStatus)):
                 await opening
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await gone.wait()

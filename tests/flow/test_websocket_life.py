@@ -349,7 +349,7 @@ async def test_pings_of_the_page(sockets: Sockets) -> None:
     """They are answered here."""
     browser: Browser = await sockets.world.signed_in()
     async with await sockets.connect(browser) as socket:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await (await socket.ping())
 
 

@@ -37,7 +37,7 @@ class Person:
 
     def __init__(self, issuer: Addressed) -> None:
         self.issuer = issuer
-        self.http = httpx.Client(timeout=10)
+        self.http = httpx.Client(timeout=60)
         self.verifier = secrets.token_urlsafe(40)
 
     def __enter__(self) -> Self:

@@ -268,7 +268,7 @@ def test_at_a_terminal_the_password_is_asked_for_twice(redis_server: RedisServer
                 shown += _read_until(ours, prompt)
                 os.write(ours, f"{answer}\n".encode())
         shown += _read_until(ours, "Their sub is ")
-        assert 0 == process.wait(30)
+        assert 0 == process.wait(60)
     os.close(ours)
     assert 2 == shown.count("The same again")
     assert "carols own" not in shown

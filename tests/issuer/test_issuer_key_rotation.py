@@ -91,7 +91,7 @@ async def test_a_rotation_under_load_is_noticed_by_nobody(
     failures: list[Any] = []
 
     def load(address: str, refresh_token: str) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=60) as client:
             while not stop.is_set():
                 form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
                 auth = (issuer.client_id, issuer.client_secret)

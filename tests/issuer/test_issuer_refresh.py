@@ -77,8 +77,8 @@ def test_two_hundred_uses_at_once_give_one_pair(person: Person, issuer: RunningI
 
         def use(number: int) -> list[httpx.Response]:
             url = f"{addresses[number % 2]}/token"
-            with httpx.Client(timeout=30, auth=CREDENTIALS) as client:
-                ready.wait(10)
+            with httpx.Client(timeout=60, auth=CREDENTIALS) as client:
+                ready.wait(60)
                 return [client.post(url, data=form) for _ in range(10)]
 
         with ThreadPoolExecutor(20) as pool:

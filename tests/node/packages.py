@@ -64,7 +64,7 @@ class Program:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait(10)
+            self.process.wait(60)
             self.errors.seek(0)
             raise AssertionError(self.errors.read())
         return line.strip()

@@ -133,7 +133,7 @@ async def test_a_backend_that_never_says_goodbye_does_not_hold_up_the_end(certif
     over = asyncio.Event()
     serving, trusted = server_tls(certificate), trusting(certificate)
     async with raw_backend(script, tls=serving) as b:
-        async with asyncio.timeout(10), pool_for(b.upstream, tls=trusted) as pool:
+        async with asyncio.timeout(60), pool_for(b.upstream, tls=trusted) as pool:
             assert b"hi" == (await fetch(pool)).body
             assert 0 == pool.stats().open
         over.set()

@@ -150,6 +150,6 @@ async def test_a_stop_that_a_breaking_connection_hides_is_a_stop(
     monkeypatch.setattr(process.store, "replace", hiding)
     async with background(process.rotate(found)):
         await saving.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await process.tasks.cancel_all()
     assert {"rotation_lost": 1.0} == process.incidents()

@@ -27,7 +27,7 @@ def settings(host: str = "127.0.0.1", port: int = 0, workers: int = 2) -> Settin
 
 def connects(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, timeout=5).close()
+        socket.create_connection(address, timeout=60).close()
     except ConnectionError:
         return False
     return True

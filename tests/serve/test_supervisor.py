@@ -51,7 +51,7 @@ async def held(running: Service, gate: Gate, count: int) -> AsyncIterator[list[a
     """So many requests, each on a connection of its own, that wait at the gate: status, or 0 if it broke."""
 
     async def one() -> int:
-        async with httpx.AsyncClient(base_url=running.url, headers=HOST, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=running.url, headers=HOST, timeout=60) as client:
             try:
                 return (await client.get("/api/0/slow")).status_code
             except httpx.TransportError:
@@ -65,7 +65,7 @@ async def held(running: Service, gate: Gate, count: int) -> AsyncIterator[list[a
 
 
 async def called(running: Service, path: str = "/api/0/quick") -> int:
-    async with httpx.AsyncClient(base_url=running.url, headers=HOST, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=running.url, headers=HOST, timeout=60) as client:
         return (await client.get(path)).status_code
 
 
@@ -128,7 +128,7 @@ async def test_nothing_outlives_kill_9(tmp_path: Path, stopped: bool) -> None:
 
 def listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
     except ConnectionError:
         return False
     return True

@@ -158,7 +158,7 @@ class Backend:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until a condition holds: looked at when a connection or a request comes or goes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

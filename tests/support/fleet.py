@@ -137,7 +137,7 @@ class Fleet:
             login = await here.get("/bff/login?return_to=/", headers=page)
             if login.status_code != 302:
                 return None
-            async with httpx.AsyncClient(timeout=30) as browser:
+            async with httpx.AsyncClient(timeout=60) as browser:
                 back = await browser.get(login.headers["location"])
             cookies = _cookies(login)
             query = back.headers["location"].partition("?")[2]
@@ -164,7 +164,7 @@ class Fleet:
 
     async def metrics(self, worker: int) -> str:
         """What its ops port says."""
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             return (await client.get(f"http://127.0.0.1:{self.workers[worker].ops_port}/metrics")).text
 
     def locks(self) -> dict[str, int]:

@@ -49,6 +49,7 @@ class Recorder:
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     token_calls: Counter[str] = field(default_factory=Counter)
     delay: float = 0.0
+    held: bool = False  # the token endpoint does nothing until a test lets it
     answer: tuple[int, bytes] | None = None
     drop_answers: bool = False
 
@@ -65,6 +66,8 @@ class Recorder:
         self.requests.append((scope["method"], scope["path"], parameters))
         if scope["path"].endswith("/token"):
             self.token_calls[parameters.get("grant_type", "")] += 1
+            while self.held:  # noqa: ASYNC110 - let go by another thread
+                await asyncio.sleep(0.01)
             if self.delay:
                 await asyncio.sleep(self.delay)
             if self.answer is not None:
@@ -126,7 +129,7 @@ class ServedApp:
         self._server = server = uvicorn.Server(config)
         self._thread = threading.Thread(target=server.run, daemon=True, name=f"served:{self.port}")
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError(f"the server on port {self.port} did not start")

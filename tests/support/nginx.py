@@ -22,7 +22,7 @@ def running_nginx(folder: Path, configuration: str) -> Iterator["subprocess.Pope
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def listens(port: int) -> bool:

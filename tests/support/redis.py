@@ -90,7 +90,7 @@ class RedisServer:
         if self.cli_path is None:
             return self._imitated_cli(*arguments)
         command = [self.cli_path, "-p", str(self.port), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def _imitated_cli(self, *arguments: str) -> str:
         """What redis-cli prints into a pipe: each value on a line of its own, nothing for nil."""

@@ -76,7 +76,7 @@ class RecordingSink:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until a condition on what was recorded holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

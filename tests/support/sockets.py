@@ -103,7 +103,7 @@ class Sockets:
 
 async def closing(socket: ClientConnection) -> Close:
     """Waits for the close, and reads what comes before it."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         try:
             while True:
                 await socket.recv()

@@ -153,7 +153,7 @@ class Caller:
 
     async def answer(self, *, with_content: bool = True) -> Answer:
         """The next answer, framed by its length or in chunks."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = await self.reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")[:-2]
             pairs = (line.split(": ", 1) for line in lines)
@@ -175,7 +175,7 @@ class Caller:
 
     async def rest(self) -> bytes:
         """Everything up to the end of the connection; a reset is an end too."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             try:
                 return await self.reader.read()
             except ConnectionError:

@@ -69,7 +69,7 @@ class WorkerProcess:
 
         def serves() -> bool:
             assert self.alive, self.log()
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=60):
                 return True
             return False
 

@@ -26,6 +26,7 @@ from tests.support.issuer import ALICE, RunningIssuer, async_sign_in_at, running
 from tests.support.redis import RedisServer
 
 SERVER: dict[str, Any] = {}  # what a fixture wants of `[server]`
+PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
 SESSION_NAMES = ("bff", "__Host-Http-bff")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
 JSON = (b"content-type", b"application/json")
@@ -51,7 +52,7 @@ class Browser:
 
     def __init__(self, url: str, address: str = "127.0.0.1", verify: ssl.SSLContext | bool = True) -> None:
         transport = httpx.AsyncHTTPTransport(local_address=address, verify=verify)
-        self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=30)
+        self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=60)
         self.answers: list[httpx.Response] = []
         self.client.event_hooks["response"].append(self._remember)
 
@@ -174,6 +175,7 @@ async def serving(app: App, port: int) -> AsyncIterator[None]:
 @asynccontextmanager
 async def running_world(
     redis: RedisServer,
+    /,
     *,
     access_token_lifetime: float = 300,
     route: dict[str, Any] | None = None,
@@ -213,7 +215,7 @@ async def running_world(
         settings = Settings.model_validate(
             {
                 "server": {"public_url": url, "ops_port": None, **SERVER, **sections.get("server", {})},
-                "redis": {"url": redis.url, **sections.get("redis", {})},
+                "redis": {"url": redis.url, "timeout": PATIENCE, **sections.get("redis", {})},
                 "session": {"keys": [new_secret()], **sections.get("session", {})},
                 "refresh": {"min_age_for_401": 0, **sections.get("refresh", {})},
                 "provider": {
