@@ -26,30 +26,30 @@ from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
-from bff.proxy.asgi import ForwardingApp
-from bff.proxy.audience import Exchanger, for_routes
-from bff.proxy.callers import Callers
-from bff.proxy.hop import HopMaker
-from bff.proxy.lane import STATE
-from bff.proxy.parts import Destination, ExchangeParts
-from bff.proxy.pool import Pools, UpstreamPool
-from bff.proxy.websocket import WebSocketForwarding
-from bff.refresh import Refresher
-from bff.session.changes import Changes
-from bff.session.cookies import SessionCookie
+from bff.proxy.forward.asgi import ForwardingApp
+from bff.proxy.forward.callers import Callers
+from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
+from bff.proxy.server.lane import STATE
+from bff.proxy.upstream.pool import Pools, UpstreamPool
+from bff.proxy.websocket.handler import WebSocketForwarding
+from bff.refresh import RefreshCoordinator
+from bff.session.cookie import SessionCookie
+from bff.session.expiry_watch import ExpiryWatch
+from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
-from bff.session.watch import SessionWatch
 from bff.settings.model import SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
-from bff.web.answers import problem_answer
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.error_pages import ErrorPages
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
+from bff.web.responses import problem_answer
 from bff.web.spa import Spa
 from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
@@ -74,7 +74,7 @@ class App:
         self.metrics = Metrics()
         self.tasks = Tasks()
         self._store = SessionStore(settings.redis, self.metrics)
-        self._changes = Changes(settings.redis, prefix=self._store.watched)
+        self._changes = InvalidationFeed(settings.redis, prefix=self._store.watched)
         self._changes.subscribe(self._store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(
@@ -109,7 +109,7 @@ class App:
             cache=self._near_cache(settings.session),
             shown=settings.provider.claims,
         )
-        refresher = Refresher(
+        refresher = RefreshCoordinator(
             sessions=sessions,
             client=self._client,
             tasks=self.tasks,
@@ -118,20 +118,20 @@ class App:
             clock=clock,
             feed=self._changes,
         )
-        self._changes.subscribe(refresher.news)
+        self._changes.subscribe(refresher.change_waiter)
         longest = settings.server.max_path_bytes
         own_routes = RouteTable.from_settings(settings.route, longest)
         routes = RouteTable.from_settings(settings.served_routes(), longest)
         credentials = for_routes(
             {route.path: route.settings.audience for route in routes.routes},
-            Exchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
+            TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
             sessions=sessions,
             refresher=refresher,
             tasks=self.tasks,
             refresh_settings=settings.refresh,
             clock=clock,
         )
-        parts = ExchangeParts(
+        parts = ForwardingContext(
             destinations={
                 route.path: Destination.of(
                     self._pools.for_upstream(route),
@@ -140,7 +140,7 @@ class App:
                 )
                 for route in routes.routes
             },
-            hop=HopMaker(settings.server.trusted_proxies),
+            hop=RequestIdMaker(settings.server.trusted_proxies),
             tasks=self.tasks,
             metrics=self.metrics,
             clock=time.perf_counter,
@@ -156,7 +156,7 @@ class App:
             routes=own_routes,
             clock=clock,
         )
-        watch = SessionWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
+        watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
         self._forwarding = ForwardingApp(
             parts=parts,
@@ -182,7 +182,7 @@ class App:
         self,
         *,
         sessions: Sessions,
-        refresher: Refresher,
+        refresher: RefreshCoordinator,
         keyring: Keyring,
         guard: Guard,
         routes: RouteTable,

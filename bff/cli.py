@@ -185,7 +185,7 @@ def demo(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON)
 def issuer(context: typer.Context) -> None:
     """Run the issuer: an OpenID Provider for development, tests and first-party apps."""
-    from bff.issuer.cli import app as issuer_app  # noqa: PLC0415 - see the file's first lines
+    from bff.issuer.cli.main import app as issuer_app  # noqa: PLC0415 - see the file's first lines
 
     issuer_app(args=context.args, prog_name="bff issuer")
 

@@ -11,7 +11,7 @@ import structlog
 
 from bff.observe import logs
 
-pytest_plugins = ["tests.support.redis"]
+pytest_plugins = ["tests.support.processes.redis"]
 
 REQUIREMENTS = Path(__file__).with_name("requirements.md")
 

@@ -19,7 +19,7 @@ from bff.embedded import (
     free_port,
     packaged_server,
 )
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
 
 PARENT = """
 import sys

@@ -5,12 +5,12 @@ from pydantic import SecretStr
 
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
-from bff.refresh import Refresher, Rotated
+from bff.refresh import RefreshCoordinator, Rotated
 from bff.session.sessions import Found
 from bff.settings.model import ProviderSettings, RefreshSettings
 from bff.tasks import Tasks
-from tests.support.provider import running_provider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import running_provider
 from tests.web.site import running_site
 
 
@@ -28,7 +28,7 @@ async def test_who_comes_late_gets_what_the_first_has_fetched(redis_server: Redi
                 issuer=provider.base, client_id="spa-bff", client_secret=SecretStr("a-client-secret")
             )
             client = OidcClient(settings, clock=site.clock, tasks=tasks)
-            refresher = Refresher(
+            refresher = RefreshCoordinator(
                 sessions=site.sessions,
                 client=client,
                 tasks=tasks,

@@ -120,7 +120,7 @@ def services(
     return [
         Service(
             "issuer",
-            (python, "-m", "bff.issuer.cli", "serve", "--port", str(ports.issuer), "--demo-accounts"),
+            (python, "-m", "bff.issuer.cli.main", "serve", "--port", str(ports.issuer), "--demo-accounts"),
             {**common, **issuer_environment},
             ports.issuer,
             "/healthz",

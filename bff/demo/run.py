@@ -19,8 +19,8 @@ from typing import Any
 from rich.console import Console
 
 from bff.child import Child
+from bff.demo.banner import Facts, announce
 from bff.demo.plan import ACCESS_TOKEN_LIFETIME, Ports, Service, choose_ports, services
-from bff.demo.words import Facts, announce
 from bff.embedded import EmbeddedRedis, EmbeddedRedisError
 
 START_TIMEOUT = 60.0  # seconds; a slow machine's, not a promise

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bff.issuer.accounts import Accounts
-from bff.issuer.store import Store
-from bff.issuer.tokens import Minter
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.grants.tokens import Minter
+from bff.issuer.store.store import Store
 
 
 class ActiveTokens:

@@ -12,26 +12,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from bff.issuer.accounts import Accounts
-from bff.issuer.authorize import AuthorizationEndpoint
-from bff.issuer.backchannel import BackChannel
-from bff.issuer.browser import Browser
-from bff.issuer.client_keys import ClientKeys
-from bff.issuer.database import Database, connect
-from bff.issuer.end_session import EndSessionEndpoint
-from bff.issuer.endings import Endings
-from bff.issuer.endpoints import Endpoints
-from bff.issuer.grants import create_server
-from bff.issuer.http import BadRequestError, error_answer, json_answer
-from bff.issuer.key_store import KeyStore, KeysUnusableError, key_store, new_key
-from bff.issuer.keys import Keys, OneKey, SigningKey
-from bff.issuer.pages import Pages
-from bff.issuer.parts import Parts
-from bff.issuer.rates import SignInRates
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.accounts.rate_limits import SignInLimiter
+from bff.issuer.accounts.sign_in import SignInService
+from bff.issuer.context import Parts
+from bff.issuer.endpoints.authorize import AuthorizationEndpoint
+from bff.issuer.endpoints.browser import Browser
+from bff.issuer.endpoints.end_session import EndSessionEndpoint
+from bff.issuer.endpoints.http import BadRequestError, error_answer, json_answer
+from bff.issuer.endpoints.pages import Pages
+from bff.issuer.endpoints.token import Endpoints
+from bff.issuer.grants.client_keys import ClientKeys
+from bff.issuer.grants.registry import create_server
+from bff.issuer.grants.tokens import Minter
+from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store, new_key
+from bff.issuer.keys.keys import Keys, OneKey, SigningKey
+from bff.issuer.logout.backchannel import BackChannel
+from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
-from bff.issuer.sign_in import SignInDesk
-from bff.issuer.store import Store
-from bff.issuer.tokens import Minter
+from bff.issuer.store.redis import IssuerRedis, connect
+from bff.issuer.store.store import Store
 from bff.observe.logs import get_logger
 
 _PAGES = ("/authorize", "/sign-in", "/end-session", "/sign-out")
@@ -45,16 +45,16 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         key: the one key that signs tokens; None: those in Redis, or where no server key is set a new one.
     """
     client = connect(settings.redis_url.get_secret_value())
-    store = Store.on(Database(client, settings.prefix))
-    endings = Endings(store, settings.clients)
+    store = Store.on(IssuerRedis(client, settings.prefix))
+    endings = Termination(store, settings.clients)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
     keys = _keys(settings, store.database, key)
     minter = Minter(settings.url, settings.audience, keys, settings.access_token_lifetime)
     client_keys = ClientKeys()
     server = create_server(settings, store, accounts, minter, endings=endings, client_keys=client_keys)
     pages = Pages(settings.url)
-    rates = SignInRates(client, settings.prefix, settings.sign_in_limits)
-    desk = SignInDesk(settings, accounts, rates, store.sign_ins, endings)
+    rates = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
+    desk = SignInService(settings, accounts, rates, store.sign_ins, endings)
     parts = Parts(settings, store, accounts, keys, minter, endings, server, Browser(settings), pages, desk)
 
     @asynccontextmanager
@@ -86,7 +86,7 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     )
 
 
-def _keys(settings: IssuerSettings, database: Database, key: SigningKey | None) -> Keys:
+def _keys(settings: IssuerSettings, database: IssuerRedis, key: SigningKey | None) -> Keys:
     if key is None and settings.sealing_keys:
         return key_store(settings, database)
     if key is None:

@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
-from bff.observe.rotations import RotationMetrics
-from bff.observe.tally import Requests, RequestTally
+from bff.observe.refresh_metrics import RotationMetrics
+from bff.observe.request_metrics import Requests, RequestTally
 
 RefreshOutcome = Literal["rotated", "followed", "ended", "deferred"]
 RefreshCause = Literal["ahead", "expiry", "unauthorized", "manual"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
-from bff.oidc.kept import PAUSE
+from bff.oidc.document_cache import PAUSE
 from bff.oidc.logout_token import LogoutTokenRejectedError, ProviderLogout, validate_logout_token
 from bff.oidc.metadata import SigningKey
 

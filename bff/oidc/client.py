@@ -15,7 +15,9 @@ from bff.observe.logs import get_logger
 from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
+from bff.oidc.concurrency_limit import LATE_CALLS, PrioritySemaphore, Ticket
 from bff.oidc.documents import Documents
+from bff.oidc.http import PLAIN, Answer, AnswerLostError, ProviderHttp, Sending
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.pushed import PushedRequests
@@ -27,10 +29,8 @@ from bff.oidc.refusals import (
     says_error,
     told,
 )
-from bff.oidc.slots import LATE_CALLS, Place, Slots
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
 from bff.oidc.userinfo import Userinfo
-from bff.oidc.wire import PLAIN, Answer, AnswerLostError, Sending, Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -62,10 +62,10 @@ class OidcClient:
         self._failed = failed
         self._authentication = Authentication(settings, clock)
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
-        self._wire = Wire(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=at_once)
+        self._wire = ProviderHttp(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=at_once)
         self._told_unrevocable = False
         self.granted = 0  # good answers of the token endpoint, whatever was asked
-        self.slots = Slots(settings.max_token_calls)
+        self.tickets = PrioritySemaphore(settings.max_token_calls)
         self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
         self._userinfo = Userinfo(settings, self._wire, self.metadata)
         self.documents = Documents(settings, self._wire, clock=clock, tasks=tasks, failed=failed)
@@ -296,7 +296,7 @@ class OidcClient:
         async with AsyncExitStack() as slot:
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    await slot.enter_async_context(self.slots.taken(Place(urgent=True)))
+                    await slot.enter_async_context(self.tickets.taken(Ticket(urgent=True)))
             except TimeoutError:
                 raise ProviderUnavailableError("too many token calls are under way") from None
             answer = await self._counted(call, form, PLAIN)

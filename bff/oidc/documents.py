@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeVar
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
-from bff.oidc.kept import Kept
+from bff.oidc.document_cache import DocumentCache
+from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import (
     ENDPOINTS,
     KeySet,
@@ -20,7 +21,6 @@ from bff.oidc.metadata import (
     parse_metadata,
 )
 from bff.oidc.refusals import RefusedError
-from bff.oidc.wire import Wire
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -49,7 +49,7 @@ class Documents:
     def __init__(
         self,
         settings: ProviderSettings,
-        wire: Wire,
+        wire: ProviderHttp,
         *,
         clock: Callable[[], float],
         tasks: Tasks,
@@ -62,10 +62,10 @@ class Documents:
         self._ignored: tuple[str, ...] = ()
         self._dropped: tuple[str, ...] = ()
         lifetime = settings.metadata_lifetime
-        self._metadata: Kept[Metadata] = Kept(
+        self._metadata: DocumentCache[Metadata] = DocumentCache(
             _NAMES["discovery"], self._fetch_metadata, lifetime=lifetime, clock=clock, tasks=tasks
         )
-        self._keys: Kept[KeySet] = Kept(
+        self._keys: DocumentCache[KeySet] = DocumentCache(
             _NAMES["jwks"], self._fetch_keys, lifetime=lifetime, clock=clock, tasks=tasks
         )
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.assertion import Authentication
+from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import ClientRefusedError, refuses_client, told
 from bff.oidc.requests import Fields, pushed_authorization_form, secrets_of
 from bff.oidc.tokens import parse_pushed
-from bff.oidc.wire import Wire
 from bff.settings.model import ProviderSettings
 
 _OK = range(200, 300)
@@ -26,7 +26,7 @@ class PushedRequests:
     def __init__(
         self,
         settings: ProviderSettings,
-        wire: Wire,
+        wire: ProviderHttp,
         authentication: Authentication,
         clock: Callable[[], float],
     ) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc.http import AnswerLateError, AnswerLostError
 from bff.oidc.requests import Client, changed_by_encoding
-from bff.oidc.wire import AnswerLateError, AnswerLostError
 
 _CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
 _TOKEN_LIKE = re.compile(r"(?![a-z_.-]+(?![A-Za-z0-9_.~+/=-]))[A-Za-z0-9_.~+/=-]{20,}")  # more than words

@@ -11,10 +11,10 @@ from typing import Any
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
+from bff.oidc.http import ProviderHttp
 from bff.oidc.id_token import MAX_ID_TOKEN, Claims
 from bff.oidc.metadata import Metadata
-from bff.oidc.wire import Wire
-from bff.policy.claims import PROTOCOL_CLAIMS
+from bff.policy.public_claims import PROTOCOL_CLAIMS
 from bff.settings.model import ProviderSettings
 
 TIMEOUT = 5.0
@@ -32,7 +32,7 @@ class Userinfo:
     """The endpoint of one provider."""
 
     def __init__(
-        self, settings: ProviderSettings, wire: Wire, metadata: Callable[[], Awaitable[Metadata]]
+        self, settings: ProviderSettings, wire: ProviderHttp, metadata: Callable[[], Awaitable[Metadata]]
     ) -> None:
         self._settings = settings
         self._wire = wire

@@ -10,7 +10,7 @@ Rule 3: both memories are bounded.
 from collections.abc import Callable
 from typing import Final, Literal
 
-from bff.refresh.pauses import SEVERAL
+from bff.refresh.circuit_breaker import SEVERAL
 
 MANY: Final = 10
 """How many sessions have to meet the same refusal until nobody asks for a while."""

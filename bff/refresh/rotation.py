@@ -23,21 +23,21 @@ from typing import TypeVar, assert_never
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
-from bff.observe.rotations import Incident
+from bff.observe.refresh_metrics import Incident
+from bff.oidc.concurrency_limit import Slot
+from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.refusals import (
     GrantRefusedError,
     InvalidGrant,
     SignInRequired,
 )
-from bff.oidc.slots import Slot
 from bff.oidc.tokens import TokenAnswer
-from bff.oidc.wire import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
-from bff.refresh.news import Ear
+from bff.refresh.change_waiter import Subscription
+from bff.refresh.circuit_breaker import LATER
+from bff.refresh.context import Parts, Try, why_put_off
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
-from bff.refresh.parts import Parts, Try, why_put_off
-from bff.refresh.pauses import LATER
-from bff.session.changes import steady_now
+from bff.session.invalidation_feed import steady_now
 from bff.session.lock import SessionLock
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.sessions import Found, NoSession
@@ -67,7 +67,7 @@ class Rotation:
     """
 
     def __init__(
-        self, parts: Parts, found: Found, lock: SessionLock, ear: Ear, slot: Slot, *, awaited: bool
+        self, parts: Parts, found: Found, lock: SessionLock, ear: Subscription, slot: Slot, *, awaited: bool
     ) -> None:
         self._parts = parts
         self._sessions = parts.sessions
@@ -85,9 +85,9 @@ class Rotation:
         if not isinstance(current, Found):
             return current
         session = current.session
-        permit = self._parts.circuit.permit(session.key)
+        permit = self._parts.circuit_breaker.permit(session.key)
         if permit is None:
-            return Deferred(Problem.PROVIDER_UNAVAILABLE, self._parts.circuit.left(), "resting")
+            return Deferred(Problem.PROVIDER_UNAVAILABLE, self._parts.circuit_breaker.left(), "resting")
         with permit:
             marker = Refreshing(round(self._parts.clock(), 3), self._parts.me)
             former = session.refreshing

@@ -25,12 +25,12 @@ from redis.exceptions import (
 from bff.embedded import find_redis
 from bff.errors import ProviderUnavailableError
 from bff.oidc.documents import document_url, endpoint_overrides
+from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
-from bff.oidc.wire import Wire
 from bff.policy.routes import Upstream, compile_route
-from bff.proxy.dial import TlsNames, client_tls
+from bff.proxy.upstream.connector import TlsNames, client_tls
+from bff.serve.provider_capabilities import Check, read_offers
 from bff.serve.provider_client import probe_client
-from bff.serve.provider_offers import Check, read_offers
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.urls import redis_target
 from bff.web.login import CALLBACK
@@ -165,7 +165,7 @@ def _refusal(error: ResponseError) -> str:
 async def _provider(
     settings: ProviderSettings, routes: Sequence[RouteSettings], redirect_uri: str
 ) -> list[Check]:
-    wire, url = Wire(timeout=settings.timeout, ca_file=settings.ca_file), document_url(settings)
+    wire, url = ProviderHttp(timeout=settings.timeout, ca_file=settings.ca_file), document_url(settings)
     try:
         answer = await wire.get(url)
         if answer.status != _FOUND:

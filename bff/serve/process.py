@@ -10,8 +10,8 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
 from typing import Any, Self
 
-from bff.serve.ground import Ground
-from bff.serve.link import Question, WorkerEnd
+from bff.serve.ipc import Question, SupervisorSide
+from bff.serve.resources import ServerResources
 
 COMMAND = (sys.executable, "-P", "-m", "bff.serve.worker")
 """What starts a worker; its number and its descriptors follow."""
@@ -23,12 +23,14 @@ _PATIENCE = 4.0
 class WorkerProcess:
     """A worker that runs. Make one by `started`."""
 
-    def __init__(self, process: Process, link: WorkerEnd) -> None:
+    def __init__(self, process: Process, link: SupervisorSide) -> None:
         self._process = process
         self.link = link
 
     @classmethod
-    async def started(cls, number: int, ground: Ground, command: Sequence[str], lifeline: int) -> Self:
+    async def started(
+        cls, number: int, ground: ServerResources, command: Sequence[str], lifeline: int
+    ) -> Self:
         """Starts a worker; OSError if there can be no more processes or sockets.
 
         Args:
@@ -52,7 +54,7 @@ class WorkerProcess:
         except OSError:
             own.close()
             raise
-        link = await WorkerEnd.opened(own)
+        link = await SupervisorSide.opened(own)
         link.hand_over(ground.settings)
         return cls(process, link)
 

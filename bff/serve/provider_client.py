@@ -11,10 +11,10 @@ from typing import Any
 from bff.errors import ProviderUnavailableError
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
+from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
-from bff.oidc.wire import Answer, Wire
-from bff.serve.provider_offers import Check
+from bff.serve.provider_capabilities import Check
 from bff.settings.model import ProviderSettings
 
 _NAME = "provider client"
@@ -26,7 +26,7 @@ _CREDENTIALS = (
 
 
 async def probe_client(
-    wire: Wire, settings: ProviderSettings, metadata: Metadata, redirect_uri: str
+    wire: ProviderHttp, settings: ProviderSettings, metadata: Metadata, redirect_uri: str
 ) -> Check:
     """Asks once, by the way that sign-ins go."""
     try:

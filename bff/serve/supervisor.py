@@ -21,11 +21,11 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from bff.observe.logs import configure, get_logger
-from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
-from bff.serve.link import Question
+from bff.serve.aggregation import Check, merged, metric, readiness_of
+from bff.serve.ipc import Question
 from bff.serve.ops import OpsServer
-from bff.serve.pages import Check, merged, metric, readiness_of
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
+from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
@@ -75,7 +75,7 @@ class Post:
 class Supervisor:
     """The workers of one service. `run` runs it, once, from the main thread."""
 
-    def __init__(self, ground: Ground, command: Sequence[str], start_timeout: float) -> None:
+    def __init__(self, ground: ServerResources, command: Sequence[str], start_timeout: float) -> None:
         self._ground = ground
         self._command = command
         self._start_timeout = start_timeout

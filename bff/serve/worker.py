@@ -29,13 +29,13 @@ from bff.app import create_app
 from bff.child import die_with
 from bff.observe.logs import configure, get_logger
 from bff.observe.metrics import Metrics
-from bff.proxy.front_door import Refusal
-from bff.proxy.protocol import GuardedHttpProtocol
-from bff.proxy.protocols import client_protocol, websocket_options
-from bff.proxy.websocket_door import GuardedWebSocket
-from bff.serve.ground import LAST_WORDS, CannotStartError, Ground, prepared
-from bff.serve.link import SupervisorEnd, receive_settings
+from bff.proxy.server.protocol import GuardedHttpProtocol
+from bff.proxy.server.request_parser import Refusal
+from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
+from bff.proxy.server.websocket_protocol import GuardedWebSocket
+from bff.serve.ipc import WorkerSide, receive_settings
 from bff.serve.ops import CheckResult, OpsServer
+from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.settings.model import Settings
 
 _log = get_logger("bff.serve")
@@ -191,7 +191,7 @@ class Worker(uvicorn.Server):
 class LoneWorker(Worker):
     """The only serving process: it has the ops port, and says itself what it does."""
 
-    def __init__(self, ground: Ground, app: ServedApp) -> None:
+    def __init__(self, ground: ServerResources, app: ServedApp) -> None:
         super().__init__(ground.settings, app)
         self._ground = ground
         self._ops = OpsServer(self._metrics_page, app.readiness, ground.settings.server.ops_names())
@@ -227,7 +227,7 @@ class TeamWorker(Worker):
 
     def __init__(self, settings: Settings, app: ServedApp, link: socket.socket) -> None:
         super().__init__(settings, app)
-        self._link = SupervisorEnd(
+        self._link = WorkerSide(
             link,
             answers={"readiness": self._readiness, "metrics": self._metrics},
             orders={"stop": self.stop, "force": self.force},

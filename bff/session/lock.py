@@ -16,7 +16,7 @@ import asyncio
 import secrets
 
 from bff.errors import StoreUnavailableError
-from bff.session.changes import steady_now
+from bff.session.invalidation_feed import steady_now
 from bff.session.store import SessionStore
 from bff.tasks import to_be_cancelled
 

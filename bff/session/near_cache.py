@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 from bff.observe.metrics import NearCacheCounts
-from bff.session.changes import steady_now
+from bff.session.invalidation_feed import steady_now
 
 T = TypeVar("T")
 

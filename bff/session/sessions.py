@@ -22,23 +22,23 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.affected import NAMELESS, affected
-from bff.session.cookies import SessionCookie
+from bff.session.batch_reader import Loaded
+from bff.session.cookie import SessionCookie
+from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import note_of
-from bff.session.loads import Loaded
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
-from bff.session.opened import Opened
-from bff.session.plan import (
+from bff.session.record import encode_exchanged, format_seen
+from bff.session.store import SessionStore, Write
+from bff.session.token_policy import (
     ended,
     idle_over,
     last_moment,
     quiet_until,
     slide_due,
 )
-from bff.session.record import encode_exchanged, format_seen
-from bff.session.store import SessionStore, Write
 from bff.settings.model import RefreshSettings, SessionSettings
 
 _TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
@@ -68,7 +68,7 @@ class SessionReader:
 
     __slots__ = ("_before", "_found", "_handle", "_key", "ask")
 
-    def __init__(self, handle: str, store: SessionStore, before: Opened) -> None:
+    def __init__(self, handle: str, store: SessionStore, before: DecryptCache) -> None:
         self._handle = handle
         self._key = session_key(handle)
         self._before = before
@@ -111,7 +111,7 @@ class Sessions:
         self._cookie_name = cookie.name.encode()
         self._store = store
         self._keyring = keyring
-        self._before = Opened(keyring)
+        self._before = DecryptCache(keyring)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock

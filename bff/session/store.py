@@ -35,12 +35,12 @@ from redis.exceptions import ReadOnlyError, RedisError
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import scripts
+from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SessionIndex, sid_key, user_key
-from bff.session.link import FreshPool, Renewal
-from bff.session.loads import Loaded, Loads, WrongTypeError
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.record import Record, format_marker, format_second
+from bff.session.redis_connection import FreshPool, Renewal
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -83,7 +83,7 @@ class SessionStore:
             health_check_interval=0,
         )
         self._redis: Redis = Redis.from_pool(pool)
-        self._loads = Loads(settings)
+        self._loads = BatchReader(settings)
         self.renewal = Renewal(pool, self._loads)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)

@@ -11,9 +11,9 @@ from typing import Any, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from bff.settings.messages import SECTIONS, env_name, unknown_variable
 from bff.settings.model import Settings
 from bff.settings.problem import SettingProblem
-from bff.settings.words import SECTIONS, env_name, unknown_variable
 
 CONFIG = "BFF_CONFIG"
 """The variable that names the settings file."""

@@ -19,10 +19,10 @@ from pydantic_settings import TomlConfigSettingsSource
 from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment, Sources
 from bff.settings.files import SecretFiles, check_files
+from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
 from bff.settings.places import line_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
-from bff.settings.words import SECTIONS, describe, nearest
 
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""
@@ -50,7 +50,7 @@ class Loaded:
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Loads the settings.
+    """BatchReader the settings.
 
     Args:
         path: the settings file; `None` for the one that `BFF_CONFIG` names, else `bff.toml` if it is there.

@@ -26,7 +26,7 @@ from bff.oidc.logout_token import MAX_AGE, LogoutTokenRejectedError, ProviderLog
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import NO_STORE, address_of, problem_answer
+from bff.web.responses import NO_STORE, address_of, problem_answer
 
 BACKCHANNEL_LOGOUT = "/bff/backchannel-logout"
 _MAX_BODY = 2 * MAX_ID_TOKEN

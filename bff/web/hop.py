@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from bff.web.answers import NO_STORE
+from bff.web.responses import NO_STORE
 
 FINISH = "/bff/callback/finish"
 _HOP = (

@@ -37,7 +37,9 @@ from bff.session.drafts import Identity
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import (
+from bff.web.hop import FINISH, hop
+from bff.web.lent_codes import LentCodes
+from bff.web.responses import (
     address_of,
     cookie_headers,
     no_navigation,
@@ -46,8 +48,6 @@ from bff.web.answers import (
     provider_reason,
     redirect,
 )
-from bff.web.hop import FINISH, hop
-from bff.web.lent_codes import LentCodes
 from bff.web.transaction import (
     MAX_HOP,
     Returned,

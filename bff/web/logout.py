@@ -28,7 +28,7 @@ from bff.policy.origin import DOCUMENTED, Guard, Rejected
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.answers import (
+from bff.web.responses import (
     address_of,
     cookie_headers,
     json_answer,

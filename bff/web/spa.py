@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.settings.model import SpaSettings
-from bff.web.answers import problem_answer
+from bff.web.responses import problem_answer
 
 _FINGERPRINT = re.compile(
     r"[.-](?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Za-z])[A-Za-z0-9_-]{8,}\.[a-z0-9]+$"

@@ -10,13 +10,13 @@ from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
-from bff.policy.claims import public_claims
 from bff.policy.origin import Guard, Rejected
+from bff.policy.public_claims import public_claims
 from bff.policy.rates import RateLimiter
-from bff.refresh import Deferred, Over, Refresher, Rotated, UserNeeded
+from bff.refresh import Deferred, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.web.answers import address_of, cookie_headers, json_answer, problem_answer
+from bff.web.responses import address_of, cookie_headers, json_answer, problem_answer
 
 
 class UserEndpoints:
@@ -26,7 +26,7 @@ class UserEndpoints:
         self,
         *,
         sessions: Sessions,
-        refresher: Refresher,
+        refresher: RefreshCoordinator,
         guard: Guard,
         limiter: RateLimiter,
         logout_url: Callable[[str], str],

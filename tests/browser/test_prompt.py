@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from bff.embedded import free_port
-from tests.support.command import started, variables_for
-from tests.support.nginx import listens
+from tests.support.network.nginx import listens
+from tests.support.processes.command import started, variables_for
 
 CHALLENGES = {
     "/basic": ['Basic realm="orders"'],

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests.support.command import bff, started, variables_for
-from tests.support.documents import Provider
-from tests.support.redis import redis_server
+from tests.support.processes.command import bff, started, variables_for
+from tests.support.processes.redis import redis_server
+from tests.support.providers.documents import Provider
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from bff import __version__
 from bff.settings.load import load
-from tests.support.command import bff, started, variables_for
+from tests.support.processes.command import bff, started, variables_for
 from tests.support.settings import KEY
 
 # The command itself

@@ -8,17 +8,17 @@ from pydantic import SecretStr
 
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
-from bff.session.changes import Changes, steady_now
-from bff.session.cookies import SessionCookie
+from bff.session.batch_reader import Loaded
+from bff.session.cookie import SessionCookie
 from bff.session.drafts import Identity
-from bff.session.loads import Loaded
+from bff.session.invalidation_feed import InvalidationFeed, steady_now
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.session.sample import NOW, sample_tokens
-from tests.support.redis import RedisServer
-from tests.support.relay import Relay
+from tests.support.network.relay import Relay
+from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -55,7 +55,7 @@ class Site:
         direct = RedisSettings(url=SecretStr(redis.url))
         relayed = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{relay.port}/0"))
         self.store = GatedStore(direct, self.metrics)
-        self.changes = Changes(relayed, prefix=self.store.watched)
+        self.changes = InvalidationFeed(relayed, prefix=self.store.watched)
         self.cache = NearCache[Found](
             size=100,
             feed=self.changes,

@@ -6,8 +6,8 @@ import pytest
 
 from bff.crypto import new_secret
 from tests.contract.cached import Site
-from tests.support.redis import RedisServer
-from tests.support.relay import relay_to
+from tests.support.network.relay import relay_to
+from tests.support.processes.redis import RedisServer
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from bff.errors import StoreUnavailableError
 from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
-from tests.support.redis import ON_BOTH_SERVERS
-from tests.support.redis import redis_server as another_server
-from tests.support.relay import TRACKING
+from tests.support.network.relay import TRACKING
+from tests.support.processes.redis import ON_BOTH_SERVERS
+from tests.support.processes.redis import redis_server as another_server
 from tests.support.wait import until
 
 pytestmark = ON_BOTH_SERVERS

@@ -11,7 +11,7 @@ from bff.session.sessions import Found, NoSession
 from bff.session.store import Write
 from tests.contract.cached import Site, cookie
 from tests.session.sample import NOW, sample_tokens
-from tests.support.relay import TRACKING
+from tests.support.network.relay import TRACKING
 
 
 @pytest.mark.requirement("B-33", "B-32")

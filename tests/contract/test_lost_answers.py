@@ -13,7 +13,7 @@ from bff.observe.metrics import Metrics
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
 
 FIRST = sample_session()
 SECOND = replace(FIRST, version=2)

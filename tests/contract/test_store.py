@@ -13,7 +13,7 @@ from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
-from tests.support.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
 
 pytestmark = ON_BOTH_SERVERS
 SESSION = sample_session()

@@ -9,9 +9,9 @@ from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
-from tests.support.redis import RedisServer
-from tests.support.redis import redis_server as another_server
-from tests.support.valve import Valve, valve_to
+from tests.support.network.redis_fault_proxy import FaultProxy, fault_proxy_to
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.redis import redis_server as another_server
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Pair:
 
     first: RedisServer
     second: RedisServer
-    name: Valve
+    name: FaultProxy
     store: SessionStore
 
     def switch_over(self) -> None:
@@ -32,7 +32,7 @@ class Pair:
 @pytest.fixture
 async def pair(redis_server: RedisServer) -> AsyncIterator[Pair]:
     with another_server() as second:
-        async with valve_to(redis_server.port) as name:
+        async with fault_proxy_to(redis_server.port) as name:
             settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{name.port}/0"})
             store = SessionStore(settings, Metrics())
             yield Pair(redis_server, second, name, store)

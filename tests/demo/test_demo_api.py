@@ -8,8 +8,8 @@ import pytest
 from bff.demo.api import create_app
 from bff.embedded import free_port
 from tests.issuer.flow import Person
-from tests.support.issuer import ALICE, AUDIENCE, BOB, RunningIssuer, ServedApp, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import ALICE, AUDIENCE, BOB, RunningIssuer, ServedApp, running_issuer
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bff.demo import plan
+from bff.demo.banner import redis_cli, sessions_lines
 from bff.demo.plan import Ports, choose_ports, common_environment, config_file, is_free, services
-from bff.demo.words import redis_cli, sessions_lines
 from bff.embedded import free_port
 from bff.issuer.settings import IssuerSettings
 from bff.settings.load import load
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
 
 
 def test_taken_ports_are_replaced_and_said() -> None:

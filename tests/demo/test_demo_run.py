@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.issuer import ALICE, sign_in_at
+from tests.support.providers.issuer import ALICE, sign_in_at
 
 COMMAND = [sys.executable, "-m", "bff", "demo"]
 ANY_PORTS = [f"--{name}=0" for name in ("port", "issuer-port", "api-port", "redis-port", "ops-port")]

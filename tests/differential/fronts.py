@@ -10,11 +10,11 @@ from typing import Literal
 import h11
 
 from bff.embedded import free_port
-from tests.support.backend import Conversation, raw_backend
-from tests.support.nginx import listens, running_nginx
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Conversation, raw_backend
+from tests.support.network.nginx import listens, running_nginx
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
 from tests.support.wait import until
-from tests.support.world import running_world
 
 _QUIET = 1.0
 """After how long without another byte an open connection has said what it had to say, in seconds."""

@@ -13,8 +13,8 @@ import pytest
 
 from tests.differential.fronts import PATIENCE, Front, Seen, both, say_all, understood
 from tests.support.corpus import DATA, answers, raw, requests
-from tests.support.nginx import NGINX
-from tests.support.redis import RedisServer
+from tests.support.network.nginx import NGINX
+from tests.support.processes.redis import RedisServer
 
 DIFFERENCES = json.loads((DATA / "differential" / "differences.json").read_text(encoding="utf-8"))
 REQUESTS = requests()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.issuer.users_cli import app
+from bff.issuer.cli.users import app
 from tests.structure.source import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

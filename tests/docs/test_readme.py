@@ -60,6 +60,11 @@ def test_ci_runs_the_promised_command() -> None:
 
 def test_no_document_installs_outside_an_environment() -> None:
     """A stock Debian or Ubuntu refuses that (PEP 668)."""
-    for path in ("README.md", ".github/CONTRIBUTING.md", "tests/bench/__main__.py", "bff/ARCHITECTURE.md"):
+    for path in (
+        "README.md",
+        ".github/CONTRIBUTING.md",
+        "tests/tools/bench/__main__.py",
+        "bff/ARCHITECTURE.md",
+    ):
         for line in (ROOT / path).read_text(encoding="utf-8").splitlines():
             assert "pip install" not in line or ".venv/bin/python -m pip" in line, f"{path}: {line}"

@@ -13,9 +13,9 @@ from bff.session.sessions import Found
 from tests.faults.stage import Stage
 from tests.faults.strikes import EMPTY, FAULTS, FINE, WAITING
 from tests.faults.table import Cell
-from tests.support.fleet import BROKEN, Answered, Fleet, Member, running_fleet
-from tests.support.redis import RedisServer, redis_server
-from tests.support.rotating import rotating_provider
+from tests.support.processes.fleet import BROKEN, Answered, Fleet, Member, running_fleet
+from tests.support.processes.redis import RedisServer, redis_server
+from tests.support.providers.rotating import rotating_provider
 from tests.support.tasks import background
 
 _BETWEEN = 0.15  # seconds between two calls of a client that goes on calling

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.support.fleet import Answered, Member
+from tests.support.processes.fleet import Answered, Member
 
 
 @dataclass

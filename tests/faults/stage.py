@@ -18,13 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.support import valve
-from tests.support.behaviour import HELD_ARRIVED, HELD_SPENT, Behaviour
-from tests.support.fleet import Answered, Fleet, Member
-from tests.support.redis import RedisServer
-from tests.support.valve import Trap
+from tests.support.network import redis_fault_proxy as valve
+from tests.support.network.redis_fault_proxy import Trap
+from tests.support.processes.fleet import Answered, Fleet, Member
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.worker_process import WorkerProcess
+from tests.support.providers.behaviour import HELD_ARRIVED, HELD_SPENT, Behaviour
 from tests.support.wait import until
-from tests.support.worker_process import WorkerProcess
 
 Moment = Literal["idle", "asked", "lock", "marker", "arrived", "spent", "save", "saved", "release"]
 
@@ -84,7 +84,7 @@ class Stage:
         elif self.moment in _AT_THE_PROVIDER:
             self.fleet.provider.release()
 
-    def every_valve(self, act: Callable[[valve.Valve], None]) -> None:
+    def every_valve(self, act: Callable[[valve.FaultProxy], None]) -> None:
         for worker in self.fleet.workers:
             assert worker.valve is not None
             act(worker.valve)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.stage import Stage
-from tests.support.behaviour import TROUBLES, refusal, slow
-from tests.support.fleet import BROKEN
+from tests.support.processes.fleet import BROKEN
+from tests.support.providers.behaviour import TROUBLES, refusal, slow
 
 Act = Callable[[Stage], Awaitable[None]]
 Settings = Mapping[str, Any]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tests.faults.stage import Moment
 from tests.faults.strikes import EMPTY, FAULTS
-from tests.support.behaviour import TROUBLES
+from tests.support.providers.behaviour import TROUBLES
 
 Ending = Literal["kept", "ended", "lost"]
 Token = Literal["over", "usable", "fresh"]

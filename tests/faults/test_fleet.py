@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import Fleet, running_fleet
-from tests.support.redis import RedisServer
-from tests.support.rotating import RotatingProvider, rotating_provider
+from tests.support.processes.fleet import Fleet, running_fleet
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.rotating import RotatingProvider, rotating_provider
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A sample of the fault matrix; `python3 -m tests.soak faults` runs it whole."""
+"""A sample of the fault matrix; `python3 -m tests.tools.soak faults` runs it whole."""
 
 import random
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from tests.faults.cell import run_cell
 from tests.faults.strikes import EMPTY
 from tests.faults.table import CELLS, ROTATION, Cell
-from tests.soak.faults import run_cells
+from tests.tools.soak.faults import run_cells
 
 SEED = 10
 ALWAYS = (

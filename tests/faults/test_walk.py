@@ -1,13 +1,13 @@
-"""A short random walk; `python3 -m tests.soak walk` goes further."""
+"""A short random walk; `python3 -m tests.tools.soak walk` goes further."""
 
 import time
 
 import pytest
 
 from tests.faults.parties import Person, Signed
-from tests.soak.walk import walked
-from tests.support.fleet import Answered, Member
-from tests.support.ledger import Family
+from tests.support.processes.fleet import Answered, Member
+from tests.support.providers.token_ledger import Family
+from tests.tools.soak.walk import walked
 
 SEED = 11
 SECONDS = 14.0

@@ -23,12 +23,12 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from bff.session.changes import LEASE
+from bff.session.invalidation_feed import LEASE
 from bff.session.lock import LEASE as LOCK_LEASE
 from tests.faults.parties import Person, Signed
-from tests.support.behaviour import TROUBLES, Behaviour, refusal, slow
-from tests.support.fleet import BROKEN, Answered, Fleet
-from tests.support.ledger import Use
+from tests.support.processes.fleet import BROKEN, Answered, Fleet
+from tests.support.providers.behaviour import TROUBLES, Behaviour, refusal, slow
+from tests.support.providers.token_ledger import Use
 from tests.support.tasks import background
 
 PEOPLE = 6

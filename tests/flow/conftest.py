@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.redis import RedisServer
-from tests.support.warm import Plain, counted
-from tests.support.world import SERVER, World, running_world
+from tests.support.load.warm import Plain, counted
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import SERVER, World, running_world
 
 
 @pytest.fixture(params=["auto", "off"], ids=["lane", "asgi"])

@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from bff.session.plan import ahead_at
+from bff.session.token_policy import ahead_at
 from tests.session.sample import NOW, sample_session
-from tests.support.backend import Received
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Received
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until
-from tests.support.world import Browser, World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.issuer.flow import payload_of
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
-from tests.support.sockets import running_sockets
+from tests.support.network.backend import Received, Reply
+from tests.support.network.sockets import running_sockets
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import JSON, Browser, World, running_world
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import JSON, Browser, World, running_world
 
 ORDERS = "orders"
 EXPIRED = 400  # seconds: the tokens of these tests live 300

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.issuer import ALICE, BOB
-from tests.support.world import Browser, World
+from tests.support.processes.world import Browser, World
+from tests.support.providers.issuer import ALICE, BOB
 
 EXPIRED = 400  # seconds: the tokens of these tests live 300
 

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
-from tests.support.world import running_world
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.backend import Backend, Conversation, Received, Reply, backend, raw_backend
-from tests.support.redis import RedisServer
-from tests.support.world import World, running_world
+from tests.support.network.backend import Backend, Conversation, Received, Reply, backend, raw_backend
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

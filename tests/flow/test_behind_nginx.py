@@ -11,13 +11,13 @@ import pytest
 from bff.embedded import free_port
 from bff.oidc.client import OidcClient
 from tests.structure.source import ROOT
-from tests.support.backend import Received, Reply
-from tests.support.issuer import ALICE, async_sign_in_at
-from tests.support.nginx import NGINX, listens, running_nginx
-from tests.support.redis import RedisServer
-from tests.support.tls import Certificate, self_signed
+from tests.support.network.backend import Received, Reply
+from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.network.tls import Certificate, self_signed
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
+from tests.support.providers.issuer import ALICE, async_sign_in_at
 from tests.support.wait import until
-from tests.support.world import running_world
 
 
 def configured(certificate: Certificate, tls_port: int, plain_port: int, upstream_port: int) -> str:

@@ -6,8 +6,8 @@ import pytest
 from joserfc.jwk import ECKey, KeySet
 
 from tests.issuer.flow import payload_of
-from tests.support.redis import RedisServer
-from tests.support.world import running_world
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
 
 KEY = ECKey.generate_key("P-256", {"kid": "the-proxys", "use": "sig"})
 

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.support.world import CSRF, World
+from tests.support.processes.world import CSRF, World
 
 
 @pytest.mark.requirement("T-10")

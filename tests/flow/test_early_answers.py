@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bff.embedded import free_port
-from tests.support.backend import Conversation, raw_backend
-from tests.support.nginx import NGINX, listens, running_nginx
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Conversation, raw_backend
+from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
 from tests.support.wait import until
-from tests.support.world import World, running_world
 
 PATIENCE = 60.0
 LARGE = 24 * 1024 * 1024

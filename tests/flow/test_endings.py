@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.world import Browser, World
+from tests.support.processes.world import Browser, World
 
 
 @pytest.mark.requirement("B-27")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.world import CSRF, World
+from tests.support.processes.world import CSRF, World
 
 NAVIGATION = {
     "Sec-Fetch-Mode": "navigate",

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import CSRF, World, running_world
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import CSRF, World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.issuer import read_form
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
+from tests.support.providers.issuer import read_form
 from tests.support.wait import until
-from tests.support.world import running_world
 
 
 @pytest.mark.requirement("L-05", "L-06")

@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.session.sessions import Found, Sessions
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import Browser, World, running_world
 
 
 @pytest.mark.requirement("T-03", "T-02")

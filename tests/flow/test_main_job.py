@@ -6,8 +6,8 @@ import re
 import pytest
 
 from bff.crypto import Keyring, new_secret
-from tests.support.backend import Received, Reply
-from tests.support.world import World
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.world import World
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")

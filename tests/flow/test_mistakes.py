@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from tests.support.redis import RedisServer
-from tests.support.world import World, running_world
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

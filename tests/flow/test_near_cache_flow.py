@@ -16,21 +16,21 @@ from pydantic import SecretStr
 from bff.app import Check
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
-from bff.session.changes import LEASE, steady_now
-from bff.session.cookies import SessionCookie
+from bff.session.cookie import SessionCookie
 from bff.session.drafts import Identity
+from bff.session.invalidation_feed import LEASE, steady_now
 from bff.session.model import Tokens
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.serve.service import Service
-from tests.support.backend import Received, Reply, backend
-from tests.support.command import BARE, variables_for
-from tests.support.redis import ON_BOTH_SERVERS, RedisServer
-from tests.support.relay import TRACKING, relay_to
+from tests.support.network.backend import Received, Reply, backend
+from tests.support.network.relay import TRACKING, relay_to
+from tests.support.processes.command import BARE, variables_for
+from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.world import CSRF, Browser, World, running_world
 from tests.support.settings import KEY
 from tests.support.wait import until
-from tests.support.world import CSRF, Browser, World, running_world
 
 HOST = "app.localhost"
 

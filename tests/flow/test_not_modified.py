@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.support.backend import Conversation, raw_backend
-from tests.support.redis import RedisServer
-from tests.support.world import running_world
+from tests.support.network.backend import Conversation, raw_backend
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
 
 
 @pytest.mark.usefixtures("both_fronts")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
+from tests.support.load.warm import Caller, pool
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
 from tests.support.wait import until
-from tests.support.warm import Caller, pool
-from tests.support.world import World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

@@ -5,18 +5,18 @@ from collections import Counter
 
 import pytest
 
-from bff.proxy import protocol
-from bff.proxy.exchange import Exchange
-from tests.support.world import World
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.server import protocol
+from tests.support.processes.world import World
 
 
 @pytest.mark.requirement("H-12")
 async def test_pipelined_refusals(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that are answered at once, without a backend, are taken some at a time."""
     turn, of_turns = 0, Counter[int]()
-    begin = Exchange.begin
+    begin = ForwardedCall.begin
 
-    def noted(self: Exchange) -> None:
+    def noted(self: ForwardedCall) -> None:
         of_turns[turn] += 1
         begin(self)
 
@@ -26,7 +26,7 @@ async def test_pipelined_refusals(world: World, monkeypatch: pytest.MonkeyPatch)
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(Exchange, "begin", noted)
+    monkeypatch.setattr(ForwardedCall, "begin", noted)
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     counting = asyncio.create_task(count())  # noqa: TID251 - cancelled below
     host = world.url.removeprefix("http://")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.world import CSRF, World
+from tests.support.processes.world import CSRF, World
 
 
 @pytest.mark.requirement("B-35")

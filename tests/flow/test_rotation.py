@@ -7,12 +7,12 @@ import json
 import pytest
 from joserfc import jwt
 
-from bff.issuer.keys import SigningKey
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
+from bff.issuer.keys.keys import SigningKey
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import Browser, World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

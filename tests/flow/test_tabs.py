@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.issuer import ALICE, BOB, async_sign_in_at
-from tests.support.world import Browser, World
+from tests.support.processes.world import Browser, World
+from tests.support.providers.issuer import ALICE, BOB, async_sign_in_at
 
 FINISH = "/bff/callback/finish"
 

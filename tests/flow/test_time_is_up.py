@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until
-from tests.support.world import Browser, World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

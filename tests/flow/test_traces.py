@@ -8,8 +8,8 @@ import pytest
 
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
-from tests.support.backend import Received, Reply
-from tests.support.world import World
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.world import World
 
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}")
 

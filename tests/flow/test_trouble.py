@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
 from tests.support.wait import until
-from tests.support.world import World, running_world
 
 NEARLY, EXPIRED = 290, 400  # seconds: the tokens of these tests live 300
 

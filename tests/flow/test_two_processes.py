@@ -8,8 +8,8 @@ import pytest
 from bff.app import App
 from bff.embedded import free_port
 from bff.session.lock import LEASE
-from tests.support.redis import RedisServer
-from tests.support.world import Browser, World, running_world, serving
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world, serving
 
 EXPIRED = 400
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.redis import RedisServer
-from tests.support.world import CSRF, running_world
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import CSRF, running_world
 
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
 

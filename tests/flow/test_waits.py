@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from bff.session.plan import ahead_at
+from bff.session.token_policy import ahead_at
 from tests.issuer.flow import payload_of
 from tests.session.sample import NOW, sample_session, sample_tokens
-from tests.support.backend import Received, Reply
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Received, Reply
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import JSON, Browser, World, running_world
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import JSON, Browser, World, running_world
 
 pytestmark = pytest.mark.usefixtures("both_fronts")
 

@@ -12,10 +12,10 @@ from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
 from bff.embedded import free_port
-from tests.support.redis import RedisServer
-from tests.support.sockets import Sockets, running_sockets, socket_backend
+from tests.support.network.sockets import Sockets, running_sockets, socket_backend
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import running_world
 from tests.support.wait import until
-from tests.support.world import running_world
 
 USUAL = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"

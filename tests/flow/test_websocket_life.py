@@ -10,14 +10,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Close
 
-from bff.proxy.protocols import websocket_options
-from bff.session.changes import Changes
+from bff.proxy.server.uvicorn_config import websocket_options
+from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.sessions import Found
-from tests.support.redis import RedisServer
-from tests.support.sockets import Sockets, closing, running_sockets
+from tests.support.network.sockets import Sockets, closing, running_sockets
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser
 from tests.support.tasks import background
 from tests.support.wait import until
-from tests.support.world import Browser
 
 OVER = Close(4401, "the session has ended")
 AWAY = Close(1001, "")
@@ -144,8 +144,8 @@ async def test_a_rotation_in_between(sockets: Sockets) -> None:
 @pytest.mark.requirement("B-29")
 async def test_without_the_feed(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Redis tells nothing, it is asked."""
-    monkeypatch.setattr(Changes, "trusted", property(lambda _: False))
-    monkeypatch.setattr(Changes, "_tell", lambda *_: None)
+    monkeypatch.setattr(InvalidationFeed, "trusted", property(lambda _: False))
+    monkeypatch.setattr(InvalidationFeed, "_tell", lambda *_: None)
     async with running_sockets(redis_server) as sockets:
         browser = await sockets.world.signed_in()
         socket = await sockets.connect(browser)
@@ -244,7 +244,7 @@ async def check_limit(sockets: Sockets, browser: Browser) -> None:
 async def test_another_route_takes_more(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest limit of all holds at the door, and each route's own behind it."""
     monkeypatch.setattr(
-        "tests.support.world.websocket_options",
+        "tests.support.processes.world.websocket_options",
         lambda *settings: {**websocket_options(*settings), "ws_max_size": 5_000_000},
     )
     async with running_sockets(redis_server, route={"websocket_max_message": 1000}) as sockets:

@@ -1,6 +1,6 @@
 """Crowds at four real workers with a slow provider: a token is spent once, and nobody is turned away.
 
-`python3 -m tests.soak crowds` has the whole: a thousand at each delay, ten thousand sessions.
+`python3 -m tests.tools.soak crowds` has the whole: a thousand at each delay, ten thousand sessions.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.behaviour import slow
-from tests.support.crowd import Said, crowd, wrong_with
-from tests.support.fleet import Fleet, Member, running_fleet
-from tests.support.redis import RedisServer
-from tests.support.rotating import RotatingProvider, rotating_provider
-from tests.support.storm import storm
+from tests.support.load.crowd import Said, crowd, wrong_with
+from tests.support.load.load_burst import storm
+from tests.support.processes.fleet import Fleet, Member, running_fleet
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.behaviour import slow
+from tests.support.providers.rotating import RotatingProvider, rotating_provider
 
 REPLAYABLE = 64 * 1024  # bytes of a body that are kept for a second attempt
 BODIES = (1, 700, 4096, REPLAYABLE)

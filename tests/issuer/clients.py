@@ -7,7 +7,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
-from bff.issuer.client_auth import ASSERTION_TYPE
+from bff.issuer.grants.client_auth import ASSERTION_TYPE
 
 KEY_CLIENT = "keyed"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.issuer.flow import REDIRECT_URI, Person
-from tests.support.issuer import RunningIssuer, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import RunningIssuer, running_issuer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
-from tests.support.issuer import ALICE, CLIENT_ID, CLIENT_SECRET, query_of, sign_in_at
+from tests.support.providers.issuer import ALICE, CLIENT_ID, CLIENT_SECRET, query_of, sign_in_at
 
 REDIRECT_URI = "http://localhost:8080/bff/callback"
 CREDENTIALS = (CLIENT_ID, CLIENT_SECRET)

@@ -8,11 +8,11 @@ import argon2
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.accounts import AccountError, Accounts, normal_address
-from bff.issuer.passwords import MAX_BYTES, PasswordRefusedError, Passwords, check_new
+from bff.issuer.accounts.accounts import AccountError, Accounts, normal_address
+from bff.issuer.accounts.passwords import MAX_BYTES, PasswordRefusedError, Passwords, check_new
 from bff.issuer.settings import DEMO_USERS, PasswordCost, UserSettings
-from tests.support.issuer import CHEAP
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import CHEAP
 
 NOW = 1_000_000.0
 

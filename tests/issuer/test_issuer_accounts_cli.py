@@ -15,14 +15,14 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
-from bff.issuer import users_cli
-from bff.issuer.accounts import Accounts
-from bff.issuer.cli import app
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.cli import users as users_cli
+from bff.issuer.cli.main import app
 from bff.issuer.settings import DEMO_USERS
 from tests.issuer.flow import Person, payload_of
-from tests.support.issuer import BOB, CHEAP, RunningIssuer, query_of, sign_in_at
-from tests.support.redis import RedisServer
-from tests.support.redis import redis_server as new_redis
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.redis import redis_server as new_redis
+from tests.support.providers.issuer import BOB, CHEAP, RunningIssuer, query_of, sign_in_at
 
 COMMAND = [sys.executable, "-m", "bff", "issuer", "users"]
 COST = {

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from bff.issuer.account_changes import AccountChanges
-from bff.issuer.database import Database
+from bff.issuer.accounts.account_changes import AccountChanges
 from bff.issuer.settings import SignInLimits
-from bff.issuer.store import Store
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.store import Store
 from tests.issuer.flow import REDIRECT_URI, Person, payload_of
-from tests.support.issuer import ALICE, BOB, query_of, running_issuer, sign_in_at
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import ALICE, BOB, query_of, running_issuer, sign_in_at
 
 CROWD = 6
 
@@ -55,7 +55,7 @@ def test_nothing_of_before_survives_a_change(redis_server: RedisServer, change: 
         running_issuer(redis_server.url, (REDIRECT_URI,), sign_in_limits=generous) as issuer,
         redis_server.client() as client,
     ):
-        store = Store.on(Database(client, "issuer"))
+        store = Store.on(IssuerRedis(client, "issuer"))
         operator = AccountChanges(client, issuer.settings, store)
         alice = operator.accounts.named(ALICE[0])
         assert alice is not None

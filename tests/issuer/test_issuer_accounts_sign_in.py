@@ -10,16 +10,24 @@ from typing import Any
 import httpx
 import pytest
 
-from bff.issuer import sign_in as desk
-from bff.issuer.accounts import Accounts
-from bff.issuer.database import Database
-from bff.issuer.families import Family
-from bff.issuer.rates import MAX_DEVICES, SignInRates
+from bff.issuer.accounts import sign_in as desk
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.accounts.rate_limits import MAX_DEVICES, SignInLimiter
 from bff.issuer.settings import MAX_ACCESS_TOKEN_LIFETIME, SignInLimits
-from bff.issuer.store import Store
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.refresh_families import Family
+from bff.issuer.store.store import Store
 from tests.issuer.flow import REDIRECT_URI, Person, payload_of
-from tests.support.issuer import ALICE, BOB, CHEAP, RunningIssuer, query_of, running_issuer, sign_in_at
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import (
+    ALICE,
+    BOB,
+    CHEAP,
+    RunningIssuer,
+    query_of,
+    running_issuer,
+    sign_in_at,
+)
 
 LIMITS = SignInLimits(window=900, per_address=10, per_account=6, per_pair=3, per_device=2)
 OWNER, ATTACKER, OTHERS = "198.51.100.1", "203.0.113.7", [f"203.0.113.{number}" for number in range(20, 30)]
@@ -37,9 +45,9 @@ def issuer(redis_server: RedisServer) -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture
-def rates(redis_server: RedisServer) -> Iterator[SignInRates]:
+def rates(redis_server: RedisServer) -> Iterator[SignInLimiter]:
     with redis_server.client() as client:
-        yield SignInRates(client, "issuer", LIMITS)
+        yield SignInLimiter(client, "issuer", LIMITS)
 
 
 def attempt(
@@ -139,7 +147,7 @@ def test_what_is_counted_ends_by_itself_and_names_nobody(person: Person, redis_s
         assert not any("pa$$word" in key or "alice@example.com" in key for key in tries)
 
 
-def test_waiting_helps_and_trying_meanwhile_does_not_hurt(rates: SignInRates) -> None:
+def test_waiting_helps_and_trying_meanwhile_does_not_hurt(rates: SignInLimiter) -> None:
     """Tries come back one by one; a refused one counts nowhere; after the window all are back."""
     plan = rates.plan("alice@example.com", ATTACKER, None)
     assert [0, 0, 0, 300] == [rates.take(plan, NOW) for _ in range(4)]
@@ -150,7 +158,7 @@ def test_waiting_helps_and_trying_meanwhile_does_not_hurt(rates: SignInRates) ->
     assert [0, 0, 0, 300] == [rates.take(plan, NOW + 1500) for _ in range(4)]
 
 
-def test_giving_back_leaves_nothing(rates: SignInRates, redis_server: RedisServer) -> None:
+def test_giving_back_leaves_nothing(rates: SignInLimiter, redis_server: RedisServer) -> None:
     """A try that was given back is as if it had never been, and the others stay."""
     plan = rates.plan("alice@example.com", ATTACKER, None)
     rates.take(plan, NOW)
@@ -164,7 +172,7 @@ def test_giving_back_leaves_nothing(rates: SignInRates, redis_server: RedisServe
     assert "0" == redis_server.cli("DBSIZE")
 
 
-def test_few_browsers_are_remembered(rates: SignInRates) -> None:
+def test_few_browsers_are_remembered(rates: SignInLimiter) -> None:
     """The browser not used for longest is forgotten first; a new cookie takes the place of its former one."""
     rates.know("a@example.com", "first", None, NOW)
     rates.know("a@example.com", "second", "first", NOW + 1)
@@ -176,7 +184,7 @@ def test_few_browsers_are_remembered(rates: SignInRates) -> None:
     assert not _is_known(rates, "a@example.com", "later-0")
 
 
-def test_a_former_cookie_has_no_limit_of_its_own(rates: SignInRates) -> None:
+def test_a_former_cookie_has_no_limit_of_its_own(rates: SignInLimiter) -> None:
     """One browser has one limit: the cookie that was replaced counts as anybody's, at once."""
     rates.know("a@example.com", "first", None, NOW)
     assert _is_known(rates, "a@example.com", "first")
@@ -184,7 +192,7 @@ def test_a_former_cookie_has_no_limit_of_its_own(rates: SignInRates) -> None:
     assert [False, True] == [_is_known(rates, "a@example.com", name) for name in ("first", "second")]
 
 
-def _is_known(rates: SignInRates, email: str, device: str) -> bool:
+def _is_known(rates: SignInLimiter, email: str, device: str) -> bool:
     return rates.plan(email, OWNER, device).buckets[0][0].startswith("device:")
 
 
@@ -290,7 +298,7 @@ def test_a_sign_in_tells_where_it_came_from(person: Person, redis_server: RedisS
     person.http.headers["User-Agent"] = "Browser/1.0 " + "x" * 1000
     person.tokens()
     with redis_server.client() as client:
-        (standing,) = Store.on(Database(client, "issuer")).sign_ins.tell("alice", time.time())
+        (standing,) = Store.on(IssuerRedis(client, "issuer")).sign_ins.tell("alice", time.time())
     assert (OWNER, "Browser/1.0") == (standing.device.address, standing.device.user_agent[:11])
     assert 300 == len(standing.device.user_agent)
 
@@ -300,7 +308,7 @@ def test_a_sign_in_is_known_as_long_as_its_last_token(redis_server: RedisServer)
     """A refresh in a family's last second gives an access token that outlives it, and can be ended still."""
     ends = NOW + 7 * 86400
     with redis_server.client() as client:
-        sign_ins = Store.on(Database(client, "issuer")).sign_ins
+        sign_ins = Store.on(IssuerRedis(client, "issuer")).sign_ins
         family = Family("spa-bff", "openid", "alice", "the-sid", int(NOW), ends)
         sign_ins.note_family("the-family", family, NOW)
         assert ["the-sid"] == sign_ins.of("alice", ends + MAX_ACCESS_TOKEN_LIFETIME)

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.accounts import Accounts
+from bff.issuer.accounts.accounts import Accounts
 from bff.issuer.settings import ClientSettings, UserSettings
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
-from tests.support.issuer import AUDIENCE, CHEAP, RunningIssuer, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import AUDIENCE, CHEAP, RunningIssuer, running_issuer
 
 SERVICE, STRANGER = ("service", "a-secret"), ("stranger", "a-secret")
 SECRET = SecretStr("a-secret")

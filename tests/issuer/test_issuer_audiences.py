@@ -8,19 +8,19 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.accounts import Account
-from bff.issuer.audiences import InvalidTargetError, choose, read_resources
-from bff.issuer.clients import TOKEN_EXCHANGE
-from bff.issuer.exchange_grant import ACCESS_TOKEN
-from bff.issuer.issued import Issued
-from bff.issuer.keys import OneKey, SigningKey
+from bff.issuer.accounts.accounts import Account
+from bff.issuer.grants.audiences import InvalidTargetError, choose, read_resources
+from bff.issuer.grants.clients import TOKEN_EXCHANGE
+from bff.issuer.grants.exchange import ACCESS_TOKEN
+from bff.issuer.grants.tokens import Grant, Minter
+from bff.issuer.keys.keys import OneKey, SigningKey
 from bff.issuer.settings import ClientSettings
-from bff.issuer.tokens import Grant, Minter
+from bff.issuer.store.issued_tokens import IssuedTokens
 from bff.verify import TokenVerifier
 from bff.verify.claims import TokenRefusedError
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
-from tests.support.issuer import AUDIENCE, RunningIssuer, running_issuer
-from tests.support.redis import redis_server
+from tests.support.processes.redis import redis_server
+from tests.support.providers.issuer import AUDIENCE, RunningIssuer, running_issuer
 
 KEY = SigningKey.generate()
 GATEWAY = ("gateway", "a-secret")
@@ -208,14 +208,14 @@ def test_a_revocation_between_the_look_and_the_exchange(
     person: Person, mine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that is revoked after it was found good, and before its offspring is noted, has none."""
-    name = Issued.name
+    name = IssuedTokens.name
 
-    def late(issued: Issued, origin: str, lifetime: float, now: float) -> str:
+    def late(issued: IssuedTokens, origin: str, lifetime: float, now: float) -> str:
         issued.end(origin, "revoked", now)
         issued._revocations.revoke(origin, "revoked", now + lifetime, now)
         return name(issued, origin, lifetime, now)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Issued, "name", late)
+        patched.setattr(IssuedTokens, "name", late)
         refused = exchange(person, mine["access_token"])
     assert (400, "invalid_request") == (refused.status_code, refused.json()["error"])

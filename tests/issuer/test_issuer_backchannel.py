@@ -15,15 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.embedded import free_port
-from bff.issuer import logouts
-from bff.issuer.database import Database
-from bff.issuer.endings import Endings
-from bff.issuer.logouts import DELAYS, LEASE, LogoutJob, LogoutJobs
+from bff.issuer.logout import logout_queue as logouts
+from bff.issuer.logout.logout_queue import DELAYS, LEASE, LogoutJob, LogoutQueue
+from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import ClientSettings
-from bff.issuer.store import Store
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.store import Store
 from tests.issuer.flow import REDIRECT_URI, Person, payload_of
-from tests.support.issuer import BOB, CLIENT_ID, RunningIssuer, ServedApp, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import BOB, CLIENT_ID, RunningIssuer, ServedApp, running_issuer
 from tests.support.wait import until
 
 OTHER = ("other", "a-secret")
@@ -169,7 +169,7 @@ async def test_another_process_can_end_a_sign_in(
     issuer.stop()
     with redis_server.client() as client:
         clients = issuer.settings.clients if knows_clients else ()
-        endings = Endings(Store.on(Database(client, "issuer")), clients)
+        endings = Termination(Store.on(IssuerRedis(client, "issuer")), clients)
         ended = endings.end_sign_in(sid, "lost_device")
     assert ("alice", (CLIENT_ID,), 1) == (ended.sub, ended.clients, ended.families)
     issuer.start()
@@ -179,7 +179,7 @@ async def test_another_process_can_end_a_sign_in(
 def test_a_job_is_lent_and_given_up_in_the_end(redis_server: RedisServer) -> None:
     """One takes it at a time; who does not come back loses it; after the last delay it is over."""
     with redis_server.client() as client:
-        jobs, now = LogoutJobs(Database(client, "issuer")), time.time()
+        jobs, now = LogoutQueue(IssuerRedis(client, "issuer")), time.time()
         with client.pipeline() as pipe:
             jobs.add(pipe, "c", "alice", "s", now)
             pipe.execute()
@@ -205,5 +205,5 @@ def test_a_job_whose_words_are_gone_is_dropped(redis_server: RedisServer) -> Non
     """A queue entry without its hash (an hour later) does not come up again."""
     with redis_server.client() as client:
         client.zadd("issuer:logouts", {"old": 1})
-        assert LogoutJobs(Database(client, "issuer")).take(time.time()) is None
+        assert LogoutQueue(IssuerRedis(client, "issuer")).take(time.time()) is None
         assert [] == client.keys("*")

@@ -12,13 +12,13 @@ from pydantic import SecretStr
 
 from bff.crypto import new_secret
 from bff.embedded import free_port
-from bff.issuer.database import Database
-from bff.issuer.key_store import key_store
-from bff.issuer.keys import SigningKey
+from bff.issuer.keys.key_store import key_store
+from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import IssuerSettings
-from tests.support.redis import RedisServer
+from bff.issuer.store.redis import IssuerRedis
+from tests.support.processes.redis import RedisServer
 
-COMMAND = [sys.executable, "-c", "from bff.issuer.cli import app; app()"]
+COMMAND = [sys.executable, "-c", "from bff.issuer.cli.main import app; app()"]
 
 
 @pytest.mark.parametrize("subcommand", [[], ["serve"]])
@@ -62,7 +62,7 @@ def test_what_keeps_it_from_starting_is_a_sentence(redis_server: RedisServer, wr
         server_keys=SecretStr(new_secret()),
     )
     with redis_server.client() as client:
-        key_store(settings, Database(client, "issuer")).begin(SigningKey.generate, 0)
+        key_store(settings, IssuerRedis(client, "issuer")).begin(SigningKey.generate, 0)
     environment = {
         **os.environ,
         "ISSUER_URL": settings.url,

@@ -10,7 +10,8 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.issuer.flow import REDIRECT_URI, Person, challenge_of, payload_of
-from tests.support.issuer import (
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import (
     ALICE,
     AUDIENCE,
     BOB,
@@ -21,7 +22,6 @@ from tests.support.issuer import (
     read_form,
     sign_in_at,
 )
-from tests.support.redis import RedisServer
 
 
 def test_sign_in_gives_tokens_that_say_who(person: Person, issuer: RunningIssuer) -> None:

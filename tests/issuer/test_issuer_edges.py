@@ -4,11 +4,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.http import BadRequestError, parse_parameters
+from bff.issuer.endpoints.http import BadRequestError, parse_parameters
 from bff.issuer.settings import ClientSettings
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
-from tests.support.issuer import RunningIssuer, query_of, running_issuer, sign_in_at
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import RunningIssuer, query_of, running_issuer, sign_in_at
 
 OTHER = ("other", "another-secret")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

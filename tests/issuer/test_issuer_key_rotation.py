@@ -19,13 +19,13 @@ from typer.testing import CliRunner, Result
 
 from bff.crypto import new_secret
 from bff.embedded import free_port
-from bff.issuer import keys_cli
-from bff.issuer.cli import app
+from bff.issuer.cli import keys as keys_cli
+from bff.issuer.cli.main import app
 from bff.issuer.settings import IssuerSettings
 from bff.verify import TokenVerifier
 from tests.issuer.flow import REDIRECT_URI, Person
-from tests.support.issuer import AUDIENCE, RunningIssuer, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import AUDIENCE, RunningIssuer, running_issuer
 
 LEAD = 1.0
 

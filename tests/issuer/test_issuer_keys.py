@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bff.crypto import new_secret
-from bff.issuer.database import Database, connect
-from bff.issuer.key_plan import (
+from bff.issuer.keys.key_plan import (
     HINTS_READ,
     KeyLife,
     KeyWaitsError,
@@ -20,10 +19,11 @@ from bff.issuer.key_plan import (
     published,
     signer,
 )
-from bff.issuer.key_store import KeyStore, KeysUnusableError
-from bff.issuer.keys import SigningKey
-from bff.issuer.sealing import Sealer, open_with_token, seal_with_token
-from tests.support.redis import RedisServer
+from bff.issuer.keys.key_store import KeyStore, KeysUnusableError
+from bff.issuer.keys.keys import SigningKey
+from bff.issuer.store.redis import IssuerRedis, connect
+from bff.issuer.store.sealing import Sealer, open_with_token, seal_with_token
+from tests.support.processes.redis import RedisServer
 
 ISSUER = "https://id.example"
 LEAD, OVERLAP = 100.0, 400.0
@@ -31,7 +31,7 @@ OLD, NEW = KeyLife("old", 0, 0, retires=1500), KeyLife("new", 1000, 1100)
 
 
 def store(server: RedisServer, secret: str, issuer: str = ISSUER) -> KeyStore:
-    return KeyStore(Database(connect(server.url), "issuer"), Sealer([secret]), issuer, LEAD, OVERLAP)
+    return KeyStore(IssuerRedis(connect(server.url), "issuer"), Sealer([secret]), issuer, LEAD, OVERLAP)
 
 
 # --- the plan
@@ -182,7 +182,9 @@ def test_server_keys_rotate_too(redis_server: RedisServer) -> None:
     """With the old server key behind the new one all opens; the next rotation seals for the new alone."""
     old, new = new_secret(), new_secret()
     store(redis_server, old).begin(SigningKey.generate, 0)
-    both = KeyStore(Database(connect(redis_server.url), "issuer"), Sealer([new, old]), ISSUER, LEAD, OVERLAP)
+    both = KeyStore(
+        IssuerRedis(connect(redis_server.url), "issuer"), Sealer([new, old]), ISSUER, LEAD, OVERLAP
+    )
     kid = both.signer(0).kid
     both.rotate(SigningKey.generate(), 1000)
     assert kid == store(redis_server, new).signer(1001).kid

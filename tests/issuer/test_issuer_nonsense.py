@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, challenge_of
-from tests.support.issuer import CLIENT_ID
+from tests.support.providers.issuer import CLIENT_ID
 
 JUNK = [
     "", '"', "\\", "é", "\x00", "%", "a b", "x" * 3000, "[]", "http://[", "0", "-1", "1e400", "9" * 400, "😀",

@@ -8,10 +8,11 @@ import httpx
 import pytest
 from starlette.responses import Response
 
-from bff.issuer.browser import DEVICE_KEPT, Browser
+from bff.issuer.endpoints.browser import DEVICE_KEPT, Browser
 from bff.issuer.settings import IssuerSettings
 from tests.issuer.flow import Person, payload_of
-from tests.support.issuer import (
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import (
     ALICE,
     BOB,
     CLIENT_ID,
@@ -20,7 +21,6 @@ from tests.support.issuer import (
     read_form,
     sign_in_at,
 )
-from tests.support.redis import RedisServer
 
 AFTER = "http://localhost:8080/"
 

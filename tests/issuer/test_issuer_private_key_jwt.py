@@ -17,13 +17,13 @@ from starlette.routing import Route
 
 from bff.crypto import encode
 from bff.embedded import free_port
-from bff.issuer.client_keys import ClientKeys
-from bff.issuer.clients import Client
+from bff.issuer.grants.client_keys import ClientKeys
+from bff.issuer.grants.clients import Client
 from bff.issuer.settings import ClientSettings
 from tests.issuer.clients import KEY_CLIENT, assertion, form_of, jwks_of, new_key
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
-from tests.support.issuer import RunningIssuer, ServedApp, running_issuer
-from tests.support.redis import redis_server
+from tests.support.processes.redis import redis_server
+from tests.support.providers.issuer import RunningIssuer, ServedApp, running_issuer
 
 KEY = new_key()
 

@@ -7,12 +7,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bff.issuer.database import Database
-from bff.issuer.pushed import PushedRequests
+from bff.issuer.endpoints.pushed import PushedRequests
 from bff.issuer.settings import ClientSettings
+from bff.issuer.store.redis import IssuerRedis
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
-from tests.support.issuer import RunningIssuer, query_of, running_issuer, sign_in_at
-from tests.support.redis import RedisServer, redis_server
+from tests.support.processes.redis import RedisServer, redis_server
+from tests.support.providers.issuer import RunningIssuer, query_of, running_issuer, sign_in_at
 
 STRICT = ("strict", "a-secret")
 
@@ -84,7 +84,7 @@ def test_it_gives_one_code(person: Person) -> None:
 def test_who_found_it_too_does_not_get_it_too(redis_server: RedisServer) -> None:
     """Of two who have read a request before either took it, one takes it."""
     with redis_server.client() as client:
-        pushed = PushedRequests(Database(client, "other"))
+        pushed = PushedRequests(IssuerRedis(client, "other"))
         request_uri = pushed.save({"client_id": "c"})
         assert [{"client_id": "c"}] * 2 == [pushed.find(request_uri) for _ in range(2)]
         assert [True, False] == [pushed.take(request_uri) for _ in range(2)]

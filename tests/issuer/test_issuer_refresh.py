@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from bff.embedded import free_port
-from bff.issuer.database import Database
-from bff.issuer.families import Families, Family, Gone, RefreshToken, Reused, Rotated
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.refresh_families import Family, Gone, RefreshFamilies, RefreshToken, Reused, Rotated
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
-from tests.support.issuer import BOB, RunningIssuer, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import BOB, RunningIssuer, running_issuer
 
 
 @pytest.mark.requirement("J-05")
@@ -147,7 +147,7 @@ def test_the_successor_lies_sealed(graceful: Person, redis_server: RedisServer) 
 def test_the_step_itself_knows_the_grace(redis_server: RedisServer) -> None:
     """One step decides: the predecessor in its grace, the valid token; all else ends the family."""
     with redis_server.client() as client:
-        families = Families(Database(client, "issuer"))
+        families = RefreshFamilies(IssuerRedis(client, "issuer"))
         family = Family("c", "openid", "alice", "s", 0, ends=1e9)
 
         def begun() -> tuple[RefreshToken, RefreshToken]:

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from bff.issuer.account_changes import AccountChanges
-from bff.issuer.accounts import Account
-from bff.issuer.database import Database
-from bff.issuer.keys import SigningKey
-from bff.issuer.store import Store
+from bff.issuer.accounts.account_changes import AccountChanges
+from bff.issuer.accounts.accounts import Account
+from bff.issuer.keys.keys import SigningKey
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.store import Store
 from bff.verify import RedisRevocations, Refusal, TokenRefusedError, TokenVerifier
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
-from tests.support.issuer import ALICE, AUDIENCE, BOB, RunningIssuer, query_of, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import ALICE, AUDIENCE, BOB, RunningIssuer, query_of, running_issuer
 
 pytestmark = pytest.mark.requirement("J-12")
 GOOD = None
@@ -57,7 +57,7 @@ async def service(issuer: RunningIssuer, redis_server: RedisServer) -> AsyncIter
 def operator(issuer: RunningIssuer, redis_server: RedisServer) -> Iterator[AccountChanges]:
     """Whoever looks after the accounts: what `bff issuer users` does."""
     with redis_server.client() as client:
-        yield AccountChanges(client, issuer.settings, Store.on(Database(client, "issuer")))
+        yield AccountChanges(client, issuer.settings, Store.on(IssuerRedis(client, "issuer")))
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bff.oidc.wire import Sending
+from bff.oidc.http import Sending
 from tests.model.protocol import Protocol
 from tests.model.state import At
-from tests.refresh.desk import Desk, Process, running_desk
-from tests.support.redis import RedisServer
+from tests.refresh.harness import Process, RefreshHarness, running_harness
+from tests.support.processes.redis import RedisServer
 
 STARTS = ("finds the token over", "takes the lock", "reads the session again", "leaves its marker")
 SENDS = (*STARTS, "looks at the lock")
@@ -83,7 +83,7 @@ def compared(steps: list[At]) -> list[At]:
     return kept
 
 
-async def rotated(desk: Desk, *, deleted: bool = False) -> list[At]:
+async def rotated(desk: RefreshHarness, *, deleted: bool = False) -> list[At]:
     (process,) = desk.processes
     found = await desk.signed_in()
     steps = recorded(process, deleted=deleted)
@@ -93,16 +93,16 @@ async def rotated(desk: Desk, *, deleted: bool = False) -> list[At]:
 
 async def test_the_code_goes_the_models_way(redis_server: RedisServer) -> None:
     """A rotation, one for a session that goes meanwhile, one whose answer is lost, one that is never sent."""
-    async with running_desk(redis_server) as desk:
+    async with running_harness(redis_server) as desk:
         assert modelled(*SENDS, "gets token 1", "saves token 1", ENDS) == await rotated(desk)
-    async with running_desk(redis_server) as desk:
+    async with running_harness(redis_server) as desk:
         gone = ("somebody deletes the session", "finds the session gone", "revokes what came too late")
         assert modelled(*SENDS, "gets token 1", *gone, ENDS) == await rotated(desk, deleted=True)
-    async with running_desk(redis_server) as desk:
+    async with running_harness(redis_server) as desk:
         desk.processes[0].client.plan = ["lost after"]
         lost = ("and the answer is lost", "will send once more", "looks at the lock", "invalid_grant")
         assert modelled(*SENDS, *lost, "ends the session", ENDS) == await rotated(desk)
-    async with running_desk(redis_server) as desk:
+    async with running_harness(redis_server) as desk:
         desk.processes[0].client.plan = ["unreachable"]
         unsent = modelled(
             *SENDS, "cannot reach the provider", "puts back what stood in its marker's place", ENDS

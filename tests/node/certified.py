@@ -16,9 +16,9 @@ from bff.crypto import new_secret
 from bff.embedded import free_port
 from bff.settings.model import Settings
 from tests.node.packages import program
-from tests.support.backend import Backend, Received, Reply, backend
-from tests.support.redis import RedisServer
-from tests.support.world import JSON, Browser, serving
+from tests.support.network.backend import Backend, Received, Reply, backend
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import JSON, Browser, serving
 
 SECRET = "a-secret-that-is-long-enough-for-the-provider"
 EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})

@@ -10,8 +10,15 @@ from joserfc.jwk import ECKey, KeySet
 
 from tests.issuer.flow import REDIRECT_URI, payload_of
 from tests.node.packages import program
-from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, RunningIssuer, query_of, running_issuer, sign_in_at
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    RunningIssuer,
+    query_of,
+    running_issuer,
+    sign_in_at,
+)
 
 SCOPE = "openid profile email offline_access"
 LANDING = "http://localhost:8080/"

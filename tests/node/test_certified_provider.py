@@ -18,7 +18,7 @@ from tests.node.certified import (
     sent,
     submit,
 )
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
 
 
 def by_key(key: Any) -> dict[str, Any]:

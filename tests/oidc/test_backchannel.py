@@ -11,7 +11,7 @@ from joserfc.jwk import RSAKey
 from bff.errors import ProviderUnavailableError
 from bff.oidc.backchannel import LogoutTokens
 from bff.oidc.client import OidcClient
-from bff.oidc.kept import PAUSE
+from bff.oidc.document_cache import PAUSE
 from bff.oidc.logout_token import EVENT, LogoutTokenRejectedError
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, ISSUER, KEY, NEW_KEY, SETTINGS, Clock, jwks

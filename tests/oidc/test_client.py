@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from bff.errors import ProviderUnavailableError
 from bff.oidc import client as module
 from bff.oidc.client import OidcClient
+from bff.oidc.document_cache import PAUSE
+from bff.oidc.http import AnswerLostError
 from bff.oidc.id_token import IdTokenRejectedError
-from bff.oidc.kept import PAUSE
 from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
-from bff.oidc.wire import AnswerLostError
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 

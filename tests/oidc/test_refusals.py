@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc.http import AnswerLateError, AnswerLostError
 from bff.oidc.refusals import (
     BadRequestError,
     BusyError,
@@ -21,7 +22,6 @@ from bff.oidc.refusals import (
     told,
 )
 from bff.oidc.requests import Client, refresh_form, secrets_of
-from bff.oidc.wire import AnswerLateError, AnswerLostError
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 

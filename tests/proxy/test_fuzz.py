@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from bff.proxy.connection import UpstreamConnection
-from bff.proxy.lane_cycle import LaneCycle
-from bff.proxy.plain import Prepared
+from bff.proxy.forward.fast_path import RequestTemplate
+from bff.proxy.server.lane_response import LaneResponse
+from bff.proxy.upstream.connection import UpstreamConnection
 from bff.session.sessions import Found
-from tests.soak import fuzz, lane_target
 from tests.structure.source import ROOT
+from tests.tools.soak import fuzz, lane_target
 
-connection_for = Prepared.connection_for
+connection_for = RequestTemplate.connection_for
 
 
-def keeps_the_first_session(prepared: Prepared[Any], found: Found | None) -> UpstreamConnection | None:
+def keeps_the_first_session(prepared: RequestTemplate[Any], found: Found | None) -> UpstreamConnection | None:
     return connection_for(prepared, prepared.found or found)
 
 
@@ -40,7 +40,7 @@ def test_corpus_and_found_inputs(target: str) -> None:
 @pytest.mark.requirement("H-02")
 def test_some_seconds() -> None:
     """Ten seconds on each of the targets, with a fixed seed, find nothing."""
-    command = [sys.executable, "-m", "tests.soak", "fuzz", "--minutes", "0.167", "--seed", "20"]
+    command = [sys.executable, "-m", "tests.tools.soak", "fuzz", "--minutes", "0.167", "--seed", "20"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
     assert len(fuzz.TARGETS) == done.stdout.count("nothing found")
@@ -62,11 +62,23 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mistake", "name", "instead"),
     [
-        ("a token outlives its rotation", "bff.proxy.plain.Prepared.connection_for", keeps_the_first_session),
-        ("a lost connection is not heard of", "bff.proxy.connection.UpstreamConnection.unfold", does_nothing),
-        ("what is broken ends cleanly", "bff.proxy.lane_cycle.LaneCycle.abort", LaneCycle.send_end),
-        ("half a head is not seen", "bff.proxy.lane.LaneProtocol._quiet", lambda _: True),
-        ("a slot is never free again", "bff.proxy.pool.UpstreamPool._free_slot", does_nothing),
+        (
+            "a token outlives its rotation",
+            "bff.proxy.forward.fast_path.RequestTemplate.connection_for",
+            keeps_the_first_session,
+        ),
+        (
+            "a lost connection is not heard of",
+            "bff.proxy.upstream.connection.UpstreamConnection.fall_back",
+            does_nothing,
+        ),
+        (
+            "what is broken ends cleanly",
+            "bff.proxy.server.lane_response.LaneResponse.abort",
+            LaneResponse.send_end,
+        ),
+        ("half a head is not seen", "bff.proxy.server.lane.LaneProtocol._quiet", lambda _: True),
+        ("a slot is never free again", "bff.proxy.upstream.pool.UpstreamPool._free_slot", does_nothing),
     ],
 )
 def test_the_check_of_the_lane_can_find(

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bff.refresh import rotation
-from tests.refresh.desk import Desk, running_desk
-from tests.support.redis import RedisServer
+from tests.refresh.harness import RefreshHarness, running_harness
+from tests.support.processes.redis import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -16,12 +16,12 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def desk(redis_server: RedisServer) -> AsyncIterator[Desk]:
-    async with running_desk(redis_server) as desk:
+async def desk(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
+    async with running_harness(redis_server) as desk:
         yield desk
 
 
 @pytest.fixture
-async def two(redis_server: RedisServer) -> AsyncIterator[Desk]:
-    async with running_desk(redis_server, processes=2) as desk:
+async def two(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
+    async with running_harness(redis_server, processes=2) as desk:
         yield desk

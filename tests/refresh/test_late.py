@@ -8,8 +8,8 @@ import pytest
 from bff.errors import Problem
 from bff.refresh import Deferred, Rotated, UserNeeded, rotation
 from bff.session.sessions import Found, NoSession
-from tests.refresh.desk import Desk, running_desk
-from tests.support.redis import RedisServer
+from tests.refresh.harness import RefreshHarness, running_harness
+from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -17,20 +17,20 @@ QUEUED = Deferred(Problem.PROVIDER_UNAVAILABLE, None, "queued")
 
 
 @pytest.fixture
-async def hasty(redis_server: RedisServer) -> AsyncIterator[Desk]:
+async def hasty(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
     """Two processes with two slots each, in which requests wait for no more than a moment."""
-    async with running_desk(redis_server, processes=2, slots=2, timeout=0.2) as desk:
+    async with running_harness(redis_server, processes=2, tickets=2, timeout=0.2) as desk:
         yield desk
 
 
-async def version(desk: Desk, found: Found) -> int:
+async def version(desk: RefreshHarness, found: Found) -> int:
     standing = await desk.processes[0].standing(found)
     assert isinstance(standing, Found)
     return standing.session.version
 
 
 @pytest.mark.requirement("T-17")
-async def test_a_late_answer_is_kept(hasty: Desk) -> None:
+async def test_a_late_answer_is_kept(hasty: RefreshHarness) -> None:
     """Requests get 503 in both processes; the token is sent once, and its answer saved when it comes."""
     here, there = hasty.processes
     found = await hasty.signed_in()
@@ -48,7 +48,7 @@ async def test_a_late_answer_is_kept(hasty: Desk) -> None:
 
 
 @pytest.mark.requirement("T-17")
-async def test_a_late_answer_of_a_session_that_has_gone_is_given_back(hasty: Desk) -> None:
+async def test_a_late_answer_of_a_session_that_has_gone_is_given_back(hasty: RefreshHarness) -> None:
     """A sign-out meanwhile stays one."""
     here, _ = hasty.processes
     found = await hasty.signed_in()
@@ -61,7 +61,7 @@ async def test_a_late_answer_of_a_session_that_has_gone_is_given_back(hasty: Des
 
 
 @pytest.mark.requirement("T-17", "T-16")
-async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: Desk) -> None:
+async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: RefreshHarness) -> None:
     """As many as there are slots hang: the next ones get theirs, and the late answers are kept."""
     here, _ = hasty.processes
     late = [await hasty.signed_in() for _ in range(2)]
@@ -81,7 +81,7 @@ async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: Desk) -> None
 @pytest.mark.requirement("T-17")
 async def test_twenty_late_answers_end_no_session(redis_server: RedisServer) -> None:
     """Neither the circuit that opens meanwhile nor the slots lose one."""
-    async with running_desk(redis_server, slots=20, timeout=0.2) as desk:
+    async with running_harness(redis_server, tickets=20, timeout=0.2) as desk:
         (process,) = desk.processes
         sessions = [await desk.signed_in() for _ in range(20)]
         process.client.may_answer.clear()
@@ -95,7 +95,7 @@ async def test_twenty_late_answers_end_no_session(redis_server: RedisServer) -> 
 
 
 @pytest.mark.requirement("T-17")
-async def test_an_answer_that_never_comes_is_not_asked_for_at_once(desk: Desk) -> None:
+async def test_an_answer_that_never_comes_is_not_asked_for_at_once(desk: RefreshHarness) -> None:
     """The provider may be at it yet: marked as lost, and left to a later call."""
     desk.provider.grace = True
     (process,) = desk.processes
@@ -112,7 +112,7 @@ async def test_an_answer_that_never_comes_is_not_asked_for_at_once(desk: Desk) -
 
 @pytest.mark.requirement("T-08")
 async def test_a_provider_that_is_back_is_asked_soon_by_one(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a minute out of reach: within five seconds, by one session for all, though that one is slow."""
     monkeypatch.setattr(rotation, "_PROBE_LATE", 0.05)
@@ -142,7 +142,7 @@ async def test_a_provider_that_is_back_is_asked_soon_by_one(
 
 
 @pytest.mark.requirement("T-20")
-async def test_a_session_whose_user_is_needed_waits_by_itself(two: Desk) -> None:
+async def test_a_session_whose_user_is_needed_waits_by_itself(two: RefreshHarness) -> None:
     """Nothing is spent, no marker stays; it is asked again after a while, by each process for itself."""
     here, there = two.processes
     found, other = await two.signed_in(), await two.signed_in()

@@ -4,16 +4,16 @@ import pytest
 
 from bff.errors import Problem
 from bff.refresh import Over, Rotated, rotation
-from bff.session.changes import steady_now
+from bff.session.invalidation_feed import steady_now
 from bff.session.lock import LEASE
 from bff.session.model import EndReason
-from tests.refresh.desk import Desk
+from tests.refresh.harness import RefreshHarness
 from tests.support.tasks import background
 from tests.support.wait import until
 
 
 @pytest.mark.requirement("T-09")
-async def test_a_left_marker_is_given_a_moment(two: Desk) -> None:
+async def test_a_left_marker_is_given_a_moment(two: RefreshHarness) -> None:
     """Whoever was cut off from Redis, and comes back with new tokens, finds the session as it was."""
     here, there = two.processes
     here.client.may_answer.clear()
@@ -31,7 +31,9 @@ async def test_a_left_marker_is_given_a_moment(two: Desk) -> None:
 
 
 @pytest.mark.requirement("T-09")
-async def test_a_marker_that_nobody_clears_is_tried(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_marker_that_nobody_clears_is_tried(
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After that moment the token at hand is sent, and that is counted."""
     monkeypatch.setattr(rotation, "SETTLE", 0.05)
     (process,) = desk.processes
@@ -43,7 +45,7 @@ async def test_a_marker_that_nobody_clears_is_tried(desk: Desk, monkeypatch: pyt
 
 @pytest.mark.requirement("T-05")
 async def test_who_was_stopped_before_it_sent_sends_nothing(
-    two: Desk, monkeypatch: pytest.MonkeyPatch
+    two: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped for longer than the lease, while another rotated: its last look tells, and it follows."""
     here, there = two.processes
@@ -63,7 +65,9 @@ async def test_who_was_stopped_before_it_sent_sends_nothing(
     assert ["1/r1"] == two.provider.sent
 
 
-async def test_who_was_stopped_and_alone_begins_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_was_stopped_and_alone_begins_anew(
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing was sent, so nothing is lost: the lock is taken again, and the token sent once."""
     (process,) = desk.processes
     process.client.may_connect.clear()
@@ -77,7 +81,9 @@ async def test_who_was_stopped_and_alone_begins_anew(desk: Desk, monkeypatch: py
     assert {} == process.incidents()
 
 
-async def test_a_token_that_left_late_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_left_late_is_counted(
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped between the last look and the last byte: no fence can prevent it, and it is told."""
     (process,) = desk.processes
     looks = [0.0, LEASE + 1]
@@ -94,7 +100,7 @@ async def test_a_token_that_left_late_is_counted(desk: Desk, monkeypatch: pytest
 
 
 async def test_a_refusal_ends_no_session_that_has_newer_tokens(
-    two: Desk, monkeypatch: pytest.MonkeyPatch
+    two: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process has spent the token and saved what came: `invalid_grant` is about the past."""
     monkeypatch.setattr(rotation, "SETTLE", 0.0)
@@ -118,7 +124,7 @@ async def test_a_refusal_ends_no_session_that_has_newer_tokens(
 
 
 @pytest.mark.requirement("T-04")
-async def test_tokens_for_nobody_are_revoked(desk: Desk) -> None:
+async def test_tokens_for_nobody_are_revoked(desk: RefreshHarness) -> None:
     """The session was deleted while the provider was asked."""
     (process,) = desk.processes
     process.client.may_answer.clear()

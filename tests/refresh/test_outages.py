@@ -8,13 +8,13 @@ import pytest
 from bff.errors import Problem, StoreUnavailableError
 from bff.refresh import Deferred, Over, Rotated, rotation
 from bff.session.sessions import Found, NoSession
-from tests.refresh.desk import Desk
+from tests.refresh.harness import RefreshHarness
 from tests.support.tasks import background
 from tests.support.wait import until
 
 
 @pytest.mark.requirement("T-10")
-async def test_nothing_is_sent_while_redis_is_away(desk: Desk) -> None:
+async def test_nothing_is_sent_while_redis_is_away(desk: RefreshHarness) -> None:
     """The session cannot be marked: it waits for Redis, and the provider hears nothing."""
     (process,) = desk.processes
     found = await desk.signed_in()
@@ -28,7 +28,7 @@ async def test_nothing_is_sent_while_redis_is_away(desk: Desk) -> None:
 @pytest.mark.requirement("T-10")
 @pytest.mark.parametrize("word", ["take_lock", "mark_refreshing"])
 async def test_who_was_at_it_when_redis_went_away_goes_on_at_once(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, word: str
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     """Its own lock and its own marker, of which it never heard, do not keep the same process waiting."""
     (process,) = desk.processes
@@ -53,7 +53,7 @@ async def test_who_was_at_it_when_redis_went_away_goes_on_at_once(
 
 @pytest.mark.requirement("T-10", "T-14")
 @pytest.mark.parametrize("way", ["taken", "lost", "refused", "invalid"])
-async def test_redis_is_away_when_the_answer_comes(desk: Desk, way: str) -> None:
+async def test_redis_is_away_when_the_answer_comes(desk: RefreshHarness, way: str) -> None:
     """New tokens and an end are written when it is back; whatever else came, the session lives on."""
     (process,) = desk.processes
     process.client.plan = [] if way == "invalid" else [way]
@@ -76,7 +76,7 @@ async def test_redis_is_away_when_the_answer_comes(desk: Desk, way: str) -> None
 
 
 async def test_tokens_that_nobody_takes_are_told_of(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Redis stayed away for too long: an audit event, and an incident."""
     monkeypatch.setattr(rotation, "_PATIENCE", 0.0)
@@ -98,7 +98,9 @@ async def test_tokens_that_nobody_takes_are_told_of(
 
 @pytest.mark.requirement("T-03", "T-09")
 @pytest.mark.parametrize("moment", ["before it was sent", "after"])
-async def test_a_process_that_is_cut_short(two: Desk, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+async def test_a_process_that_is_cut_short(
+    two: RefreshHarness, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     """The lock is free, the marker says what may be, who waited is told to come back, another goes on."""
     monkeypatch.setattr(rotation, "SETTLE", 0.05)
     two.provider.grace = True
@@ -117,7 +119,7 @@ async def test_a_process_that_is_cut_short(two: Desk, monkeypatch: pytest.Monkey
     assert {"resumed_left": 1.0} == there.incidents()
 
 
-async def test_tokens_that_a_stop_takes_are_told_of(desk: Desk) -> None:
+async def test_tokens_that_a_stop_takes_are_told_of(desk: RefreshHarness) -> None:
     """The process ends while it still offers them to a Redis that is away."""
     (process,) = desk.processes
     process.client.may_answer.clear()
@@ -133,7 +135,7 @@ async def test_tokens_that_a_stop_takes_are_told_of(desk: Desk) -> None:
 
 
 async def test_a_stop_that_a_breaking_connection_hides_is_a_stop(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client library makes an error of Redis out of it: nobody goes on for five minutes all the same."""
     (process,) = desk.processes

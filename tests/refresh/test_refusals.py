@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.refresh.pauses import SEVERAL
+from bff.refresh.circuit_breaker import SEVERAL
 from bff.refresh.refusals import MANY, SECONDS, TIMES, Refusals
 
 KIND = "400 None"

@@ -5,19 +5,19 @@ from typing import get_args
 import pytest
 
 from bff.errors import Problem, ProviderUnavailableError
+from bff.oidc.http import AnswerLateError, AnswerLostError
 from bff.oidc.refusals import BusyError, ClientRefusedError, FailedError, GrantRefusedError, PassingError
-from bff.oidc.wire import AnswerLateError, AnswerLostError
 from bff.refresh import Deferred, Over, Rotated
+from bff.refresh.context import why_put_off
 from bff.refresh.outcome import Why
-from bff.refresh.parts import why_put_off
 from bff.session.model import EndReason
 from bff.session.sessions import NoSession
-from tests.refresh.desk import Desk
+from tests.refresh.harness import RefreshHarness
 from tests.support.wait import until
 
 
 @pytest.mark.requirement("T-16")
-async def test_a_refusal_that_repeats_ends_the_session(desk: Desk) -> None:
+async def test_a_refusal_that_repeats_ends_the_session(desk: RefreshHarness) -> None:
     """By its name, and the other session's tokens rotate before and after."""
     (process,) = desk.processes
     found, other = await desk.signed_in(), await desk.signed_in()
@@ -35,7 +35,7 @@ async def test_a_refusal_that_repeats_ends_the_session(desk: Desk) -> None:
 
 
 @pytest.mark.requirement("T-16")
-async def test_nobody_is_signed_out_while_nobody_waits(desk: Desk) -> None:
+async def test_nobody_is_signed_out_while_nobody_waits(desk: RefreshHarness) -> None:
     """A rotation in the background is refused, again and again: the token at hand serves to its end."""
     (process,) = desk.processes
     found = await desk.signed_in()
@@ -51,7 +51,7 @@ async def test_nobody_is_signed_out_while_nobody_waits(desk: Desk) -> None:
 
 
 @pytest.mark.requirement("T-09")
-async def test_one_that_may_have_been_spent_ends_as_lost(desk: Desk) -> None:
+async def test_one_that_may_have_been_spent_ends_as_lost(desk: RefreshHarness) -> None:
     """An answer got lost before: the provider may have taken the token for stolen since."""
     (process,) = desk.processes
     found = await desk.signed_in()

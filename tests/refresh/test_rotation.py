@@ -6,13 +6,13 @@ from bff.errors import Problem
 from bff.refresh import Deferred, Over, Rotated, rotation
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession
-from tests.refresh.desk import Desk, running_desk
-from tests.support.redis import RedisServer
+from tests.refresh.harness import RefreshHarness, running_harness
+from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 
 
-async def version(desk: Desk, found: Found) -> int:
+async def version(desk: RefreshHarness, found: Found) -> int:
     """The version that is in Redis."""
     standing = await desk.processes[0].standing(found)
     assert isinstance(standing, Found)
@@ -24,7 +24,7 @@ async def version(desk: Desk, found: Found) -> int:
 
 @pytest.mark.requirement("T-09", "T-08")
 @pytest.mark.parametrize("way", ["lost", "lost after"])
-async def test_a_lost_answer_is_asked_for_once_more(desk: Desk, way: str) -> None:
+async def test_a_lost_answer_is_asked_for_once_more(desk: RefreshHarness, way: str) -> None:
     """Whether or not the provider had rotated: within its grace the session is saved, and it is counted."""
     desk.provider.grace = True
     (process,) = desk.processes
@@ -39,7 +39,7 @@ async def test_a_lost_answer_is_asked_for_once_more(desk: Desk, way: str) -> Non
 
 
 @pytest.mark.requirement("T-09")
-async def test_a_repetition_that_is_refused_says_why_the_session_ends(desk: Desk) -> None:
+async def test_a_repetition_that_is_refused_says_why_the_session_ends(desk: RefreshHarness) -> None:
     """Without a grace a rotated token is gone with its answer: `refresh_lost`, and a reuse is suspected."""
     (process,) = desk.processes
     process.client.plan = ["lost after"]
@@ -49,7 +49,7 @@ async def test_a_repetition_that_is_refused_says_why_the_session_ends(desk: Desk
     assert NoSession(Problem.SESSION_ENDED, EndReason.REFRESH_LOST) == await process.standing(found)
 
 
-async def test_an_answer_that_is_lost_twice_is_left_to_later(two: Desk) -> None:
+async def test_an_answer_that_is_lost_twice_is_left_to_later(two: RefreshHarness) -> None:
     """Marked as lost, so that no process sends the token within a second; the next one that does may."""
     here, there = two.processes
     here.client.plan = ["lost", "lost"]
@@ -71,7 +71,7 @@ async def test_an_answer_that_is_lost_twice_is_left_to_later(two: Desk) -> None:
 @pytest.mark.parametrize("grace", [0, 0.001])
 async def test_outside_the_grace_nothing_is_repeated(redis_server: RedisServer, grace: float) -> None:
     """The provider would take it for a theft."""
-    async with running_desk(redis_server, grace=grace) as desk:
+    async with running_harness(redis_server, grace=grace) as desk:
         (process,) = desk.processes
         process.client.plan = ["lost"]
         outcome = await process.rotate(await desk.signed_in())
@@ -80,7 +80,7 @@ async def test_outside_the_grace_nothing_is_repeated(redis_server: RedisServer, 
 
 
 @pytest.mark.requirement("T-04")
-async def test_nothing_is_repeated_for_a_session_that_ended(desk: Desk) -> None:
+async def test_nothing_is_repeated_for_a_session_that_ended(desk: RefreshHarness) -> None:
     """It is read again before: a logout came between."""
     (process,) = desk.processes
     process.client.plan = ["lost"]
@@ -96,7 +96,7 @@ async def test_nothing_is_repeated_for_a_session_that_ended(desk: Desk) -> None:
 
 @pytest.mark.requirement("T-05")
 async def test_nothing_is_repeated_once_another_process_has_rotated(
-    two: Desk, monkeypatch: pytest.MonkeyPatch
+    two: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer was lost and so was the lock: what another process has saved meanwhile is the outcome."""
     monkeypatch.setattr(rotation, "SETTLE", 0.0)
@@ -129,7 +129,7 @@ async def test_nothing_is_repeated_once_another_process_has_rotated(
     ],
 )
 async def test_what_was_not_spent_leaves_no_trace(
-    desk: Desk, why: str, retry_after: float | None, way: str
+    desk: RefreshHarness, why: str, retry_after: float | None, way: str
 ) -> None:
     """Put off, with the reason; no marker, no lock, and when it works again no incident."""
     (process,) = desk.processes
@@ -146,7 +146,7 @@ async def test_what_was_not_spent_leaves_no_trace(
 
 
 @pytest.mark.requirement("T-13")
-async def test_tokens_of_somebody_else_are_revoked(desk: Desk) -> None:
+async def test_tokens_of_somebody_else_are_revoked(desk: RefreshHarness) -> None:
     """The session ends, and nobody keeps what came."""
     desk.provider.id_token = "mallory"
     found = await desk.signed_in()
@@ -155,7 +155,9 @@ async def test_tokens_of_somebody_else_are_revoked(desk: Desk) -> None:
     assert ["1/r2"] == desk.provider.revoked
 
 
-async def test_new_tokens_do_not_wait_for_a_key_set(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_tokens_do_not_wait_for_a_key_set(
+    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They exist nowhere else: an ID token that cannot be checked in time is left out."""
     monkeypatch.setattr(rotation, "_KEYS_PATIENCE", 0.01)
     desk.provider.id_token = "hangs"
@@ -167,7 +169,7 @@ async def test_new_tokens_do_not_wait_for_a_key_set(desk: Desk, monkeypatch: pyt
     )
 
 
-async def test_a_provider_that_states_no_time_makes_no_call_rotate(desk: Desk) -> None:
+async def test_a_provider_that_states_no_time_makes_no_call_rotate(desk: RefreshHarness) -> None:
     """Lifetimes of nothing, and below nothing, are used until a backend says 401."""
     desk.provider.lifetime = 0
     outcome = await desk.processes[0].rotate(await desk.signed_in())

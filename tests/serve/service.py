@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.command import BARE, variables_for
+from tests.support.processes.command import BARE, variables_for
 from tests.support.wait import until
 
 PATIENCE = 20.0

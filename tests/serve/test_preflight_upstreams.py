@@ -6,8 +6,8 @@ from typing import Any
 from bff.policy.routes import compile_route
 from bff.serve.preflight import _target, _upstream
 from bff.settings.model import RouteSettings
-from tests.support.backend import Conversation, raw_backend
-from tests.support.tls import self_signed, server_tls
+from tests.support.network.backend import Conversation, raw_backend
+from tests.support.network.tls import self_signed, server_tls
 
 
 async def held(conversation: Conversation) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bff.oidc.wire import Answer
+from bff.oidc.http import Answer
 from bff.serve.provider_client import judge
 
 URI = "https://app.example/bff/callback"

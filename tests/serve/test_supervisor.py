@@ -13,11 +13,11 @@ import pytest
 
 from bff.embedded import free_port
 from tests.serve.service import Service, is_gone, service
-from tests.support.backend import Received, Reply, backend
-from tests.support.issuer import running_issuer
-from tests.support.redis import RedisServer
+from tests.support.network.backend import Received, Reply, backend
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser
+from tests.support.providers.issuer import running_issuer
 from tests.support.wait import until
-from tests.support.world import Browser
 
 HOST = {"Host": "app.localhost"}
 

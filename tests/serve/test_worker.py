@@ -34,7 +34,7 @@ class Process:
         }
         with log.open("wb") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.small_worker", json.dumps(settings)],
+                [sys.executable, "-m", "tests.support.processes.small_worker", json.dumps(settings)],
                 stderr=output,
                 cwd=ROOT,
             )

@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import lock as module
-from bff.session.changes import steady_now
+from bff.session.invalidation_feed import steady_now
 from bff.session.lock import LEASE, SessionLock
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 

@@ -6,8 +6,8 @@ import pytest
 
 from bff.settings.load import load_all
 from bff.settings.problem import SettingsError
+from tests.support.network.tls import encrypted_key, self_signed
 from tests.support.settings import GOOD, secret, write
-from tests.support.tls import encrypted_key, self_signed
 
 
 @pytest.fixture(autouse=True)

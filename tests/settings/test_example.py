@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from bff.settings.check import EXAMPLE_KEY
 from bff.settings.client_key import EXAMPLE_SECRET
 from bff.settings.load import load
+from bff.settings.messages import SECTIONS
 from bff.settings.model import Settings
-from bff.settings.words import SECTIONS
 from tests.support.settings import KEY
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "bff.example.toml"

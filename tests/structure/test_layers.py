@@ -25,17 +25,17 @@ PURE = [
     "bff.problems",
     "bff.policy",
     "bff.session.model",
-    "bff.session.plan",
+    "bff.session.token_policy",
     "bff.settings.client_key",
     "bff.oidc.requests",
     "bff.oidc.metadata",
     "bff.oidc.tokens",
     "bff.oidc.id_token",
     "bff.oidc.logout_token",
-    "bff.proxy.addresses",
-    "bff.proxy.replay",
-    "bff.proxy.whole_answer",
-    "bff.serve.provider_offers",
+    "bff.proxy.upstream.addresses",
+    "bff.proxy.forward.replay_buffer",
+    "bff.proxy.upstream.whole_response",
+    "bff.serve.provider_capabilities",
     "bff.verify.claims",
 ]
 IMPURE_IMPORTS = {
@@ -103,9 +103,19 @@ def test_pure_modules_do_nothing(name: str) -> None:
         (
             "redis",
             {"bff.embedded", "bff.serve.preflight"}
-            | {f"bff.session.{name}" for name in ("changes", "endings", "index", "link", "loads", "store")},
+            | {
+                f"bff.session.{name}"
+                for name in (
+                    "batch_reader",
+                    "endings",
+                    "index",
+                    "invalidation_feed",
+                    "redis_connection",
+                    "store",
+                )
+            },
         ),
-        ("httpx", {"bff.oidc.wire"}),
+        ("httpx", {"bff.oidc.http"}),
         ("itsdangerous", {"bff.crypto"}),
     ],
 )

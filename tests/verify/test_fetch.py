@@ -3,7 +3,7 @@
 import pytest
 
 from bff.verify.fetch import Fetcher, FetchError
-from tests.support.provider import ServedProvider
+from tests.support.providers.provider import ServedProvider
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])

@@ -23,8 +23,8 @@ from bff.verify import (
     TokenVerifier,
 )
 from tests.issuer.flow import CREDENTIALS, Person
-from tests.support.issuer import AUDIENCE, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import AUDIENCE, running_issuer
 from tests.verify.tokens import KEY, NOW, Documents, refusal_of, token, verifier
 
 ENDPOINT = "https://id.example.com/introspect"

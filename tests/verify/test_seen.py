@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey
 
 from bff.verify import Refusal, TokenRefusedError, TokenVerifier
 from bff.verify import verifier as module
-from tests.support.issuer import AUDIENCE
+from tests.support.providers.issuer import AUDIENCE
 from tests.verify.tokens import ISSUER, KEY, NOW, OTHER, Documents, token
 
 TEXT = token()

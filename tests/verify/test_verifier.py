@@ -9,12 +9,12 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
-from bff.issuer.keys import SigningKey
+from bff.issuer.keys.keys import SigningKey
 from bff.verify import PLAIN_JWT, Claims, Refusal, TokenRefusedError, TokenVerifier
 from bff.verify.claims import MAX_TOKEN, check_claims, check_header
 from tests.issuer.flow import Person
-from tests.support.issuer import AUDIENCE, running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import AUDIENCE, running_issuer
 from tests.verify.tokens import (
     CLAIMS,
     HEADER,

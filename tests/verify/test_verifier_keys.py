@@ -12,8 +12,8 @@ from joserfc.jwk import ECKey, RSAKey
 from bff.tasks import Tasks
 from bff.verify.fetch import MAX_DOCUMENT, Fetcher, FetchError
 from bff.verify.keys import IssuerKeys, KeysUnavailableError, read_keys
-from tests.support.issuer import running_issuer
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import running_issuer
 from tests.verify.tokens import ISSUER, KEY, Documents
 
 

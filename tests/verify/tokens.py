@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 
 from bff.verify import Refusal, TokenRefusedError, TokenVerifier
 from bff.verify.fetch import FetchError
-from tests.support.issuer import AUDIENCE
+from tests.support.providers.issuer import AUDIENCE
 
 ISSUER = "https://id.example.com"
 NOW = 1_800_000_000.0

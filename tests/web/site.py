@@ -19,7 +19,7 @@ from bff.oidc.client import OidcClient
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
-from bff.session.cookies import SessionCookie
+from bff.session.cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import (
@@ -34,8 +34,8 @@ from bff.web.backchannel import BackchannelEndpoint
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.transaction import TransactionCookies
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 
 Origin = Literal["same-origin", "cross-site", "none"]
 SESSION = "__Host-Http-bff"

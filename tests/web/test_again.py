@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from bff.errors import StoreUnavailableError
 from bff.session.sessions import Found, NoSession
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, query, running_site
 
 

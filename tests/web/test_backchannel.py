@@ -12,8 +12,8 @@ from bff.oidc.logout_token import EVENT, MAX_AGE
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession
 from bff.session.store import Write
-from tests.support.provider import ServedProvider, sign
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider, sign
 from tests.web.site import Browser, Site, running_site
 
 PATH = "/bff/backchannel-logout"

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from bff.session.sessions import Found, NoSession
 from tests.oidc.test_id_token import raw
-from tests.support.provider import KEY, ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import KEY, ServedProvider
 from tests.web.site import Browser, Site, running_site
 
 OTHER = RSAKey.generate_key(2048, {"kid": "one"})

@@ -4,9 +4,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.session.sessions import Found
-from bff.web import answers
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from bff.web import responses as answers
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, query, running_site
 
 

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from bff.oidc.client import OidcClient
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, running_site
 
 CONTINUE = "/bff/logout/continue"

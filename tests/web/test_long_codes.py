@@ -6,8 +6,8 @@ import pytest
 
 from bff.session.sessions import Found
 from bff.web import lent_codes
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, running_site
 
 LONGEST = 8192

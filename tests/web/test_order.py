@@ -5,8 +5,8 @@ import pytest
 from bff.session.sessions import Found, NoSession
 from bff.settings.model import ServerSettings, SessionSettings
 from bff.web.transaction import TransactionCookies, begin
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.support.tasks import background
 from tests.support.wait import until
 from tests.web.site import Browser, Site, running_site

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from bff.session.sessions import Found
-from tests.support.provider import ServedProvider
-from tests.support.redis import RedisServer
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
 from tests.web.site import running_site
 
 HERS = {"sub": "alice", "name": "Alicia", "email": "a@example.com", "sid": "evil", "acr": "high"}

@@ -1,0 +1,78 @@
+"""What is done to an account, together with what ends by it.
+
+Rule 1: the account is changed first, and with it its generation; then its sign-ins end. What begins in
+between finds the change (sign_in.py).
+Rule 2: nothing of another account ends, and of a lost device nothing but its own sign-in.
+Rule 3: each change is an audit event.
+"""
+
+import time
+
+import redis
+
+from bff.issuer.accounts.accounts import Account, AccountError, Accounts
+from bff.issuer.accounts.passwords import check_new
+from bff.issuer.accounts.rate_limits import SignInLimiter
+from bff.issuer.logout.termination import Termination
+from bff.issuer.settings import IssuerSettings, UserSettings
+from bff.issuer.store.sign_in_sessions import Ended, Standing
+from bff.issuer.store.store import Store
+from bff.observe.logs import audit
+
+
+class AccountChanges:
+    """Changes accounts; calls block."""
+
+    def __init__(self, client: "redis.Redis", settings: IssuerSettings, store: Store) -> None:
+        self._accounts = Accounts(client, settings.prefix, settings.password_cost)
+        self._rates = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
+        self._sign_ins = store.sign_ins
+        self._endings = Termination(store, settings.clients)
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts, to look at."""
+        return self._accounts
+
+    def add(self, user: UserSettings) -> Account:
+        """Makes an account; AccountError where it cannot be, PasswordRefusedError for a bad password."""
+        check_new(user.password.get_secret_value(), user.email, user.name)
+        account = self._accounts.add(user, time.time())
+        audit("account_added", sub=account.sub)
+        return account
+
+    def change_password(self, account: Account, password: str) -> list[Ended]:
+        """Replaces the password and ends every sign-in; PasswordRefusedError for a bad one."""
+        check_new(password, account.email, account.name)
+        now = time.time()
+        self._accounts.set_password(account.sub, password, now)
+        self._rates.forget(account.email)
+        audit("password_changed", sub=account.sub)
+        return self._endings.end_all(account.sub, "password_changed", now)
+
+    def suspend(self, account: Account) -> list[Ended]:
+        """Lets nobody sign in any more, and ends every sign-in; again it ends what is left."""
+        now = time.time()
+        self._accounts.suspend(account.sub, now)
+        audit("account_suspended", sub=account.sub)
+        return self._endings.end_all(account.sub, "suspended", now)
+
+    def resume(self, account: Account) -> None:
+        """Takes a suspension back; what it ended stays ended."""
+        self._accounts.resume(account.sub)
+        audit("account_resumed", sub=account.sub)
+
+    def log_out(self, account: Account) -> list[Ended]:
+        """Ends every sign-in, and those under way."""
+        self._accounts.raise_generation(account.sub)
+        return self._endings.end_all(account.sub, "signed_out_everywhere", time.time())
+
+    def end_device(self, account: Account, sid: str) -> Ended:
+        """Ends one sign-in of the account, a lost device's; AccountError where it has no such one."""
+        if sid not in self._sign_ins.of(account.sub, time.time()):
+            raise AccountError(f"{account.email} has no sign-in {sid}.")
+        return self._endings.end_sign_in(sid, "device_lost")
+
+    def standing(self, account: Account) -> list[Standing]:
+        """The account's sign-ins, the latest first."""
+        return self._sign_ins.tell(account.sub, time.time())

@@ -1,0 +1,1 @@
+"""`bff issuer` and its commands."""

@@ -1,0 +1,116 @@
+"""`bff issuer keys`: the keys that the issuer signs tokens with.
+
+Exit codes: 0 done, 1 it could not be done, 2 the settings or the arguments are wrong.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bff.issuer.cli.settings import UNUSABLE, ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.keys import key_plan
+from bff.issuer.keys.key_plan import KeyLife
+from bff.issuer.keys.key_store import KeyStore, key_store, new_key
+from bff.issuer.keys.keys import Algorithm
+from bff.issuer.settings import IssuerSettings
+from bff.observe.logs import audit, configure
+from bff.settings.model import LogSettings
+
+app = typer.Typer(
+    help="The keys that tokens are signed with: kept in Redis, sealed under the server keys.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def main() -> None:
+    """Show and rotate the keys that tokens are signed with: in Redis, sealed under the server keys."""
+    configure(LogSettings())
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+LeakedOption = Annotated[
+    bool,
+    typer.Option(
+        "--leaked",
+        help="Sign with the new key at once and take all others back: every token from before is refused "
+        "as soon as verifiers fetch the keys again.",
+    ),
+]
+
+
+@app.command(
+    epilog="Run it by a timer, once in a few weeks. It ends nobody's session: tokens of the former key stay "
+    "good until their own end.  ·  Example: [bold]bff issuer keys rotate -c issuer.toml[/bold]"
+)
+def rotate(config: ConfigOption = None, leaked: LeakedOption = False) -> None:
+    """Make a new key: it is published now, and signs after key_lead; the former stays as long as needed."""
+    settings = load_or_exit(config)
+    with _keys(settings) as keys:
+        now, key = time.time(), new_key(settings)
+        if leaked:
+            keys.replace_leaked(key, now)
+        else:
+            keys.rotate(key, now)
+        audit("keys_rotated", reason="leaked" if leaked else "rotation", kid=key.kid)
+        _tell(keys.lives(now), now)
+
+
+@app.command("list", epilog="Example: [bold]bff issuer keys list --json | jq -r '.[].kid'[/bold]")
+def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show each key, and where it is in its life: waiting, signing, retiring, retired."""
+    settings = load_or_exit(config)
+    with _keys(settings) as keys:
+        now = time.time()
+        lives = keys.lives(now)
+        if as_json:
+            typer.echo(
+                json.dumps([_record(life, algorithm, lives, now) for life, algorithm in lives], indent=2)
+            )
+        else:
+            _tell(lives, now)
+
+
+@contextmanager
+def _keys(settings: IssuerSettings) -> Iterator[KeyStore]:
+    if not settings.sealing_keys:
+        typer.echo("server_keys: there is none, so signing keys are not kept: bff keys generate", err=True)
+        raise typer.Exit(UNUSABLE)
+    with database_or_exit(settings) as database:
+        yield key_store(settings, database)
+
+
+def _record(
+    life: KeyLife, algorithm: Algorithm, lives: list[tuple[KeyLife, Algorithm]], now: float
+) -> dict[str, str | None]:
+    return {
+        "kid": life.kid,
+        "alg": algorithm,
+        "phase": key_plan.phase(life, [other for other, _ in lives], now).value,
+        "created": _when(life.created),
+        "signs_from": _when(life.signs_from),
+        "published_until": None if life.retires is None else _when(life.retires),
+    }
+
+
+def _tell(lives: list[tuple[KeyLife, Algorithm]], now: float) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    table = Table("key", "for", "is", "signs from", "published until", box=None, pad_edge=False)
+    for life, algorithm in lives:
+        record = _record(life, algorithm, lives, now)
+        until = record["published_until"] or "its successor has taken over"
+        table.add_row(life.kid, algorithm, record["phase"], record["signs_from"], until)
+    console.print(table)
+
+
+def _when(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

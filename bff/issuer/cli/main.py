@@ -1,0 +1,94 @@
+"""`bff issuer`: runs the issuer alone."""
+
+import logging
+import time
+from functools import partial
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from bff.issuer.app import create_app
+from bff.issuer.cli.keys import app as keys_app
+from bff.issuer.cli.settings import ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.cli.users import app as users_app
+from bff.issuer.keys.key_store import key_store, new_key
+from bff.issuer.settings import DEMO_USERS, IssuerSettings
+from bff.observe.logs import configure, get_logger
+from bff.settings.model import LogSettings
+
+app = typer.Typer(
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # they show local variables, and so secrets
+    invoke_without_command=True,
+)
+app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
+
+HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
+PortOption = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535, metavar="PORT")]
+DemoOption = Annotated[
+    bool, typer.Option("--demo-accounts", help="Make the accounts alice@example.com and bob@example.com.")
+]
+
+
+@app.callback(
+    epilog="Try it: [bold]ISSUER_URL=http://localhost:9000 bff issuer --demo-accounts[/bold] (Redis on its "
+    "usual port).  ·  In earnest: [bold]bff issuer -c issuer.toml[/bold], from config/issuer.example.toml; "
+    "then [bold]bff issuer users add[/bold], and [bold]bff issuer keys rotate[/bold] by a timer."
+)
+def main(
+    context: typer.Context,
+    config: ConfigOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 9000,
+    demo_accounts: DemoOption = False,
+) -> None:
+    """Run the issuer: an OpenID Provider for development, tests, and first-party apps without a provider.
+
+    It keeps everything in Redis; several of them on one Redis are one issuer. An https issuer needs a reverse
+    proxy in front, and server keys (server_keys_file).
+    """
+    if context.invoked_subcommand is None:
+        serve(config, host, port, demo_accounts)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 9000,
+    demo_accounts: DemoOption = False,
+) -> None:
+    """Runs the issuer until it is stopped."""
+    settings = load_or_exit(config)
+    if demo_accounts:
+        settings = settings.model_copy(update={"users": (*settings.users, *DEMO_USERS)})
+    run(settings, host, port)
+
+
+def run(settings: IssuerSettings, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
+    configure(LogSettings())
+    with database_or_exit(settings) as database:
+        database.ping()
+        if settings.sealing_keys:
+            key_store(settings, database).begin(partial(new_key, settings), time.time())
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+if __name__ == "__main__":
+    app()

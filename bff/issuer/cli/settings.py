@@ -1,0 +1,67 @@
+"""What the commands of the issuer share: its settings, its Redis, and how trouble with them is told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import redis
+import typer
+from pydantic import ValidationError
+
+from bff.issuer.keys.key_plan import KeyWaitsError
+from bff.issuer.keys.key_store import KeysUnusableError
+from bff.issuer.settings import IssuerSettings, load
+from bff.issuer.store.redis import IssuerRedis, connect
+
+FAILED: Final = 1
+UNUSABLE: Final = 2
+
+
+def _or_the_one_before(context: typer.Context, config: Path | None) -> Path | None:
+    """Takes a file that was named further left: `bff issuer -c FILE users list`."""
+    above = context.parent
+    while config is None and above is not None:
+        config, above = above.params.get("config"), above.parent
+    return config
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        callback=_or_the_one_before,
+        help="Its settings in TOML; ISSUER_… variables win over it.",
+    ),
+]
+
+
+def load_or_exit(config: Path | None) -> IssuerSettings:
+    """Reads the settings, or names every problem on standard error and exits with 2."""
+    try:
+        return load(config)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            typer.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
+        raise typer.Exit(UNUSABLE) from None
+
+
+@contextmanager
+def database_or_exit(settings: IssuerSettings) -> Iterator[IssuerRedis]:
+    """The issuer's Redis; what goes wrong with it, or with the keys in it, is a sentence and exit code 1."""
+    client = connect(settings.redis_url.get_secret_value())
+    try:
+        yield IssuerRedis(client, settings.prefix)
+    except (KeyWaitsError, KeysUnusableError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAILED) from None
+    except redis.RedisError as error:
+        typer.echo(
+            f"Redis cannot be used ({type(error).__name__}). Is redis_url (ISSUER_REDIS_URL) right?", err=True
+        )
+        raise typer.Exit(FAILED) from None
+    finally:
+        client.close()

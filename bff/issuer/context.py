@@ -1,0 +1,36 @@
+"""What the endpoints share: the parts that `create_app` builds once."""
+
+from dataclasses import dataclass
+
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.accounts.sign_in import SignInService
+from bff.issuer.endpoints.browser import Browser
+from bff.issuer.endpoints.pages import Pages
+from bff.issuer.grants.engine import EndUser, ProtocolServer
+from bff.issuer.grants.tokens import Minter
+from bff.issuer.keys.keys import Keys
+from bff.issuer.logout.termination import Termination
+from bff.issuer.settings import IssuerSettings
+from bff.issuer.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The issuer's parts."""
+
+    settings: IssuerSettings
+    store: Store
+    accounts: Accounts
+    keys: Keys
+    minter: Minter
+    endings: Termination
+    server: ProtocolServer
+    browser: Browser
+    pages: Pages
+    desk: SignInService
+
+    def end_user(self, cookie: str | None) -> EndUser | None:
+        """Returns who is signed in with this cookie; blocks."""
+        sign_in = self.store.sign_ins.find(cookie) if cookie else None
+        account = self.accounts.find(sign_in.sub) if sign_in else None
+        return EndUser(account, sign_in) if sign_in and account else None

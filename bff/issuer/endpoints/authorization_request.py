@@ -1,0 +1,109 @@
+"""What an authorization request may ask for, in a query or pushed beforehand (RFC 6749 4.1.1, RFC 9126).
+
+Rule 1: a request whose client or redirect URI is not good is never answered by a redirect.
+Rule 2: of a pushed request counts what was pushed; what the query says beside it is not read (RFC 9101 5).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error, TokenEndpoint
+from authlib.oidc.core.errors import LoginRequiredError
+
+from bff.issuer.endpoints.http import BadRequestError
+from bff.issuer.endpoints.pushed import LIFETIME, URN
+from bff.issuer.grants.clients import AUTH_METHODS, Client
+from bff.issuer.grants.engine import ProtocolRequest, ProtocolServer
+
+_CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An authorization request whose client and redirect URI are known to be good.
+
+    `request_uri` names it if it was pushed; `spent` says that a pushed one was answered before.
+    """
+
+    client: Client
+    parameters: dict[str, str]
+    request_uri: str | None = None
+    spent: bool = False
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where the answer goes."""
+        return self.parameters["redirect_uri"]
+
+
+def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
+    """Reads a request; BadRequestError for what has to be told on a page; blocks if it was pushed."""
+    client = server.query_client(parameters.get("client_id", ""))
+    if client is None:
+        raise BadRequestError("This client is not known here.")
+    request_uri = parameters.get("request_uri", "")
+    if request_uri.startswith(URN):
+        pushed, spent = server.store.pushed.find(request_uri), False
+        if pushed is None:
+            pushed, spent = server.store.pushed.find_spent(request_uri), True
+        if pushed is None or pushed["client_id"] != client.client_id:
+            raise BadRequestError(
+                "This request is over. Please go back to where you came from, and try again."
+            )
+        return Asked(client, pushed, request_uri, spent)
+    if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
+        raise BadRequestError("This redirect URI is not registered for the client.")
+    return Asked(client, parameters)
+
+
+def refuse_unsupported(asked: Asked) -> None:
+    """Refuses what discovery does not offer, before authlib quotes it in a message."""
+    parameters = asked.parameters
+    if asked.spent:
+        raise InvalidRequestError("This request was answered already.")
+    for name in ("request", "request_uri", "registration"):
+        if name in parameters:
+            raise OAuth2Error(error=f"{name}_not_supported")
+    if asked.client.require_par and asked.request_uri is None:
+        raise InvalidRequestError("This client has to push its requests.")
+    if parameters.get("response_type") != "code":
+        raise OAuth2Error(error="unsupported_response_type")
+    if parameters.get("response_mode", "query") != "query":
+        raise InvalidRequestError("Only response_mode query is supported.")
+    prompts = parameters.get("prompt", "").split()
+    if "none" in prompts and len(prompts) > 1:
+        raise InvalidRequestError("prompt none stands alone.")
+    max_age = parameters.get("max_age")
+    if max_age is not None and not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10):  # noqa: PLR2004 - some 30 years
+        raise InvalidRequestError("max_age is a number of seconds.")
+
+
+class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publishes no types
+    """The endpoint where a client pushes a request (RFC 9126 2); authlib has none."""
+
+    ENDPOINT_NAME = "par"
+    CLIENT_AUTH_METHODS = AUTH_METHODS
+    server: ProtocolServer
+
+    def create_endpoint_response(self, request: ProtocolRequest) -> tuple[int, Mapping[str, Any], Any]:
+        """Checks the request as the authorization endpoint would, stores it, and names it."""
+        client = self.authenticate_endpoint_client(request)
+        parameters = {name: value for name, value in request.form.items() if name not in _CREDENTIALS}
+        if parameters.setdefault("client_id", client.client_id) != client.client_id:
+            raise InvalidRequestError("The client_id is not the one of the client that authenticates.")
+        if "request_uri" in parameters:
+            raise InvalidRequestError("A pushed request cannot name another one.")
+        if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
+            raise InvalidRequestError("This redirect URI is not registered for the client.")
+        asked = Asked(client, parameters, URN)
+        refuse_unsupported(asked)
+        try:
+            self.server.get_consent_grant(ProtocolRequest("GET", request.uri, parameters, {}), None)
+        except LoginRequiredError:
+            pass  # with prompt=none authlib looks for somebody already; the browser that comes may bring them
+        except OAuth2Error as error:
+            error.redirect_uri, error.state = None, None  # the answer goes to the client, not to the browser
+            raise
+        request_uri = self.server.store.pushed.save(parameters)
+        return 201, {"request_uri": request_uri, "expires_in": LIFETIME}, ()

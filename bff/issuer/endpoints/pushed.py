@@ -1,0 +1,53 @@
+"""Pushed authorization requests (RFC 9126): stored for a moment, named by a `request_uri` of ours.
+
+Rule: a pushed request gives one code at most: it is taken in the step before the code is made. Where it asked
+to be answered is remembered a while: whoever comes back to it (by the back button) is sent on to the client.
+"""
+
+import json
+import secrets
+from typing import cast
+
+from bff.issuer.store.redis import IssuerRedis, digest
+
+URN = "urn:ietf:params:oauth:request_uri:"
+LIFETIME = 60  # seconds until the browser must have come with it
+SIGN_IN_TIME = 600  # seconds that the sign-in page may then take
+SPENT_KEPT = 3600  # seconds for which a request that was answered can still be told from an invented one
+
+
+class PushedRequests:
+    """The pushed requests in Redis."""
+
+    def __init__(self, database: IssuerRedis) -> None:
+        self._database = database
+
+    def save(self, parameters: dict[str, str]) -> str:
+        """Stores a checked request; returns its `request_uri`."""
+        name = secrets.token_urlsafe(32)
+        self._database.redis.set(self._key(name), json.dumps(parameters), ex=LIFETIME)
+        return URN + name
+
+    def find(self, request_uri: str) -> dict[str, str] | None:
+        """Returns a request that is still to be answered, and gives its sign-in page some time."""
+        key = self._key(request_uri.removeprefix(URN))
+        text = cast("str | None", self._database.redis.getex(key, ex=SIGN_IN_TIME))
+        return None if text is None else cast("dict[str, str]", json.loads(text))
+
+    def find_spent(self, request_uri: str) -> dict[str, str] | None:
+        """Returns a request that was answered lately."""
+        text = cast("str | None", self._database.redis.get(self._spent(request_uri)))
+        return None if text is None else cast("dict[str, str]", json.loads(text))
+
+    def take(self, request_uri: str) -> bool:
+        """Uses a request up; False if somebody else has."""
+        text = self._database.redis.getdel(self._key(request_uri.removeprefix(URN)))
+        if text is not None:
+            self._database.redis.set(self._spent(request_uri), text, ex=SPENT_KEPT)
+        return text is not None
+
+    def _spent(self, request_uri: str) -> str:
+        return self._database.key("par-spent", digest(request_uri.removeprefix(URN)))
+
+    def _key(self, name: str) -> str:
+        return self._database.key("par", digest(name))

@@ -1,0 +1,70 @@
+"""Revocation (RFC 7009).
+
+Rule 1: a refresh token ends its whole family, a used one too: a client that lost the last answer can
+still end what it holds. The access tokens of the family end with it.
+Rule 2: an access token goes to the list of revoked ones, until it would have ended, and with it those that it
+was exchanged for.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidRequestError
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+
+from bff.issuer.grants.clients import AUTH_METHODS, Client
+from bff.issuer.grants.engine import ProtocolServer
+from bff.issuer.grants.refresh import PresentedRefreshToken
+from bff.issuer.store.refresh_families import RefreshToken
+from bff.observe.logs import audit
+
+
+class PresentedAccessToken:
+    """An access token, in the shape that authlib's check asks for."""
+
+    def __init__(self, claims: Mapping[str, Any]) -> None:
+        self.claims = claims
+
+    def check_client(self, client: Client) -> bool:
+        """Tells whether the token was issued to this client."""
+        return bool(self.claims["client_id"] == client.client_id)
+
+
+class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes no types
+    """Ends tokens that a client no longer wants; of unknown ones it says the same (RFC 7009 2.2)."""
+
+    CLIENT_AUTH_METHODS = AUTH_METHODS
+    server: ProtocolServer
+
+    def check_params(self, request: Any, client: Client) -> None:
+        """Asks for a token only; an unknown hint is no reason to refuse (RFC 7009 2.1)."""
+        del client
+        if not request.form.get("token"):
+            raise InvalidRequestError("Missing 'token' in request.")
+
+    def query_token(
+        self, token_string: str, token_type_hint: str | None
+    ) -> PresentedRefreshToken | PresentedAccessToken | None:
+        """Finds what a token stands for; their forms tell the two kinds apart, so no hint is needed."""
+        del token_type_hint
+        now = time.time()
+        token = RefreshToken.parse(token_string)
+        if token and (found := self.server.store.families.find(token, now)):
+            return PresentedRefreshToken(token, found.family)
+        claims = self.server.minter.read_access_token(token_string, int(now))
+        return PresentedAccessToken(claims) if claims else None
+
+    def revoke_token(self, token: PresentedRefreshToken | PresentedAccessToken, request: Any) -> None:
+        """Ends it."""
+        del request
+        store, now = self.server.store, time.time()
+        if isinstance(token, PresentedAccessToken):
+            claims = token.claims
+            store.revocations.revoke(claims["jti"], "revoked", claims["exp"], now)
+            store.issued.end(claims["jti"], "revoked", now)
+            return
+        store.families.end(token.token.family)
+        store.issued.end(token.token.family, "revoked", now)
+        family = token.family
+        audit("tokens_revoked", sub=family.sub, reason="client", sid=family.sid, client_id=family.client_id)

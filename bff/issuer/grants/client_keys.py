@@ -1,0 +1,94 @@
+"""The public keys of clients that show themselves by private_key_jwt: given, or fetched and kept a while.
+
+Rule 1: what a request says causes at most one fetch per cooldown and client, and never from an address that
+the settings do not name.
+Rule 2: keys at hand are used while their address cannot be reached, but not for ever.
+"""
+
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+
+import httpx
+from joserfc.jwk import Key, KeySet
+
+from bff.issuer.client_settings import read_public_keys
+from bff.issuer.grants.clients import Client
+
+MAX_DOCUMENT = 64 * 1024
+LONGEST = 10.0  # seconds for one fetch altogether
+
+
+@dataclass(slots=True)
+class _Fetched:
+    """A fetched key set. Times are seconds of a clock that does not jump."""
+
+    keys: KeySet | None = None
+    fetched: float = 0.0
+    tried: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class ClientKeys:
+    """Finds the key that a client names.
+
+    Args:
+        cooldown: seconds between two fetches that unknown keys or failures ask for.
+        fresh: seconds after which keys are fetched again.
+        stale: seconds after which keys that cannot be fetched again are no longer used.
+    """
+
+    def __init__(self, cooldown: float = 10.0, fresh: float = 600.0, stale: float = 24 * 3600.0) -> None:
+        self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
+        self._http = httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
+        self._guard = threading.Lock()
+        self._fetched: dict[str, _Fetched] = {}
+        self._given: dict[str, KeySet] = {}
+
+    def find(self, client: Client, kid: str | None, now: float) -> Key | None:
+        """Returns the key of that name (without a name: the only one), or None; blocks."""
+        if client.jwks is not None:
+            if client.client_id not in self._given:
+                self._given[client.client_id] = read_public_keys(client.jwks)
+            return _pick(self._given[client.client_id], kid)
+        if client.jwks_uri is None:
+            return None
+        with self._guard:
+            entry = self._fetched.setdefault(client.client_id, _Fetched())
+        known = entry.keys is not None and now - entry.fetched <= self._fresh
+        # One fetches; who has keys at hand does not wait for it.
+        if not (known and _pick(entry.keys, kid)) and entry.lock.acquire(blocking=entry.keys is None):
+            try:
+                self._fetch(entry, client.jwks_uri, now)
+            finally:
+                entry.lock.release()
+        return None if now - entry.fetched > self._stale else _pick(entry.keys, kid)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def _fetch(self, entry: _Fetched, uri: str, now: float) -> None:
+        if entry.tried is not None and now - entry.tried < self._cooldown:
+            return
+        entry.tried = now
+        body, begun = b"", time.monotonic()
+        try:
+            with self._http.stream("GET", uri, headers={"Accept": "application/json"}) as answer:
+                answer.raise_for_status()
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_DOCUMENT or time.monotonic() - begun > LONGEST:
+                        return
+            entry.keys, entry.fetched = read_public_keys(json.loads(body)), now
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            return  # what is at hand serves on, until it is stale
+
+
+def _pick(keys: KeySet | None, kid: str | None) -> Key | None:
+    if keys is None:
+        return None
+    if kid is None:
+        return keys.keys[0] if len(keys.keys) == 1 else None
+    return next((key for key in keys.keys if key.kid == kid), None)

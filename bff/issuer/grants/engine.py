@@ -1,0 +1,98 @@
+"""authlib's server engine, tied to our clients, store and tokens.
+
+All of it is synchronous and calls Redis: the app runs it in a thread.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+
+from bff.issuer.accounts.accounts import Account, Accounts
+from bff.issuer.active import ActiveTokens
+from bff.issuer.grants.clients import Client
+from bff.issuer.grants.tokens import Minter
+from bff.issuer.logout.termination import Termination
+from bff.issuer.settings import IssuerSettings
+from bff.issuer.store.sign_in_sessions import SignIn
+from bff.issuer.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to answer: a redirect when `location` is set, else a JSON body."""
+
+    status: int
+    body: Mapping[str, Any]
+    headers: Sequence[tuple[str, str]]
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndUser:
+    """Somebody who is signed in in the browser that asks."""
+
+    account: Account
+    sign_in: SignIn
+
+
+class ProtocolRequest(OAuth2Request):  # type: ignore[misc] # authlib publishes no types
+    """A request as authlib wants it. Parameters come apart and never twice (RFC 6749 3.1 and 3.2)."""
+
+    def __init__(self, method: str, uri: str, parameters: dict[str, str], headers: Mapping[str, str]) -> None:
+        super().__init__(method, uri, headers=headers)
+        self.payload = BasicOAuth2Payload(parameters)
+        self._parameters = parameters
+
+    @property
+    def args(self) -> dict[str, str]:
+        """The parameters."""
+        return self._parameters
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The parameters: the app passes those of the right place."""
+        return self._parameters
+
+
+class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publishes no types
+    """authlib's engine, tied to our clients, store and tokens."""
+
+    def __init__(
+        self, settings: IssuerSettings, store: Store, accounts: Accounts, minter: Minter, endings: Termination
+    ) -> None:
+        super().__init__(scopes_supported=None)  # unknown scopes are left out, not refused (RFC 6749 3.3)
+        logging.getLogger("authlib").setLevel(logging.INFO)  # its DEBUG lines hold tokens
+        self.settings = settings
+        self.store = store
+        self.accounts = accounts
+        self.minter = minter
+        self.active = ActiveTokens(minter, store, accounts)
+        self.endings = endings
+        self.clients = {client.client_id: Client(client) for client in settings.clients}
+
+    def query_client(self, client_id: str) -> Client | None:
+        """Returns a registered client, or None."""
+        return self.clients.get(client_id)
+
+    def allowed_audiences(self, client: Client) -> tuple[str, ...]:
+        """The services that a client may have tokens for; the one that it gets unasked is the first."""
+        return (self.settings.audience, *client.audiences)
+
+    def save_token(self, token: Any, request: Any) -> None:
+        """Nothing to do: families are stored before tokens are issued, access tokens not at all."""
+
+    def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Nobody listens."""
+
+    def create_oauth2_request(self, request: ProtocolRequest) -> ProtocolRequest:
+        """Returns the request as it is: the app has already made one."""
+        return request
+
+    def handle_response(self, status: int, body: Any, headers: Sequence[tuple[str, str]]) -> Answer:
+        """Hands the app a plain value."""
+        location = next((value for name, value in headers if name == "Location"), None)
+        return Answer(status, body if isinstance(body, dict) else {}, headers, location)

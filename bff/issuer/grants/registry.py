@@ -1,0 +1,39 @@
+"""What the token endpoint and its neighbours can do: the grants and endpoints, registered with the engine."""
+
+from bff.issuer.accounts.accounts import Accounts
+from bff.issuer.endpoints.authorization_request import PushedAuthorization
+from bff.issuer.endpoints.introspection import Introspection
+from bff.issuer.endpoints.revocation import Revocation
+from bff.issuer.grants.client_auth import PrivateKeyJwt
+from bff.issuer.grants.client_keys import ClientKeys
+from bff.issuer.grants.code import CodeGrant, IdToken, S256Only
+from bff.issuer.grants.engine import ProtocolServer
+from bff.issuer.grants.exchange import ExchangeGrant
+from bff.issuer.grants.refresh import RefreshGrant
+from bff.issuer.grants.tokens import Minter
+from bff.issuer.logout.termination import Termination
+from bff.issuer.settings import IssuerSettings
+from bff.issuer.store.store import Store
+
+
+def create_server(
+    settings: IssuerSettings,
+    store: Store,
+    accounts: Accounts,
+    minter: Minter,
+    *,
+    endings: Termination,
+    client_keys: ClientKeys,
+) -> ProtocolServer:
+    """Builds the engine with all that it can do."""
+    server = ProtocolServer(settings, store, accounts, minter, endings)
+    here = frozenset(f"{settings.url}{path}" for path in ("", "/token", "/par", "/revoke", "/introspect"))
+    by_key = PrivateKeyJwt(store.database, client_keys, here)
+    server.register_client_auth_method("private_key_jwt", by_key)
+    server.register_grant(CodeGrant, [S256Only(), IdToken()])
+    server.register_grant(RefreshGrant)
+    server.register_grant(ExchangeGrant)
+    server.register_endpoint(Revocation)
+    server.register_endpoint(Introspection)
+    server.register_endpoint(PushedAuthorization)
+    return server

@@ -1,0 +1,1 @@
+"""The issuer's signing keys: their life, and where they are kept."""

@@ -1,0 +1,187 @@
+"""The signing keys that all processes of an issuer share: in Redis, sealed under the server key.
+
+`issuer:keys` is a hash: the `kid`, and beside it JSON with the key's times and its sealed private half.
+
+Rule 1: a key is used and published only if its private half opens: who writes to Redis cannot add one.
+Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
+Rule 3: a process looks again so often that it knows a new key well before that one signs. While Redis is
+down, or holds what does not open, it goes on with what it knows, and says so; it does not start with that.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import redis
+from joserfc.errors import JoseError
+
+from bff.issuer.grants.tokens import ID_TOKEN_LIFETIME, LOGOUT_TOKEN_LIFETIME
+from bff.issuer.keys import key_plan
+from bff.issuer.keys.key_plan import KeyLife
+from bff.issuer.keys.keys import Algorithm, SigningKey
+from bff.issuer.settings import IssuerSettings
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.sealing import Sealer
+from bff.observe.logs import get_logger
+
+_log = get_logger("bff.issuer")
+LONGEST_REST = 5.0
+"""Seconds between two looks at the keys, at most."""
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the clocks of verifiers may be behind."""
+
+
+class KeysUnusableError(Exception):
+    """There is no key to sign with; the message tells an operator why, and holds no secret."""
+
+
+def key_store(settings: IssuerSettings, database: IssuerRedis) -> "KeyStore":
+    """The keys of an issuer with these settings; ValueError without server keys."""
+    longest = max(settings.access_token_lifetime, ID_TOKEN_LIFETIME, LOGOUT_TOKEN_LIFETIME)
+    overlap = longest + CLOCKS_DIFFER + LONGEST_REST
+    return KeyStore(database, Sealer(settings.sealing_keys), settings.url, settings.key_lead, overlap)
+
+
+def new_key(settings: IssuerSettings) -> SigningKey:
+    """Makes a key for the algorithm that the settings name."""
+    return SigningKey.generate(settings.algorithm, settings.rsa_bits)
+
+
+class KeyStore:
+    """The keys of one issuer (`bff.issuer.keys.keys.Keys`).
+
+    Args:
+        database: where they are.
+        sealer: opens and seals private halves.
+        issuer: its identifier; keys are sealed for it.
+        lead: seconds between publication and first signature.
+        overlap: seconds that a replaced key stays published: the longest life of what it signed.
+    """
+
+    def __init__(
+        self, database: IssuerRedis, sealer: Sealer, issuer: str, lead: float, overlap: float
+    ) -> None:
+        self._redis = database.redis
+        self._key = database.key("keys")
+        self._sealer, self._issuer = sealer, issuer
+        self._lead, self._overlap = lead, overlap
+        self._rest = min(LONGEST_REST, lead / 4)
+        self._lock = threading.Lock()
+        self._lives: list[KeyLife] = []
+        self._opened: dict[str, SigningKey] = {}
+        self._looked: float | None = None
+
+    # --- what tokens are signed and read with
+
+    def signer(self, now: float) -> SigningKey:
+        """The one that signs now; KeysUnusableError if there is none."""
+        life = key_plan.signer(self._look(now), now)
+        if life is None:
+            raise KeysUnusableError("there is no signing key; `bff issuer keys rotate` makes one")
+        return self._opened[life.kid]
+
+    def find(self, kid: str, now: float) -> SigningKey | None:
+        """The one of that name, a retired one too."""
+        known = any(life.kid == kid for life in key_plan.forget(self._look(now), now))
+        return self._opened.get(kid) if known else None
+
+    def published(self, now: float) -> list[SigningKey]:
+        """Those that verifiers may need."""
+        return [self._opened[life.kid] for life in key_plan.published(self._look(now), now)]
+
+    # --- what operators do
+
+    def lives(self, now: float) -> list[tuple[KeyLife, Algorithm]]:
+        """Returns all keys as Redis has them now."""
+        self._read(now)
+        return [(life, self._opened[life.kid].algorithm) for life in self._lives]
+
+    def begin(self, new: Callable[[], SigningKey], now: float) -> None:
+        """Makes the first key where there is none; of several processes one does."""
+        if not self._redis.exists(self._key):
+            key = new()
+            self._change(key, lambda lives: lives or key_plan.add([], key.kid, now, lead=0, overlap=0))
+        self._read(now)
+
+    def rotate(self, key: SigningKey, now: float) -> None:
+        """Publishes a new key, which signs after the lead; `key_plan.KeyWaitsError` where one waits."""
+        self._change(
+            key, lambda lives: key_plan.add(lives, key.kid, now, lead=self._lead, overlap=self._overlap)
+        )
+        self._read(now)
+
+    def replace_leaked(self, key: SigningKey, now: float) -> None:
+        """Signs with a new key at once, and forgets all others."""
+        self._change(key, lambda _: key_plan.replace_leaked(key.kid, now))
+        self._read(now)
+
+    # --- Redis
+
+    def _look(self, now: float) -> Sequence[KeyLife]:
+        """What is known; read again when it is time, by one thread while others go on."""
+        if self._looked is not None and abs(now - self._looked) < self._rest:
+            return self._lives
+        if not self._lock.acquire(blocking=self._looked is None):
+            return self._lives
+        try:
+            if self._looked is None or abs(now - self._looked) >= self._rest:
+                self._read(now)
+        except (redis.RedisError, KeysUnusableError) as error:
+            if not self._lives:
+                raise
+            self._looked = now
+            _log.error("signing_keys_not_read", reason=str(error) or type(error).__name__)
+        finally:
+            self._lock.release()
+        return self._lives
+
+    def _read(self, now: float) -> None:
+        fields = cast("Mapping[str, str]", self._redis.hgetall(self._key))
+        lives, opened = [], {}
+        for kid, text in fields.items():
+            record = json.loads(text)
+            key = self._opened.get(kid) or self._open(kid, record.pop("private"))
+            record.pop("private", None)
+            lives.append(KeyLife(kid=kid, **record))
+            opened[kid] = key
+        # In this order: whoever reads the lives between the two lines finds each of them opened.
+        self._opened = {**self._opened, **opened}
+        self._lives = sorted(lives, key=lambda life: (life.signs_from, life.kid))
+        self._looked = now
+
+    def _open(self, kid: str, sealed: str) -> SigningKey:
+        plaintext = self._sealer.open(sealed, self._bound_to(kid))
+        if plaintext is None:
+            raise KeysUnusableError(
+                f"the signing key {kid} does not open: it was sealed with another server key, or changed"
+            )
+        try:
+            key = SigningKey.read(json.loads(plaintext))
+        except (JoseError, ValueError, TypeError) as error:
+            raise KeysUnusableError(f"the signing key {kid} cannot be read") from error
+        return key
+
+    def _change(self, new: SigningKey, change: Callable[[list[KeyLife]], list[KeyLife]]) -> None:
+        """Applies a decision to what Redis has; what stays is sealed anew under the newest server key."""
+
+        def apply(pipe: Any) -> None:
+            fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
+            records = {kid: json.loads(text) for kid, text in fields.items()}
+            keys = {kid: self._open(kid, record.pop("private")) for kid, record in records.items()}
+            lives = change([KeyLife(kid=kid, **record) for kid, record in records.items()])
+            keys[new.kid] = new
+            pipe.multi()
+            pipe.delete(self._key)
+            pipe.hset(self._key, mapping={life.kid: self._record(life, keys[life.kid]) for life in lives})
+
+        self._redis.transaction(apply, self._key)
+
+    def _record(self, life: KeyLife, key: SigningKey) -> str:
+        sealed = self._sealer.seal(json.dumps(key.document()), self._bound_to(life.kid))
+        times = {name: value for name, value in asdict(life).items() if name != "kid"}
+        return json.dumps({**times, "private": sealed})
+
+    def _bound_to(self, kid: str) -> bytes:
+        return f"{self._issuer}\n{kid}".encode()

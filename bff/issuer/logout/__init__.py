@@ -1,0 +1,1 @@
+"""The end of sign-ins, and how clients are told of it."""

@@ -1,0 +1,79 @@
+"""What clients have yet to be told of ended sign-ins: jobs in Redis, so that any process can carry them out.
+
+Rule 1: a job is written in the step that forgets the sign-in: whoever dies afterwards leaves it behind.
+Rule 2: a job is lent for a while; when whoever took it does not come back, the next one gets it.
+Rule 3: a job is tried a bounded number of times, for a bounded time.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bff.issuer.store.redis import IssuerRedis
+
+LEASE = 30.0  # seconds: longer than one attempt can take
+DELAYS = (1.0, 5.0, 30.0, 120.0, 600.0)  # seconds between attempts; after the last one it is given up
+KEPT = 3600  # seconds until a job is forgotten, whatever happens
+
+_TAKE = """
+local name = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 1)[1]
+if not name then return false end
+local job = redis.call('HMGET', ARGV[3] .. name, 'client_id', 'sub', 'sid')
+if not job[1] then
+  redis.call('ZREM', KEYS[1], name)
+  return {'', '', '', '', 0}
+end
+redis.call('ZADD', KEYS[1], ARGV[2], name)
+return {name, job[1], job[2], job[3], redis.call('HINCRBY', ARGV[3] .. name, 'attempt', 1)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutJob:
+    """A client to be told that a sign-in ended; `attempt` counts from 1."""
+
+    name: str
+    client_id: str
+    sub: str
+    sid: str
+    attempt: int
+
+
+class LogoutQueue:
+    """The jobs in Redis; calls block. Times are seconds since 1970."""
+
+    def __init__(self, database: IssuerRedis) -> None:
+        self._redis = database.redis
+        self._queue = database.key("logouts")
+        self._job = database.key("logout", "*").removesuffix("*")
+        self._take = self._redis.register_script(_TAKE)
+
+    def add(self, pipe: Any, client_id: str, sub: str, sid: str, now: float) -> None:
+        """Writes a job as part of somebody's transaction."""
+        name = secrets.token_urlsafe(12)
+        pipe.hset(self._job + name, mapping={"client_id": client_id, "sub": sub, "sid": sid})
+        pipe.expire(self._job + name, KEPT)
+        pipe.zadd(self._queue, {name: now})
+
+    def take(self, now: float) -> LogoutJob | None:
+        """Lends the job that is due longest, if one is."""
+        while (answer := self._take(keys=[self._queue], args=[now, now + LEASE, self._job])) is not None:
+            name, client_id, sub, sid, attempt = cast("tuple[str, str, str, str, int]", answer)
+            if name:
+                return LogoutJob(name, client_id, sub, sid, int(attempt))
+        return None
+
+    def done(self, job: LogoutJob) -> None:
+        """Forgets a job."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zrem(self._queue, job.name)
+            pipe.delete(self._job + job.name)
+            pipe.execute()
+
+    def again(self, job: LogoutJob, now: float) -> bool:
+        """Puts a job off after an attempt that failed; False if that was its last."""
+        if job.attempt > len(DELAYS):
+            self.done(job)
+            return False
+        self._redis.zadd(self._queue, {job.name: now + DELAYS[job.attempt - 1]}, xx=True)
+        return True

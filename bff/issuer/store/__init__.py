@@ -1,0 +1,1 @@
+"""The issuer's Redis: codes, refresh families, sign-in sessions, revocations."""

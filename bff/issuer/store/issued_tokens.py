@@ -1,0 +1,44 @@
+"""Which access tokens came from what, so that the end of the one is the end of the others (RFC 7009 2.1).
+
+`issuer:issued:<name>` is a sorted set: the `jti` of each token that came from a refresh family, or from a
+token that was exchanged, and when it ends.
+
+Rule: a token is named here before it is made, and before what it comes from is looked at for the last time:
+who ends that finds it.
+"""
+
+import secrets
+from typing import cast
+
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.revoked_tokens import RevokedTokens
+
+_DEEPEST = 16  # exchanges of exchanged tokens
+
+
+class IssuedTokens:
+    """The tokens in Redis; calls block. Times are seconds since 1970."""
+
+    def __init__(self, database: IssuerRedis, revocations: RevokedTokens) -> None:
+        self._database = database
+        self._revocations = revocations
+
+    def name(self, origin: str, lifetime: float, now: float) -> str:
+        """Makes a `jti` for a token that is to come from a family (its key) or from a token (its jti)."""
+        jti, key = secrets.token_urlsafe(16), self._database.key("issued", origin)
+        with self._database.redis.pipeline(transaction=True) as pipe:
+            pipe.zremrangebyscore(key, "-inf", now)
+            pipe.zadd(key, {jti: now + lifetime})
+            pipe.expire(key, int(lifetime) + 1)
+            pipe.execute()
+        return jti
+
+    def end(self, origin: str, reason: str, now: float, deep: int = 0) -> None:
+        """Revokes all tokens that came from this, and from these in turn."""
+        key = self._database.key("issued", origin)
+        found = self._database.redis.zrangebyscore(key, now, "+inf", withscores=True)
+        for jti, ends in cast("list[tuple[str, float]]", found):
+            self._revocations.revoke(jti, reason, ends, now)
+            if deep < _DEEPEST:
+                self.end(jti, reason, now, deep + 1)
+        self._database.redis.delete(key)

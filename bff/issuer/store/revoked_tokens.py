@@ -1,0 +1,25 @@
+"""Access tokens that ended before their time, for whoever checks one: by `jti`, and by `sid` (sign_ins.py).
+
+Both lie as `issuer:revoked:jti:<jti>` and `issuer:revoked:sid:<sid>`, for as long as a token could still be
+good; verifiers may look there themselves.
+"""
+
+from bff.issuer.store.redis import IssuerRedis
+
+
+class RevokedTokens:
+    """The list in Redis."""
+
+    def __init__(self, database: IssuerRedis) -> None:
+        self._database = database
+
+    def revoke(self, jti: str, reason: str, exp: float, now: float) -> None:
+        """Ends one access token; `exp` is when it would have ended by itself."""
+        left = int(exp - now) + 1
+        if left > 0:
+            self._database.redis.set(self._database.key("revoked:jti", jti), reason, ex=left)
+
+    def covers(self, jti: str, sid: str) -> bool:
+        """Tells whether a token was ended, alone or with its sign-in."""
+        keys = (self._database.key("revoked:jti", jti), self._database.key("revoked:sid", sid))
+        return bool(self._database.redis.exists(*keys))

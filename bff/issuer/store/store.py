@@ -1,0 +1,42 @@
+"""All that the issuer keeps in Redis, beside its accounts; see `database.py` for the keys."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from bff.issuer.endpoints.pushed import PushedRequests
+from bff.issuer.logout.logout_queue import LogoutQueue
+from bff.issuer.store.codes import Codes
+from bff.issuer.store.issued_tokens import IssuedTokens
+from bff.issuer.store.redis import IssuerRedis
+from bff.issuer.store.refresh_families import RefreshFamilies
+from bff.issuer.store.revoked_tokens import RevokedTokens
+from bff.issuer.store.sign_in_sessions import SignInSessions
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The parts of the store, each for one kind of thing; synchronous, and shared between threads."""
+
+    database: IssuerRedis
+    sign_ins: SignInSessions
+    codes: Codes
+    families: RefreshFamilies
+    pushed: PushedRequests
+    revocations: RevokedTokens
+    issued: IssuedTokens
+    logouts: LogoutQueue
+
+    @classmethod
+    def on(cls, database: IssuerRedis) -> Self:
+        """Builds the parts on one connection."""
+        logouts, revocations = LogoutQueue(database), RevokedTokens(database)
+        return cls(
+            database,
+            SignInSessions(database, logouts),
+            Codes(database),
+            RefreshFamilies(database),
+            PushedRequests(database),
+            revocations,
+            IssuedTokens(database, revocations),
+            logouts,
+        )

@@ -1,0 +1,66 @@
+"""What is counted of rotations, beside their outcomes: who waited, for how long, and what went wrong.
+
+A part of `Metrics`, in its registry.
+"""
+
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Incident = Literal[
+    "repeated", "resumed_lost", "resumed_left", "sent_late", "rotation_lost", "reuse_suspected"
+]
+"""What must not happen, or only seldom.
+
+repeated, resumed_lost, resumed_left: a refresh token was sent again: at once after an answer that got lost,
+later after one, or after a process had left its marker behind. sent_late: it left when the lock was no longer
+ours. rotation_lost: new tokens came, and nobody keeps them. reuse_suspected: the provider refused a token
+that may have been sent twice; it may have taken that for a theft.
+"""
+
+INCIDENTS: Final[tuple[Incident, ...]] = (
+    "repeated", "resumed_lost", "resumed_left", "sent_late", "rotation_lost", "reuse_suspected",
+)  # fmt: skip
+_WAITERS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
+_LOCK_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+
+
+class RotationMetrics:
+    """The metrics of one process' rotations."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waiters = Histogram(
+            "bff_refresh_requests",
+            "How many requests waited for a rotation; none for one in the background.",
+            buckets=_WAITERS,
+            registry=registry,
+        )
+        self._lock_seconds = Histogram(
+            "bff_refresh_lock_wait_seconds",
+            "How long a rotation waited for its session's lock.",
+            buckets=_LOCK_SECONDS,
+            registry=registry,
+        )
+        incidents = Counter(
+            "bff_refresh_incidents", "Tokens sent again or late, tokens lost.", ["kind"], registry=registry
+        )
+        self._incidents = {kind: incidents.labels(kind) for kind in INCIDENTS}
+        self._circuit = Gauge(
+            "bff_provider_circuit_open", "Whether the provider is left alone: 1 or 0.", registry=registry
+        )
+
+    def finished(self, waiters: int) -> None:
+        """A rotation has ended, for which so many requests have waited."""
+        self._waiters.observe(waiters)
+
+    def locked(self, seconds: float) -> None:
+        """A rotation has got its lock, or has found that it need not."""
+        self._lock_seconds.observe(seconds)
+
+    def incident(self, kind: Incident) -> None:
+        """One of those things that are to be seldom."""
+        self._incidents[kind].inc()
+
+    def circuit_breaker(self, *, is_open: bool) -> None:
+        """The provider is left alone from now on, or no longer."""
+        self._circuit.set(is_open)

@@ -1,0 +1,290 @@
+"""Calls to the provider over HTTP: the only file of the proxy that imports httpx and httpcore.
+
+Rule 1: a call is made once. Nothing here resends, follows a redirect or keeps a cookie (the jar of one
+client would be shared by all users).
+Rule 2: what spends something goes over a connection of its own. On a kept-alive one that the provider
+closes at that moment nobody can tell whether a refresh token was spent.
+Rule 3: an answer is bounded in bytes and in time, as a whole; compressed ones are refused, so that the
+bound is one.
+Rule 4: no URL, form or body gets into a log line or an error's message.
+Rule 5: what spends something is looked at once more when its connection stands, before its first byte leaves.
+Rule 6: whatever leaves the HTTP client, foreseen or not, becomes one of three: an answer; "not sent", where
+no byte of the form was written; "lost", where it may have been read and no answer came.
+Rule 7: a time-out is told apart from a broken connection (`AnswerLateError`): the provider may be at it yet.
+
+Environment variables for proxies and certificates are not read (`trust_env`): what a call to the provider
+carries must not go elsewhere because of a variable that was set for another purpose.
+"""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+
+from bff import __version__
+from bff.errors import ProviderUnavailableError
+from bff.oidc.requests import Form
+
+MAX_ANSWER = 1024 * 1024
+MAX_RETRY_AFTER = 3600.0
+_OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.InvalidURL,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
+_TIMED_OUT = (TimeoutError, httpx.TimeoutException)
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, option, value)
+        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+        if (option := getattr(socket, name, None)) is not None
+    ),
+)
+"""An answer may be waited for very long: a provider that has vanished is noticed within half a minute."""
+
+_HEADERS = {
+    "accept": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": f"bff-session-proxy/{__version__}",
+}
+
+
+class AnswerLostError(ProviderUnavailableError):
+    """The request may have reached the provider, and no usable answer came: what it spent may be spent.
+
+    `status` is that of an answer that says so itself (a 5xx); None where none came.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AnswerLateError(AnswerLostError):
+    """No answer came in time: the provider, or what stands before it, may be at the request yet."""
+
+
+class CallWithdrawnError(Exception):
+    """The caller's last look forbade the call: nothing of it was sent, and the provider is not to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a form is sent.
+
+    Attributes:
+        patience: seconds for the whole call, where they are not those of every call. The connection has to
+            stand as soon as ever.
+        may_send: asked when the connection stands, right before the first byte is written.
+        sent: told when the last one has been.
+    """
+
+    patience: float | None = None
+    may_send: Callable[[], bool] = lambda: True
+    sent: Callable[[], None] = lambda: None
+
+
+PLAIN = Sending()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; field names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON, or None if it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def retry_after(self, now: float) -> float | None:
+        """The seconds that the provider asks to wait (RFC 9110 10.2.3), an hour at most."""
+        value = self.headers.get("retry-after", "")
+        if value.isascii() and value.isdigit():
+            return min(float(value[:9]), MAX_RETRY_AFTER)
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+class _Watched:
+    """How far a call has come, told by httpcore."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._how = sending
+        self._heard = self._written = False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """The `trace` extension of httpcore: what it raises before a step ends the call before that step.
+
+        What a form spends is in its body. A write that fails has written nothing: the connection had broken
+        before, and httpcore reads on, for an answer that may have come.
+        """
+        self._heard = True
+        if event == "http11.send_request_headers.started":
+            if not self._how.may_send():
+                raise CallWithdrawnError
+        elif event == "http11.send_request_body.started":
+            self._written = True
+        elif event == "http11.send_request_body.failed":
+            self._written = not isinstance(info["exception"], httpcore.WriteError)
+        elif event == "http11.send_request_body.complete":
+            self._how.sent()
+
+    def unsent(self, error: Exception) -> bool:
+        """Whether nothing of the form had left when the call ended so.
+
+        An error of httpx's own is believed where its transport told nothing.
+        """
+        believed = self._heard or not isinstance(error, httpx.HTTPError)
+        return isinstance(error, _NEVER_SENT) or (believed and not self._written)
+
+
+class ProviderHttp:
+    """The connections to one provider.
+
+    `timeout` is in seconds, for a call as a whole; `token_calls` are as many as there can be at once.
+    """
+
+    def __init__(self, *, timeout: float, ca_file: Path | None, token_calls: int = 1) -> None:
+        self._timeout = timeout
+        # Certificates of `ca_file` alone, if one is given: a private provider needs no public authority.
+        verify = (
+            ssl.create_default_context(cafile=ca_file)
+            if ca_file
+            else httpx.create_ssl_context(trust_env=False)
+        )
+        self._reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
+        self._spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
+
+    def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(
+            verify=verify,
+            http2=False,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
+            ),
+            socket_options=_KEEP_ALIVE,
+        )
+        return httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            headers=_HEADERS,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
+            timeout=self._bounds(self._timeout),
+        )
+
+    def _bounds(self, seconds: float) -> httpx.Timeout:
+        """The bound on connecting is the shorter, so that "never sent" is seen as that."""
+        return httpx.Timeout(seconds, connect=min(seconds, self._timeout) * 0.8)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._reading.aclose()
+        await self._spending.aclose()
+
+    async def get(self, url: str, *, bearer: str | None = None) -> Answer:
+        """Reads a document; with a `bearer` token, one that takes one (RFC 6750 2.1).
+
+        Raises:
+            ProviderUnavailableError: no complete answer.
+        """
+        headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+        return await self._send(
+            self._reading,
+            lambda: self._reading.build_request("GET", url, headers=headers),
+            self._timeout,
+            _Watched(PLAIN),
+        )
+
+    async def post(self, url: str, form: Form, sending: Sending = PLAIN) -> Answer:
+        """Sends a form, once.
+
+        Raises:
+            ProviderUnavailableError: it was never sent.
+            AnswerLostError: it was or may have been sent, and no complete answer came.
+            AnswerLateError: the same, as the time for it ran out.
+            CallWithdrawnError: `sending.may_send` said no.
+        """
+        seconds = self._timeout if sending.patience is None else sending.patience
+        watched = _Watched(sending)
+
+        def request() -> httpx.Request:
+            return self._spending.build_request(
+                "POST",
+                url,
+                data=dict(form.fields),
+                headers=dict(form.headers),
+                timeout=self._bounds(seconds),
+                extensions={"trace": watched.trace},
+            )
+
+        return await self._send(self._spending, request, seconds, watched)
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        build: Callable[[], httpx.Request],
+        seconds: float,
+        watched: _Watched,
+    ) -> Answer:
+        """One call; the chain of what it raises is cut, because httpx's errors hold the request."""
+        failure: ProviderUnavailableError
+        try:
+            async with asyncio.timeout(seconds):
+                response = await client.send(build(), stream=True)
+                try:
+                    body = await _bounded(response)
+                finally:
+                    await response.aclose()
+                return Answer(response.status_code, response.headers, body)
+        except (CallWithdrawnError, AnswerLostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: what comes out of the client can be anything
+            failure = _failure(error, unsent=watched.unsent(error))
+        raise failure
+
+
+def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
+    """What an error means that came out of the HTTP client."""
+    if unsent:
+        return ProviderUnavailableError(f"the provider cannot be reached: {type(error).__name__}")
+    late = isinstance(error, _TIMED_OUT)
+    return (AnswerLateError if late else AnswerLostError)(
+        f"no answer from the provider: {type(error).__name__}"
+    )
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise AnswerLostError("the provider's answer is compressed, which was not asked for")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise AnswerLostError("the provider's answer is too long")
+    return bytes(body)

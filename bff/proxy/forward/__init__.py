@@ -1,0 +1,1 @@
+"""One forwarded call: session, token, request, answer."""

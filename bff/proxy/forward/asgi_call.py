@@ -1,0 +1,196 @@
+"""The client's side of a call over ASGI: messages that wait to be sent, and a listener for what comes.
+
+Rule 1: the request's body is asked for only while the exchange takes it; so the server's own flow control
+holds the client back.
+Rule 2: at most one buffer's worth of the answer waits here; beyond that the backend is told to pause.
+Rule 3: an answer is broken off by returning without its last message: the server then closes the connection.
+Rule 4: a plain call has neither queue nor listener. One that is not answered at once gets them.
+"""
+
+import asyncio
+from collections import deque
+
+from starlette.types import Message, Receive, Send
+
+from bff.proxy.forward.fast_path import Answer, FastCall, RequestTemplate
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.interfaces import Header
+from bff.tasks import Tasks
+
+_BUFFER = 64 * 1024
+_NOT_MODIFIED = 304
+
+_PATIENCE = 0.05
+"""For how long, in seconds, nobody listens if the client of a plain call has left; twice that at most."""
+
+
+class AsgiCall:
+    """The client's side of one exchange (`ClientSide`), which is to be set before `run`."""
+
+    exchange: ForwardedCall
+
+    def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool, ours: bool) -> None:
+        self._ours = ours  # the server below is, and takes a 304 with a length
+        self._tasks = tasks
+        self._send = send
+        self._outbox: deque[Message] = deque()
+        self._waiting = 0  # bytes in the outbox
+        self._paused = False
+        self._news = asyncio.Event()
+        self._wanted = asyncio.Event()  # the exchange takes the request's body
+        self._body_over = bodyless
+        self._ended = False
+
+    async def run(self, receive: Receive) -> None:
+        """Sees the exchange, which has begun, to its end, or until the client has gone."""
+        listening = self._tasks.spawn(self._listen(receive), name="client")
+        try:
+            await self._deliver()
+        except BaseException:
+            self.exchange.client_gone()
+            raise
+        finally:
+            listening.cancel()
+
+    async def _listen(self, receive: Receive) -> None:
+        while True:
+            if not self._body_over:
+                await self._wanted.wait()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.exchange.client_gone()
+                self._ended = True
+                self._news.set()
+                return
+            if chunk := message.get("body", b""):
+                self.exchange.body(chunk)
+            if not message.get("more_body", False) and not self._body_over:
+                self._body_over = True
+                self.exchange.body_end()
+
+    async def _deliver(self) -> None:
+        while True:
+            while self._outbox:
+                message = self._outbox.popleft()
+                await self._send(message)
+                self._waiting -= len(message.get("body", b""))
+                if self._paused and self._waiting <= 0:
+                    self._paused = False
+                    self.exchange.resume_answer()
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    # ClientSide
+
+    def send_head(self, status: int, headers: list[Header]) -> None:
+        """Begins the answer."""
+        if status == _NOT_MODIFIED and not self._ours:
+            # The length there is of a body that is not sent (RFC 9110 8.6); other servers wait for it.
+            headers = [header for header in headers if header[0] != b"content-length"]
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+
+    def send_data(self, chunk: bytes) -> None:
+        """Sends a piece of it, soon."""
+        self._waiting += len(chunk)
+        self._put({"type": "http.response.body", "body": chunk, "more_body": True})
+        if self._waiting > _BUFFER and not self._paused:
+            self._paused = True
+            self.exchange.pause_answer()
+
+    def send_end(self) -> None:
+        """Ends it cleanly."""
+        self._ended = True
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def abort(self) -> None:
+        """Breaks it off."""
+        self._ended = True
+        self._news.set()
+
+    def pause_request(self) -> None:
+        """Asks for no more of the request's body."""
+        self._wanted.clear()
+
+    def resume_request(self) -> None:
+        """Asks for it again."""
+        self._wanted.set()
+
+    def _put(self, message: Message) -> None:
+        self._outbox.append(message)
+        self._news.set()
+
+
+class AsgiFastCall(FastCall[Header]):
+    """A plain call: its answer is two messages."""
+
+    __slots__ = ("_answered", "_put", "_whole")
+
+    def __init__(
+        self, prepared: RequestTemplate[Header], connection: UpstreamConnection | None, send: Send
+    ) -> None:
+        super().__init__(prepared, connection)
+        self._put = send
+        self._answered: asyncio.Future[Answer[Header] | None] = asyncio.get_running_loop().create_future()
+        self._whole: AsgiCall | None = None
+
+    async def run(self, receive: Receive, waits: "FastWaits") -> None:
+        """Makes the call, and sees it to its end."""
+        waits.add(self)
+        self.send()
+        try:
+            answer = await self._answered
+        except BaseException:
+            self.interrupt()
+            if self._whole is not None:
+                self._whole.exchange.client_gone()
+            raise
+        finally:
+            del waits.calls[self]
+        if answer is None:
+            assert self._whole is not None
+            await self._whole.run(receive)
+            return
+        status, headers, content = answer
+        await self._put({"type": "http.response.start", "status": status, "headers": headers})
+        await self._put({"type": "http.response.body", "body": content})
+
+    def deliver(self, answer: Answer[Header]) -> None:
+        """Lets the application's task send it."""
+        if not self._answered.done():
+            self._answered.set_result(answer)
+
+    def client_side(self) -> AsgiCall:
+        """The whole call that goes on with it."""
+        self._whole = AsgiCall(self.prepared.parts.tasks, self._put, bodyless=True, ours=True)
+        if not self._answered.done():
+            self._answered.set_result(None)
+        return self._whole
+
+
+class FastWaits:
+    """The plain calls under way, and one timer for them all."""
+
+    def __init__(self) -> None:
+        self.calls: dict[AsgiFastCall, None] = {}
+        self._seen: set[AsgiFastCall] = set()  # when the timer last rang
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, call: AsgiFastCall) -> None:
+        """It waits for its answer, until it is taken out of `calls`."""
+        self.calls[call] = None
+        if self._timer is None:
+            self._ring_soon()
+
+    def _ring_soon(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._ring)
+
+    def _ring(self) -> None:
+        for call in [call for call in self.calls if call in self._seen]:
+            call.interrupt()
+        self._timer = None
+        self._seen = set(self.calls)
+        if self._seen:
+            self._ring_soon()

@@ -1,0 +1,89 @@
+"""How much one client may have under way at once, over all routes of a process.
+
+A client is a session and, beside it, an address. A stream counts among the streams from the moment at which
+its answer says that it is one, and no longer among the calls.
+
+A call on the fast path is not counted here, only by its pool, which holds its client to a share of the
+connections: it is over with one read, and when it is not, it falls back to a `ForwardedCall`, which counts.
+"""
+
+from bff.policy.rates import Counts
+from bff.proxy.upstream.interfaces import Header
+from bff.settings.model import LimitSettings
+
+_STREAMS = frozenset(
+    {
+        b"text/event-stream",
+        b"multipart/x-mixed-replace",
+        b"application/x-ndjson",
+        b"application/ndjson",
+        b"application/stream+json",
+        b"application/json-seq",
+    }
+)
+
+
+class Callers:
+    """All clients of a process."""
+
+    def __init__(self, limits: LimitSettings | None = None) -> None:
+        limits = limits or LimitSettings()
+        self.calls_of_session = Counts(limits.calls_per_session)
+        self.calls_of_address = Counts(limits.calls_per_address)
+        self.streams_of_session = Counts(limits.streams_per_session)
+        self.streams_of_address = Counts(limits.streams_per_address)
+
+
+class Caller:
+    """Whose call an exchange carries; nothing is counted any more after `end`."""
+
+    __slots__ = ("_address", "_all", "_counted", "_session")
+
+    def __init__(self, callers: Callers, address: str) -> None:
+        self._all = callers
+        self._address = address
+        self._session: str | None = None
+        self._counted: list[tuple[Counts, str]] = []
+
+    @property
+    def client(self) -> str:
+        """Who holds the connection: the session, or the address where nobody is signed in."""
+        return self._session or self._address
+
+    def begin(self) -> bool:
+        """A call begins; False where too many of its address are under way."""
+        return self._count(self._all.calls_of_address, self._address)
+
+    def sign(self, session: str) -> bool:
+        """It is this session's, by its key; False where too many of it are under way."""
+        if self._session is not None:
+            return True
+        self._session = session
+        return self._count(self._all.calls_of_session, session)
+
+    def stream(self) -> bool:
+        """It is a stream from now on; False where there are too many."""
+        self.end()
+        if self._session is not None and not self._count(self._all.streams_of_session, self._session):
+            return False
+        return self._count(self._all.streams_of_address, self._address)
+
+    def end(self) -> None:
+        """It is over."""
+        for counts, key in self._counted:
+            counts.leave(key)
+        self._counted = []
+
+    def _count(self, counts: Counts, key: str) -> bool:
+        entered = counts.enter(key)
+        if entered:
+            self._counted.append((counts, key))
+        return entered
+
+
+def is_stream(headers: list[Header]) -> bool:
+    """Whether an answer is of a kind that lasts."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip(b" \t").lower() in _STREAMS
+    return False

@@ -1,0 +1,96 @@
+"""What an exchange works with: the client's side of a call, and what all calls of a process share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from bff.observe.metrics import Metrics
+from bff.policy.headers import HeaderRules, Hop
+from bff.proxy.forward.callers import Callers
+from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
+from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.response_templates import ResponseTemplates
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.interfaces import Header
+from bff.proxy.upstream.pool import UpstreamPool
+from bff.tasks import Tasks
+
+
+class ClientSide(Protocol):
+    """What a front does for an exchange. No method raises or awaits."""
+
+    def send_head(self, status: int, headers: list[Header]) -> None:
+        """Begins the answer."""
+
+    def send_data(self, chunk: bytes) -> None:
+        """Sends a piece of it."""
+
+    def send_end(self) -> None:
+        """Ends it cleanly."""
+
+    def abort(self) -> None:
+        """Breaks it off so that the client sees that it is incomplete."""
+
+    def pause_request(self) -> None:
+        """Stops handing over the request's body."""
+
+    def resume_request(self) -> None:
+        """Goes on handing it over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a route's calls need, worked out once."""
+
+    pool: UpstreamPool
+    rules: HeaderRules
+    credentials: Credentials
+    wire_answers: ResponseTemplates[bytes]  # in lines as they are written
+    field_answers: ResponseTemplates[Header]
+
+    @classmethod
+    def of(cls, pool: UpstreamPool, rules: HeaderRules, credentials: Credentials) -> "Destination":
+        """What these come to."""
+        wire: ResponseTemplates[bytes] = ResponseTemplates(rules, lambda field: b"%b: %b\r\n" % field)
+        return cls(pool, rules, credentials, wire, ResponseTemplates(rules, lambda field: field))
+
+    async def connection_for(
+        self, credential: Signed | Anonymous, *, client: str, required: bool
+    ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
+        """A connection for a client, and the credential to send over it: its token may have ended meanwhile.
+
+        Raises:
+            UpstreamFaultError: as `UpstreamPool.acquire` says.
+        """
+        holder = self.pool.holder(client)
+        connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
+        while isinstance(credential, Signed) and self.credentials.over(credential):
+            connection.put_back()  # others may have it meanwhile
+            renewed = await self.credentials.again(credential, required=required)
+            if isinstance(renewed, Refused):
+                return renewed
+            credential = renewed
+            connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
+        return connection, credential
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingContext:
+    """What every exchange of a process shares."""
+
+    destinations: Mapping[bytes, Destination]  # by the route's path
+    hop: RequestIdMaker
+    tasks: Tasks
+    metrics: Metrics
+    clock: Callable[[], float]  # seconds, monotonic
+    access_log: bool = True
+    callers: Callers = field(default_factory=Callers)
+
+
+class Sent(NamedTuple):
+    """A call that was sent without an exchange; `started` is by the clock of the parts."""
+
+    hop: Hop
+    credential: Signed | Anonymous
+    connection: UpstreamConnection
+    started: float

@@ -1,0 +1,250 @@
+"""Whose token goes with a call: session, plan, refresh, in one closed answer.
+
+Rule 1: "not known" (store or provider out of reach) is never answered as "not signed in".
+Rule 2: no token that has ended goes to a backend: after each wait it is decided anew. All waits for rotations
+of one decision together take no longer than `refresh.timeout`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeVar, assert_never
+
+from bff.errors import Problem, StoreUnavailableError
+from bff.observe.logs import get_logger
+from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
+from bff.session.invalidation_feed import steady_now
+from bff.session.model import EndReason, Session
+from bff.session.sessions import Found, NoSession, SessionReader, Sessions
+from bff.session.token_policy import (
+    Cause,
+    Expired,
+    PassOn,
+    Refresh,
+    Retry,
+    UseAndRefresh,
+    UseToken,
+    plan_after_401,
+    plan_use,
+    token_ended,
+)
+from bff.settings.model import RefreshSettings
+from bff.tasks import Tasks
+
+T = TypeVar("T")
+
+_MOST_ROTATIONS = 2
+"""Rotations that one decision waits for: a second one where what the first brought was over already."""
+
+_log = get_logger("bff.credentials")
+
+
+class Signed(NamedTuple):
+    """The call goes out with this session's access token."""
+
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """The call goes out without a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call does not go out."""
+
+    problem: Problem
+    reason: EndReason | None = None
+    retry_after: float | None = None
+
+
+class Credentials:
+    """Finds and renews the token of a call. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        refresher: RefreshCoordinator,
+        tasks: Tasks,
+        refresh_settings: RefreshSettings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._refresher = refresher
+        self._tasks = tasks
+        self._refresh_settings = refresh_settings
+        self.clock = clock
+
+    def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
+        """The credential of a new call, if it can be told without waiting; None to ask `obtain`."""
+        found = self._sessions.cached(cookie_headers)
+        if found is None:
+            return None
+        session = found.session
+        step = plan_use(session, self.clock(), self._refresh_settings)
+        if isinstance(step, UseAndRefresh):
+            self._refresher.ahead(found)
+        elif not isinstance(step, UseToken):
+            return None
+        self._slide(found)
+        return Signed(found)
+
+    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
+        """How to ask for the session of these headers without waiting, as often as wanted.
+
+        None out of it means: ask `obtain`.
+        """
+        return self._sessions.look_up(cookie_headers)
+
+    def reader(self, cookie_headers: Sequence[bytes]) -> SessionReader | None:
+        """How to read the session of these headers where nothing is kept; None where something is."""
+        return self._sessions.reader(cookie_headers)
+
+    def quiet_until(self, found: Found) -> float:
+        """Until when its token is good and nothing is to be noted, in seconds since the epoch."""
+        return self._sessions.quiet_until(found.session, self._refresh_settings)
+
+    async def obtain(
+        self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
+    ) -> Signed | Anonymous | Refused:
+        """The credential of a new call; with `required` false a missing session is `Anonymous`."""
+        try:
+            looked_up = await self._sessions.find(cookie_headers, address=address)
+        except StoreUnavailableError:
+            return Refused(Problem.STORE_UNAVAILABLE)
+        if isinstance(looked_up, NoSession):
+            return Refused(looked_up.problem, looked_up.reason) if required else Anonymous()
+        credential = await self._usable(looked_up)
+        if isinstance(credential, Signed):
+            self._slide(credential.found)
+            return credential
+        return without(credential, required=required)
+
+    def over(self, credential: Signed | Anonymous) -> bool:
+        """Whether a credential that was good before a wait is so no longer: then ask `again`."""
+        return isinstance(credential, Signed) and token_ended(credential.found.session, self.clock())
+
+    async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
+        """Decides anew about a credential that is `over`."""
+        return without(await self._usable(signed.found), required=required)
+
+    async def renew(
+        self,
+        signed: Signed,
+        *,
+        invalid_token: bool,
+        mode: Literal["any", "invalid_token", "never"],
+    ) -> Signed | PassOn | Refused:
+        """What to do after a backend's 401: repeat with these tokens, pass it on, or refuse."""
+        sent = signed.found
+        try:
+            current = await self._sessions.open(sent.handle)
+        except StoreUnavailableError:
+            return Refused(Problem.STORE_UNAVAILABLE)
+        if isinstance(current, NoSession):
+            return Refused(current.problem, current.reason)
+        step = plan_after_401(
+            current.session,
+            self.clock(),
+            sent_version=sent.session.version,
+            invalid_token=invalid_token,
+            mode=mode,
+            settings=self._refresh_settings,
+        )
+        match step:
+            case Retry():
+                return await self._usable(current)
+            case PassOn():
+                return step
+            case Refresh(cause):
+                return await self._rotate(current, cause, or_else=None if invalid_token else PassOn())
+            case other:
+                assert_never(other)
+
+    def used(self, found: Found) -> bool:
+        """Notes a use that is no call of its own, as throttled as any; whether it was due."""
+        return self._slide(found)
+
+    async def _usable(
+        self, found: Found, *, deadline: float | None = None, rotations: int = 0
+    ) -> Signed | Refused:
+        step = plan_use(found.session, self.clock(), self._refresh_settings)
+        match step:
+            case UseToken():
+                return Signed(found)
+            case UseAndRefresh():
+                self._refresher.ahead(found)
+                return Signed(found)
+            case Expired():
+                reason = self._sessions.time_is_up(found.session) or EndReason.EXPIRED
+                await self._end_quietly(found.session, reason)
+                return Refused(Problem.SESSION_EXPIRED, reason)
+            case Refresh(cause):
+                return await self._rotate(found, cause, or_else=None, deadline=deadline, rotations=rotations)
+            case other:
+                assert_never(other)
+
+    async def _rotate(
+        self,
+        found: Found,
+        cause: Cause,
+        *,
+        or_else: T | None,
+        deadline: float | None = None,
+        rotations: int = 0,
+    ) -> Signed | Refused | T:
+        deadline = deadline or steady_now() + self._refresh_settings.timeout
+        outcome = await self._rotation(found, cause, deadline)
+        match outcome:
+            case Rotated(rotated):
+                if not token_ended(rotated.session, self.clock()):
+                    return Signed(rotated)
+                if rotations + 1 < _MOST_ROTATIONS:
+                    return await self._usable(rotated, deadline=deadline, rotations=rotations + 1)
+                return Refused(Problem.PROVIDER_UNAVAILABLE)
+            case Over(problem, reason):
+                return Refused(problem, reason)
+            case UserNeeded():
+                refused = Refused(Problem.SESSION_EXPIRED, EndReason.SIGN_IN_REQUIRED)
+            case Deferred(problem, retry_after):
+                refused = Refused(problem, retry_after=retry_after)
+            case other:
+                assert_never(other)
+        if cause == "expiry" and not token_ended(found.session, self.clock()):
+            return Signed(found)  # it is good still
+        return refused if or_else is None else or_else
+
+    async def _rotation(self, found: Found, cause: Cause, deadline: float) -> Outcome:
+        try:
+            async with asyncio.timeout(max(0.0, deadline - steady_now())):
+                return await self._refresher.rotate(found, cause)
+        except TimeoutError:
+            return Deferred(Problem.PROVIDER_UNAVAILABLE, why="queued")
+
+    def _slide(self, found: Found) -> bool:
+        due = self._sessions.slide_due(found.session)
+        if due:
+            self._tasks.spawn(self._slide_quietly(found), name=f"slide {found.session.id}")
+        return due
+
+    async def _slide_quietly(self, found: Found) -> None:
+        try:
+            await self._sessions.slide(found)
+        except StoreUnavailableError:
+            _log.warning("slide_failed", session=found.session.id)
+
+    async def _end_quietly(self, session: Session, reason: EndReason) -> None:
+        try:
+            await self._sessions.end(session, reason)
+        except StoreUnavailableError:
+            _log.warning("end_failed", session=session.id)
+
+
+def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:
+    """Where a session is not required, one that is over is nobody's."""
+    if isinstance(credential, Signed) or required:
+        return credential
+    over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"
+    return Anonymous() if over else credential

@@ -1,0 +1,167 @@
+"""How a call begins to exist and how it ends: its state, its refusals, and what is noted of it.
+
+Rule 1: exactly one answer goes to the client; after its head a failure breaks the answer off.
+Rule 2: when a call has ended nothing of it is counted, and no timer of its runs.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from bff.errors import Problem
+from bff.observe.logs import audit, get_logger
+from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.navigation import navigates
+from bff.problems import problem_response
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call
+from bff.proxy.forward.attempt import Attempt
+from bff.proxy.forward.callers import Caller
+from bff.proxy.forward.context import ClientSide, ForwardingContext
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.upload import NO_UPLOAD
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
+
+_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
+
+_ANONYMOUS = Anonymous()
+_log = get_logger("bff.exchange")
+
+
+class Ending:
+    """The part of an exchange that every step of it leans on."""
+
+    __slots__ = (
+        "_attempt",
+        "_caller",
+        "_client",
+        "_connection",
+        "_credential",
+        "_finished",
+        "_gathering_since",
+        "_hop",
+        "_not_replayed",
+        "_parts",
+        "_resent",
+        "_retried_401",
+        "_sent",
+        "_status",
+        "_task",
+        "_upload",
+        "_verdict",
+        "admitted",
+        "request",
+        "started",
+    )
+
+    def __init__(
+        self, parts: ForwardingContext, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
+    ) -> None:
+        self._parts = parts
+        self.request = request
+        self._client = client
+        self.started = parts.clock()
+        self._hop = parts.hop(request)
+        self._verdict = verdict
+        self.admitted = verdict if isinstance(verdict, Admitted) else None
+        self._task: asyncio.Task[None] | None = None
+        self._attempt: Attempt | None = None
+        self._connection: UpstreamConnection | None = None  # that the present attempt goes by
+        self._caller = Caller(parts.callers, self._hop.client)
+        self._credential: Signed | Anonymous = _ANONYMOUS
+        self._upload = NO_UPLOAD
+        self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
+        self._sent = False  # to a backend, at least once
+        self._status = 0
+        self._finished = False
+        self._retried_401 = False
+        self._resent = False
+        self._not_replayed = False
+
+    # What is awaited
+
+    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
+        self._task = self._parts.tasks.spawn(step, name="exchange")
+        self._task.add_done_callback(self._step_done)
+
+    def _step_done(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours in a step, which `Tasks` has logged, leaves no client waiting."""
+        if not task.cancelled() and task.exception() is not None:
+            self._drop_attempt()
+            self._fail(Problem.INTERNAL_ERROR)
+
+    # Answers of our own
+
+    def _deny(self, denied: Denied) -> None:
+        headers: list[Header] = []
+        if denied.problem is Problem.METHOD_NOT_ALLOWED and denied.route is not None:
+            headers.append((b"allow", denied.route.allow))
+        detail, reason = denied.detail, None
+        if denied.problem is Problem.CSRF_REJECTED:
+            reason = denied.reason
+            audit("csrf_rejected", address=self._hop.client, reason=reason)
+        if denied.problem is Problem.BAD_REQUEST:
+            detail = denied.reason
+            _log.info("refused", reason=detail, request_id=self._hop.request_id.decode())
+        self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
+
+    def _refuse(self, refused: Refused) -> None:
+        self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+
+    def _too_many(self, what: str) -> None:
+        _log.info("too_many", what=what, route=self._route_name(), request_id=self._hop.request_id.decode())
+        self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
+
+    def _fault(self, fault: Fault) -> None:
+        route = self._route_name()
+        self._parts.metrics.upstream_failed(route, fault.kind.value)
+        _log.warning(
+            "upstream_fault",
+            route=route,
+            kind=fault.kind.value,
+            detail=fault.detail,
+            request_id=self._hop.request_id.decode(),
+        )
+        self._drop_attempt()
+        self._fail(_FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE))
+
+    def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
+        if self._finished:
+            return
+        if self._status:
+            self._finish()
+            self._client.abort()
+            return
+        self._parts.metrics.problem_sent(problem)
+        extra |= {"headers": headers or [], "page": navigates(self.request.fields.headers)}
+        status, rendered, body = problem_response(problem, **extra)
+        self._status = status
+        self._finish()
+        self._client.send_head(status, rendered)
+        self._client.send_data(body)
+        self._client.send_end()
+
+    # Bookkeeping
+
+    def _drop_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    def _route_name(self) -> str:
+        return "-" if self.admitted is None else self.admitted.route.settings.path
+
+    def _finish(self, *, gone: bool = False) -> None:
+        self._finished = True
+        self._upload.stop()
+        self._caller.end()
+        note_call(
+            self._parts,
+            self.request,
+            self._route_name(),
+            self._credential,
+            status=CLIENT_GONE if gone else self._status,
+            started=self.started,
+            request_id=self._hop.request_id,
+            retried=self._retried_401,
+        )

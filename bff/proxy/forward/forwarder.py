@@ -1,0 +1,331 @@
+"""One forwarded call, from the client's request head to the end of the answer.
+
+The call is a state machine between two parties that both talk in plain calls: the client's side, which a
+front implements (`ClientSide`), and a backend connection (`bff.proxy.upstream.interfaces`). What has to be
+awaited (session, refresh, a free connection) runs as a task of its own, one at a time.
+
+Rule 1: exactly one answer goes to the client: the backend's, or one problem. After its head a failure
+breaks the answer (`abort`); truncated data never ends cleanly.
+Rule 2: a call is repeated at most once for a 401, a stale connection and a refused expectation each, and only
+with its whole body at hand.
+Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
+Rule 4: what an attempt says that is no longer the present one is ignored.
+"""
+
+from typing import assert_never
+
+from bff.errors import Problem
+from bff.observe.logs import get_logger
+from bff.policy.admission import Admitted, Denied
+from bff.proxy.forward.attempt import Attempt
+from bff.proxy.forward.callers import Caller, is_stream
+from bff.proxy.forward.context import Destination, Sent
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.ending import Ending
+from bff.proxy.forward.upload import Upload
+from bff.proxy.forward.upstream_request import outgoing
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.connector import UpstreamFaultError
+from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
+from bff.proxy.upstream.request_writer import UnsafeRequestError
+from bff.session.token_policy import PassOn
+
+_UNAUTHORIZED = 401
+_OK = 200
+_A_WHILE = 0.05  # seconds: a body that took longer may have outlived the token that it is to go with
+_ANONYMOUS = Anonymous()
+_log = get_logger("bff.exchange")
+
+
+class ForwardedCall(Ending):
+    """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
+
+    What can be done at once is done within `begin`: with the session in the near cache, its token good and
+    a connection idle, the request is on its way to the backend when `begin` returns.
+    """
+
+    __slots__ = ()
+
+    def take_over(self, sent: Sent) -> None:
+        """In the place of `begin`: a call without a body that has been sent already."""
+        assert self.admitted is not None
+        self.started, self._hop, self._credential = sent.started, sent.hop, sent.credential
+        self._sent = True
+        self._connection = sent.connection
+        self._caller = Caller(self._parts.callers, sent.hop.client)
+        self._caller.begin()  # it is under way, whatever the limits say
+        if isinstance(sent.credential, Signed):
+            self._caller.sign(sent.credential.found.session.key)
+        rules = self._parts.destinations[self.admitted.route.path].rules
+        request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
+        self._attempt = Attempt(self)
+        self._attempt.call = sent.connection.adopt(request, self._attempt)
+
+    # From the front
+
+    def begin(self) -> None:
+        """Starts the exchange. The request's body may be handed over once `resume_request` is called."""
+        verdict = self._verdict
+        if isinstance(verdict, Denied):
+            self._deny(verdict)
+            return
+        if not self._caller.begin():
+            self._too_many("calls at once from this address")
+            return
+        if self.request.body_length != 0:
+            self._upload = Upload(verdict.route.settings, self._client, self._body_late)
+        if verdict.signed:
+            credentials = self._parts.destinations[verdict.route.path].credentials
+            known = credentials.at_hand(self.request.fields.values(b"cookie"))
+            if known is None:
+                self._spawn(self._open(verdict))
+                return
+            if not self._sign(known):
+                return
+        self._gather(verdict)
+
+    def body(self, chunk: bytes) -> None:
+        """Takes a piece of the request's body."""
+        if self._finished or self.admitted is None:
+            return
+        if not self._upload.add(chunk):
+            self._drop_attempt()
+            self._fail(Problem.BODY_TOO_LARGE)
+        elif self._attempt is not None:
+            self._attempt.write(chunk)
+        elif self._gathering_since is not None and self._upload.gathered:
+            self._upload.hold()
+            self._gathered(self.admitted)
+
+    def body_end(self) -> None:
+        """The request's body is complete."""
+        self._upload.end()
+        if self._finished or self.admitted is None:
+            return
+        if self._attempt is not None:
+            self._attempt.finish()
+        elif self._gathering_since is not None:
+            self._gathered(self.admitted)
+
+    def pause_answer(self) -> None:
+        """The client reads slowly."""
+        if self._attempt is not None:
+            self._attempt.pause_answer()
+
+    def resume_answer(self) -> None:
+        """The client has caught up."""
+        if self._attempt is not None:
+            self._attempt.resume_answer()
+
+    def client_gone(self) -> None:
+        """The client has left: nothing more is sent to it."""
+        if not self._finished:
+            self._finish(gone=True)
+        if self._task is not None:
+            self._task.cancel()
+        self._drop_attempt()
+
+    # What is awaited
+
+    async def _open(self, admitted: Admitted) -> None:
+        if admitted.signed:
+            required = admitted.route.settings.auth == "required"
+            credentials = self._parts.destinations[admitted.route.path].credentials
+            credential = await credentials.obtain(
+                self.request.fields.values(b"cookie"), address=self._hop.client, required=required
+            )
+            if isinstance(credential, Refused):
+                self._refuse(credential)
+                return
+            if not self._sign(credential):
+                return
+        self._gather(admitted)
+
+    def _sign(self, credential: Signed | Anonymous) -> bool:
+        """Whose call it is; False where that one has too many under way, and is told so."""
+        self._credential = credential
+        if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
+            self._too_many("calls at once from this session")
+            return False
+        return True
+
+    def _gather(self, admitted: Admitted) -> None:
+        """The credential is known: the call goes out as soon as enough of its body is here."""
+        if self._upload.gathered:
+            self._dispatch(admitted)
+        else:
+            self._gathering_since = self._parts.clock()
+            self._upload.want()
+
+    def _gathered(self, admitted: Admitted) -> None:
+        since, self._gathering_since = self._gathering_since, None
+        if admitted.signed and since is not None and self._parts.clock() - since > _A_WHILE:
+            self._spawn(self._open(admitted))
+        else:
+            self._dispatch(admitted)
+
+    def _dispatch(self, admitted: Admitted) -> None:
+        destination = self._parts.destinations[admitted.route.path]
+        connection = destination.pool.acquire_nowait(destination.pool.holder(self._caller.client))
+        if connection is None:
+            self._spawn(self._send(admitted))
+        else:
+            self._send_over(connection, admitted, destination)
+
+    def _body_late(self) -> None:
+        self._drop_attempt()
+        self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
+
+    async def _send(self, admitted: Admitted) -> None:
+        destination = self._parts.destinations[admitted.route.path]
+        required = admitted.route.settings.auth == "required"
+        try:
+            ready = await destination.connection_for(
+                self._credential, client=self._caller.client, required=required
+            )
+        except UpstreamFaultError as failure:
+            self._fault(failure.fault)
+            return
+        if isinstance(ready, Refused):
+            self._refuse(ready)
+            return
+        connection, self._credential = ready
+        if self._finished:
+            connection.put_back()
+            return
+        if self._sent and not self._upload.replayable:  # the body went on while a connection was waited for
+            connection.put_back()
+            self._fail(Problem.UPSTREAM_UNREACHABLE)
+            return
+        self._send_over(connection, admitted, destination)
+
+    def _send_over(
+        self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
+    ) -> None:
+        attempt = self._attempt = Attempt(self)
+        self._connection, self._sent = connection, True
+        upload = self._upload
+        at_hand, first = upload.at_hand, upload.take()
+        try:
+            request = outgoing(
+                self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
+            )
+        except UnsafeRequestError as unsafe:
+            connection.put_back()
+            self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
+            return
+        try:
+            attempt.call = connection.start(request, attempt, first=first)
+        except UnsafeRequestError as unsafe:
+            self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
+            return
+        if self.request.body_length == 0:
+            return
+        if upload.complete:
+            attempt.finish()
+        elif not attempt.body_paused:
+            upload.want()
+
+    async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
+        renewed = await self._parts.destinations[admitted.route.path].credentials.renew(
+            signed, invalid_token=invalid_token, mode=admitted.route.settings.refresh_on_401
+        )
+        match renewed:
+            case Signed():
+                self._credential = renewed
+                if self._upload.replayable:
+                    self._retried_401 = True
+                    self._parts.metrics.retried(admitted.route.settings.path)
+                    self._drop_attempt()
+                    await self._send(admitted)
+                else:
+                    self._not_replayed = True
+                    self._release_held()
+            case PassOn():
+                self._release_held()
+            case Refused():
+                self._drop_attempt()
+                self._refuse(renewed)
+            case other:
+                assert_never(other)
+
+    # From the attempt
+
+    def on_head(self, status: int, headers: list[Header]) -> bool:
+        """Takes the backend's head; True if the answer is to be held back for now."""
+        admitted, signed = self.admitted, self._credential
+        assert admitted is not None
+        if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
+            self._upload.hold()
+            invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
+            self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
+            return True
+        self.answer(status, headers)
+        return False
+
+    def on_data(self, chunk: bytes) -> None:
+        """Passes a piece of the answer on."""
+        if not self._finished:
+            self._client.send_data(chunk)
+
+    def on_end(self) -> None:
+        """Ends the answer."""
+        if not self._finished:
+            self._finish()
+            self._client.send_end()
+
+    def on_fault(self, fault: Fault) -> None:
+        """The attempt failed: send it again where that is safe, else say so."""
+        admitted = self.admitted
+        again = fault.kind is FaultKind.EXPECTATION
+        if again:  # not twice: the connection expects nothing of this backend now
+            self._sent = False
+            self._upload.restart(fault.unsent)
+        elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._upload.replayable:
+            again, self._resent = not self._resent, True
+        if again and admitted is not None and not self._status:
+            self._attempt = None
+            self._upload.hold()
+            self._spawn(self._send(admitted))
+            return
+        self._fault(fault)
+
+    def on_flow(self, *, paused: bool) -> None:
+        """Passes the backend's flow control on to the client's side."""
+        if paused:
+            self._upload.hold()
+        elif not self._finished:
+            self._upload.want()
+
+    # Answers
+
+    def answer(self, status: int, headers: list[Header]) -> None:
+        """Begins the client's answer with the backend's head."""
+        admitted = self.admitted
+        assert admitted is not None
+        destination = self._parts.destinations[admitted.route.path]
+        if status == _OK and is_stream(headers) and not self._stream(destination):
+            return
+        rendered = destination.rules.response(status, headers)
+        if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
+            rendered.append((b"bff-upstream", b"1"))
+            if self._not_replayed:
+                rendered.append((b"bff-retry", b"1"))
+        self._status = status
+        self._client.send_head(status, rendered)
+
+    def _stream(self, destination: Destination) -> bool:
+        """The answer is a stream, which is counted apart from calls; False where there are too many."""
+        if not self._caller.stream():
+            reason = "streams at once from this session or address"
+        elif self._connection is not None and not destination.pool.stream(self._connection):
+            reason = "streams at once from this backend"
+        else:
+            return True
+        self._drop_attempt()
+        self._too_many(reason)
+        return False
+
+    def _release_held(self) -> None:
+        if self._attempt is not None and not self._finished:
+            self._attempt.release()

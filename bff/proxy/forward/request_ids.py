@@ -1,0 +1,66 @@
+"""What one request gets from this hop: the client's address, a request id, a trace context."""
+
+import os
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from bff.policy.address import client_address
+from bff.policy.admission import RequestHead
+from bff.policy.headers import Hop
+from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
+
+ID_DIGITS = 2 * REQUEST_ID_ENTROPY
+"""How many of the digits that `RequestIdMaker.draw` gives are the request id's."""
+
+_EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
+_MAX_PEERS = 10_000
+
+
+class RequestIdMaker:
+    """Identifies requests. `trusted_proxies` are those whose `X-Forwarded-For` is believed.
+
+    `draw` gives the random digits of one request.
+    """
+
+    def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._trusted = trusted_proxies
+        self.draw = _Entropy().draw
+        self._peers: dict[str, str] = {}
+
+    def __call__(self, request: RequestHead) -> Hop:
+        """Draws what is random, and takes over what the client sent where that is well-formed."""
+        return self.made(request, self.draw())
+
+    def made(self, request: RequestHead, digits: bytes) -> Hop:
+        """The same of digits that were drawn before."""
+        ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
+        return Hop(
+            client=self._client(request),
+            request_id=request_id(ids[0] if len(ids) == 1 else None, digits[:ID_DIGITS]),
+            traceparent=traceparent(traces[0] if len(traces) == 1 else None, digits[ID_DIGITS:]),
+        )
+
+    def _client(self, request: RequestHead) -> str:
+        if self._trusted:
+            return client_address(request.peer, request.fields.values(b"x-forwarded-for"), self._trusted)
+        known = self._peers.get(request.peer)
+        if known is None:
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers.clear()
+            known = self._peers[request.peer] = client_address(request.peer, (), ())
+        return known
+
+
+class _Entropy:
+    """Random bytes for ids, in hex, fetched from the system in larger pieces."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._at = 0
+
+    def draw(self) -> bytes:
+        """The digits for one request, never the same twice."""
+        if self._at >= len(self._pool):
+            self._pool, self._at = os.urandom(_EACH * 64).hex().encode("ascii"), 0
+        start, self._at = self._at, self._at + 2 * _EACH
+        return self._pool[start : self._at]

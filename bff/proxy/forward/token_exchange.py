@@ -1,0 +1,269 @@
+"""Routes whose backend has a name of its own: it gets a token that is meant for it (RFC 8693).
+
+The token is got in exchange for the session's, kept in the session's record, sealed as its tokens are, and
+ends with them: a rotation drops it, and the next call gets another one in exchange for the new token.
+
+Rule 1: a token for somebody else is never sent instead: without its own the call does not go out.
+Rule 2: one exchange at a time for a session and an audience in a process; it is no request's child.
+Rule 3: a refusal rests: that session and audience are not asked for again at once; nor is anybody where the
+provider cannot be reached.
+Rule 4: what a call goes out with (`OwnFound`) shows the backend's token in place of the session's, and holds
+no refresh token: nothing could rotate by it or write it down.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.observe.logs import get_logger
+from bff.oidc.client import OidcClient
+from bff.oidc.http import AnswerLostError
+from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
+from bff.oidc.tokens import TokenAnswer
+from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed, without
+from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
+from bff.session.model import OwnToken, Session
+from bff.session.sessions import Found, Sessions
+from bff.session.token_policy import PassOn, Refresh, plan_after_401
+from bff.tasks import Tasks
+
+_ON_THE_WAY: Final = 1.0
+"""Seconds before its end from which a token is too old to be sent; at most a tenth of its life."""
+
+_log = get_logger("bff.audience")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFound(Found):
+    """A session as one backend's calls see it; `whole` is all of it."""
+
+    whole: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """The provider does not take the session's token in exchange."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """There is no token to be had at the moment."""
+
+    retry_after: float
+
+
+class TokenExchanger:
+    """Gets and keeps tokens for backends. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self, *, client: OidcClient, sessions: Sessions, tasks: Tasks, clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._sessions = sessions
+        self._tasks = tasks
+        self._circuit = CircuitBreaker(clock, lambda _: None)
+        self._refused = SessionBackoff(clock)
+        self._flights: dict[tuple[str, int, str], asyncio.Task[OwnToken | Unusable | NotNow]] = {}
+
+    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        """Gets a token for a backend, or waits for the exchange that is under way."""
+        session = found.session
+        name = (session.key, session.version, audience)
+        flight = self._flights.get(name)
+        if flight is None:
+            flight = self._tasks.spawn(self._fly(found, audience), name=f"exchange {session.id}")
+            self._flights[name] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(name, None))
+        return await asyncio.shield(flight)
+
+    async def _fly(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        token = await self._ask(found.session, audience)
+        if isinstance(token, OwnToken):
+            try:
+                await self._sessions.keep_exchanged(found.handle, found.session.version, audience, token)
+            except StoreUnavailableError:
+                _log.warning("exchanged_token_not_kept", session=found.session.id)
+        return token
+
+    async def _ask(self, session: Session, audience: str) -> OwnToken | Unusable | NotNow:
+        name = f"{session.key} {session.version} {audience}"
+        permit = None if (wait := self._refused.left(name)) else self._circuit.permit(session.key)
+        if permit is None:
+            return NotNow(wait or self._circuit.left())
+        with permit:
+            try:
+                answer = await self._client.exchange_token(session.tokens.access_token, audience)
+            except GrantRefusedError as refused:
+                permit.answered()
+                self._refused.begin(name, refused.retry_after)
+                _log.error("token_exchange_refused", session=session.id, audience=audience)
+                unusable = isinstance(refused, BadRequestError)
+                return Unusable() if unusable else NotNow(self._refused.left(name))
+            except AnswerLostError:
+                permit.lost()
+                self._refused.begin(name, None)
+                return NotNow(self._refused.left(name))
+            except ProviderUnavailableError as failure:
+                permit.failed(failure.retry_after)
+                return NotNow(self._circuit.left())
+            permit.answered()
+        if isinstance(answer, InvalidGrant):
+            self._refused.begin(name, None)
+            return Unusable()
+        return _own_token(answer, session)
+
+
+class AudienceCredentials(Credentials):
+    """Finds and renews what goes to one backend; the other arguments are those of `Credentials`."""
+
+    def __init__(self, audience: str, exchanger: TokenExchanger, **common: Any) -> None:
+        super().__init__(**common)
+        self._audience = audience
+        self._exchanger = exchanger
+
+    def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
+        """As for every route, where the backend's token is at hand too."""
+        signed = super().at_hand(cookie_headers)
+        own = None if signed is None else self._own(signed.found)
+        return None if own is None else Signed(own)
+
+    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
+        """As for every route; the same session gives the same answer."""
+        ask = super().look_up(cookie_headers)
+        last: list[Found | None] = [None, None]
+
+        def own() -> Found | None:
+            found = ask()
+            if found is not last[0]:
+                last[:] = found, None if found is None else self._own(found)
+            return last[1]
+
+        return own
+
+    def reader(self, cookie_headers: Sequence[bytes]) -> None:
+        """None: where nothing is kept, each call asks `obtain`, which has the backend's token got."""
+
+    def quiet_until(self, found: Found) -> float:
+        """The earlier one of the session's own moment and the end of the backend's token."""
+        if not isinstance(found, OwnFound):
+            return super().quiet_until(found)
+        quiet, ends = super().quiet_until(found.whole), _last_moment(found.session)
+        return quiet if ends is None else min(quiet, ends)
+
+    async def obtain(
+        self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
+    ) -> Signed | Anonymous | Refused:
+        """The credential of a new call, with the backend's own token."""
+        credential = await super().obtain(cookie_headers, address=address, required=required)
+        if not isinstance(credential, Signed):
+            return credential
+        own = await self._exchanged(credential.found)
+        return without(own, required=required)
+
+    def over(self, credential: Signed | Anonymous) -> bool:
+        """As for every route; the token looked at is the backend's own."""
+        if not isinstance(credential, Signed):
+            return False
+        ends = _last_moment(credential.found.session)
+        return super().over(credential) or (ends is not None and self.clock() >= ends)
+
+    async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
+        """As for every route, with the backend's own token."""
+        found = signed.found.whole if isinstance(signed.found, OwnFound) else signed.found
+        credential = await super().again(Signed(found), required=required)
+        if not isinstance(credential, Signed):
+            return credential
+        return without(await self._exchanged(credential.found), required=required)
+
+    async def renew(
+        self, signed: Signed, *, invalid_token: bool, mode: Literal["any", "invalid_token", "never"]
+    ) -> Signed | PassOn | Refused:
+        """What to do after a backend's 401; newer tokens of the session are exchanged again."""
+        renewed = await super().renew(signed, invalid_token=invalid_token, mode=mode)
+        return await self._exchanged(renewed.found) if isinstance(renewed, Signed) else renewed
+
+    async def _exchanged(self, found: Found) -> Signed | Refused:
+        """The backend's token; a session's token that is not taken in exchange is renewed, once."""
+        outcome = self._own(found) or await self._exchange(found)
+        if isinstance(outcome, Unusable):
+            renewed = await self._renewed(found)
+            if not isinstance(renewed, Signed):
+                return renewed
+            outcome = await self._exchange(renewed.found)
+        match outcome:
+            case Unusable():
+                return Refused(Problem.PROVIDER_UNAVAILABLE)
+            case NotNow(retry_after):
+                return Refused(Problem.PROVIDER_UNAVAILABLE, retry_after=retry_after or None)
+        return Signed(outcome)
+
+    async def _exchange(self, found: Found) -> Found | Unusable | NotNow:
+        token = await self._exchanger.exchange(found, self._audience)
+        return _seen(found, token) if isinstance(token, OwnToken) else token
+
+    async def _renewed(self, found: Found) -> Signed | Refused:
+        """The session with newer tokens, if these are old enough to be the reason."""
+        session = found.session
+        step = plan_after_401(
+            session,
+            self.clock(),
+            sent_version=session.version,
+            invalid_token=True,
+            mode="any",
+            settings=self._refresh_settings,
+        )
+        if not isinstance(step, Refresh):
+            return Refused(Problem.PROVIDER_UNAVAILABLE)
+        return await self._rotate(found, step.cause, or_else=None)
+
+    def _own(self, found: Found) -> Found | None:
+        token = found.session.exchanged.get(self._audience)
+        if token is None:
+            return None
+        own = _seen(found, token)
+        ends = _last_moment(own.session)
+        return own if ends is None or self.clock() < ends else None
+
+
+def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
+    """What the answer gives; where it does not say how long, no longer than the session's token is good."""
+    ends = answer.access_expires_at
+    return OwnToken(
+        answer.access_token,
+        answer.obtained_at,
+        session.tokens.access_expires_at if ends is None else ends,
+    )
+
+
+def _seen(found: Found, token: OwnToken) -> OwnFound:
+    session = found.session
+    tokens = replace(
+        session.tokens,
+        access_token=token.access_token,
+        obtained_at=token.obtained_at,
+        access_expires_at=token.expires_at,
+        refresh_token=None,
+        id_token=None,
+    )
+    return OwnFound(found.handle, replace(session, tokens=tokens, exchanged={}), found)
+
+
+def _last_moment(session: Session) -> float | None:
+    """Until when the backend's token is sent, in seconds since the epoch; None if it has no end."""
+    ends = session.tokens.access_expires_at
+    if ends is None:
+        return None
+    return ends - min(_ON_THE_WAY, 0.1 * max(0.0, ends - session.tokens.obtained_at))
+
+
+def for_routes(
+    audiences: Mapping[bytes, str | None], exchanger: TokenExchanger, **common: Any
+) -> dict[bytes, Credentials]:
+    """The credentials of each route, by its path: shared where no audience is named."""
+    shared = Credentials(**common)
+    return {
+        path: shared if audience is None else AudienceCredentials(audience, exchanger, **common)
+        for path, audience in audiences.items()
+    }

@@ -1,0 +1,159 @@
+"""A call's request body, as its exchange keeps it: what has come, what is kept, and whether it comes in time.
+
+Rule 1: a body is gathered up to the replay buffer before a connection is taken for it, so that a slow client
+holds none with a small body.
+Rule 2: what was gathered is kept until more than that has come: until then a call can be repeated with it.
+Rule 3: a body that comes too slowly is late, once.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from bff.policy.rates import BodyPace
+from bff.proxy.forward.context import ClientSide
+from bff.proxy.forward.replay_buffer import ReplayBuffer
+from bff.settings.model import RouteSettings
+
+
+class Upload:
+    """One body that is still to come, or is coming.
+
+    Attributes:
+        complete: all of it has come.
+    """
+
+    __slots__ = (
+        "_client",
+        "_early",
+        "_late",
+        "_loop",
+        "_pace",
+        "_received",
+        "_replay",
+        "_sent",
+        "_settings",
+        "_timer",
+        "complete",
+    )
+
+    def __init__(self, settings: RouteSettings, client: ClientSide, late: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._client = client
+        self._late = late
+        self._replay = ReplayBuffer(settings.replay_buffer)
+        self._early: list[bytes] = []  # what came before it was first sent
+        self._received = 0
+        self._sent = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._pace = BodyPace(
+            settings.body_min_rate,
+            settings.body_rate_window,
+            settings.body_total_timeout,
+            self._loop.time(),
+        )
+        self.complete = False
+        client.pause_request()
+
+    def add(self, chunk: bytes) -> bool:
+        """Takes a piece; False where the body is longer than the route takes."""
+        self._received += len(chunk)
+        if self._received > self._settings.max_body:
+            return False
+        self._pace.took(len(chunk), self._loop.time())
+        if self._sent:
+            self._replay.add(chunk)
+        else:
+            self._early.append(chunk)
+        return True
+
+    def end(self) -> None:
+        """All of it has come."""
+        self.complete = True
+        self.stop()
+
+    @property
+    def gathered(self) -> bool:
+        """Whether a connection may be taken for it."""
+        return self.complete or self._received >= self._settings.replay_buffer
+
+    @property
+    def replayable(self) -> bool:
+        """Whether every byte that has come is still here."""
+        return self._replay.replayable
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether it is all here, to be sent as often as it takes."""
+        return self.complete and self._replay.replayable and self._received <= self._settings.replay_buffer
+
+    def take(self) -> bytes:
+        """What has come so far, for an attempt that begins."""
+        if not self._sent:
+            self._sent = True
+            if self._settings.replay_buffer:
+                self._replay.keep(self._early)
+            else:
+                self._replay.drop()
+            first, self._early = b"".join(self._early), []
+            return first
+        return b"".join(self._replay.chunks())
+
+    def restart(self, unsent: Sequence[bytes]) -> None:
+        """Nothing of it was sent after all, and this is what has come."""
+        self._sent, self._early = False, list(unsent)
+        self._replay = ReplayBuffer(self._settings.replay_buffer)
+
+    def want(self) -> None:
+        """Lets the client go on with it."""
+        if self.complete:
+            return
+        self._pace.go_on(self._loop.time())
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._pace.due, self._look)
+        self._client.resume_request()
+
+    def hold(self) -> None:
+        """Makes the client wait with it."""
+        if not self.complete:
+            self._pace.stop(self._loop.time())
+            self._client.pause_request()
+
+    def stop(self) -> None:
+        """Nobody waits for more of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        due, now = self._pace.due, self._loop.time()
+        if due > now:
+            if due < float("inf"):  # else the next `want` looks again
+                self._timer = self._loop.call_at(due, self._look)
+        else:
+            self._late()
+
+
+class _NoUpload(Upload):
+    """The body of a call that has none."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._replay = ReplayBuffer(0)
+        self._timer = None
+        self.complete = True
+
+    @property
+    def at_hand(self) -> bool:
+        """All of nothing."""
+        return True
+
+    def take(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+NO_UPLOAD: Upload = _NoUpload()
+"""What all calls without a body share."""

@@ -1,0 +1,270 @@
+"""The lane: requests for configured routes answered inside uvicorn's protocol, without entering ASGI.
+
+No task, no scope, no message dictionaries: the exchange is called as bytes arrive, and writes to the
+client's transport. What is not for a configured route goes to the application, untouched.
+
+Rule 1: whether a request goes by the lane is decided once, when its head is complete, by the same admission
+as on the ASGI front.
+Rule 2: the lane's cycle stands in for uvicorn's: `GuardedHttpProtocol` counts, times and ends both alike.
+Rule 3: it leans on uvicorn's inner workings, which `tests/proxy/server/test_lane.py` pins.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from bff.errors import Problem
+from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.fields import Fields
+from bff.policy.routes import is_own
+from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.server.head_cache import CachedFields, HeadCache
+from bff.proxy.server.known_head import KnownHeadProtocol
+from bff.proxy.server.lane_response import LaneFastCall, LaneResponse
+from bff.proxy.server.request_parser import RequestLine
+
+STATE = "bff_forwarding"
+"""The name under which the lifespan state holds the `Forwarding`."""
+
+
+class Forwarding(Protocol):
+    """What the lane needs of the application."""
+
+    parts: ForwardingContext
+
+    def admit(self, request: RequestHead) -> Admitted | Denied:
+        """Applies path, method, origin and size rules."""
+        ...
+
+
+class LaneProtocol(KnownHeadProtocol):
+    """One client connection."""
+
+    heads: HeadCache[bytes]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._forwarding: Forwarding | None = self.app_state.get(STATE)
+        self._ready = False  # nothing is under way, so that the next request may be a plain one
+
+    # Requests
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """A client has connected."""
+        super().connection_made(transport)
+        self._ready = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in: most often one request like one before."""
+        ready, self._ready = self._ready, False
+        if not ready or not self._take_plain(data):
+            super().data_received(data)
+
+    def _take_plain(self, data: bytes) -> bool:
+        """Makes a plain call of what is one whole request and nothing else; False where it is not that."""
+        end = data.find(b"\r\n")
+        raw = data[end:]
+        known = self._known
+        if known is None or raw != known.raw:
+            known = self.heads.get(self._peer, raw)
+            if known is None:
+                return False
+            self._known = known
+        prepared = known.prepared.get(data[:end])
+        if prepared is None:
+            return False
+        connection = prepared.connection()
+        if connection is None and prepared.reader is None:
+            return False
+        self._idle_until = None
+        call = LaneFastCall(prepared, connection, self)
+        self.begin_cycle(call)
+        call.send()
+        return True
+
+    def _take(self, data: bytes) -> None:
+        super()._take(data)
+        if self._ready and not self._quiet():  # one was answered at once, and more came behind it
+            self._ready = False
+
+    def on_message_begin(self) -> None:
+        """A request begins; what only ASGI needs is made when it turns out to be ASGI's."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def _dispatch(self) -> None:
+        if self._forwarding is not None and not self.parser.should_upgrade():
+            assert self._head is not None
+            if not self._head.http_1_0 and self._take_lane(self._forwarding):
+                return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)  # the scope holds this list
+        super()._dispatch()
+
+    def _take_lane(self, forwarding: Forwarding) -> bool:
+        """Whether the request whose head has just been parsed goes by the lane."""
+        head, length = self._head, self._verdict
+        assert head is not None
+        fields = Fields(self.headers)
+        body_length = length if isinstance(length, int) else None
+        line = RequestLine(head.method, head.target, head.http_1_0)
+        keep_alive: bool = self.parser.should_keep_alive()
+        if self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive) is None:
+            return False
+        if body_length == 0:
+            self._note(head, fields)
+        return True
+
+    def _tell(self, known: CachedFields[bytes], line: bytes) -> None:
+        """Nothing: what is prepared here is the lane's, and of no use to ASGI."""
+
+    def _begin_known(self, known: CachedFields[bytes], line: RequestLine, raw: bytes, head: bytes) -> None:
+        forwarding = self._forwarding
+        begun = (
+            None
+            if forwarding is None
+            else self._begin(forwarding, line, known.fields, 0, keep_alive=known.keep_alive)
+        )
+        if forwarding is None or begun is None:
+            super()._begin_known(known, line, raw, head)
+        elif known.keep_alive and begun.admitted is not None:
+            answers = forwarding.parts.destinations[begun.admitted.route.path].wire_answers
+            self.heads.learn(known, raw, forwarding.parts, begun, answers)
+
+    def _begin(
+        self,
+        forwarding: Forwarding,
+        line: RequestLine,
+        fields: Fields,
+        body_length: int | None,
+        *,
+        keep_alive: bool,
+    ) -> ForwardedCall | None:
+        """Makes this the request under way; None where it is not the lane's."""
+        path, _, query = line.target.partition(b"?")
+        if is_own(path):
+            return None
+        request = RequestHead(line.method, path, query, fields, self._peer, body_length)
+        verdict = forwarding.admit(request)
+        if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
+            return None
+        cycle = LaneResponse(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
+        cycle.exchange = ForwardedCall(forwarding.parts, request, verdict, cycle)
+        self.begin_cycle(cycle)
+        return cycle.exchange
+
+    def begin_cycle(self, cycle: LaneResponse | LaneFastCall) -> None:
+        """This is the request under way from now on."""
+        self.cycle = cycle  # type: ignore[assignment] # Rule 2
+
+    def _head_taken(self) -> None:
+        if isinstance(self.cycle, LaneResponse) and not self.cycle.begun:
+            self.cycle.begun = True
+            self.cycle.exchange.begin()
+
+    def take_content(self, content: bytes) -> None:
+        """Takes one read's worth of the request's body."""
+        cycle = self.cycle
+        if not isinstance(cycle, LaneResponse):
+            super().take_content(content)
+        elif not cycle.response_complete:
+            cycle.exchange.body(content)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        cycle = self.cycle
+        if not isinstance(cycle, LaneResponse):
+            super().on_message_complete()
+            return
+        self._pass_content()
+        self._message_over = True
+        if cycle.begun and not cycle.response_complete:
+            cycle.exchange.body_end()
+
+    # The connection
+
+    def on_response_complete(self) -> None:
+        """The answer has been written: the next request may be a plain one."""
+        super().on_response_complete()
+        self._ready = self._quiet()
+
+    def plain_complete(self) -> None:
+        """The same after a plain call, which leaves less to look after."""
+        if self._held or self.half_closed or self.flow.write_paused or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._wait_for_client()
+        self._ready = True
+
+    def _quiet(self) -> bool:
+        """Whether nothing is under way here, in neither direction."""
+        return not (
+            self._answering()
+            or self._body is not None
+            or self._held
+            or not self._reader.fresh
+            or self._lingering
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        )
+
+    def hang_up(self) -> None:
+        """The connection ends with the answer at hand."""
+        self._hang_up()
+
+    def _unfold(self) -> None:
+        """A plain call under way goes on as a whole one: there is something that its exchange has to hear."""
+        if isinstance(self.cycle, LaneFastCall) and not self.cycle.response_complete:
+            self.cycle.interrupt()
+
+    def shutdown(self) -> None:
+        """The server stops: an event stream under way ends at once, an idle connection too."""
+        super().shutdown()
+        cycle: object = self.cycle
+        if isinstance(cycle, LaneResponse):
+            cycle.drain()
+
+    def endless(self) -> bool:
+        """Whether the answer under way has no known length."""
+        cycle: object = self.cycle
+        return cycle.chunked if isinstance(cycle, LaneResponse) else super().endless()
+
+    def speaks_1_1(self) -> bool:
+        """A plain call has left no head behind, and is of HTTP/1.1."""
+        cycle: object = self.cycle
+        return isinstance(cycle, LaneResponse | LaneFastCall) or super().speaks_1_1()
+
+    def _client_gone(self) -> None:
+        self._unfold()
+        if isinstance(self.cycle, LaneResponse):
+            self.cycle.disconnected = True
+            self.cycle.exchange.client_gone()
+        else:
+            super()._client_gone()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, and with it the call under way."""
+        self._ready = False
+        self._unfold()
+        cycle = self.cycle
+        super().connection_lost(exc)
+        if isinstance(cycle, LaneResponse) and not cycle.response_complete:
+            cycle.exchange.client_gone()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        super().pause_writing()
+        self._ready = False
+        self._unfold()
+        if isinstance(self.cycle, LaneResponse):
+            self.cycle.exchange.pause_answer()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if isinstance(self.cycle, LaneResponse):
+            self.cycle.exchange.resume_answer()

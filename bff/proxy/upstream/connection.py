@@ -1,0 +1,397 @@
+"""One connection to a backend, carrying one call at a time: the wire's side of it.
+
+Rule 1: a connection carries another call only if the last one ended cleanly on both sides: the answer
+delimited beyond doubt, the request wholly written, both persistent, nothing unread (RFC 9112, 9.3).
+Rule 2: the sink hears nothing before `start` has returned, except `pause_body`.
+Rule 3: the sink's last call is also this connection's last step: the sink may start the next call within it.
+Rule 4: one timer a connection, not one a call: it looks at what the call waits for when it rings.
+
+When a request may be sent again (RFC 9110, 9.2.2; RFC 9112, 9.3.1): `STALE` is reported only where a
+connection ended before one byte of the answer, and either nothing of the request had been written, which is
+safe for every method, or it had carried calls before, so that the backend most likely closed it as idle;
+the request may have been read all the same, so that only an idempotent method is then `safe_to_resend`.
+A 408 in answer to a whole request without a body may come from a server that tired of an idle connection
+(RFC 9110, 15.5.9): where that is all that was said it counts as such an end. A first call on a connection
+that breaks is `BROKEN`, and never sent again.
+"""
+
+import asyncio
+import math
+from typing import cast
+
+from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
+from bff.proxy.upstream.expectation import Expectation
+from bff.proxy.upstream.fair_queue import Holder
+from bff.proxy.upstream.interfaces import (
+    ConnectionOwner,
+    FastUpstreamCall,
+    Fault,
+    FaultKind,
+    ResponseSink,
+    UpstreamCall,
+    UpstreamRequest,
+)
+from bff.proxy.upstream.request_state import Call, CallTimeouts
+from bff.proxy.upstream.request_writer import UnsafeRequestError, request_head
+from bff.proxy.upstream.response_parser import AnswerLimits, ResponseParser
+
+_ERROR_STATUS = 400
+_TIMED_OUT, _EXPECTATION_FAILED = 408, 417
+_CONTINUE = 100
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """An HTTP/1.1 connection to a backend; the pool makes it, and `start` puts a call on it.
+
+    Attributes:
+        closed: closed, or being closed: `start` would only report that.
+        lost: done when the transport has let go of the socket.
+        born, idle_since: by the loop's clock.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: ConnectionOwner,
+        timeouts: CallTimeouts | None = None,
+        limits: AnswerLimits | None = None,
+        expectation: Expectation | None = None,
+    ) -> None:
+        self._loop = loop
+        self._owner = owner
+        self._timeouts = timeouts or CallTimeouts()
+        self._transport: asyncio.Transport | None = None
+        self._reader = ResponseParser(limits)
+        self._expectation = expectation or Expectation()
+        self._call: Call | None = None
+        self._plain: FastUpstreamCall | None = None
+        self._since = 0.0  # when it was sent
+        self._first_due = min(self._timeouts.first_byte, self._timeouts.total)
+        self._calls = 0
+        self._answered = False  # a byte of the present call's answer has arrived
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+        self.now = loop.time
+        self.closed = False
+        self.holder: Holder | None = None
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self.born = self.idle_since = loop.time()
+
+    # What the exchange and the pool do.
+
+    def start(
+        self,
+        request: UpstreamRequest,
+        sink: ResponseSink,
+        timeouts: CallTimeouts | None = None,
+        first: bytes = b"",
+    ) -> UpstreamCall:
+        """Writes the request's head, and `first` with it if that much of the body is at hand.
+
+        Returns at once. A connection that has closed meanwhile says so by `sink.error`, soon. Without
+        `timeouts` those of the pool apply.
+
+        Raises:
+            UnsafeRequestError: the head must not be written; the connection is unharmed and back in the pool.
+        """
+        assert self._call is None
+        if request.expect_continue and not self._expectation.may_be_sent(self.now()):
+            request = request._replace(expect_continue=False)
+        try:
+            head = request_head(request)
+        except UnsafeRequestError:
+            self.put_back()
+            raise
+        call = self._call = Call(self, request, sink, timeouts or self._timeouts, self.now())
+        self._answered = False
+        self._reader.begin(no_content=request.method == b"HEAD")
+        if self.closing:
+            self.doom(call, self._ended(call))
+            return call
+        framed = call.frame(first) if first and call.held is None else ()
+        if framed is None:
+            self.doom(call, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
+            return call
+        self._calls += 1
+        call.written = True
+        self.send((head, *framed))
+        if call.held is not None:
+            call.hold(first)
+        self.watch(call)
+        return call
+
+    @property
+    def closing(self) -> bool:
+        """Whether it carries nothing any more; it may not have said so yet."""
+        return self.closed or cast("asyncio.Transport", self._transport).is_closing()
+
+    def put_back(self) -> None:
+        """Gives an unused connection back to the pool: whoever acquired it has no call to make after all."""
+        assert self._call is None
+        if not self.closed:
+            self._owner.free(self)
+
+    def abort(self) -> None:
+        """Closes at once, without another word even where it was being closed; a call under way fails."""
+        self.fall_back()
+        if self._call is not None:
+            self._fail(self._call, Fault(FaultKind.BROKEN, "the connection was closed here"))
+        self._close()
+        if self._transport is not None and not self.lost.done():
+            self._transport.abort()
+
+    def carry(self, plain: FastUpstreamCall, head: bytes) -> None:
+        """Puts a plain call on it, with its head ready for the wire; not on one that is `closing`."""
+        assert self._call is None
+        self._plain = plain
+        self._answered = False
+        self._calls += 1
+        self._since = now = self.now()
+        due = now + self._first_due
+        if self._timer is None or self._rings_at > due:
+            self._ring_at(due)
+        cast("asyncio.Transport", self._transport).write(head)
+
+    def adopt(self, request: UpstreamRequest, sink: ResponseSink) -> UpstreamCall:
+        """The plain call under way as a whole one, from where it stands."""
+        assert self._call is None
+        call = self._call = Call(self, request, sink, self._timeouts, self._since)
+        call.written = True
+        self._reader.begin(no_content=request.method == b"HEAD")
+        self.watch(call)
+        return call
+
+    def fall_back(self, plain: FastUpstreamCall | None = None) -> None:
+        """Something happens that the plain call under way, or this if it is that one, has no answer to."""
+        present = self._plain
+        if present is not None and (plain is None or plain is present):
+            self._plain = None
+            present.fall_back()
+
+    # What the call does (`bff.proxy.upstream.request_state.Wire`).
+
+    def is_on(self, call: Call) -> bool:
+        """Whether this call is the one under way."""
+        return self._call is call
+
+    def send(self, pieces: tuple[bytes, ...]) -> None:
+        """Hands bytes to the transport; it may call `pause_writing` from within."""
+        transport = cast("asyncio.Transport", self._transport)
+        # Not `writelines`: asyncio's forgets to pause the protocol in some Pythons, 3.12.1 among them.
+        transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def read_on(self, *, go: bool) -> None:
+        """Lets the transport read, or not."""
+        transport = cast("asyncio.Transport", self._transport)
+        if self.closed or transport.is_closing():
+            return
+        if go:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def watch(self, call: Call) -> None:
+        """Sees to it that the timer rings no later than what the call waits for is due."""
+        due = call.waits_for()[1]
+        if self._timer is None or self._rings_at > due:
+            self._ring_at(due)
+
+    def _ring_at(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due < math.inf and not self.closed:
+            self._rings_at = due
+            self._timer = self._loop.call_at(due, self._ring)
+
+    def doom(self, call: Call, fault: Fault) -> None:
+        """Fails the call in the loop's next turn: its sink is not called while it calls."""
+        call.stop_body()
+        self._loop.call_soon(self._fail, call, fault)
+
+    def drop(self, call: Call) -> None:
+        """Ends the call without a word to its sink, and closes."""
+        if self._call is call:
+            self._call = None
+            self._close()
+
+    # What the transport does.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is ready."""
+        self._transport = cast("asyncio.Transport", transport)
+        bound_unsent(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of an answer has arrived."""
+        plain = self._plain
+        if plain is not None:
+            answer = plain.read(data)
+            if answer is not None:
+                self._plain = None
+                self.idle_since = self.now()
+                self._owner.free(self)
+                plain.answer(answer)
+                return
+            self.fall_back()
+        call = self._call
+        if call is None:  # an answer before a request, or more than one to a request (RFC 9112, 6.3)
+            self._close()
+            return
+        self._answered = True
+        reader = self._reader
+        reader.feed(data)
+        if reader.refusal is not None:
+            self._fail(call, Fault(FaultKind.INVALID, reader.refusal))
+            return
+        if reader.interim:
+            self._pass_interim(call, reader)
+        if reader.head_done and not call.head_seen and self._call is call:
+            self._pass_head(call, reader)
+        if reader.chunks and self._call is call:
+            chunks = reader.chunks
+            call.sink.data(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if self._call is not call:
+            return
+        if reader.done:
+            self._complete(call)
+        elif call.head_seen and not call.full:
+            call.since = self.now()
+
+    def eof_received(self) -> None:
+        """The backend will send no more; the transport then closes by itself."""
+        self.fall_back()
+        call = self._call
+        if call is None:
+            self._close()
+        elif self._reader.feed_eof() and ended_cleanly(cast("asyncio.Transport", self._transport)):
+            self._complete(call)
+        else:
+            self._fail(call, self._ended(call))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        del exc  # how it went makes no difference: an end that may end an answer comes by `eof_received`
+        self.fall_back()
+        if self._call is not None:
+            self._fail(self._call, self._ended(self._call))
+        self._close()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The transport holds as much unsent as it should."""
+        self.fall_back()
+        if self._call is not None:
+            size = cast("asyncio.Transport", self._transport).get_write_buffer_size()
+            self._call.set_full(True, size)
+
+    def resume_writing(self) -> None:
+        """It has drained."""
+        if self._call is not None:
+            self._call.set_full(False, 0)
+
+    # Within.
+
+    def _pass_interim(self, call: Call, reader: ResponseParser) -> None:
+        for status, headers in reader.interim:
+            if status != _CONTINUE:
+                call.sink.informational(status, headers)
+            elif call.expects_go_ahead:
+                call.sink.informational(status, headers)
+                if call.held is not None and self._call is call:
+                    call.go_ahead()
+            if self._call is not call:
+                return
+
+    def _pass_head(self, call: Call, reader: ResponseParser) -> None:
+        """Passes the final head on; a body that is then for nothing ends here (RFC 9112, 9.5)."""
+        if reader.status == _TIMED_OUT and self._gave_up_before(call, reader):
+            self._fail(call, Fault(FaultKind.STALE, "a kept connection timed out", safe_to_resend=True))
+            return
+        if reader.status == _EXPECTATION_FAILED and call.expects_go_ahead:
+            self._expectation.refused(self.now())
+            if call.held is not None:
+                unsent = tuple(call.held)
+                self._fail(call, Fault(FaultKind.EXPECTATION, "the expectation was refused", unsent=unsent))
+                return
+        call.head_seen = True
+        if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
+            call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
+        call.sink.head(reader.status, reader.reason, reader.headers)
+        if call.stopped and not reader.done and self._call is call:
+            call.drop_rest()
+        if not reader.done and self._call is call:
+            if not call.full:
+                call.since = self.now()
+            self.watch(call)
+
+    def _complete(self, call: Call) -> None:
+        self._call = None
+        if call.answer_paused:
+            self.read_on(go=True)
+        transport = cast("asyncio.Transport", self._transport)
+        written = call.body_done and not call.stopped
+        if call.had_body and written:
+            written = transport.get_write_buffer_size() == 0
+        if written and self._reader.persistent and not transport.is_closing():
+            self.idle_since = self.now()
+            self._owner.free(self)
+        else:
+            self._close(politely=written)
+        call.sink.end()
+
+    def _fail(self, call: Call, fault: Fault) -> None:
+        if self._call is call:
+            self._call = None
+            self._close()
+            call.sink.error(fault)
+
+    def _ended(self, call: Call) -> Fault:
+        """The connection has ended and the call has not: see the module's text."""
+        if not call.written:
+            return Fault(FaultKind.STALE, "closed before the request was written", safe_to_resend=True)
+        if self._answered:
+            return Fault(FaultKind.BROKEN, f"closed within the {'content' if call.head_seen else 'head'}")
+        if self._calls > 1:
+            return Fault(FaultKind.STALE, "a kept connection closed", safe_to_resend=call.idempotent)
+        return Fault(FaultKind.BROKEN, "closed before an answer")
+
+    def _gave_up_before(self, call: Call, reader: ResponseParser) -> bool:
+        """Whether a 408 says that the backend has closed this connection as idle: see the module's text."""
+        alone = not reader.persistent and not reader.interim_seen
+        return alone and self._calls > 1 and call.idempotent and not call.had_body
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.fall_back()
+        call = self._call
+        if call is None:
+            return
+        stage, due = call.waits_for()
+        now = self.now()
+        if due > now:
+            self.watch(call)
+        elif stage == "go-ahead":
+            call.go_ahead()
+        elif stage == "write" and call.took_some(
+            cast("asyncio.Transport", self._transport).get_write_buffer_size(), now
+        ):
+            self.watch(call)
+        else:
+            self._fail(call, Fault(FaultKind.TIMEOUT, stage))
+
+    def _close(self, *, politely: bool = False) -> None:
+        """Closes, once; `politely` lets TLS say goodbye and the transport send what it holds."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._transport is not None:
+            if politely:
+                self._transport.close()
+            else:
+                self._transport.abort()
+        self._owner.gone(self)

@@ -1,0 +1,170 @@
+"""Making a connection to a backend: its socket or its name, its addresses in turn, TLS."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bff.policy.routes import Upstream
+from bff.proxy.upstream.addresses import Address, AddressBook
+from bff.proxy.upstream.interfaces import Fault, FaultKind
+from bff.settings.model import RouteSettings
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+_REST = 10.0
+"""How long an address that took no connection is tried last, in seconds."""
+
+_UNSENT_MAX = 128 * 1024
+"""How much of a body the kernel may hold beyond what the backend's window takes: by itself it holds megabytes
+for a backend that does not read, and says "write on" all the while."""
+
+_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
+
+
+def bound_unsent(transport: asyncio.Transport) -> None:
+    """Has the kernel say "no more" in time for backpressure to work."""
+    connection = transport.get_extra_info("socket")
+    if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
+
+
+def ended_cleanly(transport: asyncio.Transport) -> bool:
+    """Whether the end of the stream is the backend's word; without TLS there is no way to tell.
+
+    Over TLS only a close_notify is: anybody on the way can end a TCP stream (RFC 9112, 9.8).
+    """
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return bool(tls.read(1) == b"")
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
+
+
+class UpstreamFaultError(Exception):
+    """No connection could be had; `fault` says why, for the log and for the answer."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class TlsNames:
+    """How an https backend is known, and how it knows us; None: the system's CAs, nobody, the URL's host."""
+
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    server_name: str | None = None
+
+    @classmethod
+    def of(cls, route: RouteSettings) -> "TlsNames":
+        """A route's."""
+        return cls(route.ca_file, route.client_cert_file, route.client_key_file, route.server_name)
+
+
+def client_tls(names: TlsNames | None = None) -> ssl.SSLContext:
+    """Names checked, TLS 1.2 or newer, HTTP/1.1 only; a given CA is trusted in place of the system's.
+
+    Raises:
+        OSError: a file cannot be read, or (`ssl.SSLError`) is not what it should be.
+    """
+    names = names or TlsNames()
+    context = ssl.create_default_context(cafile=names.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    if names.client_cert_file is not None:
+        context.load_cert_chain(names.client_cert_file, names.client_key_file, password=str)
+    return context
+
+
+class Connector:
+    """Makes connections to one backend, and remembers which of its addresses take none."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        rest: float = _REST,
+    ) -> None:
+        self._upstream = upstream
+        self._tls = tls
+        self._server_name = None if tls is None else server_name or upstream.host
+        self._book = AddressBook(rest)
+
+    async def dial(self, make: Callable[[], P], deadline: float) -> P:
+        """Tries the addresses in turn, each with an equal share of the time that is left.
+
+        Args:
+            make: makes the protocol object of one attempt.
+            deadline: by the loop's clock; name, addresses and TLS together.
+
+        Raises:
+            UpstreamFaultError: TIMEOUT or UNREACHABLE, with what the last address said.
+        """
+        loop = asyncio.get_running_loop()
+        if self._upstream.socket is not None:
+            made = await self._try(loop, make, None, deadline - loop.time())
+            if isinstance(made, Fault):
+                raise UpstreamFaultError(made)
+            return made
+        addresses = self._book.in_order(await self._resolve(loop, deadline), loop.time())
+        fault = Fault(FaultKind.UNREACHABLE, "resolve: no address")
+        for tried, address in enumerate(addresses):
+            share = (deadline - loop.time()) / (len(addresses) - tried)
+            made = await self._try(loop, make, address, share)
+            if not isinstance(made, Fault):
+                self._book.worked(address)
+                return made
+            self._book.failed(address, loop.time())
+            fault = made
+        raise UpstreamFaultError(fault)
+
+    async def _try(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make: Callable[[], P],
+        address: Address | None,
+        seconds: float,
+    ) -> P | Fault:
+        try:
+            async with asyncio.timeout(seconds):
+                if address is None:
+                    transport, connection = await loop.create_unix_connection(make, self._upstream.socket)
+                else:
+                    host, port = address
+                    transport, connection = await loop.create_connection(
+                        make, host, port, ssl=self._tls, server_hostname=self._server_name
+                    )
+        except TimeoutError:
+            return Fault(FaultKind.TIMEOUT, "connect")
+        except ssl.SSLError as error:
+            return Fault(FaultKind.UNREACHABLE, f"TLS: {error.reason or type(error).__name__}")
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            return Fault(FaultKind.UNREACHABLE, f"connect: {why}")
+        if transport.is_closing():
+            return Fault(FaultKind.UNREACHABLE, "connect: closed at once")
+        return connection
+
+    async def _resolve(self, loop: asyncio.AbstractEventLoop, deadline: float) -> list[Address]:
+        """The backend's addresses, as the resolver orders them."""
+        host, port = self._upstream.host, self._upstream.port
+        try:
+            async with asyncio.timeout_at(deadline):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "resolve")) from None
+        except (OSError, UnicodeError) as error:
+            fault = Fault(FaultKind.UNREACHABLE, f"resolve: {type(error).__name__}")
+            raise UpstreamFaultError(fault) from error
+        return [(str(entry[4][0]), port) for entry in found]

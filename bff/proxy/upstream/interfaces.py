@@ -1,0 +1,142 @@
+"""How the parts of the data path talk: by plain calls, in both directions, on one event loop.
+
+An exchange starts a call on a backend connection and hands it a sink. The connection calls the sink as
+the answer arrives; the exchange calls the `UpstreamCall` as the request's body arrives. Nothing here
+awaits, so that a forwarded request needs no task of its own.
+
+Rule 1: after `end` or `error`, and after `cancel`, neither side calls the other again.
+Rule 2: `head` comes once, before any `data`; `informational` may come before it, any number of times.
+Rule 3: a callee told to pause may still be handed what was already read: at most one read's worth.
+Rule 4: no callback raises; an error becomes `error` or `cancel`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+Header = tuple[bytes, bytes]
+"""A field's name in lower case and its value, as they stand on the wire."""
+
+
+class FaultKind(Enum):
+    """What went wrong on the backend's side."""
+
+    UNREACHABLE = "unreachable"  # no connection could be made, or none became free
+    TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
+    INVALID = "invalid"  # the answer was not valid, or not unambiguous, HTTP/1.1
+    BROKEN = "broken"  # the connection ended in the middle of the exchange
+    EXPECTATION = "expectation"  # 417 to the `Expect` that we added: to be sent again, and goes without it
+    STALE = "stale"  # a kept-alive connection ended, or timed out, before an answer: see `safe_to_resend`
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failure of a call. `detail` is for the log: it names the stage and never holds a header or body.
+
+    `safe_to_resend`, with STALE only: nothing of the request was written, or a kept-alive connection ended
+    without an answer and the method is idempotent (RFC 9110, 9.2.2). Whether the body is still at hand is
+    not the connection's to know.
+
+    `unsent`, with EXPECTATION only: what has come of the body so far, of which nothing was sent.
+    """
+
+    kind: FaultKind
+    detail: str
+    safe_to_resend: bool = False
+    unsent: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+class Rendered(NamedTuple):
+    """Header lines ready for the wire, each with its CRLF, and their number."""
+
+    lines: bytes = b""
+    number: int = 0
+
+
+class UpstreamRequest(NamedTuple):
+    """A request ready for the wire: everything that policy decides has been decided.
+
+    `body_length` is the exact number of bytes to come, `None` for a body of unknown length (sent
+    chunked), 0 for none. The connection writes Host, framing and `Expect` itself; `headers` hold none
+    of them, and no hop-by-hop field; `rendered` are further ones, made by `request_writer.render`.
+    `expect_continue` asks for `Expect: 100-continue`.
+    """
+
+    method: bytes
+    target: bytes  # origin form: path and query
+    host: bytes
+    headers: Sequence[Header]
+    body_length: int | None = 0
+    expect_continue: bool = False
+    rendered: Rendered = Rendered()
+
+
+class ResponseSink(Protocol):
+    """Takes a backend's answer, and the flow control of the request's body.
+
+    While the other side calls `start`, `write` or `finish`, it hears nothing but `pause_body`.
+    """
+
+    def informational(self, status: int, headers: list[Header]) -> None:
+        """A 1xx other than 101 came; 100 only when it was expected."""
+
+    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        """The final status line and headers came; framing fields are included as received."""
+
+    def data(self, chunk: bytes) -> None:
+        """A piece of the answer's content, chunked coding removed."""
+
+    def end(self) -> None:
+        """The answer is complete, and was delimited beyond doubt."""
+
+    def error(self, fault: Fault) -> None:
+        """The call failed; nothing follows. After `head` the answer is truncated."""
+
+    def pause_body(self) -> None:
+        """The connection's write buffer is full: stop calling `write`."""
+
+    def resume_body(self) -> None:
+        """The buffer has drained: go on."""
+
+
+class UpstreamCall(Protocol):
+    """A call under way on a backend connection."""
+
+    def write(self, chunk: bytes) -> None:
+        """Sends a piece of the request's body; dropped once the backend has answered with an error."""
+
+    def finish(self) -> None:
+        """The request's body is complete; not needed where its length was announced."""
+
+    def pause_answer(self) -> None:
+        """The client reads slowly: stop reading from the backend."""
+
+    def resume_answer(self) -> None:
+        """Go on reading."""
+
+    def cancel(self) -> None:
+        """The client has gone, or the answer is no longer wanted: drop the connection's use at once."""
+
+
+class FastUpstreamCall(Protocol):
+    """A plain call, as its connection sees it (`bff.proxy.forward.fast_path`)."""
+
+    def read(self, data: bytes) -> Any:
+        """What came as the call's answer, if it is all there and plain; else None."""
+
+    def answer(self, answer: Any) -> None:
+        """Passes it on: the connection is done with the call."""
+
+    def fall_back(self) -> None:
+        """Goes on as a whole call, by `adopt`."""
+
+
+class ConnectionOwner(Protocol):
+    """Who lent a connection: the pool."""
+
+    def free(self, connection: Any) -> None:
+        """The call has ended, and another can be carried."""
+
+    def gone(self, connection: Any) -> None:
+        """The connection is closed or being closed; said once."""

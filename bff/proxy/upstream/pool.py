@@ -1,0 +1,371 @@
+"""The connections to the backends: who gets one, who waits, and when one is let go.
+
+A *slot* is the right to one connection, open or being made; there are `max_connections` of them.
+
+Rule 1: a slot belongs to exactly one of: a connection in `_open` that is no stream, an `acquire` that is
+connecting, or the waiter it was granted to. Whoever lets go of it hands it on, cancelled or not.
+Rule 2: clients that wait are served in turn (`fair_queue.py`), with a freed connection or with a freed slot,
+and nobody overtakes them: while one waits that may be served, nothing is idle and no slot is free.
+Rule 3: the idle connection that was used last is taken first, so that the others can age and be closed.
+Rule 4: a quarter of the slots is kept for clients that hold none: whoever fills a backend leaves them room.
+Rule 5: a connection whose answer is a stream gives its slot back: streams have a limit of their own.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from bff.policy.routes import Route, Upstream
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.connector import Connector, TlsNames, UpstreamFaultError, client_tls
+from bff.proxy.upstream.expectation import Expectation
+from bff.proxy.upstream.fair_queue import FairQueue, Holder
+from bff.proxy.upstream.interfaces import Fault, FaultKind
+from bff.proxy.upstream.request_state import CallTimeouts
+from bff.proxy.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
+
+_Grant = asyncio.Future[UpstreamConnection | None]
+
+_KEPT_SHARE = 4  # of the slots: one in so many is for clients that hold none
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many connections a pool has, and how long each step may take or last, in seconds."""
+
+    max_connections: int = 100
+    connect_timeout: float = 5.0  # name, all addresses and TLS together
+    queue_timeout: float = 5.0
+    idle_timeout: float = 60.0
+    answer: AnswerLimits = DEFAULT_LIMITS
+    lifetime: float = 3600.0  # of a connection: it is not kept beyond, so that a change of address is noticed
+    max_streams: int = 1000  # beside the connections
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A look at a pool: `open` counts streams, and slots in use, those of connections being made included."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+class UpstreamPool:
+    """The connections to one backend. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: PoolLimits,
+        timeouts: CallTimeouts | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        assert (tls is not None) == (upstream.scheme == "https")
+        self._limits = limits
+        self._timeouts = timeouts
+        self.dialer = Connector(upstream, tls, server_name)  # also for connections that are not the pool's
+        self._expectation = Expectation()
+        self._slots = 0
+        self._open: set[UpstreamConnection] = set()
+        self._closing: set[UpstreamConnection] = set()
+        self._idle: deque[UpstreamConnection] = deque()
+        self._streams: set[UpstreamConnection] = set()
+        self._waiters: FairQueue[UpstreamConnection | None] = FairQueue()
+        self._holders: WeakValueDictionary[str, Holder] = WeakValueDictionary()
+        most = limits.max_connections
+        self._crowded_from = most if most == 1 else most - max(1, most // _KEPT_SHARE)
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def stats(self) -> PoolStats:
+        """How many connections are open, idle, and waited for."""
+        return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
+
+    def holder(self, client: str) -> Holder:
+        """The one account of a client, for as long as anybody keeps it."""
+        holder = self._holders.get(client)
+        if holder is None:
+            holder = self._holders[client] = Holder()
+        return holder
+
+    # Getting a connection.
+
+    def acquire_nowait(self, holder: Holder | None = None) -> UpstreamConnection | None:
+        """An idle connection, or None. Whoever gets one calls its `start` or its `put_back`."""
+        idle = self._idle
+        while idle:
+            if holder is not None and holder.held and self._slots - len(idle) >= self._crowded_from:
+                return None
+            connection = idle.pop()
+            if connection.idle_since + self._limits.idle_timeout > connection.now():
+                if holder is not None:
+                    holder.held += 1
+                    connection.holder = holder
+                return connection
+            connection.abort()
+        return None
+
+    async def acquire(self, holder: Holder | None = None) -> UpstreamConnection:
+        """A connection: idle, new, or the next one to become free when it is the holder's turn.
+
+        Raises:
+            UpstreamFaultError: TIMEOUT in the queue or while connecting, UNREACHABLE where no address of the
+                backend took the connection or none of them could be found.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._limits.queue_timeout
+        while not self._closed:
+            connection = self.acquire_nowait(holder)
+            if connection is None and not self._takes(holder):
+                connection = await self._wait(holder, loop, deadline)
+            elif connection is None:
+                self._take_slot(holder)
+            if connection is None:
+                return await self._fill_slot(holder, loop)
+            if not connection.closed:  # it may have closed between the grant and this task's turn
+                return connection
+        raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
+
+    def _takes(self, holder: Holder | None) -> bool:
+        """Whether a slot is free for this client."""
+        if self._slots >= self._limits.max_connections:
+            return False
+        return holder is None or not holder.held or not self._crowded()
+
+    def _crowded(self) -> bool:
+        return self._slots - len(self._idle) >= self._crowded_from
+
+    def _take_slot(self, holder: Holder | None) -> None:
+        self._slots += 1
+        if holder is not None:
+            holder.held += 1
+
+    async def _wait(
+        self, holder: Holder | None, loop: asyncio.AbstractEventLoop, deadline: float
+    ) -> UpstreamConnection | None:
+        """A freed connection, or None with a slot to fill."""
+        grant: _Grant = loop.create_future()
+        self._waiters.add(holder, grant)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await grant
+        except TimeoutError:
+            self._give_up(holder, grant)
+            raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "queue")) from None
+        except asyncio.CancelledError:
+            self._give_up(holder, grant)
+            raise
+
+    def _give_up(self, holder: Holder | None, grant: _Grant) -> None:
+        """The waiter leaves; what it was granted in the same moment goes to the next."""
+        if not grant.done() or grant.cancelled():
+            self._waiters.remove(holder, grant)  # unless `_serve` has passed over it already
+        elif grant.exception() is None:
+            connection = grant.result()
+            if connection is None:
+                self._drop_slot(holder)
+            elif not connection.closed:
+                self.free(connection)
+
+    async def _fill_slot(self, holder: Holder | None, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+        """Connects; the slot is given up where that fails."""
+        connection: UpstreamConnection | None = None
+        try:
+            connection = await self.dialer.dial(
+                lambda: UpstreamConnection(
+                    loop, self, self._timeouts, self._limits.answer, self._expectation
+                ),
+                loop.time() + self._limits.connect_timeout,
+            )
+        finally:
+            if connection is None:
+                self._drop_slot(holder)
+        connection.holder = holder
+        self._open.add(connection)
+        if self._closed:
+            connection.abort()
+            raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
+        return connection
+
+    def stream(self, connection: UpstreamConnection) -> bool:
+        """Counts a connection, whose answer is a stream, apart from calls; False if there are too many."""
+        if len(self._streams) >= self._limits.max_streams:
+            return False
+        if connection in self._open:
+            self._streams.add(connection)
+            self._let_go(connection)
+            self._free_slot()
+        return True
+
+    # Letting go (`bff.proxy.upstream.interfaces.ConnectionOwner`).
+
+    def free(self, connection: UpstreamConnection) -> None:
+        """A connection can be used again."""
+        holder = connection.holder
+        if holder is not None:  # as `_let_go`: every plain call comes by here
+            connection.holder = None
+            holder.held -= 1
+        if self._streams and connection in self._streams and not self._end_stream(connection):
+            return
+        if self._closed or connection.now() - connection.born > self._limits.lifetime:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._waiters.lines:
+            self._serve()
+        if self._sweep is None and self._idle:
+            self._sweep_at(connection.idle_since + self._limits.idle_timeout)
+
+    def _end_stream(self, connection: UpstreamConnection) -> bool:
+        """A stream has ended cleanly: its connection takes a slot again, or closes where none is free."""
+        if self._slots >= self._limits.max_connections:
+            connection.abort()
+            return False
+        self._streams.remove(connection)
+        self._slots += 1
+        return True
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """A connection is closed or being closed."""
+        if connection not in self._open:  # it never got as far as to be handed out
+            return
+        self._open.remove(connection)
+        self._closing.add(connection)
+        connection.lost.add_done_callback(lambda _: self._closing.discard(connection))
+        self._let_go(connection)
+        if connection in self._streams:
+            self._streams.remove(connection)
+            return
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+        self._free_slot()
+
+    def _let_go(self, connection: UpstreamConnection) -> None:
+        holder = connection.holder
+        if holder is not None:
+            connection.holder = None
+            holder.held -= 1
+
+    def _drop_slot(self, holder: Holder | None) -> None:
+        """A slot is given up before a connection came of it."""
+        if holder is not None:
+            holder.held -= 1
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        self._slots -= 1
+        self._serve()
+
+    def _serve(self) -> None:
+        """Hands what is free to those who wait and may have it."""
+        while self._waiters.lines and (self._idle or self._slots < self._limits.max_connections):
+            served = self._waiters.take(crowded=self._crowded())
+            if served is None:
+                return
+            holder, grant = served
+            connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                self._take_slot(holder)
+            elif holder is not None:
+                holder.held += 1
+                connection.holder = holder
+            grant.set_result(connection)
+
+    # Ageing and the end.
+
+    def _sweep_at(self, when: float) -> None:
+        self._sweep = asyncio.get_running_loop().call_at(when, self._close_aged)
+
+    def _close_aged(self) -> None:
+        """Closes what has been idle for too long: the oldest lie at the left."""
+        self._sweep = None
+        while self._idle:
+            connection = self._idle[0]
+            due = connection.idle_since + self._limits.idle_timeout
+            if due > connection.now():
+                self._sweep_at(due)
+                return
+            connection.abort()  # `gone` takes it out
+
+    async def aclose(self) -> None:
+        """Closes every connection, breaks calls under way, turns waiters away; returns when all are gone."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for waiter in self._waiters.drain():
+            if not waiter.done():
+                waiter.set_exception(UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed")))
+        for connection in [*self._open, *self._closing]:
+            connection.abort()
+        if self._closing:
+            await asyncio.wait([connection.lost for connection in self._closing])
+
+
+class Pools:
+    """The pools of a process, one for each backend and set of limits.
+
+    Routes to the same backend share its pool where they set the same limits, timeouts and TLS.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[Upstream, PoolLimits, CallTimeouts, TlsNames | None], UpstreamPool] = {}
+        self._by_path: dict[bytes, UpstreamPool] = {}
+
+    def for_upstream(self, route: Route) -> UpstreamPool:
+        """The pool that carries a route's calls; made when it is first asked for.
+
+        Raises:
+            OSError: the route's certificates cannot be used; the settings' check says so before.
+        """
+        pool = self._by_path.get(route.path)
+        if pool is None:
+            limits, timeouts = limits_of(route), timeouts_of(route)
+            names = TlsNames.of(route.settings) if route.upstream.scheme == "https" else None
+            key = (route.upstream, limits, timeouts, names)
+            pool = self._pools.get(key)
+            if pool is None:
+                tls, server_name = (None, None) if names is None else (client_tls(names), names.server_name)
+                pool = UpstreamPool(route.upstream, limits, timeouts, tls, server_name)
+                self._pools[key] = pool
+            self._by_path[route.path] = pool
+        return pool
+
+    def all(self) -> list[tuple[Upstream, UpstreamPool]]:
+        """Every pool there is, with its backend: for metrics."""
+        return [(key[0], pool) for key, pool in self._pools.items()]
+
+    async def aclose(self) -> None:
+        """Closes them all."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+def limits_of(route: Route) -> PoolLimits:
+    """The pool's part of a route's settings."""
+    settings = route.settings
+    return PoolLimits(
+        settings.max_connections,
+        settings.connect_timeout,
+        settings.queue_timeout,
+        max_streams=settings.max_streams,
+        answer=AnswerLimits(settings.max_answer_head, settings.max_answer_fields),
+    )
+
+
+def timeouts_of(route: Route) -> CallTimeouts:
+    """The calls' part of a route's settings."""
+    settings = route.settings
+    unlimited = CallTimeouts()
+    return CallTimeouts(
+        first_byte=settings.response_timeout,
+        between_bytes=settings.idle_timeout,
+        write=settings.write_timeout,
+        total=unlimited.total if settings.total_timeout is None else settings.total_timeout,
+        go_ahead=settings.expect_wait,
+    )

@@ -1,0 +1,259 @@
+"""One request on a backend connection, as the exchange holds it: body, flow control, waits, cancellation.
+
+Each call is an object of its own, so that a word said too late about one call can never touch the next one on
+the same connection.
+
+Rule 1: whatever is sent beyond, or ended short of, the announced length would be read as the next request:
+the connection is torn down instead.
+Rule 2: while `write` or `finish` runs, the sink hears nothing but `pause_body`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from bff.proxy.upstream.interfaces import Fault, FaultKind, ResponseSink, UpstreamRequest
+from bff.proxy.upstream.request_writer import is_idempotent, waits_for_go_ahead
+
+Stage = Literal["go-ahead", "write", "client", "first byte", "between bytes", "total"]
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimeouts:
+    """How long a backend may keep a call waiting, in seconds; `math.inf` for as long as it likes.
+
+    `first_byte` runs from the end of the request to the end of the final answer's head, and `between_bytes`
+    between two reads after that; both rest while the client is the one that is waited for. `write` bounds how
+    long the backend may take nothing of the body. `go_ahead` is no fault when it has passed: the body then
+    goes without the 100 (RFC 9110, 10.1.1).
+    """
+
+    first_byte: float = 60.0
+    between_bytes: float = 300.0
+    write: float = 60.0
+    total: float = math.inf
+    go_ahead: float = 1.0
+
+
+class Wire(Protocol):
+    """What a call asks of its connection."""
+
+    def is_on(self, call: "Call") -> bool:
+        """Whether this call is the one under way."""
+
+    def send(self, pieces: tuple[bytes, ...]) -> None:
+        """Hands bytes to the transport."""
+
+    def read_on(self, *, go: bool) -> None:
+        """Lets the transport read, or not."""
+
+    def watch(self, call: "Call") -> None:
+        """What the call waits for has changed: see to it that the clock is looked at in time."""
+
+    def doom(self, call: "Call", fault: Fault) -> None:
+        """Fails the call, soon."""
+
+    def drop(self, call: "Call") -> None:
+        """Ends the call without a word to its sink, and closes."""
+
+    def now(self) -> float:
+        """The loop's clock."""
+
+
+class Call:
+    """A request under way: the `UpstreamCall` of its exchange, and what the connection keeps about it.
+
+    Attributes:
+        body_done: nothing more of the body will be handed over.
+        stopped: the backend has answered and wants no more of it, or the call is doomed.
+        held: what has come of the body, while it waits for the go-ahead; None where nothing is waited for.
+        full: the transport holds as much unsent as it should; `unsent` is how much that was.
+        since: when the present wait began; `ends_at` is when the whole call must be over.
+        written: at least the head has been handed to the transport.
+    """
+
+    __slots__ = (
+        "_left",
+        "_told_to_pause",
+        "_wire",
+        "answer_paused",
+        "body_done",
+        "ends_at",
+        "expects_go_ahead",
+        "full",
+        "had_body",
+        "head_seen",
+        "held",
+        "idempotent",
+        "since",
+        "sink",
+        "stopped",
+        "timeouts",
+        "unsent",
+        "written",
+    )
+
+    def __init__(
+        self, wire: Wire, request: UpstreamRequest, sink: ResponseSink, timeouts: CallTimeouts, now: float
+    ) -> None:
+        self._wire = wire
+        self._left = length = request.body_length  # bytes of the body still to come; None: chunked
+        self._told_to_pause = False
+        self.sink = sink
+        self.timeouts = timeouts
+        self.idempotent = is_idempotent(request.method)
+        self.had_body = length != 0
+        self.body_done = length == 0
+        self.stopped = False
+        self.expects_go_ahead = waits_for_go_ahead(request)
+        self.held: list[bytes] | None = [] if self.expects_go_ahead else None
+        self.full = False
+        self.unsent = 0
+        self.answer_paused = False
+        self.head_seen = False
+        self.written = False
+        self.since = now
+        self.ends_at = now + timeouts.total
+
+    # What the exchange does.
+
+    def write(self, chunk: bytes) -> None:
+        """Sends a piece of the body; dropped once the call is over or the backend wants no more."""
+        if not chunk or self.stopped or not self._wire.is_on(self):
+            return
+        if not self._account_for(chunk):
+            self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
+        elif self.held is not None:
+            self.held.append(chunk)
+        else:
+            self._pass(self._framed(chunk))
+
+    def finish(self) -> None:
+        """The body is complete; not needed where its length was announced, and harmless."""
+        if self.body_done or not self._wire.is_on(self):
+            return
+        if self._left:
+            self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is shorter than announced"))
+        else:
+            self.body_done = True
+            if self.held is None:
+                self._pass((_LAST_CHUNK,))
+
+    def pause_answer(self) -> None:
+        """The client reads slowly: stop reading from the backend."""
+        if not self.answer_paused and self._wire.is_on(self):
+            self.answer_paused = True
+            self._wire.read_on(go=False)
+
+    def resume_answer(self) -> None:
+        """Go on reading."""
+        if self.answer_paused and self._wire.is_on(self):
+            self.answer_paused = False
+            self._wire.read_on(go=True)
+            self._begin_wait()
+
+    def cancel(self) -> None:
+        """The answer is no longer wanted: closes the connection, unless the call is over already."""
+        self._wire.drop(self)
+
+    # What the connection does.
+
+    def frame(self, chunk: bytes) -> tuple[bytes, ...] | None:
+        """The piece as it goes on the wire, accounted for; None where it is more than was announced."""
+        return self._framed(chunk) if self._account_for(chunk) else None
+
+    def _account_for(self, chunk: bytes) -> bool:
+        if self._left is None:
+            return not self.body_done
+        if len(chunk) > self._left:
+            return False
+        self._left -= len(chunk)
+        self.body_done = self._left == 0
+        return True
+
+    def _framed(self, chunk: bytes) -> tuple[bytes, ...]:
+        return (chunk,) if self._left is not None else (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+
+    def hold(self, first: bytes) -> None:
+        """The head has been sent, and the body waits for the go-ahead."""
+        self.adjust_flow()
+        self.write(first)
+
+    def go_ahead(self) -> None:
+        """The 100 has come, or has been waited for long enough: what was held goes."""
+        held, self.held = self.held or [], None
+        pieces = [piece for chunk in held for piece in self._framed(chunk)]
+        if self._left is None and self.body_done:
+            pieces.append(_LAST_CHUNK)
+        if pieces:
+            self._wire.send(tuple(pieces))
+        self._begin_wait()
+        self.adjust_flow()
+
+    def stop_body(self) -> None:
+        """Nothing more of the body is sent (RFC 9112, 9.5)."""
+        self.stopped = self.body_done = True
+        self.held = None
+
+    def drop_rest(self) -> None:
+        """What the sink was told to keep back may come: it is thrown away, and its end is heard."""
+        if self._told_to_pause:
+            self._told_to_pause = False
+            self.sink.resume_body()
+
+    def set_full(self, full: bool, unsent: int) -> None:
+        """The transport's buffer has filled up, or has drained."""
+        self.full = full
+        self.unsent = unsent
+        self._begin_wait()
+        self.adjust_flow()
+
+    def took_some(self, unsent: int, now: float) -> bool:
+        """Whether the backend has taken any of what was unsent when it was last looked at."""
+        if unsent >= self.unsent:
+            return False
+        self.unsent = unsent
+        self.since = now
+        return True
+
+    def waits_for(self) -> tuple[Stage, float]:
+        """What the call waits for at present, and until when."""
+        limits = self.timeouts
+        stage: Stage
+        if self.held is not None:
+            stage, limit = "go-ahead", limits.go_ahead
+        elif self.full and not self.stopped:
+            stage, limit = "write", limits.write
+        elif self.answer_paused or not self.body_done:
+            stage, limit = "client", math.inf
+        elif self.head_seen:
+            stage, limit = "between bytes", limits.between_bytes
+        else:
+            stage, limit = "first byte", limits.first_byte
+        due = self.since + limit
+        return (stage, due) if due < self.ends_at else ("total", self.ends_at)
+
+    def adjust_flow(self) -> None:
+        """Tells the sink to pause or go on, if that is news and there is something left to send."""
+        pause = self.full or self.held is not None
+        if pause is self._told_to_pause or self.body_done:
+            return
+        self._told_to_pause = pause
+        if pause:
+            self.sink.pause_body()
+        else:
+            self.sink.resume_body()
+
+    def _pass(self, framed: tuple[bytes, ...]) -> None:
+        if self.full:
+            self.unsent += sum(map(len, framed))
+        self._wire.send(framed)
+        if self.body_done:
+            self._begin_wait()
+
+    def _begin_wait(self) -> None:
+        if self._wire.is_on(self):
+            self.since = self._wire.now()
+            self._wire.watch(self)

@@ -1,0 +1,80 @@
+"""How a request's head is written, and what its method promises. Pure.
+
+Rule 1: this is the last wall before the wire. A head that would not be read as exactly the fields it was
+made of is never written, whatever let it come this far.
+"""
+
+from collections.abc import Sequence
+
+from bff.proxy.upstream.interfaces import Header, Rendered, UpstreamRequest
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
+_WRITTEN_HERE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"connection",
+        b"upgrade",
+        b"te",
+        b"trailer",
+    }
+)
+
+
+class UnsafeRequestError(ValueError):
+    """A request that cannot be written unambiguously: a mistake further up, never the client's alone."""
+
+
+def is_idempotent(method: bytes) -> bool:
+    """Whether sending the request twice means the same as sending it once (RFC 9110, 9.2.2)."""
+    return method in _IDEMPOTENT
+
+
+def waits_for_go_ahead(request: UpstreamRequest) -> bool:
+    """Whether `Expect: 100-continue` is sent; never without a body (RFC 9110, 10.1.1)."""
+    return request.expect_continue and request.body_length != 0
+
+
+def render(headers: Sequence[Header]) -> Rendered:
+    """Header lines as they go on the wire, to be written with many heads.
+
+    Raises:
+        UnsafeRequestError: a field that only `request_head` writes; the rest is checked there.
+    """
+    for name, _ in headers:
+        if name in _WRITTEN_HERE:
+            raise UnsafeRequestError(f"the field {name.decode('ascii')} is not the caller's to write")
+    return Rendered(b"".join([b"%b: %b\r\n" % header for header in headers]), len(headers))
+
+
+def request_head(request: UpstreamRequest) -> bytes:
+    """The request line and fields as they go on the wire, the empty line included (RFC 9112, 3 and 6).
+
+    Raises:
+        UnsafeRequestError: a CR, LF or NUL anywhere, white space in method or target, a target that is not
+            in origin form, or a field that only this function writes.
+    """
+    method, target = request.method, request.target
+    lines = [method + b" " + target + b" HTTP/1.1", b"host: " + request.host]
+    for name, value in request.headers:
+        if name in _WRITTEN_HERE:
+            raise UnsafeRequestError(f"the field {name.decode('ascii')} is not the caller's to write")
+        lines.append(name + b": " + value)
+    length = request.body_length
+    if length is None:
+        lines.append(b"transfer-encoding: chunked")
+    elif length or method in _LENGTH_EXPECTED:
+        lines.append(b"content-length: %d" % length)
+    if waits_for_go_ahead(request):
+        lines.append(b"expect: 100-continue")
+    ends = len(lines) + 1 + request.rendered.number
+    lines += (request.rendered.lines, b"") if request.rendered.number else (b"", b"")
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+        raise UnsafeRequestError("a control character in the request's head")
+    if target[:1] != b"/" or b" " in target or b" " in method or not method:
+        raise UnsafeRequestError("a malformed request line")
+    return head

@@ -1,0 +1,1 @@
+"""WebSockets: the upgrade, the backend's socket, the messages between them."""

@@ -1,0 +1,354 @@
+"""WebSockets: an upgrade with the bearer put in, then messages both ways for as long as the session lives.
+
+The order is that of every call: admission (here: the exact origin), session, token, backend; the client's
+handshake is answered last, with what the backend has said.
+
+Rule 1: a client's socket opens only after the backend's has; until then what fails is an HTTP answer.
+Rule 2: the session is watched from before the backend is called; its end closes the socket with 4401, and a
+rotation does not touch it.
+Rule 3: a client that leaves while the backend is being called ends that call, and never a rotation.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+from websockets.asyncio.client import ClientConnection
+
+from bff.errors import Problem
+from bff.observe.logs import access, audit, get_logger
+from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
+from bff.policy.fields import Fields
+from bff.policy.headers import Hop
+from bff.policy.origin import Guard
+from bff.policy.routes import RouteTable
+from bff.policy.subprotocols import kept, well_formed
+from bff.problems import problem_response
+from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.upstream.connector import UpstreamFaultError
+from bff.proxy.upstream.interfaces import Fault, FaultKind, Header, UpstreamRequest
+from bff.proxy.upstream.request_writer import UnsafeRequestError
+from bff.proxy.websocket.relay import WebSocketRelay
+from bff.proxy.websocket.upstream import Answered, is_handshake_field, open_socket, response_fields
+from bff.session.expiry_watch import ExpiryWatch, Watched
+from bff.session.sessions import NoSession
+from bff.session.token_policy import PassOn
+
+_SWITCHING, _UNAUTHORIZED, _CLIENT_LEFT = 101, 401, 499
+_POLICY = 1008
+_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
+_log = get_logger("bff.websocket")
+
+
+class WebSocketForwarding:
+    """Forwards WebSockets, as an ASGI application. `ping` is in seconds."""
+
+    def __init__(
+        self, *, parts: ForwardingContext, routes: RouteTable, guard: Guard, watch: ExpiryWatch, ping: float
+    ) -> None:
+        self.parts = parts
+        self.watch = watch
+        self.ping = ping
+        self._routes = routes
+        self._guard = guard
+        self._open: Counter[tuple[bytes, str]] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        client = scope.get("client")
+        request = RequestHead(
+            method=b"GET",
+            raw_path=scope["raw_path"],
+            query=scope["query_string"],
+            fields=Fields(list(scope["headers"])),
+            peer=client[0] if client else "unknown",
+        )
+        verdict = admit_upgrade(request, self._routes, self._guard)
+        await receive()  # websocket.connect
+        await _Upgrade(self, request, verdict, scope, receive=receive, send=send).run()
+
+    @contextlib.contextmanager
+    def seat(self, admitted: Admitted, holder: str) -> Iterator[bool]:
+        """Counts a socket for as long as the block runs; False if the holder has too many already."""
+        place = (admitted.route.path, holder)
+        if self._open[place] >= admitted.route.settings.websocket_max_sockets:
+            yield False
+            return
+        self._open[place] += 1
+        try:
+            yield True
+        finally:
+            self._open[place] -= 1
+            if not self._open[place]:
+                del self._open[place]
+
+
+class _Upgrade:
+    """One upgrade, and the socket that comes of it."""
+
+    def __init__(
+        self,
+        owner: WebSocketForwarding,
+        request: RequestHead,
+        verdict: Admitted | Denied,
+        scope: Scope,
+        *,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._owner = owner
+        self._parts = owner.parts
+        self._request = request
+        self._verdict = verdict
+        self._subprotocols: list[str] = scope.get("subprotocols", [])
+        self._can_answer = "websocket.http.response" in (scope.get("extensions") or {})
+        self._receive = receive
+        self._send = send
+        self._hop: Hop = owner.parts.hop(request)
+        self._credential: Signed | Anonymous = Anonymous()
+        self._started = owner.parts.clock()
+        self._answered = False
+        self._backend: ClientConnection | None = None
+
+    async def run(self) -> None:
+        """Answers the handshake, and carries the socket to its end."""
+        verdict = self._verdict
+        if isinstance(verdict, Denied):
+            if verdict.problem is Problem.CSRF_REJECTED:
+                audit("csrf_rejected", address=self._hop.client, reason=verdict.reason)
+                await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
+                return
+            await self._fail(verdict.problem)
+            return
+        if not well_formed(self._subprotocols):
+            await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
+            return
+        listening = self._parts.tasks.spawn(_next(self._receive), name="socket's first message")
+        try:
+            await self._admit(verdict, listening)
+        finally:
+            listening.cancel()
+            if self._backend is not None:
+                self._backend.transport.abort()  # closed already, unless something went wrong
+            self._note(_CLIENT_LEFT)
+
+    async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
+        if admitted.signed:
+            required = admitted.route.settings.auth == "required"
+            credentials = self._parts.destinations[admitted.route.path].credentials
+            credential = await credentials.obtain(
+                self._request.fields.values(b"cookie"), address=self._hop.client, required=required
+            )
+            if isinstance(credential, Refused):
+                await self._refuse(credential)
+                return
+            self._credential = credential
+        signed = self._credential
+        holder = signed.found.session.key if isinstance(signed, Signed) else self._hop.client
+        with self._owner.seat(admitted, holder) as free:
+            if not free:
+                await self._fail(Problem.RATE_LIMITED, detail="too many open sockets")
+            elif isinstance(signed, Signed):
+                with self._owner.watch.watching(signed.found) as watched:
+                    await self._connect(admitted, listening, watched)
+            else:
+                await self._connect(admitted, listening, None)
+
+    async def _connect(
+        self,
+        admitted: Admitted,
+        listening: asyncio.Task[Message],
+        watched: Watched | None,
+    ) -> None:
+        never: asyncio.Future[NoSession] = asyncio.get_running_loop().create_future()
+        over = never if watched is None else watched.over
+        outcome = await self._opened(admitted, over, listening)
+        if over.done():
+            await self._refuse(Refused(over.result().problem, over.result().reason))
+        elif isinstance(outcome, ClientConnection):
+            await self._carry(admitted, outcome, listening, watched, over)
+        elif isinstance(outcome, Answered):
+            await self._pass_on(admitted, outcome)
+        elif isinstance(outcome, Refused):
+            await self._refuse(outcome)
+
+    async def _opened(
+        self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
+    ) -> ClientConnection | Answered | Refused | None:
+        """What the backend says; None where the client has left, or the session has ended, before that."""
+        opening = self._parts.tasks.spawn(self._open(admitted), name="socket's handshake")
+        try:
+            while not (opening.done() or over.done() or _has_left(listening)):
+                waiting: set[asyncio.Future[Any]] = {opening, over}
+                if not listening.done():
+                    waiting.add(listening)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait([opening])
+        return None if opening.cancelled() or _has_left(listening) else opening.result()
+
+    async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+        """Calls the backend; once more with newer tokens after its 401, as with every call."""
+        outcome = await self._call(admitted)
+        signed = self._credential
+        if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED:
+            return outcome
+        if not isinstance(signed, Signed):
+            return outcome
+        invalid = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in outcome.headers)
+        mode = admitted.route.settings.refresh_on_401
+        credentials = self._parts.destinations[admitted.route.path].credentials
+        renewed = await credentials.renew(signed, invalid_token=invalid, mode=mode)
+        if isinstance(renewed, PassOn):
+            return outcome
+        if isinstance(renewed, Refused):
+            return renewed
+        self._credential = renewed
+        self._parts.metrics.retried(admitted.route.settings.path)
+        return await self._call(admitted)
+
+    async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+        destination, signed = self._parts.destinations[admitted.route.path], self._credential
+        bearer = signed.found.session.tokens.access_token.encode() if isinstance(signed, Signed) else None
+        fields = destination.rules.request(self._request.fields, self._hop, bearer)
+        query = self._request.query
+        request = UpstreamRequest(
+            method=b"GET",
+            target=admitted.target + (b"?" + query if query else b""),
+            host=admitted.route.host_header,
+            headers=[field for field in fields if not is_handshake_field(field[0])],
+            body_length=0,
+        )
+        try:
+            outcome = await open_socket(
+                request,
+                admitted.route,
+                destination.pool.dialer,
+                subprotocols=kept(self._subprotocols, admitted.route.settings.websocket_drop_subprotocols),
+                ping=self._owner.ping,
+            )
+        except UnsafeRequestError:
+            return Refused(Problem.BAD_REQUEST)
+        except UpstreamFaultError as failure:
+            return Refused(self._fault(admitted, failure.fault))
+        if isinstance(outcome, ClientConnection):
+            self._backend = outcome
+        return outcome
+
+    async def _carry(
+        self,
+        admitted: Admitted,
+        backend: ClientConnection,
+        listening: asyncio.Task[Message],
+        watched: Watched | None,
+        over: asyncio.Future[NoSession],
+    ) -> None:
+        assert backend.response is not None
+        rules = self._parts.destinations[admitted.route.path].rules
+        fields = rules.response(_SWITCHING, response_fields(backend.response.headers.raw_items()))
+        self._note(_SWITCHING)
+        metrics, clock = self._parts.metrics, self._parts.clock
+        metrics.websockets.inc()
+        opened = clock()
+        try:
+            await self._send(
+                {"type": "websocket.accept", "subprotocol": backend.subprotocol, "headers": fields}
+            )
+            pair = WebSocketRelay(
+                self._receive,
+                self._send,
+                backend,
+                max_message=admitted.route.settings.websocket_max_message,
+                used=lambda: self._used(admitted, watched),
+                tasks=self._parts.tasks,
+            )
+            end = await pair.run(listening, over)
+        except OSError:  # the client has left in this very moment
+            return
+        finally:
+            metrics.websockets.dec()
+        _log.info(
+            "websocket_closed",
+            route=admitted.route.settings.path,
+            request_id=self._hop.request_id.decode(),
+            session=None if watched is None else watched.found.session.id,
+            seconds=round(clock() - opened, 3),
+            to_client=None if end.to_client is None else int(end.to_client.code),
+            to_backend=None if end.to_backend is None else int(end.to_backend.code),
+        )
+
+    def _used(self, admitted: Admitted, watched: Watched | None) -> None:
+        credentials = self._parts.destinations[admitted.route.path].credentials
+        if watched is not None and credentials.used(watched.found):
+            self._owner.watch.noted(watched)
+
+    # Answers to the handshake
+
+    async def _pass_on(self, admitted: Admitted, answer: Answered) -> None:
+        rules = self._parts.destinations[admitted.route.path].rules
+        fields = [field for field in answer.headers if field[0] != b"content-length"]  # the server's to write
+        rendered = rules.response(answer.status, fields)
+        if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed):
+            rendered.append((b"bff-upstream", b"1"))
+        await self._answer(answer.status, rendered, answer.body)
+
+    def _fault(self, admitted: Admitted, fault: Fault) -> Problem:
+        route = admitted.route.settings.path
+        self._parts.metrics.upstream_failed(route, fault.kind.value)
+        request_id = self._hop.request_id.decode()
+        _log.warning(
+            "upstream_fault", route=route, kind=fault.kind.value, detail=fault.detail, request_id=request_id
+        )
+        return _FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE)
+
+    async def _refuse(self, refused: Refused) -> None:
+        await self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+
+    async def _fail(self, problem: Problem, **extra: Any) -> None:
+        self._parts.metrics.problem_sent(problem)
+        await self._answer(*problem_response(problem, **extra))
+
+    async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
+        self._note(status)
+        with contextlib.suppress(OSError):  # the client has left
+            if self._can_answer:
+                start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+                await self._send(start)
+                await self._send({"type": "websocket.http.response.body", "body": body})
+            else:
+                await self._send({"type": "websocket.close", "code": _POLICY})
+
+    def _note(self, status: int) -> None:
+        """The access line and the count, once: of the handshake, however long the socket lives."""
+        if self._answered:
+            return
+        self._answered = True
+        route = self._verdict.route
+        name = "-" if route is None else route.settings.path
+        seconds = self._parts.clock() - self._started
+        self._parts.metrics.request_finished(name, "GET", status, seconds)
+        if self._parts.access_log:
+            signed = self._credential
+            access(
+                method="GET",
+                path=self._request.raw_path.decode("ascii", "backslashreplace"),
+                status=status,
+                duration=seconds,
+                route=name,
+                request_id=self._hop.request_id.decode(),
+                session=signed.found.session.id if isinstance(signed, Signed) else None,
+            )
+
+
+async def _next(receive: Receive) -> Message:
+    return await receive()
+
+
+def _has_left(listening: asyncio.Task[Message]) -> bool:
+    return listening.done() and listening.result()["type"] == "websocket.disconnect"

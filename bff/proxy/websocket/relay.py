@@ -1,0 +1,162 @@
+"""Two WebSockets as one: messages both ways, and how an end on one side is told to the other.
+
+Rule 1: one message is under way in each direction; who reads slowly makes the other side wait (backpressure).
+Rule 2: a close code passes unchanged where it may be sent at all (RFC 6455 7.4); what has none becomes one.
+Rule 3: only the client's messages count as use of the session: a backend that talks keeps nobody signed in.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from starlette.types import Message, Receive, Send
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import EXTERNAL_CLOSE_CODES, Close
+
+from bff.session.sessions import NoSession
+from bff.tasks import Tasks
+
+NORMAL, GOING_AWAY, NO_STATUS, TOO_BIG, BAD_GATEWAY = 1000, 1001, 1005, 1009, 1014
+SESSION_OVER = 4401
+"""The close code of a socket whose session has ended."""
+
+_LAST_WORD = 1.0  # seconds that the client's side may keep a close waiting
+_OURS = range(3000, 5000)
+
+
+class End(NamedTuple):
+    """How it ended: what each side is told; None for the side that said so itself."""
+
+    to_client: Close | None
+    to_backend: Close | None
+
+
+def passed_on(code: int, reason: str, *, lost: int) -> Close:
+    """One side's close as the other is told; `lost` is the code for an end without a word."""
+    if code == NO_STATUS:
+        return Close(NORMAL, "")
+    if code in EXTERNAL_CLOSE_CODES or code in _OURS:
+        return Close(code, reason)
+    return Close(lost, "")
+
+
+def after_backend(closed: ConnectionClosed) -> Close:
+    """What the client is told when the backend's side has ended."""
+    if closed.rcvd is not None and closed.rcvd_then_sent is not False:
+        return passed_on(closed.rcvd.code, closed.rcvd.reason, lost=BAD_GATEWAY)
+    if closed.sent is not None and closed.sent.code == TOO_BIG:
+        return Close(TOO_BIG, "")
+    return Close(BAD_GATEWAY, "")
+
+
+class WebSocketRelay:
+    """A client's socket, which is open, and a backend's.
+
+    Args:
+        receive: the client's side, as ASGI has it.
+        send: likewise.
+        backend: the other side.
+        max_message: bytes that a client's message may have; the backend's connection has its own limit.
+        used: told of each message of the client's.
+        tasks: where the two directions run.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        backend: ClientConnection,
+        *,
+        max_message: int,
+        used: Callable[[], None],
+        tasks: Tasks,
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._backend = backend
+        self._max_message = max_message
+        self._used = used
+        self._tasks = tasks
+
+    async def run(self, first: asyncio.Future[Message], over: asyncio.Future[NoSession]) -> End:
+        """Passes messages on until one side ends or `over` is done, and closes both; returns how.
+
+        `first` is the client's first message, which was waited for already.
+        """
+        up = self._tasks.spawn(self._up(first), name="socket up")
+        down = self._tasks.spawn(self._down(), name="socket down")
+        end = End(Close(GOING_AWAY, ""), Close(GOING_AWAY, ""))  # for a cancellation
+        try:
+            end = await self._end(up, down, over)
+        finally:
+            up.cancel()
+            down.cancel()
+            await asyncio.wait([up, down])
+            await self._close(end)
+        return end
+
+    async def _end(
+        self, up: asyncio.Task[End | None], down: asyncio.Task[End | None], over: asyncio.Future[NoSession]
+    ) -> End:
+        waiting = {up, down}
+        while waiting:
+            either: set[asyncio.Future[Any]] = {*waiting, over}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                return End(Close(SESSION_OVER, "the session has ended"), Close(GOING_AWAY, ""))
+            for task in [task for task in waiting if task.done()]:
+                waiting.discard(task)
+                end = task.result()
+                if end is not None:
+                    return end
+        return End(None, Close(GOING_AWAY, ""))
+
+    async def _up(self, first: asyncio.Future[Message]) -> End | None:
+        """The client's messages; None where the backend has ended, which the other direction tells."""
+        message = await first
+        while message["type"] == "websocket.receive":
+            content = message.get("bytes")
+            if content is None:
+                content = message["text"]
+            if self._too_big(content):
+                return End(Close(TOO_BIG, ""), Close(GOING_AWAY, ""))
+            self._used()
+            try:
+                await self._backend.send(content)
+            except ConnectionClosed:
+                return None
+            message = await self._receive()
+        code, reason = message.get("code", NO_STATUS), message.get("reason") or ""
+        return End(None, passed_on(code, reason, lost=GOING_AWAY))
+
+    async def _down(self) -> End | None:
+        """The backend's messages; None where the client has gone, which the other direction tells."""
+        try:
+            while True:
+                content = await self._backend.recv()
+                kind = "text" if isinstance(content, str) else "bytes"
+                await self._send({"type": "websocket.send", kind: content})
+        except ConnectionClosed as closed:
+            return End(after_backend(closed), None)
+        except OSError:  # what ASGI servers raise when nobody is there
+            return None
+
+    def _too_big(self, content: str | bytes) -> bool:
+        if len(content) > self._max_message:
+            return True
+        return isinstance(content, str) and len(content.encode()) > self._max_message
+
+    async def _close(self, end: End) -> None:
+        if end.to_client is not None:
+            await close_client(self._send, end.to_client)
+        if end.to_backend is not None:
+            await self._backend.close(end.to_backend.code, end.to_backend.reason)
+
+
+async def close_client(send: Send, close: Close) -> None:
+    """Closes the client's socket; one that is gone, or reads nothing, is left to the server."""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_LAST_WORD):
+            await send({"type": "websocket.close", "code": close.code, "reason": close.reason})

@@ -1,0 +1,148 @@
+"""What a supervisor and its worker say to each other, over a socket pair that only these two hold.
+
+Rule 1: the settings come first, secrets included: they stand on no command line and in no environment.
+Rule 2: after them each line is one JSON object. The supervisor orders and asks, the worker reports and
+answers; an answer bears its question's number.
+Rule 3: neither waits for the other without an end: a worker that is stopped or busy blocks nobody.
+"""
+
+import asyncio
+import contextlib
+import json
+import pickle
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal
+
+from bff.settings.model import Settings
+from bff.tasks import Tasks
+
+Order = Literal["stop", "force"]
+Question = Literal["readiness", "metrics"]
+
+_LINE_LIMIT = 16 * 1024 * 1024
+_SERVING: Final = "serving"
+
+
+class SupervisorSide:
+    """The supervisor's end. `serving` is set once the worker listens."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+        self.serving = asyncio.Event()
+
+    @classmethod
+    async def opened(cls, own: socket.socket) -> "SupervisorSide":
+        """Takes over the supervisor's half of a socket pair."""
+        return cls(*await asyncio.open_unix_connection(sock=own, limit=_LINE_LIMIT))
+
+    def hand_over(self, settings: Settings) -> None:
+        """Sends the settings; the worker waits for them."""
+        packed = pickle.dumps(settings)
+        self._writer.write(struct.pack("!I", len(packed)) + packed)
+
+    def order(self, order: Order) -> None:
+        """Tells the worker to stop, or to stop at once; one that is gone hears nothing."""
+        self._say({"order": order})
+
+    async def ask(self, question: Question) -> Any:
+        """The worker's answer; ConnectionError if it ends meanwhile. Bound the wait by a timeout."""
+        self._number += 1
+        number, answer = self._number, asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        try:
+            self._say({"ask": question, "number": number})
+            return await answer
+        finally:
+            del self._asked[number]
+
+    async def listen(self) -> None:
+        """Takes what the worker says, until it is gone."""
+        with contextlib.suppress(OSError, ValueError):
+            while line := await self._reader.readline():
+                said = json.loads(line)
+                if said.get("report") == _SERVING:
+                    self.serving.set()
+                elif (asked := self._asked.get(said.get("number"))) and not asked.done():
+                    asked.set_result(said["answer"])
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_exception(ConnectionResetError("the worker has ended"))
+        self._writer.close()
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+
+class WorkerSide:
+    """The worker's end.
+
+    Args:
+        answers: what to do about each question; the result is JSON.
+        orders: what to do about each order.
+    """
+
+    def __init__(
+        self,
+        own: socket.socket,
+        answers: Mapping[Question, Callable[[], Awaitable[Any]]],
+        orders: Mapping[Order, Callable[[], None]],
+    ) -> None:
+        self._own, self._answers, self._orders = own, answers, orders
+        self._writer: asyncio.StreamWriter | None = None
+        self._tasks = Tasks()
+
+    async def open(self) -> None:
+        """Begins to listen, on the running loop."""
+        reader, self._writer = await asyncio.open_unix_connection(sock=self._own, limit=_LINE_LIMIT)
+        self._tasks.spawn(self._listen(reader), name="supervisor link")
+
+    def report_serving(self) -> None:
+        """Says that requests are taken from now on."""
+        self._say({"report": _SERVING})
+
+    async def close(self) -> None:
+        """Stops listening."""
+        await self._tasks.cancel_all()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                heard = json.loads(line)
+                if "order" in heard:
+                    self._orders[heard["order"]]()
+                else:
+                    self._tasks.spawn(self._answer(heard["ask"], heard["number"]), name="supervisor question")
+
+    async def _answer(self, question: Question, number: int) -> None:
+        self._say({"number": number, "answer": await self._answers[question]()})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+
+def receive_settings(own: socket.socket) -> Settings:
+    """The settings that `hand_over` sent; EOFError if the supervisor is gone. Blocks."""
+    own.setblocking(True)
+    (length,) = struct.unpack("!I", _exactly(own, 4))
+    settings = pickle.loads(_exactly(own, length))  # noqa: S301 - from our own supervisor, nobody else has the socket
+    assert isinstance(settings, Settings)
+    own.setblocking(False)
+    return settings
+
+
+def _exactly(own: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        piece = own.recv(count - len(received))
+        if not piece:
+            raise EOFError("the supervisor is gone")
+        received += piece
+    return received

@@ -1,0 +1,198 @@
+"""Reading sessions' hashes: what is asked for in the same turn of the loop shares one round trip.
+
+Rule 1: one connection, one batch on it at a time, no transaction. What is asked for while a batch is under
+way is the next batch: the busier, the larger, and the cheaper for each.
+Rule 2: a key's error is its own. What breaks the connection, or takes too long, is everyone's who waits.
+Rule 3: a read whose connection broke before it was answered is sent once more, on a new one: the server may
+have closed an idle one. What took too long is not.
+Rule 4: a caller that goes away takes nobody's answer along.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from bff.errors import StoreUnavailableError
+from bff.session.redis_connection import connect, new_connection
+from bff.settings.model import RedisSettings
+from bff.tasks import Tasks
+
+LARGEST_BATCH = 128
+"""How many reads share a round trip at most: answers of some 4 kB each should not pile up by the megabyte."""
+
+_HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
+_GONE, _NO_END = -2, -1  # what PTTL says
+_GET = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n"
+_PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%s\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A hash as it stands, empty if there is none.
+
+    Attributes:
+        lifetime: in seconds; None: not asked for, or no end.
+        note: the string beside it that was asked for, where there is one.
+    """
+
+    fields: Mapping[str, str]
+    lifetime: float | None
+    note: str | None = None
+
+
+class _Ask:
+    __slots__ = ("answer", "name", "note", "timed")
+
+    def __init__(
+        self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool, note: bytes | None
+    ) -> None:
+        self.name = name
+        self.note = note
+        self.answer = answer
+        self.timed = timed
+
+    def settle(self, outcome: Loaded | Exception) -> None:
+        if self.answer.done():
+            return  # its caller has gone away
+        if isinstance(outcome, Loaded):
+            self.answer.set_result(outcome)
+        else:
+            self.answer.set_exception(outcome)
+
+
+class WrongTypeError(Exception):
+    """There is something under this name, and it is no hash."""
+
+
+class BatchReader:
+    """Reads hashes from one server."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._tasks = Tasks()
+        self._waiting: list[_Ask] = []
+        self._connection: AbstractConnection | None = None
+        self._busy = False
+        self._renewing = False
+
+    def renew(self) -> None:
+        """The connection is made anew before its next use."""
+        self._renewing = True
+
+    def load(
+        self, name: bytes, *, timed: bool = False, note: bytes | None = None
+    ) -> "asyncio.Future[Loaded]":
+        """Reads a hash, how long it is going to live if `timed`, and the string under the name `note`.
+
+        Raises, once awaited:
+            WrongTypeError: it is no hash.
+            StoreUnavailableError: it cannot be known now.
+        """
+        loop = asyncio.get_running_loop()
+        ask = _Ask(name, loop.create_future(), timed=timed, note=note)
+        self._waiting.append(ask)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._begin)
+        return ask.answer
+
+    async def aclose(self) -> None:
+        """Closes the connection; whoever still waits is told that Redis is unavailable."""
+        await self._tasks.cancel_all()
+        await self._give_up([], ConnectionAbortedError())
+
+    def _begin(self) -> None:
+        self._tasks.spawn(self._serve(), name="loads")
+
+    async def _serve(self) -> None:
+        batch: list[_Ask] = []
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+                await self._answer(batch)
+        except (RedisError, OSError) as failure:
+            await self._give_up(batch, failure)
+        except BaseException as mistake:
+            await self._give_up(batch, mistake)
+            raise
+        finally:
+            self._busy = False
+
+    async def _answer(self, batch: Sequence[_Ask]) -> None:
+        async with asyncio.timeout(self._settings.timeout):
+            try:
+                await self._round_trip(batch)
+            except (RedisConnectionError, OSError):
+                await self._drop()
+                await self._round_trip([ask for ask in batch if not ask.answer.done()])
+
+    async def _round_trip(self, batch: Sequence[_Ask]) -> None:
+        if self._renewing:
+            self._renewing = False
+            await self._drop()
+        connection = self._connection
+        if connection is None or not connection.is_connected:
+            connection = self._connection = new_connection(self._settings)
+            await connect(connection)
+        words = bytearray()
+        for ask in batch:
+            words += _HGETALL % (len(ask.name), ask.name)
+            if ask.timed:
+                words += _PTTL % (len(ask.name), ask.name)
+            if ask.note is not None:
+                words += _GET % (len(ask.note), ask.note)
+        await connection.send_packed_command(bytes(words), check_health=False)
+        for ask in batch:
+            fields = await _reply(connection)
+            left = await _reply(connection) if ask.timed else None
+            note = await _reply(connection) if ask.note is not None else None
+            ask.settle(_outcome(fields, left, note))
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+
+    async def _give_up(self, batch: Sequence[_Ask], failure: BaseException) -> None:
+        waiting, self._waiting = self._waiting, []
+        for ask in (*batch, *waiting):
+            ask.settle(StoreUnavailableError(f"Redis: {type(failure).__name__}"))
+        await self._drop()
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as refused:
+        return refused
+
+
+def _outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
+    if isinstance(fields, ResponseError):
+        return WrongTypeError() if _is_wrong_type(fields) else _unavailable(fields)
+    if isinstance(note, ResponseError):
+        if not _is_wrong_type(note):
+            return _unavailable(note)
+        note = ""  # somebody put something else there, and meant an end
+    if not isinstance(fields, dict):
+        return StoreUnavailableError("Redis: an odd answer")
+    if left is None or left == _NO_END:
+        return Loaded(fields, None, note)
+    if left == _GONE:
+        return Loaded({}, None)  # it went between the two questions
+    return Loaded(fields, left / 1000 if isinstance(left, int) else 0.0, note)
+
+
+def _is_wrong_type(refused: ResponseError) -> bool:
+    return str(refused).startswith("WRONGTYPE")
+
+
+def _unavailable(refused: ResponseError) -> StoreUnavailableError:
+    return StoreUnavailableError(f"Redis: {type(refused).__name__}")

@@ -1,0 +1,137 @@
+"""What is open for as long as its session is: who holds it is told when the session ends.
+
+Rule 1: the feed of changes says when to look, and Redis says what is so: a rotation, or a note of use, is a
+change as well, and ends nothing.
+Rule 2: where the feed is not to be trusted, and when a session's time is up, Redis is asked twice a second.
+Rule 3: "not known" is not "ended": while Redis is away a session lives on, up to its absolute end.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from bff.errors import Problem, StoreUnavailableError
+from bff.session.sessions import Found, NoSession, Sessions
+from bff.session.token_policy import ended
+from bff.tasks import Tasks
+
+_EVERY = 0.5
+"""Seconds between two looks at the clock."""
+
+
+class Feed(Protocol):
+    """The feed of changes, as far as it is needed here."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether everything has been told."""
+        ...
+
+
+class Watched:
+    """A session that something open hangs on.
+
+    Attributes:
+        found: the session as it was last read.
+        over: done once the session has ended, with why.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.over: asyncio.Future[NoSession] = asyncio.get_running_loop().create_future()
+        self.holders = 0
+        self.looking = False
+        self.look_again = False
+        self.known = False
+
+
+class ExpiryWatch:
+    """Watches sessions; a listener of the feed. `clock` gives seconds since the epoch."""
+
+    def __init__(self, *, sessions: Sessions, feed: Feed, tasks: Tasks, clock: Callable[[], float]) -> None:
+        self._sessions = sessions
+        self._feed = feed
+        self._tasks = tasks
+        self._clock = clock
+        self._watched: dict[str, Watched] = {}  # by the session's key
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    @contextmanager
+    def watching(self, found: Found) -> Iterator[Watched]:
+        """Watches a session for as long as the block runs."""
+        key = found.session.key
+        watched = self._watched.get(key)
+        if watched is None or watched.over.done():
+            watched = self._watched[key] = Watched(found)
+        watched.holders += 1
+        self._look(watched)  # it may have ended since it was found
+        self._wind_up()
+        try:
+            yield watched
+        finally:
+            watched.holders -= 1
+            if not watched.holders and self._watched.get(key) is watched:
+                del self._watched[key]
+
+    def changed(self, key: str | None) -> None:
+        """The feed's word: this session, or any of them, may have changed."""
+        if key is None:
+            for each in self._watched.values():
+                self._look(each)
+        elif (watched := self._watched.get(key)) is not None:
+            self._look(watched)
+
+    def noted(self, watched: Watched) -> None:
+        """The session's use has just been noted, so that the next note is not due at once."""
+        found = watched.found
+        watched.found = Found(found.handle, replace(found.session, seen=self._clock()))
+
+    def _wind_up(self) -> None:
+        if self._timer is None and self._watched:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now, trusted = self._clock(), self._feed.trusted
+        for watched in self._watched.values():
+            time_left = self._sessions.idle_left(watched.found.session, now)
+            if not (trusted and watched.known and time_left):
+                self._look(watched)
+        self._wind_up()
+
+    def _look(self, watched: Watched) -> None:
+        if watched.looking:
+            watched.look_again = True
+        elif not watched.over.done():
+            watched.looking = True
+            self._tasks.spawn(self._look_up(watched), name=f"watch {watched.found.session.id}")
+
+    async def _look_up(self, watched: Watched) -> None:
+        try:
+            watched.look_again = True
+            while watched.look_again:
+                watched.look_again = watched.known = False
+                current = await self._current(watched.found)
+                if isinstance(current, NoSession):
+                    watched.over.set_result(current)
+                    return
+                if current is not None:
+                    seen = max(current.session.seen, watched.found.session.seen)  # a note may be under way
+                    watched.found = Found(current.handle, replace(current.session, seen=seen))
+                    watched.known = True
+        finally:
+            watched.looking = False
+
+    async def _current(self, found: Found) -> Found | NoSession | None:
+        """The session as it stands; None where that is not known."""
+        try:
+            return await self._sessions.open(found.handle)
+        except StoreUnavailableError:
+            if ended(found.session, self._clock()):
+                return NoSession(Problem.SESSION_EXPIRED, self._sessions.time_is_up(found.session))
+            return None

@@ -1,0 +1,87 @@
+"""What `bff check` makes of a discovery document."""
+
+from typing import Any
+
+import pytest
+
+from bff.oidc.requests import TOKEN_EXCHANGE
+from bff.serve.provider_capabilities import read_offers
+from bff.settings.model import ProviderSettings, RouteSettings
+
+GOOD = {
+    "code_challenge_methods_supported": ["S256"],
+    "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+    "scopes_supported": ["openid", "profile", "email"],
+}
+PAR = {"pushed_authorization_request_endpoint": "https://id.example/par"}
+REQUIRED = {"require_pushed_authorization_requests": True}
+
+
+def found(document: dict[str, Any], audience: str | None = None, **settings: Any) -> dict[str, bool]:
+    """Each check's verdict; a mark where it has advice."""
+    provider = ProviderSettings(issuer="https://id.example", client_id="spa", **settings)
+    route = RouteSettings(path="/api", upstream="http://127.0.0.1:1", audience=audience)
+    checks = read_offers(GOOD | document, provider, [route])
+    return {check.name + ("!" if check.fix else ""): check.ok for check in checks}
+
+
+@pytest.mark.requirement("O-14")
+@pytest.mark.parametrize(
+    ("document", "par", "expected"),
+    [
+        ({}, "auto", {}),
+        (PAR, "auto", {"provider PAR": True}),
+        (PAR, "never", {}),
+        (PAR | REQUIRED, "never", {"provider PAR!": False}),
+        (REQUIRED, "auto", {"provider PAR!": False}),
+        ({}, "always", {"provider PAR!": False}),
+        (PAR, "always", {"provider PAR": True}),
+    ],
+)
+def test_pushed_requests(document: dict[str, Any], par: str, expected: dict[str, bool]) -> None:
+    """What the setting and the provider together rule out is said before anybody signs in."""
+    assert {"provider PKCE": True} | expected == found(document, par=par)
+
+
+@pytest.mark.requirement("O-13")
+def test_authentication_by_a_key() -> None:
+    """Where it is not offered the check fails."""
+    assert {"provider PKCE": True} == found({}, client_auth="private_key_jwt")
+    only_secrets = {"token_endpoint_auth_methods_supported": ["client_secret_basic"]}
+    assert not found(only_secrets, client_auth="private_key_jwt")["provider auth!"]
+
+
+def test_token_exchange() -> None:
+    """It is looked for where a route needs it; what is not mentioned may be there all the same."""
+    offered = {"grant_types_supported": ["authorization_code", TOKEN_EXCHANGE]}
+    assert "provider exchange" not in found(offered)
+    assert found(offered, audience="orders")["provider exchange"]
+    assert found({}, audience="orders")["provider exchange!"]
+
+
+@pytest.mark.requirement("O-01")
+@pytest.mark.parametrize(
+    ("document", "scopes", "mentioned"),
+    [
+        ({"scopes_supported": ["openid", "offline_access"]}, ("openid",), True),
+        ({"scopes_supported": ["openid", "offline_access"]}, ("openid", "offline_access"), False),
+        ({"grant_types_supported": ["authorization_code"]}, ("openid",), True),
+        ({"grant_types_supported": ["authorization_code", "refresh_token"]}, ("openid",), False),
+        ({}, ("openid",), False),
+    ],
+)
+def test_offline_access_is_advised(
+    document: dict[str, Any], scopes: tuple[str, ...], mentioned: bool
+) -> None:
+    """From discovery: it is offered and not asked for, or there are no refresh tokens; advice, no failure."""
+    settings = ProviderSettings(issuer="https://id.example", client_id="spa", scopes=scopes)
+    checks = [each for each in read_offers(document, settings, ()) if each.name == "provider refresh"]
+    assert mentioned == bool(checks)
+    assert all(each.ok and "offline_access" in each.fix for each in checks)
+
+
+def test_what_everybody_needs() -> None:
+    """No S256 is a failure; what is not mentioned, or a scope that is not, is advice."""
+    assert {"provider PKCE!": False} == found({"code_challenge_methods_supported": ["plain"]})
+    assert {"provider PKCE!": True} == found({"code_challenge_methods_supported": None})
+    assert {"provider PKCE": True, "provider scopes!": True} == found({"scopes_supported": ["openid"]})

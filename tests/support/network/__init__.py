@@ -1,0 +1,1 @@
+"""Backends, relays and sockets of the tests."""

@@ -1,0 +1,75 @@
+"""A pool against a test's backend, and requests for it."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from bff.policy.routes import Upstream
+from bff.proxy.upstream.connector import UpstreamFaultError
+from bff.proxy.upstream.interfaces import Fault, Header, UpstreamCall, UpstreamRequest
+from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
+from bff.proxy.upstream.request_state import CallTimeouts
+from tests.support.network.recording_sink import RecordingSink
+
+
+def request(
+    method: bytes = b"GET",
+    target: bytes = b"/",
+    headers: Sequence[Header] = (),
+    length: int | None = 0,
+    *,
+    expect: bool = False,
+) -> UpstreamRequest:
+    return UpstreamRequest(method, target, b"backend", headers, length, expect)
+
+
+@contextlib.asynccontextmanager
+async def pool_for(
+    upstream: Upstream,
+    limits: PoolLimits | None = None,
+    timeouts: CallTimeouts | None = None,
+    tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+) -> AsyncIterator[UpstreamPool]:
+    """A pool whose counts must all be zero once it has been closed."""
+    pool = UpstreamPool(upstream, limits or PoolLimits(), timeouts, tls, server_name)
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+    assert PoolStats(open=0, idle=0, waiting=0) == pool.stats()
+    assert not pool._open
+    assert not pool._closing
+
+
+async def begin(
+    pool: UpstreamPool, asked: UpstreamRequest, first: bytes = b"", timeouts: CallTimeouts | None = None
+) -> tuple[UpstreamCall, RecordingSink]:
+    """Starts a call on a connection of the pool."""
+    sink = RecordingSink()
+    connection = await pool.acquire()
+    return connection.start(asked, sink, timeouts, first), sink
+
+
+async def fetch(
+    pool: UpstreamPool,
+    asked: UpstreamRequest | None = None,
+    first: bytes = b"",
+    timeouts: CallTimeouts | None = None,
+) -> RecordingSink:
+    """A whole call."""
+    _, sink = await begin(pool, asked or request(), first, timeouts)
+    return await sink.done()
+
+
+async def failure(
+    upstream: Upstream, limits: PoolLimits | None = None, tls: ssl.SSLContext | None = None
+) -> Fault:
+    """Why no connection can be had; nothing of the attempt is left."""
+    async with pool_for(upstream, limits, tls=tls) as pool:
+        with pytest.raises(UpstreamFaultError) as raised:
+            await pool.acquire()
+        assert PoolStats(open=0, idle=0, waiting=0) == pool.stats()
+        return raised.value.fault

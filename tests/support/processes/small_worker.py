@@ -1,0 +1,60 @@
+"""Worker processes with a small application: `python -m tests.support.processes.small_worker SETTINGS`."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from bff.app import Check
+from bff.observe.metrics import Metrics
+from bff.serve import supervisor, worker
+from bff.settings.model import Settings
+
+
+class SmallApp:
+    """Answers at once, or after the seconds that the path names; says when its end was awaited."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self._redis = settings.redis.url.get_secret_value()
+        self._start = settings.provider.client_id
+
+    async def readiness(self) -> list[Check]:
+        return [Check("redis", ok=True, detail=self._redis)]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"do", "more_body": True})
+        await asyncio.sleep(float(scope["path"][1:] or 0))
+        await send({"type": "http.response.body", "body": b"ne"})
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        if self._start == "fail-at-start":
+            raise RuntimeError("this application does not start")
+        if self._start == "hang-at-start":
+            await asyncio.Event().wait()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        sys.stderr.write('{"event": "application ended"}\n')
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+TEAM = "--team"
+
+
+def main() -> int:
+    if sys.argv[1] == TEAM:
+        return worker.main(sys.argv[2:], SmallApp)
+    settings = Settings.model_validate(json.loads(sys.argv[1]))
+    if settings.server.workers == 1:
+        return worker.run(settings, SmallApp)
+    command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
+    return supervisor.run(settings, command, start_timeout=3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

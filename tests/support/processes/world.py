@@ -1,0 +1,244 @@
+"""The whole proxy on real sockets: redis-server, issuer, a scripted backend, and a browserless client."""
+
+import asyncio
+import re
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import uvicorn
+
+from bff.app import App
+from bff.crypto import new_secret, session_key
+from bff.embedded import free_port
+from bff.issuer.keys.keys import SigningKey
+from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
+from bff.settings.model import Settings
+from bff.tasks import Tasks
+from tests.support.network.backend import Backend, Received, Reply, backend
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
+
+SERVER: dict[str, Any] = {}  # what a fixture wants of `[server]`
+PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
+SESSION_NAMES = ("bff", "__Host-Http-bff")
+CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
+JSON = (b"content-type", b"application/json")
+_REFRESH = re.compile(r"0; url=(/\S+)")
+
+
+class Clock:
+    """The proxy's clock, which a test can put forward, or stop."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._stopped_at: float | None = None
+
+    def stop(self) -> None:
+        self._stopped_at = time.time()
+
+    def __call__(self) -> float:
+        return (self._stopped_at or time.time()) + self.ahead
+
+
+class Browser:
+    """A client that keeps cookies and follows redirects as a browser does, and remembers every answer."""
+
+    def __init__(self, url: str, address: str = "127.0.0.1", verify: ssl.SSLContext | bool = True) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=address, verify=verify)
+        self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=60)
+        self.answers: list[httpx.Response] = []
+        self.client.event_hooks["response"].append(self._remember)
+
+    async def _remember(self, response: httpx.Response) -> None:
+        await response.aread()
+        self.answers.append(response)
+
+    async def follow(self, response: httpx.Response) -> httpx.Response:
+        """Follows redirects and the callback's `Refresh` until a page comes that stays."""
+        for _ in range(20):
+            hop = _REFRESH.match(response.headers.get("refresh", ""))
+            if hop:
+                response = await self.client.get(str(response.url.join(hop[1])))
+            elif response.has_redirect_location:
+                target = response.url.join(response.headers["location"])
+                response = await self.client.get(str(target))
+            else:
+                return response
+        raise AssertionError("redirected in circles")
+
+    async def sign_in(self, who: tuple[str, str] = ALICE, return_to: str = "/") -> httpx.Response:
+        """Goes through the whole sign-in; returns the page at its end."""
+        page = await self.follow(await self.client.get(f"/bff/login?return_to={quote(return_to)}"))
+        if "password" in page.text:
+            page = await self.follow(await async_sign_in_at(page, self.client, who))
+        return page
+
+    async def call(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        """Calls as the page's script does."""
+        headers = {**CSRF, **options.pop("headers", {})}
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def user(self) -> httpx.Response:
+        return await self.call("/bff/user?slide=false")
+
+    @property
+    def handle(self) -> str | None:
+        """The session cookie's value."""
+        return next(
+            (cookie.value for cookie in self.client.cookies.jar if cookie.name in SESSION_NAMES), None
+        )
+
+    @property
+    def session_key(self) -> str:
+        """The Redis key of the browser's session."""
+        assert self.handle is not None
+        return f"bff:session:{session_key(self.handle)}"
+
+
+@dataclass
+class World:
+    """Everything that runs."""
+
+    redis: RedisServer
+    issuer: RunningIssuer
+    backend: Backend
+    app: App
+    url: str
+    port: int  # of the proxy itself, on 127.0.0.1
+    clock: Clock
+    stack: AsyncExitStack
+    proxy: AsyncExitStack
+    verify: ssl.SSLContext | bool = True
+    reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
+    browsers: list[Browser] = field(default_factory=list)
+
+    async def browser(self, address: str = "127.0.0.1") -> Browser:
+        """A new browser, with nothing in it."""
+        browser = Browser(self.url, address, self.verify)
+        await self.stack.enter_async_context(browser.client)
+        self.browsers.append(browser)
+        return browser
+
+    async def signed_in(self) -> Browser:
+        """A browser in which alice is signed in."""
+        browser = await self.browser()
+        await browser.sign_in()
+        assert browser.handle is not None
+        return browser
+
+    async def stop_proxy(self) -> None:
+        """Stops the proxy as a signal would, and waits until it has."""
+        await self.proxy.aclose()
+
+    @property
+    def refreshes(self) -> int:
+        """How often a refresh token was sent to the provider."""
+        return self.issuer.seen.token_calls["refresh_token"]
+
+
+@asynccontextmanager
+async def serving(app: App, port: int) -> AsyncIterator[None]:
+    """Serves the proxy on a loopback port, by the guarded protocol, on the test's own loop."""
+    tasks = Tasks()
+    sock = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app,
+        http=client_protocol(app.settings.server),
+        lifespan="on",
+        **websocket_options(app.settings.server, app.settings.served_routes()),
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    running = tasks.spawn(server._serve([sock]), name="server")
+    while not server.started:
+        assert not running.done(), running.exception()
+        await asyncio.sleep(0.002)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+        sock.close()
+
+
+@asynccontextmanager
+async def running_world(
+    redis: RedisServer,
+    /,
+    *,
+    access_token_lifetime: float = 300,
+    route: dict[str, Any] | None = None,
+    public_url: str | None = None,
+    issuer_key: SigningKey | None = None,
+    told_of_logouts: bool = False,
+    client: Mapping[str, Any] | None = None,
+    **sections: dict[str, Any],
+) -> AsyncIterator[World]:
+    """Starts all parts.
+
+    `route` changes the one route, `/api`; `client` how the issuer knows the proxy; `sections` its settings.
+    With `told_of_logouts` the issuer tells the proxy of sign-outs by the back channel.
+    With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
+    """
+    port = free_port()
+    url = public_url or f"http://localhost:{port}"
+    async with AsyncExitStack() as stack:
+        issuer = stack.enter_context(
+            running_issuer(
+                redis.url,
+                [f"{url}/bff/callback"],
+                post_logout_redirect_uris=[f"{url}/"],
+                backchannel_logout_uri=f"{url}/bff/backchannel-logout" if told_of_logouts else None,
+                access_token_lifetime=access_token_lifetime,
+                key=issuer_key,
+                client=client,
+            )
+        )
+        worlds: list[World] = []
+
+        async def answer(request: Received) -> Reply | bytes | None:
+            reply = worlds[0].reply
+            return await reply(request) if reply else Reply(body=b'{"orders":[]}', headers=[JSON])
+
+        upstream = await stack.enter_async_context(backend(answer))
+        settings = Settings.model_validate(
+            {
+                "server": {"public_url": url, "ops_port": None, **SERVER, **sections.get("server", {})},
+                "redis": {"url": redis.url, "timeout": PATIENCE, **sections.get("redis", {})},
+                "session": {"keys": [new_secret()], **sections.get("session", {})},
+                "refresh": {"min_age_for_401": 0, **sections.get("refresh", {})},
+                "provider": {
+                    "issuer": issuer.url,
+                    "client_id": issuer.client_id,
+                    "scopes": ["openid", "profile", "offline_access"],
+                    "client_secret": issuer.client_secret,
+                    **sections.get("provider", {}),
+                },
+                "route": [{"path": "/api", "upstream": upstream.url, **(route or {})}],
+                "limits": {
+                    "login_per_minute": 1000,
+                    "callback_per_minute": 1000,
+                    **sections.get("limits", {}),
+                },
+                "log": sections.get("log", {}),
+                "spa": sections.get("spa", {}),
+            }
+        )
+        clock = Clock()
+        app = App(settings, clock=clock)
+        proxy = await stack.enter_async_context(AsyncExitStack())
+        await proxy.enter_async_context(serving(app, port))
+        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy)
+        worlds.append(world)
+        yield world

@@ -1,0 +1,1 @@
+"""What takes long: the benchmark and the soak scenarios."""

@@ -1,0 +1,26 @@
+"""Who is compared: every contender by name."""
+
+from tests.tools.bench.contenders.apache import Apache
+from tests.tools.bench.contenders.base import Contender
+from tests.tools.bench.contenders.envoy import Envoy
+from tests.tools.bench.contenders.ours import Ours
+from tests.tools.bench.contenders.plain import Direct, FixedAnswer, Naive, Nginx
+
+__all__ = ["Contender", "contenders"]
+
+
+def contenders() -> list[Contender]:
+    """All contenders, in the order in which they are told of; nothing is started yet."""
+    return [
+        Direct(),
+        Nginx(),
+        FixedAnswer(),
+        Ours("lane", lane=True, near_cache=True),
+        Ours("asgi", lane=False, near_cache=True),
+        Ours("lane-uncached", lane=True, near_cache=False),
+        Ours("asgi-uncached", lane=False, near_cache=False),
+        Envoy("envoy", oauth2=False),
+        Envoy("envoy-oauth2", oauth2=True),
+        Apache(),
+        Naive(),
+    ]

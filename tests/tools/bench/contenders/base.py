@@ -1,0 +1,72 @@
+"""What a contender is."""
+
+import time
+from abc import ABC, abstractmethod
+
+from tests.tools.bench.environment import Ground
+from tests.tools.bench.load import Request
+from tests.tools.bench.programs import Program, lasting_port
+
+_SESSION_AGE = 240.0
+"""Seconds after which a contender's session is made anew, well before any of them ends or is renewed."""
+
+
+class Contender(ABC):
+    """Something that answers the bench's requests on `port`.
+
+    Attributes:
+        name: what `--only` and the tables call it.
+        what: what it is, in a line.
+        group: the process group that does the work; its CPU time is counted.
+    """
+
+    name: str
+    what: str
+
+    def __init__(self) -> None:
+        self.port = lasting_port()
+        self.program: Program | None = None
+        self._session: dict[str, str] = {}
+        self._signed_at = float("-inf")
+
+    @property
+    def group(self) -> int | None:
+        return None if self.program is None else self.program.pid
+
+    @property
+    def redirect_uri(self) -> str | None:
+        """Where the issuer sends the browser back to, for a contender that signs in there."""
+        return None
+
+    def missing(self) -> str | None:
+        """What has to be installed before it can take part; None if all is there."""
+        return None
+
+    @abstractmethod
+    def start(self, ground: Ground) -> None:
+        """Starts it on the contender's core."""
+
+    def sign_in(self) -> dict[str, str]:
+        """The headers that carry its session; made anew now and then."""
+        return {"Authorization": "Bearer x"}
+
+    def headers(self) -> dict[str, str]:
+        """The headers of a request to it, those that browsers send included."""
+        if time.monotonic() - self._signed_at > _SESSION_AGE:
+            self._session = self.sign_in()
+            self._signed_at = time.monotonic()
+        return {
+            "Host": f"localhost:{self.port}",
+            "Accept": "application/json",
+            "Accept-Language": "en-GB,en;q=0.9",
+            "Sec-Fetch-Site": "same-origin",
+            "Sec-Fetch-Mode": "cors",
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "X-CSRF": "1",
+            **self._session,
+        }
+
+    def answers(self, request: Request) -> bool:
+        """Whether this kind of request makes sense for it."""
+        del request
+        return True

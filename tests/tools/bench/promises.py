@@ -1,0 +1,52 @@
+"""What the load has to show: the ratios that this project promises, held against a run. Pure."""
+
+from dataclasses import dataclass
+
+from tests.tools.bench.figures import Finding, Runs, added_latency, ratio
+
+_PART = "load"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """`one` answers at least `least` times as many requests as `other`."""
+
+    one: str
+    other: str
+    workload: str
+    least: float
+
+
+PROMISES = (
+    Promise("asgi", "uvicorn", "json-32", 0.45),
+    Promise("asgi", "naive", "json-32", 40),
+    Promise("asgi", "apache-oidc", "json-32", 4),
+    Promise("asgi", "envoy-oauth2", "json-32", 1.2),
+    Promise("lane", "uvicorn", "json-32", 0.60),
+    Promise("lane", "envoy-oauth2", "json-32", 1.6),
+    Promise("lane", "envoy", "json-32", 1.0),
+    Promise("lane-uncached", "uvicorn", "json-32", 0.25),
+    Promise("asgi-uncached", "uvicorn", "json-32", 0.25),
+    Promise("lane", "uvicorn", "json-256", 0.60),
+)
+LATENCY = (("asgi", 2.0), ("lane", 1.5))
+"""At most so many times what nginx adds to a direct call's median latency, on one connection."""
+
+
+def held(runs: Runs) -> list[Finding]:
+    """Every promise for which this run has both sides."""
+    findings = []
+    for promise in PROMISES:
+        found = ratio(runs, promise.workload, promise.one, promise.other)
+        if found is not None:
+            what = f"{promise.one} by {promise.other}, {promise.workload}"
+            wanted = f"at least {promise.least:g}"
+            findings.append(Finding(_PART, what, f"{found:.2f}", wanted, found >= promise.least))
+    nginx = added_latency(runs, "json-1", "nginx")
+    for name, most in LATENCY:
+        ours = added_latency(runs, "json-1", name)
+        if ours is not None and nginx is not None and nginx > 0:
+            what = f"{name}: median latency added, by what nginx adds ({nginx * 1000:.0f} µs), json-1"
+            wanted = f"at most {most:g}"
+            findings.append(Finding(_PART, what, f"{ours / nginx:.2f}", wanted, ours / nginx <= most))
+    return findings

@@ -1,0 +1,396 @@
+"""What each stage of a forwarded request costs in one process, each timed by itself in a loop.
+
+The parts are those that the application has made (`App`), so that the figures are of what runs. What no loop
+in one process can show, the event loop's and the kernel's share, is the rest: a core's second divided by the
+requests that it answers, less the sum.
+"""
+
+import asyncio
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httptools
+import uvloop
+
+from bff.app import App
+from bff.crypto import new_secret
+from bff.embedded import EmbeddedRedis
+from bff.observe.logs import access, configure
+from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Fields
+from bff.proxy.forward.asgi import ForwardingApp
+from bff.proxy.forward.attempt import Attempt
+from bff.proxy.forward.fast_path import prepare
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.server.lane import LaneProtocol
+from bff.proxy.server.lane_response import LaneResponse
+from bff.proxy.server.request_parser import Head, RequestLimits, RequestParser, judge_fields
+from bff.proxy.upstream.interfaces import Header, UpstreamRequest
+from bff.proxy.upstream.request_writer import request_head
+from bff.proxy.upstream.response_parser import ResponseParser
+from bff.session.drafts import Identity
+from bff.session.model import Tokens
+from bff.session.record import decode_record, encode_record
+from bff.session.sessions import Found, Sessions
+from bff.settings.model import LogSettings, Settings
+from bff.tasks import Tasks
+from tests.tools.bench.environment import SMALL
+
+_REPEATS = 7
+_LOOP = 0.08
+"""Seconds that one repetition takes."""
+_TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
+) % (len(SMALL), SMALL)
+_CROWD = 32
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage's cost; `spread` is half the range by the median."""
+
+    name: str
+    what: str
+    microseconds: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the loops need."""
+
+    forwarding: ForwardingApp
+    sessions: Sessions
+    request: RequestHead
+    raw: bytes
+    admitted: Admitted
+    found: Found
+    settings: Settings
+
+
+def measure_stages() -> list[Stage]:
+    """Times all stages; a private Redis serves those that ask one."""
+    with EmbeddedRedis() as redis, contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123 - not a path of a project
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        configure(LogSettings(format="json"))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_measure(redis.url))
+
+
+async def _measure(redis_url: str) -> list[Stage]:
+    settings = _settings(redis_url)
+    app = App(settings)
+    async with _living(app):
+        parts = await _parts(app, settings)
+        stages = [_timed(name, what, step) for name, what, step in _steps(parts)]
+        cookies = parts.request.fields.values(b"cookie")
+        async with asyncio.timeout(_PATIENCE):
+            while parts.sessions.cached(cookies) is None:  # the push of its own writing comes first
+                await parts.sessions.find(cookies)
+                await asyncio.sleep(0.01)
+        what = "the session by its cookie, from memory"
+        stages.append(_timed("near cache", what, lambda: parts.sessions.cached(cookies)))
+        stages += [await _timed_async(name, what, step, by) for name, what, step, by in _asking(parts)]
+    return stages
+
+
+@contextlib.asynccontextmanager
+async def _living(app: App) -> AsyncIterator[None]:
+    """Runs the application's lifespan, as a server would."""
+    wishes: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    tasks = Tasks()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    life = tasks.spawn(cast("Any", app(scope, wishes.get, answers.put)), name="lifespan")
+    await wishes.put({"type": "lifespan.startup"})
+    assert (await answers.get())["type"] == "lifespan.startup.complete"
+    try:
+        yield
+    finally:
+        await wishes.put({"type": "lifespan.shutdown"})
+        await life
+
+
+def _settings(redis_url: str) -> Settings:
+    return Settings.model_validate(
+        {
+            "server": {"public_url": "http://localhost:8080", "ops_port": None},
+            "redis": {"url": redis_url},
+            "session": {"keys": [new_secret()]},
+            "provider": {"issuer": "http://localhost:9", "client_id": "x", "client_secret": "x"},
+            "route": [
+                {"path": "/api/orders", "upstream": "http://127.0.0.1:9/v1"},
+                {"path": "/api/users", "upstream": "http://127.0.0.1:9"},
+                {"path": "/api", "upstream": "http://127.0.0.1:9", "strip_prefix": False},
+            ],
+        }
+    )
+
+
+async def _parts(app: App, settings: Settings) -> _Parts:
+    forwarding = cast("ForwardingApp", app._asgi)
+    sessions = next(iter(forwarding.parts.destinations.values())).credentials._sessions
+    now = time.time()
+    found = await sessions.start(
+        Identity("main", "alice", "s" * 32, "Alice Liddell", {"email": "alice@example.com", "amr": ["pwd"]}),
+        Tokens(_TOKEN, now, now + 900, "r" * 43, now + 86400, _TOKEN, "openid profile offline_access"),
+        user_agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        address="192.0.2.1",
+    )
+    headers: list[Header] = [
+        (b"host", b"localhost:8080"),
+        (b"accept", b"application/json"),
+        (b"accept-language", b"en-GB,en;q=0.9"),
+        (b"accept-encoding", b"gzip, deflate, br"),
+        (b"sec-fetch-site", b"same-origin"),
+        (b"sec-fetch-mode", b"cors"),
+        (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        (b"x-csrf", b"1"),
+        (b"cookie", f"{sessions.cookie.name}={found.handle}".encode()),
+    ]
+    request = RequestHead(
+        method=b"GET",
+        raw_path=b"/api/orders/7",
+        query=b"page=2",
+        fields=Fields(headers),
+        peer="127.0.0.1",
+    )
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    admitted = forwarding.admit(request)
+    assert isinstance(admitted, Admitted)
+    return _Parts(
+        forwarding=forwarding,
+        sessions=sessions,
+        request=request,
+        raw=b"GET /api/orders/7?page=2 HTTP/1.1\r\n" + lines + b"\r\n",
+        admitted=admitted,
+        found=found,
+        settings=settings,
+    )
+
+
+Step = tuple[str, str, Callable[[], object]]
+
+
+def _steps(parts: _Parts) -> list[Step]:
+    return [*_plain(parts), *_arriving(parts), *_session(parts), *_forwarded(parts), *_answered(parts)]
+
+
+def _plain(parts: _Parts) -> list[Step]:
+    """The two halves of a plain call, with what they leave out."""
+    exchange_parts, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
+    answers = exchange_parts.destinations[admitted.route.path].wire_answers
+    prepared = prepare(exchange_parts, request, admitted, answers)
+    assert prepared is not None
+    prepared.connection_for(parts.found)  # takes its token over
+    draw, line = exchange_parts.hop.draw, prepared.line
+    assert line is not None
+
+    def account() -> None:
+        prepared.count(200, 0.0012)
+        line.note(200, 0.0012, "f" * 32)
+
+    return [
+        (
+            "plain session",
+            "is the token good, is a connection idle",
+            lambda: prepared.connection_for(parts.found),
+        ),
+        ("plain head", "the head for the backend", lambda: prepared.head(draw())),
+        ("plain answer", "read the answer into the client's lines, 1.1 kB", lambda: answers.read(_ANSWER)),
+        ("plain account", "metrics and access line", account),
+    ]
+
+
+def _arriving(parts: _Parts) -> list[Step]:
+    door = RequestLimits.configured(parts.settings.server)
+    reader = RequestParser(door.max_head_bytes, door.max_head_fields)
+    head = cast("tuple[Head, bytes]", reader.feed(parts.raw))[0]
+    forwarding, request = parts.forwarding, parts.request
+    hop = forwarding.parts.hop
+
+    def judge() -> object:
+        return judge_fields(request.fields.headers, http_1_0=False, hosts=door.hosts, websocket=False)
+
+    return [
+        ("head", "read and judge the lines of the request's head", lambda: reader.feed(parts.raw)),
+        ("parser", "httptools, nine fields", lambda: _parse(head.raw)),
+        ("fields", "judge Host and framing", judge),
+        ("route", "find the route by its path", lambda: forwarding._routes.match(request.raw_path)),
+        ("admission", "route, method, query, guard, size", lambda: forwarding.admit(request)),
+        ("hop", "client's address, request id, trace context", lambda: hop(request)),
+    ]
+
+
+def _session(parts: _Parts) -> list[Step]:
+    found, keyring = parts.found, parts.sessions._keyring
+    record = encode_record(found.session, found.handle, keyring)
+    handle, key = found.handle.encode(), found.session.key
+    return [
+        ("signature", "verify a handle", lambda: keyring.accepts(handle)),
+        ("unseal", "open a record", lambda: decode_record(key, record, found.handle, keyring)),
+    ]
+
+
+def _forwarded(parts: _Parts) -> list[Step]:
+    exchange_parts, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
+    rules = exchange_parts.destinations[admitted.route.path].rules
+    hop = exchange_parts.hop(request)
+    bearer = parts.found.session.tokens.access_token.encode()
+    headers = rules.request(request.fields, hop, bearer)
+    upstream = UpstreamRequest(b"GET", b"/v1/7?page=2", b"127.0.0.1:9", headers, 0)
+    client = cast("Any", None)
+
+    def begin() -> object:
+        return Attempt(ForwardedCall(exchange_parts, request, admitted, client))
+
+    return [
+        ("exchange", "the state of one call; includes `hop`", begin),
+        (
+            "request rules",
+            "which headers pass, and ours",
+            lambda: rules.request(request.fields, hop, bearer),
+        ),
+        ("request head", "write the head for the backend, and check it", lambda: request_head(upstream)),
+    ]
+
+
+def _answered(parts: _Parts) -> list[Step]:
+    reader = ResponseParser()
+    exchange_parts = parts.forwarding.parts
+    rules = exchange_parts.destinations[parts.admitted.route.path].rules
+
+    def read() -> None:
+        reader.begin(no_content=False)
+        reader.feed(_ANSWER)
+
+    read()
+    headers = list(reader.headers)
+    rendered = rules.response(200, headers)
+    protocol = _NullProtocol()
+
+    def write() -> None:
+        cycle = LaneResponse(cast("LaneProtocol", protocol), with_body=True, keep_alive=True)
+        cycle.send_head(200, rendered)
+        cycle.send_data(SMALL)
+        cycle.send_end()
+
+    finished = exchange_parts.metrics.request_finished
+    return [
+        ("answer", "read the backend's answer, 1.1 kB", read),
+        ("answer rules", "which headers pass, and ours", lambda: rules.response(200, headers)),
+        ("write", "write the answer to the client, the lane's way", write),
+        ("metrics", "count and time it", lambda: finished("/api/orders", "GET", 200, 0.0012)),
+        ("access line", "one JSON line, written in batches", _access_line(parts)),
+    ]
+
+
+def _access_line(parts: _Parts) -> Callable[[], object]:
+    hop = parts.forwarding.parts.hop(parts.request)
+    request_id, session = hop.request_id.decode(), parts.found.session.id
+
+    def line() -> None:
+        access(
+            method="GET",
+            path="/api/orders/7",
+            status=200,
+            duration=0.0012,
+            route="/api/orders",
+            request_id=request_id,
+            session=session,
+        )
+
+    return line
+
+
+def _asking(parts: _Parts) -> list[tuple[str, str, Callable[[], Awaitable[object]], int]]:
+    sessions, cookies = parts.sessions, parts.request.fields.values(b"cookie")
+
+    async def crowd() -> None:
+        await asyncio.gather(*(sessions.find(cookies) for _ in range(_CROWD)))
+
+    return [
+        ("Redis, alone", "a session from Redis, one at a time", lambda: sessions.find(cookies), 1),
+        ("Redis, crowd", f"the same, {_CROWD} at once, for each", crowd, _CROWD),
+    ]
+
+
+class _NullProtocol:
+    """As much of a protocol as a cycle needs, on a transport that swallows all."""
+
+    expect_100_continue = False
+
+    def __init__(self) -> None:
+        self.transport = self
+        self.parser = self
+        self.loop = self
+
+    def should_keep_alive(self) -> bool:
+        return True
+
+    def call_soon(self, step: Callable[[], None]) -> None:
+        """Forgets it: the loop would find nothing to do."""
+
+    def default_lines(self) -> bytes:
+        return b"date: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
+
+    def write(self, data: bytes) -> None:
+        """Swallows it."""
+
+    def on_response_complete(self) -> None:
+        """Has nothing to go on with."""
+
+
+class _Fields:
+    """What the protocol does for each field."""
+
+    def __init__(self) -> None:
+        self.headers: list[Header] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+
+def _parse(raw: bytes) -> None:
+    httptools.HttpRequestParser(_Fields()).feed_data(raw)
+
+
+def _timed(name: str, what: str, step: Callable[[], object]) -> Stage:
+    count = 1
+    while (took := _loop(step, count)) < _LOOP / 4:
+        count *= 4
+    count = max(1, round(count * _LOOP / took))
+    return _stage(name, what, [_loop(step, count) / count for _ in range(_REPEATS)])
+
+
+def _loop(step: Callable[[], object], count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - started
+
+
+async def _timed_async(name: str, what: str, step: Callable[[], Awaitable[object]], by: int) -> Stage:
+    await step()
+    found = []
+    for _ in range(_REPEATS):
+        count, started = 0, time.perf_counter()
+        while time.perf_counter() - started < _LOOP:
+            await step()
+            count += 1
+        found.append((time.perf_counter() - started) / count / by)
+    return _stage(name, what, found)
+
+
+def _stage(name: str, what: str, seconds: list[float]) -> Stage:
+    middle = statistics.median(seconds)
+    return Stage(name, what, middle * 1e6, (max(seconds) - min(seconds)) / 2 / middle)

@@ -1,0 +1,212 @@
+"""The data path under fuzzing: clients, sessions and backends that do anything, in any order.
+
+Input: a byte of options, one for the cuts, then steps of two bytes each: what happens, and how (`Run`).
+Bit 7 of a step's first byte: the next one happens in the same turn of the loop.
+
+What holds in any case: requests reach the backend in order, once, with the token of the session whose cookie
+they carry; a client gets well-formed answers, each to its own request, and nothing broken ends cleanly; at
+the end nothing is left. And where no two things happen in one turn: the same comes of it however the bytes
+are cut, and over ASGI.
+"""
+
+import functools
+import logging
+from typing import Any
+
+import uvicorn
+from structlog.testing import capture_logs
+
+from bff.settings.model import ServerSettings
+from tests.tools.soak import lane_run
+from tests.tools.soak.hand_loop import HandLoop
+from tests.tools.soak.lane_reading import Answered, Asked, answered, asked
+from tests.tools.soak.lane_run import Client, Run
+from tests.tools.soak.lane_world import HANDLES, PUBLIC, Call, World
+
+_MOST_ATTEMPTS = 3  # a stale connection and a 401 allow for one more each
+_PROBLEMS = frozenset({400, 401, 403, 404, 405, 408, 413, 417, 421, 431, 502, 503, 504})
+_RUSHED = 128
+_CUTS_ANSWERS = 3  # the option
+_ASKS, _RAW, _ANSWERS, _LEAVES = {0, 1, 4}, 5, {7, 8, 9}, 11  # kinds of steps
+_BREAKS, _WAITS, _DIALS = 12, 13, 15
+_BODIES = {5, 6, 7}
+_SAYS_408 = 13
+_BROKEN_OFF = (
+    "ASGI callable returned without completing response."  # the way to do so: `bff.proxy.forward.asgi_call`
+)
+
+Outcome = tuple[list[Any], list[Any]]
+"""What the clients got, and what the backends."""
+
+
+class Bench:
+    """What all runs share: nothing may stick to it."""
+
+    world: World
+
+    def __init__(self) -> None:
+        self.loop = HandLoop()  # type: ignore[abstract] # the rest is about files, threads and processes
+        self.settings = ServerSettings(public_url=PUBLIC)
+        self.config = uvicorn.Config(
+            self._app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False,
+            proxy_headers=False,
+        )  # fmt: skip
+        self.config.load()
+        self.mistakes: list[str] = []
+        listener = logging.Handler(logging.ERROR)
+        listener.emit = lambda record: self.mistakes.append(record.getMessage())  # type: ignore[method-assign] # shorter than a class
+        listener.addFilter(lambda record: record.getMessage() != _BROKEN_OFF)
+        logging.getLogger("uvicorn.error").addHandler(listener)
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.world.forwarding(scope, receive, send)
+
+    def run(self, data: bytes, front: str = "lane", **cuts: int) -> Outcome:
+        """One run, and what came of it."""
+        self.mistakes.clear()
+        with self.loop.running(), capture_logs() as lines:
+            run = Run(self, data, front, **cuts)
+            run.play()
+            outcome = judged(run)
+        wrong = [line for line in lines if line["log_level"] in {"error", "critical"}]
+        assert not self.mistakes + wrong, (self.mistakes, wrong)
+        return outcome
+
+
+@functools.cache
+def bench() -> Bench:
+    """One bench serves all inputs."""
+    return Bench()
+
+
+def judged(run: Run) -> Outcome:
+    """Checks what the clients and the backends got against what was sent."""
+    got: list[tuple[Client, tuple[Asked, ...], list[Answered]]] = []
+    for client in run.clients:
+        requests = asked(bytes(client.sent))
+        wire = client.wire
+        ended = wire.over and not wire.aborted
+        got.append((client, requests, answered(bytes(wire.written), requests, ended=ended)))
+    calls = run.world.calls
+    possible = [origins(call, got) for call in calls]
+    for call, origin in zip(calls, possible, strict=True):
+        assert origin, f"nobody asked for {call}"
+    sure = [(origin[0], call) for origin, call in zip(possible, calls, strict=True) if len(origin) == 1]
+    check_attempts(sure)
+    seen: set[int] = set()
+    for at, (_, requests, answers) in enumerate(got):
+        assert len(answers) <= len(requests) + 1, "more answers than requests"
+        for number, answer in enumerate(answers):
+            if b"x-serial" in answer.fields:
+                serial = int(answer.fields[b"x-serial"])
+                assert serial not in seen, "one answer for two"
+                seen.add(serial)
+                assert (at, number) in possible[serial], "somebody else's answer"
+                check_passed(answer, calls[serial])
+            else:
+                check_own(answer, requests[number] if number < len(requests) else None)
+    return (
+        [[(one.status, one.body) for one in answers if one.end is not None] for _, _, answers in got],
+        [(call.method, call.target, call.token, call.body if call.whole else None) for call in calls],
+    )
+
+
+def origins(call: Call, got: list[tuple[Client, tuple[Asked, ...], list[Answered]]]) -> list[tuple[int, int]]:
+    """Whose request this can be, by client and number: one is under way at a time, so answers are counted."""
+    found = []
+    for at, (client, requests, answers) in enumerate(got[: len(call.at)]):
+        number = sum(one.end is not None and one.end <= call.at[at] for one in answers)
+        peer = client.wire.get_extra_info("peername")[0].encode()
+        if number < len(requests) and call.peer == peer and is_of(call, requests[number], client):
+            found.append((at, number))
+    return found
+
+
+def is_of(call: Call, request: Asked, client: Client) -> bool:
+    """Whether the backend got this very request, with the token that goes with it."""
+    if (call.method, call.target) != (request.method, request.target):
+        return False
+    if not request.body.startswith(call.body) or (call.whole and call.body != request.body):
+        return False
+    path = request.target.partition(b"?")[0]
+    if call.token is None:
+        return not path.startswith(b"/api")
+    name, _, version = call.token.decode().partition("-")
+    floor = next(versions for length, versions in client.floors if length >= request.end)[name]
+    return (
+        not path.startswith(b"/open") and request.handle == HANDLES[name].encode() and floor <= int(version)
+    )
+
+
+def check_attempts(sent: list[tuple[tuple[int, int], Call]]) -> None:
+    """Again only after a 401, and where a kept connection ended, or timed out, without an answer."""
+    former: dict[tuple[int, int], list[Call]] = {}
+    for origin, call in sent:
+        before = former.setdefault(origin, [])
+        assert len(before) < _MOST_ATTEMPTS, "sent too often"
+        if before:
+            last = before[-1]
+            stale = not last.first and last.method != b"POST" and last.status in {0, 408}
+            assert last.status == 401 or stale, f"sent again: {last}"
+        before.append(call)
+
+
+def check_passed(answer: Answered, call: Call) -> None:
+    """A backend's answer, unchanged; only a whole one ends."""
+    assert answer.status == call.status
+    assert call.answer.startswith(answer.body)
+    if answer.end is not None:
+        assert answer.body == call.answer, "a broken answer ends cleanly"
+
+
+def check_own(answer: Answered, request: Asked | None) -> None:
+    """An answer of ours: the application's behind the proxy, or a problem that may come about here."""
+    if b"x-own" in answer.fields:
+        assert request is not None
+        assert answer.body in {request.target.partition(b"?")[0], b""}
+        return
+    assert answer.status in _PROBLEMS, answer
+    assert answer.fields[b"content-type"] == b"application/problem+json"
+    assert answer.end is not None
+
+
+def comparable(steps: list[tuple[int, int]], *, answers_cut: bool) -> bool:
+    """Whether there is one outcome, however the bytes are cut and whichever the front.
+
+    Which of two things in one turn is first may differ; so may when an end is heard, if nobody reads just
+    then: over ASGI that is so while a body is not wanted. A body that comes in pieces is announced, which
+    takes its time, and what is answered before it is whole costs the connection; so does half a 401.
+    """
+    kinds = [what & 15 for what, _ in steps]
+    bodies = _RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
+    tires = any(what & 15 in _ANSWERS and how & 15 == _SAYS_408 for what, how in steps)  # if it was kept
+    return not (
+        _DIALS in kinds  # two waits may end at the same moment
+        or any(what & _RUSHED or (what & 15 == _LEAVES and how & 7 == 0) for what, how in steps)
+        or ((bodies or answers_cut) and (tires or not {_LEAVES, _BREAKS, _WAITS}.isdisjoint(kinds)))
+    )
+
+
+def check(data: bytes) -> None:
+    """Raises AssertionError where a promise is broken, and whatever the product raises."""
+    if len(data) < 4:
+        return
+    table = bench()
+    whole = table.run(data)
+    if not comparable(
+        list(zip(data[2::2], data[3::2], strict=False)), answers_cut=data[0] & 3 == _CUTS_ANSWERS
+    ):
+        return
+    match data[0] & 3:
+        case 0:
+            return
+        case 1:
+            other = table.run(data, cut=1 + data[1])
+        case lane_run.WITH_ASGI:
+            other = table.run(data, "asgi")
+        case _:  # _CUTS_ANSWERS
+            other = table.run(data, cut_answers=1 + data[1])
+    assert whole[0] == other[0], (whole, other)
+    for one, another in zip(whole[1], other[1], strict=True):
+        assert one[:3] == another[:3], (whole, other)
+        assert one[3] == another[3] or None in {one[3], another[3]}, (whole, other)
