@@ -15,7 +15,7 @@ import httpx
 from tests.support.processes.command import BARE, variables_for
 from tests.support.wait import until
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Service:

@@ -14,7 +14,7 @@ from bff.observe.metrics import Metrics
 from bff.serve.ops import OpsServer, host_problem
 from bff.settings.model import ServerSettings
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 GOOD = Check("redis", ok=True, detail="writable")
 BAD = Check("provider", ok=False, detail="cannot be reached")
 
