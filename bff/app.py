@@ -29,9 +29,12 @@ from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi import ForwardingApp
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
 from bff.proxy.server.lane import STATE
+from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.refresh import RefreshCoordinator
@@ -41,7 +44,7 @@ from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import SessionSettings, Settings
+from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
 from bff.web.backchannel import BackchannelEndpoint
@@ -156,10 +159,17 @@ class App:
             routes=own_routes,
             clock=clock,
         )
+        fast_path = FastPath(
+            context=parts,
+            routes=routes,
+            guard=guard,
+            lines=self._line_cache(csrf_header, public),
+        )
         watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
         self._forwarding = ForwardingApp(
             parts=parts,
+            fast_path=fast_path,
             routes=routes,
             guard=guard,
             websockets=WebSocketForwarding(
@@ -168,6 +178,16 @@ class App:
             otherwise=self._own_answers(endpoints),
         )
         return self._forwarding
+
+    def _line_cache(self, csrf_header: bytes, public: PublicOrigin) -> LineCache:
+        server = self.settings.server
+        return LineCache(
+            limits=RequestLimits.configured(server),
+            csrf_header=csrf_header,
+            passes=HeaderRules.compiled(
+                RouteSettings(path="/", upstream="http://localhost"), public, csrf_header
+            ).passes_on,
+        )
 
     def _near_cache(self, settings: SessionSettings) -> NearCache[Found] | None:
         if not settings.near_cache:

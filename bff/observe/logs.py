@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from bff.observe.access import AccessLines, line_end, line_start
+from bff.observe.access import AccessLines
 from bff.observe.redact import one_line, redact
 from bff.settings.model import LogSettings
 
@@ -251,38 +251,22 @@ def access(
         session: a session's key or id; only its first characters are written.
         retried: whether the call was repeated after a 401.
     """
-    AccessLine(method, path, route, session).note(status, duration, request_id, retried=retried)
-
-
-class AccessLine:
-    """What the lines of like requests have in common, put together once; see `access` for the fields."""
-
-    __slots__ = ("_end", "_fields", "_start")
-
-    def __init__(self, method: str, path: str, route: str, session: str | None) -> None:
-        path = path.partition("?")[0]
-        session = None if session is None else session[:SESSION_ID_LENGTH]
-        self._fields = (method, path, route, session)
-        self._start = line_start(method, path)
-        self._end = line_end(route, session)
-
-    def note(self, status: int, duration: float, request_id: str, *, retried: bool = False) -> None:
-        """Writes the line of one of them."""
-        if (lines := _output.access) is not None:
-            lines.note(self._start, status, duration, self._end, request_id, retried=retried)
-            return
-        method, path, route, session = self._fields
-        _access.info(
-            "request",
-            method=method,
-            path=path,
-            status=status,
-            duration_ms=round(duration * 1000, 2),
-            route=route,
-            session=session,
-            request_id=request_id,
-            retried=retried,
-        )
+    path = path.partition("?")[0]
+    session = None if session is None else session[:SESSION_ID_LENGTH]
+    if (lines := _output.access) is not None:
+        lines.note(method, path, status, duration, route, session, request_id, retried=retried)
+        return
+    _access.info(
+        "request",
+        method=method,
+        path=path,
+        status=status,
+        duration_ms=round(duration * 1000, 2),
+        route=route,
+        session=session,
+        request_id=request_id,
+        retried=retried,
+    )
 
 
 _access = get_logger(_ACCESS)

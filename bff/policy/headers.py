@@ -126,6 +126,7 @@ class HeaderRules:
     response_extra: tuple[Header, ...]
     forwarded_tail: bytes
     forwarded_same: tuple[Header, ...]
+    forwarded_lines: bytes
 
     @classmethod
     def compiled(cls, route: RouteSettings, public: PublicOrigin, csrf_header: bytes) -> "HeaderRules":
@@ -153,6 +154,7 @@ class HeaderRules:
             response_extra=(_NOSNIFF,) if route.html else (_NOSNIFF, _SANDBOX),
             forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
             forwarded_same=tuple(same),
+            forwarded_lines=b"".join(b"%b: %b\r\n" % field for field in same),
         )
 
     def request(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
@@ -172,6 +174,17 @@ class HeaderRules:
             (b"x-forwarded-for", address),
             *self.forwarded_same,
         ]
+
+    def forwarding_lines(self, client: str) -> bytes:
+        """The lines by which a backend learns of the client and of the public origin, ready for the wire."""
+        address = client.encode("ascii")
+        node = b'"[' + address + b']"' if b":" in address else address
+        return b"forwarded: for=%b%b\r\nx-forwarded-for: %b\r\n%b" % (
+            node,
+            self.forwarded_tail,
+            address,
+            self.forwarded_lines,
+        )
 
     def fleeting(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
         """Those that are another request's another time."""
@@ -246,6 +259,10 @@ class HeaderRules:
         if self.no_store or (self.authenticated and not cacheable):
             return (*self.response_extra, _NO_STORE)
         return self.response_extra
+
+    def passes_on(self, name: bytes) -> bool:
+        """Whether a client's field of this name goes to the backend; `Connection` and `Cookie` aside."""
+        return name in _PASSED_REQUEST or not self.to_backend.stops(name)
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:

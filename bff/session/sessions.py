@@ -12,8 +12,7 @@ comes a moment later, and whoever hears of the write from us must find it done.
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bff.crypto import Keyring, session_key
@@ -44,12 +43,16 @@ from bff.settings.model import RefreshSettings, SessionSettings
 _TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Found:
-    """A session and the handle that opened it. Keep the handle out of everything that is written."""
+    """A session and the handle that opened it. Keep the handle out of everything that is written.
+
+    `ready` belongs to the data path, which keeps there what it has worked out for this session.
+    """
 
     handle: str
     session: Session
+    ready: object = field(default=None, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +153,15 @@ class Sessions:
         """Whether no key of ours signed it: anybody can send such, and they are no misses of the cache."""
         return not cache.holds(value) and self._before.handle(value) is None
 
-    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
-        """How to ask the near cache for the session of these headers, call after call.
+    def near(self, cookie_header: bytes) -> Found | None:
+        """The session of the only `Cookie` header, from the near cache; None to ask `cached` and `find`.
 
-        None out of it means: ask `find`. What it gives may be over: see `quiet_until`.
+        It may be over: see `quiet_until`.
         """
-        values = cookie_values(cookie_headers, self._cookie_name)
-        if self._cache is None or len(values) != 1 or self._is_foreign(values[0], self._cache):
-            return lambda: None
-        return partial(self._cache.get, values[0])
+        values = cookie_values((cookie_header,), self._cookie_name)
+        if self._cache is None or len(values) != 1 or not self._cache.holds(values[0]):
+            return None
+        return self._cache.get(values[0])
 
     def reader(self, cookie_headers: Sequence[bytes]) -> "SessionReader | None":
         """How to read the session of these headers where there is no near cache to ask; else None."""

@@ -19,7 +19,6 @@ from tests.support.wait import until
 
 
 @pytest.mark.requirement("B-32", "B-33")
-@pytest.mark.usefixtures("both_fronts")
 async def test_one_connection_for_several_users(world: World, plain: Plain) -> None:
     """As behind a reverse proxy: each call goes and is logged as its own cookie's session."""
     browsers = [await world.signed_in() for _ in range(2)]
@@ -94,7 +93,6 @@ async def test_other_fields_are_another_request(world: World, plain: Plain) -> N
 
 
 @pytest.mark.requirement("B-22", "B-33", "B-35")
-@pytest.mark.usefixtures("both_fronts")
 async def test_sessions_that_end_between_calls(world: World, plain: Plain) -> None:
     """By redis-cli, by a logout elsewhere: the next call is refused; a new sign-in is another's."""
     caller = await warm_caller(world)
@@ -174,7 +172,6 @@ async def test_routes_without_a_session(redis_server: RedisServer, plain: Plain,
 
 
 @pytest.mark.requirement("B-33")
-@pytest.mark.usefixtures("both_fronts")
 async def test_what_one_connection_knows_is_no_other_users(world: World, plain: Plain) -> None:
     """Two users on many connections from one address, all at once: each answer is to its own cookie."""
 
@@ -238,7 +235,6 @@ async def test_without_a_near_cache(
 
 
 @pytest.mark.requirement("B-32", "B-33")
-@pytest.mark.usefixtures("both_fronts")
 @pytest.mark.parametrize("near_cache", [True, False], ids=["near", "far"])
 async def test_two_session_cookies_are_none_however_warm(
     redis_server: RedisServer, plain: Plain, near_cache: bool

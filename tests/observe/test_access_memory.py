@@ -1,8 +1,11 @@
 """What an access line keeps of what a client chose."""
 
+import json
 import tracemalloc
 
-from bff.observe.access import AccessLines, line_end, line_start
+import pytest
+
+from bff.observe.access import AccessLines
 
 
 def test_long_paths_are_not_kept() -> None:
@@ -11,10 +14,32 @@ def test_long_paths_are_not_kept() -> None:
     lines = AccessLines(lambda text: written.append(len(text)))
     tracemalloc.start()
     for number in range(1000):
-        start = line_start("GET", f"/{number}" + "x" * 30_000)
-        lines.note(start, 404, 0.0, line_end("spa", None), "r")
+        path = f"/{number}." + "x" * 30_000
+        lines.note("GET", path, 404, 0.0, "spa", None, "r")
         lines.flush()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 1000 * 30_000 < sum(written)
     assert 5_000_000 > kept
+
+
+@pytest.mark.requirement("B-24")
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/api/orders/7_a-b~", "/api/orders/7_a-b~"),
+        ('/a"b', '/a"b'),
+        ("/a\\b", "/a\\b"),
+        ("/a\nb", "/a\\nb"),
+        ("/" + "A" * 43 + "." + "B" * 43, "/[redacted]"),
+        ("/eyJhbGciOiJFUzI1NiJ9abcdefgh.e30.sig", "/[redacted]"),
+        ("/x=access_token=secret", "/x=access_token=[redacted]"),
+    ],
+)
+def test_a_path_is_quoted_and_redacted(path: str, shown: str) -> None:
+    """A path without special characters is written as it is; every other one is escaped and redacted."""
+    written: list[str] = []
+    lines = AccessLines(written.append)
+    lines.note("GET", path, 200, 0.0, "/api", "0cd6f637684b", "r")
+    lines.flush()
+    assert shown == json.loads(written[0])["path"]

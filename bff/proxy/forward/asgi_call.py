@@ -4,25 +4,23 @@ Rule 1: the request's body is asked for only while the exchange takes it; so the
 holds the client back.
 Rule 2: at most one buffer's worth of the answer waits here; beyond that the backend is told to pause.
 Rule 3: an answer is broken off by returning without its last message: the server then closes the connection.
-Rule 4: a plain call has neither queue nor listener. One that is not answered at once gets them.
 """
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from starlette.types import Message, Receive, Send
 
-from bff.proxy.forward.fast_path import Answer, FastCall, RequestTemplate
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
 from bff.tasks import Tasks
 
+OWN_SERVER: Final = "bff.server"
+"""The ASGI extension by which our own server protocol makes itself known."""
+
 _BUFFER = 64 * 1024
 _NOT_MODIFIED = 304
-
-_PATIENCE = 0.05
-"""For how long, in seconds, nobody listens if the client of a plain call has left; twice that at most."""
 
 
 class AsgiCall:
@@ -121,76 +119,3 @@ class AsgiCall:
     def _put(self, message: Message) -> None:
         self._outbox.append(message)
         self._news.set()
-
-
-class AsgiFastCall(FastCall[Header]):
-    """A plain call: its answer is two messages."""
-
-    __slots__ = ("_answered", "_put", "_whole")
-
-    def __init__(
-        self, prepared: RequestTemplate[Header], connection: UpstreamConnection | None, send: Send
-    ) -> None:
-        super().__init__(prepared, connection)
-        self._put = send
-        self._answered: asyncio.Future[Answer[Header] | None] = asyncio.get_running_loop().create_future()
-        self._whole: AsgiCall | None = None
-
-    async def run(self, receive: Receive, waits: "FastWaits") -> None:
-        """Makes the call, and sees it to its end."""
-        waits.add(self)
-        self.send()
-        try:
-            answer = await self._answered
-        except BaseException:
-            self.interrupt()
-            if self._whole is not None:
-                self._whole.exchange.client_gone()
-            raise
-        finally:
-            del waits.calls[self]
-        if answer is None:
-            assert self._whole is not None
-            await self._whole.run(receive)
-            return
-        status, headers, content = answer
-        await self._put({"type": "http.response.start", "status": status, "headers": headers})
-        await self._put({"type": "http.response.body", "body": content})
-
-    def deliver(self, answer: Answer[Header]) -> None:
-        """Lets the application's task send it."""
-        if not self._answered.done():
-            self._answered.set_result(answer)
-
-    def client_side(self) -> AsgiCall:
-        """The whole call that goes on with it."""
-        self._whole = AsgiCall(self.prepared.parts.tasks, self._put, bodyless=True, ours=True)
-        if not self._answered.done():
-            self._answered.set_result(None)
-        return self._whole
-
-
-class FastWaits:
-    """The plain calls under way, and one timer for them all."""
-
-    def __init__(self) -> None:
-        self.calls: dict[AsgiFastCall, None] = {}
-        self._seen: set[AsgiFastCall] = set()  # when the timer last rang
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, call: AsgiFastCall) -> None:
-        """It waits for its answer, until it is taken out of `calls`."""
-        self.calls[call] = None
-        if self._timer is None:
-            self._ring_soon()
-
-    def _ring_soon(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._ring)
-
-    def _ring(self) -> None:
-        for call in [call for call in self.calls if call in self._seen]:
-            call.interrupt()
-        self._timer = None
-        self._seen = set(self.calls)
-        if self._seen:
-            self._ring_soon()

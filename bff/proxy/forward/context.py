@@ -45,14 +45,12 @@ class Destination:
     pool: UpstreamPool
     rules: HeaderRules
     credentials: Credentials
-    wire_answers: ResponseTemplates[bytes]  # in lines as they are written
-    field_answers: ResponseTemplates[Header]
+    responses: ResponseTemplates
 
     @classmethod
     def of(cls, pool: UpstreamPool, rules: HeaderRules, credentials: Credentials) -> "Destination":
         """What these come to."""
-        wire: ResponseTemplates[bytes] = ResponseTemplates(rules, lambda field: b"%b: %b\r\n" % field)
-        return cls(pool, rules, credentials, wire, ResponseTemplates(rules, lambda field: field))
+        return cls(pool, rules, credentials, ResponseTemplates(rules))
 
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool

@@ -6,12 +6,15 @@ of one decision together take no longer than `refresh.timeout`.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
+from bff.proxy.upstream.fair_queue import Holder
+from bff.proxy.upstream.pool import UpstreamPool
 from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Session
@@ -59,6 +62,30 @@ class Refused:
     retry_after: float | None = None
 
 
+class Ready:
+    """A session whose calls need nothing but the `bearer` line, until `until` (epoch seconds).
+
+    `owner` made it: each kind of credentials shows a session in its own way. `holder` is the session's
+    account in the pool that it used last.
+    """
+
+    __slots__ = ("bearer", "found", "holder", "owner", "pool", "until")
+
+    def __init__(self, owner: "Credentials", found: Found, bearer: bytes, until: float) -> None:
+        self.owner = owner
+        self.found = found
+        self.bearer = bearer
+        self.until = until
+        self.pool: UpstreamPool | None = None
+        self.holder: Holder | None = None
+
+    def holder_in(self, pool: UpstreamPool) -> Holder:
+        """The session's account in a pool."""
+        if self.pool is not pool or self.holder is None:
+            self.pool, self.holder = pool, pool.holder(self.found.session.key)
+        return self.holder
+
+
 class Credentials:
     """Finds and renews the token of a call. `clock` gives seconds since the epoch."""
 
@@ -91,12 +118,23 @@ class Credentials:
         self._slide(found)
         return Signed(found)
 
-    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
-        """How to ask for the session of these headers without waiting, as often as wanted.
+    def ready(self, cookie: bytes) -> Ready | None:
+        """What a call with this `Cookie` header can go out with at once; None to ask `obtain`."""
+        found = self._sessions.near(cookie)
+        return None if found is None else self.ready_for(found)
 
-        None out of it means: ask `obtain`.
-        """
-        return self._sessions.look_up(cookie_headers)
+    def ready_for(self, found: Found) -> Ready | None:
+        """The same of a session that was found; what is worked out for it is kept with it."""
+        ready = found.ready
+        if not isinstance(ready, Ready) or ready.owner is not self:
+            ready = found.ready = self._prepared(found)
+        return ready if self.clock() < ready.until else None
+
+    def _prepared(self, found: Found) -> Ready:
+        token = found.session.tokens.access_token.encode()
+        safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the forwarder's to refuse
+        until = self.quiet_until(found) if safe else -math.inf
+        return Ready(self, found, b"authorization: Bearer " + token + b"\r\n", until)
 
     def reader(self, cookie_headers: Sequence[bytes]) -> SessionReader | None:
         """How to read the session of these headers where nothing is kept; None where something is."""

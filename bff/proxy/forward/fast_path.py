@@ -1,259 +1,337 @@
-"""Plain calls: nothing to wait for on the way out, nothing to decide on the way back.
+"""The fast path: calls with nothing to wait for on the way out, and nothing to decide on the way back.
 
-Most of an SPA's calls are such: no body, the session in the near cache and its token good, a connection idle,
-and the whole answer in one read. What they need is known before they come (`RequestTemplate`), so that a call
-is one write to the backend, and its answer one to the client.
+Most of an SPA's calls are such: the whole request came in one read, the session is in the near cache and its
+token good, a connection is idle, and the whole answer comes in one read. Such a call is one small object, one
+write to the backend and one to the client. No two of them need be alike.
 
-Rule 1: a call is plain for as long as nothing else happens. Whatever does (the client leaves or reads slowly,
-the answer comes in pieces, late, as a 401 or not at all, the connection breaks) makes it fall back: a
-`ForwardedCall` takes over as if it had made the call itself, and hears of the event.
-Rule 2: nothing is judged here. `RequestTemplate` holds what admission, header rules and framing made of these
-very fields and this request line; the session is asked for on each call.
+Rule 1: a call stays on the fast path for as long as nothing else happens. At any other event (the client
+leaves or reads slowly, the answer comes in pieces, late, as a 401 or not at all, the connection breaks) it
+falls back: a `ForwardedCall` takes over as if it had made the call itself, and is told of the event.
+Rule 2: a request is on it only where it is allowed beyond doubt. One that would be refused takes the other
+way, which knows how to say so: every refusal has one home.
+Rule 3: what goes to the backend is what the whole forwarder would send; a test holds the two together.
 """
 
 import asyncio
-import math
-from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Protocol
 
-from bff.observe.logs import AccessLine
+from bff.observe.logs import access
+from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
-from bff.proxy.forward.context import ClientSide, ForwardingContext, Sent
-from bff.proxy.forward.credentials import Anonymous, Signed
+from bff.policy.cookies import without_own
+from bff.policy.fields import Fields
+from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
+from bff.policy.routes import Matched, Route, RouteTable
+from bff.policy.trace import valid_request_id, valid_traceparent
+from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext, Sent
+from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
-from bff.proxy.forward.response_templates import ResponseTemplates
-from bff.proxy.forward.upstream_request import outgoing
+from bff.proxy.forward.response_templates import WholeResponse
+from bff.proxy.server.line_cache import LineCache, PlainRequest
 from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.request_writer import UnsafeRequestError, request_head
 from bff.session.batch_reader import Loaded
-from bff.session.sessions import Found
-
-F = TypeVar("F")
-Answer = tuple[int, list[F], bytes]
-
-_ONE_CALLS_OWN = (b"x-request-id", b"traceparent", b"tracestate")
-"""A client that sends these sends others with its next call."""
-
+from bff.session.sessions import SessionReader
 
 _TRACE_END = ID_DIGITS + 32
+_MOST_VERDICTS = 1024
 _ANONYMOUS = Anonymous()
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads
+_LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-class RequestTemplate(Generic[F]):
-    """What the calls with the same fields and the same request line have in common.
+class FastClient(Protocol):
+    """The connection that a fast call came on."""
 
-    Attributes:
-        found: the session that the next call goes with; None where none does.
-        line: its access line; None where none is written.
-        reader: how to read the session where none is kept at hand.
-    """
+    def deliver(self, response: WholeResponse) -> None:
+        """Writes the whole answer: the call is over."""
 
-    __slots__ = (
-        "_bearer",
-        "_head",
-        "_holder",
-        "_look_up",
-        "_now",
-        "_pool",
-        "_quiet_until",
-        "_until",
-        "admitted",
-        "answers",
-        "count",
-        "found",
-        "line",
-        "parts",
-        "reader",
-        "request",
-    )
-
-    def __init__(
-        self,
-        parts: ForwardingContext,
-        request: RequestHead,
-        admitted: Admitted,
-        answers: ResponseTemplates[F],
-        *,
-        head: bytes,
-        address: str,
-    ) -> None:
-        route = admitted.route
-        destination = parts.destinations[route.path]
-        credentials = destination.credentials
-        self.parts = parts
-        self.request = request
-        self.admitted = admitted
-        self.answers = answers
-        self.count = parts.metrics.requests(route.settings.path, request.method.decode("ascii")).add
-        self._head = head
-        self._pool = destination.pool
-        self._holder = destination.pool.holder(address)  # the session's, once there is one
-        self._quiet_until = credentials.quiet_until
-        self._now = credentials.clock
-        cookies = request.fields.values(b"cookie")
-        self.reader = credentials.reader(cookies) if admitted.signed else None
-        self._look_up = credentials.look_up(cookies) if admitted.signed else None
-        self._until = -math.inf if admitted.signed else math.inf
-        self._bearer = b""
-        self.found: Found | None = None
-        self.line = self._access_line()
-
-    def connection(self) -> UpstreamConnection | None:
-        """An idle connection for a call that can be made now; None where there is something to wait for."""
-        return self.connection_for(None if self._look_up is None else self._look_up())
-
-    def connection_for(self, found: Found | None) -> UpstreamConnection | None:
-        """The same with a session that was found."""
-        if found is not self.found:
-            self._sign(found)
-        if self._now() >= self._until:
-            return None
-        connection = self._pool.acquire_nowait(self._holder)
-        return None if connection is None or connection.closing else connection
-
-    def head(self, digits: bytes) -> bytes:
-        """The head of one call, with the token of `found`; `digits` are its random ones."""
-        return b"%bx-request-id: %b\r\ntraceparent: 00-%b-%b-01\r\n%b\r\n" % (
-            self._head,
-            digits[:ID_DIGITS],
-            digits[ID_DIGITS:_TRACE_END],
-            digits[_TRACE_END:],
-            self._bearer,
-        )
-
-    def _sign(self, found: Found | None) -> None:
-        self.found, self._bearer = found, b""
-        if found is None:  # the token of a session that has ended is not kept
-            self._until = -math.inf
-            return
-        self._holder = self._pool.holder(found.session.key)
-        token = found.session.tokens.access_token.encode()
-        safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the exchange's to refuse
-        self._bearer = b"authorization: Bearer " + token + b"\r\n"
-        self._until = self._quiet_until(found) if safe else -math.inf
-        self.line = self._access_line()
-
-    def _access_line(self) -> AccessLine | None:
-        if not self.parts.access_log:
-            return None
-        request = self.request
-        return AccessLine(
-            request.method.decode("ascii"),
-            request.raw_path.decode("ascii", "backslashreplace"),
-            self.admitted.route.settings.path,
-            None if self.found is None else self.found.session.id,
-        )
+    def whole_call(self, call: "FastCall") -> "WholeClient":
+        """The client's side of the call that goes on where the fast one stops."""
 
 
-def prepare(
-    parts: ForwardingContext, request: RequestHead, admitted: Admitted, answers: ResponseTemplates[F]
-) -> RequestTemplate[F] | None:
-    """Prepares for calls like this one; None where they are not plain, or no two are alike."""
-    if request.body_length != 0 or request.method == b"HEAD":
-        return None
-    if any(request.fields.values(name) for name in _ONE_CALLS_OWN):
-        return None
-    rules = parts.destinations[admitted.route.path].rules
-    try:
-        hop = parts.hop(request)
-        first = outgoing(request, admitted, hop, _ANONYMOUS, rules, at_hand=True)
-        head = request_head(first._replace(headers=()))
-    except UnsafeRequestError:
-        return None
-    return RequestTemplate(parts, request, admitted, answers, head=head[:-2], address=hop.client)
-
-
-class FastClient(ClientSide, Protocol):
-    """The client's side of a plain call that has become a whole one."""
+class WholeClient(ClientSide, Protocol):
+    """The client's side of a call that has left the fast path."""
 
     exchange: ForwardedCall
 
 
-class FastCall(ABC, Generic[F]):
-    """One plain call; its front says how the answer reaches the client.
+class _FastRoute:
+    """What the calls of one route have in common."""
+
+    __slots__ = (
+        "counts",
+        "credentials",
+        "head_tail",
+        "longest_body",
+        "name",
+        "pool",
+        "responses",
+        "rules",
+        "signed_by",
+    )
+
+    def __init__(self, route: Route, destination: Destination, context: ForwardingContext) -> None:
+        settings = route.settings
+        self.credentials = destination.credentials
+        self.pool = destination.pool
+        self.rules = destination.rules
+        self.responses = destination.responses
+        self.name = settings.path
+        self.signed_by = (settings.auth, settings.csrf)
+        self.longest_body = min(settings.replay_buffer, settings.max_body)
+        self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
+        self.counts: Mapping[bytes, Requests] = {
+            method.encode("ascii"): context.metrics.requests(settings.path, method)
+            for method in _METHODS
+            if method in settings.methods
+        }
+
+
+class FastPath:
+    """The fast path of a process."""
+
+    def __init__(
+        self, *, context: ForwardingContext, routes: RouteTable, guard: Guard, lines: LineCache
+    ) -> None:
+        self.context = context
+        self._routes = routes
+        self._guard = guard
+        self._lines = lines
+        self._by_path = {
+            route.path: _FastRoute(route, context.destinations[route.path], context)
+            for route in routes.routes
+            if not route.settings.pass_request_headers  # else lines fare otherwise than `lines` says
+        }
+        self._verdicts: dict[object, bool] = {}
+
+    def begin(  # noqa: PLR0911 - a list of doubts
+        self, data: bytes, peer: str, client: FastClient
+    ) -> "FastCall | None":
+        """The call that these bytes ask for, not yet sent; None where it is not for the fast path."""
+        request = self._lines.read(data)
+        if request is None:
+            return None
+        matched = self._routes.match(request.path)
+        if not isinstance(matched, Matched):
+            return None
+        route = self._by_path.get(matched.route.path)
+        if route is None:
+            return None
+        count = route.counts.get(request.method)
+        signed = None if count is None else self._signed(route, request)
+        if count is None or signed is None or len(request.body) > route.longest_body:
+            return None
+        ready: Ready | None = None
+        if signed:
+            if request.cookie is None:
+                return None
+            ready = route.credentials.ready(request.cookie)
+            if ready is None:
+                return self._with_reader(route, matched, request, peer, client, count)
+        pool = route.pool
+        holder = pool.holder(self._client(request, peer)) if ready is None else ready.holder_in(pool)
+        connection = pool.acquire_nowait(holder)
+        if connection is None or connection.closing:
+            return None
+        return FastCall(self, route, matched, request, peer, client, ready, None, connection, count)
+
+    def _client(self, request: PlainRequest, peer: str) -> str:
+        return self.context.hop.client(peer, request.addresses)
+
+    def _with_reader(  # noqa: PLR0917 - one caller, on the hot path
+        self,
+        route: _FastRoute,
+        matched: Matched,
+        request: PlainRequest,
+        peer: str,
+        client: FastClient,
+        count: Requests,
+    ) -> "FastCall | None":
+        """The call where no session is kept in memory: it reads its session first."""
+        reader = route.credentials.reader((request.cookie or b"",))
+        if reader is None or not route.pool.has_idle:
+            return None
+        return FastCall(self, route, matched, request, peer, client, None, reader, None, count)
+
+    def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
+        """Whether the call goes with a session; None where the origin check refuses it."""
+        key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
+        known = self._verdicts.get(key)
+        if known is None:
+            auth, csrf = route.signed_by
+            verdict = self._guard.route(request.guarded, request.method, auth=auth, csrf=csrf)
+            if isinstance(verdict, Rejected):
+                return None
+            if len(self._verdicts) >= _MOST_VERDICTS:
+                self._verdicts.clear()
+            known = self._verdicts[key] = isinstance(verdict, Allowed)
+        return known
+
+
+class FastCall:
+    """One call on the fast path.
 
     Attributes:
-        connection: the one that carries it; None while its session is yet to be read, by the `reader`.
-        unfolded: it has become a whole call.
+        connection: the one that carries it; None while its session is being read.
+        fell_back: a `ForwardedCall` has taken over.
+        done: it has been answered.
     """
 
-    __slots__ = ("_digits", "_found", "_started", "connection", "fell_back", "prepared")
+    __slots__ = (
+        "_client",
+        "_count",
+        "_digits",
+        "_matched",
+        "_path",
+        "_peer",
+        "_reader",
+        "_ready",
+        "_request",
+        "_request_id",
+        "_route",
+        "_started",
+        "connection",
+        "done",
+        "fell_back",
+        "has_body",
+    )
 
-    def __init__(self, prepared: RequestTemplate[F], connection: UpstreamConnection | None) -> None:
-        self.prepared = prepared
+    def __init__(  # noqa: PLR0917 - one caller, on the hot path
+        self,
+        path: FastPath,
+        route: _FastRoute,
+        matched: Matched,
+        request: PlainRequest,
+        peer: str,
+        client: FastClient,
+        ready: Ready | None,
+        reader: SessionReader | None,
+        connection: UpstreamConnection | None,
+        count: Requests,
+    ) -> None:
+        self._path = path
+        self._route = route
+        self._matched = matched
+        self._request = request
+        self._peer = peer
+        self._client = client
+        self._ready = ready
+        self._reader = reader
+        self._count = count
         self.connection = connection
-        self.fell_back = False
+        self.has_body = bool(request.body)
+        self.fell_back = self.done = False
 
     def send(self) -> None:
-        """Sends it, its session read first if need be; answer or unfolding may come before this returns."""
-        self._started = self.prepared.parts.clock()
+        """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
+        self._started = self._path.context.clock()
         if self.connection is not None:
             self._go(self.connection)
         else:
-            assert self.prepared.reader is not None
-            self.prepared.reader.ask().add_done_callback(self._fetched)
+            assert self._reader is not None
+            self._reader.ask().add_done_callback(self._fetched)
 
-    def _fetched(self, answer: asyncio.Future[Loaded]) -> None:
-        prepared = self.prepared
+    def _fetched(self, answer: "asyncio.Future[Loaded]") -> None:
         if self.fell_back:
             if not answer.cancelled():
-                answer.exception()  # the whole call hears of it by itself
+                answer.exception()  # the whole call finds it out by itself
             return
-        assert prepared.reader is not None
-        found = prepared.reader.found(answer)
-        self.connection = None if found is None else prepared.connection_for(found)
-        if self.connection is None:
+        assert self._reader is not None
+        found = self._reader.found(answer)
+        self._ready = None if found is None else self._route.credentials.ready_for(found)
+        pool, ready = self._route.pool, self._ready
+        connection = None if ready is None else pool.acquire_nowait(ready.holder_in(pool))
+        if connection is None or connection.closing:
             self.fall_back()
         else:
-            self._go(self.connection)
+            self.connection = connection
+            self._go(connection)
 
     def _go(self, connection: UpstreamConnection) -> None:
-        prepared = self.prepared
-        self._found = prepared.found
-        self._digits = digits = prepared.parts.hop.draw()
-        connection.carry(self, prepared.head(digits))
+        self._digits = digits = self._path.context.hop.draw()
+        connection.carry(self, self._head(digits))
 
-    def read(self, data: bytes) -> Answer[F] | None:
+    def _head(self, digits: bytes) -> bytes:
+        """The request's head and body as they go to the backend."""
+        request, route, matched = self._request, self._route, self._matched
+        rules = route.rules
+        request_id, trace = request.request_id, request.trace
+        if request_id is None or not valid_request_id(request_id):
+            request_id = digits[:ID_DIGITS]
+        self._request_id = request_id
+        if trace is None or not valid_traceparent(trace):
+            trace = b"00-%b-%b-01" % (digits[ID_DIGITS:_TRACE_END], digits[_TRACE_END:])
+        pieces = [request.method, b" ", matched.target]
+        if request.query:
+            pieces += (b"?", request.query)
+        pieces += (route.head_tail, request_id, b"\r\ntraceparent: ", trace, b"\r\n")
+        if self._ready is not None:
+            pieces.append(self._ready.bearer)
+        if request.body or request.method in _LENGTH_EXPECTED:
+            pieces.append(b"content-length: %d\r\n" % len(request.body))
+        pieces += request.outgoing
+        if rules.keep_cookies and request.cookie is not None:
+            cookie = without_own(request.cookie)
+            if cookie is not None:
+                pieces += (b"cookie: ", cookie, b"\r\n")
+        client = self._path.context.hop.client(self._peer, request.addresses)
+        pieces += (rules.forwarding_lines(client), b"\r\n", request.body)
+        return b"".join(pieces)
+
+    def read(self, data: bytes) -> WholeResponse | None:
         """What came as its answer, if it is all there and plain; else None."""
-        return self.prepared.answers.read(data)
+        return self._route.responses.read(data)
 
-    def answer(self, answer: Answer[F]) -> None:
+    def answer(self, response: WholeResponse) -> None:
         """Passes the answer on, and accounts for the call."""
-        status = answer[0]
-        self.deliver(answer)
-        prepared = self.prepared
-        seconds = prepared.parts.clock() - self._started
-        prepared.count(status, seconds)
-        if prepared.line is not None:
-            prepared.line.note(status, seconds, self._digits[:ID_DIGITS].decode())
+        self.done = True
+        self._client.deliver(response)
+        context = self._path.context
+        seconds = context.clock() - self._started
+        status = response[0]
+        self._count.add(status, seconds)
+        if context.access_log:
+            access(
+                method=self._request.method.decode("ascii"),
+                path=self._request.path.decode("ascii"),
+                status=status,
+                duration=seconds,
+                route=self._route.name,
+                session=None if self._ready is None else self._ready.found.session.key,
+                request_id=self._request_id.decode("ascii"),
+            )
 
     def fall_back(self) -> None:
         """Goes on as a whole call; the connection, where there is one, has let go of it."""
         self.fell_back = True
-        prepared = self.prepared
-        parts, request, connection = prepared.parts, prepared.request, self.connection
-        client = self.client_side()
-        exchange = client.exchange = ForwardedCall(parts, request, prepared.admitted, client)
+        request, matched, connection = self._request, self._matched, self.connection
+        context = self._path.context
+        head = RequestHead(
+            request.method,
+            request.path,
+            request.query,
+            Fields([line.field for line in request.lines]),
+            self._peer,
+            len(request.body),
+        )
+        signed = self._ready is not None or self._reader is not None
+        admitted = Admitted(matched.route, matched.target, signed)
+        client = self._client.whole_call(self)
+        exchange = client.exchange = ForwardedCall(context, head, admitted, client)
+        if request.body:
+            exchange.hold(request.body)
         if connection is None:
             exchange.started = self._started
             exchange.begin()
             return
-        hop = parts.hop.made(request, self._digits)
-        credential = _ANONYMOUS if self._found is None else Signed(self._found)
-        exchange.take_over(Sent(hop, credential, connection, self._started))
+        credential = _ANONYMOUS if self._ready is None else Signed(self._ready.found)
+        exchange.take_over(Sent(context.hop.made(head, self._digits), credential, connection, self._started))
 
     def interrupt(self) -> None:
-        """Something happens at the front that a plain call has no answer to."""
+        """Something happens on the client's side that a fast call has no answer to."""
         if self.connection is not None:
             self.connection.fall_back(self)
         elif not self.fell_back:
             self.fall_back()
-
-    @abstractmethod
-    def deliver(self, answer: Answer[F]) -> None:
-        """Hands the client its answer, whole."""
-
-    @abstractmethod
-    def client_side(self) -> FastClient:
-        """What takes this call's place at its front."""

@@ -22,7 +22,7 @@ from bff.proxy.forward.callers import Caller, is_stream
 from bff.proxy.forward.context import Destination, Sent
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.ending import Ending
-from bff.proxy.forward.upload import Upload
+from bff.proxy.forward.upload import NO_UPLOAD, Upload
 from bff.proxy.forward.upstream_request import outgoing
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
@@ -46,11 +46,17 @@ class ForwardedCall(Ending):
 
     __slots__ = ()
 
+    def hold(self, body: bytes) -> None:
+        """Before `begin` or `take_over`: the whole body, which came with the head and fits the buffer."""
+        assert self.admitted is not None
+        self._upload = Upload.arrived(self.admitted.route.settings, self._client, self._body_late, body)
+
     def take_over(self, sent: Sent) -> None:
-        """In the place of `begin`: a call without a body that has been sent already."""
+        """In the place of `begin`: a call that has been sent already, with the whole of its body."""
         assert self.admitted is not None
         self.started, self._hop, self._credential = sent.started, sent.hop, sent.credential
         self._sent = True
+        self._upload.take()
         self._connection = sent.connection
         self._caller = Caller(self._parts.callers, sent.hop.client)
         self._caller.begin()  # it is under way, whatever the limits say
@@ -72,7 +78,7 @@ class ForwardedCall(Ending):
         if not self._caller.begin():
             self._too_many("calls at once from this address")
             return
-        if self.request.body_length != 0:
+        if self.request.body_length != 0 and self._upload is NO_UPLOAD:
             self._upload = Upload(verdict.route.settings, self._client, self._body_late)
         if verdict.signed:
             credentials = self._parts.destinations[verdict.route.path].credentials

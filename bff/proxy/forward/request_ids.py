@@ -35,19 +35,20 @@ class RequestIdMaker:
         """The same of digits that were drawn before."""
         ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
         return Hop(
-            client=self._client(request),
+            client=self.client(request.peer, request.fields.values(b"x-forwarded-for")),
             request_id=request_id(ids[0] if len(ids) == 1 else None, digits[:ID_DIGITS]),
             traceparent=traceparent(traces[0] if len(traces) == 1 else None, digits[ID_DIGITS:]),
         )
 
-    def _client(self, request: RequestHead) -> str:
+    def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
+        """The client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
         if self._trusted:
-            return client_address(request.peer, request.fields.values(b"x-forwarded-for"), self._trusted)
-        known = self._peers.get(request.peer)
+            return client_address(peer, forwarded_for, self._trusted)
+        known = self._peers.get(peer)
         if known is None:
             if len(self._peers) >= _MAX_PEERS:
                 self._peers.clear()
-            known = self._peers[request.peer] = client_address(request.peer, (), ())
+            known = self._peers[peer] = client_address(peer, (), ())
         return known
 
 

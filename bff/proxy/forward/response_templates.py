@@ -8,9 +8,6 @@ Rule 2: like `whole_answer`, a shortcut and never a judge: what is not plain is 
 So does a 401, which may be healed, an answer that ends its connection, and one that nominates fields.
 """
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
-
 from bff.policy.headers import HeaderRules
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.whole_response import (
@@ -25,7 +22,8 @@ from bff.proxy.upstream.whole_response import (
     judge_status,
 )
 
-F = TypeVar("F")
+WholeResponse = tuple[int, list[bytes], bytes]
+"""Status, header lines as they are written to the client, and content of an answer."""
 
 _MOST_LINES = 4096  # kept for a route; then all are forgotten
 _LONGEST = 1024  # bytes of a line that is kept
@@ -34,18 +32,17 @@ _CACHE = -1  # a `Cache-Control` that passes: ours is then not added
 _CLEARED = (b"keep-alive", b"")  # what a backend may say in `Connection`
 
 
-class ResponseTemplates(Generic[F]):
-    """The answers of one route's backend. `form` makes of a field what the client's side wants to have."""
+class ResponseTemplates:
+    """The answers of one route's backend."""
 
-    def __init__(self, rules: HeaderRules, form: Callable[[Header], F]) -> None:
+    def __init__(self, rules: HeaderRules) -> None:
         self._rules = rules
-        self._form = form
         self._statuses: dict[bytes, int] = {}
-        self._lines: dict[bytes, tuple[int, F | None]] = {}
-        self._tail = [form(header) for header in rules.response_tail(cacheable=False)]
-        self._tail_if_cacheable = [form(header) for header in rules.response_tail(cacheable=True)]
+        self._lines: dict[bytes, tuple[int, bytes | None]] = {}
+        self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
+        self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
 
-    def read(self, data: bytes) -> tuple[int, list[F], bytes] | None:
+    def read(self, data: bytes) -> WholeResponse | None:
         """Status, fields and content of the answer, if it is all there and plain; else None."""
         end = data.find(END, 0, MOST_HEAD)
         if end < 0:
@@ -55,7 +52,7 @@ class ResponseTemplates(Generic[F]):
         if not status or len(lines) > MOST_FIELDS:
             return None
         known = self._lines
-        fields: list[F] = []
+        fields: list[bytes] = []
         length = -1
         tail = self._tail
         del lines[0]
@@ -85,7 +82,7 @@ class ResponseTemplates(Generic[F]):
             self._statuses[line] = judged[0]
         return judged[0]
 
-    def _judge_line(self, line: bytes) -> tuple[int, F | None]:
+    def _judge_line(self, line: bytes) -> tuple[int, bytes | None]:
         judged = judge_field(line)
         if judged is None:
             return DOUBTFUL, None
@@ -93,21 +90,25 @@ class ResponseTemplates(Generic[F]):
         if name == b"connection":
             return self._keep(line, PLAIN if value.lower() in _CLEARED else DOUBTFUL, None)
         if kind == LENGTH:
-            return self._keep(line, LENGTH, self._form((name, value)))
+            return self._keep(line, LENGTH, _written((name, value)))
         if kind != PLAIN:
             return DOUBTFUL, None
         back = self._rules.passed_back((name, value))
         if back is None:
             return self._keep(line, PLAIN, None)
-        form = self._form(back)
+        form = _written(back)
         if name == b"cache-control":
             kind = _CACHE
         # A cookie is one client's own, and a secret.
         return (kind, form) if name == b"set-cookie" else self._keep(line, kind, form)
 
-    def _keep(self, line: bytes, kind: int, form: F | None) -> tuple[int, F | None]:
+    def _keep(self, line: bytes, kind: int, form: bytes | None) -> tuple[int, bytes | None]:
         if len(line) <= _LONGEST:
             if len(self._lines) >= _MOST_LINES:
                 self._lines.clear()
             self._lines[line] = (kind, form)
         return kind, form
+
+
+def _written(field: Header) -> bytes:
+    return b"%b: %b\r\n" % field

@@ -12,6 +12,7 @@ no refresh token: nothing could rotate by it or write it down.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -22,7 +23,7 @@ from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
 from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
-from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed, without
+from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed, without
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.model import OwnToken, Session
 from bff.session.sessions import Found, Sessions
@@ -35,7 +36,7 @@ _ON_THE_WAY: Final = 1.0
 _log = get_logger("bff.audience")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class OwnFound(Found):
     """A session as one backend's calls see it; `whole` is all of it."""
 
@@ -129,18 +130,10 @@ class AudienceCredentials(Credentials):
         own = None if signed is None else self._own(signed.found)
         return None if own is None else Signed(own)
 
-    def look_up(self, cookie_headers: Sequence[bytes]) -> Callable[[], Found | None]:
-        """As for every route; the same session gives the same answer."""
-        ask = super().look_up(cookie_headers)
-        last: list[Found | None] = [None, None]
-
-        def own() -> Found | None:
-            found = ask()
-            if found is not last[0]:
-                last[:] = found, None if found is None else self._own(found)
-            return last[1]
-
-        return own
+    def _prepared(self, found: Found) -> Ready:
+        """As for every route, with the backend's own token; without one there is nothing to go out with."""
+        own = self._own(found)
+        return Ready(self, found, b"", -math.inf) if own is None else super()._prepared(own)
 
     def reader(self, cookie_headers: Sequence[bytes]) -> None:
         """None: where nothing is kept, each call asks `obtain`, which has the backend's token got."""

@@ -12,16 +12,20 @@ Rule 3: it leans on uvicorn's inner workings, which `tests/proxy/server/test_lan
 import asyncio
 from typing import Any, Protocol
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import is_own
 from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.server.head_cache import CachedFields, HeadCache
-from bff.proxy.server.known_head import KnownHeadProtocol
-from bff.proxy.server.lane_response import LaneFastCall, LaneResponse
+from bff.proxy.forward.response_templates import WholeResponse
+from bff.proxy.server.lane_response import LaneFastResponse, LaneResponse
+from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.server.request_parser import RequestLine
+from bff.proxy.upstream.interfaces import Header
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds the `Forwarding`."""
@@ -31,54 +35,46 @@ class Forwarding(Protocol):
     """What the lane needs of the application."""
 
     parts: ForwardingContext
+    fast_path: FastPath
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""
         ...
 
 
-class LaneProtocol(KnownHeadProtocol):
+class LaneProtocol(GuardedHttpProtocol):
     """One client connection."""
-
-    heads: HeadCache[bytes]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwarding: Forwarding | None = self.app_state.get(STATE)
-        self._ready = False  # nothing is under way, so that the next request may be a plain one
+        self._ready = False  # nothing is under way, so that the next request may take the fast path
+        self._peer = ""
+        self._default_headers: list[Header] | None = None
+        self._default_lines = b""
 
     # Requests
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client has connected."""
         super().connection_made(transport)
-        self._ready = True
+        self._peer = self.client[0] if self.client else "unknown"
+        self._ready = self._forwarding is not None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in: most often one request like one before."""
+        """Bytes came in: most often one whole request with nothing to wait for."""
         ready, self._ready = self._ready, False
-        if not ready or not self._take_plain(data):
+        if not ready or not self._take_fast(data):
             super().data_received(data)
 
-    def _take_plain(self, data: bytes) -> bool:
-        """Makes a plain call of what is one whole request and nothing else; False where it is not that."""
-        end = data.find(b"\r\n")
-        raw = data[end:]
-        known = self._known
-        if known is None or raw != known.raw:
-            known = self.heads.get(self._peer, raw)
-            if known is None:
-                return False
-            self._known = known
-        prepared = known.prepared.get(data[:end])
-        if prepared is None:
-            return False
-        connection = prepared.connection()
-        if connection is None and prepared.reader is None:
+    def _take_fast(self, data: bytes) -> bool:
+        """Puts what is one whole request on the fast path; False where it is not for that."""
+        assert self._forwarding is not None
+        call = self._forwarding.fast_path.begin(data, self._peer, self)
+        if call is None:
             return False
         self._idle_until = None
-        call = LaneFastCall(prepared, connection, self)
-        self.begin_cycle(call)
+        self.begin_cycle(LaneFastResponse(call))
         call.send()
         return True
 
@@ -112,27 +108,7 @@ class LaneProtocol(KnownHeadProtocol):
         body_length = length if isinstance(length, int) else None
         line = RequestLine(head.method, head.target, head.http_1_0)
         keep_alive: bool = self.parser.should_keep_alive()
-        if self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive) is None:
-            return False
-        if body_length == 0:
-            self._note(head, fields)
-        return True
-
-    def _tell(self, known: CachedFields[bytes], line: bytes) -> None:
-        """Nothing: what is prepared here is the lane's, and of no use to ASGI."""
-
-    def _begin_known(self, known: CachedFields[bytes], line: RequestLine, raw: bytes, head: bytes) -> None:
-        forwarding = self._forwarding
-        begun = (
-            None
-            if forwarding is None
-            else self._begin(forwarding, line, known.fields, 0, keep_alive=known.keep_alive)
-        )
-        if forwarding is None or begun is None:
-            super()._begin_known(known, line, raw, head)
-        elif known.keep_alive and begun.admitted is not None:
-            answers = forwarding.parts.destinations[begun.admitted.route.path].wire_answers
-            self.heads.learn(known, raw, forwarding.parts, begun, answers)
+        return self._begin(forwarding, line, fields, body_length, keep_alive=keep_alive)
 
     def _begin(
         self,
@@ -142,21 +118,21 @@ class LaneProtocol(KnownHeadProtocol):
         body_length: int | None,
         *,
         keep_alive: bool,
-    ) -> ForwardedCall | None:
-        """Makes this the request under way; None where it is not the lane's."""
+    ) -> bool:
+        """Makes this the request under way; False where it is not the lane's."""
         path, _, query = line.target.partition(b"?")
         if is_own(path):
-            return None
+            return False
         request = RequestHead(line.method, path, query, fields, self._peer, body_length)
         verdict = forwarding.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
-            return None
+            return False
         cycle = LaneResponse(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
         cycle.exchange = ForwardedCall(forwarding.parts, request, verdict, cycle)
         self.begin_cycle(cycle)
-        return cycle.exchange
+        return True
 
-    def begin_cycle(self, cycle: LaneResponse | LaneFastCall) -> None:
+    def begin_cycle(self, cycle: LaneResponse | LaneFastResponse) -> None:
         """This is the request under way from now on."""
         self.cycle = cycle  # type: ignore[assignment] # Rule 2
 
@@ -187,18 +163,44 @@ class LaneProtocol(KnownHeadProtocol):
     # The connection
 
     def on_response_complete(self) -> None:
-        """The answer has been written: the next request may be a plain one."""
+        """The answer has been written: the next request may take the fast path."""
         super().on_response_complete()
         self._ready = self._quiet()
 
-    def plain_complete(self) -> None:
-        """The same after a plain call, which leaves less to look after."""
+    def deliver(self, response: WholeResponse) -> None:
+        """Writes the answer to a call on the fast path, which leaves less to look after."""
+        cycle = self.cycle
+        status, lines, content = response
+        cycle.response_complete = True
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], self.default_lines(), *lines, end, content)))
+        if not cycle.keep_alive:
+            self.hang_up()
+            self.on_response_complete()
+            return
         if self._held or self.half_closed or self.flow.write_paused or self.transport.is_closing():
             self.on_response_complete()
             return
         self.server_state.total_requests += 1
         self._wait_for_client()
         self._ready = True
+
+    def whole_call(self, call: FastCall) -> LaneResponse:
+        """The client's side of the call that goes on where the fast one stops."""
+        del call
+        self.expect_100_continue = False
+        cycle = LaneResponse(self, with_body=True, keep_alive=self.cycle.keep_alive)
+        cycle.begun = True
+        self.begin_cycle(cycle)
+        return cycle
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer; uvicorn makes the list anew each second."""
+        default = self.server_state.default_headers
+        if default is not self._default_headers:
+            self._default_headers = default
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
+        return self._default_lines
 
     def _quiet(self) -> bool:
         """Whether nothing is under way here, in neither direction."""
@@ -216,10 +218,10 @@ class LaneProtocol(KnownHeadProtocol):
         """The connection ends with the answer at hand."""
         self._hang_up()
 
-    def _unfold(self) -> None:
-        """A plain call under way goes on as a whole one: there is something that its exchange has to hear."""
-        if isinstance(self.cycle, LaneFastCall) and not self.cycle.response_complete:
-            self.cycle.interrupt()
+    def _interrupt(self) -> None:
+        """A call on the fast path falls back: there is something that the whole call has to hear."""
+        if isinstance(self.cycle, LaneFastResponse) and not self.cycle.response_complete:
+            self.cycle.call.interrupt()
 
     def shutdown(self) -> None:
         """The server stops: an event stream under way ends at once, an idle connection too."""
@@ -234,12 +236,12 @@ class LaneProtocol(KnownHeadProtocol):
         return cycle.chunked if isinstance(cycle, LaneResponse) else super().endless()
 
     def speaks_1_1(self) -> bool:
-        """A plain call has left no head behind, and is of HTTP/1.1."""
+        """A fast call has left no head behind, and is of HTTP/1.1."""
         cycle: object = self.cycle
-        return isinstance(cycle, LaneResponse | LaneFastCall) or super().speaks_1_1()
+        return isinstance(cycle, LaneResponse | LaneFastResponse) or super().speaks_1_1()
 
     def _client_gone(self) -> None:
-        self._unfold()
+        self._interrupt()
         if isinstance(self.cycle, LaneResponse):
             self.cycle.disconnected = True
             self.cycle.exchange.client_gone()
@@ -249,7 +251,7 @@ class LaneProtocol(KnownHeadProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it the call under way."""
         self._ready = False
-        self._unfold()
+        self._interrupt()
         cycle = self.cycle
         super().connection_lost(exc)
         if isinstance(cycle, LaneResponse) and not cycle.response_complete:
@@ -259,7 +261,7 @@ class LaneProtocol(KnownHeadProtocol):
         """The client reads more slowly than we write."""
         super().pause_writing()
         self._ready = False
-        self._unfold()
+        self._interrupt()
         if isinstance(self.cycle, LaneResponse):
             self.cycle.exchange.pause_answer()
 

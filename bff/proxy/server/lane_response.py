@@ -10,9 +10,8 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from bff.proxy.forward.fast_path import Answer, FastCall, RequestTemplate
+from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -31,7 +30,7 @@ class LaneConnection(Protocol):
     def default_lines(self) -> bytes:
         """The header lines of every answer."""
 
-    def begin_cycle(self, cycle: "LaneResponse | LaneFastCall") -> None:
+    def begin_cycle(self, cycle: "LaneResponse | LaneFastResponse") -> None:
         """This is the request under way from now on."""
 
     def long_rest(self) -> bool:
@@ -42,9 +41,6 @@ class LaneConnection(Protocol):
 
     def on_response_complete(self) -> None:
         """The answer has been written."""
-
-    def plain_complete(self) -> None:
-        """A plain call's answer has been written, and the connection goes on."""
 
 
 class LaneResponse:
@@ -179,11 +175,11 @@ class LaneResponse:
         protocol.flow.resume_reading()
 
 
-class LaneFastCall(FastCall[bytes]):
-    """A plain call: its answer is one write, in lines that are ready for the wire."""
+class LaneFastResponse:
+    """A request on the fast path, as the protocol sees it."""
 
     __slots__ = (
-        "_protocol",
+        "call",
         "disconnected",
         "keep_alive",
         "response_complete",
@@ -191,46 +187,16 @@ class LaneFastCall(FastCall[bytes]):
         "waiting_for_100_continue",
     )
 
-    def __init__(
-        self,
-        prepared: RequestTemplate[bytes],
-        connection: UpstreamConnection | None,
-        protocol: LaneConnection,
-    ) -> None:
-        self.prepared = prepared
-        self.connection = connection
-        self.fell_back = False
-        self._protocol = protocol
+    def __init__(self, call: FastCall) -> None:
+        self.call = call
         self.disconnected = self.response_started = self.response_complete = False
         self.waiting_for_100_continue = False
         self.keep_alive = True
 
     @property
-    def message_event(self) -> "LaneFastCall":
+    def message_event(self) -> "LaneFastResponse":
         """Nobody is asleep here either."""
         return self
 
     def set(self) -> None:
         """Nobody is asleep."""
-
-    def read(self, data: bytes) -> Answer[bytes] | None:
-        """The answer; where the connection is to end with it, the exchange sees to that."""
-        return self.prepared.answers.read(data) if self.keep_alive else None
-
-    def deliver(self, answer: Answer[bytes]) -> None:
-        """Writes it."""
-        protocol = self._protocol
-        status, lines, content = answer
-        self.response_complete = True
-        lines += (b"\r\n", content)
-        protocol.transport.write(b"".join((STATUS_LINE[status], protocol.default_lines(), *lines)))
-        protocol.plain_complete()
-
-    def client_side(self) -> LaneResponse:
-        """The cycle that goes on with it."""
-        protocol = self._protocol
-        protocol.expect_100_continue = False
-        cycle = LaneResponse(protocol, with_body=True, keep_alive=self.keep_alive)
-        cycle.begun = True
-        protocol.begin_cycle(cycle)
-        return cycle

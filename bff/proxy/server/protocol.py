@@ -17,6 +17,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from bff.errors import Problem
+from bff.proxy.forward.asgi_call import OWN_SERVER
 from bff.proxy.server.closing import ClosingProtocol
 from bff.proxy.server.request_parser import (
     ChunkedBody,
@@ -204,6 +205,7 @@ class GuardedHttpProtocol(ClosingProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.transport = self._outlet  # type: ignore[assignment] # the three methods that a cycle uses
+        cycle.scope["extensions"] = {OWN_SERVER: {}}
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(app, cycle, self.transport)
         super()._start_asgi_task(cycle, app)

@@ -7,9 +7,6 @@ import uvicorn
 from websockets import http11
 
 from bff.observe.logs import get_logger
-from bff.proxy.server.asgi_response import AsgiProtocol
-from bff.proxy.server.head_cache import HeadCache
-from bff.proxy.server.known_head import KnownHeadProtocol
 from bff.proxy.server.lane import LaneProtocol
 from bff.proxy.server.protocol import GuardedHttpProtocol, Refused
 from bff.proxy.server.request_parser import RequestLimits
@@ -17,7 +14,7 @@ from bff.proxy.server.websocket_protocol import GuardedWebSocket
 from bff.settings.model import RouteSettings, ServerSettings
 
 KNOWN_UVICORN = ("0.54.",)
-"""The versions with which lane and `AsgiResponse` have been tried; `tests/proxy` pins what they rely on."""
+"""The versions with which the lane has been tried; `tests/proxy` pins what they rely on."""
 
 P = TypeVar("P", bound=GuardedHttpProtocol)
 _log = get_logger("bff.protocols")
@@ -38,7 +35,7 @@ def client_protocol(settings: ServerSettings, refused: Refused | None = None) ->
 
 def guarded_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[GuardedHttpProtocol]:
     """The guarded protocol alone: every request goes through ASGI."""
-    return _configured(AsgiProtocol if _known_uvicorn() else KnownHeadProtocol, settings, refused)
+    return _configured(GuardedHttpProtocol, settings, refused)
 
 
 def websocket_options(server: ServerSettings, routes: Sequence[RouteSettings]) -> dict[str, Any]:
@@ -64,7 +61,7 @@ def _known_uvicorn() -> bool:
 
 
 def _configured(base: type[P], settings: ServerSettings, refused: Refused | None) -> type[P]:
-    members: dict[str, Any] = {"door": RequestLimits.configured(settings), "heads": HeadCache()}
+    members: dict[str, Any] = {"door": RequestLimits.configured(settings)}
     if refused is not None:
         members["refused"] = staticmethod(refused)
     return type(base.__name__, (base,), members)

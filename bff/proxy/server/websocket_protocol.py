@@ -101,7 +101,9 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
 
     def _feed(self, data: bytes) -> None:
         """Takes so much of it as is parsed in one turn: a frame of one byte costs as much as a large one."""
-        if len(data) <= _TURN:
+        if (
+            len(data) <= _TURN or not self.handshake_initiated
+        ):  # the head, which the request parser has bounded
             super().data_received(data)
             return
         super().data_received(data[:_TURN])

@@ -141,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def carry(self, plain: FastUpstreamCall, head: bytes) -> None:
-        """Puts a plain call on it, with its head ready for the wire; not on one that is `closing`."""
+        """Puts a fast call on it, with head and body ready for the wire; not on one that is `closing`."""
         assert self._call is None
         self._plain = plain
         self._answered = False
@@ -153,16 +153,16 @@ class UpstreamConnection(asyncio.Protocol):
         cast("asyncio.Transport", self._transport).write(head)
 
     def adopt(self, request: UpstreamRequest, sink: ResponseSink) -> UpstreamCall:
-        """The plain call under way as a whole one, from where it stands."""
+        """The fast call under way as a whole one, from where it stands."""
         assert self._call is None
         call = self._call = Call(self, request, sink, self._timeouts, self._since)
-        call.written = True
+        call.sent_whole()
         self._reader.begin(no_content=request.method == b"HEAD")
         self.watch(call)
         return call
 
     def fall_back(self, plain: FastUpstreamCall | None = None) -> None:
-        """Something happens that the plain call under way, or this if it is that one, has no answer to."""
+        """Something happens that the fast call under way, or this if it is that one, has no answer to."""
         present = self._plain
         if present is not None and (plain is None or plain is present):
             self._plain = None
@@ -226,7 +226,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Some of an answer has arrived."""
         plain = self._plain
         if plain is not None:
-            answer = plain.read(data)
+            # An answer that overtakes the request's body is for the whole call to judge.
+            overtaken = plain.has_body and self._transport.get_write_buffer_size()  # type: ignore[union-attr] # it reads
+            answer = None if overtaken else plain.read(data)
             if answer is not None:
                 self._plain = None
                 self.idle_since = self.now()

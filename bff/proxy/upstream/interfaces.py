@@ -120,7 +120,9 @@ class UpstreamCall(Protocol):
 
 
 class FastUpstreamCall(Protocol):
-    """A plain call, as its connection sees it (`bff.proxy.forward.fast_path`)."""
+    """A call on the fast path, as its connection sees it (`bff.proxy.forward.fast_path`)."""
+
+    has_body: bool
 
     def read(self, data: bytes) -> Any:
         """What came as the call's answer, if it is all there and plain; else None."""

@@ -93,6 +93,11 @@ class UpstreamPool:
             holder = self._holders[client] = Holder()
         return holder
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether `acquire_nowait` most likely gives a connection."""
+        return bool(self._idle)
+
     # Getting a connection.
 
     def acquire_nowait(self, holder: Holder | None = None) -> UpstreamConnection | None:
@@ -207,7 +212,7 @@ class UpstreamPool:
     def free(self, connection: UpstreamConnection) -> None:
         """A connection can be used again."""
         holder = connection.holder
-        if holder is not None:  # as `_let_go`: every plain call comes by here
+        if holder is not None:  # as `_let_go`: every fast call comes by here
             connection.holder = None
             holder.held -= 1
         if self._streams and connection in self._streams and not self._end_stream(connection):

@@ -160,6 +160,11 @@ class Call:
 
     # What the connection does.
 
+    def sent_whole(self) -> None:
+        """Head and body have been handed to the transport already."""
+        self.written = self.body_done = True
+        self._left = 0
+
     def frame(self, chunk: bytes) -> tuple[bytes, ...] | None:
         """The piece as it goes on the wire, accounted for; None where it is more than was announced."""
         return self._framed(chunk) if self._account_for(chunk) else None

@@ -1,6 +1,5 @@
-"""What is prepared for plain calls: exactly the head that the long way would send, and never much of it."""
+"""What is sent on the fast path: exactly what the whole forwarder would send, and only where it may be."""
 
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,12 +10,9 @@ from bff.app import App
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Signed
-from bff.proxy.forward.fast_path import RequestTemplate, prepare
-from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.forward.credentials import Anonymous, Credentials, Signed
+from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.upstream_request import outgoing
-from bff.proxy.server import head_cache as known_fields
-from bff.proxy.server.head_cache import CachedFields, HeadCache
 from bff.proxy.upstream.fair_queue import Holder
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.request_writer import request_head
@@ -28,13 +24,31 @@ from tests.support.settings import KEY
 
 HOST = (b"host", b"app.example.com")
 CSRF = (b"x-csrf", b"1")
+COOKIE = (b"cookie", b"__Host-Http-bff=of-the-test")
 
 
-class Bench:
-    """The parts of a proxy that nobody has started: there is nothing to wait for in here."""
+class Connection:
+    """A connection that takes what it is given."""
+
+    closing = False
+    closed = False
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def carry(self, call: FastCall, head: bytes) -> None:
+        del call
+        self.sent.append(head)
+
+
+class Harness:
+    """The parts of a proxy that nobody has started, with a session in memory and an idle connection."""
 
     def __init__(self) -> None:
         self.now = NOW
+        self.found: Found | None = found()
+        self.connection = Connection()
+        self.asked = 0
         route = {"path": "/api", "upstream": "http://127.0.0.1:1/v1"}
         self.app = App(
             Settings.model_validate(
@@ -48,46 +62,65 @@ class Bench:
                         "client_secret": "secret-of-the-client",
                     },
                     "route": [
-                        route,
+                        {**route, "replay_buffer": 64},
                         {**route, "path": "/open", "auth": "none", "keep_cookies": True},
+                        {**route, "path": "/small", "max_body": 4},
+                        {**route, "path": "/images", "csrf": "navigation", "methods": ["GET"]},
                     ],
                 }
             ),
             clock=lambda: self.now,
         )
-        self.parts: ForwardingContext = self.app._forwarding.parts
+        self.context: ForwardingContext = self.app._forwarding.parts
+        self.path: FastPath = self.app._forwarding.fast_path
+        for destination in self.context.destinations.values():
+            destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
+            destination.credentials._sessions.near = self._near  # type: ignore[method-assign, assignment] # nor Redis
 
-    def request(
-        self, headers: list[Header], method: bytes = b"GET", path: bytes = b"/api/x", query: bytes = b""
-    ) -> RequestHead:
-        return RequestHead(method, path, query, Fields([HOST, CSRF, *headers]), "192.0.2.1", 0)
+    def _acquire(self, holder: Holder | None = None) -> Any:
+        del holder
+        self.asked += 1
+        return self.connection
 
-    def admitted(self, request: RequestHead) -> Admitted:
+    def _near(self, cookie: bytes) -> Found | None:
+        return self.found if cookie.count(b"__Host-Http-bff=") == 1 else None
+
+    def begin(self, data: bytes) -> FastCall | None:
+        return self.path.begin(data, "192.0.2.1", Any)  # type: ignore[arg-type] # the client is not spoken to
+
+    def sent(self, data: bytes) -> bytes | None:
+        """What goes to the backend; None where it is not for the fast path."""
+        call = self.begin(data)
+        if call is None:
+            return None
+        call.send()
+        return self.connection.sent[-1]
+
+    def by_the_forwarder(self, request: RequestHead, digits: bytes) -> bytes | None:
+        """The head that a whole call would send; None where it is refused."""
         verdict = self.app._forwarding.admit(request)
-        assert isinstance(verdict, Admitted)
-        return verdict
-
-    def prepared(self, request: RequestHead) -> RequestTemplate[bytes] | None:
-        admitted = self.admitted(request)
-        answers = self.parts.destinations[admitted.route.path].wire_answers
-        return prepare(self.parts, request, admitted, answers)
-
-    def learn(self, heads: HeadCache[bytes], known: CachedFields[bytes], path: bytes) -> None:
-        """A call with these fields to this path."""
-        request = RequestHead(b"GET", path, b"", known.fields, "192.0.2.1", 0)
-        admitted = self.admitted(request)
-        answers = self.parts.destinations[admitted.route.path].wire_answers
-        client: Any = None  # not spoken to
-        exchange = ForwardedCall(self.parts, request, admitted, client)
-        heads.learn(known, b"GET %b HTTP/1.1" % path, self.parts, exchange, answers)
-
-
-BENCH = Bench()
+        if not isinstance(verdict, Admitted):
+            return None
+        rules = self.context.destinations[verdict.route.path].rules
+        credential: Signed | Anonymous = Anonymous()
+        if verdict.signed:
+            assert self.found is not None
+            credential = Signed(self.found)
+        hop = self.context.hop.made(request, digits)
+        return request_head(outgoing(request, verdict, hop, credential, rules, at_hand=True))
 
 
 def found(token: str = "the.access.token", **changes: Any) -> Found:
     tokens = Tokens(token, obtained_at=NOW, access_expires_at=NOW + 300, refresh_token="r")
     return Found("handle", sample_session(**{"tokens": tokens, **changes}))
+
+
+HARNESS = Harness()
+
+
+def raw(fields: list[Header], line: bytes = b"GET /api/x", body: bytes = b"") -> bytes:
+    lines = [line + b" HTTP/1.1", *(b"%b: %b" % field for field in fields)]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def lines(head: bytes) -> tuple[bytes, list[bytes], bytes]:
@@ -99,11 +132,22 @@ def lines(head: bytes) -> tuple[bytes, list[bytes], bytes]:
 
 NAMES = st.sampled_from(
     b"accept,user-agent,cookie,connection,te,x-own,x_own,x-forwarded-for,x-forwarded-host,forwarded,authorization,"
-    b"x-http-method-override,proxy-authorization,bff-x,bff_x,keep-alive,x_csrf,content-type,upgrade,expect,"
-    b"content-length".split(b",")
+    b"x-http-method-override,proxy-authorization,bff-x,bff_x,keep-alive,x_csrf,content-type,x-request-id,"
+    b"traceparent,origin,sec-fetch-site,x-real-ip,referer,if-none-match".split(b",")
 )
 VALUES = st.sampled_from(
-    [b"1", b"", b"a=b; bff=x; __Host-Http-bff=y", b"x-own, close", b"198.51.100.7", b"Bearer forged", b"0"]
+    [
+        b"1",
+        b"",
+        b"a=b; bff=x; __Host-Http-bff=y",
+        b"keep-alive",
+        b"198.51.100.7",
+        b"Bearer forged",
+        b"of-the-client-1",
+        b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01",
+        b"https://app.example.com",
+        b"same-origin",
+    ]
 )
 
 
@@ -111,64 +155,134 @@ VALUES = st.sampled_from(
 @given(
     st.lists(st.tuples(NAMES, VALUES), max_size=6),
     st.sampled_from([b"GET", b"POST", b"PUT", b"DELETE"]),
-    st.sampled_from([b"/api", b"/api/x", b"/api/a%20b", b"/open/x"]),
+    st.sampled_from([b"/api", b"/api/x", b"/api/a%20b", b"/open/x", b"/images/1.png"]),
     st.sampled_from([b"", b"q=1&r=%2f"]),
     st.booleans(),
 )
-def test_a_prepared_head_is_that_of_the_long_way(
-    headers: list[Header], method: bytes, path: bytes, query: bytes, signed: bool
+def test_what_is_sent_is_what_the_forwarder_sends(
+    headers: list[Header], method: bytes, path: bytes, query: bytes, csrf: bool
 ) -> None:
-    """Whatever a client sends: the same request line, and field for field the same head."""
-    request = BENCH.request(headers, method, path, query)
-    prepared = BENCH.prepared(request)
-    admitted = BENCH.admitted(request)
-    rules = BENCH.parts.destinations[admitted.route.path].rules
-    digits = BENCH.parts.hop.draw()
-    credential = Signed(found()) if signed and admitted.signed else Anonymous()
-    long = outgoing(request, admitted, BENCH.parts.hop.made(request, digits), credential, rules, at_hand=True)
-    assert prepared is not None
-    prepared.connection_for(credential.found if isinstance(credential, Signed) else None)
-    assert lines(request_head(long)) == lines(prepared.head(digits))
+    """Whatever a client sends: the same request line, and field for field the same head; or not at all."""
+    fields = [HOST, COOKIE, *([CSRF] if csrf else []), *headers]
+    if method != b"GET":
+        fields.append((b"content-length", b"0"))
+    target = path + (b"?" + query if query else b"")
+    call = HARNESS.begin(raw(fields, method + b" " + target))
+    if call is None:
+        return
+    call.send()
+    request = RequestHead(method, path, query, Fields(fields), "192.0.2.1", 0)
+    expected = HARNESS.by_the_forwarder(request, call._digits)
+    assert expected is not None
+    assert lines(expected) == lines(HARNESS.connection.sent[-1])
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "data",
     [
-        BENCH.request([], b"HEAD"),
-        BENCH.request([])._replace(body_length=1),
-        BENCH.request([])._replace(body_length=None),
-        BENCH.request([(b"x-request-id", b"abc")]),
-        BENCH.request([(b"traceparent", b"x")]),
-        BENCH.request([(b"tracestate", b"x")]),
+        raw([HOST, COOKIE, CSRF]),
+        raw([HOST, COOKIE, CSRF, (b"accept", b"*/*"), (b"referer", b"https://app.example.com/a?b")]),
+        raw([HOST, COOKIE, CSRF, (b"x-request-id", b"of-a-proxy-1"), (b"x-forwarded-for", b"198.51.100.7")]),
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"5")], b"POST /api/x", b"hello"),
+        raw([HOST, COOKIE, CSRF], b"DELETE /api/x/7?really=1"),
+        raw([HOST, COOKIE, (b"sec-fetch-site", b"same-origin")], b"GET /images/7"),
+        raw([HOST], b"GET /open/x"),
+        raw([HOST, (b"content-length", b"1")], b"POST /open/x", b"x"),
     ],
 )
-def test_what_no_two_calls_have_in_common_is_not_prepared(request_: RequestHead) -> None:
-    """HEAD, a body, ids of the client's own: each goes the long way."""
-    assert BENCH.prepared(request_) is None
+def test_common_calls_are_on_the_fast_path(data: bytes) -> None:
+    """A page's calls, a small body with them, no two alike: all are sent at once."""
+    sent = HARNESS.sent(data)
+    assert sent is not None
+    assert data.partition(b"\r\n\r\n")[2] == sent.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.requirement("B-09", "B-12", "B-13", "B-32", "H-02")
+@pytest.mark.parametrize(
+    "data",
+    [
+        raw([HOST, COOKIE, CSRF], b"HEAD /api/x"),
+        raw([HOST, COOKIE, CSRF], b"OPTIONS /api/x"),
+        raw([HOST, COOKIE, CSRF], b"BREW /api/x"),
+        raw([HOST, COOKIE, CSRF], b"DELETE /images/7"),  # a method that the route does not list
+        raw([HOST, COOKIE, CSRF], b"GET /elsewhere"),
+        raw([HOST, COOKIE, CSRF], b"GET /bff/user"),
+        raw([HOST, COOKIE, CSRF], b"GET /api/../x"),
+        raw([HOST, COOKIE, CSRF], b"GET /api/%2e%2e/x"),
+        raw([HOST, COOKIE, CSRF], b"GET http://app.example.com/api/x"),
+        raw([HOST, COOKIE]),
+        raw([HOST, CSRF]),
+        raw([HOST, COOKIE, (b"x-csrf", b"2")]),
+        raw([HOST, COOKIE, CSRF, CSRF]),
+        raw([HOST, COOKIE, CSRF, (b"origin", b"null")]),
+        raw([HOST, COOKIE, CSRF, (b"sec-fetch-site", b"same-site")]),
+        raw([HOST, COOKIE, COOKIE, CSRF]),
+        raw([HOST, (b"cookie", b"__Host-Http-bff=a; __Host-Http-bff=b"), CSRF]),
+        raw([COOKIE, CSRF]),
+        raw([HOST, HOST, COOKIE, CSRF]),
+        raw([(b"host", b"evil.example"), COOKIE, CSRF]),
+        raw([HOST, COOKIE, CSRF, (b"connection", b"close")]),
+        raw([HOST, COOKIE, CSRF, (b"connection", b"x-own"), (b"x-own", b"1")]),
+        raw([HOST, COOKIE, CSRF, (b"transfer-encoding", b"chunked")], b"POST /api/x", b"0\r\n\r\n"),
+        raw(
+            [HOST, COOKIE, CSRF, (b"expect", b"100-continue"), (b"content-length", b"1")],
+            b"POST /api/x",
+            b"x",
+        ),
+        raw([HOST, COOKIE, CSRF, (b"upgrade", b"websocket")]),
+        raw(
+            [HOST, COOKIE, CSRF, (b"content-length", b"5"), (b"content-length", b"5")],
+            b"POST /api/x",
+            b"hello",
+        ),
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"+5")], b"POST /api/x", b"hello"),
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"6")], b"POST /api/x", b"hello"),
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"4")], b"POST /api/x", b"hello"),
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"65")], b"POST /api/x", b"x" * 65),  # beyond the buffer
+        raw([HOST, COOKIE, CSRF, (b"content-length", b"5")], b"POST /small/x", b"hello"),  # beyond the limit
+        raw([HOST, COOKIE, CSRF]) + raw([HOST, COOKIE, CSRF]),
+        raw([HOST, COOKIE, CSRF])[:-1],
+        raw([HOST, COOKIE, CSRF, (b"access-control-request-method", b"GET")]),
+        raw([HOST, COOKIE, CSRF, (b"x-folded", b"a\r\n b")]),
+        raw([HOST, COOKIE, CSRF, (b"x bad", b"a")]),
+        raw([HOST, COOKIE, CSRF, (b"x-bad ", b"a")]),
+        raw([HOST, COOKIE, CSRF, (b"x-nul", b"a\0b")]),
+        raw([HOST, COOKIE, CSRF, (b"x-lf", b"a\nb: c")]),
+        raw([HOST, COOKIE, CSRF, (b"x-cr", b"a\rb")]),
+        raw([HOST, COOKIE, CSRF, (b"x-big", b"a" * 70_000)]),
+        raw([HOST, COOKIE, CSRF, *[(b"x", b"%d" % n) for n in range(200)]]),
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_forwarder(data: bytes) -> None:
+    """A refusal, a doubt, anything to wait for: nothing is sent, and no connection is taken."""
+    for _ in range(2):
+        asked = HARNESS.asked
+        assert HARNESS.begin(data) is None
+        assert asked == HARNESS.asked
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b"])
 def test_a_token_that_would_split_the_head_is_not_sent(token: str) -> None:
-    """It is the long way's to refuse."""
-    prepared = BENCH.prepared(BENCH.request([(b"cookie", b"__Host-Http-bff=x")]))
-    assert prepared is not None
-    assert prepared.connection_for(found(token)) is None
-    assert -float("inf") == prepared._until
+    """It is the forwarder's to refuse."""
+    HARNESS.found = found(token)
+    try:
+        assert HARNESS.begin(raw([HOST, COOKIE, CSRF])) is None
+    finally:
+        HARNESS.found = found()
 
 
 @pytest.mark.requirement("B-33")
-def test_no_token_is_kept_beyond_its_session() -> None:
-    """Once the session is not found any more its token is in no head, and there is no call to be made."""
-    prepared = BENCH.prepared(BENCH.request([(b"cookie", b"__Host-Http-bff=x")]))
-    assert prepared is not None
-    digits = BENCH.parts.hop.draw()
-    prepared.connection_for(found())
-    assert b"authorization: Bearer the.access.token\r\n" in prepared.head(digits)
-    prepared.connection_for(found("another"))
-    assert b"the.access.token" not in prepared.head(digits)
-    prepared.connection_for(None)
-    assert b"authorization" not in prepared.head(digits)
-    assert -float("inf") == prepared._until
+def test_each_call_goes_with_the_token_of_its_moment() -> None:
+    """Newer tokens are taken at once, and where the session is gone there is no call."""
+    data = raw([HOST, COOKIE, CSRF])
+    try:
+        for token in ("one", "two", "one"):
+            HARNESS.found = found(token)
+            assert b"authorization: Bearer %b\r\n" % token.encode() in (HARNESS.sent(data) or b"")
+        HARNESS.found = None
+        assert HARNESS.begin(data) is None
+    finally:
+        HARNESS.found = found()
 
 
 @pytest.mark.parametrize(
@@ -180,57 +294,29 @@ def test_no_token_is_kept_beyond_its_session() -> None:
         (found(tokens=Tokens("t", NOW, None)), 60.0),
     ],
 )
-def test_calls_are_plain_until_there_is_something_to_do(session: Found, until: float) -> None:
-    """A slide, the end of token or session: from that very moment each call goes the long way."""
-    prepared = BENCH.prepared(BENCH.request([(b"cookie", b"__Host-Http-bff=x")]))
-    assert prepared is not None
-    asked: list[bool] = []
-
-    class Pool:
-        def holder(self, _: str) -> Holder:
-            return Holder()
-
-        def acquire_nowait(self, _: Holder) -> None:
-            asked.append(True)
-
-    prepared._pool = Pool()  # type: ignore[assignment] # it says whether a connection would be taken
+def test_calls_are_fast_until_there_is_something_to_do(session: Found, until: float) -> None:
+    """A slide, the end of token or session: from that very moment each call goes to the forwarder."""
+    HARNESS.found = session
     try:
-        for after, taken in ((0.0, 1), (until - 0.001, 2), (until, 2), (until + 1000, 2)):
-            BENCH.now = NOW + after
-            prepared.connection_for(session)
-            assert taken == len(asked), after
+        for after, fast in ((0.0, True), (until - 0.001, True), (until, False), (until + 1000, False)):
+            HARNESS.now = NOW + after
+            assert fast is (HARNESS.begin(raw([HOST, COOKIE, CSRF])) is not None), after
     finally:
-        BENCH.now = NOW
+        HARNESS.now, HARNESS.found = NOW, found()
 
 
-def test_what_is_prepared_is_bounded() -> None:
-    """However many and however long the heads that somebody sends, little is kept of them."""
-    heads = HeadCache[bytes]()
-    small = heads.add("192.0.2.1", b"GET / HTTP/1.1\r\nhost: app.example.com\r\n\r\n", Fields([HOST, CSRF]))
-    for number in range(3 * known_fields._MOST_LINES):
-        for _ in range(2):
-            BENCH.learn(heads, small, b"/api/%d" % number)
-    assert 0 < len(small.prepared) <= known_fields._MOST_LINES
-    assert any(small.prepared.values())
-    for number in range(known_fields._MOST_HEADS + 10):
-        heads.add("192.0.2.1", b"GET / HTTP/1.1\r\nx: %d\r\n\r\n" % number, small.fields)
-    assert known_fields._MOST_HEADS == len(heads._known)
-
-
-@pytest.mark.parametrize(("fields", "path"), [(30_000, 1), (1, 8_000)])
-def test_nothing_is_prepared_for_long_heads(fields: int, path: int) -> None:
-    """Whether it is the fields or the line that is long: no connection and no process keeps much."""
-    heads = HeadCache[bytes]()
-    tracemalloc.start()
-    kept = []
-    for number in range(10):
-        big = [HOST, CSRF, (b"x-big", b"%d" % number + b"v" * fields)]
-        raw = b"\r\n" + b"".join(b"%b: %b\r\n" % header for header in big) + b"\r\n"
-        known = heads.add("192.0.2.1", b"GET / HTTP/1.1" + raw, Fields(big))
-        kept.append(known)  # as their connections do
-        for line in range(known_fields._MOST_LINES):
-            for _ in range(2):
-                BENCH.learn(heads, known, b"/api/%d/" % line + b"p" * path)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert held < 10 * 200_000
+def test_each_kind_of_credentials_has_its_own_line() -> None:
+    """What one kind of credentials worked out for a session is not another one's."""
+    (shared, *_) = {id(d.credentials): d.credentials for d in HARNESS.context.destinations.values()}.values()
+    other = Credentials(
+        sessions=shared._sessions,
+        refresher=shared._refresher,
+        tasks=shared._tasks,
+        refresh_settings=shared._refresh_settings,
+        clock=shared.clock,
+    )
+    session = found()
+    first, second = shared.ready_for(session), other.ready_for(session)
+    assert first is not None
+    assert second is not None
+    assert (shared, other) == (first.owner, second.owner)

@@ -44,6 +44,10 @@ http {{
     location = /api/json {{ return 200 '{small}'; }}
     location = /api/post {{ return 200 '{taken}'; }}
     location = /api/large {{ alias {folder}/large; }}
+    location /api/json/ {{ return 200 '{small}'; }}
+    location /api/post/ {{ return 200 '{taken}'; }}
+    location /api/large/ {{ root {folder}; try_files /large =404; }}
+    location /api/same/ {{ return 304; }}
   }}
 }}
 """

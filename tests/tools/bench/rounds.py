@@ -10,31 +10,40 @@ from dataclasses import dataclass, field, replace
 
 from tests.tools.bench import machine
 from tests.tools.bench.contenders import Contender
+from tests.tools.bench.contenders.plain import start_front
 from tests.tools.bench.environment import JSON, LARGE, POST, Ground
 from tests.tools.bench.load import Figures, LoadError, Request, check_answer, run
 from tests.tools.bench.programs import NotStartedError
+from tests.tools.bench.traffic import Kind, traffic_script
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One kind of load."""
+    """One kind of load.
+
+    `traffic` says which requests make it up; without it that one request is sent over and over.
+    """
 
     name: str
     what: str
     request: Request
     connections: int
+    traffic: Kind | None = None
 
 
 WORKLOADS = (
+    Workload("mixed", "20,000 users and lines, 13 browser fields, 32 connections", JSON, 32, "mixed"),
+    Workload("behind-nginx", "the same through an nginx, which is not counted", JSON, 32, "forwarded"),
+    Workload("repeat", "one user, one request line, 13 browser fields, 32 connections", JSON, 32, "repeat"),
     Workload("json-1", "1.1 kB JSON, one connection", JSON, 1),
     Workload("json-32", "1.1 kB JSON, 32 connections", JSON, 32),
     Workload("json-256", "1.1 kB JSON, 256 connections", JSON, 256),
     Workload("large-32", "100 kB, 32 connections", LARGE, 32),
     Workload("post-32", "POST of 10 kB, 32 connections", POST, 32),
 )
-_WARM_UP = WORKLOADS[1]
+_WARM_UP = next(workload for workload in WORKLOADS if workload.name == "json-32")
 
 
 @dataclass
@@ -92,20 +101,54 @@ def measure(
 def _one(ground: Ground, contender: Contender, workload: Workload, seconds: float) -> Figures:
     request, headers, group = workload.request, contender.headers(), contender.group
     check_answer(contender.port, request, headers)
+    port, script = contender.port, None
+    if workload.traffic is not None:
+        script = _script(ground, contender, workload.traffic)
+    if workload.traffic == "forwarded":
+        port = _front(ground, contender)
     before = machine.group_cpu(group) if group is not None else 0.0
     figures = run(
-        contender.port,
+        port,
         request,
-        headers,
+        headers if script is None else {},
         connections=workload.connections,
         seconds=seconds,
         cores=ground.cores.rest,
         folder=ground.folder,
+        script=script,
     )
     used = machine.group_cpu(group) - before if group is not None else 0.0
     check_answer(contender.port, request, headers)
-    if not figures.whole(request.answer):
+    if script is not None and (figures.refused or figures.size < figures.requests * _LEAST_MEAN):
+        raise LoadError(
+            f"{figures.refused} of {figures.requests} answers were refusals, {figures.size} bytes"
+        )
+    if script is None and not figures.whole(request.answer):
         raise LoadError(f"{figures.size} bytes are too few for {figures.requests} whole answers")
     if contender.program is not None:
         contender.program.forget_log()
     return replace(figures, cpu=used / figures.seconds)
+
+
+_LEAST_MEAN = 1000
+"""Bytes of an answer that the traffic must come to on average, or answers were cut short."""
+
+
+def _script(ground: Ground, contender: Contender, traffic: Kind) -> str:
+    """The requests of this workload for this contender, made anew where its sessions are."""
+    users = contender.users_at_hand(ground)
+    key = (traffic, id(users))
+    known = contender.scripts.get(traffic)
+    if known is None or known[0] != key:
+        fields = contender.browser()
+        browsers = [{**fields, **session} for session in users]
+        script = traffic_script(ground.folder, f"{contender.name}.{traffic}", browsers, traffic)
+        known = contender.scripts[traffic] = (key, script)
+    return known[1]
+
+
+def _front(ground: Ground, contender: Contender) -> int:
+    """The port of an nginx before the contender, on the load generator's cores."""
+    if contender.front is None:
+        contender.front = start_front(ground, contender.name, contender.port)
+    return contender.front

@@ -23,9 +23,10 @@ from bff.embedded import EmbeddedRedis
 from bff.observe.logs import access, configure
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
+from bff.policy.routes import Matched
 from bff.proxy.forward.asgi import ForwardingApp
 from bff.proxy.forward.attempt import Attempt
-from bff.proxy.forward.fast_path import prepare
+from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.lane import LaneProtocol
 from bff.proxy.server.lane_response import LaneResponse
@@ -150,32 +151,18 @@ async def _parts(app: App, settings: Settings) -> _Parts:
         (b"host", b"localhost:8080"),
         (b"accept", b"application/json"),
         (b"accept-language", b"en-GB,en;q=0.9"),
-        (b"accept-encoding", b"gzip, deflate, br"),
         (b"sec-fetch-site", b"same-origin"),
         (b"sec-fetch-mode", b"cors"),
         (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         (b"x-csrf", b"1"),
         (b"cookie", f"{sessions.cookie.name}={found.handle}".encode()),
     ]
-    request = RequestHead(
-        method=b"GET",
-        raw_path=b"/api/orders/7",
-        query=b"page=2",
-        fields=Fields(headers),
-        peer="127.0.0.1",
-    )
+    request = RequestHead(b"GET", b"/api/orders/7", b"page=2", Fields(headers), "127.0.0.1")
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     admitted = forwarding.admit(request)
     assert isinstance(admitted, Admitted)
-    return _Parts(
-        forwarding=forwarding,
-        sessions=sessions,
-        request=request,
-        raw=b"GET /api/orders/7?page=2 HTTP/1.1\r\n" + lines + b"\r\n",
-        admitted=admitted,
-        found=found,
-        settings=settings,
-    )
+    raw = b"GET /api/orders/7?page=2 HTTP/1.1\r\n" + lines + b"\r\n"
+    return _Parts(forwarding, sessions, request, raw, admitted, found, settings)
 
 
 Step = tuple[str, str, Callable[[], object]]
@@ -186,28 +173,39 @@ def _steps(parts: _Parts) -> list[Step]:
 
 
 def _plain(parts: _Parts) -> list[Step]:
-    """The two halves of a plain call, with what they leave out."""
-    exchange_parts, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
-    answers = exchange_parts.destinations[admitted.route.path].wire_answers
-    prepared = prepare(exchange_parts, request, admitted, answers)
-    assert prepared is not None
-    prepared.connection_for(parts.found)  # takes its token over
-    draw, line = exchange_parts.hop.draw, prepared.line
-    assert line is not None
+    """The parts of a call on the fast path."""
+    path = parts.forwarding.fast_path
+    routes, lines = path._by_path, path._lines
+    route = routes[parts.admitted.route.path]
+    request = lines.read(parts.raw)
+    assert request is not None
+    matched = Matched(parts.admitted.route, parts.admitted.target)
+    ready = route.credentials.ready_for(parts.found)
+    assert ready is not None
+    client = cast("Any", None)
+    count = route.counts[b"GET"]
+    call = FastCall(path, route, matched, request, "127.0.0.1", client, ready, None, None, count)
+    draw = path.context.hop.draw
+    responses = route.responses
 
     def account() -> None:
-        prepared.count(200, 0.0012)
-        line.note(200, 0.0012, "f" * 32)
+        count.add(200, 0.0012)
+        access(
+            method="GET",
+            path="/api/orders/7",
+            status=200,
+            duration=0.0012,
+            route="/api",
+            request_id="f" * 32,
+            session=parts.found.session.key,
+        )
 
     return [
-        (
-            "plain session",
-            "is the token good, is a connection idle",
-            lambda: prepared.connection_for(parts.found),
-        ),
-        ("plain head", "the head for the backend", lambda: prepared.head(draw())),
-        ("plain answer", "read the answer into the client's lines, 1.1 kB", lambda: answers.read(_ANSWER)),
-        ("plain account", "metrics and access line", account),
+        ("fast lines", "take the request apart by its lines", lambda: lines.read(parts.raw)),
+        ("fast session", "is the token good", lambda: route.credentials.ready_for(parts.found)),
+        ("fast head", "the head for the backend", lambda: call._head(draw())),
+        ("fast answer", "read the answer into the client's lines, 1.1 kB", lambda: responses.read(_ANSWER)),
+        ("fast account", "metrics and access line", account),
     ]
 
 

@@ -121,6 +121,7 @@ class Door:
     def serve(self, pieces: list[bytes]) -> Served:
         """Feeds one connection to its end."""
         served = self.served = Served()
+        self.errors.clear()  # those of other tests, which log by the same name
         state = ServerState()
         connection: GuardedHttpProtocol = self.protocol(self.config, state, {}, _loop=self.loop)
         wire = Wire()

@@ -14,7 +14,10 @@ from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.credentials import Credentials
+from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Fault, FaultKind
@@ -263,8 +266,19 @@ class World:
             {path: Destination.of(self.pool, rules, credentials) for path, rules in _RULES.items()},
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,
         )  # fmt: skip
+        (any_rules, *_) = _RULES.values()
+        lines = LineCache(
+            limits=RequestLimits.configured(ServerSettings(public_url=PUBLIC)),
+            csrf_header=b"x-csrf",
+            passes=any_rules.passes_on,
+        )
         self.forwarding = ForwardingApp(
-            parts=parts, routes=_ROUTES, guard=_GUARD, websockets=otherwise, otherwise=otherwise
+            parts=parts,
+            fast_path=FastPath(context=parts, routes=_ROUTES, guard=_GUARD, lines=lines),
+            routes=_ROUTES,
+            guard=_GUARD,
+            websockets=otherwise,
+            otherwise=otherwise,
         )
 
     def clock(self) -> float:

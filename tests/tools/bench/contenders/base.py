@@ -27,6 +27,10 @@ class Contender(ABC):
         self.port = lasting_port()
         self.program: Program | None = None
         self._session: dict[str, str] = {}
+        self._users: list[dict[str, str]] = []
+        self._users_at = float("-inf")
+        self.scripts: dict[str, tuple[object, str]] = {}  # of the traffic, by its kind
+        self.front: int | None = None  # the port of an nginx before it
         self._signed_at = float("-inf")
 
     @property
@@ -49,6 +53,38 @@ class Contender(ABC):
     def sign_in(self) -> dict[str, str]:
         """The headers that carry its session; made anew now and then."""
         return {"Authorization": "Bearer x"}
+
+    def users(self, ground: Ground) -> list[dict[str, str]]:
+        """The headers that carry sessions, one for each user: as many as there can be. Here it is one."""
+        del ground
+        return [self.sign_in()]
+
+    def users_at_hand(self, ground: Ground) -> list[dict[str, str]]:
+        """The same, made anew now and then."""
+        if time.monotonic() - self._users_at > _SESSION_AGE:
+            self._users = self.users(ground)
+            self._users_at = time.monotonic()
+        return self._users
+
+    def browser(self) -> dict[str, str]:
+        """The fields of a browser's request, without its session."""
+        origin = f"http://localhost:{self.port}"
+        return {
+            "Host": f"localhost:{self.port}",
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "Chrome/156.0.0.0 Safari/537.36",
+            "Accept": "application/json, text/plain, */*",
+            "Accept-Encoding": "gzip, deflate, br, zstd",
+            "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
+            "Sec-CH-UA": '"Chromium";v="156", "Not(A:Brand";v="24"',
+            "Sec-CH-UA-Mobile": "?0",
+            "Sec-CH-UA-Platform": '"Linux"',
+            "Sec-Fetch-Dest": "empty",
+            "Sec-Fetch-Mode": "cors",
+            "Sec-Fetch-Site": "same-origin",
+            "Origin": origin,
+            "X-CSRF": "1",
+        }
 
     def headers(self) -> dict[str, str]:
         """The headers of a request to it, those that browsers send included."""

@@ -13,6 +13,8 @@ from tests.support.processes.world import SESSION_NAMES
 from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.environment import Ground, cookies_of_sign_in
 from tests.tools.bench.programs import lasting_port, python_environment, start
+from tests.tools.bench.sessions import store_copies
+from tests.tools.bench.traffic import USERS
 
 
 class Ours(Contender):
@@ -77,6 +79,21 @@ class Ours(Contender):
         session = [cookie for cookie in cookies if cookie.partition("=")[0] in SESSION_NAMES]
         return {"Cookie": "; ".join(session)}
 
+    def users(self, ground: Ground) -> list[dict[str, str]]:
+        """Twenty thousand of them, each with a session of its own."""
+        url = self.redis_url or ground.redis.url
+        port = (
+            ground.redis.port
+            if self.redis_url is None
+            else int(url.partition("//")[2].split(":")[1].split("/")[0])
+        )
+        cookies = store_copies(self.sign_in()["Cookie"], self.keys, port, url, USERS)
+        return [{"Cookie": cookie} for cookie in cookies]
+
+    def browser(self) -> dict[str, str]:
+        origin = f"http://localhost:{self.public_port}"
+        return {**super().browser(), "Host": f"localhost:{self.public_port}", "Origin": origin}
+
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "Host": f"localhost:{self.public_port}"}
 
@@ -86,6 +103,7 @@ class Ours(Contender):
             "BFF_SERVER__PUBLIC_URL": f"http://localhost:{self.public_port}",
             "BFF_SERVER__PORT": str(self.port),
             "BFF_SERVER__OPS_PORT": str(self.ops_port),
+            "BFF_SERVER__TRUSTED_PROXIES": '["127.0.0.1"]',
             "BFF_REDIS__URL": self.redis_url or ground.redis.url,
             "BFF_SESSION__KEYS": self.keys,
             "BFF_PROVIDER__ISSUER": ground.issuer.url,

@@ -10,7 +10,7 @@ import redis
 from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.contenders.naive import SESSION_PREFIX
 from tests.tools.bench.environment import BIG, SMALL, TAKEN, Ground, start_nginx
-from tests.tools.bench.programs import Program, listens, python_environment, start
+from tests.tools.bench.programs import Program, lasting_port, listens, python_environment, start
 
 _NGINX = """
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.error.log error;
@@ -47,6 +47,38 @@ def start_plain_nginx(
     )
     file.write_text(configuration)
     return start_nginx(ground, name, file, port, ground.cores.contender)
+
+
+_FRONT = """
+daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.error.log error;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_max_body_size 0;
+  client_body_temp_path {folder}/{name}.bodies; proxy_temp_path {folder}/{name}.answers;
+  upstream contender {{ server 127.0.0.1:{behind}; keepalive 512; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=2048;
+    location / {{
+      proxy_pass http://contender;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Real-IP $remote_addr;
+      proxy_set_header X-Request-ID $request_id;
+    }}
+  }}
+}}
+"""
+
+
+def start_front(ground: Ground, contender: str, behind: int) -> int:
+    """Starts an nginx before a contender, as reverse proxies stand there; returns its port."""
+    name, port = f"front-{contender}", lasting_port()
+    file = ground.folder / f"{name}.conf"
+    file.write_text(_FRONT.format(folder=ground.folder, name=name, behind=behind, port=port))
+    start_nginx(ground, name, file, port, ground.cores.rest)
+    return port
 
 
 class Direct(Contender):

@@ -11,16 +11,13 @@ import socket
 import statistics
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import redis
 
-from bff.crypto import Keyring, session_key
+from bff.crypto import session_key
 from bff.embedded import EmbeddedRedis
-from bff.session.model import Session
-from bff.session.record import decode_record, encode_record
 from bff.settings.model import SessionSettings
 from tests.tools.bench import machine
 from tests.tools.bench.contenders.ours import Ours
@@ -29,15 +26,13 @@ from tests.tools.bench.figures import Finding
 from tests.tools.bench.load import Figures, LoadError, check_answer, run
 from tests.tools.bench.machine import on
 from tests.tools.bench.scenarios.base import MIB, Scale, Scenario, Tell
+from tests.tools.bench.sessions import StoredSession, keys_of, send, store_copies
 
 _FEW = 1000
 _NEEDED_EACH = 9000
 """Bytes of memory that a session may need here at most; without that much nothing is begun."""
 _MOST_ABOVE = 2000
 _TOLERANCE = 0.05
-_TTL = 30 * 60 * 1000
-_BUFFER = 4 * MIB
-_COMMANDS = 7  # for each session
 _CYCLE = """
 local requests = {{}}
 local next = 0
@@ -52,17 +47,6 @@ request = function()
   return requests[next]
 end
 """
-
-
-@dataclass
-class _Stored:
-    """A session as it goes into Redis."""
-
-    key: str
-    sub: str
-    sid: str
-    ends: str
-    fields: list[tuple[str, str]]
 
 
 class Million(Scenario):
@@ -103,19 +87,7 @@ class Million(Scenario):
 
     def _store_real(self, proxy: Ours, store: EmbeddedRedis, count: int) -> list[str]:
         """Stores sessions that open; returns their `Cookie` headers, that of the real sign-in first."""
-        cookie = proxy.sign_in()["Cookie"]
-        name, _, handle = cookie.partition("=")
-        keyring = Keyring([proxy.keys])
-        key = session_key(handle)
-        with redis.Redis.from_url(store.url, decode_responses=True) as client:
-            record: dict[str, str] = client.hgetall(f"bff:session:{key}")
-        session = decode_record(key, record, handle, keyring)
-        if session is None:
-            raise LoadError("the session of the sign-in does not open")
-        handles = [keyring.new_handle() for _ in range(count - 1)]
-        with socket.create_connection(("127.0.0.1", store.port)) as connection:
-            _send(connection, (_copy(session, other, keyring, record) for other in handles))
-        return [cookie, *(f"{name}={other}" for other in handles)]
+        return store_copies(proxy.sign_in()["Cookie"], proxy.keys, store.port, store.url, count)
 
     def _fill(self, cookie: str, count: int) -> list[Finding]:
         """Stores sessions that nobody asks for, and tells what one of them needs, part by part."""
@@ -127,12 +99,12 @@ class Million(Scenario):
             before = int(client.info("memory")["used_memory"])
             started = time.perf_counter()
             with socket.create_connection(("127.0.0.1", self._many.port)) as connection:
-                _send(connection, fillers)
-                _send(connection, [last])
+                send(connection, fillers)
+                send(connection, [last])
             seconds = time.perf_counter() - started
             each = (int(client.info("memory")["used_memory"]) - before) / count
             total: int = client.dbsize()
-            parts = {name: client.memory_usage(at, samples=0) or 0 for name, at in _keys(last)}
+            parts = {name: client.memory_usage(at, samples=0) or 0 for name, at in keys_of(last)}
         sealed = len(record["tokens"])
         parts["hash, beside the sealed tokens"] -= sealed
         parts["Redis' own tables"] = round(each - sealed - sum(parts.values()))
@@ -223,75 +195,12 @@ def _near_cache(proxy: Ours) -> Iterator[Finding]:
             yield Finding("million", name, f"{float(value):,.0f}")
 
 
-def _keys(stored: _Stored) -> list[tuple[str, str]]:
-    """A session's keys in Redis, by what they are."""
-    return [
-        ("hash, beside the sealed tokens", f"bff:session:{stored.key}"),
-        ("index by user", f"bff:user:main:{stored.sub}"),
-        ("index by sid", f"bff:sid:main:{stored.sid}"),
-        ("why its time is up", f"bff:until:{stored.key[:16]}"),
-    ]
-
-
-def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str]) -> _Stored:
-    """The session of the sign-in as another browser's, sealed anew."""
-    key, sid = session_key(handle), secrets.token_hex(len(session.sid or "") // 2)
-    other = replace(session, key=key, sid=sid, sub=f"u{secrets.token_hex(8)}")
-    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in record}
-    return _Stored(key, other.sub, sid, fields["ends"], list(fields.items()))
-
-
-def _fillers(record: dict[str, str], count: int) -> Iterator[_Stored]:
+def _fillers(record: dict[str, str], count: int) -> Iterator[StoredSession]:
     for _ in range(count):
         key, sub = secrets.token_hex(32), f"u{secrets.token_hex(8)}"
         sid = secrets.token_hex(len(record["sid"]) // 2)
         fields = {**record, "sub": sub, "sid": sid}
-        yield _Stored(key, sub, sid, record["ends"], list(fields.items()))
-
-
-def _commands(stored: _Stored) -> bytes:
-    """What the store's own writes come to: the hash and its end, both indexes and theirs, the mark."""
-    session, user, sid, until = (key for _, key in _keys(stored))
-    ttl = str(_TTL)
-    return b"".join(
-        _command(parts)
-        for parts in (
-            ["ZADD", user, stored.ends, stored.key],
-            ["PEXPIRE", user, ttl],
-            ["SADD", sid, stored.key],
-            ["PEXPIRE", sid, ttl],
-            ["HSET", session, *(part for field in stored.fields for part in field)],
-            ["PEXPIRE", session, ttl],
-            ["SET", until, "1", "PX", str(_TTL + 3600 * 1000)],
-        )
-    )
-
-
-def _command(parts: Sequence[str]) -> bytes:
-    encoded = [part.encode() for part in parts]
-    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded)
-
-
-def _send(connection: socket.socket, sessions: Iterable[_Stored]) -> None:
-    """Sends the commands in large pieces, and reads as many answers as there were commands."""
-    waiting, awaited = bytearray(), 0
-    for stored in sessions:
-        waiting += _commands(stored)
-        awaited += _COMMANDS
-        if len(waiting) > _BUFFER:
-            connection.sendall(waiting)
-            _read_answers(connection, awaited)
-            waiting, awaited = bytearray(), 0
-    connection.sendall(waiting)
-    _read_answers(connection, awaited)
-
-
-def _read_answers(connection: socket.socket, awaited: int) -> None:
-    while awaited > 0:
-        data = connection.recv(MIB)
-        if not data or b"-" in data:
-            raise LoadError(f"Redis refused a write: {data[:200]!r}")
-        awaited -= data.count(b"\n")
+        yield StoredSession(key, sub, sid, record["ends"], list(fields.items()))
 
 
 def _cookie_file(ground: Ground, name: str, cookies: Sequence[str]) -> Path:

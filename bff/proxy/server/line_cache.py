@@ -1,0 +1,227 @@
+"""A cache of header lines: each line that clients repeat is read and judged once.
+
+Heads differ from call to call (path, cookie, addresses, ids); most of their lines do not. `LineCache.read`
+takes a whole request apart by looking its lines up.
+
+Rule 1: a line that could name somebody is never kept. Only fields of the names in `_KEPT` are, so a field
+that an application has invented is read anew each time.
+Rule 2: a shortcut and never a judge. A request that is anything but plain beyond doubt is None, and goes to
+the request parser, which refuses it or takes it.
+Rule 3: a line is known by all of its bytes, without those that end it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from bff.policy.fields import Header
+from bff.proxy.server.request_parser import RequestLimits
+
+PASSED, DROPPED, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
+"""The kinds of lines: what a line means for a call.
+
+PASSED goes on to a backend, DROPPED does not; the origin check looks at GUARD; OTHER is for the parser."""
+
+_MOST_LINES = 4096  # in each of the two generations
+_LONGEST = 512  # bytes of a line that is kept
+_END = b"\r\n\r\n"
+_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
+_VALUE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_MAX_DIGITS = 15
+_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
+"""Method, path and query; printable ASCII without `#` and, in the path, `?`."""
+
+_KEPT: Final = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"connection",
+        b"content-type",
+        b"dnt",
+        b"host",
+        b"origin",
+        b"pragma",
+        b"priority",
+        b"sec-ch-ua",
+        b"sec-ch-ua-mobile",
+        b"sec-ch-ua-platform",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"sec-gpc",
+        b"te",
+        b"user-agent",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+    }
+)
+"""Fields with values that many people share. `Referer` and validators are no such fields: they name pages."""
+
+_SINGLE = {
+    b"cookie": COOKIE,
+    b"x-forwarded-for": ADDRESS,
+    b"x-request-id": REQUEST_ID,
+    b"traceparent": TRACE,
+    b"tracestate": OTHER,  # belongs to its traceparent: the whole forwarder sees to both
+    b"transfer-encoding": OTHER,
+    b"expect": OTHER,
+    b"upgrade": OTHER,
+    b"http2-settings": OTHER,
+    b"access-control-request-method": OTHER,  # a preflight
+}
+
+
+class Line(NamedTuple):
+    """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
+
+    kind: int
+    outgoing: bytes
+    field: Header
+
+
+class PlainRequest:
+    """A whole request that is plain beyond doubt: head, and body if it has one.
+
+    Attributes:
+        lines: all of its header lines, in their order.
+        outgoing: those that go to a backend, ready for the wire.
+        guarded: the fields that the origin check looks at.
+        cookie: the value of the one `Cookie` field; None without one.
+        addresses: the values of `X-Forwarded-For`.
+        request_id, trace: the values of these fields; None without one.
+        body: the content.
+    """
+
+    __slots__ = (
+        "addresses",
+        "body",
+        "cookie",
+        "guarded",
+        "lines",
+        "method",
+        "outgoing",
+        "path",
+        "query",
+        "request_id",
+        "trace",
+    )
+
+    method: bytes
+    path: bytes
+    query: bytes
+    lines: list[Line]
+    outgoing: list[bytes]
+    guarded: list[Header]
+    cookie: bytes | None
+    addresses: list[bytes]
+    request_id: bytes | None
+    trace: bytes | None
+    body: bytes
+
+
+class LineCache:
+    """The lines of all connections of a process.
+
+    Args:
+        limits: those of the request parser; a head beyond them is not plain.
+        csrf_header: the name of the CSRF header, in lower case.
+        passes: whether a field of this name may go to a backend.
+    """
+
+    def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
+        self._hosts = limits.hosts
+        self._guarded = frozenset({csrf_header, b"sec-fetch-site", b"origin"})
+        self._kept = _KEPT | {csrf_header}
+        self._passes = passes
+        self._max_bytes = limits.max_head_bytes
+        self._max_fields = limits.max_head_fields
+        self._young: dict[bytes, Line] = {}
+        self._old: dict[bytes, Line] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
+        """The request that these bytes are, if they are one and nothing else; None to ask the parser."""
+        end = data.find(_END, 0, self._max_bytes)
+        if end < 0:
+            return None
+        lines = data[:end].split(b"\r\n")
+        first = _REQUEST_LINE.fullmatch(lines[0])
+        if first is None or len(lines) > self._max_fields:
+            return None
+        del lines[0]
+        young = self._young
+        request = PlainRequest()
+        request.lines = read = []
+        request.outgoing = outgoing = []
+        request.guarded = guarded = []
+        request.addresses = addresses = []
+        hosts, length = 0, -1
+        cookie = request_id = trace = None
+        for raw in lines:
+            line = young.get(raw) or self._learn(raw)
+            read.append(line)
+            kind = line[0]
+            if kind == PASSED:
+                outgoing.append(line[1])
+            elif kind == DROPPED:
+                pass
+            elif kind == HOST:
+                hosts += 1
+            elif kind == GUARD:
+                guarded.append(line[2])
+                outgoing.append(line[1])
+            elif kind == COOKIE and cookie is None:
+                cookie = line[2][1]
+            elif kind == ADDRESS:
+                addresses.append(line[2][1])
+            elif kind == REQUEST_ID and request_id is None:
+                request_id = line[2][1]
+            elif kind == TRACE and trace is None:
+                trace = line[2][1]
+            elif kind == LENGTH and length < 0:
+                length = int(line[2][1])
+            else:
+                return None
+        body = data[end + len(_END) :]
+        if hosts != 1 or len(body) != max(length, 0):
+            return None
+        request.method, request.path, query = first.groups()
+        request.query = query or b""
+        request.cookie, request.request_id, request.trace = cookie, request_id, trace
+        request.body = body
+        return request
+
+    def _learn(self, raw: bytes) -> Line:
+        """Reads a line that is not among the young ones, and keeps it where that is allowed."""
+        line = self._old.pop(raw, None) or self._judge(raw)
+        if line.field[0] in self._kept and len(raw) <= _LONGEST and line.kind != OTHER:
+            if len(self._young) >= _MOST_LINES:
+                self._old, self._young = self._young, {}
+            self._young[raw] = line
+        return line
+
+    def _judge(self, raw: bytes) -> Line:
+        name, colon, value = raw.partition(b":")
+        value = value.strip(b" \t")
+        if not colon or not name or name.translate(None, _TOKEN) or value.translate(None, _VALUE):
+            return Line(OTHER, b"", (b"", b""))
+        name = name.lower()
+        field = (name, value)
+        kind = _SINGLE.get(name, PASSED)
+        if name == b"host":
+            kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
+        elif name == b"connection":
+            kind = DROPPED if value.lower() in {b"keep-alive", b""} else OTHER
+        elif name == b"content-length":
+            kind = LENGTH if value.isdigit() and len(value) <= _MAX_DIGITS else OTHER
+        elif name in self._guarded:
+            kind = GUARD
+        elif kind == PASSED and not self._passes(name):
+            kind = DROPPED
+        passes = kind == PASSED or (kind == GUARD and self._passes(name))
+        return Line(kind, b"%b: %b\r\n" % field if passes else b"", field)

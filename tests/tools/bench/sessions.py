@@ -1,0 +1,110 @@
+"""Sessions of many users, sealed and stored as the proxy does it, without as many sign-ins.
+
+The tokens are those of one real sign-in; handle, key, subject and sid are each user's own.
+"""
+
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import redis
+
+from bff.crypto import Keyring, session_key
+from bff.session.model import Session
+from bff.session.record import decode_record, encode_record
+from tests.tools.bench.load import LoadError
+
+_TTL = 30 * 60 * 1000
+_BUFFER = 4 * 1024 * 1024
+_COMMANDS = 7  # for each session
+
+
+@dataclass
+class StoredSession:
+    """A session as it goes into Redis."""
+
+    key: str
+    sub: str
+    sid: str
+    ends: str
+    fields: list[tuple[str, str]]
+
+
+def store_copies(cookie: str, keys: str, port: int, url: str, count: int) -> list[str]:
+    """Stores sessions like that of `cookie`; returns their `Cookie` headers, `cookie` first."""
+    name, _, handle = cookie.partition("=")
+    keyring = Keyring([keys])
+    key = session_key(handle)
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        record: dict[str, str] = client.hgetall(f"bff:session:{key}")
+    session = decode_record(key, record, handle, keyring)
+    if session is None:
+        raise LoadError("the session of the sign-in does not open")
+    handles = [keyring.new_handle() for _ in range(count - 1)]
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        send(connection, (_copy(session, other, keyring, record) for other in handles))
+    return [cookie, *(f"{name}={other}" for other in handles)]
+
+
+def keys_of(stored: StoredSession) -> list[tuple[str, str]]:
+    """A session's keys in Redis, by what they are."""
+    return [
+        ("hash, beside the sealed tokens", f"bff:session:{stored.key}"),
+        ("index by user", f"bff:user:main:{stored.sub}"),
+        ("index by sid", f"bff:sid:main:{stored.sid}"),
+        ("why its time is up", f"bff:until:{stored.key[:16]}"),
+    ]
+
+
+def send(connection: socket.socket, sessions: Iterable[StoredSession]) -> None:
+    """Stores sessions: sends commands in large pieces, and reads as many answers as there were commands."""
+    waiting, awaited = bytearray(), 0
+    for stored in sessions:
+        waiting += _commands(stored)
+        awaited += _COMMANDS
+        if len(waiting) > _BUFFER:
+            connection.sendall(waiting)
+            _read_answers(connection, awaited)
+            waiting, awaited = bytearray(), 0
+    connection.sendall(waiting)
+    _read_answers(connection, awaited)
+
+
+def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str]) -> StoredSession:
+    """The session of the sign-in as another browser's, sealed anew."""
+    key, sid = session_key(handle), secrets.token_hex(len(session.sid or "") // 2)
+    other = replace(session, key=key, sid=sid, sub=f"u{secrets.token_hex(8)}")
+    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in record}
+    return StoredSession(key, other.sub, sid, fields["ends"], list(fields.items()))
+
+
+def _commands(stored: StoredSession) -> bytes:
+    """What the store's own writes come to: the hash and its end, both indexes and theirs, the mark."""
+    session, user, sid, until = (key for _, key in keys_of(stored))
+    ttl = str(_TTL)
+    return b"".join(
+        _command(parts)
+        for parts in (
+            ["ZADD", user, stored.ends, stored.key],
+            ["PEXPIRE", user, ttl],
+            ["SADD", sid, stored.key],
+            ["PEXPIRE", sid, ttl],
+            ["HSET", session, *(part for field in stored.fields for part in field)],
+            ["PEXPIRE", session, ttl],
+            ["SET", until, "1", "PX", str(_TTL + 3600 * 1000)],
+        )
+    )
+
+
+def _command(parts: Sequence[str]) -> bytes:
+    encoded = [part.encode() for part in parts]
+    return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded)
+
+
+def _read_answers(connection: socket.socket, awaited: int) -> None:
+    while awaited > 0:
+        data = connection.recv(_BUFFER)
+        if not data or b"-" in data:
+            raise LoadError(f"Redis refused a write: {data[:200]!r}")
+        awaited -= data.count(b"\n")

@@ -1,0 +1,92 @@
+"""Traffic as real users make it: no two requests alike, of many kinds, from many users.
+
+A request is a line of its own (path and query), a user's cookie, and a browser's fields. wrk is given all of
+them beforehand, as they go on the wire, and sends them in turn.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["repeat", "mixed", "forwarded"]
+"""`mixed` requests all differ; `forwarded` ones bring an address each, through nginx; `repeat` is one."""
+
+REQUESTS = 20_000
+USERS = 20_000
+
+SHARES = {"post": 0.10, "large": 0.05, "same": 0.02}
+"""POSTs of 2 kB, answers of 100 kB, answers 304; the rest are GETs of 1.1 kB."""
+
+_POSTED = b'{"order":"' + b"x" * 1988 + b'"}'
+_SEED = 20
+_SCRIPT = """
+local requests = {{}}
+local position = 0
+init = function(arguments)
+  local file = io.open("{file}", "rb")
+  while true do
+    local size = file:read(8)
+    if size == nil then break end
+    requests[#requests + 1] = file:read(tonumber(size))
+  end
+  file:close()
+end
+request = function()
+  position = position % #requests + 1
+  return requests[position]
+end
+"""
+
+
+def traffic_script(folder: Path, name: str, users: Sequence[Mapping[str, str]], kind: Kind) -> str:
+    """A wrk script that sends requests of these users' in turn.
+
+    Args:
+        folder: where the requests are written.
+        name: of their file.
+        users: the fields of a user's requests, session included.
+        kind: of the traffic.
+    """
+    file = folder / f"traffic.{name}"
+    made = (
+        [_request("json", 0, users[0], forwarded=False)]
+        if kind == "repeat"
+        else requests(users, forwarded=kind == "forwarded")
+    )
+    with file.open("wb") as out:
+        for request in made:
+            out.write(b"%-8d" % len(request) + request)
+    return _SCRIPT.format(file=file)
+
+
+def requests(users: Sequence[Mapping[str, str]], *, forwarded: bool) -> list[bytes]:
+    """The requests in the order in which they are sent, the same in each run."""
+    chance = random.Random(_SEED)  # noqa: S311 - a mix that is the same each time, no secret
+    kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * REQUESTS))]
+    kinds += ["json"] * (REQUESTS - len(kinds))
+    chance.shuffle(kinds)
+    order = [users[number % len(users)] for number in range(REQUESTS)]
+    chance.shuffle(order)
+    return [
+        _request(kind, n, user, forwarded=forwarded)
+        for n, (kind, user) in enumerate(zip(kinds, order, strict=True))
+    ]
+
+
+def _request(kind: str, number: int, user: Mapping[str, str], *, forwarded: bool) -> bytes:
+    fields = dict(user)
+    body = b""
+    fields["Referer"] = f"{fields['Origin']}/orders?page={number % 97}"
+    if kind == "post":
+        body = _POSTED
+        fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    else:
+        del fields["Origin"]  # browsers send it with what changes something
+    if kind == "same":
+        fields["If-None-Match"] = f'"{number:x}"'
+    if forwarded:
+        fields["X-Forwarded-For"] = f"203.0.{number // 250 % 250}.{number % 250}"
+    line = f"{'POST' if kind == 'post' else 'GET'} /api/{kind}/{number}?page={number % 7} HTTP/1.1"
+    head = "\r\n".join([line, *(f"{name}: {value}" for name, value in fields.items()), "", ""])
+    return head.encode() + body
