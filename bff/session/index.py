@@ -1,28 +1,43 @@
-"""Which sessions a person, or a sign-in at the provider, has; and the notes of those that were ended as such.
+"""The indexes of sessions by user and by sign-in at the provider, and the notes of those ended as such.
 
-The store writes the indexes, with each session; here they are read. An index may name sessions that are no
-more.
+An index may name sessions that are no more: an idle end or `redis-cli DEL` tells no index. Each sign-in
+cleans the indexes that it writes, in a sample of `SAMPLE` members of each.
 
     <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>            set of session keys
+    <prefix>:starting:<key>                  a session's first write is under way; for five minutes
     <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, kept for five minutes;
                                              <sub>%0A stands for those of a person's without a `sid`
 
 Rule 1: the note is written before the index is read, and a sign-in reads it after it has written its session:
 one of the two sees the other (T-15).
+Rule 2: a session that lives, or is about to, is never out of its index, not for a moment: who reads the index
+meanwhile, to end them all, would miss it. A new session is in the index before its record is there, and
+`starting` stands from before the index's write until after the record's. The cleaner reads the index, then
+`starting`, then the record, each after the answer to the one before. No `starting` for a member
+means that its sign-in had written the record by then; no record after that means that it is gone, and no key
+is used twice. What has died stays dead, so the removal may come at any time, and nothing is put back.
+The one assumption is Rule 1's: a sign-in takes less than `NOTE_SECONDS` from `begin` to its record.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
 
 from redis.asyncio import Redis
 
-from bff.session.record import format_time
+from bff.session import scripts
+from bff.session.model import Session
+from bff.session.record import format_second, format_time
 
 NOTE_SECONDS = 300
 """Longer than any sign-in takes from its provider's answer to its session."""
+
+SAMPLE = 32
+"""Members of an index that a sign-in looks at. It adds one and, of D dead among N, removes 32 x D / N on
+average, so that the dead stay few beside the living; an index of up to 32 members is left without any."""
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -37,13 +52,78 @@ def sid_key(prefix: str, provider: str, sid: str) -> str:
     return f"{prefix}:sid:{provider}:{quote(sid, safe='')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some members of the indexes that a session was added to."""
+
+    of_user: Sequence[str]
+    of_sid: Sequence[str]
+
+
 class SessionIndex:
-    """Reads the indexes and keeps the notes. `translated` turns what redis-py raises into our own error."""
+    """Writes, cleans and reads the indexes, and keeps the notes.
+
+    `translated` turns what redis-py raises into our own error.
+    """
 
     def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
+        self._add_user = redis.register_script(scripts.INDEX_USER)
+        self._add_sid = redis.register_script(scripts.INDEX_SID)
+
+    async def begin(self, key: str) -> None:
+        """Says that a session is about to be written: until `clean` no cleaner takes it for a dead one."""
+        async with self._translated():
+            await self._redis.set(self._starting(key), "1", ex=NOTE_SECONDS)
+
+    async def add(self, session: Session, now: float, lifetime: int, *, sample: int = 0) -> Sample:
+        """Adds a session, for `lifetime` ms at least; returns up to `sample` members of each index."""
+        ends = format_second(session.ends)
+        async with self._translated():
+            of_user: list[str] = await self._add_user(
+                keys=[user_key(self._prefix, session.provider, session.sub)],
+                args=[session.key, ends, format_second(now), lifetime, sample],
+            )
+            of_sid: list[str] = []
+            if session.sid is not None:
+                of_sid = await self._add_sid(
+                    keys=[sid_key(self._prefix, session.provider, session.sid)],
+                    args=[session.key, lifetime, sample],
+                )
+        return Sample(of_user, of_sid)
+
+    async def clean(self, session: Session, sample: Sample) -> None:
+        """Ends what `begin` began, and removes the dead ones of a sample that was taken meanwhile.
+
+        One round trip where the session stands alone, two where all others live, else three. Each command
+        is on one key, without a transaction: a cluster allows no more.
+        """
+        others = sorted({*sample.of_user, *sample.of_sid} - {session.key})
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.delete(self._starting(session.key))
+            for key in others:
+                pipe.exists(self._starting(key))
+            begun = await pipe.execute()
+            settled = [key for key, is_starting in zip(others, begun[1:], strict=True) if not is_starting]
+            if not settled:
+                return
+            pipe = self._redis.pipeline(transaction=False)
+            for key in settled:
+                pipe.exists(f"{self._prefix}:session:{key}")
+            dead = {key for key, lives in zip(settled, await pipe.execute(), strict=True) if not lives}
+            if dead:
+                await self._remove(session, sample, dead)
+
+    async def _remove(self, session: Session, sample: Sample, dead: set[str]) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        if gone := dead.intersection(sample.of_user):
+            pipe.zrem(user_key(self._prefix, session.provider, session.sub), *gone)
+        if session.sid is not None and (gone := dead.intersection(sample.of_sid)):
+            pipe.srem(sid_key(self._prefix, session.provider, session.sid), *gone)
+        await pipe.execute()
 
     async def of_user(self, provider: str, sub: str) -> list[str]:
         """The keys of a user's sessions."""
@@ -73,6 +153,9 @@ class SessionIndex:
                 "list[str | None]", await self._redis.mget([self._note(provider, name) for name in names])
             )
         return any(_is_after(note, began) for note in notes)
+
+    def _starting(self, key: str) -> str:
+        return f"{self._prefix}:starting:{key}"
 
     def _note(self, provider: str, name: str) -> str:
         return f"{self._prefix}:ended:{provider}:{quote(name, safe='')}"

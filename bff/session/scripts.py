@@ -1,6 +1,7 @@
 """The store's scripts: each decides and writes in one step, on one key (a cluster allows no more).
 
-Those that answer `replaced`, `stale` or `gone` mean what `store.Write` says.
+Those that answer `replaced`, `stale` or `gone` mean what `store.Write` says; those of the indexes answer with
+members.
 """
 
 CREATE = """
@@ -92,13 +93,16 @@ if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-return 'replaced'
+if tonumber(ARGV[5]) > 0 then return redis.call('ZRANDMEMBER', KEYS[1], ARGV[5]) end
+return {}
 """
+"""Adds a session, drops those whose end has come, and answers with a random sample of at most so many."""
 
 INDEX_SID = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'set' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('SADD', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 'replaced'
+if tonumber(ARGV[3]) > 0 then return redis.call('SRANDMEMBER', KEYS[1], ARGV[3]) end
+return {}
 """

@@ -6,12 +6,13 @@
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:lock:<key>                   who is rotating its tokens
     <prefix>:ended:<key>, until:<…>       why a session ended (`endings.py`)
+    <prefix>:starting:<key>               its first write is under way (`index.py`)
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
 Rule 3: what a write seals is sealed for it alone (a nonce of its own); after a lost answer the record is
 read, once, and finding it there means that the write was done. No write is resent by the client library.
-Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow.
+Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow. Sign-ins clean them.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
 Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
@@ -21,7 +22,7 @@ written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -37,9 +38,9 @@ from bff.observe.metrics import Metrics
 from bff.session import scripts
 from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
 from bff.session.endings import ENDED_SECONDS, Endings
-from bff.session.index import SessionIndex, sid_key, user_key
+from bff.session.index import SAMPLE, SessionIndex, sid_key, user_key
 from bff.session.model import EndReason, Refreshing, Session
-from bff.session.record import Record, format_marker, format_second
+from bff.session.record import Record, format_marker
 from bff.session.redis_connection import FreshPool, Renewal
 from bff.settings.model import RedisSettings
 
@@ -97,7 +98,6 @@ class SessionStore:
         self._exchanged = register(scripts.EXCHANGED)
         self._prolong, self._release = register(scripts.PROLONG), register(scripts.RELEASE)
         self._inherit = register(scripts.INHERIT)
-        self._index_user, self._index_sid = register(scripts.INDEX_USER), register(scripts.INDEX_SID)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -149,14 +149,21 @@ class SessionStore:
         now: float,
         idle_timeout: float,
     ) -> Write:
-        """Writes a new session, indexes first. What is sealed for one write is sealed for it alone."""
+        """Writes a new session, indexes first. What is sealed for one write is sealed for it alone.
+
+        Then it cleans those indexes; if that fails the next sign-in does it.
+        """
         lifetime = _milliseconds(session.ends - now)
         ttl = min(_milliseconds(idle_timeout), lifetime)
+        await self.index.begin(session.key)
+        sample = await self.index.add(session, now, lifetime, sample=SAMPLE)
         async with self._translated():
-            await self._index(session, now, lifetime)
             await self._lives(session, ttl, now)
             args: Arguments = [ttl, record["tokens"], *_flat(record)]
-            return Write(await self._create(keys=[self._session(session.key)], args=args))
+            written = Write(await self._create(keys=[self._session(session.key)], args=args))
+        with suppress(StoreUnavailableError):
+            await self.index.clean(session, sample)
+        return written
 
     async def replace(
         self,
@@ -176,8 +183,8 @@ class SessionStore:
         """
         lifetime = _milliseconds(session.ends - now)
         try:
+            await self.index.add(session, now, lifetime)
             async with self._translated():
-                await self._index(session, now, lifetime)
                 times = [lifetime, round(now * 1000), _milliseconds(idle_timeout)]
                 fields = {name: value for name, value in record.items() if name != "seen"}
                 args: Arguments = [expected_version, record["tokens"], *times, *_flat(fields)]
@@ -335,13 +342,6 @@ class SessionStore:
             raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
 
     # Keys
-
-    async def _index(self, session: Session, now: float, lifetime: int) -> None:
-        args: Arguments = [session.key, format_second(session.ends), format_second(now), lifetime]
-        await self._index_user(keys=[self._user(session.provider, session.sub)], args=args)
-        if session.sid is not None:
-            key = self._sid(session.provider, session.sid)
-            await self._index_sid(keys=[key], args=[session.key, lifetime])
 
     def _session(self, key: str) -> str:
         return f"{self._prefix}:session:{key}"
