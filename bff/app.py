@@ -32,7 +32,7 @@ from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
-from bff.proxy.server.lane import STATE
+from bff.proxy.server.closing import STATE
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool

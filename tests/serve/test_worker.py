@@ -138,6 +138,7 @@ def test_stop_has_a_limit(worker: Start) -> None:
     with process.begun("/600") as in_flight:
         process.child.send_signal(signal.SIGTERM)
         assert b"" == in_flight.recv(1000)
+        assert 1 == process.said("requests_cut_off")["connections"]
         assert 0 == process.ends()
     assert process.lines("application ended")
 

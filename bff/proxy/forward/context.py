@@ -8,6 +8,7 @@ from bff.observe.metrics import Metrics
 from bff.policy.headers import HeaderRules, Hop
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
+from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -83,6 +84,7 @@ class ForwardingContext:
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
     callers: Callers = field(default_factory=Callers)
+    event_streams: EventStreams = field(default_factory=EventStreams)
 
 
 class Sent(NamedTuple):

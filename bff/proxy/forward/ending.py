@@ -18,6 +18,7 @@ from bff.proxy.forward.attempt import Attempt
 from bff.proxy.forward.callers import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.upload import NO_UPLOAD
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
@@ -46,6 +47,7 @@ class Ending:
         "_retried_401",
         "_sent",
         "_status",
+        "_tail",
         "_task",
         "_upload",
         "_verdict",
@@ -73,6 +75,7 @@ class Ending:
         self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
         self._sent = False  # to a backend, at least once
         self._status = 0
+        self._tail: bytes | None = None  # of an event stream: its last bytes
         self._finished = False
         self._retried_401 = False
         self._resent = False
@@ -141,6 +144,17 @@ class Ending:
         self._client.send_data(body)
         self._client.send_end()
 
+    def drain(self) -> None:
+        """The server stops: an event stream ends now, cleanly, and is noted with the status it has had."""
+        if self._tail is None or self._finished:
+            return
+        whole = is_whole(self._tail)
+        self._drop_attempt()
+        self._finish()
+        if whole:
+            self._client.send_data(RETRY)
+        self._client.send_end()
+
     # Bookkeeping
 
     def _drop_attempt(self) -> None:
@@ -155,6 +169,8 @@ class Ending:
         self._finished = True
         self._upload.stop()
         self._caller.end()
+        if self._tail is not None:
+            self._parts.event_streams.end(self)
         note_call(
             self._parts,
             self.request,

@@ -22,6 +22,7 @@ from bff.proxy.forward.callers import Caller, is_stream
 from bff.proxy.forward.context import Destination, Sent
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.ending import Ending
+from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.upload import NO_UPLOAD, Upload
 from bff.proxy.forward.upstream_request import outgoing
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -272,6 +273,8 @@ class ForwardedCall(Ending):
     def on_data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
         if not self._finished:
+            if self._tail is not None:
+                self._tail = tail(self._tail, chunk)
             self._client.send_data(chunk)
 
     def on_end(self) -> None:
@@ -310,7 +313,8 @@ class ForwardedCall(Ending):
         admitted = self.admitted
         assert admitted is not None
         destination = self._parts.destinations[admitted.route.path]
-        if status == _OK and is_stream(headers) and not self._stream(destination):
+        stream = status == _OK and is_stream(headers)
+        if stream and not self._stream(destination):
             return
         rendered = destination.rules.response(status, headers)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
@@ -319,6 +323,10 @@ class ForwardedCall(Ending):
                 rendered.append((b"bff-retry", b"1"))
         self._status = status
         self._client.send_head(status, rendered)
+        if stream and self.request.method != b"HEAD":
+            self._tail = first_tail(headers)
+        if self._tail is not None:
+            self._parts.event_streams.begin(self)
 
     def _stream(self, destination: Destination) -> bool:
         """The answer is a stream, which is counted apart from calls; False where there are too many."""

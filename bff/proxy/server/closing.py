@@ -16,6 +16,9 @@ from bff.proxy.server.request_parser import ChunkedBody, LengthBody, RequestLimi
 from bff.proxy.server.response_writer import ResponseTransport, reset
 from bff.proxy.server.websocket_protocol import UpgradingProtocol
 
+STATE = "bff_forwarding"
+"""The name under which the lifespan state holds what forwards requests."""
+
 DRAIN = 64 * 1024
 """How much of a body is read after its answer is complete for the connection to go on, in bytes."""
 
@@ -64,6 +67,15 @@ class ClosingProtocol(UpgradingProtocol):
     def long_rest(self) -> bool:
         """Whether so much of the request's body is to come that the connection ends with its answer."""
         return isinstance(self._body, LengthBody) and self._body.left > DRAIN
+
+    def shutdown(self) -> None:
+        """The server stops: an idle connection is closed, a busy one after its answer; event streams end."""
+        if self._answering():
+            self.cycle.keep_alive = False
+        else:
+            self._close()
+        if (forwarding := self.app_state.get(STATE)) is not None:
+            forwarding.parts.event_streams.stop()
 
     def _hang_up(self) -> None:
         """The server's side is done with this connection."""

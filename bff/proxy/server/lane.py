@@ -22,13 +22,11 @@ from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.response_templates import WholeResponse
+from bff.proxy.server.closing import STATE
 from bff.proxy.server.lane_response import LaneFastResponse, LaneResponse
 from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.server.request_parser import RequestLine
 from bff.proxy.upstream.interfaces import Header
-
-STATE = "bff_forwarding"
-"""The name under which the lifespan state holds the `Forwarding`."""
 
 
 class Forwarding(Protocol):
@@ -222,13 +220,6 @@ class LaneProtocol(GuardedHttpProtocol):
         """A call on the fast path falls back: there is something that the whole call has to hear."""
         if isinstance(self.cycle, LaneFastResponse) and not self.cycle.response_complete:
             self.cycle.call.interrupt()
-
-    def shutdown(self) -> None:
-        """The server stops: an event stream under way ends at once, an idle connection too."""
-        super().shutdown()
-        cycle: object = self.cycle
-        if isinstance(cycle, LaneResponse):
-            cycle.drain()
 
     def endless(self) -> bool:
         """Whether the answer under way has no known length."""

@@ -15,7 +15,6 @@ from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_RETRY = b"retry: 1000\n\n"
 _NO_CONTENT, _NOT_MODIFIED, _REFUSED = 204, 304, 400
 
 
@@ -48,7 +47,6 @@ class LaneResponse:
 
     __slots__ = (
         "_protocol",
-        "_tail",
         "_unsent",
         "_with_body",
         "begun",
@@ -67,7 +65,6 @@ class LaneResponse:
         self._protocol = protocol
         self._with_body = with_body
         self.chunked = False
-        self._tail: bytes | None = None  # of an event stream: its last bytes
         self._unsent = b""
         self.begun = False
         self.disconnected = False
@@ -92,17 +89,10 @@ class LaneResponse:
         lines = [STATUS_LINE[status], protocol.default_lines()]
         known = status in {_NO_CONTENT, _NOT_MODIFIED} or not self._with_body
         self._with_body = self._with_body and status not in {_NO_CONTENT, _NOT_MODIFIED}
-        coded = False
         for name, value in headers:
             if name == b"content-length":
                 known = True
-            elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                self._tail = b"\n\n"
-            elif name == b"content-encoding":
-                coded = True
             lines += (name, b": ", value, b"\r\n")
-        if known or coded:
-            self._tail = None
         if not known:
             self.chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -116,8 +106,6 @@ class LaneResponse:
         """Writes a piece of the body."""
         if not self._with_body or not chunk:
             return
-        if self._tail is not None:
-            self._tail = (self._tail + chunk[-4:])[-4:]
         head, self._unsent = self._unsent, b""
         if self.chunked:
             self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
@@ -134,20 +122,6 @@ class LaneResponse:
         if not self.keep_alive:
             protocol.hang_up()
         protocol.on_response_complete()
-
-    def drain(self) -> None:
-        """The server stops: an event stream ends now, cleanly; its reader comes back by itself.
-
-        What is behind the last whole event is dropped by any reader (HTML, 9.2.6), so that a `retry` only
-        has a place behind a whole one.
-        """
-        if self._tail is None or not self.response_started or self.response_complete:
-            return
-        whole = self._tail.endswith((b"\n\n", b"\r\r", b"\r\n\r\n"))
-        self.exchange.client_gone()
-        if whole:
-            self.send_data(_RETRY)
-        self.send_end()
 
     def abort(self) -> None:
         """Breaks the answer off: the client sees that it is incomplete by its framing."""

@@ -323,13 +323,6 @@ class GuardedHttpProtocol(ClosingProtocol):
 
     # The end of the connection
 
-    def shutdown(self) -> None:
-        """The server stops: an idle connection is closed, a busy one after its answer."""
-        if self._answering():
-            self.cycle.keep_alive = False
-        else:
-            self._close()
-
     def _wait_for_client(self) -> None:
         """Nothing is under way: the client has its time to say something. One timer serves a connection."""
         self._idle_until = until = self.loop.time() + self.timeout_keep_alive

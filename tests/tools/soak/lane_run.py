@@ -7,7 +7,7 @@ from typing import Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.server.lane import STATE
+from bff.proxy.server.closing import STATE
 from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.server.uvicorn_config import client_protocol, guarded_protocol
 from bff.settings.model import ServerSettings

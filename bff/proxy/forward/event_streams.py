@@ -1,0 +1,78 @@
+"""The event streams of a process, and their end at a stop.
+
+Rule 1: when the server stops, an event stream under way ends at once and cleanly, and one that begins later
+ends with its head: its reader comes back by itself, to a process that goes on.
+Rule 2: what is behind the last whole event is dropped by any reader (HTML, 9.2.6), so that a `retry` only has
+a place behind a whole one.
+"""
+
+from typing import Protocol
+
+from bff.proxy.upstream.interfaces import Header
+
+RETRY = b"retry: 1000\n\n"
+"""Tells a reader when to come back, in milliseconds: it may have waited for less, or for ever."""
+
+_NOTHING_YET = b"\n\n"  # of a stream that has sent nothing: a whole event would end like this
+_CODED = b"coded"  # of a stream in a content coding, which has no place for a line of ours
+_TAIL = 4  # bytes: as long as the longest end of an event
+_WHOLE = (b"\n\n", b"\r\r", b"\r\n\r\n")
+
+
+class Drainable(Protocol):
+    """A stream under way."""
+
+    def drain(self) -> None:
+        """Ends it now, cleanly."""
+
+
+class EventStreams:
+    """Those under way."""
+
+    __slots__ = ("_open", "_stopping")
+
+    def __init__(self) -> None:
+        self._open: dict[Drainable, None] = {}
+        self._stopping = False
+
+    def begin(self, stream: Drainable) -> None:
+        """Its head has been sent."""
+        self._open[stream] = None
+        if self._stopping:
+            stream.drain()
+
+    def end(self, stream: Drainable) -> None:
+        """It is over."""
+        self._open.pop(stream, None)
+
+    def stop(self) -> None:
+        """The server stops: ends them all. Harmless when said again."""
+        self._stopping = True
+        for stream in list(self._open):
+            stream.drain()
+
+
+def first_tail(headers: list[Header]) -> bytes | None:
+    """The tail of an event stream that begins; None where an answer is none, or has a length to keep to."""
+    events = False
+    coded = False
+    for name, value in headers:
+        if name == b"content-length":
+            return None
+        if name == b"content-encoding":
+            coded = True
+        elif name == b"content-type":
+            events = value.partition(b";")[0].strip(b" \t").lower() == b"text/event-stream"
+    if not events:
+        return None
+    return _CODED if coded else _NOTHING_YET
+
+
+def tail(before: bytes, chunk: bytes) -> bytes:
+    """The last bytes of a stream, with one more piece of it."""
+    return before if before == _CODED else (before + chunk[-_TAIL:])[-_TAIL:]
+
+
+def is_whole(last: bytes) -> bool:
+    """Whether a stream that ends like this ends with a whole event."""
+    return last.endswith(_WHOLE)
