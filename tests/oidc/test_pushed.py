@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
 from bff.oidc.refusals import ClientRefusedError, GrantRefusedError, InvalidGrant
-from bff.oidc.tokens import MAX_REQUEST_URI, TokenAnswer
+from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, GOOD, ISSUER
@@ -75,6 +75,13 @@ async def test_where_it_is_offered_the_request_is_pushed(provider: respx.MockRou
     assert provider["par"].calls.last.request.headers["authorization"].startswith("Basic ")
 
 
+async def test_a_long_reference_is_taken(provider: respx.MockRouter) -> None:
+    """Up to 2,048 characters: it goes into a Location."""
+    provider["par"].respond(201, json={"request_uri": "u" * 2048, "expires_in": 60})
+    async with client() as made:
+        assert ["u" * 2048] == (await asked(made))["request_uri"]
+
+
 @pytest.mark.requirement("O-14")
 async def test_the_setting_can_forbid_or_demand_it(provider: respx.MockRouter) -> None:
     """`never` sends a plain request; `always` and a provider that requires it fail without an endpoint."""
@@ -103,7 +110,7 @@ async def test_the_setting_can_forbid_or_demand_it(provider: respx.MockRouter) -
         (201, []),
         (201, {"request_uri": 5}),
         (201, {"request_uri": "urn:a b"}),
-        (201, {"request_uri": "u" * (MAX_REQUEST_URI + 1)}),
+        (201, {"request_uri": "u" * 2049}),
     ],
 )
 async def test_a_push_that_fails_is_no_sign_in(

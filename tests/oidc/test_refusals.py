@@ -18,6 +18,7 @@ from bff.oidc.refusals import (
     parse_error_code,
     parse_error_description,
     refusal,
+    refuses_client,
     says_error,
     told,
 )
@@ -53,6 +54,13 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
         (PassingError, 200, {"error": "server_error"}),
         (PassingError, 302, None),
         (PassingError, 408, None),
+        (PassingError, 425, None),
+        (PassingError, 400, {"error": "slow_down"}),
+        (SignInRequired, 400, {"error": "consent_required"}),
+        (SignInRequired, 400, {"error": "mfa_required"}),
+        (SignInRequired, 400, {"error": "account_selection_required"}),
+        (SignInRequired, 401, {"error": "insufficient_user_authentication"}),
+        (SignInRequired, 400, {"error": "unmet_authentication_requirements"}),
         (BusyError, 429, {"error": "invalid_grant"}),
         (FailedError, 503, {"error": "invalid_grant"}),
         (AnswerLostError, 500, {"error": "invalid_grant"}),
@@ -113,6 +121,9 @@ def test_an_error_code_looks_like_one(expected: str | None, document: Any) -> No
         ("x y" * 66 + "x ", {"error_description": "x y" * 5000}),
         (None, {"error_description": {"secret": "x"}}),
         (None, {"error_description": None}),
+        (None, {"error_description": 7}),
+        (None, {"error_description": ["one", "two"]}),
+        ("one", {"error_description": 7, "detail": "one"}),
         (None, "Token is not active"),
     ],
 )
@@ -140,3 +151,23 @@ def test_the_log_says_what_may_help(helps: bool, client: Client, code: str) -> N
     fields = told(401, {"error": code, "error_description": f"bad {client.secret}"}, client=client)
     assert helps is ("client_secret_post" in str(fields.get("hint", "")))
     assert not client.secret or client.secret not in str(fields["description"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "document"),
+    [
+        (True, {"error": "invalid_client"}),
+        (True, {"error": "unauthorized_client"}),
+        (True, {"error": "invalid_redirect_uri"}),
+        (True, {"error": "redirect_uri_mismatch"}),
+        (True, {"error": "invalid_request", "error_description": "Invalid parameter: Redirect_URI"}),
+        (False, {"error": "invalid_request", "error_description": "the scope is malformed"}),
+        (False, {"error": "invalid_request"}),
+        (False, {"error": "invalid_grant", "error_description": "redirect_uri differs"}),
+        (False, {"error": "access_denied"}),
+        (False, None),
+    ],
+)
+def test_what_is_about_the_client(*, expected: bool, document: Any) -> None:
+    """The operator has to mend it: nobody who signs in can."""
+    assert expected is refuses_client(document)

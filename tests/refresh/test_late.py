@@ -1,7 +1,8 @@
 """A provider that answers late: nobody is signed out for it, and nobody else waits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -156,3 +157,19 @@ async def test_a_session_whose_user_is_needed_waits_by_itself(two: RefreshHarnes
     assert two.provider.sent[:2] == ["1/r1", "2/r1"]
     there.client.plan = ["sign in"]
     assert UserNeeded() == await there.rotate(found)
+
+
+async def test_an_answer_in_time_is_not_late(hasty: RefreshHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its timer is cancelled: else it would lend a slot that is another's by then, and warn for nothing."""
+    loop, timers = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+
+    def noted(delay: float, callback: Callable[..., object], *args: Any, **more: Any) -> asyncio.TimerHandle:
+        timer = loop.call_at(loop.time() + delay, callback, *args, **more)
+        if getattr(callback, "__name__", "") == "_is_late":
+            timers.append(timer)
+        return timer
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    here, _ = hasty.processes
+    assert isinstance(await here.rotate(await hasty.signed_in()), Rotated)
+    assert [True] == [timer.cancelled() for timer in timers]

@@ -37,6 +37,17 @@ def test_one_that_repeats_for_a_while_is_the_sessions_end(world: World) -> None:
     assert "repeated" == world.note("b")
 
 
+def test_how_often_and_how_long_that_is(world: World) -> None:
+    """The third one, ten seconds after the first: a dead token holds its user up no longer."""
+    assert "single" == world.note("a")
+    world.now += 5
+    assert "single" == world.note("a")
+    world.now += 4.9
+    assert "single" == world.note("a")
+    world.now += 0.1
+    assert "repeated" == world.note("a")
+
+
 def test_what_was_forgotten_begins_anew(world: World) -> None:
     """A good answer for the session ends its row."""
     for _ in range(TIMES - 1):

@@ -19,6 +19,14 @@ from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 
+PACE = module._PROLONG_EVERY, module._TRY_AGAIN
+
+
+def test_a_lease_has_room_for_a_few_tries() -> None:
+    """Redis that is away for a moment costs no lock: it is asked again several times before the end."""
+    every, again = PACE
+    assert every + 5 * again < LEASE - module._MARGIN
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -151,7 +152,7 @@ async def test_the_issuer_can_be_asked_itself(introspected: respx.Route) -> None
         assert "the-jti" == (await checks.verify(token_once)).jti
         sent = introspected.calls.last.request
         assert sent.headers["authorization"].startswith("Basic ")
-        assert token_once in sent.content.decode()
+        assert {"token": [token_once], "token_type_hint": ["access_token"]} == parse_qs(sent.content.decode())
         introspected.respond(json={"active": False})
         with pytest.raises(TokenRefusedError, match="revoked"):
             await checks.verify(token_once)

@@ -137,6 +137,20 @@ async def test_remembered_tokens_do_not_outlive_the_keys(counted: Counted) -> No
     assert Refusal.UNAVAILABLE == await refused(verifier, TEXT)
 
 
+@pytest.mark.requirement("J-09")
+async def test_keys_vouch_for_a_day_where_nothing_else_is_said(counted: Counted) -> None:
+    """An issuer that cannot be asked is believed no longer."""
+    documents = Documents(KEY)
+    verifier = checks(documents)
+    await verifier.verify(TEXT)
+    documents.down = True
+    counted.steady = 86_400
+    await verifier.verify(TEXT)
+    await verifier._tasks.drain(5)
+    counted.steady = 86_401
+    assert Refusal.UNAVAILABLE == await refused(verifier, TEXT)
+
+
 @pytest.mark.requirement("J-06", "J-09")
 async def test_a_key_exchanged_under_its_name_vouches_for_nothing(counted: Counted) -> None:
     """Another key under the same `kid`: what the former one signed is checked anew, and refused."""

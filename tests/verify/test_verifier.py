@@ -116,6 +116,23 @@ def test_headers_are_judged_first(changes: dict[str, Any], refusal: Refusal | No
 
 
 @pytest.mark.requirement("J-12")
+@pytest.mark.parametrize(
+    ("refusal", "header"),
+    [
+        (None, {"alg": "ES256"}),
+        (None, {"alg": "ES256", "typ": "JWT"}),
+        (Refusal.TYPE, {"alg": "ES256", "typ": None}),
+        (Refusal.TYPE, {"alg": "ES256", "typ": 5}),
+        (Refusal.TYPE, {"alg": "ES256", "typ": ["at+jwt"]}),
+        (Refusal.TYPE, {"alg": "ES256", "typ": ""}),
+    ],
+)
+def test_no_type_is_another_thing_than_a_null_one(refusal: Refusal | None, header: dict[str, Any]) -> None:
+    """Where an issuer may leave `typ` out, what is no text in its place is refused all the same."""
+    assert refusal == check_header(header, ("ES256",), PLAIN_JWT)
+
+
+@pytest.mark.requirement("J-12")
 async def test_a_tampered_token_is_refused() -> None:
     """A changed payload, another key under the same name, or a cut signature do not pass."""
     head, payload, signature = token().split(".")

@@ -1,0 +1,126 @@
+"""GET /bff/user and POST /bff/refresh, on a real Redis: who may ask, and what the answer says."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from bff.policy.origin import Guard
+from bff.policy.rates import RateLimiter
+from bff.session.sessions import Found
+from bff.web.user import UserEndpoints
+from tests.refresh.harness import RefreshHarness, running_harness
+from tests.support.processes.redis import RedisServer
+
+BASE = "http://localhost"
+SCRIPT = {"x-csrf": "1", "sec-fetch-site": "same-origin"}
+
+
+class Page:
+    """A script of a page of ours, and the endpoints it calls."""
+
+    def __init__(self, desk: RefreshHarness) -> None:
+        process = desk.processes[0]
+        endpoints = UserEndpoints(
+            sessions=process.sessions,
+            refresher=process.refresher,
+            guard=Guard(BASE.encode(), b"x-csrf"),
+            limiter=RateLimiter(1000),
+            logout_url=lambda _: "/bff/logout?sid=s",
+            shown=None,
+            trusted_proxies=(),
+            clock=desk.clock,
+        )
+        self._transport = httpx.ASGITransport(app=Starlette(routes=endpoints.routes()))
+
+    async def call(
+        self, method: str, path: str, found: Found | None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        sent = dict(SCRIPT if headers is None else headers)
+        if found is not None:
+            sent["cookie"] = f"bff={found.handle}"
+        async with httpx.AsyncClient(transport=self._transport, base_url=BASE) as client:
+            return await client.request(method, path, headers=sent)
+
+
+@pytest.fixture(name="desk")
+async def _desk(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
+    async with running_harness(redis_server) as desk:
+        yield desk
+
+
+def seen(desk: RefreshHarness, found: Found) -> str:
+    return desk.redis.cli("HGET", f"bff:session:{found.session.key}", "seen").split(":")[0]
+
+
+CALLS = [("GET", "/bff/user"), ("POST", "/bff/refresh")]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+async def test_nobody_is_told_nothing(desk: RefreshHarness, method: str, path: str) -> None:
+    """Without a session each of them is a 401 of ours, and the provider is not asked."""
+    answer = await Page(desk).call(method, path, None)
+    assert (401, "session_missing") == (answer.status_code, answer.json()["code"])
+    assert [] == desk.provider.sent
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"x-csrf": "1", "sec-fetch-site": "cross-site"}, {"x-csrf": "1", "origin": "https://evil.example"}],
+)
+async def test_a_foreign_page_is_refused(
+    desk: RefreshHarness, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """The cookie alone gets neither the claims nor a rotation."""
+    found = await desk.signed_in()
+    answer = await Page(desk).call(method, path, found, headers)
+    assert (403, "csrf_rejected") == (answer.status_code, answer.json()["code"])
+    assert [] == desk.provider.sent
+
+
+@pytest.mark.parametrize(
+    ("noted", "method", "path"),
+    [
+        (True, "GET", "/bff/user"),
+        (True, "GET", "/bff/user?slide=true"),
+        (False, "GET", "/bff/user?slide=false"),
+        (False, "HEAD", "/bff/user"),
+    ],
+)
+async def test_what_counts_as_use(desk: RefreshHarness, noted: bool, method: str, path: str) -> None:
+    """A page that asks on a timer says `slide=false`, or its user would never be idle."""
+    found = await desk.signed_in()
+    before = seen(desk, found)
+    desk.now += 300
+    answer = await Page(desk).call(method, path, found)
+    assert 200 == answer.status_code
+    assert noted == (before != seen(desk, found))
+
+
+async def test_the_times_of_a_session(desk: RefreshHarness) -> None:
+    """Each in whole seconds from now: the absolute end, the idle end, the token's."""
+    found = await desk.signed_in()
+    desk.now += 10
+    body: dict[str, Any] = (await Page(desk).call("GET", "/bff/user?slide=false", found)).json()
+    session = found.session
+    expected = {
+        "id": session.id,
+        "created_at": int(session.created),
+        "idle_expires_in": 30 * 60 - 10,
+        "expires_in": 12 * 3600 - 10,
+        "access_token_expires_in": max(0, int((session.tokens.access_expires_at or 0) - desk.now)),
+        "rotations": 0,
+    }
+    assert expected == body["session"]
+    assert ("alice", "/bff/logout?sid=s") == (body["sub"], body["logout_url"])
+
+
+async def test_a_rotation_by_hand(desk: RefreshHarness) -> None:
+    """The answer describes the session as it is then; the token is spent once."""
+    found = await desk.signed_in()
+    answer = await Page(desk).call("POST", "/bff/refresh", found)
+    assert (200, 1) == (answer.status_code, answer.json()["session"]["rotations"])
+    assert ["1/r1"] == desk.provider.sent
