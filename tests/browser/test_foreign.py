@@ -91,7 +91,8 @@ def test_a_foreign_form_posts_in_vain(page: Page, demo: Demo, foreign: ForeignSi
         page.get_by_role("button").click()
     answer = navigation.value
     assert answer is not None
-    assert (403, "csrf_rejected") == (answer.status, answer.json()["code"])
+    assert 403 == answer.status
+    assert "csrf_rejected" in answer.text()  # a page, since a person navigated
 
 
 def _attempt(page: Page, demo: Demo, attempt: dict[str, Any]) -> tuple[str, int, str]:

@@ -87,7 +87,7 @@ def test_the_docs_name_each_endpoint_and_each_kind_of_key() -> None:
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     assert len(paths) > 10
     assert set() == {path for path in paths if f"`{path}`" not in ARCHITECTURE}
-    source = "\n".join(path.read_text() for path in sorted((ROOT / "bff" / "issuer").glob("*.py")))
+    source = "\n".join(path.read_text() for path in sorted((ROOT / "bff" / "issuer").rglob("*.py")))
     kinds = set(re.findall(r'\.key\("([a-z:]+)"', source)) | set(
         re.findall(r'self\._key\("([a-z]+)"', source)
     )
