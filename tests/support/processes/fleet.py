@@ -181,7 +181,8 @@ class Fleet:
 
     async def learn_scripts(self) -> None:
         """BatchReader every script, so that no command is sent twice for want of one."""
-        scripts = [part for part in vars(self.store).values() if isinstance(part, AsyncScript)]
+        parts = [*vars(self.store).values(), *vars(self.store.index).values()]
+        scripts = [part for part in parts if isinstance(part, AsyncScript)]
         for script in scripts:
             await self.store._redis.script_load(script.script)
 
