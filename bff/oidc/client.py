@@ -62,7 +62,7 @@ class OidcClient:
         self._failed = failed
         self._authentication = Authentication(settings, clock)
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
-        self._wire = ProviderHttp(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=at_once)
+        self._wire = ProviderHttp.of(settings, token_calls=at_once)
         self._told_unrevocable = False
         self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.tickets = PrioritySemaphore(settings.max_token_calls)

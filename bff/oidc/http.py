@@ -12,12 +12,16 @@ Rule 6: whatever leaves the HTTP client, foreseen or not, becomes one of three: 
 no byte of the form was written; "lost", where it may have been read and no answer came.
 Rule 7: a time-out is told apart from a broken connection (`AnswerLateError`): the provider may be at it yet.
 
-Environment variables for proxies and certificates are not read (`trust_env`): what a call to the provider
-carries must not go elsewhere because of a variable that was set for another purpose.
+Rule 8: an outgoing proxy's CONNECT carries nothing of the form: it counts as part of connecting, and so does
+its refusal. A plain http provider's form is read by the proxy, whose 407 says that it went no further; any
+other answer of the proxy's own cannot be told from the provider's.
+
+httpx reads no environment variables here (`trust_env`): `provider.proxy` says which proxy a call takes.
 """
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,7 +30,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpcore
 import httpx
@@ -34,15 +38,20 @@ import httpx
 from bff import __version__
 from bff.errors import ProviderUnavailableError
 from bff.oidc.requests import Form
+from bff.settings.model import ProviderSettings
+from bff.settings.outgoing_proxy import OutgoingProxy
 
 MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600.0
+NO_PROXY = OutgoingProxy()
+_PROXY_REFUSED = 407
 _OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.InvalidURL,
     httpx.PoolTimeout,
+    httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
 _TIMED_OUT = (TimeoutError, httpx.TimeoutException)
@@ -134,7 +143,13 @@ class _Watched:
 
     def __init__(self, sending: Sending) -> None:
         self._how = sending
-        self._heard = self._written = False
+        self._heard = self._written = self._tunnelling = False
+        self._deadline: asyncio.Timeout | None = None
+        self._connecting = self._whole = 0.0
+
+    def timed(self, deadline: asyncio.Timeout, connecting: float) -> None:
+        """Says when the call ends, and how many seconds a proxy has for its answer to a CONNECT."""
+        self._deadline, self._connecting, self._whole = deadline, connecting, deadline.when() or 0.0
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """The `trace` extension of httpcore: what it raises before a step ends the call before that step.
@@ -143,6 +158,11 @@ class _Watched:
         before, and httpcore reads on, for an answer that may have come.
         """
         self._heard = True
+        if event == "http11.send_request_headers.started":
+            request = info.get("request")
+            self._tunnel(starts=request is not None and request.method == b"CONNECT")
+        if self._tunnelling:
+            return
         if event == "http11.send_request_headers.started":
             if not self._how.may_send():
                 raise CallWithdrawnError
@@ -153,6 +173,12 @@ class _Watched:
         elif event == "http11.send_request_body.complete":
             self._how.sent()
 
+    def _tunnel(self, *, starts: bool) -> None:
+        if self._deadline is not None and starts is not self._tunnelling:
+            soon = asyncio.get_running_loop().time() + self._connecting
+            self._deadline.reschedule(min(soon, self._whole) if starts else self._whole)
+        self._tunnelling = starts
+
     def unsent(self, error: Exception) -> bool:
         """Whether nothing of the form had left when the call ended so.
 
@@ -162,14 +188,39 @@ class _Watched:
         return isinstance(error, _NEVER_SENT) or (believed and not self._written)
 
 
+class _ByProxy(httpx.AsyncBaseTransport):
+    """A transport for each outgoing proxy, and one for calls that take none."""
+
+    def __init__(self, choice: OutgoingProxy, make: Callable[[str | None], httpx.AsyncBaseTransport]) -> None:
+        self._choice = choice
+        self._made = {url: make(url) for url in (None, *set(choice.proxies.values()))}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        proxy = self._choice.of(url.scheme, url.host, url.port)
+        return await self._made[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._made.values():
+            await transport.aclose()
+
+
 class ProviderHttp:
     """The connections to one provider.
 
     `timeout` is in seconds, for a call as a whole; `token_calls` are as many as there can be at once.
     """
 
-    def __init__(self, *, timeout: float, ca_file: Path | None, token_calls: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        ca_file: Path | None,
+        token_calls: int = 1,
+        proxy: OutgoingProxy = NO_PROXY,
+    ) -> None:
         self._timeout = timeout
+        self._proxy = proxy
         # Certificates of `ca_file` alone, if one is given: a private provider needs no public authority.
         verify = (
             ssl.create_default_context(cafile=ca_file)
@@ -179,18 +230,27 @@ class ProviderHttp:
         self._reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
         self._spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
 
+    @classmethod
+    def of(cls, settings: ProviderSettings, *, token_calls: int = 1) -> Self:
+        """The connections that the settings ask for."""
+        proxy = OutgoingProxy.choose(settings.proxy, os.environ)
+        return cls(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=token_calls, proxy=proxy)
+
     def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
-        transport = httpx.AsyncHTTPTransport(
-            verify=verify,
-            http2=False,
-            trust_env=False,
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
-            ),
-            socket_options=_KEEP_ALIVE,
-        )
+        def transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+            return httpx.AsyncHTTPTransport(
+                verify=verify,
+                http2=False,
+                trust_env=False,
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
+                ),
+                proxy=None if proxy is None else _proxy(proxy, verify),
+                socket_options=_KEEP_ALIVE,
+            )
+
         return httpx.AsyncClient(
-            transport=transport,
+            transport=_ByProxy(self._proxy, transport) if self._proxy.proxies else transport(None),
             trust_env=False,
             follow_redirects=False,
             headers=_HEADERS,
@@ -255,22 +315,35 @@ class ProviderHttp:
         """One call; the chain of what it raises is cut, because httpx's errors hold the request."""
         failure: ProviderUnavailableError
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as deadline:
+                watched.timed(deadline, min(seconds, self._timeout) * 0.8)
                 response = await client.send(build(), stream=True)
                 try:
                     body = await _bounded(response)
                 finally:
                     await response.aclose()
-                return Answer(response.status_code, response.headers, body)
+            answer = Answer(response.status_code, response.headers, body)
         except (CallWithdrawnError, AnswerLostError):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: what comes out of the client can be anything
             failure = _failure(error, unsent=watched.unsent(error))
+        else:
+            if answer.status != _PROXY_REFUSED or not self._proxy.proxies:
+                return answer
+            failure = ProviderUnavailableError("the provider cannot be reached: the proxy refused (407)")
         raise failure
+
+
+def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:
+    """An outgoing proxy; one that is itself reached by TLS is judged as the provider is."""
+    secure = httpx.URL(url).scheme == "https"
+    return httpx.Proxy(url, ssl_context=verify if secure else None)
 
 
 def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
     """What an error means that came out of the HTTP client."""
+    if isinstance(error, httpx.ProxyError) and (status := str(error)[:3]).isdigit():
+        return ProviderUnavailableError(f"the provider cannot be reached: the proxy refused ({status})")
     if unsent:
         return ProviderUnavailableError(f"the provider cannot be reached: {type(error).__name__}")
     late = isinstance(error, _TIMED_OUT)

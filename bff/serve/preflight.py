@@ -165,7 +165,7 @@ def _refusal(error: ResponseError) -> str:
 async def _provider(
     settings: ProviderSettings, routes: Sequence[RouteSettings], redirect_uri: str
 ) -> list[Check]:
-    wire, url = ProviderHttp(timeout=settings.timeout, ca_file=settings.ca_file), document_url(settings)
+    wire, url = ProviderHttp.of(settings), document_url(settings)
     try:
         answer = await wire.get(url)
         if answer.status != _FOUND:

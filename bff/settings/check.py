@@ -22,6 +22,7 @@ from bff.settings.urls import (
     host_complaint,
     issuer_complaint,
     local_path_complaint,
+    proxy_complaint,
     public_url_complaint,
     redis_complaint,
     resource_complaint,
@@ -210,6 +211,8 @@ def _provider(provider: ProviderSettings) -> Iterator[Finding]:
     for name in PROVIDER_URLS:
         if (url := getattr(provider, name)) is not None:
             yield from _complaint(f"provider.{name}", endpoint_complaint(url))
+    if provider.proxy is not None:
+        yield from _complaint("provider.proxy", proxy_complaint(provider.proxy.get_secret_value()))
     if not provider.client_id:
         yield Finding(
             "provider.client_id", "is empty", "use the id that the provider registered the proxy under"

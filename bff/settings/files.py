@@ -6,14 +6,19 @@ write is refused: whoever can put a key of their own there makes cookies, record
 taken for good ones.
 """
 
+import os
 import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from bff.settings.model import Settings
+from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.problem import Finding, SettingProblem
+from bff.settings.urls import proxy_complaint
 
 _MAX_SECRET_BYTES = 64 * 1024
 WRITABLE = "names a file that every user of this machine may write"
@@ -95,11 +100,24 @@ def check_files(settings: Settings) -> Iterator[Finding]:
             needs=("spa.index",),
         )
     yield from _bundle("provider.ca_file", settings.provider.ca_file)
+    yield from _environment_proxies(settings.provider.proxy)
     for number, route in enumerate(settings.route):
         at = f"route[{number}]"
         yield from _bundle(f"{at}.ca_file", route.ca_file)
         if route.client_cert_file is not None:
             yield from _client_certificate(at, route.client_cert_file, route.client_key_file)
+
+
+def _environment_proxies(setting: SecretStr | None) -> Iterator[Finding]:
+    if setting is None or setting.get_secret_value() != ENVIRONMENT:
+        return
+    proxies = OutgoingProxy.choose(setting, os.environ).proxies
+    if broken := [scheme for scheme, url in proxies.items() if proxy_complaint(url) is not None]:
+        yield Finding(
+            "provider.proxy",
+            f"takes a proxy from the environment that is no http or https URL (for {', '.join(broken)})",
+            f"correct {', '.join(f'{scheme.upper()}_PROXY' for scheme in broken)}, or name the proxy here",
+        )
 
 
 def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Finding]:

@@ -172,6 +172,7 @@ class ProviderSettings(Section):
     post_logout_path: str = "/"
     claims: tuple[str, ...] | None = None  # None: all but those that belong to the protocol
     ca_file: Path | None = None
+    proxy: SecretStr | None = None  # a URL, which may hold a password, or "environment"; None: no proxy
     timeout: Seconds = 10.0
     max_token_calls: int = Field(default=20, ge=1, le=1000)
     metadata_lifetime: Seconds = 3600.0

@@ -154,6 +154,22 @@ def spa_url_complaint(url: str) -> Complaint | None:
     return None
 
 
+def proxy_complaint(url: str) -> Complaint | None:
+    """`provider.proxy`: http or https, a host, perhaps user and password; the texts never repeat it."""
+    if url == "environment":
+        return None
+    scheme, _, rest = url.partition("://")
+    parts = _split(f"{scheme}://{rest.rpartition('@')[2]}")
+    if parts is None or parts.scheme not in {"http", "https"} or parts.path not in {"", "/"}:
+        parts = None
+    if parts is None or "?" in url or "#" in url:
+        return (
+            "is not the http or https URL of a proxy",
+            'write it like "http://proxy:3128", or "environment"; encode @ : / in passwords',
+        )
+    return None
+
+
 def redis_complaint(url: str) -> Complaint | None:
     """`redis.url`; the texts never repeat it, since it may hold a password."""
     known = 'use redis://, rediss:// (TLS), unix:// or "embedded"'
