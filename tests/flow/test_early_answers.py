@@ -95,6 +95,26 @@ async def test_python_client(redis_server: RedisServer, case: str, chunked: bool
             assert status == await asyncio.to_thread(upload, world.port, host, chunked=chunked, **headers)
 
 
+@pytest.mark.parametrize("case", CASES)
+async def test_a_refusal_says_that_it_is_the_last_word(redis_server: RedisServer, case: str) -> None:
+    """Before a long rest that was announced, an error ends the connection, and says so in its head."""
+    route, headers, status = CASES[case]
+    async with serving(redis_server, **route) as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        fields = {"Host": world.url.removeprefix("http://"), "X-CSRF": "1", **headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        writer.write(f"PUT /api/x HTTP/1.1\r\n{lines}Content-Length: {LARGE}\r\n\r\nbegin".encode())
+        if case == "refused by the backend":
+            writer.write(bytes(1 << 20))  # enough for a connection to the backend to be taken
+        async with asyncio.timeout(PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write_eof()
+            await reader.read()
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert 1 == head.lower().count(b"connection: close\r\n")
+
+
 @pytest.mark.skipif(NGINX is None, reason="no nginx")
 @pytest.mark.parametrize("case", CASES)
 async def test_through_nginx(redis_server: RedisServer, tmp_path: Path, case: str) -> None:

@@ -66,6 +66,14 @@ async def test_a_path_beyond_the_limit(redis_server: RedisServer) -> None:
     """400, for a route as for the page, before anything of it is decoded."""
     async with running_world(redis_server, server={"max_path_bytes": 1000}) as world:
         browser = await world.browser()
-        for path in ("/api/" + "%41" * 400, "/nope/" + "%41" * 400):
+        for path in (
+            "/api/" + "%41" * 400,
+            "/nope/" + "%41" * 400,
+            "/bff/" + "%41" * 400,
+            "/bff/user%41" + "%41" * 400 + "?x=1",
+        ):
             answer = await browser.client.get(world.url + path, headers=CSRF)
             assert (400, "longer than 1000 bytes") == (answer.status_code, answer.json()["detail"])
+        for path in ("/bff/user?slide=false&x=" + "%41" * 400, "/api/x?x=" + "%41" * 400):
+            answer = await browser.client.get(world.url + path, headers=CSRF)  # a query is none of a path
+            assert 401 == answer.status_code

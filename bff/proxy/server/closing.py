@@ -35,6 +35,8 @@ push without a look at what comes back."""
 _FIRST_LOOK, _LOOK = 0.1, 1.0
 """When a half-closed client is looked for, first and then again, in seconds."""
 
+_STATUS_AT, _AN_ERROR = 9, ord("4")  # where a status begins in a head, and what it begins with
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -60,9 +62,19 @@ class ClosingProtocol(UpgradingProtocol):
         """Whether a request is under way whose answer is not complete."""
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
 
-    def _not_modified(self) -> None:
-        """The length in a 304 is of content that is not sent (RFC 9110 8.6): uvicorn waits for none of it."""
-        self.cycle.expected_content_length = 0
+    def _amend(self, head: bytes) -> bytes:
+        """What uvicorn's cycle does not know of the answer that it begins.
+
+        The length in a 304 is of content that is not sent (RFC 9110 8.6): none of it is waited for. An error
+        that comes early, before a long rest of the request's body, ends the connection and says so.
+        """
+        cycle = self.cycle
+        if head.startswith(b"304", _STATUS_AT):
+            cycle.expected_content_length = 0
+        elif head[_STATUS_AT] >= _AN_ERROR and cycle.keep_alive and self.long_rest():
+            cycle.keep_alive = False
+            return head[:-2] + b"connection: close\r\n\r\n"
+        return head
 
     def long_rest(self) -> bool:
         """Whether so much of the request's body is to come that the connection ends with its answer."""

@@ -68,7 +68,7 @@ class GuardedHttpProtocol(ClosingProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """A client has connected; one that says nothing is treated like an idle one."""
         super().connection_made(transport)
-        self._outlet = ResponseTransport(transport, self.loop, self._hang_up, self._not_modified)
+        self._outlet = ResponseTransport(transport, self.loop, self._hang_up, self._amend)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -73,6 +73,7 @@ class RequestLimits:
     hosts: frozenset[bytes]
     max_head_bytes: int
     max_head_fields: int
+    max_path_bytes: int
     head_timeout: float
     body_timeout: float
     write_timeout: float
@@ -88,6 +89,7 @@ class RequestLimits:
             hosts=frozenset({public.host, public.host + own_port} if bare else {public.host}),
             max_head_bytes=settings.max_head_bytes,
             max_head_fields=settings.max_head_fields,
+            max_path_bytes=settings.max_path_bytes,
             head_timeout=settings.head_timeout,
             body_timeout=settings.body_timeout,
             write_timeout=settings.write_timeout,
@@ -192,7 +194,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:
 
 
 def own_form(head: Head, rules: RequestLimits) -> Head | Refusal:
-    """The head as the parser is to see it.
+    """The head as the parser is to see it; or why it is not to see it: another origin, too long a path.
 
     An absolute-form target that names this very origin becomes a path (RFC 9112 3.2.2); Host is judged all
     the same. The offer to go on in HTTP/2, `Upgrade: h2c`, is taken out: it is declined by going on in
@@ -213,6 +215,10 @@ def own_form(head: Head, rules: RequestLimits) -> Head | Refusal:
             target,
             head.http_1_0,
         )
+    if len(head.target) > rules.max_path_bytes:
+        path = head.target.partition(b"?")[0]
+        if len(path) > rules.max_path_bytes:  # for our own paths too: a server decodes each before we see it
+            return _bad(f"longer than {rules.max_path_bytes} bytes")
     if (b"h2c" in head.raw or b"H2C" in head.raw) and len(_UPGRADES.findall(head.raw)) == 1:
         raw = _OFFERS.sub(b"", head.raw)
         head = Head(raw, head.method, head.target, head.http_1_0)

@@ -29,34 +29,32 @@ class ResponseTransport:
     """The transport as a cycle sees it.
 
     A head waits for the first of its content, for the rest of the loop's turn at most, so that both leave in
-    one write. `not_modified` hears of the head of a 304, before its end. Closing waits for what the client is
+    one write. `amend` sees each head, and may add to it. Closing waits for what the client is
     still sending.
     """
 
-    __slots__ = ("_flush_soon", "_held", "_not_modified", "_write", "close", "is_closing")
+    __slots__ = ("_amend", "_flush_soon", "_held", "_write", "close", "is_closing")
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         close: Callable[[], None],
-        not_modified: Callable[[], None],
+        amend: Callable[[bytes], bytes],
     ) -> None:
         self._write = transport.write
         self._held = b""
         self._flush_soon = partial(loop.call_soon, self.flush)
         self.is_closing = transport.is_closing
         self.close = close
-        self._not_modified = not_modified
+        self._amend = amend
 
     def write(self, data: bytes) -> None:
         """Writes, a head soon."""
         if self._held:
             data, self._held = self._held + data, b""
         elif data.startswith(b"HTTP/1.1 "):
-            if data.startswith(b"304", 9):
-                self._not_modified()
-            self._held = data
+            self._held = self._amend(data)
             self._flush_soon()
             return
         self._write(data)

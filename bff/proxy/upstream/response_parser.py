@@ -12,6 +12,8 @@ behind it, the answer is not `persistent`: a server that does send the content w
 call's answer.
 Rule 4: the callbacks raise only `_RefusedError`; httptools turns that into an error of its own, and `refusal`
 says why.
+Rule 5: in reads of many chunks framing is weighed against content, and refused beyond a bound: it costs far
+more than it carries. A server that sends a byte now and then is not meant.
 """
 
 import re
@@ -24,7 +26,7 @@ from bff.proxy.upstream.whole_response import Whole, read_whole
 
 
 class AnswerLimits(NamedTuple):
-    """`head_bytes`: of a header block, and of framing in a row without content; `fields`: of a header block.
+    """`head_bytes`: of a header block, and of framing not outweighed by content; `fields`: of a header block.
 
     Below `whole_answer.MOST_HEAD` and `MOST_FIELDS` the short cuts would let more pass.
     """
@@ -35,6 +37,7 @@ class AnswerLimits(NamedTuple):
 
 DEFAULT_LIMITS = AnswerLimits()
 
+_MANY = 64  # chunks in one read: more are no slow server's
 MAX_INTERIM = 16
 """How many 1xx answers may come before the final one."""
 
@@ -77,6 +80,7 @@ class ResponseParser:
         "_by_lines",
         "_closes",
         "_coding",
+        "_extra",
         "_fed",
         "_head_only",
         "_interim_count",
@@ -110,6 +114,7 @@ class ResponseParser:
             self._parser = httptools.HttpResponseParser(self)
         self._no_content = no_content
         self._barren = 0
+        self._extra = 0  # bytes of chunk framing that the content has not outweighed
         self._by_lines = False
         self._head_only = False  # the final head is complete, and with it the answer
         self._line = bytearray()
@@ -164,6 +169,7 @@ class ResponseParser:
                 self._no_content or status in _BARE or status[:1] == b"1" or len(data) < _STATUS_END
             )
         self._fed = self._barren + len(data)
+        behind_head = len(data) if self.head_done else 0
         try:
             if self._by_lines:
                 self._feed_lines(parser, data)
@@ -174,7 +180,7 @@ class ResponseParser:
         except (httptools.HttpParserError, _RefusedError) as error:
             if self.refusal is None:
                 self.refusal = _AFTER_THE_END if self.done else f"not valid HTTP: {error}"
-        self._settle()
+        self._settle(behind_head)
 
     def _take_whole(self, whole: Whole) -> None:
         self._pristine = False
@@ -243,8 +249,18 @@ class ResponseParser:
         self._note_framing(name, value.strip(b" \t\r\n"))
         return True
 
-    def _settle(self) -> None:
+    def _weigh(self, fed: int) -> None:
+        """Bounds chunk framing against content (Rule 5)."""
+        content = sum(map(len, self.chunks))
+        framing = fed - content if len(self.chunks) > _MANY else 0
+        self._extra = max(0, self._extra + framing - content)
+        if self._extra > self._limits.head_bytes and self.refusal is None and not self.done:
+            self.refusal = "more chunk framing than content"
+
+    def _settle(self, behind_head: int) -> None:
         """Bounds what a feed may cost, and leaves no parser behind that is in the middle of a message."""
+        if behind_head and (self._extra or len(self.chunks) > _MANY):
+            self._weigh(behind_head)
         if self.chunks or self.done:
             self._barren = 0
         else:

@@ -170,6 +170,26 @@ def test_endless_framing_is_refused(endless: bytes) -> None:
     assert "too much framing without content" == result.refusal
 
 
+@pytest.mark.requirement("H-12")
+@pytest.mark.parametrize("cut", [1000, 64 * 1024, 256 * 1024])
+@pytest.mark.parametrize(("chunk", "taken"), [(b"1\r\na\r\n", False), (b"5\r\nabcde\r\n", True)])
+def test_framing_is_bounded_against_content(chunk: bytes, taken: bool, cut: int) -> None:
+    """Chunks of one byte are refused before they have cost much; small ones with enough content are not."""
+    data = chunk * 100_000 + b"0\r\n\r\n"
+    pieces = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    result = read([*pieces, *(data[at : at + cut] for at in range(0, len(data), cut))])
+    assert (None if taken else "more chunk framing than content") == result.refusal
+    assert result.done is taken
+    assert len(result.body) == 500_000 if taken else len(result.body) < 64 * 1024
+
+
+def test_a_server_that_sends_a_byte_now_and_then() -> None:
+    """However many there are, chunks that come one by one are an answer as good as any."""
+    pieces = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\n.\r\n"] * 50_000]
+    result = read([*pieces, b"0\r\n\r\n"])
+    assert (None, True, 50_000) == (result.refusal, result.done, len(result.body))
+
+
 def test_endless_interim_answers_are_refused() -> None:
     """1xx answers are counted over the whole call."""
     interim = b"HTTP/1.1 102 Processing\r\n\r\n"
