@@ -1,0 +1,51 @@
+"""Clients that reset behind pipelined requests; uvloop refuses to write to a lost connection (H-13)."""
+
+import asyncio
+import logging
+import socket
+import struct
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.support.network.server_harness import PATIENCE, Door, open_door, request
+
+RESET = struct.pack("ii", 1, 0)
+
+
+async def answered(door: Door, number: int) -> None:
+    """So many requests have reached the application, or their connections are gone."""
+    assert door.server is not None
+    async with asyncio.timeout(PATIENCE * 6):
+        while len(door.seen) < number or door.server.server_state.connections:  # noqa: ASYNC110 - plain sets
+            await asyncio.sleep(0)
+
+
+def reset(port: int, data: bytes) -> None:
+    """Sends, and resets at once."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.sendall(data)
+    client.close()
+
+
+@pytest.mark.requirement("H-13")
+@pytest.mark.parametrize("path", ["/", "/stream", "/wait", "/early", "/medium"])
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_two_requests_and_a_reset(loop_factory: Any, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The loop hears of no error, and nothing is logged as one."""
+    unhandled: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+        async with open_door() as door:
+            for _ in range(50):
+                await asyncio.to_thread(reset, door.port, request(path) * 2)
+            door.release.set()
+            await answered(door, 0)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
+    assert [] == unhandled
+    assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
