@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 
 from bff.oidc.metadata import ENDPOINTS, MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
 
@@ -232,3 +232,20 @@ def test_both_issuers_are_shown() -> None:
     """Whoever has to correct one needs to see both; what is unprintable is not repeated."""
     with pytest.raises(MetadataRejectedError, match=r"https://id\.example/\?x.*https://id\.example\)"):
         parse_metadata(GOOD | {"issuer": "https://id.example/\x1bx"}, ISSUER)
+
+
+@pytest.mark.requirement("O-08")
+def test_a_kind_of_key_that_only_the_library_knows_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library may learn kinds of keys that this proxy has no rules for: they verify nothing."""
+    monkeypatch.setitem(JWKRegistry.key_types, "AKP", NewKey)
+    read = parse_jwks(
+        {"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "kid": "new"}, RSA.as_dict(private=False)]}
+    )
+    assert ["rsa"] == [key.kid for key in read.keys]
+    assert ("key 1 (new) is of a kind that is not used here",) == read.dropped
+
+
+class NewKey:
+    @classmethod
+    def import_key(cls, *_: Any, **__: Any) -> "NewKey":
+        return cls()

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from bff.policy.address import client_address, rate_key
+from bff.policy.address import client_address, is_trusted, rate_key
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -51,3 +51,19 @@ def test_nobody_trusted() -> None:
 def test_rate_key(address: str, key: str) -> None:
     """An IPv6 client cannot avoid a limit by taking another address of its own network."""
     assert key == rate_key(address)
+
+
+@pytest.mark.requirement("B-17")
+@pytest.mark.parametrize(
+    ("trusted", "peer"),
+    [
+        (True, "10.0.0.1"),
+        (True, "::ffff:10.0.0.1"),
+        (True, "fd00::1"),
+        (False, "9.9.9.9"),
+        (False, "/run/socket"),
+    ],
+)
+def test_whose_word_counts(trusted: bool, peer: str) -> None:
+    """A peer inside one of the networks, however its address is written; a peer without one never."""
+    assert trusted is is_trusted(peer, TRUSTED)

@@ -201,3 +201,31 @@ def test_a_connection_that_nominates_nothing() -> None:
     """`keep-alive, close` are orders, no fields: all passes."""
     fields = Fields([(b"accept", b"*/*"), (b"connection", b"keep-alive, close")])
     assert (b"accept", b"*/*") in rules().request(fields, HOP, None)
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    """A name gets the same verdict each time; names that never come again, and long ones, do not pile up."""
+    names = rules().to_backend
+    for _ in range(2):
+        assert (True, False) == (names.stops(b"x_forwarded_for"), names.stops(b"x-own"))
+    for number in range(3000):
+        assert not names.stops(b"x-own-%d" % number)
+    assert 1024 >= len(names._known)
+    long = b"y" * 65
+    assert not names.stops(long)
+    assert long not in names._known
+    assert names.stops(b"x-forwarded-for")
+
+
+@pytest.mark.requirement("B-14")
+@pytest.mark.parametrize("client", ["1.2.3.4", "2001:db8::1", "unknown"])
+def test_the_lines_of_the_fast_path_say_the_same(client: str) -> None:
+    """What a backend learns of the client is the same, byte for byte, as lines and as fields."""
+    lasting = rules().lasting(Fields([]), client)
+    assert b"".join(b"%b: %b\r\n" % field for field in lasting) == rules().forwarding_lines(client)
+
+
+def test_which_fields_pass() -> None:
+    """Usual fields and an application's own pass; what the proxy sets does not, in any spelling."""
+    names = (b"accept", b"x-own", b"x-forwarded-for", b"x_forwarded_for", b"authorization")
+    assert [True, True, False, False, False] == [rules().passes_on(name) for name in names]

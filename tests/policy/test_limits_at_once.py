@@ -53,7 +53,9 @@ def test_the_whole_is_bounded() -> None:
     steady = pace(total=100)
     steady.took(1_000_000, 90.0)
     assert 100.0 == steady.due
-    assert 100.0 == pace(rate=0, total=100).due
+    unhurried = pace(rate=0, total=100)
+    unhurried.took(1, 1.0)
+    assert 100.0 == unhurried.due
 
 
 def test_what_we_make_the_client_wait_does_not_count() -> None:

@@ -43,6 +43,7 @@ def test_what_acts_asks_for_a_navigation(why: str | None, headers: list[Header])
     [
         (True, [NAVIGATE]),
         (True, [HTML]),
+        (True, [(b"host", b"app.example.com"), HTML, (b"dnt", b"1")]),
         (True, [(b"accept", b" Text/HTML")]),
         (False, []),
         (False, [(b"accept", b"*/*")]),

@@ -3,7 +3,7 @@
 import pytest
 
 from bff.policy import paths
-from bff.policy.paths import LENIENT, STRICT, PathRules, path_problem
+from bff.policy.paths import LENIENT, STRICT, PathRules, path_problem, readings
 from bff.policy.routes import BadPath, Matched, NoRoute, RouteTable
 from bff.settings.model import RouteSettings
 
@@ -146,3 +146,11 @@ def test_judging_takes_few_passes(monkeypatch: pytest.MonkeyPatch, unit: bytes, 
     assert [] == passes
     table.match(path[:8192])
     assert 4 * 4 >= len(passes)
+
+
+@pytest.mark.requirement("H-12")
+def test_a_path_has_few_readings() -> None:
+    """However deep a path is encoded, it is read a few times only: a call with it is refused anyway."""
+    path = b"/a//%" + b"25" * 50 + b"41"
+    assert "encoded too often" == path_problem(path, LENIENT)
+    assert 8 == len(list(readings(path, LENIENT)))

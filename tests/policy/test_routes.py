@@ -307,3 +307,9 @@ def test_our_own_endpoints_have_one_spelling(path: bytes) -> None:
     """What becomes one of ours only once it is decoded is refused."""
     table = RouteTable.from_settings([RouteSettings(path="/api", upstream="http://127.0.0.1:8000")])
     assert isinstance(table.match(path), BadPath)
+
+
+@pytest.mark.requirement("O-04")
+def test_the_taken_paths_can_be_listed() -> None:
+    """The page's script gets the paths under which no page lies: ours and the routes', folded."""
+    assert ["/bff", "/api/orders", "/files", "/api", "/six"] == TABLE.taken

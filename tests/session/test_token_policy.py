@@ -17,6 +17,8 @@ from bff.session.token_policy import (
     UseToken,
     ahead_at,
     effective_leeway,
+    idle_over,
+    last_moment,
     plan_after_401,
     plan_use,
     quiet_until,
@@ -234,3 +236,22 @@ def test_a_session_never_outlives_its_refresh_token() -> None:
 def test_a_sessions_short_name_opens_nothing() -> None:
     """Logs and answers name a session by twelve characters of a hash."""
     assert "0" * 12 == sample_session().id
+
+
+@pytest.mark.requirement("B-21")
+@pytest.mark.parametrize(
+    ("idle_timeout", "tolerance"),
+    [(2, 1), (100, 10), (1800, 30)],
+)
+def test_an_idle_session_ends(idle_timeout: float, tolerance: float) -> None:
+    """It ends once it was not used for the idle timeout and what clocks may differ by; see `last_moment`."""
+    settings = SessionSettings().model_copy(update={"idle_timeout": idle_timeout})
+    end = NOW + idle_timeout + tolerance
+    assert not idle_over(sample_session(), end - 0.01, settings)
+    assert idle_over(sample_session(), end, settings)
+    assert end == last_moment(sample_session(), settings)
+
+
+def test_no_use_carries_a_session_beyond_its_end() -> None:
+    """Its last moment is the absolute end, where that comes before the idle one."""
+    assert NOW + 5 == last_moment(sample_session(ends=NOW + 5), SessionSettings())

@@ -59,6 +59,7 @@ def test_good_settings_have_no_findings() -> None:
     [
         ("server.public_url", {"server": {"public_url": "https://app.example.com/"}}),
         ("server.ops_port", {"server": {"ops_port": 8080}}),
+        ("server.ops_hosts", {"server": {"ops_hosts": ["http://bff:9090"]}}),
         ("server.trusted_proxies", {"server": {"trusted_proxies": ["0.0.0.0/0"]}}),
         ("server.trusted_proxies", {"server": {"trusted_proxies": ["::/0"]}}),
         ("redis.url", {"redis": {"url": "memory://"}}),
@@ -140,6 +141,9 @@ def test_https_rules_out_weaker_settings() -> None:
     weak = {"session": {"same_site": "lax"}, "provider": {"issuer": "http://localhost:9000"}}
     assert [] == keys(**loopback, **weak)
     assert ["session.same_site", "provider.issuer"] == keys(**weak)
+    plain = {"provider": {"token_endpoint": "http://localhost:9000/token"}}
+    assert [] == keys(**loopback, **plain)
+    assert ["provider.token_endpoint"] == keys(**plain)
 
 
 def test_an_embedded_redis_in_production_is_a_warning() -> None:

@@ -52,3 +52,13 @@ def test_dropped_by_hand() -> None:
     buffer.add(b"ab")
     buffer.drop()
     assert (False, 0) == (buffer.replayable, buffer.size)
+
+
+def test_a_buffer_can_begin_with_what_was_gathered() -> None:
+    """Pieces that came before it was made count towards the limit like those that come later."""
+    buffer = ReplayBuffer(4)
+    buffer.keep([b"ab", b"c"])
+    buffer.add(b"d")
+    assert (True, 4, (b"ab", b"c", b"d")) == (buffer.replayable, buffer.size, buffer.chunks())
+    buffer.add(b"e")
+    assert (False, 0) == (buffer.replayable, buffer.size)
