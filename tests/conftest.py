@@ -59,15 +59,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     """Where lines go and in which form is a process's own: what one test sets up, no other one inherits."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    loggers = [
+        logging.getLogger(name) for name in (None, "asyncio", "uvicorn", "uvicorn.error", *logs._FLOORS)
+    ]
+    before = [(one.level, one.propagate, one.handlers[:], one.filters[:]) for one in loggers]
     yield
     logs._output.flush()
     logs._output.access = None
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in logs._FLOORS:
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers
+        logger.filters[:] = filters
     logging.captureWarnings(capture=False)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()

@@ -1,6 +1,7 @@
 """A sample of the fuzzing, and what it has found (H-02)."""
 
 import contextlib
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn.server import ServerState
 
+from bff.observe import logs
 from bff.proxy.forward.credentials import Credentials, Ready
 from bff.proxy.server.lane_response import LaneResponse
 from bff.session.sessions import Found
@@ -17,6 +20,8 @@ from tests.tools.soak import fuzz, lane_target
 
 ready_for = Credentials.ready_for
 first: dict[str, Found] = {}
+MODULES = {"door": "door_target", "lane": "lane_run"}
+"""Where each of the two makes the server's state, once in a run."""
 
 
 def keeps_the_first_tokens(credentials: Credentials, found: Found) -> Ready | None:
@@ -94,6 +99,21 @@ def test_the_check_of_the_lane_can_find(
         found += 1
     lane_target.bench.cache_clear()  # what was found is left under way
     assert found, mistake
+
+
+@pytest.mark.parametrize("target", ["door", "lane"])
+@pytest.mark.parametrize("name", ["uvicorn.error", "asyncio", "some.library", "bff.x"])
+def test_an_error_in_the_log_is_found(target: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input that makes anything log an ERROR is found, with the traceback or without."""
+
+    class Loud(ServerState):
+        def __init__(self) -> None:
+            super().__init__()
+            (logs.get_logger if name.startswith("bff") else logging.getLogger)(name).error("failed")
+
+    monkeypatch.setattr(f"tests.tools.soak.{MODULES[target]}.ServerState", Loud)
+    with pytest.raises(AssertionError, match="failed"):
+        fuzz.load(target)(fuzz.seeds(target)[-1])
 
 
 def test_blind_fuzzing_finds_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Input: one byte (where the bytes are cut), then what a client sent on one connec
 
 import asyncio
 import functools
-import logging
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import guarded_protocol
 from bff.settings.model import ServerSettings
+from tests.support.error_log import no_error_logged
 
 HOST = b"app.example.com"
 _IDLE_TURNS = 4
@@ -84,9 +84,6 @@ class Door:
         self.loop = asyncio.new_event_loop()
         self.errors: list[str] = []  # no input may cause one
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
-        log = logging.getLogger("uvicorn.error")
-        log.addFilter(self.noted)
-        log.setLevel(logging.ERROR)
         self.served = Served()
         settings = ServerSettings(public_url=f"http://{HOST.decode()}")
         self.protocol = guarded_protocol(settings, self.refused)
@@ -95,10 +92,6 @@ class Door:
             proxy_headers=False,
         )  # fmt: skip
         self.config.load()
-
-    def noted(self, record: logging.LogRecord) -> bool:
-        self.errors.append(record.getMessage())
-        return True
 
     def refused(self, refusal: Refusal, _: str) -> None:
         """Which of two parsers noticed first, and what it said, may depend on the pieces."""
@@ -119,9 +112,12 @@ class Door:
         await send({"type": "http.response.body", "body": b"ok"})
 
     def serve(self, pieces: list[bytes]) -> Served:
-        """Feeds one connection to its end."""
+        """Feeds one connection to its end; what is said and logged on the way is checked."""
+        with no_error_logged():
+            return self._serve(pieces)
+
+    def _serve(self, pieces: list[bytes]) -> Served:
         served = self.served = Served()
-        self.errors.clear()  # those of other tests, which log by the same name
         state = ServerState()
         connection: GuardedHttpProtocol = self.protocol(self.config, state, {}, _loop=self.loop)
         wire = Wire()

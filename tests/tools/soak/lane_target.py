@@ -10,13 +10,12 @@ are cut, and over ASGI.
 """
 
 import functools
-import logging
 from typing import Any
 
 import uvicorn
-from structlog.testing import capture_logs
 
 from bff.settings.model import ServerSettings
+from tests.support.error_log import no_error_logged
 from tests.tools.soak import lane_run
 from tests.tools.soak.hand_loop import HandLoop
 from tests.tools.soak.lane_reading import Answered, Asked, answered, asked
@@ -52,24 +51,17 @@ class Bench:
             proxy_headers=False,
         )  # fmt: skip
         self.config.load()
-        self.mistakes: list[str] = []
-        listener = logging.Handler(logging.ERROR)
-        listener.emit = lambda record: self.mistakes.append(record.getMessage())  # type: ignore[method-assign] # shorter than a class
-        listener.addFilter(lambda record: record.getMessage() != _BROKEN_OFF)
-        logging.getLogger("uvicorn.error").addHandler(listener)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         await self.world.forwarding(scope, receive, send)
 
     def run(self, data: bytes, front: str = "lane", **cuts: int) -> Outcome:
         """One run, and what came of it."""
-        self.mistakes.clear()
-        with self.loop.running(), capture_logs() as lines:
+        with self.loop.running(), no_error_logged(_BROKEN_OFF):
             run = Run(self, data, front, **cuts)
             run.play()
             outcome = judged(run)
-        wrong = [line for line in lines if line["log_level"] in {"error", "critical"}]
-        assert not self.mistakes + wrong, (self.mistakes, wrong)
+        assert not self.loop.errors, self.loop.errors
         return outcome
 
 
