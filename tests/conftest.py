@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from bff.observe import logs
 
 pytest_plugins = ["tests.support.processes.redis"]
+
+# A slow machine is no finding. In CI this adds to hypothesis' own profile for it.
+hypothesis_settings.register_profile("bff", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("bff")
 
 REQUIREMENTS = Path(__file__).with_name("requirements.md")
 

@@ -71,7 +71,7 @@ ANSWERS = [
 
 @pytest.mark.requirement("H-02")
 @given(CUT, st.lists(message(REQUESTS), min_size=1, max_size=4).map(b"".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_requests_are_framed_as_a_slower_reader_frames_them(cut: bytes, sent: bytes) -> None:
     """Up to the first refusal both find the same requests, however the bytes arrive."""
     door_target.check(cut + sent)
@@ -79,7 +79,7 @@ def test_requests_are_framed_as_a_slower_reader_frames_them(cut: bytes, sent: by
 
 @pytest.mark.requirement("H-02", "H-05")
 @given(CUT, st.lists(message(ANSWERS), min_size=1, max_size=3).map(b"".join))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_answers_are_framed_as_a_slower_reader_frames_them(cut: bytes, sent: bytes) -> None:
     """What is passed on has the same status and content there, however the bytes arrive."""
     answer_target.check(cut + sent)

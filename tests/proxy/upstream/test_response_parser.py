@@ -227,7 +227,7 @@ ANSWERS = [(row[0], raw(row[-1])) for row in rows("accepted.tsv") + rows("refuse
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_where_reads_are_cut_makes_no_difference(data: st.DataObject) -> None:
     """Any division of any answer of the corpus into reads gives the same result."""
     method, answer = data.draw(st.sampled_from(ANSWERS))
@@ -267,7 +267,7 @@ def test_where_reads_are_cut_makes_no_difference(data: st.DataObject) -> None:
     ),
     st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_no_mixture_of_pieces_crashes_or_frames_two_ways(pieces: list[bytes], head: bool) -> None:
     """The reader never raises, and what is done when read at once is the same byte by byte."""
     method = "HEAD" if head else "GET"
