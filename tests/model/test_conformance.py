@@ -43,7 +43,7 @@ def recorded(process: Process, *, deleted: bool = False) -> list[At]:
         setattr(owner, name, noted)
 
     note(process.store, "take_lock", At.LOCK)
-    note(process.store, "load", At.READ)
+    note(process.store, "load_noted", At.READ)
     note(process.store, "mark_refreshing", At.MARK)
     note(process.store, "replace", At.SAVE)
     note(process.store, "end", At.END)
