@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.document_cache import PAUSE, DocumentCache
+from bff.oidc.document_cache import DocumentCache
 from bff.tasks import Tasks
 
 
@@ -99,7 +99,7 @@ async def test_an_outage_takes_nothing_away(source: Source, kept: DocumentCache[
         assert await kept.get() == "document 1"
     await tasks.drain(5)
     assert source.calls == 2
-    source.now += PAUSE
+    source.now += 5
     source.down = False
     assert await kept.get() == "document 3"
 
@@ -113,7 +113,7 @@ async def test_without_any_document_the_failure_is_told(source: Source, kept: Do
         assert caught.value.retry_after == 7.0
     assert source.calls == 1
     source.down = False
-    source.now += PAUSE
+    source.now += 5
     assert await kept.get() == "document 2"
 
 
@@ -135,7 +135,7 @@ async def test_a_forced_renewal_is_rate_limited(source: Source, kept: DocumentCa
     """Once fetched, a document is not fetched again within the pause, however often that is asked."""
     assert await kept.renew() == "document 1"
     assert await kept.renew() == "document 1"
-    source.now += PAUSE
+    source.now += 5
     assert ["document 2"] * 10 == await asyncio.gather(*(kept.renew() for _ in range(10)))
     assert source.calls == 2
 
@@ -144,7 +144,7 @@ async def test_a_renewal_that_fails_leaves_what_there_was(source: Source, kept: 
     """And is not repeated at once."""
     await kept.get()
     source.down = True
-    source.now += PAUSE
+    source.now += 5
     assert await kept.renew() == "document 1"
     assert await kept.renew() == "document 1"
     assert source.calls == 2

@@ -19,7 +19,37 @@ def test_challenges_follow_rfc_6750() -> None:
     """No error code where no token came, else one that says what to do."""
     assert "Bearer" == challenge(Refusal.MISSING)
     assert 'Bearer error="invalid_token", error_description="expired"' == challenge(Refusal.EXPIRED)
+    assert 'Bearer error="invalid_token", error_description="expired"' == challenge(Refusal.EXPIRED, {"a"})
+    assert 'Bearer error="insufficient_scope", error_description="scope"' == challenge(Refusal.SCOPE)
+    assert 'Bearer error="insufficient_scope", error_description="scope", scope="a b"' == challenge(
+        Refusal.SCOPE, {"b", "a"}
+    )
     assert {401, 400, 403, 503} == {refusal.status for refusal in Refusal}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (Refusal.MISSING, ("missing", 401, None)),
+        (Refusal.DOUBLED, ("doubled", 400, "invalid_request")),
+        (Refusal.MALFORMED, ("malformed", 401, "invalid_token")),
+        (Refusal.ALGORITHM, ("algorithm", 401, "invalid_token")),
+        (Refusal.TYPE, ("type", 401, "invalid_token")),
+        (Refusal.UNKNOWN_KEY, ("unknown_key", 401, "invalid_token")),
+        (Refusal.SIGNATURE, ("signature", 401, "invalid_token")),
+        (Refusal.ISSUER, ("issuer", 401, "invalid_token")),
+        (Refusal.AUDIENCE, ("audience", 401, "invalid_token")),
+        (Refusal.EXPIRED, ("expired", 401, "invalid_token")),
+        (Refusal.NOT_YET, ("not_yet", 401, "invalid_token")),
+        (Refusal.CLAIMS, ("claims", 401, "invalid_token")),
+        (Refusal.REVOKED, ("revoked", 401, "invalid_token")),
+        (Refusal.SCOPE, ("scope", 403, "insufficient_scope")),
+        (Refusal.UNAVAILABLE, ("unavailable", 503, None)),
+    ],
+)
+def test_what_a_client_is_told_of_each(refusal: Refusal, told: tuple[str, int, str | None]) -> None:
+    """A stable word, the status, and the code of RFC 6750 3.1: clients tell refusals apart by them."""
+    assert told == (refusal.reason, refusal.status, refusal.error)
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:
