@@ -60,3 +60,11 @@ def test_memory_is_bounded() -> None:
     assert 3 == len(limiter)
     assert 1.0 == limiter.allow("a", 0.0)
     assert None is limiter.allow("b", 0.0)
+
+
+def test_memory_is_bounded_where_nobody_says_so() -> None:
+    """Ten thousand addresses for each limit: an attacker who has more of them fills no memory."""
+    limiter = RateLimiter(per_minute=60)
+    for number in range(10_050):
+        limiter.allow(str(number), 0.0)
+    assert 10_000 == len(limiter)
