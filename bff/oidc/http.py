@@ -341,7 +341,7 @@ def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:
 
 
 def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
-    """What an error means that came out of the HTTP client."""
+    """The meaning of an error that came out of the HTTP client."""
     if isinstance(error, httpx.ProxyError) and (status := str(error)[:3]).isdigit():
         return ProviderUnavailableError(f"the provider cannot be reached: the proxy refused ({status})")
     if unsent:

@@ -1,4 +1,4 @@
-"""What an answer of the token endpoint means that brings no tokens: a closed set, decided in one place. Pure.
+"""The meaning of a token endpoint's answer that brings no tokens: a closed set. Pure.
 
 Rule 1: `invalid_grant` means that the grant is gone. `invalid_client`, 429 and 5xx are about everybody. Every
 other refusal is about this one grant, until several sessions meet it (`bff/refresh/refusals.py`).
@@ -135,7 +135,7 @@ def says_error(status: int, document: Any) -> bool:
 def refusal(
     status: int, document: Any, retry_after: float | None
 ) -> InvalidGrant | SignInRequired | ProviderUnavailableError:
-    """What a refusal of the token endpoint means."""
+    """The meaning of a refusal of the token endpoint."""
     code = parse_error_code(document)
     message = f"the provider's token endpoint answered {status}"
     if status in _FAILED:

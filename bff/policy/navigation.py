@@ -1,4 +1,4 @@
-"""Whether a request is a person's own navigation: what an address that acts by GET asks first. Pure.
+"""The check for a person's own navigation, which every address that acts by GET makes first. Pure.
 
 Rule 1: HEAD never acts: it is what link checkers and mail scanners send (RFC 9110 9.3.2).
 Rule 2: what a browser fetches ahead (prefetch, prerender, preview) is no wish of the user's yet. Chromium

@@ -1,4 +1,4 @@
-r"""Whether a raw path means the same to every reader: which characters and encodings it may hold. Pure.
+r"""The rules for raw paths: characters and encodings that mean the same to every reader. Pure.
 
 Rule 1: a path that two parsers could read differently is refused, never repaired: dot segments, `//`, `\`,
 encoded or repeatedly encoded dots, slashes and backslashes, control characters, overlong UTF-8.

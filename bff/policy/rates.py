@@ -1,4 +1,4 @@
-"""How often, how many at once, and how slowly: limits for each key, in bounded memory. Pure.
+"""Limits for each key, in bounded memory: how often, how many at once, how slowly. Pure.
 
 Rule 1: the number of keys is bounded; the one not seen for longest is forgotten first. Whoever can use that
 many keys is not stopped by a limit on how often, and costs no memory either.

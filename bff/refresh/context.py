@@ -1,4 +1,4 @@
-"""What the rotations of a process share, and one sending of a token."""
+"""The context of the rotations of a process, and one sending of a token."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ _MARKED_LOST = 1.0  # seconds for which a lost answer keeps other processes from
 
 
 class Parts(NamedTuple):
-    """What all rotations of a process share. `clock` gives seconds since the epoch."""
+    """The parts that all rotations of a process share. `clock` gives seconds since the epoch."""
 
     sessions: Sessions
     client: OidcClient

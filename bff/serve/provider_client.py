@@ -1,4 +1,4 @@
-"""Whether the provider accepts this client: one pushed request, or one token call with a code that is none.
+"""A check that the provider accepts this client: one pushed request, or a token call with a made-up code.
 
 Nothing comes of either: a pushed request that no browser takes up ends within a minute or two, and no such
 code exists.

@@ -17,7 +17,7 @@ from bff.settings.model import SessionSettings
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who signed in, as the provider's ID token tells."""
+    """The identity of a user, as the provider's ID token tells it."""
 
     provider: str
     sub: str

@@ -1,4 +1,4 @@
-"""What outlives a session: why it was ended, and how long it would have lived.
+"""Notes that outlive a session: why it was ended, and how long it would have lived.
 
     <prefix>:ended:<key>                 why a session was ended, kept for an hour or the idle timeout
     <prefix>:until:<16 of the key>       what its time runs out by: as long as the session, and an hour more

@@ -131,7 +131,7 @@ TO_BACKEND = (
     Stopped("x-accel-*", _INTERNAL),  # Rack::Sendfile believes X-Accel-Mapping and X-Sendfile-Type
     Stopped("x-sendfile*", _INTERNAL),
 )
-"""What a client cannot tell a backend."""
+"""Headers that a client cannot send to a backend."""
 
 _ORIGIN = "speaks for the whole origin, which many backends share"
 _FRONT = "is an order to the reverse proxy in front"
@@ -168,7 +168,7 @@ FROM_BACKEND = (
     Stopped("x-reproxy-*", _FRONT),
     Stopped("x-envoy-*", _FRONT),
 )
-"""What a backend cannot tell a browser, or whatever stands between."""
+"""Headers that a backend cannot send to a browser, or to a proxy between."""
 
 
 def plain_name(name: str) -> str:

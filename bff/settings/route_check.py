@@ -1,4 +1,4 @@
-"""What a route may let through: methods that can be taken, headers and challenges that may pass. Pure."""
+"""Checks of a route's settings: methods that can be taken, headers and challenges that may pass. Pure."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache

@@ -1,4 +1,4 @@
-"""What is noted of a call that is over: its metrics and its access line."""
+"""The accounting of a call that is over: its metrics and its access line."""
 
 from bff.observe.logs import access
 from bff.policy.admission import RequestHead

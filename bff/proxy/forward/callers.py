@@ -1,4 +1,4 @@
-"""How much one client may have under way at once, over all routes of a process.
+"""Limits on the calls and streams that one client has under way, over all routes of a process.
 
 A client is a session and, beside it, an address. A stream counts among the streams from the moment at which
 its answer says that it is one, and no longer among the calls.
@@ -47,7 +47,7 @@ class Caller:
 
     @property
     def client(self) -> str:
-        """Who holds the connection: the session, or the address where nobody is signed in."""
+        """The client that holds the connection: a session, or an address where nobody is signed in."""
         return self._session or self._address
 
     def begin(self) -> bool:

@@ -119,7 +119,7 @@ class Credentials:
         return Signed(found)
 
     def ready(self, cookie: bytes) -> Ready | None:
-        """What a call with this `Cookie` header can go out with at once; None to ask `obtain`."""
+        """The credential of a call with this `Cookie` header, if nothing is to be waited for; else None."""
         found = self._sessions.near(cookie)
         return None if found is None else self.ready_for(found)
 

@@ -1,4 +1,4 @@
-"""How a call begins to exist and how it ends: its state, its refusals, and what is noted of it.
+"""The state of a forwarded call, its refusals and its end.
 
 Rule 1: exactly one answer goes to the client; after its head a failure breaks the answer off.
 Rule 2: when a call has ended nothing of it is counted, and no timer of its runs.

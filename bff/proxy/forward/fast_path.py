@@ -58,7 +58,7 @@ class WholeClient(ClientSide, Protocol):
 
 
 class _FastRoute:
-    """What the calls of one route have in common."""
+    """The common part of all fast calls of one route."""
 
     __slots__ = (
         "counts",
@@ -156,7 +156,7 @@ class FastPath:
         return FastCall(self, route, matched, request, peer, client, None, reader, None, count)
 
     def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
-        """Whether the call goes with a session; None where the origin check refuses it."""
+        """True for a call with a session, False for one without; None where the origin check refuses it."""
         key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
         known = self._verdicts.get(key)
         if known is None:
@@ -281,7 +281,7 @@ class FastCall:
         return b"".join(pieces)
 
     def read(self, data: bytes) -> WholeResponse | None:
-        """What came as its answer, if it is all there and plain; else None."""
+        """The call's answer, if these bytes are all of it and plain; else None."""
         return self._route.responses.read(data)
 
     def answer(self, response: WholeResponse) -> None:

@@ -85,21 +85,21 @@ class Upload:
 
     @property
     def gathered(self) -> bool:
-        """Whether a connection may be taken for it."""
+        """True when a connection may be taken for it."""
         return self.complete or self._received >= self._settings.replay_buffer
 
     @property
     def replayable(self) -> bool:
-        """Whether every byte that has come is still here."""
+        """True while every byte that has come is still here."""
         return self._replay.replayable
 
     @property
     def at_hand(self) -> bool:
-        """Whether it is all here, to be sent as often as it takes."""
+        """True when all of it is here, to be sent as often as it takes."""
         return self.complete and self._replay.replayable and self._received <= self._settings.replay_buffer
 
     def take(self) -> bytes:
-        """What has come so far, for an attempt that begins."""
+        """The body as far as it has come, for an attempt that begins."""
         if not self._sent:
             self._sent = True
             if self._settings.replay_buffer:
@@ -167,4 +167,4 @@ class _NoUpload(Upload):
 
 
 NO_UPLOAD: Upload = _NoUpload()
-"""What all calls without a body share."""
+"""The upload of every call without a body."""

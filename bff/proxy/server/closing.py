@@ -23,10 +23,10 @@ DRAIN = 64 * 1024
 """How much of a body is read after its answer is complete for the connection to go on, in bytes."""
 
 _LINGER_QUIET = 5.0
-"""How long a client may be silent after the last answer, in seconds."""
+"""The time that a client may be silent after the last answer, in seconds."""
 
 _LINGER_TIME = 30.0
-"""How long a client may go on sending after the last answer, in seconds."""
+"""The time that a client may go on sending after the last answer, in seconds."""
 
 _LINGER_BYTES = 1024 * 1024 * 1024
 """How much a client may send after the last answer, in bytes: the largest upload that a client is likely to
@@ -41,7 +41,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ClosingProtocol(UpgradingProtocol):
-    """What the guarded protocol does at the end of a connection."""
+    """The part of the guarded protocol that ends a connection."""
 
     door: RequestLimits
     _outlet: ResponseTransport

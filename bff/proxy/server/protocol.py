@@ -33,7 +33,7 @@ from bff.proxy.server.request_parser import (
 from bff.proxy.server.response_writer import ResponseTransport, close_delimited, last_word, reset
 
 MOST_HEADS = 32
-"""How many pipelined requests are taken in one turn of the loop."""
+"""The number of pipelined requests that are taken in one turn of the loop."""
 
 _MAX_HELD = 1024 * 1024
 """How much pipelined input may wait, in bytes; reading is paused long before."""

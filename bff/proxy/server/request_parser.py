@@ -30,7 +30,7 @@ _SHOWN = 200  # bytes of a wrong Host, in the log
 _MAX_SIZE_LINE = 256  # of a chunk: 16 digits and, from very few clients, a signature
 _CHUNK_FRAME = 4  # bytes around a chunk's size and content: two line ends
 MOST_LINES = 2048
-"""How many lines of a chunked body are read in one turn of the loop."""
+"""The number of lines of a chunked body that are read in one turn of the loop."""
 
 _MAX_EXTRA = 16 * 1024  # of chunk framing and trailers that the content does not outweigh
 

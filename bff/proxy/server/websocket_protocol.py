@@ -26,7 +26,7 @@ _LINGER = 2.0
 """How long a client may take to hang up after our last word, in seconds."""
 
 _TURN = 8 * 1024
-"""How many bytes of what was read are parsed in one turn of the loop: a thousand of the smallest frames."""
+"""The number of bytes that are parsed in one turn of the loop: a thousand of the smallest frames."""
 
 
 class _Taker(Protocol):

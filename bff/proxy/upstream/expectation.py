@@ -1,4 +1,4 @@
-"""Whether a backend is asked before a body is sent to it: `Expect: 100-continue` (RFC 9110, 10.1.1).
+"""The use of `Expect: 100-continue` towards one backend (RFC 9110, 10.1.1).
 
 Rule 1: a backend that answers 417 to the expectation, which is the proxy's own and not the client's, has the
 request repeated without it, and is asked no more for a while.

@@ -1,4 +1,4 @@
-"""Who waits for a connection of a pool: one line for each client, served in turn.
+"""The queue for a pool's connections: one line for each client, served in turn.
 
 Rule 1: clients take turns, one call each, however many calls a client has waiting; within a client's line it
 is first come, first served.

@@ -135,7 +135,7 @@ class FastUpstreamCall(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """Who lent a connection: the pool."""
+    """The owner of a connection: the pool."""
 
     def free(self, connection: Any) -> None:
         """The call has ended, and another can be carried."""

@@ -95,7 +95,7 @@ class UpstreamPool:
 
     @property
     def has_idle(self) -> bool:
-        """Whether `acquire_nowait` most likely gives a connection."""
+        """True when `acquire_nowait` most likely gives a connection."""
         return bool(self._idle)
 
     # Getting a connection.
