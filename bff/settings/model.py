@@ -121,7 +121,7 @@ class SessionSettings(Section):
     transaction_lifetime: Seconds = 10 * 60.0
     max_transactions: int = Field(default=4, ge=1, le=10)
     near_cache: bool = True
-    near_cache_size: int = Field(default=20_000, ge=1)
+    near_cache_size: int = Field(default=25_000, ge=1)
 
 
 class RefreshSettings(Section):
