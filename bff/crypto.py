@@ -162,7 +162,7 @@ class Keyring:
         return _tag(self._keys[0], purpose, value)
 
     def tagged(self, purpose: bytes, value: str, tag: str) -> bool:
-        """Whether `tag` was made here for this purpose and value; compared in constant time."""
+        """True if `tag` was made here for this purpose and value; compared in constant time."""
         given = tag.encode("utf-8", "replace")
         return any(hmac.compare_digest(_tag(key, purpose, value).encode(), given) for key in self._keys)
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 LATE_CALLS: Final = 4
-"""How many calls may be late, for each slot."""
+"""The number of calls that may be late, for each slot."""
 
 
 class Ticket:

@@ -73,7 +73,7 @@ class DocumentCache(Generic[T]):
         return self._best()
 
     def asked_since(self, moment: float) -> bool:
-        """Whether the document at hand was asked for at `moment` or later."""
+        """True if the document at hand was asked for at `moment` or later."""
         return self._good is not None and self._good.asked >= moment
 
     def _best(self) -> T:

@@ -82,7 +82,7 @@ class Documents:
         return (await self._keys.renew()).keys
 
     def keys_asked_since(self, moment: float) -> bool:
-        """Whether the keys at hand were asked for at `moment` or later, in seconds since the epoch."""
+        """True if the keys at hand were asked for at `moment` or later, in seconds since the epoch."""
         return self._keys.asked_since(moment)
 
     async def _fetch_metadata(self) -> Metadata:

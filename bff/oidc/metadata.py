@@ -166,7 +166,7 @@ def _names(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def is_safe_url(value: str) -> bool:
-    """Whether secrets may be sent there: https, or http on loopback; no user, no fragment."""
+    """True if secrets may be sent there: https, or http on loopback; no user, no fragment."""
     if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
         return False
     try:

@@ -111,7 +111,7 @@ def refuses_client(document: Any) -> bool:
 
 
 def parse_error_description(document: Any, sent: Collection[str] = ()) -> str | None:
-    """What the answer says about its error, fit for a log: short, printable, without what was `sent`."""
+    """The answer's own words about its error, fit for a log: short, printable, without what was `sent`."""
     if not isinstance(document, Mapping):
         return None
     texts = (document.get(name) for name in _DESCRIPTIONS)

@@ -1,8 +1,6 @@
 """The fields of a request's head, and what follows from them alone.
 
-A browser sends the same fields with call after call on a connection; only the request line differs. What is
-decided by the fields alone is therefore kept with them, and a front that meets the same bytes again hands
-the same `Fields` on.
+A call that is sent again asks for the same verdicts and the same rendered lines: they stay with the fields.
 
 Rule 1: what is kept here depends on the fields and on the settings, and on nothing else.
 """

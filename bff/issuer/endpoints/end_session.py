@@ -31,7 +31,7 @@ from bff.issuer.grants.engine import EndUser
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What a request asks for: whose ID token came along (a subject), and where to go afterwards."""
+    """A sign-out request: the subject of the ID token that came along, and where to go afterwards."""
 
     client: Client | None
     proven: str | None
@@ -112,5 +112,5 @@ _KEPT = ("client_id", "logout_hint", "post_logout_redirect_uri", "state")
 
 
 def _proves(wish: _Wish, user: EndUser) -> bool:
-    """Tells whether the request has an ID token of the one who is signed in, which strangers do not have."""
+    """True if the request has an ID token of the user who is signed in, which strangers do not have."""
     return wish.proven == user.account.sub
