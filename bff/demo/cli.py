@@ -8,6 +8,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
+from bff.command_line import CommandLine
 from bff.demo.api import create_app
 from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, Ports
 from bff.demo.run import run
@@ -15,12 +16,10 @@ from bff.observe.logs import configure
 from bff.settings.model import LogSettings
 from bff.verify import RedisRevocations
 
-app = typer.Typer(
+app = CommandLine(
     help="Runs Redis, the issuer, a sample API and the proxy with a sample page, until Ctrl-C.",
     invoke_without_command=True,
     no_args_is_help=False,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # they show local variables, and so secrets
 )
 _DEFAULTS = Ports()
 _PORT = {"min": 0, "max": 65535, "metavar": "PORT"}

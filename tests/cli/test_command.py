@@ -29,6 +29,17 @@ def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
     assert f"bff {command[0] if command else 'demo'}" in done.stdout.partition("╯")[2]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [(), ("serve",), ("check",), ("demo",), ("issuer",), ("issuer", "keys"), ("issuer", "users", "list")],
+)
+def test_a_flag_is_shown_without_a_type(command: tuple[str, ...]) -> None:
+    """`--help` takes no value, so its help names none: not `--help <bool>`."""
+    shown = bff(*command, "--help").stdout
+    assert "--help" in shown
+    assert "bool" not in shown.lower()
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     """A typing mistake is told on standard error, with exit code 2."""
     done = bff("srve")

@@ -6,7 +6,7 @@ from tests.structure.source import imports, modules, own_imports
 
 ROWS = [
     ["bff.errors"],
-    ["bff.settings", "bff.observe", "bff.tasks", "bff.child", "bff.embedded"],
+    ["bff.settings", "bff.observe", "bff.tasks", "bff.child", "bff.embedded", "bff.command_line"],
     ["bff.crypto", "bff.policy", "bff.problems"],
     ["bff.session"],
     ["bff.oidc"],

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bff.command_line import CommandLine
 from bff.issuer.cli.settings import UNUSABLE, ConfigOption, database_or_exit, load_or_exit
 from bff.issuer.keys import key_plan
 from bff.issuer.keys.key_plan import KeyLife
@@ -23,7 +24,7 @@ from bff.issuer.settings import IssuerSettings
 from bff.observe.logs import audit, configure
 from bff.settings.model import LogSettings
 
-app = typer.Typer(
+app = CommandLine(
     help="The keys that tokens are signed with: kept in Redis, sealed under the server keys.",
     no_args_is_help=True,
 )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from bff.command_line import CommandLine
 from bff.issuer.app import create_app
 from bff.issuer.cli.keys import app as keys_app
 from bff.issuer.cli.settings import ConfigOption, database_or_exit, load_or_exit
@@ -17,11 +18,8 @@ from bff.issuer.settings import DEMO_USERS, IssuerSettings
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
 
-app = typer.Typer(
+app = CommandLine(
     no_args_is_help=False,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,  # they show local variables, and so secrets
     invoke_without_command=True,
 )
 app.add_typer(keys_app, name="keys")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import SecretStr, ValidationError
 
+from bff.command_line import CommandLine
 from bff.issuer.accounts.account_changes import AccountChanges
 from bff.issuer.accounts.accounts import Account, AccountError
 from bff.issuer.accounts.passwords import MIN_CHARACTERS, PasswordRefusedError
@@ -27,12 +28,11 @@ from bff.issuer.store.store import Store
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
 
-app = typer.Typer(
+app = CommandLine(
     help="The people who can sign in. WHO is an address or a sub.",
     epilog="A password is asked for, or read from standard input: "
     "[bold]pass alice | bff issuer users add alice@example.com --name Alice[/bold]",
     no_args_is_help=True,
-    rich_markup_mode="rich",
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
@@ -80,7 +80,7 @@ def add(  # noqa: PLR0917 - typer passes them by name
 @app.command("list", epilog="Example: [bold]bff issuer users list --json | jq -r '.[].email'[/bold]")
 def show(
     who: Annotated[
-        str | None, typer.Argument(metavar="[WHO]", help="One account, with where it is signed in.")
+        str | None, typer.Argument(metavar="WHO", help="One account, with where it is signed in.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

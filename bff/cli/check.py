@@ -1,0 +1,100 @@
+"""`bff check`: examines the settings, then Redis, the provider and every backend."""
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bff.cli.settings import FAILED, UNUSABLE, ConfigOption, complain
+from bff.command_line import CommandLine
+from bff.settings.load import Loaded, load_all
+from bff.settings.problem import SettingProblem, SettingsError
+
+_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
+
+app = CommandLine()
+
+
+@app.command(
+    epilog="Examples: [bold]bff check[/bold]  ·  [bold]bff check --offline[/bold] before a deployment  ·  "
+    "[bold]bff check --json | jq .problems[/bold]"
+)
+def check(
+    config: ConfigOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object instead of a table.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Look at the settings only.")] = False,
+) -> None:
+    """Check the settings, then whether Redis, the provider and every backend can be used."""
+    try:
+        loaded = load_all(config, os.environ)
+    except SettingsError as error:
+        if as_json:
+            _write_json(ok=False, problems=error.problems, warnings=[], checks=[])
+        else:
+            complain(error.problems)
+        raise typer.Exit(UNUSABLE) from None
+    from bff.serve.preflight import preflight  # noqa: PLC0415 - see the package's first lines
+
+    checks = [] if offline else asyncio.run(preflight(loaded.settings))
+    ok = all(result.ok for result in checks)
+    if as_json:
+        _write_json(
+            ok=ok, problems=[], warnings=loaded.warnings, checks=[asdict(result) for result in checks]
+        )
+    else:
+        _tell(loaded)
+        rows = [
+            (_mark(result.ok, result.fix), result.name, result.target, result.detail, result.fix)
+            for result in checks
+        ]
+        if rows:
+            _table(rows)
+    raise typer.Exit(0 if ok else FAILED)
+
+
+def _tell(loaded: Loaded) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    source = str(loaded.file) if loaded.file else "the environment alone"
+    console.print(f"The settings are good ({source}).", style="green", markup=False)
+    for warning in loaded.warnings:
+        console.print(f"{warning.key} {warning.message}. {warning.fix}", style="yellow", markup=False)
+
+
+def _mark(ok: bool, fix: str) -> str:
+    if not ok:
+        return "[red]failed[/red]"
+    return "[yellow]look[/yellow]" if fix else "[green]ok[/green]"
+
+
+def _table(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    table = Table("", "what", "where", "found", "what to do", box=None, pad_edge=False, header_style="bold")
+    for mark, *texts in rows:
+        table.add_row(mark, *(text.replace("[", r"\[") for text in texts))
+    console.print(table)
+
+
+def _write_json(
+    *,
+    ok: bool,
+    problems: Sequence[SettingProblem],
+    warnings: Sequence[SettingProblem],
+    checks: Sequence[dict[str, object]],
+) -> None:
+    report = {
+        "ok": ok,
+        "problems": [asdict(problem) for problem in problems],
+        "warnings": [asdict(warning) for warning in warnings],
+        "checks": checks,
+    }
+    typer.echo(json.dumps(report, indent=2))

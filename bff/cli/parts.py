@@ -1,0 +1,31 @@
+"""`bff demo` and `bff issuer`: the commands of the parts that stand aside, which have their own help."""
+
+from typing import Any, Final
+
+import typer
+
+from bff.command_line import CommandLine
+
+_PASS_ON: Final[dict[str, Any]] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+
+app = CommandLine()
+
+
+@app.command(context_settings=_PASS_ON)
+def demo(context: typer.Context) -> None:
+    """Show it all at work: Redis, issuer, a sample API, the proxy and a page."""
+    from bff.demo.cli import app as demo_app  # noqa: PLC0415 - see the package's first lines
+
+    demo_app(args=context.args, prog_name="bff demo")
+
+
+@app.command(context_settings=_PASS_ON)
+def issuer(context: typer.Context) -> None:
+    """Run the issuer: an OpenID Provider for development, tests and first-party apps."""
+    from bff.issuer.cli.main import app as issuer_app  # noqa: PLC0415 - see the package's first lines
+
+    issuer_app(args=context.args, prog_name="bff issuer")

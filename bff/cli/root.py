@@ -1,0 +1,37 @@
+"""`bff` itself: its commands, and --version."""
+
+from typing import Annotated
+
+import typer
+
+from bff import __version__
+from bff.cli import check, keys, parts, serve
+from bff.command_line import CommandLine
+
+app = CommandLine(
+    name="bff",
+    help="A backend-for-frontend session proxy: the tokens stay in Redis, the browser gets an opaque cookie.",
+    no_args_is_help=True,
+)
+app.add_typer(serve.app)
+app.add_typer(check.app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(parts.app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bff {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Try it first: [bold]bff demo[/bold]. Then write a bff.toml and ask [bold]bff check[/bold]."
+)
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave."),
+    ] = False,
+) -> None:
+    """A backend-for-frontend session proxy: the tokens stay in Redis, the browser gets an opaque cookie."""

@@ -1,0 +1,47 @@
+"""A typer application with the defaults of all our commands: `bff`, `bff demo`, `bff issuer`.
+
+A flag is shown without a type (`--json`, and not `--json <bool>`), --help included.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Command(TyperCommand):
+    def get_params(self, *arguments: Any) -> list[Any]:
+        return _without_types(super().get_params(*arguments))
+
+
+class _Group(TyperGroup):
+    def get_params(self, *arguments: Any) -> list[Any]:
+        return _without_types(super().get_params(*arguments))
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
+
+
+class CommandLine(typer.Typer):
+    """A command, or a group of commands."""
+
+    def __init__(self, **options: Any) -> None:
+        defaults: dict[str, Any] = {
+            "cls": _Group,
+            "add_completion": False,
+            "rich_markup_mode": "rich",
+            "pretty_exceptions_enable": False,  # they show local variables, and so secrets
+        }
+        super().__init__(**defaults | options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Adds a command, as `typer.Typer.command` does."""
+        add: Callable[[Function], Function] = super().command(name, **{"cls": _Command} | options)
+        return add
