@@ -169,18 +169,6 @@ async def test_redis_away(sockets: Sockets) -> None:
     assert OVER == await closing(socket)
 
 
-@pytest.mark.requirement("H-09")
-async def test_the_proxy_stops(sockets: Sockets) -> None:
-    """Both sides are told 1001."""
-    browser = await sockets.world.signed_in()
-    socket = await sockets.connect(browser)
-    await answers(socket)
-    closed, _ = await asyncio.gather(closing(socket), sockets.world.stop_proxy())
-    assert AWAY == closed
-    await until(lambda: [AWAY] == sockets.backend.closes)
-    assert 0 == len(sockets.world.app.tasks)
-
-
 # Close codes
 
 

@@ -49,6 +49,7 @@ class ClosingProtocol(UpgradingProtocol):
     _held: bytes
     _read_watch: asyncio.TimerHandle | None
     half_closed = False
+    draining = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,6 +80,17 @@ class ClosingProtocol(UpgradingProtocol):
     def long_rest(self) -> bool:
         """Whether so much of the request's body is to come that the connection ends with its answer."""
         return isinstance(self._body, LengthBody) and self._body.left > DRAIN
+
+    def drain(self) -> None:
+        """The next answer is the last one, and says so; harmless when said again.
+
+        An idle connection is not closed: a request that is on its way to it could not be told from one that
+        was read, and a reverse proxy repeats no POST (RFC 9112 9.3.1). An answer whose head has left is not
+        the last one for the same reason: its client has been promised another.
+        """
+        self.draining = True
+        if self._answering() and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
         """The server stops: an idle connection is closed, a busy one after its answer; event streams end."""

@@ -125,6 +125,7 @@ class LaneProtocol(GuardedHttpProtocol):
         verdict = forwarding.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return False
+        keep_alive = keep_alive and not self.draining
         cycle = LaneResponse(self, with_body=line.method != b"HEAD", keep_alive=keep_alive)
         cycle.exchange = ForwardedCall(forwarding.parts, request, verdict, cycle)
         self.begin_cycle(cycle)
@@ -208,9 +209,15 @@ class LaneProtocol(GuardedHttpProtocol):
             or self._held
             or not self._reader.fresh
             or self._lingering
+            or self.draining
             or self.flow.write_paused
             or self.transport.is_closing()
         )
+
+    def drain(self) -> None:
+        """The next answer is the last one: the fast path does not ask."""
+        super().drain()
+        self._ready = False
 
     def hang_up(self) -> None:
         """The connection ends with the answer at hand."""

@@ -206,6 +206,8 @@ class GuardedHttpProtocol(ClosingProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.transport = self._outlet  # type: ignore[assignment] # the three methods that a cycle uses
         cycle.scope["extensions"] = {OWN_SERVER: {}}
+        if self.draining:
+            cycle.keep_alive = False
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(app, cycle, self.transport)
         super()._start_asgi_task(cycle, app)

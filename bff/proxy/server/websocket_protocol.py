@@ -4,6 +4,7 @@ Rule 1: what the front door has judged is all that the WebSocket protocol is giv
 the head before it is answered (RFC 6455 4.1).
 Rule 2: every wait has an end: for a client that reads nothing, or does not answer a close.
 Rule 3: an abnormal end is told from a clean one (1006, RFC 6455 7.1.5).
+Rule 4: at a stop each socket gets its close frame (1012: come back), one in the middle of its handshake too.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from bff.errors import Problem
 from bff.proxy.server.request_parser import Head, Refusal
 from bff.proxy.server.response_writer import last_word, reset
 
-GOING_AWAY, ABNORMAL = 1001, 1006
+GOING_AWAY, ABNORMAL, SERVICE_RESTART = 1001, 1006, 1012
 _SWITCHING = 101
 
 _LINGER = 2.0
@@ -74,6 +75,7 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self._write_watch: asyncio.TimerHandle | None = None
         self._failed = False
         self._ended = False
+        self._stopping = False  # while the handshake is not answered yet
         self._waiting = bytearray()  # read, and not yet parsed
 
     def handle_connect(self, event: Request) -> None:
@@ -165,15 +167,22 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         if self.transport.can_write_eof():  # its answer would not be read
             self.transport.write_eof()
 
+    def drain(self) -> None:
+        """The server is about to stop; a socket ends at no time of its own, so that it is closed now."""
+        if not self.close_sent:
+            self.shutdown()
+
     def shutdown(self) -> None:
-        """The server stops: the socket is closed with 1001."""
-        if not self.handshake_complete or self.close_sent:
+        """The server stops: the socket is closed with 1012, once its handshake has been answered (Rule 4)."""
+        if self.close_sent:
             super().shutdown()
-            return
-        self.stop_keepalive()
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": ""})
-        self.conn.send_close(GOING_AWAY)
-        self._close_sent()
+        elif not self.handshake_complete:
+            self._stopping = True
+        else:
+            self.stop_keepalive()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": ""})
+            self.conn.send_close(SERVICE_RESTART)
+            self._close_sent()
 
     def keepalive_timeout(self) -> None:
         """The client has not answered a ping."""
@@ -190,6 +199,9 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             self._hang_up_soon()
         elif self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # or uvicorn takes the answer for none, and logs an error
+        elif self._stopping and self.handshake_complete:
+            self._stopping = False
+            self.shutdown()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""

@@ -115,6 +115,7 @@ class World:
     clock: Clock
     stack: AsyncExitStack
     proxy: AsyncExitStack
+    server: uvicorn.Server
     verify: ssl.SSLContext | bool = True
     reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
     browsers: list[Browser] = field(default_factory=list)
@@ -144,7 +145,7 @@ class World:
 
 
 @asynccontextmanager
-async def serving(app: App, port: int) -> AsyncIterator[None]:
+async def serving(app: App, port: int) -> AsyncIterator[uvicorn.Server]:
     """Serves the proxy on a loopback port, by the guarded protocol, on the test's own loop."""
     tasks = Tasks()
     sock = socket.create_server(("127.0.0.1", port))
@@ -165,7 +166,7 @@ async def serving(app: App, port: int) -> AsyncIterator[None]:
         assert not running.done(), running.exception()
         await asyncio.sleep(0.002)
     try:
-        yield
+        yield server
     finally:
         server.should_exit = True
         await running
@@ -238,7 +239,7 @@ async def running_world(
         clock = Clock()
         app = App(settings, clock=clock)
         proxy = await stack.enter_async_context(AsyncExitStack())
-        await proxy.enter_async_context(serving(app, port))
-        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy)
+        server = await proxy.enter_async_context(serving(app, port))
+        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy, server)
         worlds.append(world)
         yield world
