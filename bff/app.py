@@ -31,6 +31,7 @@ from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
 from bff.proxy.server.closing import STATE
 from bff.proxy.server.line_cache import LineCache
@@ -134,6 +135,8 @@ class App:
             refresh_settings=settings.refresh,
             clock=clock,
         )
+        watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
+        self._changes.subscribe(watch)
         parts = ForwardingContext(
             destinations={
                 route.path: Destination.of(
@@ -149,6 +152,7 @@ class App:
             clock=time.perf_counter,
             access_log=settings.log.access,
             callers=Callers(settings.limits),
+            signed_calls=SignedCalls(watch),
         )
         self._count_connections()
         endpoints = self._endpoints(
@@ -165,8 +169,6 @@ class App:
             guard=guard,
             lines=self._line_cache(csrf_header, public),
         )
-        watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
-        self._changes.subscribe(watch)
         self._forwarding = ForwardingApp(
             parts=parts,
             fast_path=fast_path,

@@ -64,6 +64,14 @@ class ExpiryWatch:
     @contextmanager
     def watching(self, found: Found) -> Iterator[Watched]:
         """Watches a session for as long as the block runs."""
+        watched = self.join(found)
+        try:
+            yield watched
+        finally:
+            self.leave(watched)
+
+    def join(self, found: Found) -> Watched:
+        """Watches a session until `leave`."""
         key = found.session.key
         watched = self._watched.get(key)
         if watched is None or watched.over.done():
@@ -71,12 +79,14 @@ class ExpiryWatch:
         watched.holders += 1
         self._look(watched)  # it may have ended since it was found
         self._wind_up()
-        try:
-            yield watched
-        finally:
-            watched.holders -= 1
-            if not watched.holders and self._watched.get(key) is watched:
-                del self._watched[key]
+        return watched
+
+    def leave(self, watched: Watched) -> None:
+        """The session is watched no longer, unless by others."""
+        watched.holders -= 1
+        key = watched.found.session.key
+        if not watched.holders and self._watched.get(key) is watched:
+            del self._watched[key]
 
     def changed(self, key: str | None) -> None:
         """The feed's word: this session, or any of them, may have changed."""

@@ -39,7 +39,7 @@ async def answers(socket: ClientConnection) -> None:
 # The end of the session
 
 
-@pytest.mark.requirement("B-22", "B-29", "L-06")
+@pytest.mark.requirement("B-22", "B-29", "L-06", "S-01")
 async def test_the_session_is_deleted(sockets: Sockets) -> None:
     """After `redis-cli DEL` all its sockets are closed with 4401, the backend's with 1001; others stay."""
     browser, other = await sockets.world.signed_in(), await sockets.world.signed_in()

@@ -11,6 +11,7 @@ from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signe
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseTemplates
+from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.pool import UpstreamPool
@@ -85,6 +86,7 @@ class ForwardingContext:
     access_log: bool = True
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
+    signed_calls: SignedCalls = field(default_factory=SignedCalls)
 
 
 class Sent(NamedTuple):

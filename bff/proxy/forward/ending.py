@@ -22,6 +22,7 @@ from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.upload import NO_UPLOAD
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
+from bff.session.sessions import NoSession
 
 _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 
@@ -155,6 +156,17 @@ class Ending:
             self._client.send_data(RETRY)
         self._client.send_end()
 
+    def session_over(self, why: NoSession) -> None:
+        """The call's session has ended: a 401 where no answer has begun, else the answer is broken off."""
+        if self._finished:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._drop_attempt()
+        request_id = self._hop.request_id.decode()
+        _log.info("ended_with_session", route=self._route_name(), request_id=request_id, reason=why.reason)
+        self._refuse(Refused(why.problem, why.reason))
+
     # Bookkeeping
 
     def _drop_attempt(self) -> None:
@@ -171,6 +183,8 @@ class Ending:
         self._caller.end()
         if self._tail is not None:
             self._parts.event_streams.end(self)
+        if isinstance(self._credential, Signed):
+            self._parts.signed_calls.end(self)
         note_call(
             self._parts,
             self.request,

@@ -63,6 +63,7 @@ class ForwardedCall(Ending):
         self._caller.begin()  # it is under way, whatever the limits say
         if isinstance(sent.credential, Signed):
             self._caller.sign(sent.credential.found.session.key)
+            self._parts.signed_calls.begin(self, sent.credential.found)
         rules = self._parts.destinations[self.admitted.route.path].rules
         request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
         self._attempt = Attempt(self)
@@ -154,6 +155,8 @@ class ForwardedCall(Ending):
         if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
             self._too_many("calls at once from this session")
             return False
+        if isinstance(credential, Signed):
+            self._parts.signed_calls.begin(self, credential.found)
         return True
 
     def _gather(self, admitted: Admitted) -> None:

@@ -38,6 +38,7 @@ from bff.proxy.upstream.response_parser import AnswerLimits, ResponseParser
 _ERROR_STATUS = 400
 _TIMED_OUT, _EXPECTATION_FAILED = 408, 417
 _CONTINUE = 100
+_FAST_FOR = 1.0  # seconds: a fast call that lasts falls back, and so can be ended with its session
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -66,7 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._call: Call | None = None
         self._plain: FastUpstreamCall | None = None
         self._since = 0.0  # when it was sent
-        self._first_due = min(self._timeouts.first_byte, self._timeouts.total)
+        self._first_due = min(self._timeouts.first_byte, self._timeouts.total, _FAST_FOR)
         self._calls = 0
         self._answered = False  # a byte of the present call's answer has arrived
         self._timer: asyncio.TimerHandle | None = None
