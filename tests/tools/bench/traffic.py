@@ -12,8 +12,11 @@ from typing import Literal
 Kind = Literal["repeat", "mixed", "forwarded"]
 """`mixed` requests all differ; `forwarded` ones bring an address each, through nginx; `repeat` is one."""
 
-REQUESTS = 20_000
 USERS = 20_000
+"""Users of `mixed` traffic, each with a request line of its own: the near cache holds them all."""
+
+MORE_USERS = 100_000
+"""Users of traffic that is larger than the near cache."""
 
 SHARES = {"post": 0.10, "large": 0.05, "same": 0.02}
 """POSTs of 2 kB, answers of 100 kB, answers 304; the rest are GETs of 1.1 kB."""
@@ -37,9 +40,18 @@ request = function()
   return requests[position]
 end
 """
+_PASSES = """
+local answered = 0
+response = function()
+  answered = answered + 1
+  if answered == {passes} * #requests then wrk.thread:stop() end
+end
+"""
 
 
-def traffic_script(folder: Path, name: str, users: Sequence[Mapping[str, str]], kind: Kind) -> str:
+def traffic_script(
+    folder: Path, name: str, users: Sequence[Mapping[str, str]], kind: Kind, count: int = USERS
+) -> str:
     """A wrk script that sends requests of these users' in turn.
 
     Args:
@@ -47,12 +59,13 @@ def traffic_script(folder: Path, name: str, users: Sequence[Mapping[str, str]], 
         name: of their file.
         users: the fields of a user's requests, session included.
         kind: of the traffic.
+        count: of the requests that differ.
     """
     file = folder / f"traffic.{name}"
     made = (
         [_request("json", 0, users[0], forwarded=False)]
         if kind == "repeat"
-        else requests(users, forwarded=kind == "forwarded")
+        else requests(users, count, forwarded=kind == "forwarded")
     )
     with file.open("wb") as out:
         for request in made:
@@ -60,13 +73,18 @@ def traffic_script(folder: Path, name: str, users: Sequence[Mapping[str, str]], 
     return _SCRIPT.format(file=file)
 
 
-def requests(users: Sequence[Mapping[str, str]], *, forwarded: bool) -> list[bytes]:
+def passes(script: str, count: int) -> str:
+    """The script of an uncounted run: it stops once each request was answered so many times."""
+    return script + _PASSES.format(passes=count)
+
+
+def requests(users: Sequence[Mapping[str, str]], count: int, *, forwarded: bool) -> list[bytes]:
     """The requests in the order in which they are sent, the same in each run."""
     chance = random.Random(_SEED)  # noqa: S311 - a mix that is the same each time, no secret
-    kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * REQUESTS))]
-    kinds += ["json"] * (REQUESTS - len(kinds))
+    kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * count))]
+    kinds += ["json"] * (count - len(kinds))
     chance.shuffle(kinds)
-    order = [users[number % len(users)] for number in range(REQUESTS)]
+    order = [users[number % len(users)] for number in range(count)]
     chance.shuffle(order)
     return [
         _request(kind, n, user, forwarded=forwarded)

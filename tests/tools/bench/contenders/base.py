@@ -7,7 +7,7 @@ from tests.tools.bench.environment import Ground
 from tests.tools.bench.load import Request
 from tests.tools.bench.programs import Program, lasting_port
 
-_SESSION_AGE = 240.0
+_SESSION_AGE = 400.0
 """Seconds after which a contender's session is made anew, well before any of them ends or is renewed."""
 
 
@@ -27,9 +27,8 @@ class Contender(ABC):
         self.port = lasting_port()
         self.program: Program | None = None
         self._session: dict[str, str] = {}
-        self._users: list[dict[str, str]] = []
-        self._users_at = float("-inf")
-        self.scripts: dict[str, tuple[object, str]] = {}  # of the traffic, by its kind
+        self._users: dict[int, tuple[float, list[dict[str, str]]]] = {}  # by their number, with their time
+        self.scripts: dict[str, tuple[object, str]] = {}  # of the traffic, by the load's name
         self.front: int | None = None  # the port of an nginx before it
         self._signed_at = float("-inf")
 
@@ -54,17 +53,18 @@ class Contender(ABC):
         """The headers that carry its session; made anew now and then."""
         return {"Authorization": "Bearer x"}
 
-    def users(self, ground: Ground) -> list[dict[str, str]]:
-        """The headers that carry sessions, one for each user: as many as there can be. Here it is one."""
-        del ground
+    def users(self, ground: Ground, count: int) -> list[dict[str, str]]:
+        """The headers that carry sessions, one for each user: `count` where there can be. Here it is one."""
+        del ground, count
         return [self.sign_in()]
 
-    def users_at_hand(self, ground: Ground) -> list[dict[str, str]]:
+    def users_at_hand(self, ground: Ground, count: int) -> list[dict[str, str]]:
         """The same, made anew now and then."""
-        if time.monotonic() - self._users_at > _SESSION_AGE:
-            self._users = self.users(ground)
-            self._users_at = time.monotonic()
-        return self._users
+        made_at, users = self._users.get(count, (float("-inf"), []))
+        if time.monotonic() - made_at > _SESSION_AGE:
+            users = self.users(ground, count)
+            self._users[count] = time.monotonic(), users
+        return users
 
     def browser(self) -> dict[str, str]:
         """The fields of a browser's request, without its session."""

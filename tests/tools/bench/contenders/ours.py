@@ -14,7 +14,6 @@ from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.environment import Ground, cookies_of_sign_in
 from tests.tools.bench.programs import lasting_port, python_environment, start
 from tests.tools.bench.sessions import store_copies
-from tests.tools.bench.traffic import USERS
 
 
 class Ours(Contender):
@@ -79,15 +78,15 @@ class Ours(Contender):
         session = [cookie for cookie in cookies if cookie.partition("=")[0] in SESSION_NAMES]
         return {"Cookie": "; ".join(session)}
 
-    def users(self, ground: Ground) -> list[dict[str, str]]:
-        """Twenty thousand of them, each with a session of its own."""
+    def users(self, ground: Ground, count: int) -> list[dict[str, str]]:
+        """So many users, each with a session of its own."""
         url = self.redis_url or ground.redis.url
         port = (
             ground.redis.port
             if self.redis_url is None
             else int(url.partition("//")[2].split(":")[1].split("/")[0])
         )
-        cookies = store_copies(self.sign_in()["Cookie"], self.keys, port, url, USERS)
+        cookies = store_copies(self.sign_in()["Cookie"], self.keys, port, url, count)
         return [{"Cookie": cookie} for cookie in cookies]
 
     def browser(self) -> dict[str, str]:
