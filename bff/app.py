@@ -43,6 +43,7 @@ from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.near_cache import NearCache
+from bff.session.own_sessions import OwnSessions
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
@@ -53,6 +54,7 @@ from bff.web.client_files import client_routes
 from bff.web.error_pages import ErrorPages
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
+from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.responses import problem_answer
 from bff.web.spa import Spa
 from bff.web.transaction import TransactionCookies
@@ -234,6 +236,13 @@ class App:
         backchannel = BackchannelEndpoint(
             client=self._client, sessions=sessions, server=settings.server, clock=clock
         )
+        own = OwnSessionEndpoints(
+            sessions=sessions,
+            own=OwnSessions(store=self._store, sessions=sessions, settings=settings.session, clock=clock),
+            guard=guard,
+            sign_out=logout.sign_out,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
         user = UserEndpoints(
             sessions=sessions,
             refresher=refresher,
@@ -249,6 +258,7 @@ class App:
             *logout.routes(),
             *backchannel.routes(),
             *user.routes(),
+            *own.routes(),
             *client_routes(settings.session.csrf_header, routes.taken),
         ]
 

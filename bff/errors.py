@@ -37,6 +37,7 @@ class Problem(Enum):
     UPSTREAM_TIMEOUT = ProblemType("upstream_timeout", 504, "The backend did not answer in time", "error")
     UPSTREAM_INVALID = ProblemType("upstream_invalid", 502, "The backend's answer was no valid HTTP", "error")
     NO_ROUTE = ProblemType("no_route", 404, "Nothing is configured at this address", "info")
+    NO_SUCH_SESSION = ProblemType("no_such_session", 404, "You have no such session", "info")
     METHOD_NOT_ALLOWED = ProblemType("method_not_allowed", 405, "This method is not allowed here", "info")
     BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The request's body is too large", "info")
     BAD_REQUEST = ProblemType("bad_request", 400, "The request is malformed", "info")

@@ -4,6 +4,7 @@ Rule 1: the end is noted before the indexes are read, so that a sign-in under wa
 (T-15).
 """
 
+from bff.session.model import EndReason
 from bff.session.store import SessionStore
 
 NAMELESS = "\n"
@@ -11,7 +12,7 @@ NAMELESS = "\n"
 
 
 async def affected(
-    store: SessionStore, provider: str, *, sub: str | None, sid: str | None, now: float
+    store: SessionStore, provider: str, *, sub: str | None, sid: str | None, now: float, reason: EndReason
 ) -> list[str]:
     """Notes the end, and returns the sessions' keys: of the sign-in, or without a `sid` of the user.
 
@@ -20,13 +21,13 @@ async def affected(
     """
     name, index = sid or sub, store.index
     assert name is not None, "who is it about?"
-    await index.note_end(provider, name, now)
+    await index.note_end(provider, name, now, reason)
     if not sid:
         return await index.of_user(provider, name)
     keys = await index.of_sid(provider, sid)
     if not sub:
         return keys
-    await index.note_end(provider, sub + NAMELESS, now)
+    await index.note_end(provider, sub + NAMELESS, now, reason)
     # A `sid` of somebody else's would be the provider's mistake.
     theirs = [key for key in keys if await _is_of(store, key, sub)]
     rest = [key for key in await index.of_user(provider, sub) if key not in keys]

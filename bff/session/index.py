@@ -6,7 +6,7 @@ cleans the indexes that it writes, in a sample of `SAMPLE` members of each.
     <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>            set of session keys
     <prefix>:starting:<key>                  a session's first write is under way; for five minutes
-    <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, kept for five minutes;
+    <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, and why, kept for five minutes;
                                              <sub>%0A stands for those of a person's without a `sid`
 
 Rule 1: the note is written before the index is read, and a sign-in reads it after it has written its session:
@@ -29,7 +29,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from bff.session import scripts
-from bff.session.model import Session
+from bff.session.model import EndReason, Session
 from bff.session.record import format_second, format_time
 
 NOTE_SECONDS = 300
@@ -106,16 +106,30 @@ class SessionIndex:
             pipe.delete(self._starting(session.key))
             for key in others:
                 pipe.exists(self._starting(key))
-            begun = await pipe.execute()
-            settled = [key for key, is_starting in zip(others, begun[1:], strict=True) if not is_starting]
-            if not settled:
-                return
-            pipe = self._redis.pipeline(transaction=False)
-            for key in settled:
-                pipe.exists(f"{self._prefix}:session:{key}")
-            dead = {key for key, lives in zip(settled, await pipe.execute(), strict=True) if not lives}
+            begun = (await pipe.execute())[1:]
+            dead = await self._dead([key for key, starts in zip(others, begun, strict=True) if not starts])
             if dead:
                 await self._remove(session, sample, dead)
+
+    async def drop_dead(self, provider: str, sub: str, keys: Sequence[str]) -> None:
+        """Removes those of these members of a user's index whose session is gone (Rule 2)."""
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.exists(self._starting(key))
+            begun = await pipe.execute()
+            dead = await self._dead([key for key, starts in zip(keys, begun, strict=True) if not starts])
+            if dead:
+                await self._redis.zrem(user_key(self._prefix, provider, sub), *sorted(dead))
+
+    async def _dead(self, settled: Sequence[str]) -> set[str]:
+        """Those without a record, of members for which no `starting` stood after they were read."""
+        if not settled:
+            return set()
+        pipe = self._redis.pipeline(transaction=False)
+        for key in settled:
+            pipe.exists(f"{self._prefix}:session:{key}")
+        return {key for key, lives in zip(settled, await pipe.execute(), strict=True) if not lives}
 
     async def _remove(self, session: Session, sample: Sample, dead: set[str]) -> None:
         pipe = self._redis.pipeline(transaction=False)
@@ -125,10 +139,11 @@ class SessionIndex:
             pipe.srem(sid_key(self._prefix, session.provider, session.sid), *gone)
         await pipe.execute()
 
-    async def of_user(self, provider: str, sub: str) -> list[str]:
-        """The keys of a user's sessions."""
+    async def of_user(self, provider: str, sub: str, *, most: int | None = None) -> list[str]:
+        """The keys of a user's sessions; with `most` those so many that end last."""
+        name, last = user_key(self._prefix, provider, sub), -1 if most is None else most - 1
         async with self._translated():
-            return cast("list[str]", await self._redis.zrange(user_key(self._prefix, provider, sub), 0, -1))
+            return cast("list[str]", await self._redis.zrange(name, 0, last, desc=most is not None))
 
     async def of_sid(self, provider: str, sid: str) -> list[str]:
         """The keys of the sessions that began with one sign-in at the provider."""
@@ -141,18 +156,19 @@ class SessionIndex:
         async with self._translated():
             await self._redis.srem(sid_key(self._prefix, provider, sid), key)
 
-    async def note_end(self, provider: str, name: str, now: float) -> None:
-        """Notes that everything of a `sub` or `sid` that began before `now` is over."""
+    async def note_end(self, provider: str, name: str, now: float, reason: EndReason) -> None:
+        """Notes that everything of a `sub` or `sid` that began before `now` is over, and why."""
+        note = f"{format_time(now)} {reason}"
         async with self._translated():
-            await self._redis.set(self._note(provider, name), format_time(now), ex=NOTE_SECONDS)
+            await self._redis.set(self._note(provider, name), note, ex=NOTE_SECONDS)
 
-    async def ended_since(self, provider: str, names: Iterable[str], began: float) -> bool:
-        """Whether a sign-in of this `sub` and `sid` that began at `began` was ended meanwhile."""
+    async def ended_since(self, provider: str, names: Iterable[str], began: float) -> EndReason | None:
+        """Why a sign-in of this `sub` and `sid` that began at `began` was ended meanwhile; None if not."""
         async with self._translated():
             notes = cast(
                 "list[str | None]", await self._redis.mget([self._note(provider, name) for name in names])
             )
-        return any(_is_after(note, began) for note in notes)
+        return next((reason for note in notes if (reason := _ended(note, began)) is not None), None)
 
     def _starting(self, key: str) -> str:
         return f"{self._prefix}:starting:{key}"
@@ -161,8 +177,14 @@ class SessionIndex:
         return f"{self._prefix}:ended:{provider}:{quote(name, safe='')}"
 
 
-def _is_after(note: str | None, began: float) -> bool:
+def _ended(note: str | None, began: float) -> EndReason | None:
+    """What a note says of a sign-in that began at `began`."""
+    if note is None:
+        return None
+    moment, _, reason = note.partition(" ")
     try:
-        return note is not None and float(note) >= began
+        if float(moment) < began:
+            return None
+        return EndReason(reason)
     except ValueError:
-        return True  # whoever wrote something else there meant an end
+        return EndReason.UNKNOWN  # whoever wrote something else there meant an end

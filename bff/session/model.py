@@ -17,6 +17,7 @@ class EndReason(StrEnum):
 
     LOGOUT = "logout"  # the user signed out here
     PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
+    SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"  # the user ended it from another session of theirs
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
     INVALID_GRANT = "invalid_grant"  # the provider no longer accepts the refresh token
     REFRESH_REFUSED = "refresh_refused"  # the provider refuses the refresh token again and again

@@ -317,23 +317,26 @@ class Sessions:
         former = await self._store.swap("browser", browser, session.key, lifetime=lifetime)
         if former is None or former == session.key:
             return
-        await self._end_key(former, EndReason.SIGNED_IN_AGAIN)
+        await self.end_key(former, EndReason.SIGNED_IN_AGAIN)
 
     async def end_all(self, provider: str, *, sub: str | None, sid: str | None, reason: EndReason) -> int:
         """Ends all sessions of a sign-in at the provider, or without a `sid` all of a user; how many.
 
         A sign-in of theirs that is under way finds out by `ended_since`.
         """
-        keys = await affected(self._store, provider, sub=sub, sid=sid, now=self._clock())
-        return sum([await self._end_key(key, reason) for key in keys])
+        keys = await affected(self._store, provider, sub=sub, sid=sid, now=self._clock(), reason=reason)
+        return sum([await self.end_key(key, reason) for key in keys])
 
-    async def ended_since(self, session: Session, began: float) -> bool:
-        """Whether everything of this session's user or sign-in was ended since `began` (T-15)."""
+    async def ended_since(self, session: Session, began: float) -> EndReason | None:
+        """Why everything of this session's user or sign-in was ended since `began`; None if not (T-15)."""
         names = [session.sub, session.sid or session.sub + NAMELESS]
         return await self._store.index.ended_since(session.provider, names, began)
 
-    async def _end_key(self, key: str, reason: EndReason) -> bool:
-        """Ends a session whose handle is not known."""
+    async def end_key(self, key: str, reason: EndReason, **who: str | None) -> bool:
+        """Ends a session whose handle is not known. True if this call was the one that ended it.
+
+        `who` asked for it, for the audit log: their `address`, the session that they did it `by`.
+        """
         with self._forgetting(key):
             ended = await self._store.end_key(key, reason, kept=self._settings.idle_timeout)
         if ended is not None:
@@ -344,6 +347,7 @@ class Sessions:
                 sub=ended.get("sub"),
                 reason=reason,
                 provider_revoked=False,
+                **who,
             )
         return ended is not None
 

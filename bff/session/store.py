@@ -123,6 +123,10 @@ class SessionStore:
         """
         return await self._load(key, timed=timed, noted=True)
 
+    async def load_all(self, keys: Sequence[str]) -> list[Loaded | None]:
+        """The records of these keys with the notes of their ends, in few round trips; None where none is."""
+        return list(await asyncio.gather(*(self.load_noted(key) for key in keys)))
+
     def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
         """How to read a record with its note again and again; a failure is `load`'s to tell."""
         note = self.endings.name(key).encode()

@@ -161,17 +161,22 @@ def idle_over(session: Session, now: float, settings: SessionSettings) -> bool:
 
     Its processes' clocks may differ a little, and `seen` is in whole seconds.
     """
-    return now >= _idle_end(session, settings)
+    return now >= _idle_end(session.seen, settings)
 
 
 def last_moment(session: Session, settings: SessionSettings) -> float:
     """Until when a session lives at most, if it is not used any more."""
-    return min(session.ends, _idle_end(session, settings))
+    return last_moment_of(session.seen, session.ends, settings)
 
 
-def _idle_end(session: Session, settings: SessionSettings) -> float:
+def last_moment_of(seen: float, ends: float, settings: SessionSettings) -> float:
+    """The same for a session that was last used at `seen` and ends at `ends` at the latest."""
+    return min(ends, _idle_end(seen, settings))
+
+
+def _idle_end(seen: float, settings: SessionSettings) -> float:
     tolerance = max(1.0, min(_CLOCKS_APART, _IDLE_TOLERANCE * settings.idle_timeout))
-    return session.seen + settings.idle_timeout + tolerance
+    return seen + settings.idle_timeout + tolerance
 
 
 def effective_leeway(tokens: Tokens, leeway: float) -> float:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Collection
 
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff.errors import problem_named
@@ -15,10 +16,19 @@ from bff.policy.trace import REQUEST_ID_ENTROPY
 
 OTHER = "/bff/*"
 SPA = "spa"
+_SESSION = "bff.session"
+
+
+def name_session(scope: Scope, key: str) -> None:
+    """Names the session that a request is about in its access line, by the key's first characters."""
+    scope[_SESSION] = key
 
 
 class Accounting:
-    """Wraps an application; `endpoints` are the paths of ours that get a series of their own."""
+    """Wraps an application; `endpoints` are the paths of ours that get a series of their own.
+
+    One with a parameter is named by its pattern.
+    """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, endpoints: Collection[str], log: bool) -> None:
         self._app = app
@@ -51,7 +61,9 @@ class Accounting:
         path = scope["path"]
         route = SPA
         if is_own(scope["raw_path"]):
-            route = path if path in self._endpoints else OTHER
+            matched = scope.get("route")
+            name = matched.path if isinstance(matched, Route) else path
+            route = name if name in self._endpoints else OTHER
         self._metrics.request_finished(route, scope["method"], status, seconds)
         if self._log:
             access(
@@ -61,4 +73,5 @@ class Accounting:
                 duration=seconds,
                 route=route,
                 request_id=os.urandom(REQUEST_ID_ENTROPY).hex(),
+                session=scope.get(_SESSION),
             )

@@ -37,6 +37,7 @@ from bff.session.drafts import Identity
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
+from bff.web.accounting import name_session
 from bff.web.hop import FINISH, hop
 from bff.web.lent_codes import LentCodes
 from bff.web.responses import (
@@ -243,14 +244,15 @@ class LoginEndpoints:
             identity, answer.tokens(), user_agent=user_agent, address=address
         )
         began = _began(transaction, claims, self._client.settings.clock_skew)
-        if await self._sessions.ended_since(started.session, began):
-            await self._sessions.end(started.session, EndReason.PROVIDER_LOGOUT, provider_revoked=False)
+        if (reason := await self._sessions.ended_since(started.session, began)) is not None:
+            await self._sessions.end(started.session, reason, provider_revoked=False)
             return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
         if answer.refresh_token is None and not self._told_no_refresh:
             self._told_no_refresh = True
             _log.warning("no_refresh_token", problem=_NO_REFRESH)
         self._metrics.login_finished("signed_in")
+        name_session(request.scope, started.session.key)
         audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
         return started
 

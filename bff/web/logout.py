@@ -28,6 +28,7 @@ from bff.policy.origin import DOCUMENTED, Guard, Rejected
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
+from bff.web.accounting import name_session
 from bff.web.responses import (
     address_of,
     cookie_headers,
@@ -99,9 +100,13 @@ class LogoutEndpoints:
             found = await self._sessions.find(
                 cookie_headers(request), address=address_of(request, self._trusted)
             )
-            revoked, hop = await self._sign_out(request, found)
+            return await self.sign_out(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
+
+    async def sign_out(self, request: Request, found: Found | NoSession) -> Response:
+        """Signs this session out, and answers a script that has asked for it; StoreUnavailableError."""
+        revoked, hop = await self._sign_out(request, found)
         document = {"redirect": CONTINUE, "provider_revoked": revoked, "provider_sign_out": hop is not None}
         response = json_answer(document, headers=_CLEAR_SITE_DATA)
         for value in self._set_cookies(hop):
@@ -144,6 +149,7 @@ class LogoutEndpoints:
         """Revokes and deletes. Whether the provider confirmed it, and the sealed way to its sign-out."""
         if isinstance(found, NoSession):
             return False, None
+        name_session(request.scope, found.session.key)
         session, revoked = await self._end(found)
         audit(
             "signed_out",

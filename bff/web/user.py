@@ -10,13 +10,14 @@ from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
-from bff.policy.origin import Guard, Rejected
+from bff.policy.origin import Guard
 from bff.policy.public_claims import public_claims
 from bff.policy.rates import RateLimiter
 from bff.refresh import Deferred, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
-from bff.session.sessions import Found, NoSession, Sessions
-from bff.web.responses import address_of, cookie_headers, json_answer, problem_answer
+from bff.session.sessions import Found, Sessions
+from bff.web.responses import address_of, json_answer, problem_answer
+from bff.web.signed_in import counts_as_use, signed_in
 
 
 class UserEndpoints:
@@ -55,7 +56,7 @@ class UserEndpoints:
         found = await self._find(request)
         if isinstance(found, Response):
             return found
-        if request.method != "HEAD" and request.query_params.get("slide") != "false":
+        if counts_as_use(request):
             try:
                 await self._sessions.slide(found)
             except StoreUnavailableError:
@@ -87,19 +88,7 @@ class UserEndpoints:
                 assert_never(other)
 
     async def _find(self, request: Request) -> Found | Response:
-        address = address_of(request, self._trusted)
-        verdict = self._guard.script(request.scope["headers"])
-        if isinstance(verdict, Rejected):
-            audit("csrf_rejected", address=address, reason=verdict.reason)
-            detail = self._guard.explain(verdict.reason)
-            return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=verdict.reason)
-        try:
-            found = await self._sessions.find(cookie_headers(request), address=address)
-        except StoreUnavailableError:
-            return problem_answer(Problem.STORE_UNAVAILABLE)
-        if isinstance(found, NoSession):
-            return problem_answer(found.problem, reason=found.reason)
-        return found
+        return await signed_in(request, self._sessions, self._guard, self._trusted)
 
     def _describe(self, found: Found) -> Response:
         session, now = found.session, self._clock()

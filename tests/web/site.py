@@ -20,6 +20,7 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.session.cookie import SessionCookie
+from bff.session.own_sessions import OwnSessions
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import (
@@ -33,6 +34,7 @@ from bff.tasks import Tasks
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
+from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.transaction import TransactionCookies
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
@@ -66,6 +68,11 @@ class Browser:
         """A script's call of a page of ours."""
         sent = {"sec-fetch-site": origin, "sec-fetch-mode": "cors", "x-csrf": "1", **headers}
         return await self._send("POST", path, origin, sent)
+
+    async def call(self, method: str, path: str) -> httpx.Response:
+        """Any call of a script of ours."""
+        sent = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "x-csrf": "1"}
+        return await self._send(method, path, "same-origin", sent)
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str], origin: Origin = "same-origin"
@@ -219,7 +226,14 @@ async def running_site(
         clock=clock,
     )
     backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)
-    app = Starlette(routes=[*login.routes(), *logout.routes(), *backchannel.routes()])
+    own = OwnSessionEndpoints(
+        sessions=sessions,
+        own=OwnSessions(store=store, sessions=sessions, settings=session, clock=clock),
+        guard=Guard(PublicOrigin.parse(server.public_url).origin, b"x-csrf"),
+        sign_out=logout.sign_out,
+        trusted_proxies=server.trusted_proxies,
+    )
+    app = Starlette(routes=[*login.routes(), *logout.routes(), *backchannel.routes(), *own.routes()])
     try:
         yield Site(app, sessions, keyring, provider, redis, clock, server.public_url)
     finally:

@@ -17,6 +17,7 @@ const CALL_EVERY = 5000;
 const ENDINGS = {
   logout: "You signed out, here or in another tab.",
   provider_logout: "You signed out at the sign-in service.",
+  signed_out_elsewhere: "You ended it from another device.",
   signed_in_again: "A new sign-in in this browser has taken its place.",
   invalid_grant: "The sign-in service no longer accepts it: it was signed out there, or its time was over.",
   refresh_refused: "The sign-in service refused to renew it, again and again.",

@@ -36,6 +36,7 @@ export type Code =
   | "upstream_timeout"
   | "upstream_invalid"
   | "no_route"
+  | "no_such_session"
   | "method_not_allowed"
   | "body_too_large"
   | "bad_request"
@@ -52,6 +53,7 @@ export type Code =
 export type EndReason =
   | "logout"
   | "provider_logout"
+  | "signed_out_elsewhere"
   | "signed_in_again"
   | "invalid_grant"
   | "refresh_refused"
@@ -132,6 +134,41 @@ export declare function login(returnTo?: string, parameters?: Record<string, str
 
 /** Ends the session, then leaves for the provider's sign-out. Rejects with a `BffError` where that fails. */
 export declare function logout(): Promise<void>;
+
+/** One of the user's sessions. Times are in seconds since the epoch. */
+export interface OwnSession {
+  /** For `endSession`; the same as `Session.id`. */
+  readonly id: string;
+  readonly created_at: number;
+  /** When it was last used, to the minute. */
+  readonly last_seen_at: number;
+  /** When it ends in any case. */
+  readonly ends_at: number;
+  /** The address that it was begun from. */
+  readonly address: string;
+  /** As "Firefox 128"; `null` where the browser did not say. */
+  readonly browser: string | null;
+  /** As "Windows" or "iPhone"; `null` where the browser did not say. */
+  readonly system: string | null;
+  /** True for the session of this browser. */
+  readonly current: boolean;
+}
+
+/**
+ * The user's sessions, at most a hundred: this browser's first, then by their last use. With `slide: false`
+ * asking does not count as the user's activity. Rejects with a `BffError` where that fails.
+ */
+export declare function sessions(options?: { slide?: boolean }): Promise<readonly OwnSession[]>;
+
+/**
+ * Ends one of the user's sessions, at once; its page is told `signed_out_elsewhere`. Where it is this browser's
+ * own, that is a sign-out: the page is left as by `logout()`. Rejects with a `BffError` where that fails:
+ * `no_such_session` where it is none of theirs, or has ended meanwhile.
+ */
+export declare function endSession(id: string): Promise<void>;
+
+/** Ends all of the user's sessions but this browser's; answers with how many. Rejects with a `BffError`. */
+export declare function endOtherSessions(): Promise<number>;
 
 export interface SessionEnd {
   readonly code: "session_missing" | "session_expired" | "session_ended";

@@ -92,9 +92,26 @@ export async function logout() {
     leaving = false;
     throw await BffError.from(response);
   }
-  signedInAs = null;
   const { redirect = "/" } = response.ok ? await response.json() : {};
-  location.assign(redirect);
+  leaveFor(redirect);
+}
+
+/** The user's sessions, this browser's first. With `slide: false` asking does not count as the user's activity. */
+export async function sessions({ slide = true } = {}) {
+  const response = await bffFetch(`${BASE}/sessions${slide ? "" : "?slide=false"}`, { signIn: false });
+  return (await readAnswer(response)).sessions;
+}
+
+/** Ends one of them; where it is this browser's own, that is a sign-out, and the page is left as by `logout()`. */
+export async function endSession(id) {
+  const path = `${BASE}/sessions/${encodeURIComponent(id)}`;
+  const { redirect } = await readAnswer(await bffFetch(path, { method: "DELETE", signIn: false }));
+  if (redirect) leaveFor(redirect);
+}
+
+/** Ends all of them but this browser's own; answers with how many there were. */
+export async function endOtherSessions() {
+  return (await readAnswer(await bffFetch(`${BASE}/sessions`, { method: "DELETE", signIn: false }))).ended;
 }
 
 /**
@@ -137,9 +154,14 @@ function lookNowAndThen(interval) {
   };
 }
 
-async function readUser(response) {
+/** The JSON of a good answer; else a `BffError`. */
+async function readAnswer(response) {
   if (!response.ok) throw await BffError.from(response);
-  const answer = await response.json();
+  return response.json();
+}
+
+async function readUser(response) {
+  const answer = await readAnswer(response);
   if (signedInAs !== null && signedInAs !== answer.sub) noticeEnd("session_ended", "signed_in_again");
   signedInAs = answer.sub;
   return answer;
@@ -150,6 +172,13 @@ function noticeEnd(code, reason) {
   if (leaving || (signedInAs === null && code === "session_missing")) return;
   signedInAs = null;
   for (const callback of [...watchers]) callback({ code, reason });
+}
+
+/** Leaves after a sign-out, for the provider's. */
+function leaveFor(redirect) {
+  leave();
+  signedInAs = null;
+  location.assign(redirect);
 }
 
 /** Quiet until the navigation has happened, and no longer: it may come to nothing. */
