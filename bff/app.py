@@ -24,13 +24,13 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
-from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi import ForwardingApp
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
 from bff.proxy.server.closing import STATE
@@ -44,6 +44,7 @@ from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.near_cache import NearCache
 from bff.session.own_sessions import OwnSessions
+from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
@@ -52,6 +53,7 @@ from bff.web.accounting import Accounting
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.error_pages import ErrorPages
+from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
@@ -85,6 +87,9 @@ class App:
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(
             settings.provider, clock=clock, tasks=self.tasks, failed=self.metrics.provider_failed
+        )
+        self._limits = RateLimits(
+            self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
         )
         self._pools = Pools()
         self._asgi = self._build(settings, clock)
@@ -145,6 +150,7 @@ class App:
                     self._pools.for_upstream(route),
                     HeaderRules.compiled(route.settings, public, csrf_header),
                     credentials[route.path],
+                    RouteLimit.of(route.settings, self._limits),
                 )
                 for route in routes.routes
             },
@@ -212,15 +218,14 @@ class App:
         routes: RouteTable,
         clock: Callable[[], float],
     ) -> list[Route]:
-        settings, limits = self.settings, self.settings.limits
+        settings, limits = self.settings, EndpointLimits(self.settings.limits, self._limits)
         login = LoginEndpoints(
             client=self._client,
             sessions=sessions,
             cookies=TransactionCookies(keyring, settings.server, settings.session),
             server=settings.server,
             table=routes,
-            login_limiter=RateLimiter(limits.login_per_minute),
-            callback_limiter=RateLimiter(limits.callback_per_minute),
+            limits=limits,
             state_lifetime=settings.session.transaction_lifetime,
             metrics=self.metrics,
             clock=clock,
@@ -247,7 +252,7 @@ class App:
             sessions=sessions,
             refresher=refresher,
             guard=guard,
-            limiter=RateLimiter(limits.refresh_per_minute),
+            limits=limits,
             logout_url=partial(logout_url, keyring),
             shown=settings.provider.claims,
             trusted_proxies=settings.server.trusted_proxies,

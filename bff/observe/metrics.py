@@ -122,6 +122,10 @@ class Metrics:
             "bff_upstream_faults", "Calls to backends that failed, by kind.", "route", "kind"
         )
         self._retries = counter("bff_retries_after_401", "Calls repeated after a backend's 401.", "route")
+        self._limited = counter("bff_rate_limited", "Acts refused by a limit on how often.", "limit")
+        self._unchecked = counter(
+            "bff_limits_unchecked", "Acts let through since Redis did not count them in time.", "limit"
+        )
         self._problems = counter("bff_problems", "Error answers of the proxy itself.", "code")
         self._connections = _Series(
             Gauge(
@@ -149,6 +153,8 @@ class Metrics:
             (call,) for call in ("discovery", "jwks", "token", "refresh", "revocation")
         )
         self._problems.prepare((problem.code,) for problem in Problem)
+        for limits in (self._limited, self._unchecked):
+            limits.prepare((limit,) for limit in ("login", "callback", "refresh", "address"))
 
     def request_finished(self, route: str, method: str, status: int, seconds: float) -> None:
         """An answer is complete or broken off.
@@ -201,6 +207,14 @@ class Metrics:
     def problem_sent(self, problem: Problem) -> None:
         """The proxy answered with a problem of its own."""
         self._problems[(problem.code,)].inc()
+
+    def rate_limited(self, limit: str) -> None:
+        """A limit on how often was reached; `limit` is the name of its quota."""
+        self._limited[(limit,)].inc()
+
+    def limit_unchecked(self, limit: str) -> None:
+        """A limit that all processes share was not looked at: Redis was out of reach, or slow."""
+        self._unchecked[(limit,)].inc()
 
     def upstream_connections(self, upstream: str) -> Gauge:
         """The gauge of open connections to one backend (`host:port`), to be kept by its pool."""

@@ -6,6 +6,8 @@ many keys is not stopped by a limit on how often, and costs no memory either.
 
 import math
 
+from bff.policy.quota import Quota
+
 
 class RateLimiter:
     """Lets each key act `per_minute` times a minute, and `burst` times at once.
@@ -14,11 +16,16 @@ class RateLimiter:
     algorithm: the same as a token bucket).
     """
 
-    def __init__(self, per_minute: int, burst: int | None = None, max_keys: int = 10_000) -> None:
+    def __init__(self, per_minute: float, burst: int | None = None, max_keys: int = 10_000) -> None:
         self._interval = 60.0 / per_minute
-        self._slack = self._interval * ((per_minute if burst is None else burst) - 1)
+        self._slack = self._interval * ((round(per_minute) if burst is None else burst) - 1)
         self._max_keys = max_keys
         self._full_at: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, quota: Quota) -> "RateLimiter":
+        """A limiter of one process that keeps a quota."""
+        return cls(60.0 / quota.interval, burst=quota.limit)
 
     def __len__(self) -> int:
         return len(self._full_at)

@@ -106,3 +106,21 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KE
 if tonumber(ARGV[3]) > 0 then return redis.call('SRANDMEMBER', KEYS[1], ARGV[3]) end
 return {}
 """
+
+TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, slack = tonumber(ARGV[1]), tonumber(ARGV[2])
+local whole = tonumber(redis.pcall('GET', KEYS[1])) or now
+if whole ~= whole then whole = now end
+whole = math.min(math.max(whole, now), now + interval + slack)
+if whole - now > slack then return whole - now - slack end
+whole = whole + interval
+redis.call('SET', KEYS[1], string.format('%.0f', whole), 'PX', math.ceil((whole - now) / 1000))
+return 0
+"""
+"""Takes one act from a quota, if there is one: 0, or the microseconds until there is (GCRA).
+
+It keeps when the quota will be whole again; a time further ahead than can be was not written by us, or
+by a clock that has gone back since, or under other settings.
+"""

@@ -7,6 +7,7 @@
     <prefix>:lock:<key>                   who is rotating its tokens
     <prefix>:ended:<key>, until:<…>       why a session ended (`endings.py`)
     <prefix>:starting:<key>               its first write is under way (`index.py`)
+    <prefix>:rate:<limit>:<who>           what a client has used of a limit (`rate_counts.py`)
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
@@ -40,6 +41,7 @@ from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SAMPLE, SessionIndex, sid_key, user_key
 from bff.session.model import EndReason, Refreshing, Session
+from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_connection import FreshPool, Renewal
 from bff.settings.model import RedisSettings
@@ -88,6 +90,7 @@ class SessionStore:
         self.renewal = Renewal(pool, self._loads)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
+        self.rates = RateCounts(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
         self._create, self._replace, self._mark = (
             register(scripts.CREATE),

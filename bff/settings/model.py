@@ -8,9 +8,9 @@ Rule 3: what needs two settings to judge, or the outside world, is in `check.py`
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {
@@ -23,6 +23,7 @@ _SIZES = {
     "mb": 1000**2,
     "gb": 1000**3,
 }
+_MOST_TIMES = 1_000_000
 
 
 def parse_duration(value: Any) -> Any:
@@ -50,8 +51,32 @@ def parse_off(value: Any) -> Any:
     return None if value == "off" else value
 
 
+class Rate(NamedTuple):
+    """So many times within so many seconds."""
+
+    times: int
+    seconds: float
+
+
+def parse_rate(value: Any) -> Any:
+    """Turns "600/m", "20/s" or "5/10m" into a `Rate`."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d+)?)?\s*(s|m|h|d)\s*", value)
+        if found is None:
+            raise ValueError('not a rate: write it like "20/s", "600/m" or "5/10m"')
+        return Rate(int(found[1]), float(found[2] or 1) * _UNITS[found[3]])
+    return value
+
+
+def _check_rate(rate: Rate) -> Rate:
+    if not 1 <= rate.times <= _MOST_TIMES or not 1 <= rate.seconds <= _UNITS["d"]:
+        raise ValueError("a rate is 1 to 1,000,000 times within 1 second to 1 day")
+    return rate
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+Frequency = Annotated[Rate, BeforeValidator(parse_rate), AfterValidator(_check_rate)]
 Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -209,6 +234,8 @@ class RouteSettings(Section):
     body_min_rate: Bytes = 500
     body_rate_window: Seconds = 30.0
     body_total_timeout: Seconds = 3600.0
+    rate_per_session: Frequency | None = None
+    rate_per_address: Frequency | None = None
     max_connections: int = Field(default=100, ge=1)
     max_streams: int = Field(default=1000, ge=1)
     connect_timeout: Seconds = 5.0
@@ -239,11 +266,13 @@ class SpaSettings(Section):
 
 
 class LimitSettings(Section):
-    """`[limits]`: how often one address or one session may start what is costly; per process."""
+    """`[limits]`: how often, and how much at once, one browser, session or address may do what is costly."""
 
     login_per_minute: int = Field(default=60, ge=1)
     callback_per_minute: int = Field(default=60, ge=1)
     refresh_per_minute: int = Field(default=30, ge=1)
+    address_per_minute: int = Field(default=600, ge=1)
+    timeout: Seconds = 0.25
     calls_per_session: int = Field(default=256, ge=1)
     calls_per_address: int = Field(default=4096, ge=1)
     streams_per_session: int = Field(default=20, ge=1)

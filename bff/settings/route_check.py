@@ -26,6 +26,13 @@ def check_passing(route: RouteSettings, at: str) -> Iterator[Finding]:
             "remove it: the backend gets the session's token there",
             needs=(f"{at}.auth",),
         )
+    if route.rate_per_session is not None and route.auth == "none":
+        yield Finding(
+            f"{at}.rate_per_session",
+            'counts nothing: with auth = "none" no session is looked up',
+            "set rate_per_address",
+            needs=(f"{at}.auth",),
+        )
     prompting = [scheme for scheme in route.challenges if scheme.lower() in _PROMPTING]
     if prompting and not lets_through:
         yield Finding(

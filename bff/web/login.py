@@ -16,6 +16,7 @@ Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a t
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -29,8 +30,6 @@ from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
-from bff.policy.address import rate_key
-from bff.policy.rates import RateLimiter
 from bff.policy.redirects import check_return_to, error_code, login_params, with_error
 from bff.policy.routes import RouteTable
 from bff.session.drafts import Identity
@@ -40,6 +39,7 @@ from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.hop import FINISH, hop
 from bff.web.lent_codes import LentCodes
+from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import (
     address_of,
     cookie_headers,
@@ -70,7 +70,7 @@ _log = get_logger("bff.web")
 
 
 class LoginEndpoints:
-    """The three endpoints. `clock` gives seconds since the epoch; each limiter counts by address."""
+    """The three endpoints. `clock` gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -80,8 +80,7 @@ class LoginEndpoints:
         cookies: TransactionCookies,
         server: ServerSettings,
         table: RouteTable,
-        login_limiter: RateLimiter,
-        callback_limiter: RateLimiter,
+        limits: EndpointLimits,
         state_lifetime: float,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -93,8 +92,7 @@ class LoginEndpoints:
         self._trusted = server.trusted_proxies
         self._redirect_uri = server.public_url.rstrip("/") + CALLBACK
         self._table = table
-        self._login_limiter = login_limiter
-        self._callback_limiter = callback_limiter
+        self._limits = limits
         self._state_lifetime = state_lifetime
         self._metrics = metrics
         self._clock = clock
@@ -110,7 +108,7 @@ class LoginEndpoints:
 
     async def login(self, request: Request) -> Response:
         """Sends the browser to the provider, and remembers where it is to come back to."""
-        if (refusal := self._refusal(request, self._login_limiter)) is not None:
+        if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
         query = _query(request)
         wanted = [value for name, value in query if name == "return_to"] or ["/"]
@@ -127,7 +125,7 @@ class LoginEndpoints:
 
     async def callback(self, request: Request) -> Response:
         """Moves the provider's answer into the transaction's cookie, and has the browser go on to finish."""
-        if (refusal := self._refusal(request, self._callback_limiter)) is not None:
+        if (refusal := await self._refusal(request, "callback")) is not None:
             return refusal
         now = self._clock()
         answer = _once(_query(request))
@@ -272,7 +270,7 @@ class LoginEndpoints:
         if not self._may_restart(request, transaction):
             error = transaction.returned.error if transaction and transaction.returned else None
             return self._failed(request, transaction, "stale", error or "login_expired")
-        if (refusal := self._refusal(request, self._login_limiter)) is not None:
+        if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
         params: dict[str, str] = {}
         if transaction is not None and transaction.max_age is not None:
@@ -353,17 +351,13 @@ class LoginEndpoints:
     def _checked(self, return_to: str) -> str | None:
         return check_return_to(return_to, self._table.covers)
 
-    def _refusal(self, request: Request, limiter: RateLimiter) -> Response | None:
-        """What is no navigation is no sign-in; and none may be tried too often (B-30)."""
-        if (refusal := no_navigation(request, self._address(request))) is not None:
+    async def _refusal(self, request: Request, what: Literal["login", "callback"]) -> Response | None:
+        """The refusal of what is no navigation, or is tried too often (B-30)."""
+        address = self._address(request)
+        if (refusal := no_navigation(request, address)) is not None:
             return refusal
-        # A browser with a sign-in under way counts by itself: others at its address are not held up by it.
-        browser = next((f"browser {each.browser}" for each in self._transactions(request)), None)
-        wait = limiter.allow(browser or rate_key(self._address(request)), self._clock())
-        if wait is None:
-            return None
-        audit("rate_limited", address=self._address(request), reason="sign_in")
-        return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
+        browser = next((each.browser for each in self._transactions(request)), None)
+        return too_many(await self._limits.sign_in(what, address, browser))
 
     def _address(self, request: Request) -> str:
         return address_of(request, self._trusted)

@@ -9,13 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.observe.logs import audit
 from bff.policy.origin import Guard
 from bff.policy.public_claims import public_claims
-from bff.policy.rates import RateLimiter
 from bff.refresh import Deferred, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, Sessions
+from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import address_of, json_answer, problem_answer
 from bff.web.signed_in import counts_as_use, signed_in
 
@@ -29,7 +28,7 @@ class UserEndpoints:
         sessions: Sessions,
         refresher: RefreshCoordinator,
         guard: Guard,
-        limiter: RateLimiter,
+        limits: EndpointLimits,
         logout_url: Callable[[str], str],
         shown: tuple[str, ...] | None,
         trusted_proxies: Sequence[IPv4Network | IPv6Network],
@@ -38,7 +37,7 @@ class UserEndpoints:
         self._sessions = sessions
         self._refresher = refresher
         self._guard = guard
-        self._limiter = limiter
+        self._limits = limits
         self._logout_url = logout_url
         self._shown = shown
         self._trusted = trusted_proxies
@@ -68,12 +67,9 @@ class UserEndpoints:
         found = await self._find(request)
         if isinstance(found, Response):
             return found
-        session = found.session
-        wait = self._limiter.allow(session.key, self._clock())
-        if wait is not None:
-            address = address_of(request, self._trusted)
-            audit("rate_limited", session=session.id, sub=session.sub, address=address, reason="refresh")
-            return problem_answer(Problem.RATE_LIMITED, retry_after=wait)
+        address = address_of(request, self._trusted)
+        if (refusal := too_many(await self._limits.refresh(found.session, address))) is not None:
+            return refusal
         outcome = await self._refresher.rotate(found, "manual")
         match outcome:
             case Rotated(rotated):

@@ -111,6 +111,7 @@ def test_good_settings_have_no_findings() -> None:
         ("route[0].pass_response_headers", {"route": [route(pass_response_headers=["WWW-Authenticate"])]}),
         ("route[0].pass_response_headers", {"route": [route(pass_response_headers=["ETag"])]}),
         ("route[0].challenges", {"route": [route(challenges=["Bearer", "NTLM"])]}),
+        ("route[0].rate_per_session", {"route": [route(auth="none", rate_per_session="5/s")]}),
         ("route[0].csrf", {"route": [route(methods=["POST"], csrf="navigation")]}),
         ("spa.url", {"spa": {"url": "localhost"}}),
         ("spa.url", {"spa": {"url": "http://localhost:5173", "dir": "dist"}}),

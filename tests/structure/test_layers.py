@@ -110,6 +110,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "endings",
                     "index",
                     "invalidation_feed",
+                    "rate_counts",
                     "redis_connection",
                     "store",
                 )

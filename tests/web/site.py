@@ -17,13 +17,14 @@ from bff.crypto import Keyring, new_secret
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.policy.origin import Guard, PublicOrigin
-from bff.policy.rates import RateLimiter
 from bff.policy.routes import RouteTable
 from bff.session.cookie import SessionCookie
 from bff.session.own_sessions import OwnSessions
+from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import (
+    LimitSettings,
     ProviderSettings,
     RedisSettings,
     RouteSettings,
@@ -32,6 +33,7 @@ from bff.settings.model import (
 )
 from bff.tasks import Tasks
 from bff.web.backchannel import BackchannelEndpoint
+from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
@@ -205,14 +207,15 @@ async def running_site(
         metrics=metrics,
         clock=clock,
     )
+    limits = LimitSettings(login_per_minute=per_minute, callback_per_minute=per_minute)
+    rates = RateLimits(store.rates, timeout=20.0, metrics=metrics, clock=clock)
     login = LoginEndpoints(
         client=client,
         sessions=sessions,
         cookies=TransactionCookies(keyring, server, session),
         server=server,
         table=RouteTable.from_settings([RouteSettings(path="/api", upstream="http://127.0.0.1:1")]),
-        login_limiter=RateLimiter(per_minute),
-        callback_limiter=RateLimiter(per_minute),
+        limits=EndpointLimits(limits, rates),
         state_lifetime=session.transaction_lifetime,
         metrics=metrics,
         clock=clock,

@@ -8,8 +8,10 @@ import pytest
 from starlette.applications import Starlette
 
 from bff.policy.origin import Guard
-from bff.policy.rates import RateLimiter
+from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found
+from bff.settings.model import LimitSettings
+from bff.web.limits import EndpointLimits
 from bff.web.user import UserEndpoints
 from tests.refresh.harness import RefreshHarness, running_harness
 from tests.support.processes.redis import RedisServer
@@ -23,11 +25,12 @@ class Page:
 
     def __init__(self, desk: RefreshHarness) -> None:
         process = desk.processes[0]
+        rates = RateLimits(process.store.rates, timeout=20.0, metrics=process.metrics, clock=desk.clock)
         endpoints = UserEndpoints(
             sessions=process.sessions,
             refresher=process.refresher,
             guard=Guard(BASE.encode(), b"x-csrf"),
-            limiter=RateLimiter(1000),
+            limits=EndpointLimits(LimitSettings(refresh_per_minute=1000, address_per_minute=1000), rates),
             logout_url=lambda _: "/bff/logout?sid=s",
             shown=None,
             trusted_proxies=(),

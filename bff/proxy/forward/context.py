@@ -11,6 +11,7 @@ from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signe
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseTemplates
+from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
@@ -48,11 +49,18 @@ class Destination:
     rules: HeaderRules
     credentials: Credentials
     responses: ResponseTemplates
+    limit: RouteLimit | None = None
 
     @classmethod
-    def of(cls, pool: UpstreamPool, rules: HeaderRules, credentials: Credentials) -> "Destination":
-        """What these come to."""
-        return cls(pool, rules, credentials, ResponseTemplates(rules))
+    def of(
+        cls,
+        pool: UpstreamPool,
+        rules: HeaderRules,
+        credentials: Credentials,
+        limit: RouteLimit | None = None,
+    ) -> "Destination":
+        """Builds the destination of a route."""
+        return cls(pool, rules, credentials, ResponseTemplates(rules), limit)
 
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool

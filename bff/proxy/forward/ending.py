@@ -12,6 +12,7 @@ from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.navigation import navigates
+from bff.policy.quota import Limited
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call
 from bff.proxy.forward.attempt import Attempt
@@ -115,6 +116,9 @@ class Ending:
     def _too_many(self, what: str) -> None:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._hop.request_id.decode())
         self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
+
+    def _over_limit(self, limited: Limited) -> None:
+        self._fail(Problem.RATE_LIMITED, headers=limited.fields(), retry_after=limited.wait)
 
     def _fault(self, fault: Fault) -> None:
         route = self._route_name()

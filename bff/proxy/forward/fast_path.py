@@ -102,7 +102,8 @@ class FastPath:
         self._by_path = {
             route.path: _FastRoute(route, context.destinations[route.path], context)
             for route in routes.routes
-            if not route.settings.pass_request_headers  # else lines fare otherwise than `lines` says
+            # else lines fare otherwise than `lines` says, or there is something to wait for
+            if not route.settings.pass_request_headers and context.destinations[route.path].limit is None
         }
         self._verdicts: dict[object, bool] = {}
 

@@ -23,6 +23,7 @@ from bff.proxy.forward.context import Destination, Sent
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.ending import Ending
 from bff.proxy.forward.event_streams import first_tail, tail
+from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.upload import NO_UPLOAD, Upload
 from bff.proxy.forward.upstream_request import outgoing
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -82,9 +83,12 @@ class ForwardedCall(Ending):
             return
         if self.request.body_length != 0 and self._upload is NO_UPLOAD:
             self._upload = Upload(verdict.route.settings, self._client, self._body_late)
+        destination = self._parts.destinations[verdict.route.path]
+        if destination.limit is not None:
+            self._spawn(self._open(verdict, destination.limit))
+            return
         if verdict.signed:
-            credentials = self._parts.destinations[verdict.route.path].credentials
-            known = credentials.at_hand(self.request.fields.values(b"cookie"))
+            known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
             if known is None:
                 self._spawn(self._open(verdict))
                 return
@@ -135,18 +139,29 @@ class ForwardedCall(Ending):
 
     # What is awaited
 
-    async def _open(self, admitted: Admitted) -> None:
+    async def _open(self, admitted: Admitted, limit: RouteLimit | None = None) -> None:
+        """Finds the credential; a `limit` counts the call, by its address before the session is looked up."""
+        if limit is not None and (limited := await limit.of_address(self._hop.client)) is not None:
+            self._over_limit(limited)
+            return
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
             credentials = self._parts.destinations[admitted.route.path].credentials
-            credential = await credentials.obtain(
-                self.request.fields.values(b"cookie"), address=self._hop.client, required=required
+            cookies = self.request.fields.values(b"cookie")
+            known = None if limit is None else credentials.at_hand(cookies)
+            credential = known or await credentials.obtain(
+                cookies, address=self._hop.client, required=required
             )
             if isinstance(credential, Refused):
                 self._refuse(credential)
                 return
             if not self._sign(credential):
                 return
+            if limit is not None and isinstance(credential, Signed):
+                limited = await limit.of_session(credential.found.session, self._hop.client)
+                if limited is not None:
+                    self._over_limit(limited)
+                    return
         self._gather(admitted)
 
     def _sign(self, credential: Signed | Anonymous) -> bool:

@@ -24,6 +24,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.fields import Fields
 from bff.policy.headers import Hop
 from bff.policy.origin import Guard
+from bff.policy.quota import Limited
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
@@ -137,16 +138,25 @@ class _Upgrade:
             self._note(_CLIENT_LEFT)
 
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
+        destination, client = self._parts.destinations[admitted.route.path], self._hop.client
+        limit = destination.limit
+        if limit is not None and (limited := await limit.of_address(client)) is not None:
+            await self._over_limit(limited)
+            return
         if admitted.signed:
             required = admitted.route.settings.auth == "required"
-            credentials = self._parts.destinations[admitted.route.path].credentials
-            credential = await credentials.obtain(
-                self._request.fields.values(b"cookie"), address=self._hop.client, required=required
+            credential = await destination.credentials.obtain(
+                self._request.fields.values(b"cookie"), address=client, required=required
             )
             if isinstance(credential, Refused):
                 await self._refuse(credential)
                 return
             self._credential = credential
+            if limit is not None and isinstance(credential, Signed):
+                limited = await limit.of_session(credential.found.session, client)
+                if limited is not None:
+                    await self._over_limit(limited)
+                    return
         signed = self._credential
         holder = signed.found.session.key if isinstance(signed, Signed) else self._hop.client
         with self._owner.seat(admitted, holder) as free:
@@ -309,6 +319,9 @@ class _Upgrade:
 
     async def _refuse(self, refused: Refused) -> None:
         await self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+
+    async def _over_limit(self, limited: Limited) -> None:
+        await self._fail(Problem.RATE_LIMITED, headers=limited.fields(), retry_after=limited.wait)
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         self._parts.metrics.problem_sent(problem)

@@ -1,0 +1,43 @@
+"""How often one session and one address may call a route (`rate_per_session`, `rate_per_address`).
+
+Rule 1: a route without such a setting has no `RouteLimit`, and its calls pay nothing. One with it is not on
+the fast path: its calls wait for Redis, for `limits.timeout` at most.
+Rule 2: the address is counted before the session is looked up, the session once it is known; a call is
+counted once, however often it is sent to the backend.
+"""
+
+from bff.policy.address import rate_key
+from bff.policy.quota import Limited, Quota
+from bff.session.model import Session
+from bff.session.rate_limits import RateLimits
+from bff.settings.model import RouteSettings
+
+
+class RouteLimit:
+    """The limits of one route."""
+
+    def __init__(self, settings: RouteSettings, limits: RateLimits) -> None:
+        self._limits = limits
+        per_address, per_session = settings.rate_per_address, settings.rate_per_session
+        self._address = None if per_address is None else Quota.of(f"address:{settings.path}", per_address)
+        self._session = None if per_session is None else Quota.of(f"session:{settings.path}", per_session)
+
+    @classmethod
+    def of(cls, settings: RouteSettings, limits: RateLimits) -> "RouteLimit | None":
+        """The limits of a route; None where it has none."""
+        unlimited = settings.rate_per_address is None and settings.rate_per_session is None
+        return None if unlimited else cls(settings, limits)
+
+    async def of_address(self, address: str) -> Limited | None:
+        """Counts a call of an address; the refusal if there were too many."""
+        if self._address is None:
+            return None
+        return await self._limits.over(self._address, rate_key(address), address=address)
+
+    async def of_session(self, session: Session, address: str) -> Limited | None:
+        """Counts a call of a session; the refusal if there were too many."""
+        if self._session is None:
+            return None
+        return await self._limits.over(
+            self._session, session.key, address=address, session=session.id, sub=session.sub
+        )

@@ -1,0 +1,45 @@
+"""The counts of the limits that all processes share.
+
+    <prefix>:rate:<limit>:<who>     string, PX: when the client's quota will be whole again, in microseconds
+
+Rule 1: one script on one key decides and counts in one step, by Redis' own clock, so that processes on hosts
+whose clocks differ count alike.
+Rule 2: a key goes by itself once its client's quota is whole again: within the limit's window.
+Rule 3: a foreign value there counts as nothing, or as a quota that is used up, and never as more.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from redis.asyncio import Redis
+
+from bff.policy.quota import Quota
+from bff.session.scripts import TAKE
+
+Translated = Callable[[], AbstractAsyncContextManager[None]]
+
+_MICROSECONDS = 1_000_000
+
+
+class RateCounts:
+    """Takes from quotas. `translated` turns what redis-py raises into our own error."""
+
+    def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
+        self._prefix = prefix
+        self._translated = translated
+        self._take = redis.register_script(TAKE)
+
+    async def take(self, quota: Quota, who: str) -> float:
+        """Takes one act from a client's quota: 0, or how many seconds it has to wait, and nothing was taken.
+
+        Raises:
+            StoreUnavailableError: it cannot be known now.
+        """
+        interval = max(1, round(quota.interval * _MICROSECONDS))
+        async with self._translated():
+            wait: int = await self._take(
+                keys=[f"{self._prefix}:rate:{quota.name}:{who}"],
+                args=[interval, interval * (quota.limit - 1)],
+            )
+        return math.ceil(wait / 1000) / 1000

@@ -1,0 +1,123 @@
+"""The limits that all processes share, where Redis answers as a test wants it."""
+
+import asyncio
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from bff.errors import StoreUnavailableError
+from bff.observe.metrics import Metrics
+from bff.policy.quota import Limited, Quota
+from bff.session.rate_counts import RateCounts
+from bff.session.rate_limits import PAUSE, RateLimits
+
+pytestmark = pytest.mark.requirement("S-08")
+LIMIT = Quota("session:/api", 10, 60.0)
+WALLED = Quota("login", 2, 60.0, wall=True)
+
+
+class Counts:
+    """Redis' side: answers, fails, or says nothing."""
+
+    def __init__(self) -> None:
+        self.wait = 0.0
+        self.fails = self.silent = False
+        self.asked: list[str] = []
+
+    async def take(self, quota: Quota, who: str) -> float:
+        self.asked.append(f"{quota.name} {who}")
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.fails:
+            raise StoreUnavailableError("Redis: ConnectionError")
+        return self.wait
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.counts, self.metrics, self.now = Counts(), Metrics(), 1000.0
+        self.limits = RateLimits(
+            cast("RateCounts", self.counts), timeout=0.01, metrics=self.metrics, clock=lambda: self.now
+        )
+
+    async def over(self, quota: Quota = LIMIT, who: str = "alice") -> Limited | None:
+        return await self.limits.over(quota, who, address="127.0.0.1")
+
+    def counted(self, name: str, limit: str = LIMIT.name) -> float:
+        value = self.metrics.registry.get_sample_value(name, {"limit": limit})
+        return value or 0.0
+
+
+@pytest.fixture(name="desk")
+def _desk() -> Desk:
+    return Desk()
+
+
+async def test_a_refusal_is_counted_and_remembered(desk: Desk) -> None:
+    """Redis says when; until then, for a second at most, nobody asks it again about this client."""
+    desk.counts.wait = 30.0
+    assert Limited(LIMIT, 30.0) == await desk.over()
+    desk.now += 0.5
+    assert Limited(LIMIT, 29.5) == await desk.over()
+    assert 1 == len(desk.counts.asked)
+    desk.now += 0.5
+    desk.counts.wait = 0.0
+    assert None is await desk.over()
+    assert ["session:/api alice"] * 2 == desk.counts.asked
+    assert 2 == desk.counted("bff_rate_limited_total")
+    assert None is await desk.over(who="bob")
+
+
+async def test_a_flood_is_few_audit_events(desk: Desk) -> None:
+    """One for each client and limit within ten seconds; each refusal is in the metric."""
+    desk.counts.wait = 60.0
+    with capture_logs() as lines:
+        for _ in range(5):
+            await desk.over()
+        await desk.over(who="bob")
+        desk.now += 10
+        await desk.over()
+    events = [(line["event"], line["reason"], line["address"]) for line in lines]
+    assert [("rate_limited", "session:/api", "127.0.0.1")] * 3 == events
+    assert 7 == desk.counted("bff_rate_limited_total")
+
+
+@pytest.mark.parametrize("how", ["fails", "silent"])
+async def test_a_limit_fails_open(desk: Desk, how: str) -> None:
+    """Redis away or hung: acts go on, counted, after one wait for all; the log says so once."""
+    setattr(desk.counts, how, True)
+    with capture_logs() as lines:
+        assert [None] * 20 == [await desk.over() for _ in range(20)]
+        assert 1 == len(desk.counts.asked)
+        assert 20 == desk.counted("bff_limits_unchecked_total")
+        desk.now += PAUSE
+        assert [None] * 20 == list(await asyncio.gather(*(desk.over() for _ in range(20))))
+        assert 2 == len(desk.counts.asked)  # one tries for all
+        setattr(desk.counts, how, False)
+        desk.now += PAUSE
+        assert [None] * 3 == [await desk.over() for _ in range(3)]
+        assert 5 == len(desk.counts.asked)
+    assert ["limits_not_shared", "limits_shared_again"] == [line["event"] for line in lines]
+    assert 40 == desk.counted("bff_limits_unchecked_total")
+
+
+async def test_a_process_holds_its_own_limit_meanwhile(desk: Desk) -> None:
+    """Sign-ins and rotations stay limited within each process, and a flood of them asks Redis nothing."""
+    desk.counts.fails = True
+    assert [None, None] == [await desk.over(WALLED) for _ in range(2)]
+    assert Limited(WALLED, 30.0) == await desk.over(WALLED)
+    assert 1 == len(desk.counts.asked)
+    assert 1 == desk.counted("bff_rate_limited_total", "login")
+    assert 2 == desk.counted("bff_limits_unchecked_total", "login")
+
+
+async def test_what_is_remembered_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many refused clients the first ones are forgotten, and Redis is asked about them again."""
+    monkeypatch.setattr("bff.session.rate_limits._MOST_REFUSED", 3)
+    desk.counts.wait = 30.0
+    for who in ("a", "b", "c", "d", "a"):
+        assert Limited(LIMIT, 30.0) == await desk.over(who=who)
+    assert 5 == len(desk.counts.asked)
+    assert Limited(LIMIT, 30.0) == await desk.over(who="d")
+    assert 5 == len(desk.counts.asked)
