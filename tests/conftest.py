@@ -43,19 +43,48 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[_SHOWN] = {name for _, name in _named(items)}
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes a core for the whole suite, which mostly waits; none beside this one for a part of it."""
+    return 2 * (os.cpu_count() or 1) if _whole(config) else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a suite run by several processes, the first one hears from each what its tests show."""
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(_ShownByProcesses(config), "shown-by-processes")
+
+
+class _ShownByProcesses:
+    """The promises that the tests of other processes show, gathered as each process ends."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_testnodedown(self, node: object) -> None:
+        """Takes over what one process has collected."""
+        shown: list[str] = getattr(node, "workeroutput", {}).get("shown", [])
+        self._config.stash.setdefault(_SHOWN, set()).update(shown)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says which promises no collected test shows, when the whole suite was collected."""
-    whole = (
-        not config.option.keyword and not config.option.markexpr and config.args == config.getini("testpaths")
-    )
-    if whole:
+    if _whole(config):
         shown = config.stash[_SHOWN]
         missing = sorted(requirement_ids() - shown)
         terminalreporter.write_line(f"promises that no test shows: {', '.join(missing) or 'none'}")
 
 
+def _whole(config: pytest.Config) -> bool:
+    return (
+        not config.option.keyword and not config.option.markexpr and config.args == config.getini("testpaths")
+    )
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI nothing may be skipped: everything that a test can need is installed there."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["shown"] = sorted(session.config.stash[_SHOWN])
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:

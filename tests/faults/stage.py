@@ -73,9 +73,9 @@ class Stage:
         """Waits until it is held there."""
         if self._trap is not None:
             sprung = self._trap.sprung.is_set
-            await until(sprung, 10)
+            await until(sprung)
         elif self.moment in _AT_THE_PROVIDER:
-            await until(lambda: self.fleet.provider.held == 1, 10)
+            await until(lambda: self.fleet.provider.held == 1)
 
     def release(self) -> None:
         """It goes on."""

@@ -81,7 +81,7 @@ class WorkerProcess:
                 return True
             return False
 
-        await until(serves, 20)
+        await until(serves)
 
     def kill(self) -> None:
         """SIGKILL, waited for. What it had not sent to Redis yet is lost with it."""
@@ -112,7 +112,7 @@ class WorkerProcess:
         """Waits for its end; the exit code."""
         assert self._child is not None
         child = self._child
-        await until(lambda: child.poll() is not None, 30)
+        await until(lambda: child.poll() is not None)
         return child.wait()
 
     def descriptors(self) -> int:
