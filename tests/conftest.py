@@ -84,7 +84,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI nothing may be skipped: everything that a test can need is installed there."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["shown"] = sorted(session.config.stash[_SHOWN])
+        shown = session.config.stash[_SHOWN]
+        output["shown"] = sorted(shown)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
