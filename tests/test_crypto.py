@@ -129,3 +129,20 @@ def test_weak_keys_are_refused(keys: list[str]) -> None:
 def test_decode_undoes_encode(data: bytes) -> None:
     """Base64url without padding, there and back."""
     assert data == decode(encode(data))
+
+
+@given(st.text(alphabet="AQgwBz09+/-_= \n!é", max_size=9) | st.text(max_size=9))
+def test_base64url_has_one_spelling(text: str) -> None:
+    """Whatever decodes is what `encode` makes of it: no padding, line end, unused bit, other sign."""
+    data = decode(text)
+    assert data is None or text == encode(data)
+
+
+def test_each_last_character_with_unused_bits_is_refused() -> None:
+    """Of the 64 characters behind a whole group those alone are taken that leave the unused bits zero."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    taken = {
+        length: sum(decode("A" * (length - 1) + last) is not None for last in alphabet)
+        for length in range(1, 9)
+    }
+    assert {1: 0, 2: 4, 3: 16, 4: 64, 5: 0, 6: 4, 7: 16, 8: 64} == taken
