@@ -7,7 +7,6 @@ and store are closed.
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
@@ -18,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.crypto import Keyring
-from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
@@ -57,21 +56,13 @@ from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
+from bff.web.readiness import Check, ReadinessChecks
 from bff.web.responses import problem_answer
 from bff.web.spa import Spa
 from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
 
 _log = get_logger("bff.app")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that has to be usable before requests are to come here."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 class App:
@@ -91,6 +82,12 @@ class App:
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
         )
+        self._readiness = ReadinessChecks(
+            store=self._store,
+            feed=self._changes,
+            client=self._client,
+            without_redis=settings.server.ready_without_redis,
+        )
         self._pools = Pools()
         self._asgi = self._build(settings, clock)
 
@@ -99,11 +96,8 @@ class App:
         await self._asgi(scope, receive, send)
 
     async def readiness(self) -> list[Check]:
-        """Whether the store takes writes and keeps them, and whether the provider is known.
-
-        Without the feed of changes the proxy is slower, and none the less ready.
-        """
-        return [await self._store_check(), self._changes_check(), await self._provider_check()]
+        """Whether requests may come here."""
+        return await self._readiness.made()
 
     def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
         keyring = Keyring([key.get_secret_value() for key in settings.session.keys])
@@ -308,30 +302,6 @@ class App:
         for name, same in pools.items():
             gauge = self.metrics.upstream_connections(name)
             gauge.set_function(lambda same=same: sum(pool.stats().open for pool in same))  # type: ignore[misc] # the default binds this turn's pools
-
-    async def _store_check(self) -> Check:
-        try:
-            readiness = await self._store.readiness()
-        except StoreUnavailableError as failure:
-            return Check("redis", ok=False, detail=str(failure))
-        if readiness.eviction_policy not in {None, "noeviction"}:
-            return Check("redis", ok=False, detail=f"maxmemory-policy is {readiness.eviction_policy}")
-        return Check("redis", ok=True, detail="writable")
-
-    def _changes_check(self) -> Check:
-        if self._changes.trusted:
-            return Check("changes", ok=True, detail="followed")
-        return Check(
-            "changes", ok=True, detail=f"not followed, Redis is asked each time: {self._changes.problem}"
-        )
-
-    async def _provider_check(self) -> Check:
-        try:
-            await self._client.metadata()
-            keys = await self._client.keys()
-        except ProviderUnavailableError as failure:
-            return Check("provider", ok=False, detail=str(failure))
-        return Check("provider", ok=bool(keys), detail=f"{len(keys)} signing keys")
 
 
 def create_app(settings: Settings) -> App:

@@ -65,6 +65,18 @@ class DocumentCache(Generic[T]):
         await self._wait(now)
         return self._best()
 
+    def at_hand(self) -> T | None:
+        """The document if there is one; a fetch begins where there is none, or an old one."""
+        good, now = self._good, self._clock()
+        if good is None or not 0 <= now - good.at < self._lifetime:
+            self._start(now)
+        return None if good is None else good.value
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last fetch failed; None if it did not."""
+        return None if self._failed is None else str(self._failed[0])
+
     async def renew(self) -> T:
         """The document as it is at the provider now, unless it has just been fetched, or cannot be."""
         good, now = self._good, self._clock()

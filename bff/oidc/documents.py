@@ -77,6 +77,16 @@ class Documents:
         """The signing keys; raises likewise."""
         return (await self._keys.get()).keys
 
+    def keys_at_hand(self) -> Sequence[SigningKey] | None:
+        """The signing keys if they are known, without waiting; else a fetch of them begins."""
+        keys = self._keys.at_hand()
+        return None if keys is None else keys.keys
+
+    @property
+    def missing_because(self) -> str | None:
+        """Why the documents could not be fetched; None if they were, or the first fetch is under way."""
+        return self._keys.failure
+
     async def newer_keys(self) -> Sequence[SigningKey]:
         """The signing keys as they are at the provider now, unless they have just been fetched."""
         return (await self._keys.renew()).keys

@@ -41,11 +41,12 @@ def metric(name: str, kind: str, text: str, value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that has to be usable before requests are to come here."""
+    """One thing that was looked at. Where it is not `needed`, requests may come whatever it says."""
 
     name: str
     ok: bool
     detail: str
+    needed: bool = True
 
 
 def readiness_of(answers: Mapping[int, Sequence[Mapping[str, Any]] | None], *, of: int) -> list[Check]:
@@ -63,7 +64,7 @@ def readiness_of(answers: Mapping[int, Sequence[Mapping[str, Any]] | None], *, o
     found: dict[str, Check] = {}
     for rows in answers.values():
         for row in rows or ():
-            check = Check(row["name"], row["ok"], row["detail"])
+            check = Check(row["name"], row["ok"], row["detail"], row["needed"])
             if check.name not in found or not check.ok:
                 found[check.name] = check
     serving = Check("workers", ok=bool(answers), detail=f"{len(answers)} of {of} serve")

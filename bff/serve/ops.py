@@ -40,6 +40,8 @@ class CheckResult(Protocol):
     def ok(self) -> bool: ...  # noqa: D102 - whether it is usable
     @property
     def detail(self) -> str: ...  # noqa: D102 - what was found; holds no secret
+    @property
+    def needed(self) -> bool: ...  # noqa: D102 - whether requests may not come while it is not usable
 
 
 Readiness = Callable[[], Awaitable[Sequence[CheckResult]]]
@@ -120,14 +122,19 @@ class OpsServer:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     checks = await self._readiness()
-                state = "ready" if all(check.ok for check in checks) else "not ready"
+                state = "ready" if all(check.ok or not check.needed for check in checks) else "not ready"
             except Exception as error:  # noqa: BLE001 - whatever it is, this process is not ready
                 _log.error("readiness_check_failed", exc_info=error)
                 state = "not ready"
-        found = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]
+        found = [said(check) for check in checks]
         body = json.dumps({"status": state, "checks": found}).encode() + b"\n"
         status = HTTPStatus.OK if state == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
         return status, "application/json", body
+
+
+def said(check: CheckResult) -> dict[str, object]:
+    """A check as JSON says it."""
+    return {"name": check.name, "ok": check.ok, "detail": check.detail, "needed": check.needed}
 
 
 def host_problem(head: bytes, names: Collection[str]) -> bytes | None:

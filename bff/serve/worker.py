@@ -34,7 +34,7 @@ from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
 from bff.proxy.server.websocket_protocol import GuardedWebSocket
 from bff.serve.ipc import WorkerSide, receive_settings
-from bff.serve.ops import CheckResult, OpsServer
+from bff.serve.ops import CheckResult, OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.settings.model import Settings
 
@@ -245,10 +245,7 @@ class TeamWorker(Worker):
         await self._link.close()
 
     async def _readiness(self) -> list[dict[str, Any]]:
-        return [
-            {"name": check.name, "ok": check.ok, "detail": check.detail}
-            for check in await self._app.readiness()
-        ]
+        return [said(check) for check in await self._app.readiness()]
 
     async def _metrics(self) -> str:
         return self._app.metrics.render()[0].decode()

@@ -105,6 +105,7 @@ class ServerSettings(Section):
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port
     ops_hosts: tuple[str, ...] = ()
+    ready_without_redis: bool = False
     shutdown_timeout: Seconds = 30.0
     shutdown_delay: SecondsOrZero = 0.0
     keep_alive: Seconds = 75.0

@@ -7,8 +7,9 @@ from bff.observe.metrics import Metrics
 from bff.serve.aggregation import Check, merged, metric, readiness_of
 from bff.serve.supervisor import pause_before_replacing
 
-WRITABLE = {"name": "redis", "ok": True, "detail": "writable"}
-DOWN = {"name": "redis", "ok": False, "detail": "down"}
+WRITABLE = {"name": "redis", "ok": True, "detail": "writable", "needed": True}
+DOWN = {"name": "redis", "ok": False, "detail": "down", "needed": True}
+AWAY = {"name": "provider", "ok": False, "detail": "away", "needed": False}
 
 
 def page(requests: int) -> str:
@@ -62,6 +63,13 @@ def test_a_family_stands_together() -> None:
         (
             {1: [WRITABLE], 2: [DOWN]},
             [Check("workers", ok=True, detail="2 of 2 serve"), Check("redis", ok=False, detail="down")],
+        ),
+        (
+            {1: [AWAY], 2: [AWAY]},
+            [
+                Check("workers", ok=True, detail="2 of 2 serve"),
+                Check("provider", ok=False, detail="away", needed=False),
+            ],
         ),
         (
             {1: None, 2: [WRITABLE]},

@@ -5,14 +5,15 @@ import json
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from bff.app import Check
 from bff.observe.metrics import Metrics
 from bff.serve.ops import OpsServer, host_problem
 from bff.settings.model import ServerSettings
+from bff.web.readiness import Check
 
 PATIENCE = 60.0
 GOOD = Check("redis", ok=True, detail="writable")
@@ -78,7 +79,7 @@ async def test_ready() -> None:
     async with serving() as ops:
         status, body = await ops.get("/readyz?verbose")
         assert 200 == status
-        good = {"name": "redis", "ok": True, "detail": "writable"}
+        good = {"name": "redis", "ok": True, "detail": "writable", "needed": True}
         assert {"status": "ready", "checks": [good]} == json.loads(body)
 
 
@@ -89,6 +90,17 @@ async def test_not_ready(checks: Sequence[Check] | Exception) -> None:
         ops.checks = checks
         status, body = await ops.get("/readyz")
         assert (503, "not ready") == (status, json.loads(body)["status"])
+
+
+@pytest.mark.requirement("S-12")
+async def test_what_is_not_needed_is_told_and_does_not_count() -> None:
+    """A provider that is away is named as bad, and requests come all the same."""
+    async with serving() as ops:
+        ops.checks = [GOOD, replace(BAD, needed=False)]
+        status, body = await ops.get("/readyz")
+        assert (200, "ready") == (status, json.loads(body)["status"])
+        told = {"name": "provider", "ok": False, "detail": "cannot be reached", "needed": False}
+        assert told == json.loads(body)["checks"][1]
 
 
 @pytest.mark.requirement("H-09")

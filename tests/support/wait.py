@@ -1,11 +1,18 @@
 """Waiting for a condition, never for a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Waits until a condition holds that no event announces; fails after a generous while."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition belongs to other parts, and has no event
+            await asyncio.sleep(0.005)
+
+
+async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+    """The same for a condition that has to be asked for."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)

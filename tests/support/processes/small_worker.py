@@ -5,10 +5,10 @@ import json
 import sys
 from typing import Any
 
-from bff.app import Check
 from bff.observe.metrics import Metrics
 from bff.serve import supervisor, worker
 from bff.settings.model import Settings
+from bff.web.readiness import Check
 
 
 class SmallApp:
