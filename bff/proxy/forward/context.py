@@ -70,15 +70,14 @@ class Destination:
         Raises:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
-        holder = self.pool.holder(client)
-        connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
+        connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
         while isinstance(credential, Signed) and self.credentials.over(credential):
             connection.put_back()  # others may have it meanwhile
             renewed = await self.credentials.again(credential, required=required)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
-            connection = self.pool.acquire_nowait(holder) or await self.pool.acquire(holder)
+            connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
         return connection, credential
 
 

@@ -13,8 +13,6 @@ from typing import Literal, NamedTuple, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
-from bff.proxy.upstream.fair_queue import Holder
-from bff.proxy.upstream.pool import UpstreamPool
 from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Session
@@ -65,25 +63,16 @@ class Refused:
 class Ready:
     """A session whose calls need nothing but the `bearer` line, until `until` (epoch seconds).
 
-    `owner` made it: each kind of credentials shows a session in its own way. `holder` is the session's
-    account in the pool that it used last.
+    `owner` made it: each kind of credentials shows a session in its own way.
     """
 
-    __slots__ = ("bearer", "found", "holder", "owner", "pool", "until")
+    __slots__ = ("bearer", "found", "owner", "until")
 
     def __init__(self, owner: "Credentials", found: Found, bearer: bytes, until: float) -> None:
         self.owner = owner
         self.found = found
         self.bearer = bearer
         self.until = until
-        self.pool: UpstreamPool | None = None
-        self.holder: Holder | None = None
-
-    def holder_in(self, pool: UpstreamPool) -> Holder:
-        """The session's account in a pool."""
-        if self.pool is not pool or self.holder is None:
-            self.pool, self.holder = pool, pool.holder(self.found.session.key)
-        return self.holder
 
 
 class Credentials:

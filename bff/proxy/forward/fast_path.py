@@ -132,8 +132,8 @@ class FastPath:
             if ready is None:
                 return self._with_reader(route, matched, request, peer, client, count)
         pool = route.pool
-        holder = pool.holder(self._client(request, peer)) if ready is None else ready.holder_in(pool)
-        connection = pool.acquire_nowait(holder)
+        caller = self._client(request, peer) if ready is None else ready.found.session.key
+        connection = pool.acquire_nowait(caller)
         if connection is None or connection.closing:
             return None
         return FastCall(self, route, matched, request, peer, client, ready, None, connection, count)
@@ -243,7 +243,7 @@ class FastCall:
         found = self._reader.found(answer)
         self._ready = None if found is None else self._route.credentials.ready_for(found)
         pool, ready = self._route.pool, self._ready
-        connection = None if ready is None else pool.acquire_nowait(ready.holder_in(pool))
+        connection = None if ready is None else pool.acquire_nowait(ready.found.session.key)
         if connection is None or connection.closing:
             self.fall_back()
         else:

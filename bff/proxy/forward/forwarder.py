@@ -191,7 +191,7 @@ class ForwardedCall(Ending):
 
     def _dispatch(self, admitted: Admitted) -> None:
         destination = self._parts.destinations[admitted.route.path]
-        connection = destination.pool.acquire_nowait(destination.pool.holder(self._caller.client))
+        connection = destination.pool.acquire_nowait(self._caller.client)
         if connection is None:
             self._spawn(self._send(admitted))
         else:

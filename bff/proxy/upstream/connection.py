@@ -21,7 +21,6 @@ from typing import cast
 
 from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
 from bff.proxy.upstream.expectation import Expectation
-from bff.proxy.upstream.fair_queue import Holder
 from bff.proxy.upstream.interfaces import (
     ConnectionOwner,
     FastUpstreamCall,
@@ -74,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._rings_at = 0.0
         self.now = loop.time
         self.closed = False
-        self.holder: Holder | None = None
+        self.client: str | None = None  # whose calls it counts for; the pool's
         self.lost: asyncio.Future[None] = loop.create_future()
         self.born = self.idle_since = loop.time()
 

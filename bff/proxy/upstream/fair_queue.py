@@ -1,5 +1,7 @@
 """The queue for a pool's connections: one line for each client, served in turn.
 
+A client is named by a string: its session's key, or its address where nobody is signed in.
+
 Rule 1: clients take turns, one call each, however many calls a client has waiting; within a client's line it
 is first come, first served.
 Rule 2: while a pool is crowded, only clients that hold nothing are served.
@@ -8,65 +10,53 @@ Rule 2: while a pool is crowded, only clients that hold nothing are served.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Container
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Holder:
-    """One client of a pool: a session, or an address where nobody is signed in.
-
-    Attributes:
-        held: connections that carry its calls, those that are being made included; streams do not count.
-    """
-
-    __slots__ = ("__weakref__", "held")
-
-    def __init__(self) -> None:
-        self.held = 0
-
-
 class FairQueue(Generic[T]):
-    """The waiters, each with the future that it waits for. Calls without a holder form one line.
+    """The waiters, each with the future that it waits for. Calls without a client form one line.
 
     Attributes:
         lines: those that are not empty; whose turn is next comes first.
     """
 
     def __init__(self) -> None:
-        self.lines: dict[Holder | None, deque[asyncio.Future[T]]] = {}
+        self.lines: dict[str | None, deque[asyncio.Future[T]]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.lines.values()))
 
-    def add(self, holder: Holder | None, waiter: asyncio.Future[T]) -> None:
-        """Takes a waiter to the end of its client's line; a client that is new waits for all others first."""
-        self.lines.setdefault(holder, deque()).append(waiter)
+    def add(self, client: str | None, waiter: asyncio.Future[T]) -> None:
+        """Adds a waiter to the end of its client's line; the line of a new client is the last one."""
+        self.lines.setdefault(client, deque()).append(waiter)
 
-    def remove(self, holder: Holder | None, waiter: asyncio.Future[T]) -> None:
-        """A waiter leaves, if it still stands there."""
-        line = self.lines.get(holder)
+    def remove(self, client: str | None, waiter: asyncio.Future[T]) -> None:
+        """Removes a waiter, if it is still there."""
+        line = self.lines.get(client)
         if line is not None:
             with contextlib.suppress(ValueError):
                 line.remove(waiter)
             if not line:
-                del self.lines[holder]
+                del self.lines[client]
 
-    def take(self, *, crowded: bool) -> tuple[Holder | None, asyncio.Future[T]] | None:
-        """The waiter whose turn it is; None where nobody may be served now."""
-        over: list[Holder | None] = []
+    def take(self, *, barred: Container[str | None] = ()) -> tuple[str | None, asyncio.Future[T]] | None:
+        """Takes the waiter whose turn it is; None where all who wait are clients that are `barred` now."""
+        over: list[str | None] = []
         found = None
-        for holder, line in self.lines.items():
-            if crowded and holder is not None and holder.held:
+        for client, line in self.lines.items():
+            if client in barred:
                 continue
             while line and line[0].done():  # cancelled, and not yet gone
                 line.popleft()
             if line:
-                found = holder, line.popleft()
+                found = client, line.popleft()
                 break
-            over.append(holder)
-        for holder in over:
-            del self.lines[holder]
+            over.append(client)
+        for client in over:
+            del self.lines[client]
         if found is not None:
             line = self.lines.pop(found[0])
             if line:
@@ -74,7 +64,7 @@ class FairQueue(Generic[T]):
         return found
 
     def drain(self) -> list[asyncio.Future[T]]:
-        """Everybody who waits; nobody does afterwards."""
+        """Removes and returns all waiters."""
         waiting = [waiter for line in self.lines.values() for waiter in line]
         self.lines.clear()
         return waiting

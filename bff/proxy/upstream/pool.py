@@ -16,13 +16,12 @@ import contextlib
 import ssl
 from collections import deque
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from bff.policy.routes import Route, Upstream
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import Connector, TlsNames, UpstreamFaultError, client_tls
 from bff.proxy.upstream.expectation import Expectation
-from bff.proxy.upstream.fair_queue import FairQueue, Holder
+from bff.proxy.upstream.fair_queue import FairQueue
 from bff.proxy.upstream.interfaces import Fault, FaultKind
 from bff.proxy.upstream.request_state import CallTimeouts
 from bff.proxy.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
@@ -76,7 +75,7 @@ class UpstreamPool:
         self._idle: deque[UpstreamConnection] = deque()
         self._streams: set[UpstreamConnection] = set()
         self._waiters: FairQueue[UpstreamConnection | None] = FairQueue()
-        self._holders: WeakValueDictionary[str, Holder] = WeakValueDictionary()
+        self._held: dict[str, int] = {}  # by client: connections that carry its calls, or are being made
         most = limits.max_connections
         self._crowded_from = most if most == 1 else most - max(1, most // _KEPT_SHARE)
         self._sweep: asyncio.TimerHandle | None = None
@@ -86,12 +85,9 @@ class UpstreamPool:
         """How many connections are open, idle, and waited for."""
         return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
 
-    def holder(self, client: str) -> Holder:
-        """The one account of a client, for as long as anybody keeps it."""
-        holder = self._holders.get(client)
-        if holder is None:
-            holder = self._holders[client] = Holder()
-        return holder
+    def held(self, client: str) -> int:
+        """The connections that a client's calls hold, those that are being made included, streams not."""
+        return self._held.get(client, 0)
 
     @property
     def has_idle(self) -> bool:
@@ -100,23 +96,23 @@ class UpstreamPool:
 
     # Getting a connection.
 
-    def acquire_nowait(self, holder: Holder | None = None) -> UpstreamConnection | None:
+    def acquire_nowait(self, client: str | None = None) -> UpstreamConnection | None:
         """An idle connection, or None. Whoever gets one calls its `start` or its `put_back`."""
-        idle = self._idle
+        idle, held = self._idle, self._held
         while idle:
-            if holder is not None and holder.held and self._slots - len(idle) >= self._crowded_from:
+            if client in held and self._slots - len(idle) >= self._crowded_from:
                 return None
             connection = idle.pop()
             if connection.idle_since + self._limits.idle_timeout > connection.now():
-                if holder is not None:
-                    holder.held += 1
-                    connection.holder = holder
+                if client is not None:
+                    held[client] = held.get(client, 0) + 1
+                    connection.client = client
                 return connection
             connection.abort()
         return None
 
-    async def acquire(self, holder: Holder | None = None) -> UpstreamConnection:
-        """A connection: idle, new, or the next one to become free when it is the holder's turn.
+    async def acquire(self, client: str | None = None) -> UpstreamConnection:
+        """A connection: idle, new, or the next one to become free when it is the client's turn.
 
         Raises:
             UpstreamFaultError: TIMEOUT in the queue or while connecting, UNREACHABLE where no address of the
@@ -125,59 +121,58 @@ class UpstreamPool:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.queue_timeout
         while not self._closed:
-            connection = self.acquire_nowait(holder)
-            if connection is None and not self._takes(holder):
-                connection = await self._wait(holder, loop, deadline)
+            connection = self.acquire_nowait(client)
+            if connection is None and not self._takes(client):
+                connection = await self._wait(client, loop, deadline)
             elif connection is None:
-                self._take_slot(holder)
+                self._take_slot(client)
             if connection is None:
-                return await self._fill_slot(holder, loop)
+                return await self._fill_slot(client, loop)
             if not connection.closed:  # it may have closed between the grant and this task's turn
                 return connection
         raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
 
-    def _takes(self, holder: Holder | None) -> bool:
+    def _takes(self, client: str | None) -> bool:
         """Whether a slot is free for this client."""
         if self._slots >= self._limits.max_connections:
             return False
-        return holder is None or not holder.held or not self._crowded()
+        return client not in self._held or not self._crowded()
 
     def _crowded(self) -> bool:
         return self._slots - len(self._idle) >= self._crowded_from
 
-    def _take_slot(self, holder: Holder | None) -> None:
+    def _take_slot(self, client: str | None) -> None:
         self._slots += 1
-        if holder is not None:
-            holder.held += 1
+        self._hold(client)
 
     async def _wait(
-        self, holder: Holder | None, loop: asyncio.AbstractEventLoop, deadline: float
+        self, client: str | None, loop: asyncio.AbstractEventLoop, deadline: float
     ) -> UpstreamConnection | None:
         """A freed connection, or None with a slot to fill."""
         grant: _Grant = loop.create_future()
-        self._waiters.add(holder, grant)
+        self._waiters.add(client, grant)
         try:
             async with asyncio.timeout_at(deadline):
                 return await grant
         except TimeoutError:
-            self._give_up(holder, grant)
+            self._give_up(client, grant)
             raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "queue")) from None
         except asyncio.CancelledError:
-            self._give_up(holder, grant)
+            self._give_up(client, grant)
             raise
 
-    def _give_up(self, holder: Holder | None, grant: _Grant) -> None:
+    def _give_up(self, client: str | None, grant: _Grant) -> None:
         """The waiter leaves; what it was granted in the same moment goes to the next."""
         if not grant.done() or grant.cancelled():
-            self._waiters.remove(holder, grant)  # unless `_serve` has passed over it already
+            self._waiters.remove(client, grant)  # unless `_serve` has passed over it already
         elif grant.exception() is None:
             connection = grant.result()
             if connection is None:
-                self._drop_slot(holder)
+                self._drop_slot(client)
             elif not connection.closed:
                 self.free(connection)
 
-    async def _fill_slot(self, holder: Holder | None, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
+    async def _fill_slot(self, client: str | None, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
         """Connects; the slot is given up where that fails."""
         connection: UpstreamConnection | None = None
         try:
@@ -189,8 +184,8 @@ class UpstreamPool:
             )
         finally:
             if connection is None:
-                self._drop_slot(holder)
-        connection.holder = holder
+                self._drop_slot(client)
+        connection.client = client
         self._open.add(connection)
         if self._closed:
             connection.abort()
@@ -211,10 +206,7 @@ class UpstreamPool:
 
     def free(self, connection: UpstreamConnection) -> None:
         """A connection can be used again."""
-        holder = connection.holder
-        if holder is not None:  # as `_let_go`: every fast call comes by here
-            connection.holder = None
-            holder.held -= 1
+        self._let_go(connection)
         if self._streams and connection in self._streams and not self._end_stream(connection):
             return
         if self._closed or connection.now() - connection.born > self._limits.lifetime:
@@ -250,16 +242,26 @@ class UpstreamPool:
             self._idle.remove(connection)
         self._free_slot()
 
-    def _let_go(self, connection: UpstreamConnection) -> None:
-        holder = connection.holder
-        if holder is not None:
-            connection.holder = None
-            holder.held -= 1
+    def _hold(self, client: str | None) -> None:
+        if client is not None:
+            self._held[client] = self._held.get(client, 0) + 1
 
-    def _drop_slot(self, holder: Holder | None) -> None:
-        """A slot is given up before a connection came of it."""
-        if holder is not None:
-            holder.held -= 1
+    def _let_go(self, connection: UpstreamConnection) -> None:
+        client = connection.client
+        if client is not None:
+            connection.client = None
+            self._release(client)
+
+    def _release(self, client: str) -> None:
+        """Counts one connection less for a client; one that holds none is forgotten."""
+        left = self._held.pop(client) - 1
+        if left:
+            self._held[client] = left
+
+    def _drop_slot(self, client: str | None) -> None:
+        """Gives a slot up before a connection came of it."""
+        if client is not None:
+            self._release(client)
         self._free_slot()
 
     def _free_slot(self) -> None:
@@ -269,16 +271,16 @@ class UpstreamPool:
     def _serve(self) -> None:
         """Hands what is free to those who wait and may have it."""
         while self._waiters.lines and (self._idle or self._slots < self._limits.max_connections):
-            served = self._waiters.take(crowded=self._crowded())
+            served = self._waiters.take(barred=self._held if self._crowded() else ())
             if served is None:
                 return
-            holder, grant = served
+            client, grant = served
             connection = self._idle.pop() if self._idle else None
             if connection is None:
-                self._take_slot(holder)
-            elif holder is not None:
-                holder.held += 1
-                connection.holder = holder
+                self._take_slot(client)
+            elif client is not None:
+                self._hold(client)
+                connection.client = client
             grant.set_result(connection)
 
     # Ageing and the end.

@@ -13,7 +13,6 @@ from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Credentials, Signed
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.upstream_request import outgoing
-from bff.proxy.upstream.fair_queue import Holder
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.request_writer import request_head
 from bff.session.model import Tokens
@@ -77,8 +76,8 @@ class Harness:
             destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
             destination.credentials._sessions.near = self._near  # type: ignore[method-assign, assignment] # nor Redis
 
-    def _acquire(self, holder: Holder | None = None) -> Any:
-        del holder
+    def _acquire(self, client: str | None = None) -> Any:
+        del client
         self.asked += 1
         return self.connection
 
