@@ -139,6 +139,11 @@ class SessionIndex:
             pipe.srem(sid_key(self._prefix, session.provider, session.sid), *gone)
         await pipe.execute()
 
+    async def count_of_user(self, provider: str, sub: str) -> int:
+        """How many members a user's index has, those whose session is gone among them."""
+        async with self._translated():
+            return await self._redis.zcard(user_key(self._prefix, provider, sub))
+
     async def of_user(self, provider: str, sub: str, *, most: int | None = None) -> list[str]:
         """The keys of a user's sessions; with `most` those so many that end last."""
         name, last = user_key(self._prefix, provider, sub), -1 if most is None else most - 1

@@ -19,6 +19,9 @@ class EndReason(StrEnum):
     PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
     SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"  # the user ended it from another session of theirs
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
+    SESSION_LIMIT = (
+        "session_limit"  # the user has more sessions than `session.max_per_user`, this was the oldest
+    )
     INVALID_GRANT = "invalid_grant"  # the provider no longer accepts the refresh token
     REFRESH_REFUSED = "refresh_refused"  # the provider refuses the refresh token again and again
     SIGN_IN_REQUIRED = "sign_in_required"  # the provider wants to see the user; the record may stand

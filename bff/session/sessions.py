@@ -30,6 +30,7 @@ from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.record import encode_exchanged, format_seen
+from bff.session.session_cap import oldest_beyond
 from bff.session.store import SessionStore, Write
 from bff.session.token_policy import (
     ended,
@@ -318,6 +319,17 @@ class Sessions:
         if former is None or former == session.key:
             return
         await self.end_key(former, EndReason.SIGNED_IN_AGAIN)
+
+    async def end_oldest(self, session: Session) -> None:
+        """Ends the oldest sessions of a user who has more than `max_per_user` by this new one.
+
+        Where Redis fails there are more for a while: the next sign-in does it.
+        """
+        most = self._settings.max_per_user
+        if most is not None:
+            with suppress(StoreUnavailableError):
+                for key in await oldest_beyond(self._store, session, most):
+                    await self.end_key(key, EndReason.SESSION_LIMIT)
 
     async def end_all(self, provider: str, *, sub: str | None, sid: str | None, reason: EndReason) -> int:
         """Ends all sessions of a sign-in at the provider, or without a `sid` all of a user; how many.

@@ -140,6 +140,7 @@ class SessionSettings(Section):
     idle_timeout: Seconds = 30 * 60.0
     max_lifetime: Seconds = 12 * 3600.0
     allow_long_sessions: bool = False
+    max_per_user: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(parse_off)] = 100
     slide_interval: Seconds = 60.0
     same_site: Literal["strict", "lax"] = "strict"
     persistent_cookie: bool = False

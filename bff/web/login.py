@@ -246,6 +246,7 @@ class LoginEndpoints:
             await self._sessions.end(started.session, reason, provider_revoked=False)
             return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
+        await self._sessions.end_oldest(started.session)
         if answer.refresh_token is None and not self._told_no_refresh:
             self._told_no_refresh = True
             _log.warning("no_refresh_token", problem=_NO_REFRESH)

@@ -119,6 +119,19 @@ async def test_a_route_without_a_limit_pays_nothing(redis_server: RedisServer, p
             assert expected == (plain.ended_plain - sent, scripts_run() - run)
 
 
+@pytest.mark.requirement("S-08")
+async def test_a_user_has_so_many_sessions(redis_server: RedisServer) -> None:
+    """A sign-in beyond ends the oldest session, whose page is told the reason."""
+    async with running_world(redis_server, session={"max_per_user": 2}) as world:
+        first, second = await world.signed_in(), await world.signed_in()
+        assert 200 == (await first.call("/api/orders")).status_code
+        third = await world.signed_in()
+        told = await first.call("/api/orders")
+        assert (401, "session_ended") == (told.status_code, told.json()["code"])
+        assert "session_limit" == told.json()["reason"]
+        assert [200, 200] == [(await each.call("/api/orders")).status_code for each in (second, third)]
+
+
 @pytest.fixture
 def provider() -> Iterator[RotatingProvider]:
     with rotating_provider() as provider:

@@ -18,6 +18,7 @@ const ENDINGS = {
   logout: "You signed out, here or in another tab.",
   provider_logout: "You signed out at the sign-in service.",
   signed_out_elsewhere: "You ended it from another device.",
+  session_limit: "You signed in on more devices than are allowed, and it was the oldest.",
   signed_in_again: "A new sign-in in this browser has taken its place.",
   invalid_grant: "The sign-in service no longer accepts it: it was signed out there, or its time was over.",
   refresh_refused: "The sign-in service refused to renew it, again and again.",

@@ -54,6 +54,7 @@ export type EndReason =
   | "logout"
   | "provider_logout"
   | "signed_out_elsewhere"
+  | "session_limit"
   | "signed_in_again"
   | "invalid_grant"
   | "refresh_refused"

@@ -277,7 +277,9 @@ def _environ(
             "scopes": ["openid", "profile", "offline_access"],
         },
         "refresh": {"min_age_for_401": 0},
-        "limits": dict.fromkeys(("login_per_minute", "callback_per_minute", "refresh_per_minute"), 100_000),
+        "limits": dict.fromkeys(
+            ("login_per_minute", "callback_per_minute", "refresh_per_minute", "address_per_minute"), 100_000
+        ),
         "log": {"format": "json", "access": False},
     }
     changed = {name: own.get(name, {}) | dict(sections.get(name, {})) for name in {*own, *sections}}

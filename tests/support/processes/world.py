@@ -230,6 +230,7 @@ async def running_world(
                 "limits": {
                     "login_per_minute": 1000,
                     "callback_per_minute": 1000,
+                    "address_per_minute": 10_000,
                     **sections.get("limits", {}),
                 },
                 "log": sections.get("log", {}),

@@ -111,6 +111,7 @@ class Ours(Contender):
             "BFF_PROVIDER__CLIENT_SECRET": ground.issuer.client_secret,
             "BFF_LIMITS__LOGIN_PER_MINUTE": "1000",
             "BFF_LIMITS__CALLBACK_PER_MINUTE": "1000",
+            "BFF_LIMITS__ADDRESS_PER_MINUTE": "10000",
             "BFF_LIMITS__CALLS_PER_SESSION": "100000",
             "BFF_LIMITS__STREAMS_PER_SESSION": "100000",
             "BFF_LIMITS__STREAMS_PER_ADDRESS": "100000",
