@@ -34,7 +34,8 @@ PURE = [
     "bff.oidc.logout_token",
     "bff.proxy.upstream.addresses",
     "bff.proxy.forward.replay_buffer",
-    "bff.proxy.upstream.whole_response",
+    "bff.proxy.forward.response_templates",
+    "bff.proxy.upstream.response_parser",
     "bff.serve.provider_capabilities",
     "bff.verify.claims",
 ]

@@ -1,34 +1,35 @@
-"""A whole answer in the form in which the client gets it: what becomes of each line is worked out once.
+"""A whole answer in the form in which the client gets it, each of its lines by a look-up.
 
 Where nothing is to be decided about an answer as a whole, its fields need not be taken apart and put together
-again: a line that was seen before is looked up, and leads to what is sent in its place, or to nothing. Pure.
+again: a line that was seen before leads to the line that is sent in its place, or to none. Pure.
 
 Rule 1: a line fares here exactly as its field does in `HeaderRules.response`; a test holds the two together.
-Rule 2: like `whole_answer`, a shortcut and never a judge: what is not plain is None, and goes the long way.
-So does a 401, which may be healed, an answer that ends its connection, and one that nominates fields.
+Rule 2: a shortcut and never a judge: an answer that is not plain is None, and goes the long way. So does a
+401, which may be healed, an answer that ends its connection, and one that nominates fields.
 """
 
+from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.whole_response import (
-    DOUBTFUL,
+from bff.proxy.upstream.response_parser import (
+    CONNECTION,
     END,
     LENGTH,
-    MOST_FIELDS,
-    MOST_HEAD,
+    MOST_PLAIN_FIELDS,
+    MOST_PLAIN_HEAD,
     PLAIN,
     WITHOUT_CONTENT,
-    judge_field,
-    judge_status,
+    RefusedError,
+    read_field,
+    read_status,
 )
 
 WholeResponse = tuple[int, list[bytes], bytes]
 """Status, header lines as they are written to the client, and content of an answer."""
 
-_MOST_LINES = 4096  # kept for a route; then all are forgotten
-_LONGEST = 1024  # bytes of a line that is kept
-_UNAUTHORIZED = 401
-_CACHE = -1  # a `Cache-Control` that passes: ours is then not added
+_MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
+_OK, _UNAUTHORIZED = 200, 401
+_MOST_DIGITS = 15  # of a length: a pebibyte
+_CACHE, _CODED = -1, -2  # a `Cache-Control` that passes, so that ours is not added; a coding
 _CLEARED = (b"keep-alive", b"")  # what a backend may say in `Connection`
 
 
@@ -37,68 +38,61 @@ class ResponseTemplates:
 
     def __init__(self, rules: HeaderRules) -> None:
         self._rules = rules
-        self._statuses: dict[bytes, int] = {}
         self._lines: dict[bytes, tuple[int, bytes | None]] = {}
         self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
         self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
 
     def read(self, data: bytes) -> WholeResponse | None:
         """Status, fields and content of the answer, if it is all there and plain; else None."""
-        end = data.find(END, 0, MOST_HEAD)
+        end = data.find(END, 0, MOST_PLAIN_HEAD)
         if end < 0:
             return None
-        lines = data[:end].split(b"\r\n")
-        status = self._statuses.get(lines[0]) or self._judge_status(lines[0])
-        if not status or len(lines) > MOST_FIELDS:
-            return None
+        first, *lines = data[:end].split(b"\r\n")
+        content = data[end + len(END) :]
         known = self._lines
         fields: list[bytes] = []
-        length = -1
-        tail = self._tail
-        del lines[0]
-        for line in lines:
-            kind, form = known.get(line) or self._judge_line(line)
-            if form is not None:
-                fields.append(form)
-            if kind:
-                if kind == _CACHE:
-                    tail = self._tail_if_cacheable
-                elif kind == DOUBTFUL or length >= 0:
-                    return None
-                else:
-                    length = int(line[line.index(b":") + 1 :])
-        start = end + len(END)
-        if len(data) - start != length:
+        length, coded, tail = -1, False, self._tail
+        try:
+            status, _, plain = read_status(first)
+            for line in lines:
+                kind, form = known.get(line) or self._judge(line)
+                if form is not None:
+                    fields.append(form)
+                if kind:
+                    if kind == LENGTH:
+                        plain = plain and length < 0
+                        length = int(line[line.index(b":") + 1 :])
+                    elif kind == _CACHE:
+                        tail = self._tail_if_cacheable
+                    else:
+                        coded = True
+        except RefusedError:
+            return None
+        if status in WITHOUT_CONTENT:
+            plain = plain and not (length >= 0 or coded or content)  # else its connection has to end
+        else:
+            plain = plain and len(content) == length
+        if not plain or status < _OK or status == _UNAUTHORIZED or len(lines) > MOST_PLAIN_FIELDS:
             return None
         fields += tail
-        return status, fields, data[start:]
+        return status, fields, content
 
-    def _judge_status(self, line: bytes) -> int:
-        """The status; 0 where the answer is not plain."""
-        judged = judge_status(line)
-        if judged is None or judged[0] == _UNAUTHORIZED or judged[0] in WITHOUT_CONTENT:
-            return 0
-        if len(self._statuses) < _MOST_LINES and len(line) <= _LONGEST:
-            self._statuses[line] = judged[0]
-        return judged[0]
-
-    def _judge_line(self, line: bytes) -> tuple[int, bytes | None]:
-        judged = judge_field(line)
-        if judged is None:
-            return DOUBTFUL, None
-        kind, (name, value) = judged
-        if name == b"connection":
-            return self._keep(line, PLAIN if value.lower() in _CLEARED else DOUBTFUL, None)
-        if kind == LENGTH:
+    def _judge(self, line: bytes) -> tuple[int, bytes | None]:
+        kind, (name, value) = read_field(line)
+        if kind == CONNECTION and value.lower() in _CLEARED:
+            return self._keep(line, PLAIN, None)
+        if kind == LENGTH and value.isdigit() and len(value) <= _MOST_DIGITS:
             return self._keep(line, LENGTH, _written((name, value)))
         if kind != PLAIN:
-            return DOUBTFUL, None
+            raise RefusedError("not plain")
         back = self._rules.passed_back((name, value))
         if back is None:
             return self._keep(line, PLAIN, None)
         form = _written(back)
         if name == b"cache-control":
             kind = _CACHE
+        elif name == b"content-encoding":
+            kind = _CODED
         # A cookie is one client's own, and a secret.
         return (kind, form) if name == b"set-cookie" else self._keep(line, kind, form)
 

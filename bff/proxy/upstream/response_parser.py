@@ -1,34 +1,29 @@
-"""Reads a backend's answers off the wire, and refuses each that two readers could frame differently.
+"""A parser of a backend's answers, which refuses each that two readers could frame differently. No I/O.
 
-No I/O: bytes go in by `feed`, and what they brought lies in the attributes until the next `feed`. The parser
-is httptools' (llhttp); what it would let through, and what it cannot know, is decided here.
+Bytes go in by `feed`, and what they brought lies in the attributes until the next `feed`.
 
 Rule 1: nothing is handed out of a feed that was refused, so that a refusal is an error of ours and not a
 broken answer wherever the whole answer came at once.
-Rule 2: framing is decided once, at the end of the head; a field that comes later (a trailer) is dropped.
-Rule 3: an answer to HEAD, and a 204 or 304, ends with its head (RFC 9112, 6.3): the parser sees nothing that
-comes behind it, and a 204 or 304 shows it no framing field. Where such a head promises content, or bytes came
-behind it, the answer is not `persistent`: a server that does send the content would have it read as the next
-call's answer.
-Rule 4: the callbacks raise only `_RefusedError`; httptools turns that into an error of its own, and `refusal`
-says why.
-Rule 5: in reads of many chunks framing is weighed against content, and refused beyond a bound: it costs far
+Rule 2: a head is judged line by line when it is complete; lines repeat from answer to answer, so that each is
+judged once. Framing is decided at the end of the head; a field that comes later (a trailer) is dropped.
+Rule 3: an answer to HEAD, and a 204 or 304, ends with its head (RFC 9112, 6.3), and no framing field of a 204
+or 304 counts. Where such a head promises content, or bytes came behind it, the answer is not `persistent`: a
+server that does send the content would have it read as the next call's answer.
+Rule 4: in reads of many chunks framing is weighed against content, and refused beyond a bound: it costs far
 more than it carries. A server that sends a byte now and then is not meant.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-import httptools
-
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.whole_response import Whole, read_whole
+from bff.policy.fields import Header
 
 
 class AnswerLimits(NamedTuple):
     """`head_bytes`: of a header block, and of framing not outweighed by content; `fields`: of a header block.
 
-    Below `whole_answer.MOST_HEAD` and `MOST_FIELDS` the short cuts would let more pass.
+    No setting is below `MOST_PLAIN_HEAD` and `MOST_PLAIN_FIELDS`, within which a fast call is answered.
     """
 
     head_bytes: int = 64 * 1024
@@ -36,30 +31,88 @@ class AnswerLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = AnswerLimits()
+MOST_PLAIN_HEAD, MOST_PLAIN_FIELDS = 16 * 1024, 100
+MAX_INTERIM = 16
+"""The number of 1xx answers that may come before the final one."""
+
+END = b"\r\n\r\n"
+WITHOUT_CONTENT = frozenset({204, 304})
+PLAIN, LENGTH, CODING, CONNECTION = range(4)
+"""What a field line says of the framing."""
 
 _MANY = 64  # chunks in one read: more are no slow server's
-MAX_INTERIM = 16
-"""How many 1xx answers may come before the final one."""
-
-_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_MOST_LINES, _LONGEST_LINE = 4096, 1024  # lines that are kept, then all are forgotten; bytes of one
+_SWITCHING, _OK = 101, 200
+_STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\r\n]*))?")
 _REASON_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-_STATUS_MIN = 100
-_SWITCHING = 101
-_OK = 200
-_STATUS_MAX = 599
-_FIRST_BYTE = ord("H")
-_STATUS_AT, _STATUS_END = 9, 12  # bytes into a status line
-_BARE = frozenset({b"204", b"304"})  # statuses without content, whatever the fields say
-_NOT_HTTP = "the answer does not begin with HTTP"
-
-_AFTER_THE_END = "data after the end of the answer"
+_VISIBLE, _TEXT = rb"[\x21-\x7e\x80-\xff]", rb"[\t\x20-\x7e\x80-\xff]"
+_FIELD = re.compile(
+    rb"([!#$%%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(%b(?:%b*%b)?)?[ \t]*" % (_VISIBLE, _TEXT, _VISIBLE)
+)
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r[^\n]")
+_KINDS = {b"content-length": LENGTH, b"transfer-encoding": CODING, b"connection": CONNECTION}
 _TOO_LARGE = "header block too large"
 
+_statuses: dict[bytes, tuple[int, bytes, bool]] = {}
+_fields: dict[bytes, tuple[int, Header]] = {}
 
-class _RefusedError(Exception):
-    """Leaves the parser from within a callback; `ResponseParser.refusal` has the reason."""
+
+class RefusedError(Exception):
+    """The answer cannot be passed on; the text says why, and names no header and no content."""
+
+
+def read_status(line: bytes) -> tuple[int, bytes, bool]:
+    """Status, reason, and true for HTTP/1.1, of a status line.
+
+    Raises:
+        RefusedError: it is none that could be passed on.
+    """
+    known = _statuses.get(line)
+    if known is None:
+        known = _judge_status(line)
+        if len(line) <= _LONGEST_LINE:
+            if len(_statuses) >= _MOST_LINES:
+                _statuses.clear()
+            _statuses[line] = known
+    return known
+
+
+def _judge_status(line: bytes) -> tuple[int, bytes, bool]:
+    found = _STATUS.fullmatch(line)
+    if found is None:
+        raise RefusedError("not valid HTTP: a malformed status line")
+    version, status, reason = found[1], int(found[2]), found[3] or b""
+    if version not in (b"1.1", b"1.0"):
+        raise RefusedError("not valid HTTP: neither HTTP/1.1 nor HTTP/1.0")
+    if status == _SWITCHING:
+        raise RefusedError("101, and no upgrade was asked for")
+    if not 100 <= status <= 599:  # noqa: PLR2004 - the classes that there are (RFC 9110, 15)
+        raise RefusedError("a status outside 100 to 599")
+    if _REASON_FORBIDDEN.search(reason):
+        raise RefusedError("a control character in the reason phrase")
+    return status, reason, version == b"1.1"
+
+
+def read_field(line: bytes) -> tuple[int, Header]:
+    """What a field line says of the framing, and the field, its name in lower case.
+
+    Raises:
+        RefusedError: no other reader could be trusted to read it alike.
+    """
+    known = _fields.get(line)
+    if known is None:
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            raise RefusedError("not valid HTTP: a malformed field line")
+        name = found[1].lower()
+        known = _KINDS.get(name, PLAIN), (name, found[2] or b"")
+        if len(line) <= _LONGEST_LINE and name != b"set-cookie":  # which is one client's own, and a secret
+            if len(_fields) >= _MOST_LINES:
+                _fields.clear()
+            _fields[line] = known
+    return known
 
 
 class ResponseParser:
@@ -67,6 +120,7 @@ class ResponseParser:
 
     Attributes:
         interim: the 1xx answers that the last feed brought, as status and headers.
+        interim_seen: the number of those that the answer had so far.
         head_done: the final answer's head is complete: `status`, `reason` and `headers` hold.
         chunks: the pieces of content that the last feed brought, chunked coding removed.
         done: the answer is complete, and was delimited beyond doubt.
@@ -75,28 +129,21 @@ class ResponseParser:
     """
 
     __slots__ = (
-        "_bare",
         "_barren",
-        "_by_lines",
-        "_closes",
-        "_coding",
+        "_buffer",
         "_extra",
-        "_fed",
-        "_head_only",
-        "_interim_count",
-        "_length",
+        "_left",
         "_limits",
         "_line",
         "_no_content",
-        "_parser",
-        "_pristine",
-        "_status_due",
+        "_step",
         "_until_close",
         "chunks",
         "done",
         "head_done",
         "headers",
         "interim",
+        "interim_seen",
         "persistent",
         "reason",
         "refusal",
@@ -105,294 +152,243 @@ class ResponseParser:
 
     def __init__(self, limits: AnswerLimits | None = None) -> None:
         self._limits = limits or DEFAULT_LIMITS
-        self._parser: httptools.HttpResponseParser | None = None
+        self._buffer = bytearray()  # of a head or a line that is not complete
         self.begin(no_content=False)
 
     def begin(self, *, no_content: bool) -> None:
         """A request was sent: an answer may come. `no_content` says that it was HEAD (RFC 9112, 6.3)."""
-        if self._parser is None:
-            self._parser = httptools.HttpResponseParser(self)
         self._no_content = no_content
-        self._barren = 0
+        self._buffer.clear()
+        self._step: Callable[[bytes], None] = self._read_head
+        self._line: Callable[[bytes], None] = self._start_chunk  # takes a line of a chunked body
+        self._left = 0  # bytes of content to come: of all of it, or of the present chunk
+        self._barren = 0  # bytes of chunk framing since the last content
         self._extra = 0  # bytes of chunk framing that the content has not outweighed
-        self._by_lines = False
-        self._head_only = False  # the final head is complete, and with it the answer
-        self._line = bytearray()
-        self._fed = 0
-        self._interim_count = 0
-        self._pristine = True
         self._until_close = False
         self.interim: list[tuple[int, list[Header]]] = []
+        self.interim_seen = 0
         self.chunks: list[bytes] = []
-        self.done = False
-        self.head_done = False
-        self.persistent = False
-        self.refusal: str | None = None
-        self.status = 0
-        self._begin_head()
-
-    def _begin_head(self) -> None:
-        self.reason = b""
         self.headers: list[Header] = []
-        self._length: bytes | None = None
-        self._coding: bytes | None = None
-        self._closes = False
-        self._status_due = True
-        self._bare = False
+        self.status, self.reason = 0, b""
+        self.done = self.head_done = self.persistent = False
+        self.refusal: str | None = None
 
     def feed(self, data: bytes) -> None:
         """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
 
-        Data after the end is a refusal (RFC 9112, 6.3); once refused, an answer is not fed again.
+        Data after the end is a refusal (RFC 9112, 6.3), but behind an answer that ends with its head it is
+        dropped (Rule 3); once refused, an answer is not fed again.
         """
         if self.interim:
             self.interim = []
         if self.chunks:
             self.chunks = []
-        parser = self._parser
-        if self._head_only:
-            self.persistent = False
-            return
-        if parser is None:  # given up at the end of the last answer
-            self.refusal = _AFTER_THE_END
-            return
-        if self._pristine:
-            if not self._no_content and (whole := read_whole(data)) is not None:
-                self._take_whole(whole)
-                return
-            if data[0] != _FIRST_BYTE:  # the parser would skip empty lines, and take RTSP and ICE for HTTP
-                self.refusal = _NOT_HTTP
-                return
-            self._pristine = False
-            status = data[_STATUS_AT:_STATUS_END]
-            self._by_lines = (
-                self._no_content or status in _BARE or status[:1] == b"1" or len(data) < _STATUS_END
-            )
-        self._fed = self._barren + len(data)
-        behind_head = len(data) if self.head_done else 0
         try:
-            if self._by_lines:
-                self._feed_lines(parser, data)
-            elif self.done:
-                self._refuse(_AFTER_THE_END)
-            else:
-                parser.feed_data(data)
-        except (httptools.HttpParserError, _RefusedError) as error:
-            if self.refusal is None:
-                self.refusal = _AFTER_THE_END if self.done else f"not valid HTTP: {error}"
-        self._settle(behind_head)
-
-    def _take_whole(self, whole: Whole) -> None:
-        self._pristine = False
-        self.status, self.reason, self.headers = whole.status, whole.reason, whole.headers
-        self.persistent = not whole.closes
-        self.head_done = self.done = True
-        if whole.content:
-            self.chunks = [whole.content]
-
-    @property
-    def interim_seen(self) -> bool:
-        """Whether a 1xx came before the final answer."""
-        return self._interim_count > 0
+            self._step(data)
+        except RefusedError as refused:
+            self.refusal = str(refused)
+            self.interim, self.chunks = [], []
 
     def feed_eof(self) -> bool:
-        """The backend will send no more: does that end the answer cleanly (RFC 9112, 6.3)?"""
-        if self._until_close and self.head_done and self.refusal is None:
+        """The backend will send no more; true where that ends the answer cleanly (RFC 9112, 6.3)."""
+        if self._until_close and self.refusal is None:
             self.done = True
         return self.done
 
-    def _feed_lines(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
-        """Feeds line by line up to the end of the head, and the rest at once.
+    # The head
 
-        The parser does not know about HEAD, and must not see beyond its head; it would take the framing of a
-        204 at its word; and between an interim answer and the next it would skip empty lines.
-        """
-        at = 0
-        while at < len(data):
-            if self._head_only:
-                self.persistent = False
-                return
-            if self.head_done:
-                parser.feed_data(data[at:])
-                return
-            if self._status_due and not self._line and data[at] != _FIRST_BYTE:
-                self._refuse(_NOT_HTTP)
-            self._pristine = False
-            end = data.find(b"\n", at) + 1
-            piece = data[at : end or None]
-            at += len(piece)
-            if not (self._status_due or self._bare):
-                parser.feed_data(piece)
-                continue
-            line = self._line
-            line += piece
-            if self._status_due and (end or len(line) >= _STATUS_END):
-                self._bare = bytes(line[_STATUS_AT:_STATUS_END]) in _BARE
-                if end or not self._bare:
-                    self._status_due = False
-                    self._feed_held(parser)
-            elif end:
-                self._feed_held(parser)
-
-    def _feed_held(self, parser: httptools.HttpResponseParser) -> None:
-        whole = bytes(self._line)
-        self._line.clear()
-        if not (self._bare and self._withholds(whole)):
-            parser.feed_data(whole)
-
-    def _withholds(self, line: bytes) -> bool:
-        """Takes note of a framing field of an answer that has no content; True if it is one."""
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name not in (b"content-length", b"transfer-encoding"):
-            return False
-        self._note_framing(name, value.strip(b" \t\r\n"))
-        return True
-
-    def _weigh(self, fed: int) -> None:
-        """Bounds chunk framing against content (Rule 5)."""
-        content = sum(map(len, self.chunks))
-        framing = fed - content if len(self.chunks) > _MANY else 0
-        self._extra = max(0, self._extra + framing - content)
-        if self._extra > self._limits.head_bytes and self.refusal is None and not self.done:
-            self.refusal = "more chunk framing than content"
-
-    def _settle(self, behind_head: int) -> None:
-        """Bounds what a feed may cost, and leaves no parser behind that is in the middle of a message."""
-        if behind_head and (self._extra or len(self.chunks) > _MANY):
-            self._weigh(behind_head)
-        if self.chunks or self.done:
-            self._barren = 0
+    def _read_head(self, data: bytes) -> None:
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            seen, data = len(buffer) - len(data), b""
+            end = buffer.find(END, max(0, seen - 3))
+            if end >= 0:
+                data = bytes(buffer)
+                buffer.clear()
         else:
-            self._barren = self._fed
-            if self._fed > self._limits.head_bytes and self.refusal is None:
-                self.refusal = (
-                    "too much framing without content" if self.head_done else "header block too large"
-                )
-        if self.refusal is not None:
-            self._parser = None
-            self.interim = []
-            self.chunks = []
-        elif self.done and self._no_content:
-            self._parser = None
-
-    def _refuse(self, why: str) -> None:
-        self.refusal = why
-        raise _RefusedError
-
-    # The callbacks of httptools.
-
-    def on_message_begin(self) -> None:
-        """A status line begins."""
-        if self.done:
-            self._refuse(_AFTER_THE_END)
-
-    def on_status(self, reason: bytes) -> None:
-        """A piece of the reason phrase."""
-        self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One field, of the head or of the trailer section."""
-        if self.head_done:
+            seen, end = 0, data.find(END)
+        if not (data or buffer).startswith(
+            b"HTTP"[: len(data or buffer)]
+        ):  # RTSP, ICE, HTTP/0.9, an empty line
+            raise RefusedError("the answer does not begin with HTTP")
+        if end < 0:
+            if not buffer:
+                buffer += data
+            if _BARE_LINE_END.search(buffer, max(0, seen - 1)):
+                raise RefusedError("not valid HTTP: a malformed field line")
+            if len(buffer) > self._limits.head_bytes:
+                raise RefusedError(_TOO_LARGE)
             return
-        name = name.lower()
-        value = value.rstrip(b" \t")
-        self.headers.append((name, value))
-        if name in _FRAMING_FIELDS:
-            self._note_framing(name, value)
+        self._judge(data[:end].split(b"\r\n"), end)
+        rest = data[end + len(END) :]
+        if rest or self.head_done:
+            self._step(rest)
 
-    def _note_framing(self, name: bytes, value: bytes) -> None:
-        if name == b"connection":
-            self._closes = self._closes or b"close" in value.lower()
-        elif name == b"content-length":  # twice is refused even where both agree
-            self._length = value if self._length is None else self._length + b"," + value
-        else:
-            self._coding = value.lower() if self._coding is None else self._coding + b"," + value
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: judge it before a byte of content is read."""
-        parser = self._parser
-        assert parser is not None
-        status: int = parser.get_status_code()
-        version: str = parser.get_http_version()
-        why = self._objection(status, version) or self._size_objection()
-        if not self._bare:
-            why = why or self._framing_objection(status, version)
-        if why is not None:
-            self._refuse(why)
-        self.status = status
+    def _judge(self, lines: list[bytes], size: int) -> None:
+        """Judges a complete head before a byte of content is read."""
+        status, self.reason, speaks_1_1 = read_status(lines[0])
+        if len(lines) - 1 > self._limits.fields:
+            raise RefusedError("too many header fields")
+        if size > self._limits.head_bytes:
+            raise RefusedError(_TOO_LARGE)
+        bare = status in WITHOUT_CONTENT
+        headers, lengths, codings, closes = _read_fields(lines[1:], bare=bare)
+        closes = closes or not speaks_1_1
+        self.status, self.headers = status, headers
+        if not bare:
+            _refuse_doubtful(status, lengths, codings, speaks_1_1=speaks_1_1)
         if status < _OK:
-            self._interim_count += 1
-            if self._interim_count > MAX_INTERIM:
-                self._refuse("too many interim answers")
-            if version != "1.1" or self._closes:  # RFC 9110 15.2; and nothing can follow it
-                self._refuse("an interim answer that ends the connection")
+            self._note_interim(closes)
             return
         self.head_done = True
-        bodyless = self._no_content or self._bare
-        self._until_close = not bodyless and self._length is None and self._coding is None
-        self.persistent = not (self._closes or self._until_close or version != "1.1")
-        if bodyless:
-            self.done = self._head_only = True
-            self.persistent = self.persistent and not self._promises_content()
-            if self._bare and self._coding is None and _LENGTH.fullmatch(self._length or b""):
-                self.headers.append((b"content-length", self._length or b""))
-
-    def _promises_content(self) -> bool:
-        """Whether a broken server might send content behind an answer that ends with its head."""
-        if self._coding is not None:
-            return True
-        if self._length is None:
-            return not self._bare or any(name == b"content-encoding" for name, _ in self.headers)
-        return self._length.strip(b"0") != b""
-
-    def _objection(self, status: int, version: str) -> str | None:
-        """What is wrong with this head, its framing apart."""
-        if version not in ("1.1", "1.0"):
-            return "neither HTTP/1.1 nor HTTP/1.0"
-        if status == _SWITCHING:
-            return "101, and no upgrade was asked for"
-        if not _STATUS_MIN <= status <= _STATUS_MAX:
-            return "a status outside 100 to 599"
-        if self.reason != b"OK" and _REASON_FORBIDDEN.search(self.reason):
-            return "a control character in the reason phrase"
-        return None
-
-    def _size_objection(self) -> str | None:
-        """The bounds of the header block; its bytes are counted only where they can be too many."""
-        if len(self.headers) > self._limits.fields:
-            return "too many header fields"
-        if self._fed > self._limits.head_bytes:
-            size = len(self.reason) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > self._limits.head_bytes:
-                return _TOO_LARGE
-        return None
-
-    def _framing_objection(self, status: int, version: str) -> str | None:
-        """What would let another reader see another end of this answer (RFC 9112, 6)."""
-        coding, length = self._coding, self._length
-        contentless = status < _OK
-        if coding is not None:
-            if length is not None:
-                return "both Content-Length and Transfer-Encoding"
-            if coding != b"chunked" or version == "1.0" or contentless:
-                return "a Transfer-Encoding that does not belong there"
-        elif length is not None:
-            if _LENGTH.fullmatch(length) is None:
-                return "a malformed or repeated Content-Length"
-            if contentless and length.strip(b"0"):
-                return "a Content-Length that does not belong there"
-        return None
-
-    def on_body(self, chunk: bytes) -> None:
-        """A piece of content."""
-        self.chunks.append(chunk)
-
-    def on_message_complete(self) -> None:
-        """The end of an interim answer, or of the final one."""
-        if self.head_done:
-            self.done = True
+        self.persistent = not closes
+        if bare or self._no_content:
+            self.done, self._step = True, self._drop
+            if bare and len(lengths) == 1 and not codings and _DIGITS.fullmatch(lengths[0]):
+                headers.append((b"content-length", lengths[0]))
+            if _promises_content(headers, lengths, codings, bare=bare):
+                self.persistent = False
+        elif codings:
+            self._step, self._line = self._read_chunked, self._start_chunk
+        elif lengths:
+            self._step, self._left = self._read_length, int(lengths[0])
         else:
-            self.interim.append((self.status, self.headers))
-            self._pristine = True
-            self._begin_head()
+            self._until_close, self.persistent, self._step = True, False, self._read_until_close
+
+    def _note_interim(self, closes: bool) -> None:
+        self.interim_seen += 1
+        if self.interim_seen > MAX_INTERIM:
+            raise RefusedError("too many interim answers")
+        if closes:  # RFC 9110 15.2; and nothing can follow it
+            raise RefusedError("an interim answer that ends the connection")
+        self.interim.append((self.status, self.headers))
+
+    # The content
+
+    def _read_length(self, data: bytes) -> None:
+        if data:
+            self.chunks.append(data[: self._left])  # no copy where it is all of it
+        rest = data[self._left :]
+        self._left -= len(data) - len(rest)
+        if not self._left:
+            self._end(rest)
+
+    def _read_until_close(self, data: bytes) -> None:
+        if data:
+            self.chunks.append(data)
+
+    def _drop(self, data: bytes) -> None:
+        if data:
+            self.persistent = False
+
+    def _end(self, rest: bytes) -> None:
+        """The answer is complete; a mere line end behind it in the same read is passed over."""
+        self.done, self._step = True, self._refuse_more
+        if rest:
+            self.persistent = False
+            if rest.strip(b"\r\n"):
+                self._refuse_more(rest)
+
+    def _refuse_more(self, data: bytes) -> None:  # noqa: ARG002 - the form of each step
+        """Another answer to one request (RFC 9112, 6.3)."""
+        raise RefusedError("data after the end of the answer")
+
+    # Chunks (RFC 9112, 7.1): each step reads what its name says, and sets the next
+
+    def _read_chunked(self, data: bytes) -> None:
+        limit = self._limits.head_bytes
+        extra, content, at = self._extra, 0, 0
+        while at < len(data):
+            if self._left:
+                piece = data[at : at + self._left]
+                self.chunks.append(piece)
+                content += len(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                self._line = self._end_chunk if not self._left else self._line
+                continue
+            end = data.find(b"\n", at) + 1 or len(data)
+            self._buffer += data[at:end]
+            at = end
+            if self._buffer.endswith(b"\n"):
+                line = bytes(self._buffer)
+                self._buffer.clear()
+                self._line(line)
+                if self.done:
+                    self._end(data[at:])
+                    break
+            if len(self.chunks) > _MANY and extra + at - 2 * content > limit:
+                raise RefusedError("more chunk framing than content")
+        if content or self.done:
+            self._barren = 0
+        else:
+            self._barren += len(data)
+            if self._barren > limit:
+                raise RefusedError("too much framing without content")
+        framing = at - content if len(self.chunks) > _MANY else 0
+        self._extra = max(0, extra + framing - content)
+
+    def _start_chunk(self, line: bytes) -> None:
+        found = _CHUNK.fullmatch(line)
+        if found is None:
+            raise RefusedError("not valid HTTP: a malformed chunk size")
+        self._left = int(found[1], 16)
+        if not self._left:
+            self._line = self._end_content
+
+    def _end_chunk(self, line: bytes) -> None:
+        if line != b"\r\n":
+            raise RefusedError("not valid HTTP: a chunk that is longer than its size")
+        self._line = self._start_chunk
+
+    def _end_content(self, line: bytes) -> None:
+        """Takes a line of the trailer section, which is dropped."""
+        if line == b"\r\n":
+            self.done = True
+        elif not line.endswith(b"\r\n") or read_field(line[:-2])[0]:
+            raise RefusedError("not valid HTTP: a trailer that frames")
+
+
+def _read_fields(lines: list[bytes], *, bare: bool) -> tuple[list[Header], list[bytes], list[bytes], bool]:
+    """The fields of a head, without those of framing where it is `bare`; lengths, codings, and `close`."""
+    headers: list[Header] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    closes = False
+    for line in lines:
+        kind, field = _fields.get(line) or read_field(line)
+        if kind == CONNECTION:
+            closes = closes or b"close" in field[1].lower()
+        elif kind:
+            (lengths if kind == LENGTH else codings).append(field[1])
+            if bare:
+                continue
+        headers.append(field)
+    return headers, lengths, codings, closes
+
+
+def _refuse_doubtful(status: int, lengths: list[bytes], codings: list[bytes], *, speaks_1_1: bool) -> None:
+    """Refuses what would let another reader see another end of this answer (RFC 9112, 6)."""
+    interim = status < _OK
+    if codings:
+        if lengths:
+            raise RefusedError("not valid HTTP: both Content-Length and Transfer-Encoding")
+        if len(codings) > 1 or codings[0].lower() != b"chunked" or not speaks_1_1 or interim:
+            raise RefusedError("a Transfer-Encoding that does not belong there")
+    elif lengths:
+        if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:  # twice even where both agree
+            raise RefusedError("not valid HTTP: a malformed or repeated Content-Length")
+        if interim and lengths[0].strip(b"0"):
+            raise RefusedError("a Content-Length that does not belong there")
+
+
+def _promises_content(
+    headers: list[Header], lengths: list[bytes], codings: list[bytes], *, bare: bool
+) -> bool:
+    """True where a broken server might send content behind an answer that ends with its head."""
+    if codings:
+        return True
+    if not lengths:
+        return not bare or any(name == b"content-encoding" for name, _ in headers)
+    return len(lengths) > 1 or lengths[0].strip(b"0") != b""

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import PublicOrigin
-from bff.proxy.forward import response_templates as plain_answer
+from bff.proxy.forward import response_templates
 from bff.proxy.forward.response_templates import ResponseTemplates, WholeResponse
+from bff.proxy.upstream import response_parser
 from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.whole_response import MOST_FIELDS, read_whole
+from bff.proxy.upstream.response_parser import MOST_PLAIN_FIELDS, MOST_PLAIN_HEAD, ResponseParser
 from bff.settings.model import RouteSettings
 from tests.support.corpus import answers, raw
 
@@ -69,13 +70,22 @@ def answer(*lines: bytes, status: bytes = STATUS, content: bytes = b"ok", length
 
 def the_long_way(rules: HeaderRules, data: bytes) -> Read:
     """What such an answer becomes by its header rules; None where it is not one that can be plain."""
-    whole = read_whole(data)
-    if whole is None or whole.status in {204, 304, 401}:
+    parser = ResponseParser()
+    parser.feed(data)
+    if parser.refusal is not None or not parser.done or not parser.persistent or parser.status == 401:
         return None
-    spoken = [value.lower() for name, value in whole.headers if name == b"connection"]
-    if any(value not in {b"", b"keep-alive"} for value in spoken) or len(whole.headers) >= MOST_FIELDS:
+    headers, names = parser.headers, [name for name, _ in parser.headers]
+    spoken = [value.lower() for name, value in headers if name == b"connection"]
+    if any(value not in {b"", b"keep-alive"} for value in spoken) or len(headers) > MOST_PLAIN_FIELDS:
         return None
-    return whole.status, rules.response(whole.status, whole.headers), whole.content
+    bare = parser.status in {204, 304}
+    if (
+        parser.interim_seen
+        or (b"content-length" in names) is bare
+        or data.find(b"\r\n\r\n") > MOST_PLAIN_HEAD - 4
+    ):
+        return None
+    return parser.status, rules.response(parser.status, headers), b"".join(parser.chunks)
 
 
 def assert_alike(data: bytes) -> None:
@@ -208,6 +218,9 @@ def test_answers_of_an_api_are_plain(name: str) -> None:
             assert the_long_way(RULES[name], data) == read(name, data)
     empty = answer(JSON, content=b"", length=b"0")
     assert the_long_way(RULES[name], empty) == read(name, empty)
+    for bare in (b"HTTP/1.1 304 Not Modified\r\nETag: 1\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"):
+        assert the_long_way(RULES[name], bare) is not None
+        assert the_long_way(RULES[name], bare) == read(name, bare)
     large = answer(JSON, content=b"x" * 200_000, length=b"200000")
     assert the_long_way(RULES[name], large) == read(name, large)
 
@@ -240,7 +253,7 @@ def test_answers_of_an_api_are_plain(name: str) -> None:
         answer(JSON, b"X: a\nY: b"),
         answer(JSON, b"X: a\rY: b"),
         answer(JSON, b"X: \0"),
-        answer(b"\r\n".join([b"X: a"] * MOST_FIELDS)),
+        answer(b"\r\n".join([b"X: a"] * MOST_PLAIN_FIELDS)),
         answer(b"X: " + b"a" * 20_000),
         answer(JSON)[:-3],
         b"\r\n" + answer(JSON),
@@ -314,15 +327,15 @@ def test_no_answer_is_changed_by_who_takes_it() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     """Lines that never come again do not pile up, however many and however long they are."""
     kept = ResponseTemplates(RULES["required"])
-    for number in range(2 * plain_answer._MOST_LINES):
+    for number in range(2 * response_templates._MOST_LINES):
         status = b"HTTP/1.1 200 %d" % number
         assert kept.read(answer(b"X-Id: %d" % number, status=status)) is not None
-    assert 0 < len(kept._lines) <= plain_answer._MOST_LINES
-    assert 0 < len(kept._statuses) <= plain_answer._MOST_LINES
+    for lines in (kept._lines, response_parser._statuses, response_parser._fields):
+        assert 0 < len(lines) <= response_parser._MOST_LINES
     for number in range(100):
-        long = b"%d" % number + b"x" * plain_answer._LONGEST
+        long = b"%d" % number + b"x" * response_templates._LONGEST
         assert kept.read(answer(b"Set-Cookie: id=" + long, status=b"HTTP/1.1 200 " + long)) is not None
     assert kept.read(answer(b"Set-Cookie: id=secret")) is not None
-    remembered = [*kept._lines, *kept._statuses]
+    remembered = [*kept._lines, *response_parser._statuses, *response_parser._fields]
     assert not any(line.startswith(b"Set-Cookie") for line in remembered)  # one client's own, and a secret
-    assert max(map(len, remembered)) <= plain_answer._LONGEST
+    assert max(map(len, remembered)) <= response_templates._LONGEST

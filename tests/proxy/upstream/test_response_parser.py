@@ -211,18 +211,6 @@ def test_the_end_of_the_stream_ends_only_what_it_delimits() -> None:
         assert not read([cut] if cut else [], eof=True).done
 
 
-def test_the_walls_do_not_lean_on_the_parser() -> None:
-    """What today's parser refuses by itself is refused by us as well (H-02)."""
-    reader = ResponseParser()
-    for name, value in ((b"content-length", b"2"), (b"transfer-encoding", b"chunked")):
-        reader.on_header(name, value)
-    assert "both Content-Length and Transfer-Encoding" == reader._framing_objection(200, "1.1")
-    reader.begin(no_content=False)
-    for value in (b"2", b"2"):
-        reader.on_header(b"content-length", value)
-    assert "a malformed or repeated Content-Length" == reader._framing_objection(200, "1.1")
-
-
 ANSWERS = [(row[0], raw(row[-1])) for row in rows("accepted.tsv") + rows("refused.tsv")]
 
 
