@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bff import __version__
-from bff.cli import check, keys, parts, serve
+from bff.cli import check, init, keys, parts, serve
 from bff.command_line import CommandLine
 
 app = CommandLine(
@@ -13,6 +13,7 @@ app = CommandLine(
     help="A backend-for-frontend session proxy: the tokens stay in Redis, the browser gets an opaque cookie.",
     no_args_is_help=True,
 )
+app.add_typer(init.app)
 app.add_typer(serve.app)
 app.add_typer(check.app)
 app.add_typer(keys.app, name="keys")
@@ -25,9 +26,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Try it first: [bold]bff demo[/bold]. Then write a bff.toml and ask [bold]bff check[/bold]."
-)
+@app.callback(epilog="Try it first: [bold]bff demo[/bold]. Then [bold]bff init[/bold] writes a bff.toml.")
 def root(
     version: Annotated[
         bool,

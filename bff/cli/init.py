@@ -1,0 +1,133 @@
+"""`bff init`: writes a first settings file for a provider, makes the keys, and checks them."""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from bff.cli.check import check
+from bff.command_line import CommandLine
+from bff.settings.first_file import Question, fill, questions, title
+
+_HERE: Final = Path("bff.toml")
+_KEYS: Final = Path("bff-keys")
+_SECRET: Final = Path("client-secret")
+_PRIVATE: Final = 0o600
+
+app = CommandLine()
+
+
+@app.command(
+    epilog="Examples: [bold]bff init[/bold]  ·  [bold]bff init keycloak[/bold]  ·  "
+    "[bold]bff init okta --yes --set provider.issuer=https://acme.okta.com/oauth2/default[/bold]"
+)
+def init(
+    provider: Annotated[
+        str | None, typer.Argument(help="The provider's name; without it the command lists them.")
+    ] = None,
+    answers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Answers a question beforehand. Can be repeated."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: what is not --set stays as the example has it.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a bff.toml that is there.")] = False,
+    skip_check: Annotated[bool, typer.Option("--no-check", help="Leave `bff check` out at the end.")] = False,
+) -> None:
+    """Write bff.toml for a provider by name, ask what it needs, make the keys, and check it all."""
+    texts = provider_files()
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if provider is None:
+        for name, text in texts.items():
+            typer.echo(f"{name:<11}{title(text)}")
+        console.print("Choose one: bff init NAME", style="green", markup=False)
+        raise typer.Exit(0)
+    if provider not in texts:
+        raise typer.BadParameter(f"no provider {provider!r}: {', '.join(texts)}", param_hint="provider")
+    if _HERE.exists() and not force:
+        raise typer.BadParameter(f"{_HERE} is there already: --force writes over it", param_hint="bff.toml")
+    asked = questions(texts[provider])
+    given = _given(answers or [], {question.key for question in asked})
+    ask = sys.stdin.isatty() and not yes
+    if ask:
+        console.print(_notes(texts[provider]), style="dim", markup=False)
+        for question in asked:
+            if question.key not in given:
+                given[question.key] = _ask(question)
+    _HERE.write_text(fill(texts[provider], given), encoding="utf-8")
+    typer.echo(f"{_HERE} is written.")
+    _make_secrets(ask=ask)
+    if skip_check:
+        typer.echo("Next: bff check, then bff serve.")
+        return
+    check(config=_HERE)
+
+
+def provider_files() -> dict[str, str]:
+    """The text of each provider's settings file by the provider's name, `other` last."""
+    installed = files("bff.cli") / "providers"
+    folder = installed if installed.is_dir() else Path(__file__).parents[2] / "config" / "providers"
+    found = {
+        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+    }
+    return dict(sorted(found.items(), key=lambda item: (item[0] == "other", item[0])))
+
+
+def _given(answers: list[str], keys: set[str]) -> dict[str, str]:
+    given = {}
+    for answer in answers:
+        key, equals, value = answer.partition("=")
+        if not equals or key not in keys:
+            raise typer.BadParameter(
+                f"{answer!r}: KEY is one of {', '.join(sorted(keys))}", param_hint="--set"
+            )
+        given[key] = value
+    return given
+
+
+def _notes(text: str) -> str:
+    """What the head of the file says, without its marks."""
+    lines = text.partition("\n\n")[0].split("\n")
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines) + "\n"
+
+
+def _ask(question: Question) -> str:
+    if question.help:
+        typer.secho(question.help, dim=True, err=True)
+    answer: str = typer.prompt(question.key, default=question.example, err=True)
+    return answer.strip()
+
+
+def _ask_secret() -> str:
+    answer: str = typer.prompt("The client secret", default="", hide_input=True, show_default=False, err=True)
+    return answer.strip()
+
+
+def _make_secrets(*, ask: bool) -> None:
+    """Makes the session keys and the client secret's file; what is there already stays."""
+    from bff.crypto import new_secret  # noqa: PLC0415 - see the package's first lines
+
+    if _write_new(_KEYS, new_secret() + "\n"):
+        typer.echo(f"{_KEYS} is made: the key of all cookies and sessions. Keep it out of version control.")
+    if not _SECRET.exists():
+        secret = _ask_secret() if ask else ""
+        if secret and _write_new(_SECRET, secret + "\n"):
+            typer.echo(f"{_SECRET} is written. Keep it out of version control.")
+        else:
+            typer.echo(f"Write the client secret into the file {_SECRET} (chmod 600).")
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Writes a file for its owner alone; False where there is one already."""
+    try:
+        path.touch(mode=_PRIVATE, exist_ok=False)
+    except FileExistsError:
+        return False
+    path.write_text(text, encoding="utf-8")
+    return True

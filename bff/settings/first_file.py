@@ -1,0 +1,78 @@
+"""The first settings file of a new user, made of a provider's file in `config/providers`. Pure.
+
+Rule 1: a value with "example" in it is asked for, and so are the client id, the page and the API's address:
+the user knows them, and nobody else does. All else stays as the provider's file has it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_HEADER: Final = re.compile(r"\[\[?([a-z]+)\]?\]")
+_SETTING: Final = re.compile(r"([a-z0-9_]+) = (.+)")
+_STRING: Final = re.compile(r'"([^"]*)"')
+_ALWAYS: Final = frozenset({"provider.client_id", "route.path", "route.upstream", "spa.dir"})
+_DEVELOPMENT_PAGE: Final = re.compile(r"https?://")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A value that the user knows.
+
+    Attributes:
+        key: the setting's name, as `provider.issuer`.
+        example: the value that stands in the file.
+        help: the comment above the setting, "" where there is none.
+    """
+
+    key: str
+    example: str
+    help: str
+
+
+def title(text: str) -> str:
+    """The provider's name, from the first line of its file."""
+    return text.partition("\n")[0].lstrip("# ").partition(". ")[0]
+
+
+def questions(text: str) -> list[Question]:
+    """Everything that a provider's file leaves to the user, in the file's order."""
+    return [question for _, question in _places(text)]
+
+
+def fill(text: str, answers: Mapping[str, str]) -> str:
+    """The settings file with the answers in it; a question without an answer keeps its example.
+
+    A page that is a URL becomes `spa.url`, a development server's address.
+    """
+    lines = text.split("\n")
+    for number, question in _places(text):
+        answer = answers.get(question.key, question.example)
+        if question.key == "spa.dir" and _DEVELOPMENT_PAGE.match(answer):
+            lines[number] = f"url = {_quoted(answer)}"
+        else:
+            lines[number] = lines[number].replace(f'"{question.example}"', _quoted(answer))
+    return "\n".join(lines)
+
+
+def _places(text: str) -> Iterator[tuple[int, Question]]:
+    section, comment = "", list[str]()
+    for number, line in enumerate(text.split("\n")):
+        if line.startswith("# "):
+            comment.append(line[2:])
+            continue
+        if header := _HEADER.fullmatch(line):
+            section = header[1]
+        elif setting := _SETTING.fullmatch(line):
+            key = f"{section}.{setting[1]}"
+            for value in _STRING.findall(setting[2]):
+                if "example" in value or key in _ALWAYS:
+                    yield number, Question(key, value, " ".join(comment))
+        comment = []
+
+
+def _quoted(value: str) -> str:
+    """A TOML string: JSON's escapes are TOML's."""
+    return json.dumps(value, ensure_ascii=False)

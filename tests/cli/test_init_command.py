@@ -1,0 +1,106 @@
+"""`bff init`, and the providers' files that it writes from."""
+
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bff.cli.init import provider_files
+from bff.settings.load import load_all
+from tests.support.processes.command import bff
+
+FOLDER = Path(__file__).parents[2] / "config" / "providers"
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_providers_file_is_good(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands it loads without a problem, beside its two secrets and a page."""
+    (tmp_path / "bff.toml").write_text((FOLDER / f"{name}.toml").read_text())
+    for secret in ("bff-keys", "client-secret"):
+        (tmp_path / secret).write_text("s5yUp0ZsEJh1mXyqnkiPpFvqQmxVZ0k6oJbcJKkWVnQ")
+        (tmp_path / secret).chmod(0o600)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "index.html").write_text("<!doctype html><title>A page</title>")
+    monkeypatch.chdir(tmp_path)
+    loaded = load_all(None, {})
+    assert () == loaded.warnings
+    assert "openid" in loaded.settings.provider.scopes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_providers_file_says_how_to_use_it(name: str) -> None:
+    """Its first lines name the command and the redirect URI to register."""
+    head = (FOLDER / f"{name}.toml").read_text().partition("\n\n")[0]
+    assert f"`bff init {name}`" in head
+    assert "<public_url>/bff/callback" in head
+    assert "client_secret = " not in head
+
+
+def test_the_command_knows_every_file() -> None:
+    """Those of `config/providers`, the one for all others last."""
+    assert sorted(NAMES) == sorted(provider_files())
+    assert "other" == list(provider_files())[-1]
+
+
+def test_without_a_name_they_are_listed(tmp_path: Path) -> None:
+    """By name, with what they are for; nothing is written."""
+    done = bff("init", cwd=tmp_path)
+    assert 0 == done.returncode
+    assert NAMES == sorted(line.split()[0] for line in done.stdout.splitlines())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_it_writes_the_settings_and_makes_the_key(tmp_path: Path) -> None:
+    """The answers stand in bff.toml; the key is for its owner alone; the next step is said."""
+    done = bff(
+        "init", "keycloak", "--yes", "--no-check",
+        "--set", "provider.issuer=https://sso.acme.test/realms/acme", "--set", "spa.dir=http://127.0.0.1:5173",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+    written = tomllib.loads((tmp_path / "bff.toml").read_text())
+    assert "https://sso.acme.test/realms/acme" == written["provider"]["issuer"]
+    assert {"url": "http://127.0.0.1:5173"} == written["spa"]
+    assert 0o600 == stat.S_IMODE((tmp_path / "bff-keys").stat().st_mode)
+    assert 44 == len((tmp_path / "bff-keys").read_text())
+    assert "client-secret" in done.stdout
+    assert "bff check" in done.stdout
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    """A bff.toml that is there stays without --force, a key that is there with it too."""
+    (tmp_path / "bff.toml").write_text("mine")
+    (tmp_path / "bff-keys").write_text("mine")
+    (tmp_path / "client-secret").write_text("mine")
+    refused = bff("init", "dex", "--yes", "--no-check", cwd=tmp_path)
+    assert (2, "mine") == (refused.returncode, (tmp_path / "bff.toml").read_text())
+    assert "--force" in refused.stderr
+    done = bff("init", "dex", "--yes", "--no-check", "--force", cwd=tmp_path)
+    assert 0 == done.returncode
+    assert "dex" in (tmp_path / "bff.toml").read_text()
+    assert ["mine", "mine"] == [(tmp_path / name).read_text() for name in ("bff-keys", "client-secret")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("init", "keycloke"), "keycloak"),
+        (("init", "keycloak", "--set", "provider.isuer=https://a"), "provider.issuer"),
+        (("init", "keycloak", "--set", "provider.issuer"), "KEY"),
+    ],
+)
+def test_a_slip_is_told(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """With the names that there are; nothing is written."""
+    done = bff(*arguments, cwd=tmp_path)
+    assert 2 == done.returncode
+    assert said in done.stderr.replace("\n", " ")
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_it_ends_with_a_check(tmp_path: Path) -> None:
+    """Which says what is not there yet: the secret, and the page."""
+    done = bff("init", "dex", "--yes", cwd=tmp_path)
+    assert 2 == done.returncode
+    assert "client-secret" in done.stderr
