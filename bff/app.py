@@ -45,6 +45,7 @@ from bff.session.near_cache import NearCache
 from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found, Sessions
+from bff.session.silent_endings import SilentEndings
 from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.tasks import Tasks
@@ -82,6 +83,8 @@ class App:
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
         )
+        self._silent = SilentEndings(endings=self._store.endings, metrics=self.metrics)
+        self._changes.subscribe(self._silent)
         self._readiness = ReadinessChecks(
             store=self._store,
             feed=self._changes,
@@ -113,6 +116,7 @@ class App:
             clock=clock,
             cache=self._near_cache(settings.session),
             shown=settings.provider.claims,
+            missed=self._silent.missed,
         )
         refresher = RefreshCoordinator(
             sessions=sessions,
@@ -283,6 +287,7 @@ class App:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
         await self._changes.start()
+        await self._silent.start()
         try:
             yield {STATE: self._forwarding}
         finally:
@@ -291,6 +296,7 @@ class App:
                 _log.warning("unfinished", tasks=left)
                 await self.tasks.cancel_all()
             await self._changes.aclose()
+            await self._silent.aclose()
             await self._pools.aclose()
             await self._client.aclose()
             await self._store.aclose()

@@ -115,7 +115,7 @@ class Metrics:
         self.rotations = RotationMetrics(registry)
         self._logins = counter("bff_logins", "Sign-ins, by outcome.", "outcome")
         self._started = Counter("bff_sessions_started", "Sessions that began.", registry=registry)
-        self._ended = counter("bff_sessions_ended", "Sessions that this process ended, by reason.", "reason")
+        self._ended = counter("bff_sessions_ended", "Sessions that ended, by reason.", "reason")
         self._store_errors = Counter("bff_store_errors", "Calls to Redis that failed.", registry=registry)
         self._provider_errors = counter("bff_provider_errors", "Calls to the provider that failed.", "call")
         self._faults = counter(
@@ -185,7 +185,7 @@ class Metrics:
         self._started.inc()
 
     def session_ended(self, reason: str) -> None:
-        """This process ended a session; `reason` is an `EndReason`."""
+        """A session ended; `reason` is an `EndReason`, or says how it went without us."""
         self._ended[(reason,)].inc()
 
     def store_failed(self) -> None:

@@ -1,29 +1,38 @@
-"""Notes that outlive a session: why it was ended, and how long it would have lived.
+"""Notes that outlive a session: why it was ended, how long it would have lived, and whose it was.
 
     <prefix>:ended:<key>                 why a session was ended, kept for an hour or the idle timeout
-    <prefix>:until:<16 of the key>       what its time runs out by: as long as the session, and an hour more
+    <prefix>:until:<16 of the key>       the mark: what its time runs out by, and its `sub`; as long as the
+                                         session, and an hour more
+    <prefix>:auditor                     the process that tells of the endings that nobody else tells of
 
 Rule 1: the reason of an end is there before the session goes. A record that stands beside the note of its end
 is no session: somebody put it back (`note_of`).
 Rule 2: an end that is bound to a version says which, and is about no later one.
-Rule 3: nothing hangs on `until` but what a page is told. By Redis' own clock: while the mark has more than
-its hour left, a session that is gone was deleted before its time.
+Rule 3: nothing hangs on the mark but what a page and the audit log are told. By Redis' own clock: while the
+mark has more than its hour left, a session that is gone was deleted before its time.
+Rule 4: an ending is told to the audit log by the process that ended the session, and then the mark goes; any
+other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the first to write so into the mark.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from bff.session import scripts
 from bff.session.model import EndReason
 
 ENDED_SECONDS: Final = 3600.0
 _UNTIL_LENGTH = 16  # characters of the key: a million sessions need 8 MB less than with all of it
 _LATE = 2000  # milliseconds by which the mark may have been written after the record
-_BY = {EndReason.IDLE: "1", EndReason.MAX_LIFETIME: "2"}  # Redis shares small numbers
+_BY = {EndReason.IDLE: "1", EndReason.MAX_LIFETIME: "2"}
 _WHY = {value: reason for reason, value in _BY.items()}
+_TOLD = "!"  # no percent-encoded `sub` holds it
+_CLAIMED_SECONDS = 600
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -38,6 +47,24 @@ def note_of(note: str | None, version: int) -> EndReason | None:
     return EndReason(reason) if reason in set(EndReason) else EndReason.UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The traces of a session that is gone.
+
+    Attributes:
+        note: why it was ended here; None where it was not.
+        due: what its time ran out by; None where it had time left, or nothing is known.
+        marked: whether there is a mark; `told` whether an ending was told by it.
+        sub: whose it was, where that is known.
+    """
+
+    note: EndReason | None
+    due: EndReason | None
+    marked: bool
+    told: bool
+    sub: str | None
+
+
 class Endings:
     """Writes and reads the notes. `translated` turns what redis-py raises into our own error."""
 
@@ -45,6 +72,8 @@ class Endings:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
+        self._lead = redis.register_script(scripts.LEAD)
+        self._release = redis.register_script(scripts.RELEASE)
 
     def name(self, key: str) -> str:
         """The name of a session's note."""
@@ -71,12 +100,12 @@ class Endings:
         async with self._translated():
             await self._redis.delete(self.name(key))
 
-    async def lives_until(self, key: str, milliseconds: int, by: EndReason) -> None:
-        """Notes how long a session has, and what ends it then. A failure costs it nothing but the reason."""
+    async def lives_until(self, key: str, milliseconds: int, by: EndReason, sub: str) -> None:
+        """Marks how long a session has, and what ends it then. A failure costs it nothing but the reason."""
         try:
             await self._redis.set(
-                self._until(key),
-                _BY[by],
+                self.mark(key),
+                f"{_BY[by]} {quote(sub, safe='')}",
                 px=milliseconds + int(ENDED_SECONDS * 1000),
             )
         except (RedisError, OSError):
@@ -84,20 +113,91 @@ class Endings:
 
     async def why(self, key: str) -> EndReason | None:
         """Why a session is gone; None if it was deleted by somebody else, or more than an hour ago."""
+        (trace,) = await self._traces([key])
+        return trace.note or trace.due
+
+    # Endings that nobody here has told of (Rule 4)
+
+    async def gone(self, keys: Sequence[str]) -> dict[str, Trace]:
+        """The traces of those of these sessions that are not there."""
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
-            pipe.get(self.name(key))
-            pipe.get(self._until(key))
-            pipe.pttl(self._until(key))
-            note, by, left = await pipe.execute(raise_on_error=False)
-            ended = note_of(_text(note), 0)
-            if ended is not None:
-                return ended
-            over = isinstance(left, int) and 0 < left <= ENDED_SECONDS * 1000 + _LATE
-            return _WHY.get(_text(by) or "") if over else None
+            for key in keys:
+                pipe.exists(f"{self._prefix}:session:{key}")
+            missing = [key for key, lives in zip(keys, await pipe.execute(), strict=True) if not lives]
+        return dict(zip(missing, await self._traces(missing), strict=True)) if missing else {}
 
-    def _until(self, key: str) -> str:
+    async def claim(self, traces: Mapping[str, Trace]) -> dict[str, Trace]:
+        """Takes it upon the caller to tell of these endings; returns those that nobody else tells of."""
+        pipe = self._redis.pipeline(transaction=False)
+        for key, trace in traces.items():
+            if trace.marked:
+                by = _BY.get(trace.due or EndReason.UNKNOWN, "0")
+                pipe.set(self.mark(key), f"{by} {_TOLD}", xx=True, keepttl=True, get=True)
+            else:
+                pipe.set(f"{self._prefix}:jti:ended:{key}", "1", ex=_CLAIMED_SECONDS, nx=True)
+        async with self._translated():
+            before = await pipe.execute(raise_on_error=False)
+        answers = zip(traces.items(), before, strict=True)
+        return {key: trace for (key, trace), was in answers if _is_claimed(was, marked=trace.marked)}
+
+    async def lead(self, owner: str, lifetime: float) -> bool:
+        """Makes a process the one that looks, for `lifetime` seconds; False while another one is."""
+        async with self._translated():
+            return bool(await self._lead(keys=[self._auditor], args=[owner, round(lifetime * 1000)]))
+
+    async def retire(self, owner: str) -> None:
+        """Lets another process be the one that looks."""
+        async with self._translated():
+            await self._release(keys=[self._auditor], args=[owner])
+
+    async def evictions(self) -> int | None:
+        """How many keys Redis has evicted since it began; None where it does not say."""
+        try:
+            count = (await self._redis.info("stats")).get("evicted_keys")
+        except (RedisError, OSError):
+            return None
+        return count if isinstance(count, int) else None
+
+    async def _traces(self, keys: Sequence[str]) -> list[Trace]:
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.get(self.name(key))
+                pipe.get(self.mark(key))
+                pipe.pttl(self.mark(key))
+            said = await pipe.execute(raise_on_error=False)
+            return [_trace(*said[at : at + 3]) for at in range(0, len(said), 3)]
+
+    def mark(self, key: str) -> str:
+        """The name of a session's mark."""
         return f"{self._prefix}:until:{key[:_UNTIL_LENGTH]}"
+
+    @property
+    def _auditor(self) -> str:
+        return f"{self._prefix}:auditor"
+
+
+def _trace(note: Any, mark: Any, left: Any) -> Trace:
+    text = _text(mark) or ""
+    by, _, sub = text.partition(" ")
+    over = isinstance(left, int) and 0 < left <= ENDED_SECONDS * 1000 + _LATE
+    return Trace(
+        note=note_of(_text(note), 0),
+        due=_WHY.get(by) if over else None,
+        marked=bool(text),
+        told=_is_told(text),
+        sub=None if not sub or _is_told(text) else unquote(sub),
+    )
+
+
+def _is_claimed(was: object, *, marked: bool) -> bool:
+    """What the write of a claim answered with: the mark until now, or that there was none."""
+    return isinstance(was, str) and not _is_told(was) if marked else was is True
+
+
+def _is_told(mark: str) -> bool:
+    return mark.endswith(f" {_TOLD}")
 
 
 def _text(answer: Any) -> str | None:

@@ -64,6 +64,10 @@ class NoSession:
     reason: EndReason | None = None
 
 
+def _ignored(_: str) -> None:
+    pass
+
+
 class SessionReader:
     """Reads one session from Redis, call after call, for whoever has no task to wait with.
 
@@ -96,7 +100,7 @@ class Sessions:
     """The sessions of one server.
 
     `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
-    only those are kept that a page is `shown`.
+    only those are kept that a page is `shown`. `missed` hears the key of each session that was not there.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Sessions:
         clock: Callable[[], float],
         cache: "NearCache[Found] | None" = None,
         shown: tuple[str, ...] | None = None,
+        missed: Callable[[str], None] = _ignored,
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
@@ -121,6 +126,7 @@ class Sessions:
         self._clock = clock
         self._cache = cache
         self._drafts = Drafts(keyring, settings, shown)
+        self._missed = missed
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -193,6 +199,7 @@ class Sessions:
     async def _opened(self, key: str, handle: str, loaded: Loaded | None) -> Found | NoSession:
         if loaded is None:
             self._before.forget(key)
+            self._missed(key)
             return _over(await self._store.endings.why(key) or EndReason.UNKNOWN)
         record = loaded.fields
         session = self._before.session(key, record, handle)

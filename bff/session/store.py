@@ -247,7 +247,7 @@ class SessionStore:
     async def _lives(self, session: Session, ttl: int, now: float) -> None:
         """Notes how long the session has: what is left to it of its idle time, or until it ends."""
         by = EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
-        await self.endings.lives_until(session.key, ttl, by)
+        await self.endings.lives_until(session.key, ttl, by, session.sub)
 
     async def end(
         self, session: Session, reason: EndReason, *, fenced: bool = False, kept: float = ENDED_SECONDS
@@ -293,6 +293,8 @@ class SessionStore:
             await self._redis.zrem(self._user(provider, sub), key)
             if sid is not None:
                 await self._redis.srem(self._sid(provider, sid), key)
+            if deleted:
+                await self._redis.delete(self.endings.mark(key))  # last: until then others may tell of it
             return deleted == 1
 
     async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
