@@ -1,5 +1,7 @@
 """Log lines, access lines and audit events: one line each, on standard error.
 
+Audit events may have a stream of their own (`audit_stream.py`), in the form of `audit_events.py`.
+
 Rule 1: every line, from here or from a library, passes `redact`; nothing is added after it but the time, the
 level and the logger's name.
 Rule 2: an audit event is written whatever the log level is.
@@ -12,45 +14,26 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from bff.observe import audit_events
 from bff.observe.access import AccessLines
+from bff.observe.audit_events import EVENTS, AuditEvent
+from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact
 from bff.settings.model import LogSettings
-
-AuditEvent = Literal[
-    "signed_in",
-    "signed_out",
-    "sign_in_failed",
-    "session_ended",
-    "tokens_refreshed",
-    "refresh_failed",
-    "refresh_token_sent_again",
-    "rotation_lost",
-    "record_tampered",
-    "csrf_rejected",
-    "tokens_revoked",
-    "revocation_failed",
-    "rate_limited",
-    "handle_rejected",
-    "provider_signed_out",
-    "logout_token_rejected",
-    "sign_in_ended",  # from here on: the issuer's
-    "token_reused",
-    "keys_rotated",
-    "account_added",
-    "account_suspended",
-    "account_resumed",
-    "password_changed",
-]
 
 SESSION_ID_LENGTH: Final = 12
 """How much of a session's key a line may show (`bff.session.model.ID_LENGTH`, which lies above this row)."""
 
 _ACCESS: Final = "bff.access"
+_AUDIT: Final = "bff.audit"
+
+AUDIT_COUNTS: Final = AuditCounts()
+"""Of this process, as its log is."""
 
 _FLOORS: Final[Mapping[str, int]] = {
     "authlib": logging.INFO,  # logs tokens at DEBUG
@@ -68,6 +51,7 @@ class _Output:
 
     def __init__(self) -> None:
         self.access: AccessLines | None = None  # None: access lines go the way of all others
+        self.audit: AuditStream | None = None  # None: so do audit events
 
     def line(self, text: str) -> None:
         self.flush()  # so that the order is that of the events
@@ -133,6 +117,32 @@ def _drop_access(logger: Any, _: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
+def _divert_audit(logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Sends an audit event to its own stream, if it has one and takes it."""
+    if logger.name != _AUDIT or event.get("event") not in EVENTS:
+        return event
+    name: Any = event["event"]
+    AUDIT_COUNTS.written[name] += 1
+    stream = _output.audit
+    if stream is not None and stream.write(audit_events.line(event, pid=os.getpid()), EVENTS[name].outcome):
+        raise structlog.DropEvent
+    return event
+
+
+def _tell_of_audit(what: OSError | int) -> None:
+    log = get_logger("bff.log")
+    if isinstance(what, OSError):
+        log.error("audit_not_written", detail=what.strerror or type(what).__name__, instead="standard error")
+    else:
+        log.warning("audit_written_again", missing=what)
+
+
+def reopen_audit() -> None:
+    """Opens the audit file again with the next event, as a process does on SIGHUP."""
+    if _output.audit is not None:
+        _output.audit.reopen()
+
+
 def _renderer(settings: LogSettings) -> Processor:
     terminal = sys.stderr.isatty()
     if settings.format == "json" or (settings.format == "auto" and not terminal):
@@ -171,8 +181,11 @@ def configure(settings: LogSettings) -> None:
     _output.flush()
     by_hand = isinstance(renderer, structlog.processors.JSONRenderer) and level <= logging.INFO
     _output.access = AccessLines(_output.write) if by_hand and settings.access else None
+    reopen_audit()
+    sink = sink_of(settings.audit)
+    _output.audit = None if sink is None else AuditStream(sink, AUDIT_COUNTS, _tell_of_audit)
     structlog.configure(
-        processors=[*first, structlog.contextvars.merge_contextvars, *clean, *stamp, renderer],
+        processors=[*first, structlog.contextvars.merge_contextvars, *clean, *stamp, _divert_audit, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_Lines,
         # A cached logger would keep the processors of the first `configure` for ever.
@@ -271,7 +284,7 @@ def access(
 
 _access = get_logger(_ACCESS)
 _audit: FilteringBoundLogger = structlog.get_logger(
-    "bff.audit",
+    _AUDIT,
     wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
     audit=True,  # Rule 2
 )

@@ -1,6 +1,7 @@
 """What is counted and timed, for Prometheus.
 
-Rule 1: no globals: a `Metrics` has a registry of its own, and whoever counts is handed it.
+Rule 1: no globals: a `Metrics` has a registry of its own, and whoever counts is handed it. Audit events alone
+are counted by their process, as the log is the process's.
 Rule 2: a label never holds what a stranger chose: no raw path, method, session or address. Should a caller
 break this, the number of series is capped all the same.
 """
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
+from bff.observe.logs import AUDIT_COUNTS
 from bff.observe.refresh_metrics import RotationMetrics
 from bff.observe.request_metrics import Requests, RequestTally
 
@@ -133,6 +135,7 @@ class Metrics:
             )
         )
         self.websockets = Gauge("bff_websockets", "Open WebSockets.", registry=registry)
+        registry.register(AUDIT_COUNTS)
         self.near_cache = NearCacheCounts()
         registry.register(self.near_cache)
         self.change_feed_trusted = Gauge(

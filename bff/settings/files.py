@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[str, int]:
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Whether the page's folder, CA bundles and client certificates are there and usable."""
+    """Findings about the page's folder, CA bundles, client certificates and the audit file."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
         yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")
@@ -99,6 +99,8 @@ def check_files(settings: Settings) -> Iterator[Finding]:
             "build the page first, correct the path, or set spa.index",
             needs=("spa.index",),
         )
+    if isinstance(settings.log.audit, Path):
+        yield from _audit_file(settings.log.audit)
     yield from _bundle("provider.ca_file", settings.provider.ca_file)
     yield from _environment_proxies(settings.provider.proxy)
     for number, route in enumerate(settings.route):
@@ -140,6 +142,17 @@ def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Findi
         message = f"holds no certificate with its key: {cert}"
         fix = "name a PEM file whose key is in it or in client_key_file, without a passphrase"
         yield Finding(f"{at}.client_cert_file", message, fix, needs)
+
+
+def _audit_file(path: Path) -> Iterator[Finding]:
+    key = "log.audit"
+    if len(path.parts) == 1:
+        fix = 'write "stderr", "syslog", or a path with its folder, like "/var/log/bff/audit.jsonl"'
+        yield Finding(key, f"names neither a stream nor a folder: {path}", fix)
+    elif not path.parent.is_dir():
+        yield Finding(key, f"names a file in no folder: {path}", "make the folder, or correct the path")
+    elif path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield Finding(key, f"names a file that cannot be written: {path}", "let this user write there")
 
 
 def _bundle(key: str, path: Path | None) -> Iterator[Finding]:

@@ -282,11 +282,12 @@ class LimitSettings(Section):
 
 
 class LogSettings(Section):
-    """`[log]`: what is written to standard error."""
+    """`[log]`: what is written, and where."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     access: bool = True
+    audit: Literal["stderr", "syslog"] | Path = "stderr"
 
 
 class Settings(Section):

@@ -285,3 +285,14 @@ client_secret = ["hunter2"]
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.problems)
     assert "provider.client_secret" in shown
     assert "hunter2" not in shown
+
+
+def test_the_audit_file_must_be_writable(tmp_path: Path) -> None:
+    """A mistyped stream, no folder, a folder in its place: said at the start, not by the first event."""
+    (tmp_path / "folder").mkdir()
+    for name in ("sdterr", "/nonexistent/audit.jsonl", str(tmp_path / "folder")):
+        problem = only(GOOD + f'[log]\naudit = "{name}"\n')
+        assert "log.audit" == problem.key
+        assert name in problem.message
+    for name in ("stderr", "syslog", str(tmp_path / "audit.jsonl")):
+        assert isinstance(load_all(write(GOOD + f'[log]\naudit = "{name}"\n'), {}), Loaded)

@@ -1,0 +1,302 @@
+"""The closed set of audit events, and their form in a stream of their own: the Elastic Common Schema.
+
+A new event is one name in `AuditEvent` and one entry in `EVENTS`; `python3 -m tests.docs.audit_doc` then
+writes `.github/AUDIT.md` anew, and tests hold set, document and calling code together.
+
+Pure: no I/O, no clock.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from bff import __version__
+
+AuditEvent = Literal[
+    "signed_in",
+    "signed_out",
+    "sign_in_failed",
+    "session_ended",
+    "tokens_refreshed",
+    "refresh_failed",
+    "refresh_token_sent_again",
+    "rotation_lost",
+    "record_tampered",
+    "csrf_rejected",
+    "tokens_revoked",
+    "revocation_failed",
+    "rate_limited",
+    "handle_rejected",
+    "provider_signed_out",
+    "logout_token_rejected",
+    "sign_in_ended",  # from here on: the issuer's
+    "token_reused",
+    "keys_rotated",
+    "account_added",
+    "account_suspended",
+    "account_resumed",
+    "password_changed",
+]
+
+Outcome = Literal["success", "failure", "unknown"]
+
+ECS_VERSION: Final = "8.17.0"
+LONGEST_LINE: Final = 8 * 1024
+"""Bytes of a line, its end included. What is longer loses its own fields, and says so."""
+
+LONGEST_TEXT: Final = 512
+"""Characters of one value."""
+
+_SHORT_TEXT = 64  # characters of one value, in a line that would be too long
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is said of an event in the document and in each line.
+
+    Attributes:
+        when: what has happened, as a sentence.
+        category: ECS `event.category`.
+        type: ECS `event.type`.
+        outcome: ECS `event.outcome`.
+        example: the arguments of a call of `audit`.
+    """
+
+    when: str
+    category: tuple[str, ...]
+    type: tuple[str, ...]
+    outcome: Outcome
+    example: Mapping[str, Any]
+
+
+_SESSION, _ATTACK, _USER = ("session",), ("intrusion_detection",), ("iam",)
+_WHO: Mapping[str, Any] = MappingProxyType({"sub": "alice", "session": "0cd6f637684b"})
+_WHERE: Mapping[str, Any] = MappingProxyType({"address": "203.0.113.7"})
+_SID: Mapping[str, Any] = MappingProxyType({"sid": "08a5019c-17e1"})
+_APP: Mapping[str, Any] = MappingProxyType({"client_id": "spa-bff"})
+
+EVENTS: Final[Mapping[AuditEvent, Described]] = {
+    "signed_in": Described(
+        "A sign-in led to a session. The issuer's has `sid` and `client_id`, and as its reason `password`, "
+        "or `again` for somebody who was signed in at it.",
+        ("authentication", "session"),
+        ("start",),
+        "success",
+        {**_WHO, **_WHERE},
+    ),
+    "signed_out": Described(
+        "A user signed out. `provider_revoked` says whether the refresh token was revoked at the provider.",
+        _SESSION,
+        ("end",),
+        "success",
+        {**_WHO, **_WHERE, "provider_revoked": True},
+    ),
+    "sign_in_failed": Described(
+        "A sign-in came to nothing. The reason is a word of ours; `error` is the code that the page is told, "
+        "`restarted` says that it was begun again. The issuer's has `client_id`.",
+        ("authentication",),
+        ("start",),
+        "failure",
+        {**_WHERE, "reason": "oauth_error", "error": "access_denied"},
+    ),
+    "session_ended": Described(
+        "A session ended, for the reason that its page is told. `by` is the session that ended it, where "
+        "it was another one of the user's.",
+        _SESSION,
+        ("end",),
+        "success",
+        {**_WHO, "reason": "idle", "provider_revoked": False},
+    ),
+    "tokens_refreshed": Described(
+        "The tokens of a session were rotated; the reason is the cause: `ahead`, `expiry`, `unauthorized` or "
+        "`manual`.",
+        _SESSION,
+        ("info",),
+        "success",
+        {**_WHO, "reason": "ahead"},
+    ),
+    "refresh_failed": Described(
+        "A rotation brought no tokens. The session is over only where a `session_ended` follows.",
+        _SESSION,
+        ("info",),
+        "failure",
+        {**_WHO, "reason": "provider_unreachable"},
+    ),
+    "refresh_token_sent_again": Described(
+        "A refresh token may have been sent twice: `repeated`, `resumed_lost`, `resumed_left`, `sent_late`.",
+        _SESSION,
+        ("info",),
+        "unknown",
+        {**_WHO, "reason": "repeated"},
+    ),
+    "rotation_lost": Described(
+        "New tokens came that no session keeps.",
+        _SESSION,
+        ("info",),
+        "failure",
+        {**_WHO, "reason": "saved_by_another"},
+    ),
+    "record_tampered": Described(
+        "A record in Redis does not open: somebody edited it, or put an older one back.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHO, **_WHERE},
+    ),
+    "csrf_rejected": Described(
+        "A request did not come from this site, or lacked its header.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "fetch_site"},
+    ),
+    "tokens_revoked": Described(
+        "A refresh token was revoked at the provider; at the issuer by a client, with `sid` and `client_id`.",
+        _SESSION,
+        ("info",),
+        "success",
+        {**_WHO, "reason": "logout"},
+    ),
+    "revocation_failed": Described(
+        "A refresh token could not be revoked at the provider, and is good there until its own end.",
+        _SESSION,
+        ("info",),
+        "failure",
+        {**_WHO, "reason": "logout"},
+    ),
+    "rate_limited": Described(
+        "A limit on how often was reached; the reason is its name. One event for each client and limit in "
+        "ten seconds: `bff_rate_limited_total` counts all. The issuer's has `client_id`.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "login"},
+    ),
+    "handle_rejected": Described(
+        "A session cookie was not signed by this server, or stood twice.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "not signed by this server"},
+    ),
+    "provider_signed_out": Described(
+        "The provider told of a sign-out by the back channel; `sessions` is how many ended by it.",
+        _SESSION,
+        ("end",),
+        "success",
+        {"sub": "alice", **_SID, **_WHERE, "sessions": 2},
+    ),
+    "logout_token_rejected": Described(
+        "A logout token of the back channel was not accepted.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "aud"},
+    ),
+    "sign_in_ended": Described(
+        "Issuer: everything of one sign-in ended; `families` is how many refresh families that were.",
+        _SESSION,
+        ("end",),
+        "success",
+        {"sub": "alice", "reason": "signed_out_everywhere", **_SID, "families": 1},
+    ),
+    "token_reused": Described(
+        "Issuer: a refresh token or a code came twice; everything of its sign-in ends.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {"sub": "alice", "reason": "refresh_token", **_SID, **_APP},
+    ),
+    "keys_rotated": Described(
+        "Issuer: a new signing key was published; the reason is `rotation` or `leaked`.",
+        ("configuration",),
+        ("change",),
+        "success",
+        {"reason": "rotation", "kid": "k7dP"},
+    ),
+    "account_added": Described(
+        "Issuer: an account was made.", _USER, ("user", "creation"), "success", {"sub": "alice"}
+    ),
+    "account_suspended": Described(
+        "Issuer: an account was suspended.", _USER, ("user", "change"), "success", {"sub": "alice"}
+    ),
+    "account_resumed": Described(
+        "Issuer: a suspension was taken back.", _USER, ("user", "change"), "success", {"sub": "alice"}
+    ),
+    "password_changed": Described(
+        "Issuer: an account got a new password.", _USER, ("user", "change"), "success", {"sub": "alice"}
+    ),
+}
+
+_KNOWN: Final = frozenset(
+    {"event", "timestamp", "sub", "address", "reason", "error", "request_id", "audit", "logger", "level"}
+)
+
+
+def document(record: Mapping[str, Any], *, pid: int) -> dict[str, Any]:
+    """An audit event's log record, secrets masked, as a document of the Elastic Common Schema.
+
+    Fields without a value are left out. What the schema has no field for stands under `bff`.
+    """
+    name: Any = record["event"]
+    described = EVENTS[name]
+    own = {key: value for key, value in record.items() if key not in _KNOWN}
+    if own.get("session") is not None:
+        own["session"] = {"id": own["session"]}
+    return _without_none(
+        {
+            "@timestamp": record["timestamp"],
+            "ecs": {"version": ECS_VERSION},
+            "event": {
+                "kind": "event",
+                "category": list(described.category),
+                "type": list(described.type),
+                "action": name,
+                "outcome": described.outcome,
+                "reason": record.get("reason"),
+                "dataset": "bff.audit",
+            },
+            "user": {"id": record.get("sub")},
+            "source": _source(record.get("address")),
+            "error": {"code": record.get("error")},
+            "http": {"request": {"id": record.get("request_id")}},
+            "service": {"name": "bff", "type": "bff", "version": __version__},
+            "process": {"pid": pid},
+            "bff": own,
+        }
+    )
+
+
+def line(record: Mapping[str, Any], *, pid: int) -> bytes:
+    """The same as one line of JSON in ASCII, its end included, of at most `LONGEST_LINE` bytes."""
+    whole = document(record, pid=pid)
+    text = json.dumps(_cut(whole, LONGEST_TEXT))
+    if len(text) >= LONGEST_LINE:
+        text = json.dumps({**_cut(whole, _SHORT_TEXT), "bff": {"truncated": True}})
+    return text.encode("ascii") + b"\n"
+
+
+def _source(address: Any) -> dict[str, Any]:
+    if address is None:
+        return {}
+    try:
+        return {"ip": str(ip_address(address))}
+    except ValueError:  # nobody knows it, or somebody edited the record that it comes from
+        return {"address": address}
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that have a value, at any depth."""
+    inner = {key: _without_none(item) if isinstance(item, dict) else item for key, item in fields.items()}
+    return {key: item for key, item in inner.items() if item is not None and item != {}}
+
+
+def _cut(value: Any, longest: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= longest else value[: longest - 1] + "…"
+    if isinstance(value, dict):
+        return {key: _cut(item, longest) for key, item in value.items()}
+    return [_cut(item, longest) for item in value] if isinstance(value, list) else value
