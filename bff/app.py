@@ -266,7 +266,7 @@ class App:
         ]
 
     def _own_answers(self, endpoints: list[Route]) -> ASGIApp:
-        """Everything that is not forwarded: our endpoints, then the page."""
+        """The application for what is not forwarded: our endpoints, then the page."""
         routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
         if self.settings.spa.dir is not None:
             routes.append(Mount("/", Spa(self.settings.spa.dir, self.settings.spa)))

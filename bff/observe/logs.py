@@ -27,13 +27,13 @@ from bff.observe.redact import one_line, redact
 from bff.settings.model import LogSettings
 
 SESSION_ID_LENGTH: Final = 12
-"""How much of a session's key a line may show (`bff.session.model.ID_LENGTH`, which lies above this row)."""
+"""Characters of a session's key that a line may show (`bff.session.model.ID_LENGTH`, of a row above)."""
 
 _ACCESS: Final = "bff.access"
 _AUDIT: Final = "bff.audit"
 
 AUDIT_COUNTS: Final = AuditCounts()
-"""Of this process, as its log is."""
+"""The counts of this process, whose log it is."""
 
 _FLOORS: Final[Mapping[str, int]] = {
     "authlib": logging.INFO,  # logs tokens at DEBUG
@@ -72,7 +72,7 @@ atexit.register(_output.flush)
 
 
 class _Lines:
-    """What structlog writes to."""
+    """The logger that structlog writes to."""
 
     def __init__(self, name: str = "bff") -> None:
         self.name = name

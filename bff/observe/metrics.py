@@ -1,4 +1,4 @@
-"""What is counted and timed, for Prometheus.
+"""The metrics of a process, for Prometheus.
 
 Rule 1: no globals: a `Metrics` has a registry of its own, and whoever counts is handed it. Audit events alone
 are counted by their process, as the log is the process's.
@@ -33,7 +33,7 @@ LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
 ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation", "par", "exchange"]
 
 MAX_SERIES: Final = 1000
-"""How many label combinations one metric may have; further ones are counted as `other`."""
+"""Label combinations that one metric may have; further ones are counted as `other`."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
@@ -63,7 +63,7 @@ class _Series(Generic[M]):
 
 
 class NearCacheCounts(Collector):
-    """What the near cache counts, as plain numbers: a hit must not cost more to count than to answer."""
+    """The near cache's counts, as plain numbers: a hit must not cost more to count than to answer."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -89,7 +89,7 @@ class NearCacheCounts(Collector):
 
 
 class Metrics:
-    """All metrics of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -171,7 +171,7 @@ class Metrics:
         self.requests(route, method).add(status, seconds)
 
     def requests(self, route: str, method: str) -> Requests:
-        """Where the answers to this method on this route are counted, for whoever has many of them."""
+        """The counter of the answers to one method on one route, for callers that count many of them."""
         return self._requests.of(route, method if method in _METHODS else "other")
 
     def refresh_finished(self, outcome: RefreshOutcome, cause: RefreshCause, seconds: float) -> None:
@@ -224,7 +224,7 @@ class Metrics:
         return self._connections[(upstream,)]
 
     def render(self) -> tuple[bytes, str]:
-        """Everything in Prometheus' text format, and its content type."""
+        """Returns all metrics in Prometheus' text format, and its content type."""
         return generate_latest(_WithoutCreated(self.registry)), CONTENT_TYPE_LATEST
 
 

@@ -13,7 +13,7 @@ from bff.settings.model import Rate
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many acts of one client within a window.
+    """A number of acts that one client may do within a window.
 
     A client that has been away may do all of them at once; after that one more each `interval`.
 

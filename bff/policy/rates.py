@@ -31,7 +31,7 @@ class RateLimiter:
         return len(self._full_at)
 
     def allow(self, key: str, now: float) -> float | None:
-        """None if `key` may act at `now`, and has then done so; else how many seconds it should wait."""
+        """Takes one act of `key` at `now`: returns None, or the seconds after which to try again."""
         full_at = max(self._full_at.pop(key, now), now)
         wait = full_at - now - self._slack
         allowed = wait <= 1e-9  # noqa: PLR2004 - sums of floats
@@ -42,7 +42,7 @@ class RateLimiter:
 
 
 class Counts:
-    """How many things a key may have under way at once."""
+    """A bound on the things that each key has under way at once."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -60,7 +60,7 @@ class Counts:
         return True
 
     def leave(self, key: str) -> None:
-        """One that was counted is over."""
+        """Takes one that was counted, and is over, out of the count."""
         count = self._under_way[key] - 1
         if count:
             self._under_way[key] = count
@@ -69,7 +69,7 @@ class Counts:
 
 
 class BodyPace:
-    """By when more of a request's body has to be there. All times are seconds of one clock.
+    """The pace at which a request's body has to come. All times are seconds of one clock.
 
     Each byte buys `1 / rate` seconds, and no more than `window` seconds can be had in advance: a burst does
     not pay for hours of trickling. `total` bounds the whole. Time in which we do not take the body does not
@@ -86,17 +86,17 @@ class BodyPace:
         self._stopped_at: float | None = now
 
     def took(self, size: int, now: float) -> None:
-        """So many bytes have come."""
+        """Counts bytes that have come."""
         if self._rate:
             self._due = min(self._due + size / self._rate, now + self._window)
 
     def stop(self, now: float) -> None:
-        """The body is not taken for now."""
+        """Notes that the body is not taken for now."""
         if self._stopped_at is None:
             self._stopped_at = now
 
     def go_on(self, now: float) -> None:
-        """It is taken, or taken again."""
+        """Notes that the body is taken, or taken again."""
         if self._stopped_at is not None:
             self._due += now - self._stopped_at
             self._ends += now - self._stopped_at
@@ -104,5 +104,5 @@ class BodyPace:
 
     @property
     def due(self) -> float:
-        """When it is late; never, while it is not taken."""
+        """The time from which the body is late: infinite while it is not taken."""
         return min(self._due, self._ends) if self._stopped_at is None else math.inf

@@ -118,6 +118,7 @@ async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> lis
         fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
         checks.append(Check("redis writable", target, False, _refusal(error), fix))
     checks.append(await _eviction(client, target))
+    checks += await _clock(client, target)
     return checks
 
 
@@ -144,6 +145,16 @@ async def _eviction(client: Redis, target: str) -> Check:
         fix = "set maxmemory-policy noeviction: else a full Redis signs people out"
         return Check(name, target, True, f"maxmemory-policy is {policy}", fix)
     return Check(name, target, True, policy)
+
+
+async def _clock(client: Redis, target: str) -> list[Check]:
+    """Limits that all processes share count by Redis' clock; an account that may not ask has none."""
+    try:
+        await client.time()
+    except ResponseError:
+        detail = "TIME is not allowed: limits on how often fail open"
+        return [Check("redis limits", target, True, detail, "allow the user +time")]
+    return []
 
 
 _REFUSALS = (

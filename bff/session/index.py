@@ -140,7 +140,7 @@ class SessionIndex:
         await pipe.execute()
 
     async def count_of_user(self, provider: str, sub: str) -> int:
-        """How many members a user's index has, those whose session is gone among them."""
+        """The number of members in a user's index, those whose session is gone included."""
         async with self._translated():
             return await self._redis.zcard(user_key(self._prefix, provider, sub))
 
@@ -183,7 +183,7 @@ class SessionIndex:
 
 
 def _ended(note: str | None, began: float) -> EndReason | None:
-    """What a note says of a sign-in that began at `began`."""
+    """The reason that a note gives for ending a sign-in that began at `began`; None for no reason."""
     if note is None:
         return None
     moment, _, reason = note.partition(" ")

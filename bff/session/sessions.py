@@ -157,7 +157,7 @@ class Sessions:
         return None if found is None or ended(found.session, self._clock()) else found
 
     def _is_foreign(self, value: bytes, cache: "NearCache[Found]") -> bool:
-        """Whether no key of ours signed it: anybody can send such, and they are no misses of the cache."""
+        """True if no key of ours signed it: anybody can send such, and they are no misses of the cache."""
         return not cache.holds(value) and self._before.handle(value) is None
 
     def near(self, cookie_header: bytes) -> Found | None:
@@ -171,7 +171,7 @@ class Sessions:
         return self._cache.get(values[0])
 
     def reader(self, cookie_headers: Sequence[bytes]) -> "SessionReader | None":
-        """How to read the session of these headers where there is no near cache to ask; else None."""
+        """A reader of the session of these headers where there is no near cache to ask; else None."""
         values = cookie_values(cookie_headers, self._cookie_name)
         handle = self._before.handle(values[0]) if self._cache is None and len(values) == 1 else None
         return None if handle is None else SessionReader(handle, self._store, self._before)
@@ -276,7 +276,7 @@ class Sessions:
             await self._store.keep_exchanged(session.key, sealed, expected_version=version)
 
     def slide_due(self, session: Session) -> bool:
-        """Whether `slide` would write now: the last note is old enough, and none is under way."""
+        """True if `slide` would write now: the last note is old enough, and none is under way."""
         return slide_due(session, self._clock(), self._settings) and session.key not in self._sliding
 
     async def slide(self, found: Found) -> None:

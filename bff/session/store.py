@@ -53,7 +53,7 @@ _AT_TIMES = frozenset({"refreshing", "exchanged"})
 
 
 class Write(Enum):
-    """What became of a write."""
+    """The outcome of a write."""
 
     REPLACED = "replaced"  # done, now or by an earlier attempt with the same id
     STALE = "stale"  # the record has a newer version: somebody else was first
@@ -62,7 +62,7 @@ class Write(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What Redis says of itself: usable means that sessions can be written and will not be evicted."""
+    """Redis' own word: usable means that sessions can be written and will not be evicted."""
 
     writable: bool
     eviction_policy: str | None  # None where the account may not ask
@@ -109,7 +109,7 @@ class SessionStore:
 
     @property
     def watched(self) -> str:
-        """What the names of the sessions' keys begin with; the session's key follows."""
+        """The beginning of the sessions' names in Redis; the session's key follows."""
         return self._session("")
 
     # Reading
@@ -131,7 +131,7 @@ class SessionStore:
         return list(await asyncio.gather(*(self.load_noted(key) for key in keys)))
 
     def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
-        """How to read a record with its note again and again; a failure is `load`'s to tell."""
+        """A reader of one record with its note, to be called repeatedly; `load` tells of a failure."""
         note = self.endings.name(key).encode()
         return partial(self._loads.load, self._session(key).encode(), note=note)
 
@@ -262,7 +262,7 @@ class SessionStore:
         return await self._end(session.key, reason, whose, version=version, kept=kept)
 
     async def end_key(self, key: str, reason: EndReason, *, kept: float = ENDED_SECONDS) -> Record | None:
-        """The same for a session whose handle is not known; its record if this call deleted it."""
+        """Ends a session whose handle is not known; returns its record if this call deleted it."""
         record = await self.load(key)
         if record is None:
             return None

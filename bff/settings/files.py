@@ -1,4 +1,4 @@
-"""What the settings name on disk: secret files, the page's folder, certificates.
+"""Files and folders that the settings name: secrets, the page's folder, certificates, the audit file.
 
 Rule 1: what a secret file holds is never part of a message.
 Rule 2: a file that decides whom we trust, or that is our secret, and that every user of the machine may

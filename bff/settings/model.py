@@ -1,4 +1,4 @@
-"""Every setting there is: its name, type, default and bounds.
+"""The settings: their names, types, defaults and bounds.
 
 Rule 1: sections are frozen, and a part of the program is handed its own section, never all of them.
 Rule 2: secrets are `SecretStr`; only the part that needs one unwraps it.
@@ -52,7 +52,7 @@ def parse_off(value: Any) -> Any:
 
 
 class Rate(NamedTuple):
-    """So many times within so many seconds."""
+    """A number of times within a number of seconds."""
 
     times: int
     seconds: float

@@ -54,7 +54,7 @@ def _methods(route: RouteSettings, at: str) -> Iterator[Finding]:
 
 @cache
 def parser_takes(method: str) -> bool:
-    """Whether the parser that reads requests knows the method."""
+    """True if the parser that reads requests knows the method."""
     if method == "CONNECT":  # known, and refused elsewhere with better words
         return True
     parser = httptools.HttpRequestParser(object())

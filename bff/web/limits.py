@@ -1,4 +1,4 @@
-"""How often one browser, session and address may sign in, come back, and ask for a rotation (B-30).
+"""Limits on sign-ins, callbacks and requested rotations of a browser, session and address (B-30).
 
 Rule 1: what belongs to a browser or a session counts by that first, so that others at its address are not
 held up by it, and then with everything else of its address: a new browser is made by one request.

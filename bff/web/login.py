@@ -346,7 +346,7 @@ class LoginEndpoints:
         return self._cookies.read(cookie_headers(request), self._clock())
 
     def _landing(self, transaction: Transaction | None) -> str:
-        """Where to go in the end, checked again: the routes may have changed since."""
+        """The page to go to in the end, checked again: the routes may have changed since."""
         return (self._checked(transaction.return_to) if transaction else None) or "/"
 
     def _checked(self, return_to: str) -> str | None:
@@ -384,7 +384,7 @@ def _display_name(claims: Claims) -> str:
 
 
 def _began(transaction: Transaction, claims: Claims, clock_skew: float) -> float:
-    """Since when the user may have been signed out without this sign-in's knowing: our hop, or their own act.
+    """The time since which a sign-out of the user is unknown to this sign-in: our hop, or their own act.
 
     Who gives a password after the end has signed in anew, though our page was open before (`auth_time`).
     """

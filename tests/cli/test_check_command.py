@@ -119,6 +119,8 @@ def test_doubtful_redis(provider: Provider) -> None:
     assert (False, "the user may not do that (NOPERM)") == reader["redis writable"][:2]
     assert reader["redis"][0]
     assert reader["redis eviction"][0]
+    assert (True, "allow the user +time") == (reader["redis limits"][0], reader["redis limits"][2])
+    assert "redis limits" not in evicting
 
 
 @pytest.mark.parametrize(

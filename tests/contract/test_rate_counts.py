@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.policy.quota import Quota
+from bff.session.rate_limits import RateLimits
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
@@ -86,3 +88,25 @@ async def test_it_says_when_it_does_not_know(stores: list[SessionStore], redis_s
     redis_server.stop()
     with pytest.raises(StoreUnavailableError):
         await stores[0].rates.take(HOURLY, "127.0.0.1")
+
+
+async def test_a_wait_that_was_given_up_leaves_no_answer_behind(redis_server: RedisServer) -> None:
+    """On the one connection there is: what comes late is nobody else's answer."""
+    settings = RedisSettings.model_validate(
+        {"url": SecretStr(redis_server.url), "timeout": 20, "max_connections": 1}
+    )
+    store, metrics = SessionStore(settings, Metrics()), Metrics()
+    limits = RateLimits(store.rates, timeout=0.05, metrics=metrics, clock=lambda: next(clock))
+    clock = (1000.0 + 10 * turn for turn in count())  # each act is one after the pause
+    try:
+        await store.swap("browser", "b", "mine", lifetime=60)
+        for _ in range(3):
+            redis_server.pause()
+            assert None is await limits.over(HOURLY, "x", address="127.0.0.1")
+            redis_server.resume()
+            assert "mine" == await store.swap("browser", "b", "mine", lifetime=60)
+            assert await store.claim_once("state", str(next(clock)), lifetime=60)
+        unchecked = metrics.registry.get_sample_value("bff_limits_unchecked_total", {"limit": "login"})
+        assert 3 == unchecked
+    finally:
+        await store.aclose()

@@ -21,7 +21,8 @@ code, a password or a key: a session is named by 12 characters of its Redis key,
 `log.audit` says where they go. In a file and in syslog an event is one JSON object a line, with the field
 names of the [Elastic Common Schema](https://www.elastic.co/docs/reference/ecs) {ECS_VERSION}. On standard
 error (`"stderr"`, the default) it is a log line like all others, `"audit": true`, with the names in the last
-column: one stream has one shape, and `event` cannot be a text in one line and an object in the next.
+column: one stream has one shape, and `event` cannot be a text in one line and an object in the next. The
+issuer (`bff issuer`) writes its own events, in the second half of the list, to standard error alone.
 
 ECS rather than OCSF: its fields are names and words, so that a line can be read, and found with `grep` and
 `jq`, without a table of numbers, and all its fields are optional. OCSF's classes for these events require a

@@ -1,4 +1,4 @@
-"""How often one session and one address may call a route (`rate_per_session`, `rate_per_address`).
+"""Limits on the calls of one session and one address to a route (`rate_per_session`, `rate_per_address`).
 
 Rule 1: a route without such a setting has no `RouteLimit`, and its calls pay nothing. One with it is not on
 the fast path: its calls wait for Redis, for `limits.timeout` at most.
