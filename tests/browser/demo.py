@@ -36,7 +36,7 @@ class Demo:
         self._redis = _find(r"Redis +127\.0\.0\.1:(\d+)", said)
 
     def sessions(self, session_id: str) -> list[str]:
-        """The Redis keys of the sessions whose short name this is: one, or none."""
+        """The Redis keys of the sessions whose short name begins so: with a whole one, one or none."""
         with self._client() as client:
             return list(client.scan_iter(f"bff:session:{session_id}*"))
 

@@ -5,6 +5,7 @@
 
 import { login, logout, onSessionEnded, refresh, user } from "/bff/client.js";
 import { callApi, inWords } from "/calls.js";
+import { forgetDevices, loadDevices, prepareDevices } from "/devices.js";
 import { showHoldings } from "/holds.js";
 import { forgetOrders, loadOrders, prepareOrders } from "/orders.js";
 import { byId, log, notice, say } from "/page.js";
@@ -46,6 +47,7 @@ function enter(next) {
   if (next !== "in") {
     forgetSession();
     forgetOrders();
+    forgetDevices();
     forgetTrials();
     byId("keep-calling").checked = false;
   }
@@ -61,7 +63,7 @@ async function look() {
       const arrived = state() !== "in";
       if (arrived) enter("in");
       showSession(answer);
-      if (arrived) await loadOrders();
+      if (arrived) await Promise.all([loadOrders(), loadDevices()]);
     } else if (state() !== "ended") {
       enter("out");
     }
@@ -126,6 +128,7 @@ byId("rotate").addEventListener("click", rotateNow);
 byId("look").addEventListener("click", showHoldings);
 byId("notice-close").addEventListener("click", () => notice(""));
 prepareOrders();
+prepareDevices();
 prepareTrials();
 onSessionEnded(ended);
 sayRefusal();
@@ -139,7 +142,10 @@ setInterval(() => {
 }, CALL_EVERY);
 addEventListener("pagehide", () => enter("loading"));
 addEventListener("pageshow", (event) => event.persisted && look());
-addEventListener("focus", () => state() === "out" && look()); // signed in meanwhile, in another tab?
+addEventListener("focus", () => {
+  if (state() === "out") look(); // signed in meanwhile, in another tab?
+  if (state() === "in") loadDevices().catch(() => {}); // or on another device?
+});
 
 showHoldings();
 look();
