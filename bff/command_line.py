@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -20,6 +21,13 @@ class _Command(TyperCommand):
 class _Group(TyperGroup):
     def get_params(self, *arguments: Any) -> list[Any]:
         return _without_types(super().get_params(*arguments))
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: lines to type, each with a word on it behind `#` where one is needed."""
+    shown = (line.partition("  # ") for line in lines)
+    parts = (f"[bold]{escape(typed)}[/bold]" + (f" ({words})" if words else "") for typed, _, words in shown)
+    return ("Examples: " if len(lines) > 1 else "Example: ") + "  ·  ".join(parts)
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

@@ -1,5 +1,7 @@
-"""`bff demo` and `bff issuer`: the commands of the parts that stand aside, which have their own help."""
+"""`bff sessions`, `bff demo` and `bff issuer`: groups of commands, imported when they are run."""
 
+import contextlib
+import os
 from typing import Any, Final
 
 import typer
@@ -12,7 +14,19 @@ _PASS_ON: Final[dict[str, Any]] = {
     "help_option_names": [],
 }
 
+_GIVES_WAY: Final = 10  # of `nice`: a scan leaves the processors to those who serve
+
 app = CommandLine()
+
+
+@app.command(context_settings=_PASS_ON)
+def sessions(context: typer.Context) -> None:
+    """See who is signed in, and end sessions: list, show, end, stats."""
+    with contextlib.suppress(OSError):
+        os.nice(_GIVES_WAY)
+    from bff.cli.sessions.app import app as sessions_app  # noqa: PLC0415 - see the package's first lines
+
+    sessions_app(args=context.args, prog_name="bff sessions")
 
 
 @app.command(context_settings=_PASS_ON)

@@ -16,8 +16,8 @@ app = CommandLine(
 app.add_typer(init.app)
 app.add_typer(serve.app)
 app.add_typer(check.app)
-app.add_typer(keys.app, name="keys")
 app.add_typer(parts.app)
+app.add_typer(keys.app, name="keys")
 
 
 def _show_version(wanted: bool) -> None:

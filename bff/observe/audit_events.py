@@ -104,7 +104,8 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
     ),
     "session_ended": Described(
         "A session ended, for the reason that its page is told. `by` is the session that ended it, where "
-        "it was another one of the user's.",
+        "it was another one of the user's; `operator` and `note` are who ended it by `bff sessions end`, and "
+        "why.",
         _SESSION,
         ("end",),
         "success",

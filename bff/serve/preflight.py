@@ -13,14 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import RedisError, ResponseError
 
 from bff.embedded import find_redis
 from bff.errors import ProviderUnavailableError
@@ -31,6 +24,7 @@ from bff.policy.routes import Upstream, compile_route
 from bff.proxy.upstream.connector import TlsNames, client_tls
 from bff.serve.provider_capabilities import Check, read_offers
 from bff.serve.provider_client import probe_client
+from bff.session.redis_trouble import refusal, trouble
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.urls import redis_target
 from bff.web.login import CALLBACK
@@ -94,13 +88,9 @@ async def _redis(settings: RedisSettings) -> list[Check]:
     )
     try:
         return await _ask_redis(client, settings, target)
-    except AuthenticationError:
-        return [Check("redis", target, False, "refuses user or password", "correct them in redis.url")]
-    except ResponseError as error:
-        return [Check("redis", target, False, _refusal(error), "see what the user may do")]
     except (RedisError, OSError) as error:
-        fix = "see whether it runs, and whether host, port and TLS are right"
-        return [Check("redis", target, False, f"cannot be reached ({type(error).__name__})", fix)]
+        told = trouble(error)
+        return [Check("redis", target, False, told.detail, told.fix)]
     finally:
         await client.aclose()
 
@@ -116,7 +106,7 @@ async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> lis
         checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
     except ResponseError as error:
         fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
-        checks.append(Check("redis writable", target, False, _refusal(error), fix))
+        checks.append(Check("redis writable", target, False, refusal(error), fix))
     checks.append(await _eviction(client, target))
     checks += await _clock(client, target)
     return checks
@@ -155,22 +145,6 @@ async def _clock(client: Redis, target: str) -> list[Check]:
         detail = "TIME is not allowed: limits on how often fail open"
         return [Check("redis limits", target, True, detail, "allow the user +time")]
     return []
-
-
-_REFUSALS = (
-    (NoPermissionError, "NOPERM", "the user may not do that"),
-    (ReadOnlyError, "READONLY", "it is read-only, a replica"),
-    (OutOfMemoryError, "OOM", "its memory is full"),
-)
-
-
-def _refusal(error: ResponseError) -> str:
-    """Why Redis refused, in our words: its own may name keys."""
-    said = str(error)  # Redis 6.2 wraps what a script met into a message of its own
-    for kind, code, words in _REFUSALS:
-        if isinstance(error, kind) or code in said:
-            return f"{words} ({code})"
-    return f"it refuses ({type(error).__name__})"
 
 
 async def _provider(

@@ -65,7 +65,7 @@ class Drafts:
                 address=address,
             )
         )
-        return PreparedSave(session, encode_record(session, handle, self._keyring), expected_version=0)
+        return PreparedSave(session, self._record(session, handle), expected_version=0)
 
     def next(
         self, former: Session, handle: str, tokens: Tokens, now: float, *, claims: Mapping[str, Any] | None
@@ -88,7 +88,10 @@ class Drafts:
                 exchanged={},
             )
         )
-        record = encode_record(session, handle, self._keyring)
+        record = self._record(session, handle)
         record["exchanged"] = ""
         left = former.sid if former.sid != session.sid else None
         return PreparedSave(session, record, expected_version=former.version, left_sid=left)
+
+    def _record(self, session: Session, handle: str) -> dict[str, str]:
+        return encode_record(session, handle, self._keyring, self._settings.readable_claims)

@@ -20,7 +20,7 @@ is used twice. What has died stays dead, so the removal may come at any time, an
 The one assumption is Rule 1's: a sign-in takes less than `NOTE_SECONDS` from `begin` to its record.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import cast
@@ -38,6 +38,12 @@ NOTE_SECONDS = 300
 SAMPLE = 32
 """Members of an index that a sign-in looks at. It adds one and, of D dead among N, removes 32 x D / N on
 average, so that the dead stay few beside the living; an index of up to 32 members is left without any."""
+
+_PART = 500
+"""Members of an index that are read at a time, where all of them are."""
+
+Whose = tuple[str, str, str | None]
+"""A session's provider, `sub` and `sid`: the indexes that it is in."""
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -111,8 +117,8 @@ class SessionIndex:
             if dead:
                 await self._remove(session, sample, dead)
 
-    async def drop_dead(self, provider: str, sub: str, keys: Sequence[str]) -> None:
-        """Removes those of these members of a user's index whose session is gone (Rule 2)."""
+    async def drop_dead(self, provider: str, sub: str, keys: Sequence[str]) -> int:
+        """Removes those of these members of a user's index whose session is gone (Rule 2); how many."""
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
             for key in keys:
@@ -121,6 +127,7 @@ class SessionIndex:
             dead = await self._dead([key for key, starts in zip(keys, begun, strict=True) if not starts])
             if dead:
                 await self._redis.zrem(user_key(self._prefix, provider, sub), *sorted(dead))
+            return len(dead)
 
     async def _dead(self, settled: Sequence[str]) -> set[str]:
         """Those without a record, of members for which no `starting` stood after they were read."""
@@ -155,6 +162,28 @@ class SessionIndex:
         async with self._translated():
             members = await self._redis.smembers(sid_key(self._prefix, provider, sid))
         return cast("list[str]", list(members))
+
+    async def scan_user(self, provider: str, sub: str) -> AsyncIterator[list[str]]:
+        """The same in parts; a session that is there the whole time is in one of them at least."""
+        name, cursor = user_key(self._prefix, provider, sub), 0
+        while True:
+            async with self._translated():
+                cursor, found = await self._redis.zscan(name, cursor, count=_PART)
+            yield [cast("str", key) for key, _ in found]
+            if not cursor:
+                return
+
+    async def leave(self, sessions: Mapping[str, Whose]) -> None:
+        """Takes sessions that have ended out of their indexes, by their keys, in one round trip."""
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key, (provider, sub, sid) in sessions.items():
+                pipe.zrem(user_key(self._prefix, provider, sub), key)
+                if sid is not None:
+                    pipe.srem(sid_key(self._prefix, provider, sid), key)
+            for answer in await pipe.execute(raise_on_error=False):
+                if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+                    raise answer  # something else in an index's place holds none of them
 
     async def leave_sid(self, provider: str, sid: str, key: str) -> None:
         """Takes a session out of a sign-in's index: the provider names it otherwise now."""

@@ -16,6 +16,7 @@ class EndReason(StrEnum):
     """Why a session is over. The values are stored and shown, so they keep their meaning."""
 
     LOGOUT = "logout"  # the user signed out here
+    OPERATOR = "operator"  # an operator ended it: `bff sessions end`
     PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
     SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"  # the user ended it from another session of theirs
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place

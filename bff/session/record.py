@@ -6,12 +6,13 @@ Rule 2: tokens for single backends (`exchanged`) are sealed by themselves, becau
 likewise: a save of newer tokens leaves none of them.
 Rule 3: `seen` is a second and, behind the point, the digits of a proof that it is ours and this handle's: it
 changes without the sealed field, and the idle timeout hangs on it.
-Rule 4: `name`, `ua`, `ip` and `refreshing` are for people and for timing; nothing is granted by them.
+Rule 4: `name`, `ua`, `ip`, `claim:<name>` and `refreshing` are for people and for timing; nothing is granted
+by them.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -23,10 +24,14 @@ Record = Mapping[str, str]
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _EXCHANGED = b" exchanged"
 _SEEN = b"seen"
+_CLAIM = "claim:"
+_LONGEST_CLAIM = 256  # characters of a readable claim; a longer one would not be typed by anybody
 
 
-def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, str]:
-    """Turns a session into the fields of its hash.
+def encode_record(
+    session: Session, handle: str, keyring: Keyring, readable: Iterable[str] = ()
+) -> dict[str, str]:
+    """Turns a session into the fields of its hash; the claims named `readable` stand there for people, too.
 
     Its sealed field is never the same twice, and so names the write that it is made for: who lost an answer
     knows by it whether the write was done.
@@ -38,6 +43,7 @@ def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, 
         "ua": session.user_agent,
         "ip": session.address,
         "refreshing": format_marker(session.refreshing),
+        **{claim_field(name): value for name in readable if (value := _readable(session.claims.get(name)))},
     }
     secret = {
         "tokens": asdict(session.tokens),
@@ -47,6 +53,15 @@ def encode_record(session: Session, handle: str, keyring: Keyring) -> dict[str, 
     plaintext = json.dumps(secret, separators=(",", ":")).encode()
     record["tokens"] = keyring.seal_record(handle, plaintext, _bound(session.key, record))
     return record
+
+
+def claim_field(name: str) -> str:
+    """The field that a readable claim stands in."""
+    return _CLAIM + name
+
+
+def _readable(value: Any) -> str:
+    return value[:_LONGEST_CLAIM] if isinstance(value, str) else ""
 
 
 def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:

@@ -22,7 +22,7 @@ written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -39,7 +39,8 @@ from bff.observe.metrics import Metrics
 from bff.session import scripts
 from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
 from bff.session.endings import ENDED_SECONDS, Endings
-from bff.session.index import SAMPLE, SessionIndex, sid_key, user_key
+from bff.session.index import SAMPLE, SessionIndex, Whose
+from bff.session.inventory import Inventory
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
@@ -91,6 +92,7 @@ class SessionStore:
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
         self.rates = RateCounts(self._redis, settings.prefix, self._translated)
+        self.inventory = Inventory(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
         self._create, self._replace, self._mark = (
             register(scripts.CREATE),
@@ -257,9 +259,10 @@ class SessionStore:
         With `fenced` it does so only while `version` is still the session's. `kept` is for how many seconds
         a record of it could still be taken for a session, were it put back.
         """
-        version = session.version if fenced else None
+        if fenced:
+            return await self._end_fenced(session, reason, kept=kept)
         whose = (session.provider, session.sub, session.sid)
-        return await self._end(session.key, reason, whose, version=version, kept=kept)
+        return session.key in await self.end_many({session.key: whose}, reason, kept=kept)
 
     async def end_key(self, key: str, reason: EndReason, *, kept: float = ENDED_SECONDS) -> Record | None:
         """Ends a session whose handle is not known; returns its record if this call deleted it."""
@@ -267,35 +270,42 @@ class SessionStore:
         if record is None:
             return None
         whose = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
-        return record if await self._end(key, reason, whose, version=None, kept=kept) else None
+        return record if await self.end_many({key: whose}, reason, kept=kept) else None
 
-    async def _end(
-        self,
-        key: str,
-        reason: EndReason,
-        whose: tuple[str, str, str | None],
-        *,
-        version: int | None,
-        kept: float,
-    ) -> bool:
-        provider, sub, sid = whose
-        noted = await self.endings.note(key, reason, version=version, kept=kept)
+    async def end_many(
+        self, sessions: Mapping[str, Whose], reason: EndReason, *, kept: float = ENDED_SECONDS
+    ) -> set[str]:
+        """The same for sessions by their keys, in four round trips for all; those that this call deleted.
+
+        Each command is on one key. After `StoreUnavailableError` some may have ended; it may be repeated.
+        """
+        await self.endings.note_all(sessions, reason, kept=kept)
         async with self._translated():
-            deleted: int = (
-                await self._redis.delete(self._session(key))
-                if version is None
-                else await self._delete(keys=[self._session(key)], args=[version])
-            )
-            if not deleted and version is not None and await self._redis.exists(self._session(key)):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in sessions:
+                pipe.delete(self._session(key))
+            deleted = await pipe.execute()
+        ended = {key for key, count in zip(sessions, deleted, strict=True) if count}
+        await self._clear_up(sessions, ended)
+        return ended
+
+    async def _clear_up(self, sessions: Mapping[str, Whose], ended: Collection[str]) -> None:
+        """Removes what is left of sessions that have ended. After a failure others tell of their end."""
+        await self.index.leave(sessions)
+        await self.endings.unmark(ended)  # last: until then others may tell of them
+
+    async def _end_fenced(self, session: Session, reason: EndReason, *, kept: float) -> bool:
+        key = session.key
+        noted = await self.endings.note(key, reason, version=session.version, kept=kept)
+        async with self._translated():
+            deleted: int = await self._delete(keys=[self._session(key)], args=[session.version])
+            if not deleted and await self._redis.exists(self._session(key)):
                 if noted:
                     await self.endings.forget(key)
                 return False
-            await self._redis.zrem(self._user(provider, sub), key)
-            if sid is not None:
-                await self._redis.srem(self._sid(provider, sid), key)
-            if deleted:
-                await self._redis.delete(self.endings.mark(key))  # last: until then others may tell of it
-            return deleted == 1
+        whose = {key: (session.provider, session.sub, session.sid)}
+        await self._clear_up(whose, [key] if deleted else [])
+        return deleted == 1
 
     async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
         """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
@@ -357,12 +367,6 @@ class SessionStore:
 
     def _lock(self, key: str) -> str:
         return f"{self._prefix}:lock:{key}"
-
-    def _user(self, provider: str, sub: str) -> str:
-        return user_key(self._prefix, provider, sub)
-
-    def _sid(self, provider: str, sid: str) -> str:
-        return sid_key(self._prefix, provider, sid)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -147,6 +147,9 @@ class SessionSettings(Section):
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     transaction_lifetime: Seconds = 10 * 60.0
     max_transactions: int = Field(default=4, ge=1, le=10)
+    readable_claims: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        default=("email",), max_length=8
+    )
     near_cache: bool = True
     near_cache_size: int = Field(default=25_000, ge=1)
 

@@ -29,6 +29,19 @@ def test_a_record_reads_back_as_it_was_written() -> None:
     assert lost == decode_record(lost.key, encoded(lost), HANDLE, KEYRING)
 
 
+def test_readable_claims_stand_beside_the_sealed_ones() -> None:
+    """Those that are named and kept, if they are text, cut where they are long; nothing hangs on them."""
+    claims = {"email": "a" * 300, "groups": ["staff"], "phone": "1"}
+    record = encode_record(replace(SESSION, claims=claims), HANDLE, KEYRING, ("email", "groups", "nickname"))
+    assert {"claim:email": "a" * 256} == {
+        name: value for name, value in record.items() if name.startswith("claim:")
+    }
+    assert "claim:email" not in encoded(), "none is named"
+    opened = decode_record(SESSION.key, {**record, "claim:email": "edited"}, HANDLE, KEYRING)
+    assert opened is not None
+    assert claims == opened.claims
+
+
 @pytest.mark.requirement("B-08")
 def test_the_operator_sees_who_and_when_and_no_token() -> None:
     """Nothing in the record opens an account."""

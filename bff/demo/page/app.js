@@ -17,6 +17,7 @@ const CALL_EVERY = 5000;
 
 const ENDINGS = {
   logout: "You signed out, here or in another tab.",
+  operator: "An administrator ended your session.",
   provider_logout: "You signed out at the sign-in service.",
   signed_out_elsewhere: "You ended it from another device.",
   session_limit: "You signed in on more devices than are allowed, and it was the oldest.",

@@ -52,6 +52,7 @@ export type Code =
 /** Why a session ended, where it is known. */
 export type EndReason =
   | "logout"
+  | "operator"
   | "provider_logout"
   | "signed_out_elsewhere"
   | "session_limit"

@@ -1,0 +1,122 @@
+"""`bff sessions list`: who is signed in, page by page."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bff.cli.sessions.access import INTERRUPTED, Stop, fail, load_settings, progress, run, say
+from bff.cli.sessions.options import (
+    AfterOption,
+    BeforeOption,
+    ClaimOption,
+    IdleOption,
+    ProviderOption,
+    UserOption,
+    selection_of,
+)
+from bff.cli.sessions.view import write_json, write_lines
+from bff.cli.settings import ConfigOption
+from bff.command_line import CommandLine, examples
+from bff.session.entry import Entry, Selection
+from bff.session.oversight import Oversight
+
+app = CommandLine()
+_PAGE = re.compile(r"(\d{1,20})\.([0-9a-f]{64})?")
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "bff sessions list --claim email=alice@example.com",
+        "bff sessions list --user 7f3a --json | jq -r .id",
+        "bff sessions list --after 10m  # signed in within ten minutes",
+        "bff sessions list --idle 20m --all",
+    ),
+)
+def list_sessions(  # noqa: PLR0917 - typer passes them by name
+    user: UserOption = None,
+    claim: ClaimOption = None,
+    provider: ProviderOption = None,
+    before: BeforeOption = None,
+    after: AfterOption = None,
+    idle: IdleOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Sessions of a page.")] = 50,
+    page: Annotated[
+        str | None, typer.Option("--page", metavar="PAGE", help="The next page, as the last one named it.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, without pages.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show sessions, in no order: name, begun and idle for how long, user, address, browser."""
+    settings = load_settings(config)
+    selection = selection_of(
+        user=user,
+        claim=claim,
+        provider=provider,
+        before=before,
+        after=after,
+        idle=idle,
+        known=settings.session.readable_claims,
+    )
+    listing = _Listing(None if everything else limit, as_json=as_json)
+    if page is not None:
+        listing.begin_at(page)
+    run(settings, lambda oversight, stop: listing.write(oversight, stop, selection))
+
+
+class _Listing:
+    """A page: what was asked for, and how far it is."""
+
+    def __init__(self, limit: int | None, *, as_json: bool) -> None:
+        self._left = limit
+        self._as_json = as_json
+        self._cursor, self._after = 0, ""
+        self._shown = 0
+        self._console = Console(highlight=False, markup=False)
+
+    def begin_at(self, page: str) -> None:
+        """Goes on where another page ended: a place of the scan, and the last key that was shown of it."""
+        if (found := _PAGE.fullmatch(page)) is None:
+            raise typer.BadParameter(f"{page!r} is no page: copy it from the last line of the page before")
+        self._cursor, self._after = int(found[1]), found[2] or ""
+
+    async def write(self, oversight: Oversight, stop: Stop, selection: Selection) -> None:
+        """Writes the page."""
+        looked, cleaned = 0, 0
+        with progress("looking") as tell:
+            async for step in oversight.find(selection, cursor=self._cursor):
+                looked, cleaned = looked + step.looked_at, cleaned + step.cleaned
+                rest = [entry for entry in step.entries if entry.key > self._after]
+                self._after = ""
+                taken = rest if self._left is None else rest[: self._left]
+                self._write(taken)
+                tell(step.done, f"{looked:,} looked at, {self._shown:,} shown")
+                if self._left == 0 and (len(rest) > len(taken) or step.done < 1):
+                    self._more(step.began, taken)
+                    break
+                if stop.asked:
+                    fail(f"Interrupted: {looked:,} looked at, {self._shown:,} shown, of more.", INTERRUPTED)
+        if cleaned:
+            say(f"Dropped {cleaned:,} entries of the user's index whose session is gone.")
+        if not self._shown:
+            say("No session fits.")
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        if self._as_json:
+            write_json(entries)
+        elif entries:
+            write_lines(self._console, entries, time.time(), head=not self._shown)
+        self._shown += len(entries)
+        if self._left is not None:
+            self._left -= len(entries)
+
+    def _more(self, began: int | None, shown: Sequence[Entry]) -> None:
+        if began is None:
+            say("There are more of this user's: --limit, or --all.")
+        else:
+            say(f"There may be more: --page {began}.{shown[-1].key if shown else ''}")

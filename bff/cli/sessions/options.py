@@ -1,0 +1,94 @@
+"""What the commands about sessions are told: which ones are meant, and from when on."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from bff.session.entry import Selection
+from bff.settings.model import parse_duration
+
+
+def parse_moment(text: str) -> float:
+    """Seconds since the epoch, of an ISO 8601 time (UTC unless it says otherwise), or of how long ago."""
+    try:
+        return time.time() - float(parse_duration(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: write 2h, 7d, or 2026-11-28T12:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_span(text: str) -> float:
+    """Seconds of a duration."""
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}") from None
+
+
+def parse_claim(text: str) -> tuple[str, str]:
+    """A claim's name and value."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter(f"{text!r}: write NAME=VALUE, as in email=alice@example.com")
+    return name, value
+
+
+UserOption = Annotated[
+    str | None,
+    typer.Option("--user", "-u", metavar="SUB", help="Of this user, by the `sub` that logs have, too."),
+]
+ProviderOption = Annotated[
+    str | None, typer.Option("--provider", metavar="NAME", help="Of this provider (provider.name).")
+]
+ClaimOption = Annotated[
+    str | None,
+    typer.Option(
+        "--claim",
+        metavar="NAME=VALUE",
+        help="Of those with this claim: one of session.readable_claims, or name.",
+    ),
+]
+BeforeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--before", metavar="TIME", help="Begun before: 2h (ago), 7d, or 2026-11-28T12:00+01:00 (else UTC)."
+    ),
+]
+AfterOption = Annotated[
+    str | None, typer.Option("--after", metavar="TIME", help="Begun at that time or later; like --before.")
+]
+IdleOption = Annotated[
+    str | None, typer.Option("--idle", metavar="SPAN", help="Not used for at least this long: 20m.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+
+def selection_of(
+    *,
+    user: str | None,
+    provider: str | None,
+    claim: str | None,
+    before: str | None,
+    after: str | None,
+    idle: str | None,
+    known: tuple[str, ...],
+) -> Selection:
+    """The sessions that options mean; `known` are the claims that can be asked for."""
+    pair = None if claim is None else parse_claim(claim)
+    if pair is not None and pair[0] not in {*known, "name"}:
+        there = ", ".join(known) or "none"
+        raise typer.BadParameter(f"{pair[0]!r} is not readable in Redis: session.readable_claims has {there}")
+    return Selection(
+        sub=user,
+        provider=provider,
+        claim=pair,
+        begun_before=None if before is None else parse_moment(before),
+        begun_after=None if after is None else parse_moment(after),
+        idle_for=None if idle is None else parse_span(idle),
+    )

@@ -1,0 +1,118 @@
+"""Sessions as a person reads them, a line each, and as a program does: one JSON object a line.
+
+What a client or a provider sent is shown without the characters that a terminal obeys.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from bff.observe.redact import one_line
+from bff.policy.user_agents import described
+from bff.session.entry import Entry
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_HEAD = ("session", "begun", "idle", "provider", "user", "who", "from", "browser")
+_WIDTHS = (12, 7, 7, 10, 24, 26, 15, 0)
+_LONGEST = 40  # characters of what a browser says of itself, where it is none that we know
+
+
+def span(seconds: float | None) -> str:
+    """A duration in words of two units at most: 45s, 12m, 3h05m, 2d4h."""
+    if seconds is None:
+        return "?"
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02d}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR}h"
+
+
+def moment(seconds: float | None) -> str | None:
+    """A moment in ISO 8601."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None  # somebody else wrote that
+
+
+def write_lines(console: Console, entries: Iterable[Entry], now: float, *, head: bool) -> None:
+    """Writes a line for each session, under a head if asked for."""
+    if head:
+        console.print(_line(_HEAD), style="bold", soft_wrap=True)
+    for entry in entries:
+        texts = (
+            entry.id,
+            "?" if entry.created is None else span(now - entry.created),
+            "?" if entry.seen is None else span(now - entry.seen),
+            entry.provider,
+            entry.sub,
+            who(entry),
+            entry.address,
+            browser(entry),
+        )
+        console.print(_line(texts), soft_wrap=True)
+
+
+def who(entry: Entry) -> str:
+    """The person, as well as the record says: a readable claim, or the name."""
+    return next(iter(entry.claims.values()), "") or entry.name
+
+
+def browser(entry: Entry) -> str:
+    """The browser and its system in words."""
+    device = described(entry.user_agent)
+    if device.browser is None and device.system is None:
+        return entry.user_agent[:_LONGEST]
+    return ", ".join(part for part in (device.browser, device.system) if part)
+
+
+def facts(entry: Entry) -> dict[str, Any]:
+    """A session for programs."""
+    return {
+        "id": entry.id,
+        "key": entry.key,
+        "user": entry.sub,
+        "name": entry.name,
+        "claims": dict(entry.claims),
+        "provider": entry.provider,
+        "sid": entry.sid,
+        "created": moment(entry.created),
+        "last_seen": moment(entry.seen),
+        "ends": moment(entry.ends),
+        "address": entry.address,
+        "browser": browser(entry),
+        "user_agent": entry.user_agent,
+        "version": entry.version,
+    }
+
+
+def write_json_object(facts: dict[str, Any]) -> None:
+    """Writes one JSON object."""
+    typer.echo(json.dumps(facts, indent=2))
+
+
+def write_json(entries: Iterable[Entry]) -> None:
+    """Writes one JSON object a line."""
+    for entry in entries:
+        typer.echo(json.dumps(facts(entry)))
+
+
+def clean(text: str) -> str:
+    """The text without what a terminal would obey."""
+    return one_line(text)
+
+
+def _line(texts: Iterable[str]) -> Text:
+    cells = (f"{clean(text):<{width}}" for text, width in zip(texts, _WIDTHS, strict=True))
+    return Text(" ".join(cells).rstrip())

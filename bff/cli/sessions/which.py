@@ -1,0 +1,40 @@
+"""A session named on the command line: as a log line names it, or by its key in Redis."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from bff.cli.sessions.access import fail
+from bff.cli.settings import UNUSABLE
+from bff.session.entry import Entry
+from bff.session.oversight import Oversight
+
+_BEGINNING = re.compile(r"(?:[A-Za-z0-9_.-]+:session:)?([0-9a-f]{4,64})")
+
+IdArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SESSION", help="Its name in logs and lists, or the beginning of that; or its key in Redis."
+    ),
+]
+
+
+def beginning_of(text: str) -> str:
+    """The beginning of a key that an argument names."""
+    if (found := _BEGINNING.fullmatch(text.strip().lower())) is None:
+        raise typer.BadParameter(f"{text!r} names no session: it takes at least 4 of its digits 0-9, a-f")
+    return found[1]
+
+
+async def the_one(oversight: Oversight, beginning: str) -> Entry:
+    """The session with this beginning; the command ends where there is none, or more than one."""
+    found = await oversight.named(beginning)
+    if not found:
+        reason = await oversight.why_ended(beginning)
+        fail(f"{beginning}: there is no such session" + (f", it has ended: {reason}." if reason else "."))
+    if len(found) > 1:
+        fail(
+            f"{beginning}: several sessions begin so, {found[0].id} and {found[1].id}: more of it.", UNUSABLE
+        )
+    return found[0]

@@ -1,0 +1,119 @@
+"""All sessions there are, read in parts: for an operator, with flat memory, beside live traffic.
+
+Rule 1: nothing sealed is read: the fields are asked for by name, and no token is in one of them.
+Rule 2: SCAN, and never KEYS; no command here keeps Redis from others for longer than a millisecond or so.
+Rule 3: a session that stands during a whole scan is told of once at least, and maybe twice (SCAN's promise).
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from bff.session.entry import Entry, fields_of, read_entry
+
+AT_ONCE = 500
+"""Names that one SCAN looks at, and sessions that are read in one round trip."""
+
+Translated = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some sessions of a scan.
+
+    Attributes:
+        keys: theirs, sorted.
+        began: the cursor that they were found from.
+        cursor: where the scan goes on; 0 at its end.
+        done: how much of everything has been looked at, from 0 to 1, as far as can be told.
+    """
+
+    keys: Sequence[str]
+    began: int
+    cursor: int
+    done: float
+
+
+class Inventory:
+    """Reads them. `translated` turns what redis-py raises into our own error."""
+
+    def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
+        self._redis = redis
+        self._names = f"{prefix}:session:"
+        self._translated = translated
+
+    async def scan(self, beginning: str = "", *, cursor: int = 0) -> AsyncIterator[Part]:
+        """The keys of all sessions, or of those whose key has this beginning (of hex digits)."""
+        async with self._translated():
+            names: int = await self._redis.dbsize()
+        while True:
+            began = cursor
+            async with self._translated():
+                cursor, found = await self._redis.scan(
+                    cursor, match=f"{self._names}{beginning}*", count=AT_ONCE
+                )
+            keys = sorted({str(name).removeprefix(self._names) for name in found})
+            yield Part(keys, began, cursor, share_done(cursor, names))
+            if not cursor:
+                return
+
+    async def read(self, keys: Sequence[str], claims: Sequence[str] = ()) -> list[Entry]:
+        """Those of these sessions that there are, with these claims where they stand readable."""
+        if not keys:
+            return []
+        fields = fields_of(claims)
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hmget(self._names + key, fields)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        entries = []
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, Exception):
+                await self._raise_unless_odd(answer)
+            elif (entry := read_entry(key, answer, claims)) is not None:
+                entries.append(entry)
+        return entries
+
+    async def left(self, key: str) -> float | None:
+        """Seconds until the session ends if it is not used; None if it is gone."""
+        async with self._translated():
+            milliseconds: int = await self._redis.pttl(self._names + key)
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    async def sizes(self, keys: Sequence[str]) -> list[int]:
+        """Bytes that these sessions' hashes take; empty where this account may not ask."""
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.memory_usage(self._names + key, samples=0)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return [answer for answer in answers if isinstance(answer, int)]
+
+    async def used_memory(self) -> int | None:
+        """Bytes that Redis holds, all in all; None where this account may not ask."""
+        async with self._translated():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.info("memory")
+            (answer,) = await pipe.execute(raise_on_error=False)
+        return answer.get("used_memory") if isinstance(answer, dict) else None
+
+    async def _raise_unless_odd(self, answer: Exception) -> None:
+        """Passes over what is no session's hash: somebody put something else under its name."""
+        if not str(answer).startswith("WRONGTYPE"):
+            async with self._translated():
+                raise answer
+
+
+def share_done(cursor: int, names: int) -> float:
+    """How much of a scan over about so many names lies behind this cursor.
+
+    SCAN counts through the table's places with the bits of their numbers reversed, the highest first.
+    """
+    if not cursor:
+        return 1.0
+    bits = max(names.bit_length(), cursor.bit_length())
+    return int(f"{cursor:0{bits}b}"[::-1], 2) / (1 << bits)

@@ -1,0 +1,57 @@
+"""Trouble with Redis in words for an operator: what is wrong, and what to do.
+
+Rule 1: Redis' own words are not repeated: they may name keys.
+"""
+
+import re
+from dataclasses import dataclass
+
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+_REFUSALS = (
+    (NoPermissionError, "NOPERM", "the user may not do that"),
+    (ReadOnlyError, "READONLY", "it is read-only, a replica"),
+    (OutOfMemoryError, "OOM", "its memory is full"),
+)
+_COMMAND = re.compile(r"'([a-z]{1,32}(?:\|[a-z-]{1,32})?)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong, and what to do about it."""
+
+    detail: str
+    fix: str
+
+
+def trouble(error: BaseException | None) -> Trouble:
+    """Explains what redis-py, or the network, raised."""
+    if isinstance(error, AuthenticationError):
+        return Trouble("refuses user or password", "correct them in redis.url")
+    if isinstance(error, ResponseError):
+        return Trouble(refusal(error), _permission(error) or "see what the user may do")
+    fix = "see whether it runs, and whether host, port and TLS are right"
+    return Trouble(f"cannot be reached ({type(error).__name__})", fix)
+
+
+def refusal(error: ResponseError) -> str:
+    """Why Redis refused a command."""
+    said = str(error)  # Redis 6.2 wraps what a script met into a message of its own
+    for kind, code, words in _REFUSALS:
+        if isinstance(error, kind) or code in said:
+            return f"{words} ({code})"
+    return f"it refuses ({type(error).__name__})"
+
+
+def _permission(error: ResponseError) -> str | None:
+    if not isinstance(error, NoPermissionError):
+        return None
+    if (command := _COMMAND.search(str(error))) is not None:
+        return f"let the user of redis.url run {command[1].upper()}: ACL SETUSER … +{command[1]}"
+    return "let the user of redis.url reach the keys of redis.prefix: ACL SETUSER … ~<prefix>:*"

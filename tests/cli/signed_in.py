@@ -1,0 +1,87 @@
+"""Sessions in a real Redis, written by the product's own code, for the commands that look at them."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from bff.cli.sessions.app import app
+from bff.crypto import Keyring
+from bff.observe.metrics import Metrics
+from bff.session.cookie import SessionCookie
+from bff.session.drafts import Identity
+from bff.session.model import Session, Tokens
+from bff.session.sessions import Sessions
+from bff.session.store import SessionStore
+from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from tests.support.processes.command import variables_for
+from tests.support.processes.redis import RedisServer
+from tests.support.settings import KEY
+
+SECRETS = ("an-access-token", "a-refresh-token", "an-id-token")
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """One that is to be there."""
+
+    sub: str
+    email: str | None = None
+    ago: float = 0.0
+    sid: str | None = None
+    provider: str = "main"
+    user_agent: str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def sign_in(server: RedisServer, people: Sequence[SignIn], **settings: Any) -> list[Session]:
+    """Signs these people in, as the proxy would have done it."""
+
+    async def start() -> list[Session]:
+        moment = [0.0]
+        store = SessionStore(RedisSettings(url=SecretStr(server.url)), Metrics())
+        session = SessionSettings.model_validate({"max_lifetime": "7d", "idle_timeout": "6d"} | settings)
+        sessions = Sessions(
+            store=store,
+            keyring=Keyring([KEY]),
+            cookie=SessionCookie.configured(ServerSettings(public_url="http://localhost"), session),
+            settings=session,
+            metrics=Metrics(),
+            clock=lambda: moment[0],
+        )
+        tokens = Tokens(SECRETS[0], time.time(), None, SECRETS[1], None, SECRETS[2])
+        made = []
+        for person in people:
+            moment[0] = time.time() - person.ago
+            claims = {"sub": person.sub} | ({} if person.email is None else {"email": person.email})
+            identity = Identity(person.provider, person.sub, person.sid, person.sub.title(), claims)
+            found = await sessions.start(identity, tokens, user_agent=person.user_agent, address="192.0.2.7")
+            made.append(found.session)
+        await store.aclose()
+        return made
+
+    return asyncio.run(start())
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def sessions(server: RedisServer, *arguments: str, **more: str) -> Done:
+    """Runs `bff sessions` in this process, a second faster than in one of its own."""
+    result = CliRunner().invoke(app, list(arguments), env=environ(server, **more), prog_name="bff sessions")
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def environ(server: RedisServer, **more: str) -> dict[str, str]:
+    """The settings of a command that looks at them."""
+    return variables_for("http://127.0.0.1:1", server.url, **more)
