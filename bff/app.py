@@ -53,6 +53,7 @@ from bff.web.accounting import Accounting
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.error_pages import ErrorPages
+from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
@@ -167,6 +168,18 @@ class App:
             keyring=keyring,
             guard=guard,
             routes=own_routes,
+            events=EventsEndpoint(
+                sessions=sessions,
+                guard=guard,
+                watch=watch,
+                streams=parts.event_streams,
+                tasks=self.tasks,
+                session=settings.session,
+                limits=settings.limits,
+                server=settings.server,
+                open_streams=self.metrics.event_streams,
+                clock=clock,
+            ),
             clock=clock,
         )
         fast_path = FastPath(
@@ -214,6 +227,7 @@ class App:
         keyring: Keyring,
         guard: Guard,
         routes: RouteTable,
+        events: EventsEndpoint,
         clock: Callable[[], float],
     ) -> list[Route]:
         settings, limits = self.settings, EndpointLimits(self.settings.limits, self._limits)
@@ -262,6 +276,7 @@ class App:
             *backchannel.routes(),
             *user.routes(),
             *own.routes(),
+            *events.routes(),
             *client_routes(settings.session.csrf_header, routes.taken),
         ]
 

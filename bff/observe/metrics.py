@@ -135,6 +135,7 @@ class Metrics:
             )
         )
         self.websockets = Gauge("bff_websockets", "Open WebSockets.", registry=registry)
+        self.event_streams = Gauge("bff_event_streams", "Open streams of /bff/events.", registry=registry)
         registry.register(AUDIT_COUNTS)
         self.near_cache = NearCacheCounts()
         registry.register(self.near_cache)

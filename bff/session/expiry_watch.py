@@ -4,9 +4,12 @@ Rule 1: the feed of changes says when to look, and Redis says what is so: a rota
 change as well, and ends nothing.
 Rule 2: where the feed is not to be trusted, and when a session's time is up, Redis is asked twice a second.
 Rule 3: "not known" is not "ended": while Redis is away a session lives on, up to its absolute end.
+Rule 4: however many sessions change at once, few are read at a time: the others wait here, and not for a
+connection, where their waits would run out.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +22,9 @@ from bff.tasks import Tasks
 
 _EVERY = 0.5
 """Seconds between two looks at the clock."""
+
+_AT_ONCE = 32
+"""Sessions that are read at the same time."""
 
 
 class Feed(Protocol):
@@ -36,11 +42,15 @@ class Watched:
     Attributes:
         found: the session as it was last read.
         over: done once the session has ended, with why.
+        followers: called when the session has been read anew.
     """
+
+    __slots__ = ("followers", "found", "holders", "known", "look_again", "looking", "over")
 
     def __init__(self, found: Found) -> None:
         self.found = found
         self.over: asyncio.Future[NoSession] = asyncio.get_running_loop().create_future()
+        self.followers: dict[object, Callable[[], None]] = {}
         self.holders = 0
         self.looking = False
         self.look_again = False
@@ -57,6 +67,8 @@ class ExpiryWatch:
         self._clock = clock
         self._watched: dict[str, Watched] = {}  # by the session's key
         self._timer: asyncio.TimerHandle | None = None
+        self._due: deque[Watched] = deque()  # those to be read
+        self._readers = 0
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -119,29 +131,45 @@ class ExpiryWatch:
             watched.look_again = True
         elif not watched.over.done():
             watched.looking = True
-            self._tasks.spawn(self._look_up(watched), name=f"watch {watched.found.session.id}")
+            self._due.append(watched)
+            if self._readers < _AT_ONCE:
+                self._readers += 1
+                self._tasks.spawn(self._read_due(), name="watched sessions")
 
-    async def _look_up(self, watched: Watched) -> None:
+    async def _read_due(self) -> None:
         try:
-            watched.look_again = True
-            while watched.look_again:
-                watched.look_again = watched.known = False
-                current = await self._current(watched.found)
-                if isinstance(current, NoSession):
-                    watched.over.set_result(current)
-                    return
-                if current is not None:
-                    seen = max(current.session.seen, watched.found.session.seen)  # a note may be under way
-                    watched.found = Found(current.handle, replace(current.session, seen=seen))
-                    watched.known = True
+            while self._due:
+                watched = self._due.popleft()
+                try:
+                    await self._read(watched)
+                except StoreUnavailableError:
+                    self._unknown(watched, *self._due)  # the others would wait as long, and in vain
+                    self._due.clear()
+                finally:
+                    watched.looking = False
         finally:
-            watched.looking = False
+            self._readers -= 1
 
-    async def _current(self, found: Found) -> Found | NoSession | None:
-        """The session as it stands; None where that is not known."""
-        try:
-            return await self._sessions.open(found.handle)
-        except StoreUnavailableError:
-            if ended(found.session, self._clock()):
-                return NoSession(Problem.SESSION_EXPIRED, self._sessions.time_is_up(found.session))
-            return None
+    async def _read(self, watched: Watched) -> None:
+        watched.look_again = True
+        while watched.look_again and watched.holders:
+            watched.look_again = watched.known = False
+            current = await self._sessions.open(watched.found.handle)
+            if isinstance(current, NoSession):
+                watched.over.set_result(current)
+                return
+            seen = max(current.session.seen, watched.found.session.seen)  # a note may be under way
+            watched.found = Found(current.handle, replace(current.session, seen=seen))
+            watched.known = True
+            for follower in tuple(watched.followers.values()):
+                follower()
+
+    def _unknown(self, *unknown: Watched) -> None:
+        """Redis does not say: by the clock alone a session is over at its absolute end."""
+        now = self._clock()
+        for watched in unknown:
+            watched.looking = watched.known = False
+            session = watched.found.session
+            if ended(session, now):
+                why = NoSession(Problem.SESSION_EXPIRED, self._sessions.time_is_up(session))
+                watched.over.set_result(why)

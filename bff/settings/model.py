@@ -116,6 +116,7 @@ class ServerSettings(Section):
     max_head_fields: int = Field(default=100, ge=10)
     max_path_bytes: SomeBytes = 8 * 1024
     websocket_ping: Seconds = 20.0
+    events_heartbeat: Seconds = 20.0
     lane: Literal["auto", "off"] = "auto"
 
     def ops_names(self) -> tuple[str, ...]:
@@ -142,6 +143,7 @@ class SessionSettings(Section):
     allow_long_sessions: bool = False
     max_per_user: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(parse_off)] = 100
     slide_interval: Seconds = 60.0
+    ending_notice: SecondsOrZero = 120.0
     same_site: Literal["strict", "lax"] = "strict"
     persistent_cookie: bool = False
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
@@ -282,6 +284,8 @@ class LimitSettings(Section):
     calls_per_address: int = Field(default=4096, ge=1)
     streams_per_session: int = Field(default=20, ge=1)
     streams_per_address: int = Field(default=4096, ge=1)
+    events_per_session: int = Field(default=20, ge=0)
+    events_per_process: int = Field(default=10_000, ge=0)
 
 
 class LogSettings(Section):

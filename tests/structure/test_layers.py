@@ -24,6 +24,7 @@ PURE = [
     "bff.errors",
     "bff.problems",
     "bff.policy",
+    "bff.session.announcements",
     "bff.session.entry",
     "bff.session.model",
     "bff.session.token_policy",

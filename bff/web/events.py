@@ -1,0 +1,165 @@
+"""GET /bff/events: a page is told when its session ends, is about to, or was refreshed.
+
+Rule 1: it is no use of the session: nothing here slides the idle timeout (B-36).
+Rule 2: one timer for all streams of the process; a session's end and changes come by `ExpiryWatch`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+from prometheus_client import Gauge
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from bff.errors import Problem
+from bff.observe.logs import get_logger
+from bff.policy.origin import Guard
+from bff.policy.rates import Counts
+from bff.proxy.forward.event_streams import EventStreams
+from bff.session.announcements import news
+from bff.session.expiry_watch import ExpiryWatch
+from bff.session.sessions import Found, NoSession, Sessions
+from bff.settings.model import LimitSettings, ServerSettings, SessionSettings
+from bff.tasks import Tasks
+from bff.web.event_stream import HEADERS, EventStream
+from bff.web.responses import problem_answer
+from bff.web.signed_in import signed_in
+
+_PATH = "/bff/events"
+_TICK = 1.0  # seconds; less where heartbeats are asked for more often
+_COME_BACK = 30.0  # seconds after which a page may try again where there are too many streams
+_log = get_logger("bff.web")
+
+
+class EventsEndpoint:
+    """The endpoint, and all of its streams. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        guard: Guard,
+        watch: ExpiryWatch,
+        streams: EventStreams,
+        tasks: Tasks,
+        session: SessionSettings,
+        limits: LimitSettings,
+        server: ServerSettings,
+        open_streams: Gauge,
+        clock: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._guard = guard
+        self._watch = watch
+        self._streams = streams
+        self._tasks = tasks
+        self._settings = session
+        self._of_session = Counts(limits.events_per_session)
+        self._most = limits.events_per_process
+        self._heartbeat = server.events_heartbeat
+        self._tick_every = min(_TICK, self._heartbeat / 2)
+        open_streams.set_function(lambda: self._count)
+        self._trusted = server.trusted_proxies
+        self._clock = clock
+        self._count = 0
+        self._open: dict[EventStream, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def routes(self) -> list[Route]:
+        """The route: an ASGI application, for a stream is held by as few frames as can be."""
+        return [Route(_PATH, self)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        request = Request(scope)
+        answer = await self._admitted(request)
+        if isinstance(answer, Response):
+            await answer(scope, receive, send)
+            return
+        key = answer.session.key
+        if not self._of_session.enter(key):
+            await self._too_many("event streams of this session")(scope, receive, send)
+            return
+        self._count += 1
+        try:
+            await self._serve(answer, receive, send)
+        finally:
+            self._count -= 1
+            self._of_session.leave(key)
+
+    async def _admitted(self, request: Request) -> Found | Response:
+        """The session of a request that a stream is for; else the answer."""
+        if request.method not in {"GET", "HEAD"}:
+            return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=[(b"allow", b"GET")])
+        found = await signed_in(request, self._sessions, self._guard, self._trusted)
+        if isinstance(found, Response):
+            return found
+        if request.method == "HEAD":
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        return self._too_many("event streams") if self._count >= self._most else found
+
+    def _too_many(self, what: str) -> Response:
+        _log.info("too_many", what=what, route=_PATH)
+        return problem_answer(Problem.RATE_LIMITED, detail=f"too many {what}", retry_after=_COME_BACK)
+
+    async def _serve(self, found: Found, receive: Receive, send: Send) -> None:
+        watched = self._watch.join(found)
+        try:
+            stream = EventStream(send, self._tasks, watched, found.session.version)
+            await stream.begin()
+            await self._follow(stream, receive)
+        finally:
+            self._watch.leave(watched)
+
+    async def _follow(self, stream: EventStream, receive: Receive) -> None:
+        watched, ended = stream.watched, partial(_ended, stream)
+        watched.over.add_done_callback(ended)
+        watched.followers[stream] = partial(self._look, stream)
+        self._open[stream] = None
+        stream.beat_at = time.monotonic() + self._heartbeat
+        self._wind_up()
+        self._streams.begin(stream)
+        self._look(stream)
+        try:
+            await stream.left(receive)
+        finally:
+            del self._open[stream], watched.followers[stream]
+            watched.over.remove_done_callback(ended)
+            self._streams.end(stream)
+
+    def _look(self, stream: EventStream) -> None:
+        """Tells a page what is new of its session, as it was last read."""
+        session = stream.watched.found.session
+        due = news(
+            stream.told,
+            session,
+            self._clock(),
+            idle_timeout=self._settings.idle_timeout,
+            notice=self._settings.ending_notice,
+        )
+        stream.told, stream.look_at = due.told, due.look_at
+        stream.announce(due.announcements)
+
+    def _wind_up(self) -> None:
+        if self._timer is None and self._open:
+            self._timer = asyncio.get_running_loop().call_later(self._tick_every, self._tick)
+
+    def _tick(self) -> None:
+        """Looks at the sessions that are about to end, and sends the heartbeats that are due."""
+        self._timer = None
+        now, steady = self._clock(), time.monotonic()
+        for stream in self._open:
+            if now >= stream.look_at:
+                self._look(stream)
+            if steady >= stream.beat_at:
+                stream.beat_at = steady + self._heartbeat
+                stream.beat()
+        self._wind_up()
+
+
+def _ended(stream: EventStream, over: "asyncio.Future[NoSession]") -> None:
+    stream.over(over.result())
