@@ -1,16 +1,13 @@
 """Whether a request may go towards a backend at all, before anything is looked up. Pure."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never, cast
+from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
 from bff.policy.fields import Fields
-from bff.policy.origin import SAFE_METHODS, Allowed, Anonymous, Guard, Rejected
+from bff.policy.origin import Allowed, Guard, Rejected
 from bff.policy.paths import query_problem
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
-from bff.settings.model import RouteSettings
-
-Verdict = Allowed | Anonymous | Rejected
 
 NO_UPGRADE = "this upgrade is not served"
 """Why an upgrade is refused on a path that takes none."""
@@ -94,18 +91,6 @@ def _upgrade_to(route: Route, target: bytes, request: RequestHead, guard: Guard)
     return Admitted(route, target, signed=route.settings.auth != "none")
 
 
-def _guarded(request: RequestHead, guard: Guard, settings: RouteSettings) -> Verdict:
-    """The guard's verdict, which only the fields, the route's settings and the kind of method decide."""
-    key = (settings.auth, settings.csrf, request.method in SAFE_METHODS)
-    verdicts = cast("dict[object, Verdict]", request.fields.verdicts)
-    verdict = verdicts.get(key)
-    if verdict is None:
-        verdict = verdicts[key] = guard.route(
-            request.fields.headers, request.method, auth=settings.auth, csrf=settings.csrf
-        )
-    return verdict
-
-
 def _is_preflight(request: RequestHead) -> bool:
     """A preflight is a foreign page's question; there is one origin here, and no backend is to answer it."""
     return request.method == b"OPTIONS" and bool(request.fields.values(b"access-control-request-method"))
@@ -117,7 +102,7 @@ def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -
         return Denied(Problem.METHOD_NOT_ALLOWED, "method", route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)
-    verdict = _guarded(request, guard, settings)
+    verdict = guard.route(request.fields.headers, request.method, auth=settings.auth, csrf=settings.csrf)
     if isinstance(verdict, Rejected):
         return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
     if request.body_length is not None and request.body_length > settings.max_body:

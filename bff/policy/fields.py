@@ -1,9 +1,4 @@
-"""The fields of a request's head, and what follows from them alone.
-
-A call that is sent again asks for the same verdicts and the same rendered lines: they stay with the fields.
-
-Rule 1: what is kept here depends on the fields and on the settings, and on nothing else.
-"""
+"""The fields of a request's head."""
 
 from collections.abc import Sequence
 
@@ -25,13 +20,9 @@ _ASKED = frozenset(
 
 
 class Fields:
-    """The fields of one head; not to be changed once made.
+    """The fields of one head; not to be changed once made."""
 
-    `verdicts` belongs to `bff.policy.admission`, `rendered` to the exchange, by route: they keep there what
-    they have worked out.
-    """
-
-    __slots__ = ("_asked", "headers", "rendered", "verdicts")
+    __slots__ = ("_asked", "headers")
 
     def __init__(self, headers: Sequence[Header]) -> None:
         self.headers = headers
@@ -39,8 +30,6 @@ class Fields:
         for name, value in headers:
             if name in _ASKED:
                 self._asked.setdefault(name, []).append(value)
-        self.verdicts: dict[object, object] = {}
-        self.rendered: dict[bytes, object] = {}
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of one of the fields that are asked for on the way, in their order."""

@@ -162,18 +162,21 @@ class HeaderRules:
 
         Framing, Host and Expect are the connection's. `bearer` is an access token, or None to send none.
         """
-        return [*self.lasting(fields, hop.client), *self.fleeting(fields, hop, bearer)]
-
-    def lasting(self, fields: Fields, client: str) -> list[Header]:
-        """Those that are the same for every request with these fields from this client."""
-        address = client.encode("ascii")
+        address = hop.client.encode("ascii")
         node = b'"[' + address + b']"' if b":" in address else address
-        return [
+        headers = [
             *self._passed(fields.headers),
             (b"forwarded", b"for=" + node + self.forwarded_tail),
             (b"x-forwarded-for", address),
             *self.forwarded_same,
+            (b"x-request-id", hop.request_id),
+            (b"traceparent", hop.traceparent),
         ]
+        if bearer is not None:
+            headers.append((b"authorization", b"Bearer " + bearer))
+        if fields.values(b"traceparent") == [hop.traceparent]:
+            headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
+        return headers
 
     def forwarding_lines(self, client: str) -> bytes:
         """The lines by which a backend learns of the client and of the public origin, ready for the wire."""
@@ -185,15 +188,6 @@ class HeaderRules:
             address,
             self.forwarded_lines,
         )
-
-    def fleeting(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
-        """Those that are another request's another time."""
-        headers = [(b"x-request-id", hop.request_id), (b"traceparent", hop.traceparent)]
-        if bearer is not None:
-            headers.append((b"authorization", b"Bearer " + bearer))
-        if fields.values(b"traceparent") == [hop.traceparent]:
-            headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
-        return headers
 
     def _passed(self, headers: Sequence[Header]) -> list[Header]:
         passed: list[Header] = []

@@ -61,7 +61,7 @@ async def test_one_byte_chunks(redis_server: RedisServer) -> None:
 async def test_content_is_joined(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one read brings is handed on in one piece, and nothing of it is lost."""
     reads, pieces = 0, list[bytes]()
-    received, on_data = connection.UpstreamConnection.data_received, ForwardedCall.on_data
+    received, on_data = connection.UpstreamConnection.data_received, ForwardedCall.data
 
     def counted(self: Any, data: bytes) -> None:
         nonlocal reads
@@ -73,7 +73,7 @@ async def test_content_is_joined(redis_server: RedisServer, monkeypatch: pytest.
         on_data(self, chunk)
 
     monkeypatch.setattr(connection.UpstreamConnection, "data_received", counted)
-    monkeypatch.setattr(ForwardedCall, "on_data", handed)
+    monkeypatch.setattr(ForwardedCall, "data", handed)
     answer, _ = await heard(redis_server, b"7\r\n0123456\r\n" * 60_000 + b"0\r\n\r\n")
     assert answer.endswith(b"0\r\n\r\n")
     assert b"0123456" * 60_000 == b"".join(pieces)

@@ -35,7 +35,6 @@ PURE = [
     "bff.oidc.id_token",
     "bff.oidc.logout_token",
     "bff.proxy.upstream.addresses",
-    "bff.proxy.forward.replay_buffer",
     "bff.proxy.forward.response_templates",
     "bff.proxy.upstream.response_parser",
     "bff.serve.provider_capabilities",

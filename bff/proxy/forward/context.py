@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from bff.observe.metrics import Metrics
-from bff.policy.headers import HeaderRules, Hop
+from bff.policy.headers import HeaderRules
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
@@ -94,12 +94,3 @@ class ForwardingContext:
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
-
-
-class Sent(NamedTuple):
-    """A call that was sent without an exchange; `started` is by the clock of the parts."""
-
-    hop: Hop
-    credential: Signed | Anonymous
-    connection: UpstreamConnection
-    started: float

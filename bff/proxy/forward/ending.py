@@ -5,7 +5,7 @@ Rule 2: when a call has ended nothing of it is counted, and no timer of its runs
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from bff.errors import Problem
@@ -15,7 +15,6 @@ from bff.policy.navigation import navigates
 from bff.policy.quota import Limited
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call
-from bff.proxy.forward.attempt import Attempt
 from bff.proxy.forward.callers import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
@@ -23,25 +22,28 @@ from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.upload import NO_UPLOAD
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
+from bff.proxy.upstream.request_state import Call
 from bff.session.sessions import NoSession
 
 _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 
 _ANONYMOUS = Anonymous()
-_log = get_logger("bff.exchange")
+_log = get_logger("bff.forward")
 
 
 class Ending:
-    """The part of an exchange that every step of it leans on."""
+    """The part of a forwarded call that every step of it leans on."""
 
     __slots__ = (
-        "_attempt",
+        "_body_paused",
+        "_call",
         "_caller",
         "_client",
         "_connection",
         "_credential",
         "_finished",
         "_gathering_since",
+        "_held",
         "_hop",
         "_not_replayed",
         "_parts",
@@ -69,8 +71,10 @@ class Ending:
         self._verdict = verdict
         self.admitted = verdict if isinstance(verdict, Admitted) else None
         self._task: asyncio.Task[None] | None = None
-        self._attempt: Attempt | None = None
-        self._connection: UpstreamConnection | None = None  # that the present attempt goes by
+        self._call: Call | None = None  # at a backend
+        self._connection: UpstreamConnection | None = None  # that it goes by
+        self._held: list[Callable[[], None]] | None = None  # of its answer, while a 401 may be healed
+        self._body_paused = False  # by the backend
         self._caller = Caller(parts.callers, self._hop.client)
         self._credential: Signed | Anonymous = _ANONYMOUS
         self._upload = NO_UPLOAD
@@ -86,13 +90,13 @@ class Ending:
     # What is awaited
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
-        self._task = self._parts.tasks.spawn(step, name="exchange")
+        self._task = self._parts.tasks.spawn(step, name="forwarded call")
         self._task.add_done_callback(self._step_done)
 
     def _step_done(self, task: asyncio.Task[None]) -> None:
         """A mistake of ours in a step, which `Tasks` has logged, leaves no client waiting."""
         if not task.cancelled() and task.exception() is not None:
-            self._drop_attempt()
+            self._drop_call()
             self._fail(Problem.INTERNAL_ERROR)
 
     # Answers of our own
@@ -130,7 +134,7 @@ class Ending:
             detail=fault.detail,
             request_id=self._hop.request_id.decode(),
         )
-        self._drop_attempt()
+        self._drop_call()
         self._fail(_FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE))
 
     def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
@@ -154,7 +158,7 @@ class Ending:
         if self._tail is None or self._finished:
             return
         whole = is_whole(self._tail)
-        self._drop_attempt()
+        self._drop_call()
         self._finish()
         if whole:
             self._client.send_data(RETRY)
@@ -166,17 +170,17 @@ class Ending:
             return
         if self._task is not None:
             self._task.cancel()
-        self._drop_attempt()
+        self._drop_call()
         request_id = self._hop.request_id.decode()
         _log.info("ended_with_session", route=self._route_name(), request_id=request_id, reason=why.reason)
         self._refuse(Refused(why.problem, why.reason))
 
     # Bookkeeping
 
-    def _drop_attempt(self) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.cancel()
+    def _drop_call(self) -> None:
+        call, self._call, self._held = self._call, None, None
+        if call is not None:
+            call.cancel()
 
     def _route_name(self) -> str:
         return "-" if self.admitted is None else self.admitted.route.settings.path

@@ -24,7 +24,7 @@ from bff.policy.fields import Fields
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
-from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext, Sent
+from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
@@ -328,7 +328,7 @@ class FastCall:
             exchange.begin()
             return
         credential = _ANONYMOUS if self._ready is None else Signed(self._ready.found)
-        exchange.take_over(Sent(context.hop.made(head, self._digits), credential, connection, self._started))
+        exchange.take_over(context.hop.made(head, self._digits), credential, connection, self._started)
 
     def interrupt(self) -> None:
         """Something happens on the client's side that a fast call has no answer to."""

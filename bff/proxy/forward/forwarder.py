@@ -9,23 +9,24 @@ breaks the answer (`abort`); truncated data never ends cleanly.
 Rule 2: a call is repeated at most once for a 401, a stale connection and a refused expectation each, and only
 with its whole body at hand.
 Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
-Rule 4: what an attempt says that is no longer the present one is ignored.
+Rule 4: a backend call that is dropped says nothing more, so that what is heard is the present one's.
 """
 
+from functools import partial
 from typing import assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied
-from bff.proxy.forward.attempt import Attempt
+from bff.policy.headers import Hop
 from bff.proxy.forward.callers import Caller, is_stream
-from bff.proxy.forward.context import Destination, Sent
+from bff.proxy.forward.context import Destination
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.ending import Ending
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.upload import NO_UPLOAD, Upload
-from bff.proxy.forward.upstream_request import outgoing
+from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
@@ -36,7 +37,7 @@ _UNAUTHORIZED = 401
 _OK = 200
 _A_WHILE = 0.05  # seconds: a body that took longer may have outlived the token that it is to go with
 _ANONYMOUS = Anonymous()
-_log = get_logger("bff.exchange")
+_log = get_logger("bff.forward")
 
 
 class ForwardedCall(Ending):
@@ -53,27 +54,28 @@ class ForwardedCall(Ending):
         assert self.admitted is not None
         self._upload = Upload.arrived(self.admitted.route.settings, self._client, self._body_late, body)
 
-    def take_over(self, sent: Sent) -> None:
-        """In the place of `begin`: a call that has been sent already, with the whole of its body."""
-        assert self.admitted is not None
-        self.started, self._hop, self._credential = sent.started, sent.hop, sent.credential
+    def take_over(
+        self, hop: Hop, credential: Signed | Anonymous, connection: UpstreamConnection, started: float
+    ) -> None:
+        """In the place of `begin`: a call that was sent already, with the whole of its body.
+
+        `started` is by the clock of the context.
+        """
+        self.started, self._hop, self._credential = started, hop, credential
         self._sent = True
         self._upload.take()
-        self._connection = sent.connection
-        self._caller = Caller(self._parts.callers, sent.hop.client)
+        self._connection = connection
+        self._caller = Caller(self._parts.callers, hop.client)
         self._caller.begin()  # it is under way, whatever the limits say
-        if isinstance(sent.credential, Signed):
-            self._caller.sign(sent.credential.found.session.key)
-            self._parts.signed_calls.begin(self, sent.credential.found)
-        rules = self._parts.destinations[self.admitted.route.path].rules
-        request = outgoing(self.request, self.admitted, self._hop, self._credential, rules, at_hand=True)
-        self._attempt = Attempt(self)
-        self._attempt.call = sent.connection.adopt(request, self._attempt)
+        if isinstance(credential, Signed):
+            self._caller.sign(credential.found.session.key)
+            self._parts.signed_calls.begin(self, credential.found)
+        self._call = connection.adopt(self.request.method, self.request.body_length, self)
 
     # From the front
 
     def begin(self) -> None:
-        """Starts the exchange. The request's body may be handed over once `resume_request` is called."""
+        """Starts the call. The request's body may be handed over once `resume_request` is called."""
         verdict = self._verdict
         if isinstance(verdict, Denied):
             self._deny(verdict)
@@ -101,10 +103,10 @@ class ForwardedCall(Ending):
         if self._finished or self.admitted is None:
             return
         if not self._upload.add(chunk):
-            self._drop_attempt()
+            self._drop_call()
             self._fail(Problem.BODY_TOO_LARGE)
-        elif self._attempt is not None:
-            self._attempt.write(chunk)
+        elif self._call is not None:
+            self._call.write(chunk)
         elif self._gathering_since is not None and self._upload.gathered:
             self._upload.hold()
             self._gathered(self.admitted)
@@ -114,20 +116,20 @@ class ForwardedCall(Ending):
         self._upload.end()
         if self._finished or self.admitted is None:
             return
-        if self._attempt is not None:
-            self._attempt.finish()
+        if self._call is not None:
+            self._call.finish()
         elif self._gathering_since is not None:
             self._gathered(self.admitted)
 
     def pause_answer(self) -> None:
         """The client reads slowly."""
-        if self._attempt is not None:
-            self._attempt.pause_answer()
+        if self._call is not None:
+            self._call.pause_answer()
 
     def resume_answer(self) -> None:
         """The client has caught up."""
-        if self._attempt is not None:
-            self._attempt.resume_answer()
+        if self._call is not None and self._held is None:
+            self._call.resume_answer()
 
     def client_gone(self) -> None:
         """The client has left: nothing more is sent to it."""
@@ -135,7 +137,7 @@ class ForwardedCall(Ending):
             self._finish(gone=True)
         if self._task is not None:
             self._task.cancel()
-        self._drop_attempt()
+        self._drop_call()
 
     # What is awaited
 
@@ -198,7 +200,7 @@ class ForwardedCall(Ending):
             self._send_over(connection, admitted, destination)
 
     def _body_late(self) -> None:
-        self._drop_attempt()
+        self._drop_call()
         self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
     async def _send(self, admitted: Admitted) -> None:
@@ -227,28 +229,22 @@ class ForwardedCall(Ending):
     def _send_over(
         self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
     ) -> None:
-        attempt = self._attempt = Attempt(self)
-        self._connection, self._sent = connection, True
+        self._connection, self._sent, self._body_paused = connection, True, False
         upload = self._upload
         at_hand, first = upload.at_hand, upload.take()
+        request = upstream_request(
+            self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
+        )
         try:
-            request = outgoing(
-                self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
-            )
-        except UnsafeRequestError as unsafe:
-            connection.put_back()
-            self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
-            return
-        try:
-            attempt.call = connection.start(request, attempt, first=first)
+            self._call = connection.start(request, self, first=first)
         except UnsafeRequestError as unsafe:
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
             return
         if self.request.body_length == 0:
             return
         if upload.complete:
-            attempt.finish()
-        elif not attempt.body_paused:
+            self._call.finish()
+        elif not self._body_paused:
             upload.want()
 
     async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
@@ -261,48 +257,59 @@ class ForwardedCall(Ending):
                 if self._upload.replayable:
                     self._retried_401 = True
                     self._parts.metrics.retried(admitted.route.settings.path)
-                    self._drop_attempt()
+                    self._drop_call()
                     await self._send(admitted)
                 else:
                     self._not_replayed = True
-                    self._release_held()
+                    self._release()
             case PassOn():
-                self._release_held()
+                self._release()
             case Refused():
-                self._drop_attempt()
+                self._drop_call()
                 self._refuse(renewed)
             case other:
                 assert_never(other)
 
-    # From the attempt
+    # From the backend's connection (`ResponseSink`)
 
-    def on_head(self, status: int, headers: list[Header]) -> bool:
-        """Takes the backend's head; True if the answer is to be held back for now."""
+    def informational(self, status: int, headers: list[Header]) -> None:
+        """A 1xx goes no further: ASGI has no way to pass one on."""
+
+    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:  # noqa: ARG002 - the sink's form
+        """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
         admitted, signed = self.admitted, self._credential
         assert admitted is not None
-        if status == _UNAUTHORIZED and isinstance(signed, Signed) and not self._retried_401:
-            self._upload.hold()
-            invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
-            self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
-            return True
-        self.answer(status, headers)
-        return False
+        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or self._retried_401:
+            self.answer(status, headers)
+            return
+        self._held = [partial(self.answer, status, headers)]
+        self.pause_answer()
+        self._upload.hold()
+        invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
+        self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
 
-    def on_data(self, chunk: bytes) -> None:
+    def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
-        if not self._finished:
+        if self._held is not None:
+            self._held.append(partial(self.data, chunk))
+        elif not self._finished:
             if self._tail is not None:
                 self._tail = tail(self._tail, chunk)
             self._client.send_data(chunk)
 
-    def on_end(self) -> None:
+    def end(self) -> None:
         """Ends the answer."""
-        if not self._finished:
+        if self._held is not None:
+            self._held.append(self.end)
+        elif not self._finished:
             self._finish()
             self._client.send_end()
 
-    def on_fault(self, fault: Fault) -> None:
-        """The attempt failed: send it again where that is safe, else say so."""
+    def error(self, fault: Fault) -> None:
+        """The call failed: sends it again where that is safe, else says so."""
+        if self._held is not None:
+            self._held.append(partial(self.error, fault))
+            return
         admitted = self.admitted
         again = fault.kind is FaultKind.EXPECTATION
         if again:  # not twice: the connection expects nothing of this backend now
@@ -311,17 +318,21 @@ class ForwardedCall(Ending):
         elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._upload.replayable:
             again, self._resent = not self._resent, True
         if again and admitted is not None and not self._status:
-            self._attempt = None
+            self._call = None
             self._upload.hold()
             self._spawn(self._send(admitted))
             return
         self._fault(fault)
 
-    def on_flow(self, *, paused: bool) -> None:
-        """Passes the backend's flow control on to the client's side."""
-        if paused:
-            self._upload.hold()
-        elif not self._finished:
+    def pause_body(self) -> None:
+        """The backend takes no more of the request's body for now."""
+        self._body_paused = True
+        self._upload.hold()
+
+    def resume_body(self) -> None:
+        """The backend takes more."""
+        self._body_paused = False
+        if not self._finished and self._held is None:
             self._upload.want()
 
     # Answers
@@ -354,10 +365,15 @@ class ForwardedCall(Ending):
             reason = "streams at once from this backend"
         else:
             return True
-        self._drop_attempt()
+        self._drop_call()
         self._too_many(reason)
         return False
 
-    def _release_held(self) -> None:
-        if self._attempt is not None and not self._finished:
-            self._attempt.release()
+    def _release(self) -> None:
+        """Lets an answer that was held back go to the client after all."""
+        held, self._held = self._held or [], None
+        for step in held:
+            step()
+        self.resume_answer()
+        if not self._finished and not self._body_paused:
+            self._upload.want()

@@ -1,8 +1,9 @@
-"""A call's request body, as its exchange keeps it: what has come, what is kept, and whether it comes in time.
+"""A call's request body: the part that has come, the replay buffer, and the time that a client may take.
 
 Rule 1: a body is gathered up to the replay buffer before a connection is taken for it, so that a slow client
 holds none with a small body.
-Rule 2: what was gathered is kept until more than that has come: until then a call can be repeated with it.
+Rule 2: what was gathered is kept until more than the buffer holds has come: until then a call can be repeated
+with it. A buffer that has overflowed holds no memory, and never becomes replayable again.
 Rule 3: a body that comes too slowly is late, once.
 """
 
@@ -11,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from bff.policy.rates import BodyPace
 from bff.proxy.forward.context import ClientSide
-from bff.proxy.forward.replay_buffer import ReplayBuffer
 from bff.settings.model import RouteSettings
 
 
@@ -23,28 +23,27 @@ class Upload:
     """
 
     __slots__ = (
+        "_buffer",
         "_client",
-        "_early",
+        "_kept",
         "_late",
+        "_longest",
         "_loop",
         "_pace",
         "_received",
-        "_replay",
         "_sent",
-        "_settings",
         "_timer",
         "complete",
     )
 
     def __init__(self, settings: RouteSettings, client: ClientSide, late: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._settings = settings
+        self._buffer, self._longest = settings.replay_buffer, settings.max_body
         self._client = client
         self._late = late
-        self._replay = ReplayBuffer(settings.replay_buffer)
-        self._early: list[bytes] = []  # what came before it was first sent
+        self._kept: list[bytes] | None = []  # all that has come, in order; None once it has overflowed
         self._received = 0
-        self._sent = False
+        self._sent = False  # at least once, as far as it had come
         self._timer: asyncio.TimerHandle | None = None
         self._pace = BodyPace(
             settings.body_min_rate,
@@ -69,13 +68,13 @@ class Upload:
     def add(self, chunk: bytes) -> bool:
         """Takes a piece; False where the body is longer than the route takes."""
         self._received += len(chunk)
-        if self._received > self._settings.max_body:
+        if self._received > self._longest:
             return False
         self._pace.took(len(chunk), self._loop.time())
-        if self._sent:
-            self._replay.add(chunk)
-        else:
-            self._early.append(chunk)
+        if self._sent and self._received > self._buffer:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(chunk)
         return True
 
     def end(self) -> None:
@@ -86,34 +85,30 @@ class Upload:
     @property
     def gathered(self) -> bool:
         """True when a connection may be taken for it."""
-        return self.complete or self._received >= self._settings.replay_buffer
+        return self.complete or self._received >= self._buffer
 
     @property
     def replayable(self) -> bool:
-        """True while every byte that has come is still here."""
-        return self._replay.replayable
+        """True while every byte that has come is still here; the rest may follow as it comes."""
+        return self._kept is not None
 
     @property
     def at_hand(self) -> bool:
         """True when all of it is here, to be sent as often as it takes."""
-        return self.complete and self._replay.replayable and self._received <= self._settings.replay_buffer
+        return self.complete and self.replayable and self._received <= self._buffer
 
     def take(self) -> bytes:
-        """The body as far as it has come, for an attempt that begins."""
+        """The body as far as it has come, for a request that is sent."""
+        come = b"".join(self._kept or ())
         if not self._sent:
             self._sent = True
-            if self._settings.replay_buffer:
-                self._replay.keep(self._early)
-            else:
-                self._replay.drop()
-            first, self._early = b"".join(self._early), []
-            return first
-        return b"".join(self._replay.chunks())
+            if not self._buffer:
+                self._kept = None
+        return come
 
     def restart(self, unsent: Sequence[bytes]) -> None:
         """Nothing of it was sent after all, and this is what has come."""
-        self._sent, self._early = False, list(unsent)
-        self._replay = ReplayBuffer(self._settings.replay_buffer)
+        self._sent, self._kept = False, list(unsent)
 
     def want(self) -> None:
         """Lets the client go on with it."""
@@ -152,18 +147,9 @@ class _NoUpload(Upload):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self._replay = ReplayBuffer(0)
-        self._timer = None
-        self.complete = True
-
-    @property
-    def at_hand(self) -> bool:
-        """All of nothing."""
-        return True
-
-    def take(self) -> bytes:
-        """Nothing."""
-        return b""
+        self._kept, self._timer = [], None
+        self._buffer = self._received = 0
+        self._sent = self.complete = True
 
 
 NO_UPLOAD: Upload = _NoUpload()

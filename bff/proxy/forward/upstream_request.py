@@ -1,15 +1,12 @@
-"""What goes to a backend: one call's request, as its attempts send it."""
-
-from typing import cast
+"""The request that goes to a backend for one call."""
 
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules, Hop
 from bff.proxy.forward.credentials import Anonymous, Signed
-from bff.proxy.upstream.interfaces import Rendered, UpstreamRequest
-from bff.proxy.upstream.request_writer import render
+from bff.proxy.upstream.interfaces import UpstreamRequest
 
 
-def outgoing(
+def upstream_request(
     request: RequestHead,
     admitted: Admitted,
     hop: Hop,
@@ -18,31 +15,21 @@ def outgoing(
     *,
     at_hand: bool,
 ) -> UpstreamRequest:
-    """Builds the request. What lasts of its head is rendered once for its fields and kept with them.
+    """Builds the request.
 
     A body that cannot be sent a second time is announced first, so that a 401 comes before it is spent;
     `at_hand` says that all of it is here, to be sent as often as it takes.
-
-    Raises:
-        UnsafeRequestError: a field that only the connection may write.
     """
-    route, length = admitted.route, request.body_length
+    route, length, query = admitted.route, request.body_length, request.query
     bearer: bytes | None = None
     if isinstance(credential, Signed):
         bearer = credential.found.session.tokens.access_token.encode()
-    lasting = cast("Rendered | None", request.fields.rendered.get(route.path))
-    if lasting is None:
-        lasting = request.fields.rendered[route.path] = render(rules.lasting(request.fields, hop.client))
+    announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,
-        target=admitted.target + (b"?" + request.query if request.query else b""),
+        target=admitted.target + (b"?" + query if query else b""),
         host=route.host_header,
-        headers=rules.fleeting(request.fields, hop, bearer),
+        headers=rules.request(request.fields, hop, bearer),
         body_length=length,
-        expect_continue=(
-            not at_hand
-            and route.settings.expect
-            and (length is None or length > route.settings.replay_buffer)
-        ),
-        rendered=lasting,
+        expect_continue=announced and route.settings.expect and not at_hand,
     )

@@ -23,14 +23,13 @@ from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
 from bff.proxy.upstream.expectation import Expectation
 from bff.proxy.upstream.interfaces import (
     ConnectionOwner,
-    FastUpstreamCall,
+    FastSink,
     Fault,
     FaultKind,
     ResponseSink,
-    UpstreamCall,
     UpstreamRequest,
 )
-from bff.proxy.upstream.request_state import Call, CallTimeouts
+from bff.proxy.upstream.request_state import LONGER, Call, CallTimeouts
 from bff.proxy.upstream.request_writer import UnsafeRequestError, request_head
 from bff.proxy.upstream.response_parser import AnswerLimits, ResponseParser
 
@@ -64,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseParser(limits)
         self._expectation = expectation or Expectation()
         self._call: Call | None = None
-        self._plain: FastUpstreamCall | None = None
+        self._plain: FastSink | None = None
         self._since = 0.0  # when it was sent
         self._first_due = min(self._timeouts.first_byte, self._timeouts.total, _FAST_FOR)
         self._calls = 0
@@ -77,7 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
         self.born = self.idle_since = loop.time()
 
-    # What the exchange and the pool do.
+    # What the forwarder and the pool do.
 
     def start(
         self,
@@ -85,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink: ResponseSink,
         timeouts: CallTimeouts | None = None,
         first: bytes = b"",
-    ) -> UpstreamCall:
+    ) -> Call:
         """Writes the request's head, and `first` with it if that much of the body is at hand.
 
         Returns at once. A connection that has closed meanwhile says so by `sink.error`, soon. Without
@@ -110,7 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
             return call
         framed = call.frame(first) if first and call.held is None else ()
         if framed is None:
-            self.doom(call, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
+            self.doom(call, LONGER)
             return call
         self._calls += 1
         call.written = True
@@ -140,7 +139,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None and not self.lost.done():
             self._transport.abort()
 
-    def carry(self, plain: FastUpstreamCall, head: bytes) -> None:
+    def carry(self, plain: FastSink, head: bytes) -> None:
         """Puts a fast call on it, with head and body ready for the wire; not on one that is `closing`."""
         assert self._call is None
         self._plain = plain
@@ -152,23 +151,24 @@ class UpstreamConnection(asyncio.Protocol):
             self._ring_at(due)
         cast("asyncio.Transport", self._transport).write(head)
 
-    def adopt(self, request: UpstreamRequest, sink: ResponseSink) -> UpstreamCall:
+    def adopt(self, method: bytes, body_length: int | None, sink: ResponseSink) -> Call:
         """The fast call under way as a whole one, from where it stands."""
         assert self._call is None
+        request = UpstreamRequest(method, b"", b"", (), body_length)
         call = self._call = Call(self, request, sink, self._timeouts, self._since)
         call.sent_whole()
-        self._reader.begin(no_content=request.method == b"HEAD")
+        self._reader.begin(no_content=method == b"HEAD")
         self.watch(call)
         return call
 
-    def fall_back(self, plain: FastUpstreamCall | None = None) -> None:
+    def fall_back(self, plain: FastSink | None = None) -> None:
         """Something happens that the fast call under way, or this if it is that one, has no answer to."""
         present = self._plain
         if present is not None and (plain is None or plain is present):
             self._plain = None
             present.fall_back()
 
-    # What the call does (`bff.proxy.upstream.request_state.Wire`).
+    # What the call does.
 
     def is_on(self, call: Call) -> bool:
         """Whether this call is the one under way."""

@@ -1,8 +1,8 @@
-"""How the parts of the data path talk: by plain calls, in both directions, on one event loop.
+"""The words between forwarder and backend connection: request, answer's sink, faults.
 
-An exchange starts a call on a backend connection and hands it a sink. The connection calls the sink as
-the answer arrives; the exchange calls the `UpstreamCall` as the request's body arrives. Nothing here
-awaits, so that a forwarded request needs no task of its own.
+The two talk by plain calls, both ways, on one event loop. The forwarder starts a call on a connection
+and is its sink: the connection calls the sink as the answer arrives; the forwarder calls the `Call` as the
+request's body arrives. Nothing here awaits, so that a forwarded request needs no task of its own.
 
 Rule 1: after `end` or `error`, and after `cancel`, neither side calls the other again.
 Rule 2: `head` comes once, before any `data`; `informational` may come before it, any number of times.
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-Header = tuple[bytes, bytes]
-"""A field's name in lower case and its value, as they stand on the wire."""
+from bff.policy.fields import Header
+
+__all__ = ["ConnectionOwner", "FastSink", "Fault", "FaultKind", "Header", "ResponseSink", "UpstreamRequest"]
 
 
 class FaultKind(Enum):
@@ -25,7 +26,7 @@ class FaultKind(Enum):
     UNREACHABLE = "unreachable"  # no connection could be made, or none became free
     TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
     INVALID = "invalid"  # the answer was not valid, or not unambiguous, HTTP/1.1
-    BROKEN = "broken"  # the connection ended in the middle of the exchange
+    BROKEN = "broken"  # the connection ended in the middle of the call
     EXPECTATION = "expectation"  # 417 to the `Expect` that we added: to be sent again, and goes without it
     STALE = "stale"  # a kept-alive connection ended, or timed out, before an answer: see `safe_to_resend`
 
@@ -47,20 +48,12 @@ class Fault:
     unsent: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-class Rendered(NamedTuple):
-    """Header lines ready for the wire, each with its CRLF, and their number."""
-
-    lines: bytes = b""
-    number: int = 0
-
-
 class UpstreamRequest(NamedTuple):
     """A request ready for the wire: everything that policy decides has been decided.
 
     `body_length` is the exact number of bytes to come, `None` for a body of unknown length (sent
     chunked), 0 for none. The connection writes Host, framing and `Expect` itself; `headers` hold none
-    of them, and no hop-by-hop field; `rendered` are further ones, made by `request_writer.render`.
-    `expect_continue` asks for `Expect: 100-continue`.
+    of them, and no hop-by-hop field. `expect_continue` asks for `Expect: 100-continue`.
     """
 
     method: bytes
@@ -69,7 +62,6 @@ class UpstreamRequest(NamedTuple):
     headers: Sequence[Header]
     body_length: int | None = 0
     expect_continue: bool = False
-    rendered: Rendered = Rendered()
 
 
 class ResponseSink(Protocol):
@@ -100,26 +92,7 @@ class ResponseSink(Protocol):
         """The buffer has drained: go on."""
 
 
-class UpstreamCall(Protocol):
-    """A call under way on a backend connection."""
-
-    def write(self, chunk: bytes) -> None:
-        """Sends a piece of the request's body; dropped once the backend has answered with an error."""
-
-    def finish(self) -> None:
-        """The request's body is complete; not needed where its length was announced."""
-
-    def pause_answer(self) -> None:
-        """The client reads slowly: stop reading from the backend."""
-
-    def resume_answer(self) -> None:
-        """Go on reading."""
-
-    def cancel(self) -> None:
-        """The client has gone, or the answer is no longer wanted: drop the connection's use at once."""
-
-
-class FastUpstreamCall(Protocol):
+class FastSink(Protocol):
     """A call on the fast path, as its connection sees it (`bff.proxy.forward.fast_path`)."""
 
     has_body: bool
@@ -131,7 +104,7 @@ class FastUpstreamCall(Protocol):
         """Passes it on: the connection is done with the call."""
 
     def fall_back(self) -> None:
-        """Goes on as a whole call, by `adopt`."""
+        """Goes on as a forwarded call, by `UpstreamConnection.adopt`."""
 
 
 class ConnectionOwner(Protocol):

@@ -1,4 +1,4 @@
-"""One request on a backend connection, as the exchange holds it: body, flow control, waits, cancellation.
+"""One request on a backend connection, as the forwarder holds it: body, flow control, waits, cancellation.
 
 Each call is an object of its own, so that a word said too late about one call can never touch the next one on
 the same connection.
@@ -18,6 +18,8 @@ from bff.proxy.upstream.request_writer import is_idempotent, waits_for_go_ahead
 Stage = Literal["go-ahead", "write", "client", "first byte", "between bytes", "total"]
 
 _LAST_CHUNK = b"0\r\n\r\n"
+LONGER = Fault(FaultKind.BROKEN, "the request's body is longer than announced")
+_SHORTER = Fault(FaultKind.BROKEN, "the request's body is shorter than announced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class CallTimeouts:
     go_ahead: float = 1.0
 
 
-class Wire(Protocol):
-    """What a call asks of its connection."""
+class CallConnection(Protocol):
+    """The connection that a call is on."""
 
     def is_on(self, call: "Call") -> bool:
         """Whether this call is the one under way."""
@@ -63,7 +65,7 @@ class Wire(Protocol):
 
 
 class Call:
-    """A request under way: the `UpstreamCall` of its exchange, and what the connection keeps about it.
+    """A request under way, for the forwarder to act on, and for the connection to keep its state in.
 
     Attributes:
         body_done: nothing more of the body will be handed over.
@@ -75,9 +77,9 @@ class Call:
     """
 
     __slots__ = (
+        "_connection",
         "_left",
         "_told_to_pause",
-        "_wire",
         "answer_paused",
         "body_done",
         "ends_at",
@@ -96,9 +98,14 @@ class Call:
     )
 
     def __init__(
-        self, wire: Wire, request: UpstreamRequest, sink: ResponseSink, timeouts: CallTimeouts, now: float
+        self,
+        connection: CallConnection,
+        request: UpstreamRequest,
+        sink: ResponseSink,
+        timeouts: CallTimeouts,
+        now: float,
     ) -> None:
-        self._wire = wire
+        self._connection = connection
         self._left = length = request.body_length  # bytes of the body still to come; None: chunked
         self._told_to_pause = False
         self.sink = sink
@@ -117,14 +124,14 @@ class Call:
         self.since = now
         self.ends_at = now + timeouts.total
 
-    # What the exchange does.
+    # What the forwarder does.
 
     def write(self, chunk: bytes) -> None:
         """Sends a piece of the body; dropped once the call is over or the backend wants no more."""
-        if not chunk or self.stopped or not self._wire.is_on(self):
+        if not chunk or self.stopped or not self._connection.is_on(self):
             return
         if not self._account_for(chunk):
-            self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is longer than announced"))
+            self._connection.doom(self, LONGER)
         elif self.held is not None:
             self.held.append(chunk)
         else:
@@ -132,10 +139,10 @@ class Call:
 
     def finish(self) -> None:
         """The body is complete; not needed where its length was announced, and harmless."""
-        if self.body_done or not self._wire.is_on(self):
+        if self.body_done or not self._connection.is_on(self):
             return
         if self._left:
-            self._wire.doom(self, Fault(FaultKind.BROKEN, "the request's body is shorter than announced"))
+            self._connection.doom(self, _SHORTER)
         else:
             self.body_done = True
             if self.held is None:
@@ -143,20 +150,20 @@ class Call:
 
     def pause_answer(self) -> None:
         """The client reads slowly: stop reading from the backend."""
-        if not self.answer_paused and self._wire.is_on(self):
+        if not self.answer_paused and self._connection.is_on(self):
             self.answer_paused = True
-            self._wire.read_on(go=False)
+            self._connection.read_on(go=False)
 
     def resume_answer(self) -> None:
         """Go on reading."""
-        if self.answer_paused and self._wire.is_on(self):
+        if self.answer_paused and self._connection.is_on(self):
             self.answer_paused = False
-            self._wire.read_on(go=True)
+            self._connection.read_on(go=True)
             self._begin_wait()
 
     def cancel(self) -> None:
         """The answer is no longer wanted: closes the connection, unless the call is over already."""
-        self._wire.drop(self)
+        self._connection.drop(self)
 
     # What the connection does.
 
@@ -193,7 +200,7 @@ class Call:
         if self._left is None and self.body_done:
             pieces.append(_LAST_CHUNK)
         if pieces:
-            self._wire.send(tuple(pieces))
+            self._connection.send(tuple(pieces))
         self._begin_wait()
         self.adjust_flow()
 
@@ -254,11 +261,11 @@ class Call:
     def _pass(self, framed: tuple[bytes, ...]) -> None:
         if self.full:
             self.unsent += sum(map(len, framed))
-        self._wire.send(framed)
+        self._connection.send(framed)
         if self.body_done:
             self._begin_wait()
 
     def _begin_wait(self) -> None:
-        if self._wire.is_on(self):
-            self.since = self._wire.now()
-            self._wire.watch(self)
+        if self._connection.is_on(self):
+            self.since = self._connection.now()
+            self._connection.watch(self)

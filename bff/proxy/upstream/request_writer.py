@@ -4,9 +4,7 @@ Rule 1: this is the last wall before the wire. A head that would not be read as 
 made of is never written, whatever let it come this far.
 """
 
-from collections.abc import Sequence
-
-from bff.proxy.upstream.interfaces import Header, Rendered, UpstreamRequest
+from bff.proxy.upstream.interfaces import UpstreamRequest
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -38,18 +36,6 @@ def waits_for_go_ahead(request: UpstreamRequest) -> bool:
     return request.expect_continue and request.body_length != 0
 
 
-def render(headers: Sequence[Header]) -> Rendered:
-    """Header lines as they go on the wire, to be written with many heads.
-
-    Raises:
-        UnsafeRequestError: a field that only `request_head` writes; the rest is checked there.
-    """
-    for name, _ in headers:
-        if name in _WRITTEN_HERE:
-            raise UnsafeRequestError(f"the field {name.decode('ascii')} is not the caller's to write")
-    return Rendered(b"".join([b"%b: %b\r\n" % header for header in headers]), len(headers))
-
-
 def request_head(request: UpstreamRequest) -> bytes:
     """The request line and fields as they go on the wire, the empty line included (RFC 9112, 3 and 6).
 
@@ -70,8 +56,8 @@ def request_head(request: UpstreamRequest) -> bytes:
         lines.append(b"content-length: %d" % length)
     if waits_for_go_ahead(request):
         lines.append(b"expect: 100-continue")
-    ends = len(lines) + 1 + request.rendered.number
-    lines += (request.rendered.lines, b"") if request.rendered.number else (b"", b"")
+    lines += (b"", b"")
+    ends = len(lines) - 1
     head = b"\r\n".join(lines)
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise UnsafeRequestError("a control character in the request's head")

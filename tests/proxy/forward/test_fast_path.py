@@ -12,7 +12,7 @@ from bff.policy.fields import Fields
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Credentials, Signed
 from bff.proxy.forward.fast_path import FastCall, FastPath
-from bff.proxy.forward.upstream_request import outgoing
+from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.request_writer import request_head
 from bff.session.model import Tokens
@@ -106,7 +106,7 @@ class Harness:
             assert self.found is not None
             credential = Signed(self.found)
         hop = self.context.hop.made(request, digits)
-        return request_head(outgoing(request, verdict, hop, credential, rules, at_hand=True))
+        return request_head(upstream_request(request, verdict, hop, credential, rules, at_hand=True))
 
 
 def found(token: str = "the.access.token", **changes: Any) -> Found:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from bff.proxy.upstream.interfaces import UpstreamCall
+from bff.proxy.upstream.request_state import Call
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.recording_sink import RecordingSink
 from tests.support.network.upstream import begin, pool_for, request
@@ -82,7 +82,7 @@ async def test_a_slow_backend_stops_the_client(length: bool) -> None:
         await conversation.send(OK)
         await conversation.closed()
 
-    async def upload(call: UpstreamCall, sink: RecordingSink) -> int:
+    async def upload(call: Call, sink: RecordingSink) -> int:
         sent = 0
         while sent < total:
             if sink.body_paused:

@@ -6,7 +6,6 @@ from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 from bff.proxy.upstream.request_writer import (
     UnsafeRequestError,
     is_idempotent,
-    render,
     request_head,
     waits_for_go_ahead,
 )
@@ -113,15 +112,3 @@ def test_only_a_body_waits_for_a_go_ahead() -> None:
             request(length=None, expect=True),
         )
     ]
-
-
-def test_rendered_lines_are_written_and_watched_like_the_others() -> None:
-    """Lines that were rendered before stand behind the others; a line break smuggled into them is seen."""
-    lasting = render([(b"accept", b"*/*"), (b"x-a", b"1")])
-    request = UpstreamRequest(b"GET", b"/", b"h", [(b"x-b", b"2")], rendered=lasting)
-    assert b"GET / HTTP/1.1\r\nhost: h\r\nx-b: 2\r\naccept: */*\r\nx-a: 1\r\n\r\n" == request_head(request)
-    for value in (b"1\r\nx-c: 3", b"1\n", b"1\r", b"1\0"):
-        with pytest.raises(UnsafeRequestError):
-            request_head(request._replace(rendered=render([(b"x-a", value)])))
-    with pytest.raises(UnsafeRequestError):
-        render([(b"transfer-encoding", b"chunked")])

@@ -11,8 +11,8 @@ import pytest
 
 from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.interfaces import UpstreamCall
 from bff.proxy.upstream.pool import PoolStats
+from bff.proxy.upstream.request_state import Call
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.world import Browser, World
 from tests.support.wait import until
@@ -70,7 +70,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plain]:
         plain.sent += 1
         carry(connection, *call)
 
-    def counting_adopt(connection: UpstreamConnection, *call: Any) -> UpstreamCall:
+    def counting_adopt(connection: UpstreamConnection, *call: Any) -> Call:
         plain.fell_back += 1
         return adopt(connection, *call)
 

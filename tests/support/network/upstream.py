@@ -8,9 +8,9 @@ import pytest
 
 from bff.policy.routes import Upstream
 from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, Header, UpstreamCall, UpstreamRequest
+from bff.proxy.upstream.interfaces import Fault, Header, UpstreamRequest
 from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.proxy.upstream.request_state import CallTimeouts
+from bff.proxy.upstream.request_state import Call, CallTimeouts
 from tests.support.network.recording_sink import RecordingSink
 
 
@@ -46,7 +46,7 @@ async def pool_for(
 
 async def begin(
     pool: UpstreamPool, asked: UpstreamRequest, first: bytes = b"", timeouts: CallTimeouts | None = None
-) -> tuple[UpstreamCall, RecordingSink]:
+) -> tuple[Call, RecordingSink]:
     """Starts a call on a connection of the pool."""
     sink = RecordingSink()
     connection = await pool.acquire()

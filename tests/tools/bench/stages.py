@@ -25,7 +25,6 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import Matched
 from bff.proxy.forward.asgi import ForwardingApp
-from bff.proxy.forward.attempt import Attempt
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.lane import LaneProtocol
@@ -240,19 +239,19 @@ def _session(parts: _Parts) -> list[Step]:
 
 
 def _forwarded(parts: _Parts) -> list[Step]:
-    exchange_parts, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
-    rules = exchange_parts.destinations[admitted.route.path].rules
-    hop = exchange_parts.hop(request)
+    context, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
+    rules = context.destinations[admitted.route.path].rules
+    hop = context.hop(request)
     bearer = parts.found.session.tokens.access_token.encode()
     headers = rules.request(request.fields, hop, bearer)
     upstream = UpstreamRequest(b"GET", b"/v1/7?page=2", b"127.0.0.1:9", headers, 0)
     client = cast("Any", None)
 
     def begin() -> object:
-        return Attempt(ForwardedCall(exchange_parts, request, admitted, client))
+        return ForwardedCall(context, request, admitted, client)
 
     return [
-        ("exchange", "the state of one call; includes `hop`", begin),
+        ("forwarded call", "the state of one call; includes `hop`", begin),
         (
             "request rules",
             "which headers pass, and ours",
@@ -264,8 +263,8 @@ def _forwarded(parts: _Parts) -> list[Step]:
 
 def _answered(parts: _Parts) -> list[Step]:
     reader = ResponseParser()
-    exchange_parts = parts.forwarding.parts
-    rules = exchange_parts.destinations[parts.admitted.route.path].rules
+    context = parts.forwarding.parts
+    rules = context.destinations[parts.admitted.route.path].rules
 
     def read() -> None:
         reader.begin(no_content=False)
@@ -282,7 +281,7 @@ def _answered(parts: _Parts) -> list[Step]:
         cycle.send_data(SMALL)
         cycle.send_end()
 
-    finished = exchange_parts.metrics.request_finished
+    finished = context.metrics.request_finished
     return [
         ("answer", "read the backend's answer, 1.1 kB", read),
         ("answer rules", "which headers pass, and ours", lambda: rules.response(200, headers)),
