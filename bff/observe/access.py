@@ -35,6 +35,9 @@ def _kept(text: str) -> str:
     return json.dumps(one_line(redact_text(text)))
 
 
+_NAMED = {name: f'"{name}"' for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
+
+
 class AccessLines:
     """The lines of one process. `write` takes text that ends with a line break, and does not raise."""
 
@@ -63,10 +66,12 @@ class AccessLines:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         waiting = self._waiting
+        shown = f'"{path}"' if _PLAIN.fullmatch(path) else _quoted(path)
+        whose = "null" if session is None else f'"{session}"' if session.isalnum() else _quoted(session)
         waiting.append(
-            f'{{"event": "request", "method": {_quoted(method)}, "path": {_quoted(path)}, '
-            f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_quoted(route)}, '
-            f'"session": {"null" if session is None else _quoted(session)}, "request_id": "{request_id}", '
+            f'{{"event": "request", "method": {_NAMED.get(method) or _quoted(method)}, "path": {shown}, '
+            f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
+            f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
             f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
         )

@@ -88,10 +88,15 @@ class Route:
         """What every longer path of this route begins with."""
         return self.path + b"/"
 
+    @cached_property
+    def plain_target(self) -> tuple[int, bytes]:
+        """The length of what is cut off a path, and what is put in its place: see `target`."""
+        return (len(self.path) if self.settings.strip_prefix else 0), self.upstream_path
+
     def target(self, raw_path: bytes) -> bytes:
         """The path to ask the backend for, given a raw path that this route matches."""
-        rest = raw_path[len(self.path) :] if self.settings.strip_prefix else raw_path
-        return (self.upstream_path + rest) or b"/"
+        cut, prefix = self.plain_target
+        return prefix + raw_path[cut:] or b"/"
 
 
 class Matched(NamedTuple):
@@ -114,7 +119,8 @@ class BadPath:
 
 
 _NO_ROUTE = NoRoute()
-_MOST_KNOWN, _LONGEST_KNOWN = 2048, 256  # paths that are remembered, and their length in bytes
+_PLAIN_SEGMENT = rb"/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9._~!$&'()*+,:=@-]*"
+"""A segment that is the same to every reader: it begins with no dot, and holds no `%`, `;` or backslash."""
 
 
 def method_allowed(route: Route, method: bytes) -> bool:
@@ -134,7 +140,7 @@ class RouteTable:
         self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
-        self._known: dict[bytes, Matched | NoRoute | BadPath] = {}  # what follows from a path alone
+        self._plain = re.compile(b"|".join(map(_plain_paths, self.routes)) or b"(?!)")
         self._folded = (OWN_PREFIX, *(folded(route.path) for route in self.routes))
         self._longest_path = longest_path
 
@@ -145,14 +151,12 @@ class RouteTable:
 
     def match(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         """The route of a raw path, which is without its query."""
-        known = self._known.get(raw_path)
-        if known is None:
-            known = self._judge(raw_path)
-            if len(raw_path) <= _LONGEST_KNOWN:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                self._known[raw_path] = known
-        return known
+        plain = self._plain.fullmatch(raw_path)
+        if plain is None or len(raw_path) > self._longest_path:
+            return self._judge(raw_path)
+        route = self.routes[plain.lastindex - 1]  # type: ignore[operator] # each alternative is a group
+        cut, prefix = route.plain_target
+        return Matched(route, prefix + raw_path[cut:] or b"/")
 
     def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         if len(raw_path) > self._longest_path:
@@ -200,6 +204,11 @@ class RouteTable:
             if path == route.path or path.startswith(route.path_and_slash):
                 return route
         return None
+
+
+def _plain_paths(route: Route) -> bytes:
+    """The pattern of the paths of a route that `path_problem` and `readings` have nothing to say about."""
+    return rb"(%b)(?=/%b)(?:%b)*/?" % (re.escape(route.path), rb"|\Z" if route.path else b"", _PLAIN_SEGMENT)
 
 
 def compile_route(route: RouteSettings) -> Route:

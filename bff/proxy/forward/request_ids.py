@@ -13,7 +13,7 @@ ID_DIGITS = 2 * REQUEST_ID_ENTROPY
 """How many of the digits that `RequestIdMaker.draw` gives are the request id's."""
 
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
-_MAX_PEERS = 10_000
+_MOST_CLIENTS, _LONGEST = 10_000, 256  # addresses that are kept; bytes of a field
 
 
 class RequestIdMaker:
@@ -25,7 +25,7 @@ class RequestIdMaker:
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
         self.draw = _Entropy().draw
-        self._peers: dict[str, str] = {}
+        self._clients: dict[tuple[str, bytes], str] = {}  # by the peer and what it says
 
     def __call__(self, request: RequestHead) -> Hop:
         """Draws what is random, and takes over what the client sent where that is well-formed."""
@@ -42,13 +42,14 @@ class RequestIdMaker:
 
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
         """The client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
-        if self._trusted:
-            return client_address(peer, forwarded_for, self._trusted)
-        known = self._peers.get(peer)
+        said = b",".join(forwarded_for) if self._trusted else b""
+        known = self._clients.get((peer, said))
         if known is None:
-            if len(self._peers) >= _MAX_PEERS:
-                self._peers.clear()
-            known = self._peers[peer] = client_address(peer, (), ())
+            known = client_address(peer, (said,) if said else (), self._trusted)
+            if len(said) <= _LONGEST:
+                if len(self._clients) >= _MOST_CLIENTS:
+                    self._clients.clear()
+                self._clients[peer, said] = known
         return known
 
 
