@@ -38,6 +38,7 @@ from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.refresh import RefreshCoordinator
+from bff.session.announcements import notice_of
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
@@ -277,7 +278,12 @@ class App:
             *user.routes(),
             *own.routes(),
             *events.routes(),
-            *client_routes(settings.session.csrf_header, routes.taken),
+            *client_routes(
+                settings.session.csrf_header,
+                routes.taken,
+                heartbeat=settings.server.events_heartbeat,
+                notice=notice_of(settings.session.idle_timeout, settings.session.ending_notice),
+            ),
         ]
 
     def _own_answers(self, endpoints: list[Route]) -> ASGIApp:

@@ -56,16 +56,20 @@ class News:
     look_at: float
 
 
+def notice_of(idle_timeout: float, notice: float) -> float:
+    """Returns how long before its end its pages are told, in seconds: half of `idle_timeout` at most."""
+    return min(notice, _MOST_OF_IDLE * idle_timeout)
+
+
 def news(told: Told, session: Session, now: float, *, idle_timeout: float, notice: float) -> News:
     """Compares a session with what a page knows of it.
 
-    `notice` is how long before the session's end its page is told, in seconds; half of the idle timeout at
-    most. With 0 no end is announced.
+    `notice` is as for `notice_of`; with 0 no end is announced.
     """
     idle_end = session.seen + idle_timeout
     end = min(idle_end, session.ends)
     left = end - now
-    notice = min(notice, _MOST_OF_IDLE * idle_timeout)
+    notice = notice_of(idle_timeout, notice)
     due: list[Announcement] = []
     if session.version > told.version:
         due.append(Refreshed(session.rotations))

@@ -1,6 +1,7 @@
 """GET /bff/client.js and its types: the module by which a page talks to the proxy."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
@@ -15,25 +16,41 @@ from bff.web.responses import NO_STORE
 _TYPES = {"client.js": "text/javascript; charset=utf-8", "client.d.ts": "text/plain; charset=utf-8"}
 
 
-def client_routes(csrf_header: str, taken: Sequence[str] = ()) -> list[Route]:
+def client_routes(
+    csrf_header: str,
+    taken: Sequence[str] = (),
+    *,
+    heartbeat: float | None = None,
+    notice: float | None = None,
+) -> list[Route]:
     """The routes of both files, which are read once, with what is configured in them.
 
-    That is the CSRF header's name, and `taken`: the paths that no sign-in may lead to, in lower case.
+    That is the CSRF header's name; `taken`: the paths that no sign-in may lead to, in lower case; `heartbeat`
+    and `notice`, in seconds, as the stream of events has them.
     """
     folder = files("bff.web") / "client"
     return [
         Route(
             f"/bff/{name}",
-            partial(_file, configured(folder / name, csrf_header, taken), kind),
+            partial(_file, configured(folder / name, csrf_header, taken, heartbeat, notice), kind),
             methods=["GET"],
         )
         for name, kind in _TYPES.items()
     ]
 
 
-def configured(file: Traversable, csrf_header: str, taken: Sequence[str]) -> bytes:
+def configured(
+    file: Traversable,
+    csrf_header: str,
+    taken: Sequence[str],
+    heartbeat: float | None = None,
+    notice: float | None = None,
+) -> bytes:
     """A file's content as it is served."""
     text = file.read_text(encoding="utf-8")
+    for name, seconds in (("HEARTBEAT", heartbeat), ("NOTICE", notice)):
+        if seconds is not None:
+            text = re.sub(rf"^const {name} = \d+;", f"const {name} = {seconds:g};", text, flags=re.MULTILINE)
     text = text.replace('CSRF_HEADER = "X-CSRF"', f'CSRF_HEADER = "{csrf_header}"')
     return text.replace('TAKEN = ["/bff"]', f"TAKEN = {json.dumps(list(taken) or ['/bff'])}").encode()
 

@@ -24,6 +24,8 @@ _FORWARDED = re.compile(
     r'^bff_requests_total\{(?=[^}]*route="/api")(?![^}]*status="403")[^}]*\} (\S+)$', re.MULTILINE
 )
 
+_STREAMS = re.compile(r"^bff_event_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+
 
 class Demo:
     """What a test needs to know of the running demo."""
@@ -50,17 +52,26 @@ class Demo:
         with urlopen(self._metrics) as answer:  # noqa: S310 - an address that the demo printed
             return sum(map(float, _FORWARDED.findall(answer.read().decode())))
 
+    def event_streams(self) -> float:
+        """How many pages listen to `/bff/events`, at all workers together."""
+        with urlopen(self._metrics) as answer:  # noqa: S310 - an address that the demo printed
+            return sum(map(float, _STREAMS.findall(answer.read().decode())))
+
     def _client(self) -> "redis.Redis":
         return redis.Redis(port=int(self._redis), decode_responses=True, socket_timeout=5)
 
 
 @contextmanager
-def running_demo(lifetime: int = ACCESS_TOKEN_LIFETIME) -> Iterator[Demo]:
+def running_demo(lifetime: int = ACCESS_TOKEN_LIFETIME, **variables: str) -> Iterator[Demo]:
     """Starts the demo, waits until it says that it runs, and ends it; it never outlives us."""
     command = [sys.executable, "-m", "bff", "demo", *(part for port in _PORTS for part in (port, "0"))]
     command += ["--access-token-lifetime", str(lifetime)]
     with TemporaryDirectory(prefix="bff-test-demo-") as folder:
-        child = Child(command, log=Path(folder) / "demo.log", environment={**os.environ, "PYTHONPATH": ROOT})
+        child = Child(
+            command,
+            log=Path(folder) / "demo.log",
+            environment={**os.environ, **variables, "PYTHONPATH": ROOT},
+        )
         try:
             yield Demo(_wait_until_ready(child))
         finally:

@@ -39,8 +39,8 @@ def test_what_the_module_exports_is_typed() -> None:
 
 
 def test_the_module_stays_small_and_alone() -> None:
-    """Under 300 lines, and it imports nothing."""
-    assert len(MODULE.splitlines()) < 300
+    """Under 400 lines, and it imports nothing."""
+    assert len(MODULE.splitlines()) < 400
     assert re.search(r"^\s*import[\s(]", MODULE, re.MULTILINE) is None
 
 

@@ -3,16 +3,18 @@
  * What belongs to the signed-in user is on the page in the state `in` only.
  */
 
-import { login, logout, onSessionEnded, refresh, user } from "/bff/client.js";
+import {
+  login, logout, onRefreshed, onSessionEnded, onSessionEnding, onSessionExtended, refresh, user,
+} from "/bff/client.js";
 import { callApi, inWords } from "/calls.js";
 import { forgetDevices, loadDevices, prepareDevices } from "/devices.js";
 import { showHoldings } from "/holds.js";
 import { forgetOrders, loadOrders, prepareOrders } from "/orders.js";
-import { byId, log, notice, say } from "/page.js";
+import { byId, clock, log, notice, say } from "/page.js";
 import { forgetSession, showSession, tick } from "/session.js";
 import { forgetTrials, prepareTrials } from "/trials.js";
 
-const LOOK_EVERY = 2000; // milliseconds; an ordinary page leaves that to onSessionEnded
+const LOOK_EVERY = 2000; // milliseconds, for the times that are left; an ordinary page is told what it needs
 const CALL_EVERY = 5000;
 
 const ENDINGS = {
@@ -81,6 +83,7 @@ function clearTrouble() {
 }
 
 function ended({ code, reason }) {
+  extended();
   const known = Object.hasOwn(ENDINGS, reason ?? "") ? ENDINGS[reason] : null;
   enter("ended");
   byId("ended-reason").textContent = known ?? (code === "session_expired" ? ENDINGS.expired : "You are not signed in any more.");
@@ -88,6 +91,27 @@ function ended({ code, reason }) {
   say(`Your session has ended. ${byId("ended-reason").textContent}`);
   byId("ended-title").focus({ preventScroll: true });
   scrollTo({ top: 0 });
+}
+
+/** The end is near: of an idle session any use of it, in whichever tab, moves it. */
+function ending({ seconds, reason }) {
+  const idle = reason === "idle";
+  byId("stay").hidden = !idle;
+  notice(`Your session ends in ${clock(seconds)}${idle ? ", unless it is used." : ", however busy it is: save your work."}`);
+}
+
+function extended() {
+  byId("stay").hidden = true;
+  notice("");
+}
+
+async function stay() {
+  try {
+    await user(); // asking as an activity is a use
+    extended();
+  } catch (error) {
+    notice(inWords(error));
+  }
 }
 
 /** The proxy hands a refused sign-in back in the address, where it does not belong for long. */
@@ -127,11 +151,15 @@ byId("sign-in-again").addEventListener("click", () => login("/"));
 byId("sign-out").addEventListener("click", signOut);
 byId("rotate").addEventListener("click", rotateNow);
 byId("look").addEventListener("click", showHoldings);
-byId("notice-close").addEventListener("click", () => notice(""));
+byId("notice-close").addEventListener("click", extended);
+byId("stay").addEventListener("click", stay);
 prepareOrders();
 prepareDevices();
 prepareTrials();
 onSessionEnded(ended);
+onSessionEnding(ending);
+onSessionExtended(extended);
+onRefreshed(() => state() === "in" && look());
 sayRefusal();
 
 setInterval(tick, 1000);

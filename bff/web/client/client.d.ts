@@ -178,13 +178,42 @@ export interface SessionEnd {
 }
 
 /**
- * Calls back once the session is found to have ended, or to be another person's. Looks every
- * `interval` milliseconds (30,000 unless said otherwise) while the page is seen, and at once when it
- * is seen again or comes back from the history. Looking does not count as activity.
+ * Calls back once the session has ended, or is found to be another person's. The proxy tells of it, within a second
+ * and in all tabs, which share one stream of `/bff/events`. Where it cannot tell it is asked, every `interval`
+ * milliseconds (30,000 unless said otherwise) while the page is seen, and at once when it is seen again or comes
+ * back from the history. Neither counts as activity. A new sign-in of the same person is no end.
  *
- * @returns a function that stops the watch.
+ * @returns a function that stops it.
  */
 export declare function onSessionEnded(
   callback: (end: SessionEnd) => void,
   options?: { interval?: number },
 ): () => void;
+
+export interface SessionEnding {
+  /** Seconds until the end. */
+  readonly seconds: number;
+  /** `idle`: any use of the session, as `user()`, moves the end; `max_lifetime`: nothing does. */
+  readonly reason: "idle" | "max_lifetime";
+}
+
+/**
+ * Calls back once when the session is about to end (`session.ending_notice` before it).
+ *
+ * @returns a function that stops it.
+ */
+export declare function onSessionEnding(callback: (ending: SessionEnding) => void): () => void;
+
+/**
+ * Calls back when a session that was about to end goes on, because it was used, in this tab or another one.
+ *
+ * @returns a function that stops it.
+ */
+export declare function onSessionExtended(callback: (extended: { readonly seconds: number }) => void): () => void;
+
+/**
+ * Calls back when the tokens were rotated: the claims that `user()` answers with may be new.
+ *
+ * @returns a function that stops it.
+ */
+export declare function onRefreshed(callback: (refreshed: { readonly rotations: number }) => void): () => void;

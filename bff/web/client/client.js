@@ -4,11 +4,14 @@
  *     import { bffFetch, login, logout, onSessionEnded, user } from "/bff/client.js";
  *
  * It keeps nothing: no token ever reaches the page, and the session is a cookie that scripts cannot read.
+ * The tabs of a browser share one stream of `/bff/events`: one of them reads it, and tells the others.
  * Types are in `client.d.ts` beside it.
  */
 
 const BASE = "/bff";
 const CSRF_HEADER = "X-CSRF"; // a custom header: no foreign page can send it without being asked (RFC 10017, 6.1.3.3)
+const HEARTBEAT = 20; // seconds after which the stream of events says something, at the latest
+const NOTICE = 120; // seconds before its end at which a session is said to be ending
 const TAKEN = ["/bff"]; // the proxy's own paths and its routes: no sign-in leads there
 
 /** An answer that says that something went wrong. `code` is the proxy's own word where it made the answer. */
@@ -41,7 +44,9 @@ export class BffError extends Error {
 
 let signedInAs = null; // the `sub` that the proxy named last; this page shows that person's data
 let leaving = false; // a navigation to sign-in or sign-out is under way: one is enough
-const watchers = new Set();
+const listeners = { ended: new Set(), ending: new Set(), extended: new Set(), refreshed: new Set() };
+let known = { id: null, rotations: 0, ending: null, over: false }; // of the session, as its listeners were told
+let watch = null; // while there are listeners
 
 /**
  * `fetch`, with the CSRF header on requests to this origin. Where the session is gone it leaves for
@@ -115,43 +120,207 @@ export async function endOtherSessions() {
 }
 
 /**
- * Calls back with `{code, reason}` once the session is found to have ended, or to be another
- * person's; answers with a function that stops the watch. `interval` is in milliseconds.
+ * Calls back with `{code, reason}` once the session has ended, or is found to be another person's; answers with
+ * a function that stops it. Where the proxy cannot tell, it is asked every `interval` milliseconds.
  */
-export function onSessionEnded(callback, { interval = 30_000 } = {}) {
-  watchers.add(callback);
-  const stopLooking = lookNowAndThen(interval);
-  return () => {
-    watchers.delete(callback);
-    stopLooking();
-  };
+export function onSessionEnded(callback, { interval = 30_000 } = {}) { return listen("ended", callback, interval); }
+
+/** Calls back with `{seconds, reason}` when the session is about to end: `idle`, or `max_lifetime` in any case. */
+export function onSessionEnding(callback) { return listen("ending", callback); }
+
+/** Calls back with `{seconds}` when a session that was about to end goes on, because it was used in some tab. */
+export function onSessionExtended(callback) { return listen("extended", callback); }
+
+/** Calls back with `{rotations}` when the tokens were rotated; the claims may be new. */
+export function onRefreshed(callback) { return listen("refreshed", callback); }
+
+function listen(kind, callback, interval = 30_000) {
+  const one = { callback, interval };
+  listeners[kind].add(one);
+  (watch ??= new Watch()).wind();
+  return () => { if (listeners[kind].delete(one) && !all().length) watch = watch.stop() ?? null; };
 }
 
-/** Asks the proxy at intervals while the page is seen, and at once when it is seen again. */
-function lookNowAndThen(interval) {
-  let timer;
-  const look = async (event) => {
+const all = () => Object.values(listeners).flatMap((some) => [...some]);
+
+function tell(kind, detail) {
+  for (const { callback } of [...listeners[kind]]) callback(detail);
+}
+
+/** Follows the session for the listeners of this page: by the stream of events, and by asking where there is none. */
+class Watch {
+  #stopped = new AbortController();
+  #place = null; // in the queue of the tabs that would read the stream; aborted when this one leaves it
+  #channel = null;
+  #leads = null; // the place by which this tab reads the stream
+  #heardAt = 0; // when something came of the stream, read by whichever tab
+  #timer;
+
+  constructor() {
+    const { signal } = this.#stopped;
+    for (const type of ["focus", "online", "pageshow"]) addEventListener(type, this.#look, { signal });
+    document.addEventListener("visibilitychange", this.#look, { signal });
+    addEventListener("pagehide", () => this.leave(), { signal }); // a page in the history holds no lock
+    if (signedInAs !== null) this.join();
+  }
+
+  stop() {
+    this.#stopped.abort();
+    clearTimeout(this.#timer);
+    this.leave();
+  }
+
+  /** Looks when it is time; soon where nobody has asked yet who is signed in. */
+  wind(next = known.id === null && !known.over ? 1000 : Infinity) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#look, Math.min(next, ...all().map(({ interval }) => interval)));
+  }
+
+  /** Asks the proxy, while the page is seen and the stream is silent, and at once when the page is seen again. */
+  #look = async (event) => {
     if (event?.type === "pageshow" && !event.persisted) return; // a fresh page, not one from the history
-    clearTimeout(timer);
-    let next = interval;
-    if (document.visibilityState === "visible" && !leaving) {
+    if (event?.type === "pageshow" || event?.type === "online") this.#heardAt = 0;
+    clearTimeout(this.#timer);
+    let next = Infinity;
+    const hears = Date.now() - this.#heardAt < 2500 * HEARTBEAT;
+    if (document.visibilityState === "visible" && !leaving && !hears) {
       // Unreachable, or 503, says nothing about the session.
       const now = await user({ slide: false }).catch(() => null);
-      if (now) next = Math.min(interval, Math.min(now.session.idle_expires_in, now.session.expires_in) * 1000 + 500);
+      if (now) {
+        const left = Math.min(now.session.idle_expires_in, now.session.expires_in);
+        next = left * 1000 + 500;
+        notice({ type: "refreshed", rotations: now.session.rotations });
+        const reason = left < now.session.expires_in ? "idle" : "max_lifetime";
+        notice(left <= NOTICE ? { type: "session-ending", seconds: left, reason } : { type: "session-extended", seconds: left });
+      }
     }
-    clearTimeout(timer); // another look may have begun meanwhile
-    if (!stopped.signal.aborted) timer = setTimeout(look, next);
+    if (!this.#stopped.signal.aborted) this.wind(next);
   };
-  const stopped = new AbortController();
-  for (const type of ["focus", "online", "pageshow"]) {
-    addEventListener(type, look, { signal: stopped.signal });
+
+  /** Takes a place among the tabs; the first of them reads the stream. */
+  join() {
+    if (this.#place || !navigator.locks || !globalThis.BroadcastChannel) return;
+    const { signal } = this.#place = new AbortController();
+    this.#channel = new BroadcastChannel("bff-events");
+    this.#channel.onmessage = ({ data }) => this.#heard(data, signal);
+    this.#channel.postMessage({ type: "hello" });
+    navigator.locks.request("bff-events", { signal }, () => this.#lead(signal)).catch(() => {});
   }
-  document.addEventListener("visibilitychange", look, { signal: stopped.signal });
-  timer = setTimeout(look, interval);
-  return () => {
-    stopped.abort();
-    clearTimeout(timer);
-  };
+
+  leave() {
+    this.#place?.abort();
+    this.#channel?.close();
+    this.#place = this.#channel = null;
+    this.#heardAt = 0;
+  }
+
+  /** Says something to all tabs, this one included. */
+  say(message) {
+    this.#channel?.postMessage(message);
+    notice(message);
+  }
+
+  #heard(message, signal) {
+    if (signal.aborted) return;
+    if (message.type !== "hello") {
+      this.#heardAt = Date.now();
+      notice(message);
+    } else if (this.#leads === signal) {
+      const { reason, at } = known.ending ?? {};
+      this.#channel.postMessage(reason ? { type: "session-ending", reason, seconds: Math.round((at - Date.now()) / 1000) } : {});
+    }
+  }
+
+  async #lead(signal) {
+    this.#leads = signal;
+    for (let pause = 1000; !signal.aborted; pause = Math.min(2 * pause, 60_000)) {
+      const began = Date.now();
+      let retry = await this.#read(signal).catch(() => null);
+      if (signal.aborted) return;
+      if (retry !== null && Date.now() - began > 10_000) pause = 1000; // it was good for a while
+      retry = Math.max(retry ?? 0, pause) * (1 + Math.random() / 4);
+      await rest(retry, signal);
+    }
+  }
+
+  /** Reads the stream to its end; answers with the milliseconds after which to come back. */
+  async #read(signal) {
+    const stop = new AbortController(), abort = () => stop.abort();
+    signal.addEventListener("abort", abort);
+    let silence = setTimeout(abort, 3000 * HEARTBEAT);
+    try {
+      const response = await fetch(`${BASE}/events`, { headers: { [CSRF_HEADER]: "1" }, cache: "no-store", signal: stop.signal });
+      if (!response.ok) {
+        const error = await BffError.from(response);
+        if (error.signedOut) this.say({ type: "session-ended", code: error.code, reason: error.reason });
+        return response.status === 404 ? 300_000 : 1000 * Number(response.headers.get("retry-after") ?? 5);
+      }
+      let text = "", retry = 1000;
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let part; !(part = await reader.read()).done; ) {
+        clearTimeout(silence);
+        silence = setTimeout(abort, 3000 * HEARTBEAT);
+        this.#heardAt = Date.now();
+        this.say({ type: "alive" });
+        const blocks = (text + part.value).split("\n\n");
+        text = blocks.pop();
+        for (const block of blocks) {
+          const field = (name) => block.match(new RegExp(`^${name}: (.*)$`, "m"))?.[1];
+          retry = Number(field("retry") ?? retry);
+          if (field("event")) this.say({ type: field("event"), ...JSON.parse(field("data")) });
+        }
+      }
+      return retry;
+    } finally {
+      clearTimeout(silence);
+      signal.removeEventListener("abort", abort);
+    }
+  }
+}
+
+/** Tells this page's listeners what is news to them, whichever way it came. */
+function notice({ type, code, reason, seconds, rotations }) {
+  if (type === "session-ended" && reason === "signed_in_again") supplanted(code);
+  else if (type === "session-ended") noticeEnd(code, reason);
+  else if (type === "session-ending" && known.ending?.reason !== reason) {
+    known.ending = { reason, at: Date.now() + 1000 * seconds };
+    tell("ending", { seconds, reason });
+  } else if (type === "session-extended" && known.ending) {
+    known.ending = null;
+    tell("extended", { seconds });
+  } else if (type === "refreshed" && rotations > known.rotations) {
+    known.rotations = rotations;
+    tell("refreshed", { rotations });
+  }
+}
+
+/** Waits for so many milliseconds, or until the signal aborts. */
+function rest(milliseconds, signal) {
+  return new Promise((resolve) => {
+    signal?.addEventListener("abort", resolve, { once: true });
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+/** A new sign-in has taken the session's place: no end for this page if it was the same person's. */
+async function supplanted(code) {
+  watch?.leave();
+  for (const pause of [0, 500]) { // the new cookie may be on its way
+    await rest(pause);
+    const response = await fetch(`${BASE}/user?slide=false`, { headers: { [CSRF_HEADER]: "1" } }).catch(() => null);
+    const answer = response?.ok ? await response.json().catch(() => null) : null;
+    if (answer && answer.sub === signedInAs) return met(answer);
+    if (answer) break;
+  }
+  noticeEnd(code, "signed_in_again");
+}
+
+/** The session as the proxy has just named it. */
+function met({ sub, session }) {
+  signedInAs = sub;
+  if (known.id !== session.id) known = { id: session.id, rotations: session.rotations, ending: null, over: false };
+  known.over = false;
+  watch?.join();
 }
 
 /** The JSON of a good answer; else a `BffError`. */
@@ -163,21 +332,24 @@ async function readAnswer(response) {
 async function readUser(response) {
   const answer = await readAnswer(response);
   if (signedInAs !== null && signedInAs !== answer.sub) noticeEnd("session_ended", "signed_in_again");
-  signedInAs = answer.sub;
+  met(answer);
   return answer;
 }
 
-/** Tells the watchers, once; a visitor who never was signed in has lost nothing. */
+/** Tells the listeners, once; a visitor who never was signed in has lost nothing. */
 function noticeEnd(code, reason) {
-  if (leaving || (signedInAs === null && code === "session_missing")) return;
+  watch?.leave();
+  if (leaving || known.over || (signedInAs === null && code === "session_missing")) return;
   signedInAs = null;
-  for (const callback of [...watchers]) callback({ code, reason });
+  known = { id: null, rotations: 0, ending: null, over: true };
+  tell("ended", { code, reason });
 }
 
 /** Leaves after a sign-out, for the provider's. */
 function leaveFor(redirect) {
   leave();
   signedInAs = null;
+  watch?.say({ type: "session-ended", code: "session_ended", reason: "logout" }); // to the other tabs
   location.assign(redirect);
 }
 

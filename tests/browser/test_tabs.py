@@ -1,0 +1,226 @@
+"""The tabs of one browser: one stream of events for all, and all are told (S-02)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.demo import Demo, running_demo
+from tests.browser.visit import BOB, fill_in, session_id, sign_in, signed_in
+
+pytestmark = pytest.mark.requirement("S-02")
+
+_LISTEN = """async () => {
+  window.told = [];
+  window.client = await import("/bff/client.js");
+  const told = (kind) => (detail) => window.told.push([kind, detail, Date.now()]);
+  window.stops = [
+    client.onSessionEnded(told("ended")), client.onSessionEnding(told("ending")),
+    client.onSessionExtended(told("extended")), client.onRefreshed(told("refreshed")),
+  ];
+  return (await client.user({ slide: false }))?.sub ?? null;
+}"""
+_PLACES = """async () => {
+  const { held, pending } = await navigator.locks.query();
+  return [held.length, pending.length];
+}"""
+_NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', { get: () => undefined })"
+_PATIENCE = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="module", name="four")
+def _four(browser: Browser) -> Iterator[Demo]:  # noqa: ARG001 - without a browser no demo is needed
+    with running_demo(BFF_SERVER__WORKERS="4") as demo:
+        yield demo
+
+
+@pytest.fixture(name="profile")
+def _profile(browser: Browser, four: Demo) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=four.url)
+    context.set_default_timeout(_PATIENCE)
+    yield context
+    context.close()
+
+
+def account(profile: BrowserContext, demo: Demo) -> tuple[Page, str]:
+    """Signs alice in, in a tab of its own that then goes elsewhere; its session's key in Redis."""
+    page = profile.new_page()
+    sign_in(page, demo.url)
+    (key,) = demo.sessions(session_id(page))
+    page.goto("about:blank")
+    return page, key
+
+
+def listening(profile: BrowserContext, demo: Demo) -> Page:
+    """A tab that listens; its document has nothing else in it."""
+    page = profile.new_page()
+    page.goto(f"{demo.url}/bff/client.js")
+    assert page.evaluate(_LISTEN) is not None
+    return page
+
+
+def told(page: Page, count: int = 1) -> list[list[Any]]:
+    """What the page was told, once that is so much: kind and detail."""
+    page.wait_for_function("(count) => told.length >= count", arg=count)
+    said: list[list[Any]] = page.evaluate("() => told.map(([kind, detail]) => [kind, detail])")
+    return said
+
+
+def tabs_of(profile: BrowserContext, demo: Demo, count: int) -> list[Page]:
+    """Tabs that listen, one of which has the stream open."""
+    tabs = [listening(profile, demo) for _ in range(count)]
+    one_leads(tabs, demo)
+    return tabs
+
+
+def one_leads(tabs: list[Page], demo: Demo) -> None:
+    tabs[0].wait_for_function(
+        f"(wanted) => ({_PLACES})().then((places) => places.join() === wanted)", arg=f"1,{len(tabs) - 1}"
+    )
+    for _ in range(600):
+        if demo.event_streams() == 1:
+            return
+        tabs[0].wait_for_timeout(100)
+    raise AssertionError(f"{demo.event_streams()} streams")
+
+
+UNKNOWN = ["ended", {"code": "session_ended", "reason": "unknown"}]
+
+
+@pytest.mark.requirement("B-22", "L-06")
+def test_ten_tabs_are_told_of_a_deletion(profile: BrowserContext, four: Demo) -> None:
+    """They share one stream; after `redis-cli DEL` each is told, once, and none asks any more."""
+    _, key = account(profile, four)
+    tabs = tabs_of(profile, four, 10)
+    assert 1 == four.delete(key)
+    assert [[UNKNOWN]] * 10 == [told(tab) for tab in tabs]
+    expect(tabs[0].locator("body")).to_be_attached()
+    assert [0, 0] == tabs[0].evaluate(_PLACES)
+    assert [[UNKNOWN]] * 10 == [told(tab) for tab in tabs]
+
+
+def test_another_tab_reads_on_where_the_first_is_closed(profile: BrowserContext, four: Demo) -> None:
+    """Whichever tab had the stream: the next one takes it, and the others are told by that."""
+    _, key = account(profile, four)
+    tabs = tabs_of(profile, four, 3)
+    for closed in range(2):
+        tabs[0].close()
+        tabs = tabs[1:]
+        one_leads(tabs, four)
+        assert 2 - closed == len(tabs)
+    assert 1 == four.delete(key)
+    assert [UNKNOWN] == told(tabs[0])
+
+
+def test_a_tab_that_listens_no_more_gives_its_place_up(profile: BrowserContext, four: Demo) -> None:
+    """When the last listener of a page stops, another tab reads the stream."""
+    _, key = account(profile, four)
+    first, second = tabs_of(profile, four, 2)
+    first.evaluate("() => stops.forEach((stop) => stop())")
+    one_leads([second], four)
+    assert 1 == four.delete(key)
+    assert [UNKNOWN] == told(second)
+    assert [] == first.evaluate("() => told")
+
+
+@pytest.mark.requirement("L-06")
+def test_a_sign_out(profile: BrowserContext, four: Demo) -> None:
+    """The other tabs are told why, once, though the cookie is gone; the one that signs out is not."""
+    account(profile, four)
+    leaver, *others = tabs_of(profile, four, 4)
+    with leaver.expect_navigation():
+        leaver.evaluate("() => { client.logout(); }")
+    assert [[["ended", {"code": "session_ended", "reason": "logout"}]]] * 3 == [told(tab) for tab in others]
+
+
+def test_rotations(profile: BrowserContext, four: Demo) -> None:
+    """Each tab is told of a rotation, in whichever it was asked for."""
+    account(profile, four)
+    tabs = tabs_of(profile, four, 3)
+    before = tabs[0].evaluate("async () => (await client.user({ slide: false })).session.rotations")
+    after = tabs[1].evaluate("async () => (await client.refresh()).session.rotations")
+    assert before < after
+    for tab in tabs:
+        kinds = [kind for kind, _ in told(tab)]
+        assert {"refreshed"} == set(kinds)
+        assert {"rotations": after} in [detail for _, detail in told(tab)]
+
+
+@pytest.mark.requirement("B-19")
+def test_a_new_sign_in(profile: BrowserContext, four: Demo) -> None:
+    """Of the same person it is no end, and the tabs listen on; of another person it is."""
+    page, former = account(profile, four)
+    tabs = tabs_of(profile, four, 2)
+    page.goto(f"{four.url}/bff/login?return_to=/&prompt=login")
+    fill_in(page)
+    signed_in(page)
+    assert [] == four.sessions(former.rpartition(":")[2])
+    (key,) = four.sessions(session_id(page))
+    page.goto("about:blank")
+    one_leads(tabs, four)
+    assert [[]] * 2 == [tab.evaluate("() => told") for tab in tabs]
+    page.goto(f"{four.url}/bff/login?return_to=/&prompt=login")
+    fill_in(page, BOB)
+    signed_in(page)
+    assert [] == four.sessions(key.rpartition(":")[2])
+    for tab in tabs:
+        assert [["ended", {"code": "session_ended", "reason": "signed_in_again"}]] == told(tab)
+
+
+def test_where_there_are_no_locks_the_proxy_is_asked(profile: BrowserContext, four: Demo) -> None:
+    """An old browser opens no stream, so that its tabs do not take all connections; it asks."""
+    _, key = account(profile, four)
+    profile.add_init_script(_NO_LOCKS)
+    tab = listening(profile, four)
+    tab.evaluate("() => client.onSessionEnded(() => {}, { interval: 100 })")
+    asked: list[str] = []
+    tab.on("request", lambda sent: asked.append(sent.url))
+    assert 1 == four.delete(key)
+    assert [UNKNOWN] == told(tab)
+    assert not [url for url in asked if "/bff/events" in url]
+
+
+def test_an_end_that_comes_near(profile: BrowserContext, four: Demo) -> None:
+    """All tabs are told of it once, a tab that opens meanwhile too; and when it has moved."""
+    account(profile, four)
+    said = ['event: session-ending\ndata: {"seconds": 60, "reason": "idle"}\n\n']
+    profile.route(
+        "**/bff/events",
+        lambda route: route.fulfill(
+            content_type="text/event-stream", headers={}, body="retry: 1\n\n" + "".join(said)
+        ),
+    )
+    tabs = [listening(profile, four) for _ in range(2)]
+    ending = ["ending", {"seconds": 60, "reason": "idle"}]
+    assert [[ending]] * 2 == [told(tab) for tab in tabs]
+    late = listening(profile, four)
+    ((kind, detail),) = told(late)
+    assert ("ending", "idle") == (kind, detail["reason"])
+    said[:] = ['event: session-extended\ndata: {"seconds": 600}\n\n']
+    for tab in (*tabs, late):
+        assert ["extended", {"seconds": 600}] == told(tab, 2)[1]
+    assert [2, 2, 2] == [tab.evaluate("() => told.length") for tab in (*tabs, late)]
+
+
+def test_the_demo_says_that_its_session_ends(profile: BrowserContext, four: Demo) -> None:
+    """And offers to stay, by a use of the session; any use in any tab takes the words away."""
+    page = profile.new_page()
+    said = ['event: session-ending\ndata: {"seconds": 60, "reason": "idle"}\n\n']
+    profile.route(
+        "**/bff/events",
+        lambda route: route.fulfill(content_type="text/event-stream", body="retry: 1\n\n" + "".join(said)),
+    )
+    sign_in(page, four.url)
+    expect(page.get_by_role("alert")).to_contain_text("Your session ends in 1:00, unless it is used")
+    with page.expect_request(f"{four.url}/bff/user"):
+        page.get_by_role("button", name="Stay signed in").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    said[:] = ['event: session-extended\ndata: {"seconds": 600}\n\n']
+    other = profile.new_page()
+    other.goto(four.url)
+    signed_in(other)
+    said[:] = ['event: session-ending\ndata: {"seconds": 61, "reason": "max_lifetime"}\n\n']
+    for each in (page, other):
+        expect(each.get_by_role("alert")).to_contain_text("however busy it is")
+        expect(each.get_by_role("button", name="Stay signed in")).to_be_hidden()
