@@ -45,7 +45,7 @@ from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.near_cache import NearCache
 from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
-from bff.session.sessions import Found, Sessions
+from bff.session.sessions import Sessions
 from bff.session.silent_endings import SilentEndings
 from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
@@ -117,6 +117,7 @@ class App:
             metrics=self.metrics,
             clock=clock,
             cache=self._near_cache(settings.session),
+            refresh=settings.refresh,
             shown=settings.provider.claims,
             missed=self._silent.missed,
         )
@@ -211,11 +212,11 @@ class App:
             ).passes_on,
         )
 
-    def _near_cache(self, settings: SessionSettings) -> NearCache[Found] | None:
+    def _near_cache(self, settings: SessionSettings) -> NearCache | None:
         if not settings.near_cache:
             return None
-        cache = NearCache[Found](
-            size=settings.near_cache_size, feed=self._changes, counts=self.metrics.near_cache
+        cache = NearCache(
+            memory=settings.near_cache_memory, feed=self._changes, counts=self.metrics.near_cache
         )
         self._changes.subscribe(cache)  # first: whoever else is woken by a change finds nothing stale
         return cache

@@ -70,7 +70,9 @@ class NearCacheCounts(Collector):
         self.misses = 0
         self.bypasses = 0
         self.invalidations = 0
+        self.evictions = 0
         self.entries = 0
+        self.bytes = 0
 
     def collect(self) -> Iterable[Metric]:
         """The numbers as metrics."""
@@ -85,7 +87,11 @@ class NearCacheCounts(Collector):
         yield CounterMetricFamily(
             "bff_near_cache_invalidations", "Changes in Redis that it was told of.", value=self.invalidations
         )
+        yield CounterMetricFamily(
+            "bff_near_cache_evictions", "Sessions that made room for others.", value=self.evictions
+        )
         yield GaugeMetricFamily("bff_near_cache_entries", "Sessions it holds now.", value=self.entries)
+        yield GaugeMetricFamily("bff_near_cache_bytes", "Memory that they take.", value=self.bytes)
 
 
 class Metrics:

@@ -9,7 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 ID_LENGTH = 12
-"""How many characters of a session's key name it in logs and answers."""
+"""Characters of a session's key that name it in logs and answers."""
+
+WITHHELD = ""
+"""Stands in place of a refresh token that there is, in a session from the near cache."""
 
 
 class EndReason(StrEnum):
@@ -98,3 +101,11 @@ class Session:
     def id(self) -> str:
         """The short name used in logs and answers; it opens nothing."""
         return self.key[:ID_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A session and the handle that opened it. Keep the handle out of everything that is written."""
+
+    handle: str
+    session: Session

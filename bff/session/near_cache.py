@@ -1,21 +1,32 @@
-"""Sessions kept in the process, true as far as the feed of changes is trusted.
+"""Sessions kept in the process, true as far as the invalidation feed is trusted.
 
 Rule 1: an entry is kept only if nothing was told of its key while it was being read, our own writes included.
-Rule 2: every hit asks whether the feed is trusted, and whether the entry's own time is up.
+Rule 2: every hit checks that the feed is trusted, and that the entry's own time is not up.
 Rule 3: one entry for each Redis key. It is asked for by the cookie's whole value, which is an alias of the
 key and goes with it: what was paid for once (signature, hash, unsealing) vouches for that spelling only.
-Rule 4: it is bounded; what was not asked for longest goes first.
+Rule 4: the entries take `memory` bytes at most, everything counted that an entry costs. When they take more a
+hand goes round (the CLOCK algorithm): an entry that was asked for since the hand last came by stays for
+another round, the first one that was not is dropped. A hit sets one byte for that, and moves nothing.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
+from struct import Struct
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self
 
 from bff.observe.metrics import NearCacheCounts
 from bff.session.invalidation_feed import steady_now
 
-T = TypeVar("T")
+_HEAD = Struct("<dI")  # when the entry's time is up, and its place in the ring
+
+PREFIX: Final = _HEAD.size
+"""Bytes at the beginning of an entry that are the cache's own; what was kept follows."""
+
+OVERHEAD: Final = 270
+"""Bytes that an entry takes beside its own and the cookie's value: headers of both, two tables, the ring."""
+
+_NUMBERS = 2**60 - 1  # of a key; larger ones would take more memory
+_NOBODY = -1
 
 
 class Feed(Protocol):
@@ -23,27 +34,22 @@ class Feed(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """Whether everything that happened up to a lease ago has been told."""
+        """True while everything that happened up to a lease ago has been told."""
         ...
 
 
-class _Entry(Generic[T]):
-    __slots__ = ("expires", "item", "key")
+class Reading:
+    """One read of a key that is under way: a `with` block around it. It can be kept until it is spoiled.
 
-    def __init__(self, key: str, item: T, expires: float) -> None:
-        self.key = key
-        self.item = item
-        self.expires = expires
-
-
-class Reading(Generic[T]):
-    """One read of a key that is under way: a `with` block around it. It can be kept until it is spoiled."""
+    Attributes:
+        spoiled: the feed said something of the key, or could not have said it.
+    """
 
     __slots__ = ("_began", "_cache", "key", "spoiled")
 
-    def __init__(self, cache: "NearCache[T]", key: str, began: float, *, spoiled: bool) -> None:
+    def __init__(self, cache: "NearCache", key: str, began: float, *, spoiled: bool) -> None:
         self.key = key
-        self.spoiled = spoiled  # whether the feed said something, or could not have said it
+        self.spoiled = spoiled
         self._cache = cache
         self._began = began
 
@@ -55,60 +61,77 @@ class Reading(Generic[T]):
     ) -> None:
         self._cache.finished(self)
 
-    def keep(self, value: bytes, item: T, lifetime: float) -> None:
+    def keep(self, value: bytes, item: bytes, lifetime: float) -> None:
         """Keeps what was read, unless it is spoiled.
 
         Args:
             value: the cookie's value that leads to it.
-            item: what was read.
+            item: what was read, behind `PREFIX` bytes that are overwritten.
             lifetime: how long it is good for, in seconds from the beginning of the read.
         """
         if not self.spoiled:
-            self._cache.keep(value, _Entry(self.key, item, self._began + lifetime))
+            self._cache.keep(self.key, value, item, self._began + lifetime)
 
 
-class NearCache(Generic[T]):
-    """At most `size` items, each by its Redis key and by the one cookie value that leads to it.
+class NearCache:
+    """Items of bytes, each by its Redis key and by the one cookie value that leads to it.
 
     Args:
-        size: how many.
+        memory: bytes that all entries may take.
         feed: what vouches for them; subscribe this cache to it.
         counts: where lookups are counted.
         clock: steady seconds.
     """
 
     def __init__(
-        self, *, size: int, feed: Feed, counts: NearCacheCounts, clock: Callable[[], float] = steady_now
+        self, *, memory: int, feed: Feed, counts: NearCacheCounts, clock: Callable[[], float] = steady_now
     ) -> None:
-        self._size = size
+        self._memory = memory
         self._feed = feed
         self._counts = counts
         self._clock = clock
-        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
-        self._values: dict[str, bytes] = {}  # the alias of each key
-        self._readings: dict[str, list[Reading[T]]] = {}
+        self._entries: dict[bytes, bytes] = {}  # by the cookie's value
+        self._values: dict[int, bytes] = {}  # the cookie's value, by the key's number
+        self._readings: dict[str, list[Reading]] = {}
+        self._ring: list[int] = []  # the keys' numbers
+        self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
+        self._free: list[int] = []  # places in the ring
+        self._hand = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def holds(self, value: bytes) -> bool:
-        """Whether there is an entry for this cookie value, good or not; it counts as no lookup."""
+        """True if there is an entry for this cookie value, good or not; it counts as no lookup."""
         return value in self._entries
 
-    def get(self, value: bytes) -> T | None:
-        """What this cookie value leads to, or None: then it is not known here, and Redis must be asked."""
+    def get(self, value: bytes) -> bytes | None:
+        """Returns the entry of this cookie value, what was kept behind `PREFIX`; None: Redis must be asked.
+
+        A value without an entry is not counted: it may be anybody's; see `missed`.
+        """
+        entry = self._entries.get(value)
+        if entry is None:
+            return None
         if not self._feed.trusted:
             self._counts.bypasses += 1
             return None
-        entry = self._entries.get(value)
-        if entry is None or self._clock() >= entry.expires:
+        expires, place = _HEAD.unpack_from(entry)
+        if self._clock() >= expires:
             self._counts.misses += 1  # what has expired stays in its place until it is read again
             return None
         self._counts.hits += 1
-        self._entries.move_to_end(value)
-        return entry.item
+        self._used[place] = 1
+        return entry
 
-    def reading(self, key: str) -> Reading[T]:
+    def missed(self) -> None:
+        """Counts a lookup that found no entry, of a cookie that this server made."""
+        if self._feed.trusted:
+            self._counts.misses += 1
+        else:
+            self._counts.bypasses += 1
+
+    def reading(self, key: str) -> Reading:
         """Begins a read of this key; use it as a context manager."""
         reading = Reading(self, key, self._clock(), spoiled=not self._feed.trusted)
         self._readings.setdefault(key, []).append(reading)
@@ -122,40 +145,78 @@ class NearCache(Generic[T]):
                 _spoil(readings)
             self._entries.clear()
             self._values.clear()
-            self._counts.entries = 0
+            self._ring.clear()
+            self._used.clear()
+            self._free.clear()
+            self._hand = self._counts.entries = self._counts.bytes = 0
         else:
             self.forget(key)
 
     def forget(self, key: str) -> None:
         """Our own word: what is kept of this key, or being read now, is not to be used any more."""
         _spoil(self._readings.get(key, ()))
-        value = self._values.pop(key, None)
-        if value is not None:
-            del self._entries[value]
-            self._counts.entries = len(self._entries)
+        self._drop(_number(key))
 
-    def keep(self, value: bytes, entry: _Entry[T]) -> None:
+    def keep(self, key: str, value: bytes, item: bytes, expires: float) -> None:
         """`Reading.keep`, without its check that the read is not spoiled."""
-        if not self._feed.trusted or self._clock() >= entry.expires:
+        if not self._feed.trusted or self._clock() >= expires:
             return
-        former = self._values.get(entry.key)
-        if former is not None:
-            del self._entries[former]
-        self._values[entry.key] = value
-        self._entries[value] = entry
-        if len(self._entries) > self._size:
-            _, oldest = self._entries.popitem(last=False)
-            del self._values[oldest.key]
+        number, cost = _number(key), len(item) + len(value) + OVERHEAD
+        self._drop(number)
+        if cost > self._memory:
+            return
+        while self._counts.bytes + cost > self._memory:
+            self._evict()
+        if self._free:
+            place = self._free.pop()
+            self._ring[place] = number
+        else:
+            place = len(self._ring)
+            self._ring.append(number)
+            self._used.append(0)
+        self._values[number] = value
+        self._entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
+        self._counts.bytes += cost
         self._counts.entries = len(self._entries)
 
-    def finished(self, reading: Reading[T]) -> None:
+    def finished(self, reading: Reading) -> None:
         """The end of a read, whatever came of it."""
         readings = self._readings[reading.key]
         readings.remove(reading)
         if not readings:
             del self._readings[reading.key]
 
+    def _evict(self) -> None:
+        """Moves the hand on to the next entry that was not asked for, and drops that."""
+        ring, used = self._ring, self._used
+        while True:
+            place = self._hand
+            self._hand = (place + 1) % len(ring)
+            if used[place]:
+                used[place] = 0
+            elif ring[place] != _NOBODY:
+                self._drop(ring[place])
+                self._counts.evictions += 1
+                return
 
-def _spoil(readings: "list[Reading[T]] | tuple[()]") -> None:
+    def _drop(self, number: int) -> None:
+        value = self._values.pop(number, None)
+        if value is None:
+            return
+        entry = self._entries.pop(value)
+        _, place = _HEAD.unpack_from(entry)
+        self._ring[place] = _NOBODY
+        self._used[place] = 0
+        self._free.append(place)
+        self._counts.bytes -= len(entry) + len(value) + OVERHEAD
+        self._counts.entries = len(self._entries)
+
+
+def _number(key: str) -> int:
+    """The key's number: two keys that share one would only take each other's place."""
+    return hash(key) & _NUMBERS
+
+
+def _spoil(readings: "list[Reading] | tuple[()]") -> None:
     for reading in readings:
         reading.spoiled = True

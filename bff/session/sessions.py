@@ -9,10 +9,10 @@ Rule 4: after each write, whatever became of it, the near cache forgets the sess
 comes a moment later, and whoever hears of the write from us must find it done.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from bff.crypto import Keyring, session_key
@@ -22,38 +22,29 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookies import cookie_values
 from bff.session.affected import NAMELESS, affected
 from bff.session.batch_reader import Loaded
+from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
-from bff.session.decrypt_cache import DecryptCache
+from bff.session.decrypt_cache import MOST, DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import note_of
 from bff.session.lock import SessionLock
-from bff.session.model import ID_LENGTH, EndReason, OwnToken, Refreshing, Session, Tokens
+from bff.session.model import ID_LENGTH, WITHHELD, EndReason, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.record import encode_exchanged, format_seen
 from bff.session.session_cap import oldest_beyond
+from bff.session.session_reader import SessionReader, Then
 from bff.session.store import SessionStore, Write
 from bff.session.token_policy import (
     ended,
-    idle_over,
-    last_moment,
     quiet_until,
     slide_due,
+    time_is_up,
 )
 from bff.settings.model import RefreshSettings, SessionSettings
 
+__all__ = ["Found", "NoSession", "Sessions"]
+
 _TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
-
-
-@dataclass(slots=True, unsafe_hash=True)
-class Found:
-    """A session and the handle that opened it. Keep the handle out of everything that is written.
-
-    `ready` belongs to the data path, which keeps there what it has worked out for this session.
-    """
-
-    handle: str
-    session: Session
-    ready: object = field(default=None, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +57,6 @@ class NoSession:
 
 def _ignored(_: str) -> None:
     pass
-
-
-class SessionReader:
-    """Reads one session from Redis, call after call, for whoever has no task to wait with.
-
-    It says what is plain: what it does not find, or cannot read, is `Sessions.find`'s to explain.
-    """
-
-    __slots__ = ("_before", "_found", "_handle", "_key", "ask")
-
-    def __init__(self, handle: str, store: SessionStore, before: DecryptCache) -> None:
-        self._handle = handle
-        self._key = session_key(handle)
-        self._before = before
-        self._found: Found | None = None
-        self.ask = store.reading(self._key)
-
-    def found(self, answer: "asyncio.Future[Loaded]") -> Found | None:
-        """The session in what `ask` has brought; the same object while it is the same."""
-        if answer.cancelled() or answer.exception() is not None:
-            return None
-        loaded = answer.result()
-        session = self._before.session(self._key, loaded.fields, self._handle)
-        if session is None or note_of(loaded.note, session.version) is not None:
-            return None
-        if self._found is None or self._found.session is not session:
-            self._found = Found(self._handle, session)
-        return self._found
 
 
 class Sessions:
@@ -112,7 +75,8 @@ class Sessions:
         settings: SessionSettings,
         metrics: Metrics,
         clock: Callable[[], float],
-        cache: "NearCache[Found] | None" = None,
+        cache: NearCache | None = None,
+        refresh: RefreshSettings | None = None,
         shown: tuple[str, ...] | None = None,
         missed: Callable[[str], None] = _ignored,
     ) -> None:
@@ -120,11 +84,15 @@ class Sessions:
         self._cookie_name = cookie.name.encode()
         self._store = store
         self._keyring = keyring
-        self._before = DecryptCache(keyring)
+        self._before = before = DecryptCache(keyring, MOST if cache is None else 0)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._cache = cache
+        self._refresh = refresh or RefreshSettings()
+        self._reader = SessionReader(
+            store=store, before=before, settings=settings, refresh=self._refresh, clock=clock, cache=cache
+        )
         self._drafts = Drafts(keyring, settings, shown)
         self._missed = missed
         self._sliding: set[str] = set()
@@ -148,37 +116,41 @@ class Sessions:
 
     def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
         """The session of a request as the near cache has it; None to ask `find`."""
-        if self._cache is None:
-            return None
         values = cookie_values(cookie_headers, self._cookie_name)
-        if len(values) != 1 or self._is_foreign(values[0], self._cache):
+        if self._cache is None or len(values) != 1:
             return None
-        found = self._cache.get(values[0])
-        return None if found is None or ended(found.session, self._clock()) else found
+        entry = self._cache.get(values[0])
+        if entry is None:
+            if not self._cache.holds(values[0]) and self._before.handle(values[0]) is not None:
+                self._cache.missed()  # of a cookie that no key of ours signed there is nothing to miss
+            return None
+        found = CachedSession(values[0], entry).found
+        return None if ended(found.session, self._clock()) else found
 
-    def _is_foreign(self, value: bytes, cache: "NearCache[Found]") -> bool:
-        """True if no key of ours signed it: anybody can send such, and they are no misses of the cache."""
-        return not cache.holds(value) and self._before.handle(value) is None
+    def near(self, cookie_header: bytes) -> CachedSession | None:
+        """The session of the only `Cookie` header, from the near cache; None to ask `reader` or `find`.
 
-    def near(self, cookie_header: bytes) -> Found | None:
-        """The session of the only `Cookie` header, from the near cache; None to ask `cached` and `find`.
-
-        It may be over: see `quiet_until`.
+        It may be over: see its `quiet_until`.
         """
         values = cookie_values((cookie_header,), self._cookie_name)
-        if self._cache is None or len(values) != 1 or not self._cache.holds(values[0]):
+        if self._cache is None or len(values) != 1:
             return None
-        return self._cache.get(values[0])
+        entry = self._cache.get(values[0])
+        return None if entry is None else CachedSession(values[0], entry)
 
-    def reader(self, cookie_headers: Sequence[bytes]) -> "SessionReader | None":
-        """A reader of the session of these headers where there is no near cache to ask; else None."""
-        values = cookie_values(cookie_headers, self._cookie_name)
-        handle = self._before.handle(values[0]) if self._cache is None and len(values) == 1 else None
-        return None if handle is None else SessionReader(handle, self._store, self._before)
+    def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:
+        """Returns what reads the session of the only `Cookie` header from Redis; None if it names none."""
+        values = cookie_values((cookie_header,), self._cookie_name)
+        handle = self._before.handle(values[0]) if len(values) == 1 else None
+        if handle is None:
+            return None
+        if self._cache is not None and not self._cache.holds(values[0]):
+            self._cache.missed()
+        return partial(self._reader.read, handle)
 
-    def quiet_until(self, session: Session, refresh: RefreshSettings) -> float:
+    def quiet_until(self, session: Session) -> float:
         """Until when a session in use needs nothing done, in seconds since the epoch."""
-        return quiet_until(session, refresh, self._settings)
+        return quiet_until(session, self._refresh, self._settings)
 
     async def open(self, handle: str) -> Found | NoSession:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
@@ -191,9 +163,7 @@ class Sessions:
             loaded = await self._store.load_noted(key, timed=True)
             outcome = await self._opened(key, handle, loaded)
             if isinstance(outcome, Found) and loaded is not None:
-                left = last_moment(outcome.session, self._settings) - self._clock()
-                lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
-                reading.keep(handle.encode("ascii"), outcome, lifetime)
+                self._reader.keep(reading, handle, outcome.session, loaded)
             return outcome
 
     async def _opened(self, key: str, handle: str, loaded: Loaded | None) -> Found | NoSession:
@@ -214,11 +184,8 @@ class Sessions:
         return Found(handle, session)
 
     def time_is_up(self, session: Session) -> EndReason | None:
-        """Why the session's time is up; None while it is not."""
-        now = self._clock()
-        if ended(session, now):
-            return EndReason.MAX_LIFETIME
-        return EndReason.IDLE if idle_over(session, now, self._settings) else None
+        """Returns why the session's time is up; None while it is not."""
+        return time_is_up(session, self._clock(), self._settings)
 
     async def start(self, identity: Identity, tokens: Tokens, *, user_agent: str, address: str) -> Found:
         """Writes a new session under a new handle."""
@@ -234,7 +201,13 @@ class Sessions:
         return Found(handle, made.session)
 
     def prepare(self, found: Found, tokens: Tokens, *, claims: Mapping[str, Any] | None) -> PreparedSave:
-        """Builds the next version of a session, ready to be written as often as it takes."""
+        """Builds the next version of a session, ready to be written as often as it takes.
+
+        Raises:
+            ValueError: the session comes from the near cache, which does not hold all that is to be written.
+        """
+        if found.session.tokens.refresh_token == WITHHELD:
+            raise ValueError("a session from the near cache cannot be saved")
         return self._drafts.next(found.session, found.handle, tokens, self._clock(), claims=claims)
 
     async def save(self, prepared: PreparedSave) -> Write:

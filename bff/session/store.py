@@ -22,11 +22,10 @@ written; `loads.py` and `changes.py` have connections of their own by `link.py`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import cast
 
 from redis.asyncio import Redis
@@ -132,10 +131,10 @@ class SessionStore:
         """The records of these keys with the notes of their ends, in few round trips; None where none is."""
         return list(await asyncio.gather(*(self.load_noted(key) for key in keys)))
 
-    def reading(self, key: str) -> "Callable[[], asyncio.Future[Loaded]]":
-        """A reader of one record with its note, to be called repeatedly; `load` tells of a failure."""
+    def ask(self, key: str, *, timed: bool) -> "asyncio.Future[Loaded]":
+        """Reads as `load_noted`, for callers that do not await; a failure is `load_noted`'s to tell."""
         note = self.endings.name(key).encode()
-        return partial(self._loads.load, self._session(key).encode(), note=note)
+        return self._loads.load(self._session(key).encode(), timed=timed, note=note)
 
     async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
         note = self.endings.name(key).encode() if noted else None

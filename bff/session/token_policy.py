@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Literal
 
-from bff.session.model import Session, Tokens
+from bff.session.model import EndReason, Session, Tokens
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
@@ -162,6 +162,13 @@ def idle_over(session: Session, now: float, settings: SessionSettings) -> bool:
     Its processes' clocks may differ a little, and `seen` is in whole seconds.
     """
     return now >= _idle_end(session.seen, settings)
+
+
+def time_is_up(session: Session, now: float, settings: SessionSettings) -> EndReason | None:
+    """Returns why the session's time is up; None while it is not."""
+    if ended(session, now):
+        return EndReason.MAX_LIFETIME
+    return EndReason.IDLE if idle_over(session, now, settings) else None
 
 
 def last_moment(session: Session, settings: SessionSettings) -> float:

@@ -153,7 +153,7 @@ class SessionSettings(Section):
         default=("email",), max_length=8
     )
     near_cache: bool = True
-    near_cache_size: int = Field(default=25_000, ge=1)
+    near_cache_memory: Annotated[SomeBytes, Field(ge=1024**2)] = 64 * 1024**2
 
 
 class RefreshSettings(Section):

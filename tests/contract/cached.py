@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
 from bff.session.batch_reader import Loaded
+from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
 from bff.session.drafts import Identity
 from bff.session.invalidation_feed import InvalidationFeed, steady_now
@@ -56,8 +57,8 @@ class Site:
         relayed = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{relay.port}/0"))
         self.store = GatedStore(direct, self.metrics)
         self.changes = InvalidationFeed(relayed, prefix=self.store.watched)
-        self.cache = NearCache[Found](
-            size=100,
+        self.cache = NearCache(
+            memory=1024**2,
             feed=self.changes,
             counts=self.metrics.near_cache,
             clock=lambda: steady_now() + self.steps,
@@ -120,6 +121,15 @@ class Site:
 
     def delete(self, found: Found) -> None:
         assert "1" == self.redis.cli("DEL", f"bff:session:{found.session.key}")
+
+
+async def read(sessions: Sessions, found: Found) -> CachedSession | None:
+    """What a caller without a task reads."""
+    reader = sessions.reader(cookie(found)[0])
+    assert reader is not None
+    answer: asyncio.Future[CachedSession | None] = asyncio.get_running_loop().create_future()
+    reader(answer.set_result)
+    return await answer
 
 
 def cookie(found: Found) -> list[bytes]:

@@ -3,8 +3,10 @@
 import pytest
 
 from bff.errors import StoreUnavailableError
+from bff.session.model import Refreshing
 from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
+from tests.session.sample import NOW, needed
 from tests.support.network.relay import TRACKING
 from tests.support.processes.redis import ON_BOTH_SERVERS
 from tests.support.processes.redis import redis_server as another_server
@@ -14,12 +16,12 @@ pytestmark = ON_BOTH_SERVERS
 
 
 async def test_a_hit_asks_nobody(site: Site) -> None:
-    """What was found once is found again without Redis, and is the same."""
+    """What was found once is found again without Redis, and is the same, but for what no call needs."""
     found = await site.cached()
     loads = site.store.loads
     near = site.near(found)
     assert near is not None
-    assert (found.handle, found.session) == (near.handle, near.session)
+    assert (found.handle, needed(found.session)) == (near.handle, near.session)
     assert loads == site.store.loads
 
 
@@ -47,13 +49,13 @@ async def test_told_before_the_read(site: Site) -> None:
     """A change from before the read does not keep the session out."""
     found = await site.cached()
     with site.redis.client() as client:
-        client.hset(f"bff:session:{found.session.key}", "ua", "another")
+        client.hset(f"bff:session:{found.session.key}", "refreshing", f"{NOW} another")
     await site.told()
     assert site.near(found) is None
     await site.sessions.find(cookie(found))
     near = site.near(found)
     assert near is not None
-    assert "another" == near.session.user_agent
+    assert Refreshing(NOW, "another") == near.session.refreshing
 
 
 @pytest.mark.requirement("B-22")

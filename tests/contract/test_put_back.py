@@ -7,8 +7,7 @@ import pytest
 from bff.errors import Problem
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.settings.model import RefreshSettings
-from tests.contract.cached import Site, cookie
+from tests.contract.cached import Site, cookie, read
 from tests.session.sample import sample_tokens
 
 IDLE = 1800
@@ -46,11 +45,7 @@ async def put_back(site: Site, found: Found, dumped: bytes, ttl: int = 0) -> Non
 async def everywhere(site: Site, found: Found) -> set[tuple[Problem, EndReason | None] | int]:
     """What each way of looking finds: the version, or why there is none."""
     bare = without_cache(site)
-    reader = bare.reader(cookie(found))
-    assert reader is not None
-    asked = reader.ask()
-    await asked
-    read = reader.found(asked)
+    packed = await read(bare, found)
     outcomes = [await site.sessions.find(cookie(found)), await bare.find(cookie(found))]
     seen: set[tuple[Problem, EndReason | None] | int] = {
         (one.problem, one.reason) if isinstance(one, NoSession) else one.session.version for one in outcomes
@@ -58,7 +53,7 @@ async def everywhere(site: Site, found: Found) -> set[tuple[Problem, EndReason |
     near = site.near(found)
     alive = any(isinstance(one, Found) for one in outcomes)
     assert alive == (near is not None)
-    quiet = read is not None and site.now < bare.quiet_until(read.session, RefreshSettings())
+    quiet = packed is not None and site.now < packed.quiet_until
     assert alive or not quiet  # else a call would go out without another look
     return seen
 

@@ -1,71 +1,112 @@
-"""How a process without a near cache reads one session, call after call."""
+"""Reads of one session for a caller that has no task, with a near cache and without."""
 
 import asyncio
 
+import pytest
+
 from bff.session.batch_reader import Loaded
-from bff.session.sessions import Found, SessionReader
-from tests.contract.cached import Site, cookie
+from bff.session.cached_session import CachedSession
+from bff.session.sessions import Sessions
+from tests.contract.cached import Site, cookie, read
 from tests.contract.test_put_back import without_cache
+from tests.session.sample import needed
+from tests.support.wait import until
 
 
-async def read(reader: SessionReader) -> Found | None:
-    asked = reader.ask()
-    await asyncio.wait([asked])
-    return reader.found(asked)
+@pytest.fixture(params=["near", "far"])
+def sessions(site: Site, request: pytest.FixtureRequest) -> Sessions:
+    return site.sessions if request.param == "near" else without_cache(site)
 
 
-def reader_of(site: Site, found: Found) -> SessionReader:
-    reader = without_cache(site).reader(cookie(found))
-    assert reader is not None
-    return reader
-
-
-async def test_the_same_session_is_the_same_object(site: Site) -> None:
-    """As long as nothing changes in Redis; what was made of it once need not be made again."""
+async def test_a_session_is_read(site: Site, sessions: Sessions) -> None:
+    """It is what the near cache keeps of a session."""
     found = await site.signed_in()
-    reader = reader_of(site, found)
-    first = await read(reader)
-    assert first is not None
-    assert found.session.key == first.session.key
-    assert first is await read(reader)
+    packed = await read(sessions, found)
+    assert packed is not None
+    assert (found.handle, needed(found.session)) == (packed.found.handle, packed.found.session)
 
 
-async def test_what_has_ended_is_not_found(site: Site) -> None:
+@pytest.mark.requirement("B-22")
+async def test_what_has_ended_is_not_found(site: Site, sessions: Sessions) -> None:
     """`find` says why."""
     found = await site.signed_in()
-    reader = reader_of(site, found)
-    assert await read(reader) is not None
+    assert await read(sessions, found) is not None
     site.delete(found)
-    assert await read(reader) is None
+    assert await read(sessions, found) is None
 
 
-async def test_what_was_changed_by_hand_is_not_found(site: Site) -> None:
+@pytest.mark.requirement("B-31")
+async def test_what_was_changed_by_hand_is_not_found(site: Site, sessions: Sessions) -> None:
     """A record that does not open is no session, whatever was read before."""
     found = await site.signed_in()
-    reader = reader_of(site, found)
-    assert await read(reader) is not None
+    assert await read(sessions, found) is not None
     site.redis.cli("HSET", f"bff:session:{found.session.key}", "sub", "mallory")
-    assert await read(reader) is None
+    assert await read(sessions, found) is None
 
 
-async def test_a_question_that_was_not_answered_finds_nothing(site: Site) -> None:
-    """Neither a failure nor a cancellation is a session, or an exception on the fast path."""
+@pytest.mark.requirement("B-21")
+async def test_a_session_whose_time_is_up_is_not_found(site: Site, sessions: Sessions) -> None:
+    """By the clock, whatever Redis still holds."""
     found = await site.signed_in()
-    reader = reader_of(site, found)
+    site.now = found.session.ends
+    assert await read(sessions, found) is None
+    assert 0 == len(site.cache)
+
+
+async def test_a_question_that_was_not_answered_finds_nothing(
+    site: Site, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a failure nor a cancellation is a session, or an exception, or a read that never ends."""
+    found = await site.signed_in()
     loop = asyncio.get_running_loop()
-    failed: asyncio.Future[Loaded] = loop.create_future()
-    failed.set_exception(OSError("away"))
-    cancelled: asyncio.Future[Loaded] = loop.create_future()
-    cancelled.cancel()
-    assert [None, None] == [reader.found(failed), reader.found(cancelled)]
+    for failure in (OSError("away"), None):
+        answer: asyncio.Future[Loaded] = loop.create_future()
+        answer.cancel() if failure is None else answer.set_exception(failure)
+        monkeypatch.setattr(site.store, "ask", lambda *_, answer=answer, **__: answer)
+        assert await read(sessions, found) is None
+    assert {} == site.cache._readings
 
 
-async def test_which_requests_have_a_reader(site: Site) -> None:
-    """One cookie of ours, and no near cache; of two the first is not taken."""
+async def test_which_requests_have_a_reader(site: Site, sessions: Sessions) -> None:
+    """One cookie of ours; of two the first is not taken."""
     found, other = await site.signed_in(), await site.signed_in()
-    bare = without_cache(site)
-    both = b"; ".join(cookie(found) + cookie(other))
-    for headers in ([], [b"bff=forged"], [both], cookie(found) + cookie(other), cookie(found) * 2):
-        assert bare.reader(headers) is None, headers
-    assert bare.reader(cookie(found)) is not None
-    assert site.sessions.reader(cookie(found)) is None
+    mine, theirs = cookie(found)[0], cookie(other)[0]
+    for header in (b"", b"bff=forged", mine + b"; " + theirs, mine + b"; " + mine):
+        assert sessions.reader(header) is None, header
+    assert sessions.reader(mine) is not None
+
+
+async def test_what_was_read_is_a_hit(site: Site) -> None:
+    """A miss is counted once, and the next call asks nobody."""
+    found = await site.signed_in()
+    counts = site.metrics.near_cache
+    misses = counts.misses
+    packed = await read(site.sessions, found)
+    near = site.sessions.near(cookie(found)[0])
+    assert near is not None
+    assert packed is not None
+    assert (packed.token, packed.quiet_until, misses + 1) == (near.token, near.quiet_until, counts.misses)
+
+
+@pytest.mark.requirement("B-22")
+async def test_read_deleted_answered(site: Site) -> None:
+    """A change between Redis' answer and its arrival: what was read is not kept."""
+    found = await site.signed_in()
+    loop = asyncio.get_running_loop()
+    reader = site.sessions.reader(cookie(found)[0])
+    assert reader is not None
+    answer: asyncio.Future[CachedSession | None] = loop.create_future()
+    reader(answer.set_result)
+    site.cache.changed(found.session.key)
+    assert await answer is not None
+    assert site.near(found) is None
+    assert {} == site.cache._readings
+
+
+async def test_what_nobody_waits_for_is_kept(site: Site) -> None:
+    """A caller that has left takes nothing along: the next call is a hit."""
+    found = await site.signed_in()
+    reader = site.sessions.reader(cookie(found)[0])
+    assert reader is not None
+    reader(lambda _: None)
+    await until(lambda: site.near(found) is not None)

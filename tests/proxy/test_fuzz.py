@@ -14,18 +14,18 @@ from uvicorn.server import ServerState
 from bff.observe import logs
 from bff.proxy.forward.credentials import Credentials, Ready
 from bff.proxy.server.lane_response import LaneResponse
-from bff.session.sessions import Found
+from bff.session.cached_session import CachedSession
 from tests.structure.source import ROOT
 from tests.tools.soak import fuzz, lane_target
 
-ready_for = Credentials.ready_for
-first: dict[str, Found] = {}
+quiet = Credentials.quiet
+first: dict[str, CachedSession] = {}
 MODULES = {"door": "door_target", "lane": "lane_run"}
 """Where each of the two makes the server's state, once in a run."""
 
 
-def keeps_the_first_tokens(credentials: Credentials, found: Found) -> Ready | None:
-    return ready_for(credentials, first.setdefault(found.session.key, found))
+def keeps_the_first_tokens(credentials: Credentials, cached: CachedSession | None) -> Ready | None:
+    return quiet(credentials, None if cached is None else first.setdefault(cached.key, cached))
 
 
 def does_nothing(*_: Any) -> None:
@@ -69,7 +69,7 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
     [
         (
             "a token outlives its rotation",
-            "bff.proxy.forward.credentials.Credentials.ready_for",
+            "bff.proxy.forward.credentials.Credentials.quiet",
             keeps_the_first_tokens,
         ),
         (

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from bff.session.model import Session, Tokens
+from bff.session.model import WITHHELD, Session, Tokens
 
 NOW = 1_800_000_000.0
 
@@ -39,3 +39,10 @@ def sample_session(**changes: Any) -> Session:
         address="192.0.2.1",
     )
     return replace(session, **changes)
+
+
+def needed(session: Session) -> Session:
+    """The part of a session that the near cache keeps."""
+    withheld = None if session.tokens.refresh_token is None else WITHHELD
+    tokens = replace(session.tokens, refresh_token=withheld, id_token=None, scope="")
+    return replace(session, tokens=tokens, claims={}, name="", user_agent="", address="", rotations=0)

@@ -6,17 +6,18 @@ of one decision together take no longer than `refresh.timeout`.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar, assert_never
+from typing import Literal, NamedTuple, Protocol, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
+from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
-from bff.session.model import EndReason, Session
-from bff.session.sessions import Found, NoSession, SessionReader, Sessions
+from bff.session.model import EndReason, Found, Session
+from bff.session.session_reader import Then
+from bff.session.sessions import NoSession, Sessions
 from bff.session.token_policy import (
     Cause,
     Expired,
@@ -60,19 +61,20 @@ class Refused:
     retry_after: float | None = None
 
 
-class Ready:
-    """A session whose calls need nothing but the `bearer` line, until `until` (epoch seconds).
+class Ready(Protocol):
+    """A session whose next call needs nothing but its token."""
 
-    `owner` made it: each kind of credentials shows a session in its own way.
-    """
+    @property
+    def token(self) -> bytes:
+        """The access token that goes with the call."""
 
-    __slots__ = ("bearer", "found", "owner", "until")
+    @property
+    def key(self) -> str:
+        """The session's key."""
 
-    def __init__(self, owner: "Credentials", found: Found, bearer: bytes, until: float) -> None:
-        self.owner = owner
-        self.found = found
-        self.bearer = bearer
-        self.until = until
+    @property
+    def found(self) -> Found:
+        """The session."""
 
 
 class Credentials:
@@ -109,29 +111,19 @@ class Credentials:
 
     def ready(self, cookie: bytes) -> Ready | None:
         """The credential of a call with this `Cookie` header, if nothing is to be waited for; else None."""
-        found = self._sessions.near(cookie)
-        return None if found is None else self.ready_for(found)
+        return self.quiet(self._sessions.near(cookie))
 
-    def ready_for(self, found: Found) -> Ready | None:
-        """The same of a session that was found; what is worked out for it is kept with it."""
-        ready = found.ready
-        if not isinstance(ready, Ready) or ready.owner is not self:
-            ready = found.ready = self._prepared(found)
-        return ready if self.clock() < ready.until else None
+    def quiet(self, cached: CachedSession | None) -> Ready | None:
+        """The same of a session that was found; else the forwarder's to refuse, to refresh, or to note."""
+        return cached if cached is not None and self.clock() < cached.quiet_until else None
 
-    def _prepared(self, found: Found) -> Ready:
-        token = found.session.tokens.access_token.encode()
-        safe = not (b"\r" in token or b"\n" in token or b"\0" in token)  # else the forwarder's to refuse
-        until = self.quiet_until(found) if safe else -math.inf
-        return Ready(self, found, b"authorization: Bearer " + token + b"\r\n", until)
-
-    def reader(self, cookie_headers: Sequence[bytes]) -> SessionReader | None:
-        """How to read the session of these headers where nothing is kept; None where something is."""
-        return self._sessions.reader(cookie_headers)
+    def reader(self, cookie: bytes) -> Callable[[Then], None] | None:
+        """Returns what reads the session of this `Cookie` header from Redis; None to ask `obtain`."""
+        return self._sessions.reader(cookie)
 
     def quiet_until(self, found: Found) -> float:
         """Until when its token is good and nothing is to be noted, in seconds since the epoch."""
-        return self._sessions.quiet_until(found.session, self._refresh_settings)
+        return self._sessions.quiet_until(found.session)
 
     async def obtain(
         self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True

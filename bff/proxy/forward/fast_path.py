@@ -12,8 +12,7 @@ way, which knows how to say so: every refusal has one home.
 Rule 3: what goes to the backend is what the whole forwarder would send; a test holds the two together.
 """
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bff.observe.logs import access
@@ -31,8 +30,8 @@ from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import WholeResponse
 from bff.proxy.server.line_cache import LineCache, PlainRequest
 from bff.proxy.upstream.connection import UpstreamConnection
-from bff.session.batch_reader import Loaded
-from bff.session.sessions import SessionReader
+from bff.session.cached_session import CachedSession
+from bff.session.session_reader import Then
 
 _TRACE_END = ID_DIGITS + 32
 _MOST_VERDICTS = 1024
@@ -132,7 +131,7 @@ class FastPath:
             if ready is None:
                 return self._with_reader(route, matched, request, peer, client, count)
         pool = route.pool
-        caller = self._client(request, peer) if ready is None else ready.found.session.key
+        caller = self._client(request, peer) if ready is None else ready.key
         connection = pool.acquire_nowait(caller)
         if connection is None or connection.closing:
             return None
@@ -150,9 +149,9 @@ class FastPath:
         client: FastClient,
         count: Requests,
     ) -> "FastCall | None":
-        """The call where no session is kept in memory: it reads its session first."""
-        reader = route.credentials.reader((request.cookie or b"",))
-        if reader is None or not route.pool.has_idle:
+        """The call whose session is not in the near cache: it reads its session first."""
+        reader = route.credentials.reader(request.cookie or b"") if route.pool.has_idle else None
+        if reader is None:
             return None
         return FastCall(self, route, matched, request, peer, client, None, reader, None, count)
 
@@ -208,7 +207,7 @@ class FastCall:
         peer: str,
         client: FastClient,
         ready: Ready | None,
-        reader: SessionReader | None,
+        reader: Callable[[Then], None] | None,
         connection: UpstreamConnection | None,
         count: Requests,
     ) -> None:
@@ -232,18 +231,14 @@ class FastCall:
             self._go(self.connection)
         else:
             assert self._reader is not None
-            self._reader.ask().add_done_callback(self._fetched)
+            self._reader(self._fetched)
 
-    def _fetched(self, answer: "asyncio.Future[Loaded]") -> None:
+    def _fetched(self, found: CachedSession | None) -> None:
         if self.fell_back:
-            if not answer.cancelled():
-                answer.exception()  # the whole call finds it out by itself
-            return
-        assert self._reader is not None
-        found = self._reader.found(answer)
-        self._ready = None if found is None else self._route.credentials.ready_for(found)
+            return  # the whole call finds it out by itself
+        self._ready = self._route.credentials.quiet(found)
         pool, ready = self._route.pool, self._ready
-        connection = None if ready is None else pool.acquire_nowait(ready.found.session.key)
+        connection = None if ready is None else pool.acquire_nowait(ready.key)
         if connection is None or connection.closing:
             self.fall_back()
         else:
@@ -269,7 +264,7 @@ class FastCall:
             pieces += (b"?", request.query)
         pieces += (route.head_tail, request_id, b"\r\ntraceparent: ", trace, b"\r\n")
         if self._ready is not None:
-            pieces.append(self._ready.bearer)
+            pieces += (b"authorization: Bearer ", self._ready.token, b"\r\n")
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
         pieces += request.outgoing
@@ -300,7 +295,7 @@ class FastCall:
                 status=status,
                 duration=seconds,
                 route=self._route.name,
-                session=None if self._ready is None else self._ready.found.session.key,
+                session=None if self._ready is None else self._ready.key,
                 request_id=self._request_id.decode("ascii"),
             )
 

@@ -12,10 +12,9 @@ no refresh token: nothing could rotate by it or write it down.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
@@ -25,8 +24,9 @@ from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed, without
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
-from bff.session.model import OwnToken, Session
-from bff.session.sessions import Found, Sessions
+from bff.session.cached_session import CachedSession
+from bff.session.model import Found, OwnToken, Session
+from bff.session.sessions import Sessions
 from bff.session.token_policy import PassOn, Refresh, plan_after_401
 from bff.tasks import Tasks
 
@@ -36,11 +36,23 @@ _ON_THE_WAY: Final = 1.0
 _log = get_logger("bff.audience")
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class OwnFound(Found):
     """A session as one backend's calls see it; `whole` is all of it."""
 
     whole: Found
+
+
+class OwnReady(NamedTuple):
+    """A session whose next call to one backend needs nothing but that backend's token."""
+
+    token: bytes
+    found: OwnFound
+
+    @property
+    def key(self) -> str:
+        """The session's key."""
+        return self.found.session.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +142,16 @@ class AudienceCredentials(Credentials):
         own = None if signed is None else self._own(signed.found)
         return None if own is None else Signed(own)
 
-    def _prepared(self, found: Found) -> Ready:
+    def ready(self, cookie: bytes) -> Ready | None:
         """As for every route, with the backend's own token; without one there is nothing to go out with."""
-        own = self._own(found)
-        return Ready(self, found, b"", -math.inf) if own is None else super()._prepared(own)
+        cached = self._sessions.near(cookie)
+        own = None if cached is None else self._own(cached.found)
+        if own is None:
+            return None
+        packed = CachedSession.of(own.handle, own.session, self.quiet_until(own))
+        return None if self.quiet(packed) is None else OwnReady(packed.token, own)
 
-    def reader(self, cookie_headers: Sequence[bytes]) -> None:
+    def reader(self, cookie: bytes) -> None:
         """None: where nothing is kept, each call asks `obtain`, which has the backend's token got."""
 
     def quiet_until(self, found: Found) -> float:
@@ -211,7 +227,7 @@ class AudienceCredentials(Credentials):
             return Refused(Problem.PROVIDER_UNAVAILABLE)
         return await self._rotate(found, step.cause, or_else=None)
 
-    def _own(self, found: Found) -> Found | None:
+    def _own(self, found: Found) -> OwnFound | None:
         token = found.session.exchanged.get(self._audience)
         if token is None:
             return None

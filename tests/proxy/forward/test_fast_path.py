@@ -10,13 +10,13 @@ from bff.app import App
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Credentials, Signed
+from bff.proxy.forward.credentials import Anonymous, Signed
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.request_writer import request_head
-from bff.session.model import Tokens
-from bff.session.sessions import Found
+from bff.session.cached_session import CachedSession
+from bff.session.model import Found, Tokens
 from bff.settings.model import Settings
 from tests.session.sample import NOW, sample_session
 from tests.support.settings import KEY
@@ -81,8 +81,11 @@ class Harness:
         self.asked += 1
         return self.connection
 
-    def _near(self, cookie: bytes) -> Found | None:
-        return self.found if cookie.count(b"__Host-Http-bff=") == 1 else None
+    def _near(self, cookie: bytes) -> CachedSession | None:
+        if self.found is None or cookie.count(b"__Host-Http-bff=") != 1:
+            return None
+        (credentials, *_) = (each.credentials for each in self.context.destinations.values())
+        return CachedSession.of(self.found.handle, self.found.session, credentials.quiet_until(self.found))
 
     def begin(self, data: bytes) -> FastCall | None:
         return self.path.begin(data, "192.0.2.1", Any)  # type: ignore[arg-type] # the client is not spoken to
@@ -302,20 +305,3 @@ def test_calls_are_fast_until_there_is_something_to_do(session: Found, until: fl
             assert fast is (HARNESS.begin(raw([HOST, COOKIE, CSRF])) is not None), after
     finally:
         HARNESS.now, HARNESS.found = NOW, found()
-
-
-def test_each_kind_of_credentials_has_its_own_line() -> None:
-    """What one kind of credentials worked out for a session is not another one's."""
-    (shared, *_) = {id(d.credentials): d.credentials for d in HARNESS.context.destinations.values()}.values()
-    other = Credentials(
-        sessions=shared._sessions,
-        refresher=shared._refresher,
-        tasks=shared._tasks,
-        refresh_settings=shared._refresh_settings,
-        clock=shared.clock,
-    )
-    session = found()
-    first, second = shared.ready_for(session), other.ready_for(session)
-    assert first is not None
-    assert second is not None
-    assert (shared, other) == (first.owner, second.owner)

@@ -33,6 +33,7 @@ from bff.proxy.server.request_parser import Head, RequestLimits, RequestParser, 
 from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 from bff.proxy.upstream.request_writer import request_head
 from bff.proxy.upstream.response_parser import ResponseParser
+from bff.session.cached_session import CachedSession
 from bff.session.drafts import Identity
 from bff.session.model import Tokens
 from bff.session.record import decode_record, encode_record
@@ -179,7 +180,10 @@ def _plain(parts: _Parts) -> list[Step]:
     request = lines.read(parts.raw)
     assert request is not None
     matched = Matched(parts.admitted.route, parts.admitted.target)
-    ready = route.credentials.ready_for(parts.found)
+    packed = CachedSession.of(
+        parts.found.handle, parts.found.session, route.credentials.quiet_until(parts.found)
+    )
+    ready = route.credentials.quiet(packed)
     assert ready is not None
     client = cast("Any", None)
     count = route.counts[b"GET"]
@@ -201,7 +205,7 @@ def _plain(parts: _Parts) -> list[Step]:
 
     return [
         ("fast lines", "take the request apart by its lines", lambda: lines.read(parts.raw)),
-        ("fast session", "is the token good", lambda: route.credentials.ready_for(parts.found)),
+        ("fast session", "is the token good", lambda: route.credentials.quiet(packed)),
         ("fast head", "the head for the backend", lambda: call._head(draw())),
         ("fast answer", "read the answer into the client's lines, 1.1 kB", lambda: responses.read(_ANSWER)),
         ("fast account", "metrics and access line", account),

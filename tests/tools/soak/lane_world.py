@@ -77,7 +77,7 @@ class Store:
     def __init__(self) -> None:
         self.versions = {"a": 1, "b": 1}
         self.reachable = True
-        self.cache: NearCache[Found] | None = None
+        self.cache: NearCache | None = None
         self._records: dict[str, Record] = {}
         for name in self.versions:
             self.change(name, 1)
@@ -112,17 +112,14 @@ class Store:
         loaded = await self.load_noted(key)
         return None if loaded is None else loaded.fields
 
-    def reading(self, key: str) -> Any:
-        def ask() -> asyncio.Future[Loaded]:
-            loop = asyncio.get_running_loop()
-            answer: asyncio.Future[Loaded] = loop.create_future()
-            if self.reachable:
-                loop.call_soon(answer.set_result, Loaded(self._records.get(key, {}), None))
-            else:
-                loop.call_soon(answer.set_exception, StoreUnavailableError("down"))
-            return answer
-
-        return ask
+    def ask(self, key: str, **_: bool) -> "asyncio.Future[Loaded]":
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Loaded] = loop.create_future()
+        if self.reachable:
+            loop.call_soon(answer.set_result, Loaded(self._records.get(key, {}), None))
+        else:
+            loop.call_soon(answer.set_exception, StoreUnavailableError("down"))
+        return answer
 
     @property
     def endings(self) -> "Store":
@@ -245,7 +242,7 @@ class World:
         settings = SessionSettings()
         if cached:
             self.store.cache = NearCache(
-                size=8, feed=self.store, counts=_METRICS.near_cache, clock=self.clock
+                memory=1024**2, feed=self.store, counts=_METRICS.near_cache, clock=self.clock
             )
         sessions = Sessions(
             store=self.store,  # type: ignore[arg-type] # what finding a session takes

@@ -185,9 +185,11 @@ def _near_cache(proxy: Ours) -> Iterator[Finding]:
     """What the proxy's own metrics say of its near cache."""
     with urllib.request.urlopen(f"http://127.0.0.1:{proxy.ops_port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    bound = SessionSettings().near_cache_size
-    for name, value in re.findall(r"^(bff_near_cache_(?:entries|lookups)\S*) (\S+)$", text, re.MULTILINE):
-        if name == "bff_near_cache_entries":
+    bound = SessionSettings().near_cache_memory
+    for name, value in re.findall(
+        r"^(bff_near_cache_(?:bytes|entries|lookups)\S*) (\S+)$", text, re.MULTILINE
+    ):
+        if name == "bff_near_cache_bytes":
             yield Finding(
                 "million", name, f"{float(value):,.0f}", f"at most {bound:,}", float(value) <= bound
             )

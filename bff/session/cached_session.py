@@ -1,0 +1,128 @@
+"""A session as the near cache keeps it: one piece of bytes, from which everything else is derived.
+
+Rule 1: it holds what forwarded calls need. The refresh token and the ID token, the claims, and what is there
+for people (name, user agent, address) are left out: whoever needs these reads Redis.
+Rule 2: a session that is built from it says so: where there is a refresh token it shows `WITHHELD` instead.
+Rule 3: the layout is known to this file alone; it never leaves the process.
+"""
+
+import json
+import math
+from struct import Struct
+from typing import Any
+
+from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
+from bff.session.near_cache import PREFIX
+
+_HOT = Struct(f"<{PREFIX}xdII")  # quiet until, where the token begins and ends
+_COLD = Struct("<32sI6d??")
+_COLD_AT = _HOT.size
+_KEY_END = _COLD_AT + 32
+_TOKEN_AT = _COLD_AT + _COLD.size
+
+
+class CachedSession:
+    """A session of the near cache, or on its way there.
+
+    Attributes:
+        value: the cookie's value that leads to it.
+        entry: all of it; the first `PREFIX` bytes are the near cache's.
+        token: the access token.
+        quiet_until: before that moment a call with it has nothing to wait for and nothing to note, in
+            seconds since the epoch.
+    """
+
+    __slots__ = ("_texts_at", "entry", "quiet_until", "token", "value")
+
+    def __init__(self, value: bytes, entry: bytes) -> None:
+        self.quiet_until, begin, end = _HOT.unpack_from(entry)
+        self.token = entry[begin:end]
+        self.entry = entry
+        self.value = value
+        self._texts_at = end
+
+    @classmethod
+    def of(cls, handle: str, session: Session, quiet_until: float) -> "CachedSession":
+        """Packs a session; `quiet_until` is that of `token_policy`."""
+        tokens = session.tokens
+        token = tokens.access_token.encode()
+        if b"\r" in token or b"\n" in token or b"\0" in token:
+            quiet_until = -math.inf  # the forwarder refuses to send it
+        entry = b"".join(
+            (
+                _HOT.pack(quiet_until, _TOKEN_AT, _TOKEN_AT + len(token)),
+                _COLD.pack(
+                    bytes.fromhex(session.key),
+                    session.version,
+                    session.created,
+                    session.seen,
+                    session.ends,
+                    tokens.obtained_at,
+                    _packed_time(tokens.access_expires_at),
+                    _packed_time(tokens.refresh_expires_at),
+                    tokens.refresh_token is not None,
+                    tokens.refresh_end_moves,
+                ),
+                token,
+                json.dumps(_texts(session)).encode(),
+            )
+        )
+        return cls(handle.encode("ascii"), entry)
+
+    @property
+    def key(self) -> str:
+        """The session's key."""
+        return self.entry[_COLD_AT:_KEY_END].hex()
+
+    @property
+    def found(self) -> Found:
+        """The session, but for what Rule 1 names, and its handle."""
+        return Found(self.value.decode("ascii"), self._session())
+
+    def _session(self) -> Session:
+        cold = _COLD.unpack_from(self.entry, _COLD_AT)
+        key, version, created, seen, ends, obtained, access_end, refresh_end, renewable, end_moves = cold
+        provider, sub, sid, *more = json.loads(self.entry[self._texts_at :])
+        marker, exchanged = more or (None, {})
+        return Session(
+            key=key.hex(),
+            version=version,
+            provider=provider,
+            sub=sub,
+            sid=sid,
+            name="",
+            created=created,
+            seen=seen,
+            ends=ends,
+            tokens=Tokens(
+                access_token=self.token.decode(),
+                obtained_at=obtained,
+                access_expires_at=_time(access_end),
+                refresh_token=WITHHELD if renewable else None,
+                refresh_expires_at=_time(refresh_end),
+                refresh_end_moves=end_moves,
+            ),
+            claims={},
+            refreshing=None if marker is None else Refreshing(*marker),
+            exchanged={audience: OwnToken(*own) for audience, own in exchanged.items()},
+        )
+
+
+def _texts(session: Session) -> list[Any]:
+    """The parts of an entry without a place of their own; those that are rare stand there only if needed."""
+    texts: list[Any] = [session.provider, session.sub, session.sid]
+    marker, exchanged = session.refreshing, session.exchanged
+    if marker is not None or exchanged:
+        texts.append(None if marker is None else [marker.at, marker.by, marker.lost])
+        texts.append(
+            {name: [own.access_token, own.obtained_at, own.expires_at] for name, own in exchanged.items()}
+        )
+    return texts
+
+
+def _packed_time(moment: float | None) -> float:
+    return math.nan if moment is None else moment
+
+
+def _time(packed: float) -> float | None:
+    return None if math.isnan(packed) else packed

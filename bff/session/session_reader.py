@@ -1,0 +1,86 @@
+"""Reads sessions from Redis for callers that have no task to wait with, and keeps what was read.
+
+Rule 1: a reader tells what is plain. A session that it does not find, or that needs something done, is
+`Sessions.find`'s to explain.
+Rule 2: what was read is kept even if the caller has left meanwhile.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+
+from bff.crypto import session_key
+from bff.session.batch_reader import Loaded
+from bff.session.cached_session import CachedSession
+from bff.session.decrypt_cache import DecryptCache
+from bff.session.endings import note_of
+from bff.session.model import Session
+from bff.session.near_cache import NearCache, Reading
+from bff.session.store import SessionStore
+from bff.session.token_policy import last_moment, quiet_until, time_is_up
+from bff.settings.model import RefreshSettings, SessionSettings
+
+Then = Callable[[CachedSession | None], None]
+
+
+class SessionReader:
+    """The reads of one process. `clock` gives seconds since the epoch; without a `cache` nothing is kept."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        before: DecryptCache,
+        settings: SessionSettings,
+        refresh: RefreshSettings,
+        clock: Callable[[], float],
+        cache: NearCache | None,
+    ) -> None:
+        self._store = store
+        self._before = before
+        self._settings = settings
+        self._refresh = refresh
+        self._clock = clock
+        self._cache = cache
+
+    def read(self, handle: str, then: Then) -> None:
+        """Reads the session of a handle of ours, and calls `then` with it, or with None, soon."""
+        key = session_key(handle)
+        reading = None if self._cache is None else self._cache.reading(key)
+        asked = self._store.ask(key, timed=reading is not None)
+        asked.add_done_callback(partial(self._answered, handle, key, reading, then))
+
+    def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
+        """Keeps a session that was read, for as long as it lives if nobody uses it."""
+        self._keep(reading, self._packed(handle, session), session, loaded)
+
+    def _packed(self, handle: str, session: Session) -> CachedSession:
+        return CachedSession.of(handle, session, quiet_until(session, self._refresh, self._settings))
+
+    def _keep(self, reading: Reading, packed: CachedSession, session: Session, loaded: Loaded) -> None:
+        left = last_moment(session, self._settings) - self._clock()
+        lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
+        reading.keep(packed.value, packed.entry, lifetime)
+
+    def _answered(
+        self, handle: str, key: str, reading: Reading | None, then: Then, asked: "asyncio.Future[Loaded]"
+    ) -> None:
+        found = None
+        try:
+            with nullcontext() if reading is None else reading:
+                if not asked.cancelled() and asked.exception() is None:
+                    found = self._found(handle, key, asked.result(), reading)
+        finally:
+            then(found)
+
+    def _found(self, handle: str, key: str, loaded: Loaded, reading: Reading | None) -> CachedSession | None:
+        session = self._before.session(key, loaded.fields, handle)
+        if session is None or note_of(loaded.note, session.version) is not None:
+            return None
+        if time_is_up(session, self._clock(), self._settings) is not None:
+            return None
+        packed = self._packed(handle, session)
+        if reading is not None:
+            self._keep(reading, packed, session, loaded)
+        return packed
