@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.redis_connection import connect, new_connection
+from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -78,6 +78,7 @@ class BatchReader:
         self._tasks = Tasks()
         self._waiting: list[_Ask] = []
         self._connection: AbstractConnection | None = None
+        self._replies: Replies | None = None
         self._busy = False
         self._renewing = False
 
@@ -136,10 +137,11 @@ class BatchReader:
         if self._renewing:
             self._renewing = False
             await self._drop()
-        connection = self._connection
-        if connection is None or not connection.is_connected:
+        connection, replies = self._connection, self._replies
+        if connection is None or replies is None or not connection.is_connected:
             connection = self._connection = new_connection(self._settings)
             await connect(connection)
+            replies = self._replies = Replies(connection)
         words = bytearray()
         for ask in batch:
             words += _HGETALL % (len(ask.name), ask.name)
@@ -148,14 +150,20 @@ class BatchReader:
             if ask.note is not None:
                 words += _GET % (len(ask.note), ask.note)
         await connection.send_packed_command(bytes(words), check_health=False)
+        take, not_yet = replies.take, Replies.NOT_YET
         for ask in batch:
-            fields = await _reply(connection)
-            left = await _reply(connection) if ask.timed else None
-            note = await _reply(connection) if ask.note is not None else None
-            ask.settle(_outcome(fields, left, note))
+            answers: list[Any] = []
+            for asked in (True, ask.timed, ask.note is not None):
+                answer = take() if asked else None
+                while answer is not_yet:
+                    await replies.more()
+                    answer = take()
+                answers.append(answer)
+            ask.settle(_outcome(*answers))
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._replies = None
         if connection is not None:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
@@ -165,13 +173,6 @@ class BatchReader:
         for ask in (*batch, *waiting):
             ask.settle(StoreUnavailableError(f"Redis: {type(failure).__name__}"))
         await self._drop()
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as refused:
-        return refused
 
 
 def _outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
