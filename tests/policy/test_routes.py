@@ -277,17 +277,18 @@ def test_clean_path() -> None:
     assert path_problem(b"/a/b.c") is None
 
 
+UPSTREAM: dict[str, object] = {"upstream": "http://127.0.0.1:8000/v1"}
+SOME_ROUTES: tuple[list[dict[str, object]], ...] = (
+    [{"path": "/api"}, {"path": "/api/orders"}, {"path": "/b.c", "strip_prefix": False}],
+    [{"path": "/"}, {"path": "/api", "double_slashes": True, "encoded_slashes": True}],
+    [{"path": "/a", "upstream": "http://127.0.0.1:8000"}],
+    [],
+)
 TABLES = [
     RouteTable.from_settings(
-        [RouteSettings.model_validate({"upstream": "http://127.0.0.1:8000/v1", **route}) for route in routes],
-        longest_path=40,
+        [RouteSettings.model_validate(UPSTREAM | route) for route in routes], longest_path=40
     )
-    for routes in (
-        [{"path": "/api"}, {"path": "/api/orders"}, {"path": "/b.c", "strip_prefix": False}],
-        [{"path": "/"}, {"path": "/api", "double_slashes": True, "encoded_slashes": True}],
-        [{"path": "/a", "upstream": "http://127.0.0.1:8000"}],
-        [],
-    )
+    for routes in SOME_ROUTES
 ]
 
 

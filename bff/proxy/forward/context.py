@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bff.observe.metrics import Metrics
+from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
+from bff.policy.quota import Limited
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
@@ -61,6 +63,25 @@ class Destination:
     ) -> "Destination":
         """Builds the destination of a route."""
         return cls(pool, rules, credentials, ResponseTemplates(rules), limit)
+
+    async def credential_for(
+        self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False
+    ) -> Signed | Anonymous | Refused | Limited:
+        """Finds the credential of a call; the route's limit counts its address first, its session then.
+
+        `counted`: the call has been counted before.
+        """
+        limit = None if counted else self.limit
+        if limit is not None and (limited := await limit.of_address(client)) is not None:
+            return limited
+        if not admitted.signed:
+            return Anonymous()
+        cookies, required = request.fields.values(b"cookie"), admitted.route.settings.auth == "required"
+        known = None if limit is None else self.credentials.at_hand(cookies)  # else asked for before
+        credential = known or await self.credentials.obtain(cookies, address=client, required=required)
+        if limit is not None and isinstance(credential, Signed):
+            return await limit.of_session(credential.found.session, client) or credential
+        return credential
 
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool

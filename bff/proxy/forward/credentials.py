@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, assert_never
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
+from bff.policy.fields import Header
 from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
@@ -259,6 +260,11 @@ class Credentials:
             await self._sessions.end(session, reason)
         except StoreUnavailableError:
             _log.warning("end_failed", session=session.id)
+
+
+def says_invalid_token(headers: Sequence[Header]) -> bool:
+    """True where a backend's 401 says that it is for the token's sake (RFC 6750, 3.1)."""
+    return any(name == b"www-authenticate" and b"invalid_token" in value for name, value in headers)
 
 
 def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:

@@ -12,20 +12,17 @@ from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.navigation import navigates
-from bff.policy.quota import Limited
 from bff.problems import problem_response
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
 from bff.proxy.forward.callers import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.upload import NO_UPLOAD
 from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
+from bff.proxy.upstream.interfaces import Fault, Header
 from bff.proxy.upstream.request_state import Call
 from bff.session.sessions import NoSession
-
-_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
@@ -121,21 +118,10 @@ class Ending:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._hop.request_id.decode())
         self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
 
-    def _over_limit(self, limited: Limited) -> None:
-        self._fail(Problem.RATE_LIMITED, headers=limited.fields(), retry_after=limited.wait)
-
     def _fault(self, fault: Fault) -> None:
-        route = self._route_name()
-        self._parts.metrics.upstream_failed(route, fault.kind.value)
-        _log.warning(
-            "upstream_fault",
-            route=route,
-            kind=fault.kind.value,
-            detail=fault.detail,
-            request_id=self._hop.request_id.decode(),
-        )
+        problem = note_fault(self._parts, fault, route=self._route_name(), request_id=self._hop.request_id)
         self._drop_call()
-        self._fail(_FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE))
+        self._fail(problem)
 
     def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
         if self._finished:
@@ -191,15 +177,20 @@ class Ending:
         self._caller.end()
         if self._tail is not None:
             self._parts.event_streams.end(self)
+        session = None
         if isinstance(self._credential, Signed):
             self._parts.signed_calls.end(self)
+            session = self._credential.found.session.key
+        route, method = self._route_name(), self.request.method
         note_call(
             self._parts,
-            self.request,
-            self._route_name(),
-            self._credential,
+            self._parts.metrics.requests(route, method.decode("ascii", "replace")),
+            route=route,
+            method=method,
+            path=self.request.raw_path,
+            session=session,
+            request_id=self._hop.request_id,
             status=CLIENT_GONE if gone else self._status,
             started=self.started,
-            request_id=self._hop.request_id,
             retried=self._retried_401,
         )

@@ -15,7 +15,6 @@ Rule 3: what goes to the backend is what the whole forwarder would send; a test 
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from bff.observe.logs import access
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookies import without_own
@@ -23,6 +22,7 @@ from bff.policy.fields import Fields
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
+from bff.proxy.forward.accounting import note_call
 from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
@@ -284,20 +284,17 @@ class FastCall:
         """Passes the answer on, and accounts for the call."""
         self.done = True
         self._client.deliver(response)
-        context = self._path.context
-        seconds = context.clock() - self._started
-        status = response[0]
-        self._count.add(status, seconds)
-        if context.access_log:
-            access(
-                method=self._request.method.decode("ascii"),
-                path=self._request.path.decode("ascii"),
-                status=status,
-                duration=seconds,
-                route=self._route.name,
-                session=None if self._ready is None else self._ready.key,
-                request_id=self._request_id.decode("ascii"),
-            )
+        note_call(
+            self._path.context,
+            self._count,
+            route=self._route.name,
+            method=self._request.method,
+            path=self._request.path,
+            session=None if self._ready is None else self._ready.key,
+            request_id=self._request_id,
+            status=response[0],
+            started=self._started,
+        )
 
     def fall_back(self) -> None:
         """Goes on as a whole call; the connection, where there is one, has let go of it."""

@@ -19,12 +19,12 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied
 from bff.policy.headers import Hop
+from bff.policy.quota import Limited
 from bff.proxy.forward.callers import Caller, is_stream
 from bff.proxy.forward.context import Destination
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.ending import Ending
 from bff.proxy.forward.event_streams import first_tail, tail
-from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.upload import NO_UPLOAD, Upload
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -86,17 +86,15 @@ class ForwardedCall(Ending):
         if self.request.body_length != 0 and self._upload is NO_UPLOAD:
             self._upload = Upload(verdict.route.settings, self._client, self._body_late)
         destination = self._parts.destinations[verdict.route.path]
+        known: Signed | Anonymous | None = _ANONYMOUS
         if destination.limit is not None:
-            self._spawn(self._open(verdict, destination.limit))
-            return
-        if verdict.signed:
+            known = None
+        elif verdict.signed:
             known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
-            if known is None:
-                self._spawn(self._open(verdict))
-                return
-            if not self._sign(known):
-                return
-        self._gather(verdict)
+        if known is None:
+            self._spawn(self._open(verdict))
+        elif self._sign(known):
+            self._gather(verdict)
 
     def body(self, chunk: bytes) -> None:
         """Takes a piece of the request's body."""
@@ -141,30 +139,22 @@ class ForwardedCall(Ending):
 
     # What is awaited
 
-    async def _open(self, admitted: Admitted, limit: RouteLimit | None = None) -> None:
-        """Finds the credential; a `limit` counts the call, by its address before the session is looked up."""
-        if limit is not None and (limited := await limit.of_address(self._hop.client)) is not None:
-            self._over_limit(limited)
-            return
-        if admitted.signed:
-            required = admitted.route.settings.auth == "required"
-            credentials = self._parts.destinations[admitted.route.path].credentials
-            cookies = self.request.fields.values(b"cookie")
-            known = None if limit is None else credentials.at_hand(cookies)
-            credential = known or await credentials.obtain(
-                cookies, address=self._hop.client, required=required
-            )
-            if isinstance(credential, Refused):
+    async def _open(self, admitted: Admitted, *, counted: bool = False) -> None:
+        """Finds the credential by waiting for it; a call that was `counted` is not limited again."""
+        destination = self._parts.destinations[admitted.route.path]
+        credential = await destination.credential_for(
+            self.request, admitted, self._hop.client, counted=counted
+        )
+        match credential:
+            case Refused():
                 self._refuse(credential)
-                return
-            if not self._sign(credential):
-                return
-            if limit is not None and isinstance(credential, Signed):
-                limited = await limit.of_session(credential.found.session, self._hop.client)
-                if limited is not None:
-                    self._over_limit(limited)
-                    return
-        self._gather(admitted)
+            case Limited():
+                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
+            case Signed() | Anonymous():
+                if self._sign(credential):
+                    self._gather(admitted)
+            case other:
+                assert_never(other)
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
         """Whose call it is; False where that one has too many under way, and is told so."""
@@ -187,7 +177,7 @@ class ForwardedCall(Ending):
     def _gathered(self, admitted: Admitted) -> None:
         since, self._gathering_since = self._gathering_since, None
         if admitted.signed and since is not None and self._parts.clock() - since > _A_WHILE:
-            self._spawn(self._open(admitted))
+            self._spawn(self._open(admitted, counted=True))
         else:
             self._dispatch(admitted)
 
@@ -285,8 +275,7 @@ class ForwardedCall(Ending):
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
-        invalid_token = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in headers)
-        self._spawn(self._renew(admitted, signed, invalid_token=invalid_token))
+        self._spawn(self._renew(admitted, signed, invalid_token=says_invalid_token(headers)))
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""

@@ -19,19 +19,21 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
 from bff.errors import Problem
-from bff.observe.logs import access, audit, get_logger
+from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
-from bff.policy.fields import Fields
 from bff.policy.headers import Hop
 from bff.policy.origin import Guard
 from bff.policy.quota import Limited
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
+from bff.proxy.forward.asgi import request_head
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
+from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind, Header, UpstreamRequest
+from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.request_writer import UnsafeRequestError
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.proxy.websocket.upstream import Answered, is_handshake_field, open_socket, response_fields
@@ -39,9 +41,8 @@ from bff.session.expiry_watch import ExpiryWatch, Watched
 from bff.session.sessions import NoSession
 from bff.session.token_policy import PassOn
 
-_SWITCHING, _UNAUTHORIZED, _CLIENT_LEFT = 101, 401, 499
+_SWITCHING, _UNAUTHORIZED = 101, 401
 _POLICY = 1008
-_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 _log = get_logger("bff.websocket")
 
 
@@ -60,14 +61,7 @@ class WebSocketForwarding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        client = scope.get("client")
-        request = RequestHead(
-            method=b"GET",
-            raw_path=scope["raw_path"],
-            query=scope["query_string"],
-            fields=Fields(list(scope["headers"])),
-            peer=client[0] if client else "unknown",
-        )
+        request = request_head(scope)
         verdict = admit_upgrade(request, self._routes, self._guard)
         await receive()  # websocket.connect
         await _Upgrade(self, request, verdict, scope, receive=receive, send=send).run()
@@ -135,28 +129,18 @@ class _Upgrade:
             listening.cancel()
             if self._backend is not None:
                 self._backend.transport.abort()  # closed already, unless something went wrong
-            self._note(_CLIENT_LEFT)
+            self._note(CLIENT_GONE)
 
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
-        destination, client = self._parts.destinations[admitted.route.path], self._hop.client
-        limit = destination.limit
-        if limit is not None and (limited := await limit.of_address(client)) is not None:
-            await self._over_limit(limited)
+        destination = self._parts.destinations[admitted.route.path]
+        credential = await destination.credential_for(self._request, admitted, self._hop.client)
+        if isinstance(credential, Refused):
+            await self._refuse(credential)
             return
-        if admitted.signed:
-            required = admitted.route.settings.auth == "required"
-            credential = await destination.credentials.obtain(
-                self._request.fields.values(b"cookie"), address=client, required=required
-            )
-            if isinstance(credential, Refused):
-                await self._refuse(credential)
-                return
-            self._credential = credential
-            if limit is not None and isinstance(credential, Signed):
-                limited = await limit.of_session(credential.found.session, client)
-                if limited is not None:
-                    await self._over_limit(limited)
-                    return
+        if isinstance(credential, Limited):
+            await self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
+            return
+        self._credential = credential
         signed = self._credential
         holder = signed.found.session.key if isinstance(signed, Signed) else self._hop.client
         with self._owner.seat(admitted, holder) as free:
@@ -211,7 +195,7 @@ class _Upgrade:
             return outcome
         if not isinstance(signed, Signed):
             return outcome
-        invalid = any(name == b"www-authenticate" and b"invalid_token" in v for name, v in outcome.headers)
+        invalid = says_invalid_token(outcome.headers)
         mode = admitted.route.settings.refresh_on_401
         credentials = self._parts.destinations[admitted.route.path].credentials
         renewed = await credentials.renew(signed, invalid_token=invalid, mode=mode)
@@ -224,20 +208,14 @@ class _Upgrade:
         return await self._call(admitted)
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        destination, signed = self._parts.destinations[admitted.route.path], self._credential
-        bearer = signed.found.session.tokens.access_token.encode() if isinstance(signed, Signed) else None
-        fields = destination.rules.request(self._request.fields, self._hop, bearer)
-        query = self._request.query
-        request = UpstreamRequest(
-            method=b"GET",
-            target=admitted.target + (b"?" + query if query else b""),
-            host=admitted.route.host_header,
-            headers=[field for field in fields if not is_handshake_field(field[0])],
-            body_length=0,
+        destination = self._parts.destinations[admitted.route.path]
+        request = upstream_request(
+            self._request, admitted, self._hop, self._credential, destination.rules, at_hand=True
         )
+        fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(
-                request,
+                request._replace(headers=fields),
                 admitted.route,
                 destination.pool.dialer,
                 subprotocols=kept(self._subprotocols, admitted.route.settings.websocket_drop_subprotocols),
@@ -246,7 +224,8 @@ class _Upgrade:
         except UnsafeRequestError:
             return Refused(Problem.BAD_REQUEST)
         except UpstreamFaultError as failure:
-            return Refused(self._fault(admitted, failure.fault))
+            route, request_id = admitted.route.settings.path, self._hop.request_id
+            return Refused(note_fault(self._parts, failure.fault, route=route, request_id=request_id))
         if isinstance(outcome, ClientConnection):
             self._backend = outcome
         return outcome
@@ -308,20 +287,8 @@ class _Upgrade:
             rendered.append((b"bff-upstream", b"1"))
         await self._answer(answer.status, rendered, answer.body)
 
-    def _fault(self, admitted: Admitted, fault: Fault) -> Problem:
-        route = admitted.route.settings.path
-        self._parts.metrics.upstream_failed(route, fault.kind.value)
-        request_id = self._hop.request_id.decode()
-        _log.warning(
-            "upstream_fault", route=route, kind=fault.kind.value, detail=fault.detail, request_id=request_id
-        )
-        return _FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE)
-
     async def _refuse(self, refused: Refused) -> None:
         await self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
-
-    async def _over_limit(self, limited: Limited) -> None:
-        await self._fail(Problem.RATE_LIMITED, headers=limited.fields(), retry_after=limited.wait)
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         self._parts.metrics.problem_sent(problem)
@@ -344,19 +311,18 @@ class _Upgrade:
         self._answered = True
         route = self._verdict.route
         name = "-" if route is None else route.settings.path
-        seconds = self._parts.clock() - self._started
-        self._parts.metrics.request_finished(name, "GET", status, seconds)
-        if self._parts.access_log:
-            signed = self._credential
-            access(
-                method="GET",
-                path=self._request.raw_path.decode("ascii", "backslashreplace"),
-                status=status,
-                duration=seconds,
-                route=name,
-                request_id=self._hop.request_id.decode(),
-                session=signed.found.session.id if isinstance(signed, Signed) else None,
-            )
+        signed = self._credential
+        note_call(
+            self._parts,
+            self._parts.metrics.requests(name, "GET"),
+            route=name,
+            method=b"GET",
+            path=self._request.raw_path,
+            session=signed.found.session.key if isinstance(signed, Signed) else None,
+            request_id=self._hop.request_id,
+            status=status,
+            started=self._started,
+        )
 
 
 async def _next(receive: Receive) -> Message:
