@@ -105,7 +105,9 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
     "session_ended": Described(
         "A session ended, for the reason that its page is told. `by` is the session that ended it, where "
         "it was another one of the user's; `operator` and `note` are who ended it by `bff sessions end`, and "
-        "why.",
+        "why. One that went without the proxy is told by one process of all, within seconds: its time was up "
+        "(`idle`, `max_lifetime`), or it had time left and was `deleted` by an operator's own hand, or "
+        "`evicted` by a Redis short of memory (its page is told `unknown`).",
         _SESSION,
         ("end",),
         "success",
