@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.crypto import Keyring
 from bff.errors import Problem
+from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
@@ -42,6 +43,7 @@ from bff.session.announcements import notice_of
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.live_keys import LiveKeys
 from bff.session.near_cache import NearCache
 from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
@@ -49,6 +51,7 @@ from bff.session.sessions import Sessions
 from bff.session.silent_endings import SilentEndings
 from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
+from bff.settings.watched_files import WatchedFiles, see
 from bff.tasks import Tasks
 from bff.web.accounting import Accounting
 from bff.web.backchannel import BackchannelEndpoint
@@ -73,6 +76,8 @@ class App:
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
+        files = WatchedFiles(settings)
+        files.begin(see(files.paths()))
         self.metrics = Metrics()
         self.tasks = Tasks()
         self._store = SessionStore(settings.redis, self.metrics)
@@ -94,6 +99,10 @@ class App:
             without_redis=settings.server.ready_without_redis,
         )
         self._pools = Pools()
+        self._keys = LiveKeys(settings.session.keys, clock)
+        self.live = LiveSettings(
+            files, keys=self._keys, client=self._client, pools=self._pools, metrics=self.metrics
+        )
         self._asgi = self._build(settings, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,11 +113,16 @@ class App:
         """Whether requests may come here."""
         return await self._readiness.made()
 
+    async def reload(self, newer: Settings | None = None) -> Reloaded:
+        """Takes what can be taken of newer settings, and what has changed in the files that they name."""
+        return await self.live.reload(newer)
+
     def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
-        keyring = Keyring([key.get_secret_value() for key in settings.session.keys])
+        keyring = self._keys.keyring
         public = PublicOrigin.parse(settings.server.public_url)
         csrf_header = settings.session.csrf_header.lower().encode("ascii")
         guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
+        cache = self._near_cache(settings.session)
         sessions = Sessions(
             store=self._store,
             keyring=keyring,
@@ -116,7 +130,7 @@ class App:
             settings=settings.session,
             metrics=self.metrics,
             clock=clock,
-            cache=self._near_cache(settings.session),
+            cache=cache,
             refresh=settings.refresh,
             shown=settings.provider.claims,
             missed=self._silent.missed,
@@ -145,6 +159,14 @@ class App:
         )
         watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
+
+        def forget() -> None:
+            sessions.decrypted.clear()
+            if cache is not None:
+                cache.changed(None)
+            watch.changed(None)
+
+        self._keys.forget = forget
         parts = ForwardingContext(
             destinations={
                 route.path: Destination.of(
@@ -310,9 +332,11 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
         await self._changes.start()
         await self._silent.start()
+        self.live.start()
         try:
             yield {STATE: self._forwarding}
         finally:
+            await self.live.aclose()
             left = await self.tasks.drain(self.settings.server.shutdown_timeout)
             if left:
                 _log.warning("unfinished", tasks=left)

@@ -4,6 +4,8 @@ Rule 1: every use has a key of its own, derived by HKDF with its own label (RFC 
 Rule 2: the newest key makes, every key verifies and opens; so keys rotate without ending sessions.
 Rule 3: one handle has one spelling; what is not exactly that is refused before any hash is made of it.
 Rule 4: nothing here tells why something did not open.
+Rule 5: something that no key verifies is no garbage yet: another process may have read a newer key first.
+Whoever holds the keys is asked once for newer ones (`ask`), and it is looked at again.
 """
 
 import base64
@@ -12,7 +14,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import itsdangerous
@@ -50,6 +52,11 @@ def decode(text: str) -> bytes | None:
         return None
 
 
+def key_id(secret: str) -> str:
+    """The id of a server key, from which nothing else can be worked out; ValueError if it is none."""
+    return Keyring([secret]).kids[0]
+
+
 def new_secret() -> str:
     """Makes a server key for the setting `session.keys`: 256 random bits in base64url."""
     return encode(secrets.token_bytes(KEY_BYTES))
@@ -84,9 +91,18 @@ class _ServerKey:
 
 
 class Keyring:
-    """The server's keys, newest first, each 32 bytes in base64url as `new_secret` makes them."""
+    """The server's keys, each 32 bytes in base64url as `new_secret` makes them.
+
+    Attributes:
+        ask: called when nothing verifies or opens; True if the keys have been replaced, by newer ones.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
+        self.ask: Callable[[], bool] = lambda: False
+        self.replace(keys)
+
+    def replace(self, keys: Sequence[str]) -> None:
+        """Takes other keys: the first one makes, all verify and open. ValueError changes nothing."""
         raw = [decode(key.rstrip("=")) for key in keys]
         if not raw or any(key is None or len(key) != KEY_BYTES for key in raw):
             raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
@@ -99,6 +115,11 @@ class Keyring:
             digest_method=hashlib.sha256,
         )
 
+    @property
+    def kids(self) -> list[str]:
+        """The ids of the keys, which records and cookies name; the key that makes comes first."""
+        return [key.kid for key in self._keys]
+
     # Handles
 
     def new_handle(self) -> str:
@@ -109,7 +130,9 @@ class Keyring:
         """Returns the handle if the cookie's value is one that this server made, else None."""
         if not _HANDLE.fullmatch(value):
             return None
-        return value.decode("ascii") if self._signer.validate(value) else None
+        if self._signer.validate(value) or (self.ask() and self._signer.validate(value)):
+            return value.decode("ascii")
+        return None
 
     # Records
 
@@ -158,8 +181,7 @@ class Keyring:
 
     def proves(self, purpose: bytes, value: str, proof: str) -> bool:
         """Whether `proof` was made here for this purpose and value; compared in constant time."""
-        given = proof.encode("utf-8", "replace")
-        return any(hmac.compare_digest(_proof(key, purpose, value).encode(), given) for key in self._keys)
+        return self._matches(_proof, purpose, value, proof)
 
     def tag(self, purpose: bytes, value: str) -> str:
         """A short proof in decimal digits, some 60 bits: for what is only tried by asking this server."""
@@ -167,13 +189,26 @@ class Keyring:
 
     def tagged(self, purpose: bytes, value: str, tag: str) -> bool:
         """True if `tag` was made here for this purpose and value; compared in constant time."""
-        given = tag.encode("utf-8", "replace")
-        return any(hmac.compare_digest(_tag(key, purpose, value).encode(), given) for key in self._keys)
+        return self._matches(_tag, purpose, value, tag)
+
+    def _matches(
+        self, make: "Callable[[_ServerKey, bytes, str], str]", purpose: bytes, value: str, given: str
+    ) -> bool:
+        expected = given.encode("utf-8", "replace")
+
+        def some() -> bool:
+            return any(
+                hmac.compare_digest(make(key, purpose, value).encode(), expected) for key in self._keys
+            )
+
+        return some() or (self.ask() and some())
 
     def _split(self, sealed: str) -> tuple[_ServerKey, bytes, bytes] | None:
         version, _, rest = sealed.partition(".")
         kid, _, body = rest.partition(".")
         key = self._by_kid.get(kid)
+        if key is None and version == _FORMAT and self.ask():
+            key = self._by_kid.get(kid)
         data = decode(body)
         if version != _FORMAT or key is None or data is None:
             return None

@@ -146,3 +146,60 @@ def test_each_last_character_with_unused_bits_is_refused() -> None:
         for length in range(1, 9)
     }
     assert {1: 0, 2: 4, 3: 16, 4: 64, 5: 0, 6: 4, 7: 16, 8: 64} == taken
+
+
+# Keys that change
+
+
+@pytest.mark.requirement("S-09")
+def test_unknown_means_a_look_at_newer_keys() -> None:
+    """What another process has made with a key that is not known here yet is known after one look."""
+    third = Keyring([NEW, OLD])
+    handle, sealed = third.new_handle(), third.seal_cookie(b"use", b"content")
+    proof, tag = third.proof(b"use", "value"), third.tag(b"use", "value")
+    record = third.seal_record(handle, b"tokens", b"bound")
+
+    def behind() -> Keyring:
+        keyring = Keyring([OLD])
+
+        def ask() -> bool:
+            keyring.replace([NEW, OLD])
+            return True
+
+        keyring.ask = ask
+        return keyring
+
+    assert handle == behind().accepts(handle.encode())
+    assert b"content" == behind().open_cookie(b"use", sealed)
+    assert b"tokens" == behind().open_record(handle, record, b"bound")
+    assert behind().proves(b"use", "value", proof)
+    assert behind().tagged(b"use", "value", tag)
+    assert Keyring([OLD]).accepts(handle.encode()) is None
+    assert Keyring([OLD]).open_record(handle, record, b"bound") is None
+
+
+@pytest.mark.requirement("S-09")
+def test_what_is_known_asks_for_nothing() -> None:
+    """Nor does what has not even the form of a handle."""
+    keyring = Keyring([NEW, OLD])
+    asked: list[bool] = []
+
+    def ask() -> bool:
+        asked.append(True)
+        return False
+
+    keyring.ask = ask
+    assert keyring.accepts(Keyring([OLD]).new_handle().encode())
+    assert keyring.accepts(b"garbage") is None
+    assert [] == asked
+    assert keyring.accepts(Keyring([new_secret()]).new_handle().encode()) is None
+    assert [True] == asked
+
+
+@pytest.mark.requirement("S-09")
+def test_bad_keys_replace_nothing() -> None:
+    """The keys stay as they were."""
+    keyring = Keyring([NEW])
+    with pytest.raises(ValueError, match="32 bytes"):
+        keyring.replace(["short"])
+    assert Keyring([NEW]).kids == keyring.kids

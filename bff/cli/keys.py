@@ -5,14 +5,21 @@ from typing import Annotated
 
 import typer
 
+from bff.cli.server_keys import list_keys, rotate
 from bff.command_line import CommandLine
 
 app = CommandLine(help="Keys that cookies and sessions are signed and sealed with.", no_args_is_help=True)
 
 
+app.command(
+    epilog="Examples: [bold]bff keys rotate[/bold]  ·  several machines: "
+    "[bold]bff keys rotate --lead 10m[/bold]  ·  a Secret: [bold]bff keys rotate --lead 10m --print[/bold]"
+)(rotate)
+app.command("list", epilog="Example: [bold]bff keys list --json | jq -r '.[].id'[/bold]")(list_keys)
+
+
 @app.command(
-    epilog="Examples: [bold]bff keys generate > bff-keys[/bold]  ·  to rotate, put a new one first: "
-    "[bold](bff keys generate; cat bff-keys) > new[/bold]"
+    epilog="Examples: [bold]bff keys generate > bff-keys[/bold]  ·  later: [bold]bff keys rotate[/bold]"
 )
 def generate(
     count: Annotated[

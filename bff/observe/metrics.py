@@ -150,6 +150,14 @@ class Metrics:
             "Whether Redis tells this process of changes: 1 or 0.",
             registry=registry,
         )
+        self._reloads = counter(
+            "bff_settings_reloads", "Changes of files that settings name, by outcome.", "setting", "outcome"
+        )
+        self._refused_files = Gauge(
+            "bff_settings_files_refused",
+            "Files whose last change is not in force, because it cannot be used.",
+            registry=registry,
+        )
         self._prepare()
 
     def _prepare(self) -> None:
@@ -225,6 +233,14 @@ class Metrics:
     def limit_unchecked(self, limit: str) -> None:
         """A limit that all processes share was not looked at: Redis was out of reach, or slow."""
         self._unchecked[(limit,)].inc()
+
+    def reloaded(self, setting: str, *, refused: bool) -> None:
+        """A file that a setting names has changed: its new content is in force, or was refused."""
+        self._reloads[setting, "refused" if refused else "in_force"].inc()
+
+    def files_refused(self, count: int) -> None:
+        """So many files have a last change that is not in force."""
+        self._refused_files.set(count)
 
     def upstream_connections(self, upstream: str) -> Gauge:
         """The gauge of open connections to one backend (`host:port`), to be kept by its pool."""

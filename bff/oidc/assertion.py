@@ -26,29 +26,57 @@ _CURVE_ALGS = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "E
 _RSA_ALGS = ("RS256", "PS256")
 
 
+class Credentials:
+    """One means by which the proxy shows who it is; ValueError without any."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        self.key: PrivateKey | None = None
+        self.secret = ""
+        if settings.client_auth == "private_key_jwt":
+            if settings.client_key is None:
+                raise ValueError("the client has to authenticate: provider.client_key is not set")
+            self.key = read_client_key(settings.client_key.get_secret_value())
+        elif settings.client_secret is None:
+            raise ValueError("the client has to authenticate: provider.client_secret is not set")
+        else:
+            self.secret = settings.client_secret.get_secret_value()
+
+
 class Authentication:
-    """What authenticates each request. `clock` gives seconds since the epoch; ValueError without a means."""
+    """What authenticates each request. `clock` gives seconds since the epoch; ValueError without a means.
+
+    After a change there are two means, until the provider has accepted the newer one: nobody changes a secret
+    here and there in the same moment.
+    """
 
     def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
-        self._key: PrivateKey | None = None
-        self._secret = ""
-        if settings.client_auth == "private_key_jwt":
-            if settings.client_key is None:
-                raise ValueError("the client has to authenticate: provider.client_key is not set")
-            self._key = read_client_key(settings.client_key.get_secret_value())
-        elif settings.client_secret is None:
-            raise ValueError("the client has to authenticate: provider.client_secret is not set")
-        else:
-            self._secret = settings.client_secret.get_secret_value()
+        self._newest = Credentials(settings)
+        self.means = [self._newest]
+        """Those that may be right, the likeliest first."""
 
-    def client(self, metadata: Metadata) -> Client:
-        """Who we are, for one request to this provider."""
+    def replace(self, settings: ProviderSettings) -> None:
+        """Takes a newer secret or key; ValueError changes nothing."""
+        self._newest = Credentials(settings)
+        self.means = [self._newest, self.means[0]]
+
+    def is_newest(self, means: Credentials) -> bool:
+        """Tells whether a means is the one that was set last."""
+        return means is self._newest
+
+    def accepted(self, means: Credentials) -> None:
+        """The provider knows this means: it comes first, and with the newest the former is done with."""
+        if len(self.means) > 1:
+            self.means = [means] if means is self._newest else [means, self._newest]
+
+    def client(self, metadata: Metadata, means: Credentials | None = None) -> Client:
+        """Who we are, for one request to this provider; by the likeliest means where none is given."""
         settings = self._settings
-        if self._key is None:
-            return Client(settings.client_id, self._secret, settings.client_auth)
-        return Client(settings.client_id, "", settings.client_auth, self._assertion(self._key, metadata))
+        means = means or self.means[0]
+        if means.key is None:
+            return Client(settings.client_id, means.secret, settings.client_auth)
+        return Client(settings.client_id, "", settings.client_auth, self._assertion(means.key, metadata))
 
     def _assertion(self, key: PrivateKey, metadata: Metadata) -> str:
         settings, now = self._settings, int(self._clock())

@@ -15,6 +15,7 @@ from bff.observe.logs import get_logger
 from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
+from bff.oidc.authenticated import Answered, AuthenticatedCalls
 from bff.oidc.concurrency_limit import LATE_CALLS, PrioritySemaphore, Ticket
 from bff.oidc.documents import Documents
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, ProviderHttp, Sending
@@ -66,9 +67,22 @@ class OidcClient:
         self._told_unrevocable = False
         self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.tickets = PrioritySemaphore(settings.max_token_calls)
-        self._pushed = PushedRequests(settings, self._wire, self._authentication, clock)
+        self._calls = AuthenticatedCalls(self._wire, self._authentication)
+        self._pushed = PushedRequests(settings, self._calls, clock)
         self._userinfo = Userinfo(settings, self._wire, self.metadata)
         self.documents = Documents(settings, self._wire, clock=clock, tasks=tasks, failed=failed)
+
+    def authenticate_by(self, settings: ProviderSettings) -> None:
+        """Takes a newer secret or key; the former one serves until the provider has accepted it."""
+        self._authentication.replace(settings)
+
+    def ask_for_newer(self, ask: Callable[[], bool]) -> None:
+        """Names what is called where the provider refuses us; True says that there is another secret."""
+        self._calls.ask = ask
+
+    def trust(self, settings: ProviderSettings) -> None:
+        """Reads the provider's CA certificates anew; OSError changes nothing."""
+        self._wire.renew(settings.ca_file)
 
     async def aclose(self) -> None:
         """Closes every connection."""
@@ -183,16 +197,17 @@ class OidcClient:
                 if metadata.revocation_endpoint is None:
                     self._told_unrevocable = self._told_unrevocable or self._tell_unrevocable()
                     return None
-                client = self._authentication.client(metadata)
-                form = requests.revocation_form(client, token=token, hint=hint)
-                answer = await self._wire.post(metadata.revocation_endpoint, form)
+                said = await self._calls.post(
+                    metadata.revocation_endpoint,
+                    metadata,
+                    lambda client: requests.revocation_form(client, token=token, hint=hint),
+                )
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
-        document = answer.json()
-        failed = says_error(answer.status, document)
+        failed = says_error(said.answer.status, said.document)
         if failed:
-            fields = told(answer.status, document, client=client, sent=requests.secrets_of(form))
+            fields = _told(said)
             _log.warning("revocation_failed", **fields)
         return not failed
 
@@ -318,10 +333,8 @@ class OidcClient:
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         metadata = await self.metadata()
         sent_at = self._clock()
-        client = self._authentication.client(metadata)
-        authenticated = form(client)
-        answer = await self._wire.post(metadata.token_endpoint, authenticated, sending)
-        document = answer.json()
+        said = await self._calls.post(metadata.token_endpoint, metadata, form, sending)
+        answer, document = said.answer, said.document
         if not says_error(answer.status, document):
             lifetime = self.settings.refresh_token_lifetime
             try:
@@ -334,13 +347,15 @@ class OidcClient:
         refused = refusal(answer.status, document, self._wait(answer))
         # The end of a grant is no error of anybody's; of a session it has an event of its own.
         log = _log.info if isinstance(refused, InvalidGrant) else _log.error
-        log(
-            "token_endpoint_refused",
-            **told(answer.status, document, client=client, sent=requests.secrets_of(authenticated)),
-        )
+        log("token_endpoint_refused", **_told(said))
         if isinstance(refused, ProviderUnavailableError):
             raise refused
         return refused
 
     def _wait(self, answer: Answer) -> float | None:
         return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
+
+
+def _told(said: Answered) -> dict[str, object]:
+    sent = requests.secrets_of(said.form)
+    return told(said.answer.status, said.document, client=said.client, sent=sent)

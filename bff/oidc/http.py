@@ -1,4 +1,4 @@
-"""Calls to the provider over HTTP: the only file of the proxy that imports httpx and httpcore.
+"""Calls to the provider over HTTP: with `http_clients` the only file of the proxy that imports httpx.
 
 Rule 1: a call is made once. Nothing here resends, follows a redirect or keeps a cookie (the jar of one
 client would be shared by all users).
@@ -15,28 +15,23 @@ Rule 7: a time-out is told apart from a broken connection (`AnswerLateError`): t
 Rule 8: an outgoing proxy's CONNECT carries nothing of the form: it counts as part of connecting, and so does
 its refusal. A plain http provider's form is read by the proxy, whose 407 says that it went no further; any
 other answer of the proxy's own cannot be told from the provider's.
-
-httpx reads no environment variables here (`trust_env`): `provider.proxy` says which proxy a call takes.
 """
 
 import asyncio
 import json
 import os
-import socket
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Self
 
 import httpcore
 import httpx
 
-from bff import __version__
 from bff.errors import ProviderUnavailableError
+from bff.oidc.http_clients import Clients
 from bff.oidc.requests import Form
 from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
@@ -45,7 +40,6 @@ MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600.0
 NO_PROXY = OutgoingProxy()
 _PROXY_REFUSED = 407
-_OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -55,21 +49,6 @@ _NEVER_SENT = (
     httpx.UnsupportedProtocol,
 )
 _TIMED_OUT = (TimeoutError, httpx.TimeoutException)
-_KEEP_ALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, option, value)
-        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-        if (option := getattr(socket, name, None)) is not None
-    ),
-)
-"""An answer may be waited for very long: a provider that has vanished is noticed within half a minute."""
-
-_HEADERS = {
-    "accept": "application/json",
-    "accept-encoding": "identity",
-    "user-agent": f"bff-session-proxy/{__version__}",
-}
 
 
 class AnswerLostError(ProviderUnavailableError):
@@ -188,23 +167,6 @@ class _Watched:
         return isinstance(error, _NEVER_SENT) or (believed and not self._written)
 
 
-class _ByProxy(httpx.AsyncBaseTransport):
-    """A transport for each outgoing proxy, and one for calls that take none."""
-
-    def __init__(self, choice: OutgoingProxy, make: Callable[[str | None], httpx.AsyncBaseTransport]) -> None:
-        self._choice = choice
-        self._made = {url: make(url) for url in (None, *set(choice.proxies.values()))}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        proxy = self._choice.of(url.scheme, url.host, url.port)
-        return await self._made[proxy].handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._made.values():
-            await transport.aclose()
-
-
 class ProviderHttp:
     """The connections to one provider.
 
@@ -221,14 +183,24 @@ class ProviderHttp:
     ) -> None:
         self._timeout = timeout
         self._proxy = proxy
-        # Certificates of `ca_file` alone, if one is given: a private provider needs no public authority.
-        verify = (
-            ssl.create_default_context(cafile=ca_file)
-            if ca_file
-            else httpx.create_ssl_context(trust_env=False)
+        self._token_calls = token_calls
+        self._clients = self._made(ca_file)
+        self._former: list[Clients] = []
+
+    def renew(self, ca_file: Path | None) -> None:
+        """Trusts other certificates from the next call on; calls under way end as they began.
+
+        Raises:
+            OSError: the file holds no certificates; nothing has changed.
+        """
+        clients = self._made(ca_file)
+        self._former.append(self._clients)
+        self._clients = clients
+
+    def _made(self, ca_file: Path | None) -> Clients:
+        return Clients(
+            ca_file, self._proxy, token_calls=self._token_calls, bounds=self._bounds(self._timeout)
         )
-        self._reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
-        self._spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
 
     @classmethod
     def of(cls, settings: ProviderSettings, *, token_calls: int = 1) -> Self:
@@ -236,36 +208,21 @@ class ProviderHttp:
         proxy = OutgoingProxy.choose(settings.proxy, os.environ)
         return cls(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=token_calls, proxy=proxy)
 
-    def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
-        def transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
-            return httpx.AsyncHTTPTransport(
-                verify=verify,
-                http2=False,
-                trust_env=False,
-                limits=httpx.Limits(
-                    max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
-                ),
-                proxy=None if proxy is None else _proxy(proxy, verify),
-                socket_options=_KEEP_ALIVE,
-            )
-
-        return httpx.AsyncClient(
-            transport=_ByProxy(self._proxy, transport) if self._proxy.proxies else transport(None),
-            trust_env=False,
-            follow_redirects=False,
-            headers=_HEADERS,
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
-            timeout=self._bounds(self._timeout),
-        )
-
     def _bounds(self, seconds: float) -> httpx.Timeout:
         """The bound on connecting is the shorter, so that "never sent" is seen as that."""
         return httpx.Timeout(seconds, connect=min(seconds, self._timeout) * 0.8)
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await self._reading.aclose()
-        await self._spending.aclose()
+        for clients in (*self._former, self._clients):
+            await clients.aclose()
+
+    async def _close_former(self) -> None:
+        """Closes the clients of former certificates whose last call has ended."""
+        idle = [clients for clients in self._former if not clients.calls]
+        self._former = [clients for clients in self._former if clients.calls]
+        for clients in idle:
+            await clients.aclose()
 
     async def get(self, url: str, *, bearer: str | None = None) -> Answer:
         """Reads a document; with a `bearer` token, one that takes one (RFC 6750 2.1).
@@ -274,12 +231,14 @@ class ProviderHttp:
             ProviderUnavailableError: no complete answer.
         """
         headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
-        return await self._send(
-            self._reading,
-            lambda: self._reading.build_request("GET", url, headers=headers),
-            self._timeout,
-            _Watched(PLAIN),
-        )
+        clients = self._clients
+        with clients.calling():
+            return await self._send(
+                clients.reading,
+                lambda: clients.reading.build_request("GET", url, headers=headers),
+                self._timeout,
+                _Watched(PLAIN),
+            )
 
     async def post(self, url: str, form: Form, sending: Sending = PLAIN) -> Answer:
         """Sends a form, once.
@@ -292,9 +251,10 @@ class ProviderHttp:
         """
         seconds = self._timeout if sending.patience is None else sending.patience
         watched = _Watched(sending)
+        clients = self._clients
 
         def request() -> httpx.Request:
-            return self._spending.build_request(
+            return clients.spending.build_request(
                 "POST",
                 url,
                 data=dict(form.fields),
@@ -303,7 +263,8 @@ class ProviderHttp:
                 extensions={"trace": watched.trace},
             )
 
-        return await self._send(self._spending, request, seconds, watched)
+        with clients.calling():
+            return await self._send(clients.spending, request, seconds, watched)
 
     async def _send(
         self,
@@ -313,6 +274,7 @@ class ProviderHttp:
         watched: _Watched,
     ) -> Answer:
         """One call; the chain of what it raises is cut, because httpx's errors hold the request."""
+        await self._close_former()
         failure: ProviderUnavailableError
         try:
             async with asyncio.timeout(seconds) as deadline:
@@ -332,12 +294,6 @@ class ProviderHttp:
                 return answer
             failure = ProviderUnavailableError("the provider cannot be reached: the proxy refused (407)")
         raise failure
-
-
-def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:
-    """An outgoing proxy; one that is itself reached by TLS is judged as the provider is."""
-    secure = httpx.URL(url).scheme == "https"
-    return httpx.Proxy(url, ssl_context=verify if secure else None)
 
 
 def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:

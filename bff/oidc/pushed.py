@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
-from bff.oidc.assertion import Authentication
-from bff.oidc.http import ProviderHttp
+from bff.oidc.authenticated import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import ClientRefusedError, refuses_client, told
 from bff.oidc.requests import Fields, pushed_authorization_form, secrets_of
@@ -26,13 +25,11 @@ class PushedRequests:
     def __init__(
         self,
         settings: ProviderSettings,
-        wire: ProviderHttp,
-        authentication: Authentication,
+        calls: AuthenticatedCalls,
         clock: Callable[[], float],
     ) -> None:
         self._par = settings.par
-        self._wire = wire
-        self._authentication = authentication
+        self._calls = calls
         self._clock = clock
 
     def are_for(self, metadata: Metadata) -> bool:
@@ -51,15 +48,15 @@ class PushedRequests:
         endpoint = metadata.pushed_authorization_endpoint
         if endpoint is None:
             raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
-        client = self._authentication.client(metadata)
-        form = pushed_authorization_form(client, fields)
-        answer = await self._wire.post(endpoint, form)
-        request_uri = parse_pushed(answer.json()) if answer.status in _OK else None
+        said = await self._calls.post(
+            endpoint, metadata, lambda client: pushed_authorization_form(client, fields)
+        )
+        answer, document = said.answer, said.document
+        request_uri = parse_pushed(document) if answer.status in _OK else None
         if request_uri is None:
-            document = answer.json()
             _log.error(
                 "pushed_request_refused",
-                **told(answer.status, document, client=client, sent=secrets_of(form)),
+                **told(answer.status, document, client=said.client, sent=secrets_of(said.form)),
             )
             refused = refuses_client(document)
             raise (ClientRefusedError if refused else ProviderUnavailableError)(

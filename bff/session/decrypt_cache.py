@@ -57,3 +57,8 @@ class DecryptCache:
         if len(entries) >= self._most:
             del entries[next(iter(entries))]
         entries[key] = value
+
+    def clear(self) -> None:
+        """A server key has gone, and with it what it vouched for."""
+        self._handles.clear()
+        self._sessions.clear()

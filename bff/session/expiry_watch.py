@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from bff.errors import Problem, StoreUnavailableError
+from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.token_policy import ended
 from bff.tasks import Tasks
@@ -154,7 +155,7 @@ class ExpiryWatch:
         watched.look_again = True
         while watched.look_again and watched.holders:
             watched.look_again = watched.known = False
-            current = await self._sessions.open(watched.found.handle)
+            current = await self._current(watched.found.handle)
             if isinstance(current, NoSession):
                 watched.over.set_result(current)
                 return
@@ -163,6 +164,11 @@ class ExpiryWatch:
             watched.known = True
             for follower in tuple(watched.followers.values()):
                 follower()
+
+    async def _current(self, handle: str) -> Found | NoSession:
+        if self._sessions.decrypted.handle(handle.encode()) is None:  # its server key was taken back
+            return NoSession(Problem.SESSION_ENDED, EndReason.UNKNOWN)
+        return await self._sessions.open(handle)
 
     def _unknown(self, *unknown: Watched) -> None:
         """Redis does not say: by the clock alone a session is over at its absolute end."""

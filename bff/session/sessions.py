@@ -84,7 +84,7 @@ class Sessions:
         self._cookie_name = cookie.name.encode()
         self._store = store
         self._keyring = keyring
-        self._before = before = DecryptCache(keyring, MOST if cache is None else 0)
+        self.decrypted = self._before = before = DecryptCache(keyring, MOST if cache is None else 0)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock

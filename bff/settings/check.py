@@ -7,8 +7,6 @@ What an https `public_url` rules out (the settings that are weaker than what peo
 `same_site = "lax"`, and an http issuer. Both are accepted on plain http, that is on loopback.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 
@@ -16,6 +14,7 @@ from bff.settings.client_key import check_client_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding
 from bff.settings.route_check import check_passing
+from bff.settings.server_keys import parse_key
 from bff.settings.urls import (
     Complaint,
     endpoint_complaint,
@@ -58,8 +57,6 @@ PROVIDER_URLS = (
 """Addresses at the provider that can be set by hand."""
 
 MAX_LIFETIME = 7 * 86400.0
-KEY_BYTES = 32
-_MIN_DISTINCT_BYTES = 12  # 32 random bytes have 30 on average; fewer than 12 is a pattern, not chance
 
 _SAFELISTED = frozenset({"accept", "accept-language", "content-language", "content-type", "range"})
 _TAKEN = frozenset(
@@ -185,25 +182,20 @@ def _keys(keys: list[str]) -> Iterator[Finding]:
         yield Finding(
             key, "is missing: there would be nothing to sign with", f"{run}, or set keys_file", needs
         )
+    earlier: set[str] = set()
     for number, text in enumerate(keys, start=1):
         which = f"key {number} of {len(keys)}"
         if text == EXAMPLE_KEY:
             yield Finding(key, f"{which} is the example's, which everybody knows", run)
-        elif not _is_key(text):
-            yield Finding(key, f"{which} is not 32 random bytes in base64url", run)
-        elif text.rstrip("=") in (earlier.rstrip("=") for earlier in keys[: number - 1]):
+            continue
+        try:
+            secret = parse_key(text).secret
+        except ValueError as error:
+            yield Finding(key, f"{which} {error}", run)
+            continue
+        if secret in earlier:
             yield Finding(key, f"{which} stands there twice", "remove one of them")
-
-
-def _is_key(text: str) -> bool:
-    """Whether it has the one form that `bff keys generate` prints, with or without the `=` at its end."""
-    bare = text.removesuffix("=")
-    try:
-        raw = base64.b64decode(bare + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    exact = base64.urlsafe_b64encode(raw).rstrip(b"=") == bare.encode()
-    return exact and len(raw) == KEY_BYTES and len(set(raw)) >= _MIN_DISTINCT_BYTES
+        earlier.add(secret)
 
 
 def _provider(provider: ProviderSettings) -> Iterator[Finding]:

@@ -6,14 +6,22 @@ from tests.structure.source import imports, modules, own_imports
 
 ROWS = [
     ["bff.errors"],
-    ["bff.settings", "bff.observe", "bff.tasks", "bff.child", "bff.embedded", "bff.command_line"],
+    [
+        "bff.settings",
+        "bff.observe",
+        "bff.tasks",
+        "bff.child",
+        "bff.hangup",
+        "bff.embedded",
+        "bff.command_line",
+    ],
     ["bff.crypto", "bff.policy", "bff.problems"],
     ["bff.session"],
     ["bff.oidc"],
     ["bff.refresh"],
     ["bff.proxy"],
     ["bff.web"],
-    ["bff.app"],
+    ["bff.app", "bff.live_settings"],
     ["bff.serve"],
     ["bff.cli", "bff.__main__"],
 ]
@@ -120,7 +128,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                 )
             },
         ),
-        ("httpx", {"bff.oidc.http"}),
+        ("httpx", {"bff.oidc.http", "bff.oidc.http_clients"}),
         ("itsdangerous", {"bff.crypto"}),
     ],
 )

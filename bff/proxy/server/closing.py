@@ -86,9 +86,12 @@ class ClosingProtocol(UpgradingProtocol):
 
         An idle connection is not closed: a request that is on its way to it could not be told from one that
         was read, and a reverse proxy repeats no POST (RFC 9112 9.3.1). An answer whose head has left is not
-        the last one for the same reason: its client has been promised another.
+        the last one for the same reason: its client has been promised another. Event streams end.
         """
+        if self.draining:
+            return
         self.draining = True
+        self._end_event_streams()
         if self._answering() and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
@@ -98,6 +101,9 @@ class ClosingProtocol(UpgradingProtocol):
             self.cycle.keep_alive = False
         else:
             self._close()
+        self._end_event_streams()
+
+    def _end_event_streams(self) -> None:
         if (forwarding := self.app_state.get(STATE)) is not None:
             forwarding.parts.event_streams.stop()
 

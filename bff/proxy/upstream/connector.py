@@ -101,6 +101,11 @@ class Connector:
         self._server_name = None if tls is None else server_name or upstream.host
         self._book = AddressBook(rest)
 
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Makes the next connections with other certificates."""
+        assert self._tls is not None
+        self._tls = tls
+
     async def dial(self, make: Callable[[], P], deadline: float) -> P:
         """Tries the addresses in turn, each with an equal share of the time that is left.
 

@@ -13,8 +13,10 @@ Rule 5: a connection whose answer is a stream gives its slot back: streams have 
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bff.policy.routes import Route, Upstream
@@ -25,6 +27,7 @@ from bff.proxy.upstream.fair_queue import FairQueue
 from bff.proxy.upstream.interfaces import Fault, FaultKind
 from bff.proxy.upstream.request_state import CallTimeouts
 from bff.proxy.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
+from bff.settings.model import RouteSettings
 
 _Grant = asyncio.Future[UpstreamConnection | None]
 
@@ -285,6 +288,14 @@ class UpstreamPool:
 
     # Ageing and the end.
 
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Connects with other certificates from now on; a call under way is the last of its connection."""
+        self.dialer.trust(tls)
+        for connection in self._open:
+            connection.born = -math.inf
+        for connection in list(self._idle):
+            connection.abort()
+
     def _sweep_at(self, when: float) -> None:
         self._sweep = asyncio.get_running_loop().call_at(when, self._close_aged)
 
@@ -342,6 +353,17 @@ class Pools:
                 self._pools[key] = pool
             self._by_path[route.path] = pool
         return pool
+
+    def renew(self, routes: Collection[RouteSettings]) -> None:
+        """Reads the certificates of these routes anew.
+
+        Raises:
+            OSError: a file cannot be used; nothing has changed.
+        """
+        made = {names: client_tls(names) for names in {TlsNames.of(route) for route in routes}}
+        for (_, _, _, names), pool in self._pools.items():
+            if names in made:
+                pool.trust(made[names])
 
     def all(self) -> list[tuple[Upstream, UpstreamPool]]:
         """Every pool there is, with its backend: for metrics."""

@@ -1,0 +1,74 @@
+"""Calls that show the provider who we are, by another means where the first one is refused.
+
+Rule 1: only `invalid_client` is a reason to send a form again: the client is authenticated before a grant is
+looked at (RFC 6749 3.2.1), so that nothing was spent.
+Rule 2: each means is tried once for a call; where all are refused, a newer one is asked for once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bff.observe.logs import get_logger
+from bff.oidc.assertion import Authentication, Credentials
+from bff.oidc.http import PLAIN, Answer, ProviderHttp, Sending
+from bff.oidc.metadata import Metadata
+from bff.oidc.refusals import parse_error_code
+from bff.oidc.requests import Client, Form
+
+_log = get_logger("bff.oidc")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer, its document, and what it answers."""
+
+    answer: Answer
+    document: Any
+    client: Client
+    form: Form
+
+
+class AuthenticatedCalls:
+    """The calls to one provider.
+
+    Attributes:
+        ask: called where every means is refused; True if a newer one is there.
+    """
+
+    def __init__(self, wire: ProviderHttp, authentication: Authentication) -> None:
+        self._wire = wire
+        self._authentication = authentication
+        self.ask: Callable[[], bool] = lambda: False
+
+    async def post(
+        self, url: str, metadata: Metadata, form: Callable[[Client], Form], sending: Sending = PLAIN
+    ) -> Answered:
+        """Sends a form as the client that we are. Raises as `ProviderHttp.post` does."""
+        tried: list[Credentials] = []
+        means = self._authentication.means[0]
+        while True:
+            client = self._authentication.client(metadata, means)
+            filled = form(client)
+            answer = await self._wire.post(url, filled, sending)
+            document = answer.json()
+            if parse_error_code(document) != "invalid_client":
+                self._accepted(means, tried)
+                return Answered(answer, document, client, filled)
+            tried.append(means)
+            other = self._untried(tried) or (self._untried(tried) if self.ask() else None)
+            if other is None:
+                return Answered(answer, document, client, filled)
+            means = other
+
+    def _untried(self, tried: list[Credentials]) -> Credentials | None:
+        return next((means for means in self._authentication.means if means not in tried), None)
+
+    def _accepted(self, means: Credentials, refused: list[Credentials]) -> None:
+        if refused and not self._authentication.is_newest(means):
+            _log.warning(
+                "new_client_credentials_refused",
+                detail="the provider accepts the former secret or key, which is used on",
+                fix="make the new one known to the provider",
+            )
+        self._authentication.accepted(means)

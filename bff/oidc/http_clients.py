@@ -1,0 +1,118 @@
+"""The HTTP clients of one set of certificates: one that reads documents, and one for what spends something.
+
+httpx reads no environment variables here (`trust_env`): `provider.proxy` says which proxy a call takes.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+
+import httpx
+
+from bff import __version__
+from bff.settings.outgoing_proxy import OutgoingProxy
+
+_OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, option, value)
+        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+        if (option := getattr(socket, name, None)) is not None
+    ),
+)
+"""An answer may be waited for very long: a provider that has vanished is noticed within half a minute."""
+
+
+_HEADERS = {
+    "accept": "application/json",
+    "accept-encoding": "identity",
+    "user-agent": f"bff-session-proxy/{__version__}",
+}
+
+
+class _ByProxy(httpx.AsyncBaseTransport):
+    """A transport for each outgoing proxy, and one for calls that take none."""
+
+    def __init__(self, choice: OutgoingProxy, make: Callable[[str | None], httpx.AsyncBaseTransport]) -> None:
+        self._choice = choice
+        self._made = {url: make(url) for url in (None, *set(choice.proxies.values()))}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        proxy = self._choice.of(url.scheme, url.host, url.port)
+        return await self._made[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._made.values():
+            await transport.aclose()
+
+
+class Clients:
+    """Two clients. `token_calls` are as many as there can be at once, `bounds` those of a call.
+
+    Attributes:
+        reading: reads documents, over connections that it keeps.
+        spending: sends forms, each over a connection of its own.
+        calls: how many are under way.
+    """
+
+    def __init__(
+        self, ca_file: Path | None, proxy: OutgoingProxy, *, token_calls: int, bounds: httpx.Timeout
+    ) -> None:
+        self._proxy = proxy
+        self._bounds = bounds
+        self.calls = 0
+        # Certificates of `ca_file` alone, if one is given: a private provider needs no public authority.
+        verify = (
+            ssl.create_default_context(cafile=ca_file)
+            if ca_file
+            else httpx.create_ssl_context(trust_env=False)
+        )
+        self.reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
+        self.spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Counts a call for as long as the block runs."""
+        self.calls += 1
+        try:
+            yield
+        finally:
+            self.calls -= 1
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self.reading.aclose()
+        await self.spending.aclose()
+
+    def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
+        def transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+            return httpx.AsyncHTTPTransport(
+                verify=verify,
+                http2=False,
+                trust_env=False,
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
+                ),
+                proxy=None if proxy is None else _proxy(proxy, verify),
+                socket_options=_KEEP_ALIVE,
+            )
+
+        return httpx.AsyncClient(
+            transport=_ByProxy(self._proxy, transport) if self._proxy.proxies else transport(None),
+            trust_env=False,
+            follow_redirects=False,
+            headers=_HEADERS,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
+            timeout=self._bounds,
+        )
+
+
+def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:
+    """An outgoing proxy; one that is itself reached by TLS is judged as the provider is."""
+    secure = httpx.URL(url).scheme == "https"
+    return httpx.Proxy(url, ssl_context=verify if secure else None)

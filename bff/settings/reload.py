@@ -1,0 +1,148 @@
+"""The settings of a running process kept up to date with the files that they come from.
+
+Rule 1: the files are looked at every few seconds beside the event loop, at a signal, and at once where the
+server keys do not know what another process has signed.
+Rule 2: nothing that a file holds gets into a log line.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from bff.observe.logs import get_logger
+from bff.settings.model import Settings
+from bff.settings.problem import SettingProblem
+from bff.settings.watched_files import SETTLE, Seen, Taken, WatchedFiles, read, see
+from bff.tasks import Tasks
+
+_PROMPT = SETTLE / 2  # seconds until a file is looked at again that has changed a moment ago
+
+Apply = Callable[[Settings, Collection[str]], None]
+"""Puts settings in force, given the names of those that have changed; OSError or ValueError: it cannot."""
+
+_log = get_logger("bff.settings")
+
+
+class ReloadCounts(Protocol):
+    """Where reloads are counted."""
+
+    def reloaded(self, setting: str, *, refused: bool) -> None:
+        """A file's change was put in force, or refused."""
+
+    def files_refused(self, count: int) -> None:
+        """So many files have a last change that is not in force."""
+
+
+class NoCounts:
+    """For a process that counts nothing."""
+
+    def reloaded(self, setting: str, *, refused: bool) -> None:
+        """Counts nothing."""
+
+    def files_refused(self, count: int) -> None:
+        """Counts nothing."""
+
+
+class Reloader:
+    """Watches the files of the settings of one process.
+
+    Args:
+        files: the files, and the settings in force.
+        apply: puts a change in force.
+        counts: where changes are counted.
+        told: False for a process beside others that tell of the same change.
+    """
+
+    def __init__(self, files: WatchedFiles, apply: Apply, counts: ReloadCounts, *, told: bool = True) -> None:
+        self._files = files
+        self._apply = apply
+        self._counts = counts
+        self._told = told
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._files.settings
+
+    def start(self, tasks: Tasks, interval: float, tick: Callable[[], None] = lambda: None) -> None:
+        """Begins to look every `interval` seconds; `tick` is called after each look."""
+        tasks.spawn(self._watch(interval, tick), name="watched files")
+
+    async def _watch(self, interval: float, tick: Callable[[], None]) -> None:
+        while True:
+            waiting = False
+            try:
+                await self.look()
+                waiting = self._files.waiting(await self._see())
+                tick()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next change is not to be missed
+                _log.error("settings_watch_failed", exc_info=error)
+            await asyncio.sleep(min(interval, _PROMPT) if waiting else interval)
+
+    async def look(self, *, forced: bool = False) -> Taken:
+        """Looks at all files now, and puts in force what has changed; `forced` tells of bad ones again."""
+        due = self._files.due(await self._see(), wall=time.time(), steady=time.monotonic(), forced=forced)
+        reads = await asyncio.to_thread(read, due, self.settings) if due else []
+        return self._put_in_force(self._files.take(reads, forced=forced))
+
+    async def look_settled(self) -> Taken:
+        """Looks as an operator wants it who has just written a file: waits for it, tells of bad ones."""
+        deadline = time.monotonic() + 3 * SETTLE
+        changed = (await self.look()).changed
+        while self._files.waiting(await self._see()) and time.monotonic() < deadline:
+            await asyncio.sleep(_PROMPT)
+            changed += (await self.look()).changed
+        last = await self.look(forced=True)
+        return Taken(last.settings, changed + last.changed, last.refused)
+
+    def look_now(self, setting: str) -> bool:
+        """Looks at one setting's file without waiting; True if it has changed.
+
+        A small file is read on the event loop: a caller that has met something unknown cannot go on before.
+        """
+        sources = [source for source in self._files.sources() if source.setting == setting]
+        seen = see([path for source in sources for path in source.paths])
+        due = self._files.due(seen, wall=time.time(), steady=time.monotonic())
+        due = [source for source in due if source.setting == setting]
+        if not due:
+            return False
+        return bool(self._put_in_force(self._files.take(read(due, self.settings))).changed)
+
+    def take(self, settings: Settings, changed: Collection[str]) -> None:
+        """Puts settings in force that were read by somebody else."""
+        self._files.settings = settings
+        self._apply(settings, changed)
+
+    async def _see(self) -> Seen:
+        return await asyncio.to_thread(see, self._files.paths())
+
+    def _put_in_force(self, taken: Taken) -> Taken:
+        for setting in taken.changed:
+            self._counts.reloaded(setting, refused=False)
+        for problem in taken.refused:
+            self._refuse(problem)
+        self._counts.files_refused(len(self._files.bad))
+        if taken.changed:
+            try:
+                self._apply(taken.settings, taken.changed)
+            except (OSError, ValueError) as error:  # a file that changed again between check and use
+                self._refuse(
+                    SettingProblem(", ".join(taken.changed), f"cannot be used: {error}", "look at it")
+                )
+            else:
+                if self._told:
+                    _log.info("settings_reloaded", settings=list(taken.changed))
+        return taken
+
+    def _refuse(self, problem: SettingProblem) -> None:
+        self._counts.reloaded(problem.key, refused=True)
+        if self._told:
+            _log.error(
+                "settings_file_refused",
+                setting=problem.key,
+                problem=problem.message,
+                fix=problem.fix,
+                source=problem.source,
+                detail="the former values stay in force",
+            )

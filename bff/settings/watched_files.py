@@ -1,0 +1,224 @@
+"""The files that settings come from, looked at again: which have changed, and whether they can be used.
+
+Rule 1: a change is read once the file has been left alone for `SETTLE`: a file that is being written may look
+whole. (A replacement by `rename`, and Kubernetes' swap of a link, are whole at once, and wait as well.)
+Rule 2: a file is judged as at the start, by the same checks. One that fails leaves everything as it is, and
+is told of once for each change.
+Rule 3: a look has three steps: `see` and `read` touch the disk, and may run beside the event loop; `due` and
+`take` decide, and hold the state. Two looks at once do no harm: what has been taken is not taken again.
+"""
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from bff.settings.check import check
+from bff.settings.files import SecretFiles, check_files
+from bff.settings.model import Settings
+from bff.settings.problem import SettingProblem
+
+SETTLE: Final = 0.5
+"""Seconds since a file's last change before it is read."""
+
+Fingerprint = tuple[int, ...]
+Seen = Mapping[Path, Fingerprint | None]
+"""The files as they are now, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One setting, or a pair that belongs together, and its files.
+
+    Attributes:
+        setting: the setting that names the file, as in `session.keys_file`.
+        paths: the files that change as one: a certificate and its key.
+        value: section and name of the setting that the file's text becomes; None where the file is used by
+            its name (certificates).
+    """
+
+    setting: str
+    paths: tuple[Path, ...]
+    value: tuple[str, str] | None = None
+
+    @property
+    def about(self) -> frozenset[str]:
+        """The settings whose problems are this source's."""
+        section = self.setting.rpartition(".")[0]
+        own = {self.setting, self.setting.removesuffix("_file")}
+        if self.setting.endswith("client_cert_file"):
+            own.add(f"{section}.client_key_file")
+        return frozenset(own)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a source held when it was read: another value, or problems."""
+
+    source: Source
+    fingerprints: tuple[Fingerprint | None, ...]
+    value: Any = None
+    problems: tuple[SettingProblem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The outcome of a look: the settings in force now, what has changed in them, and what is wrong."""
+
+    settings: Settings
+    changed: tuple[str, ...] = ()
+    refused: tuple[SettingProblem, ...] = ()
+
+
+class WatchedFiles:
+    """The files of some settings.
+
+    Attributes:
+        settings: those in force.
+        bad: the settings whose last change is not in force.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bad: set[str] = set()
+        self._known: dict[str, tuple[Fingerprint | None, ...]] = {}
+        self._first_seen: dict[Path, tuple[Fingerprint | None, float]] = {}
+
+    def begin(self, seen: Seen) -> None:
+        """Notes the files that are used by their names, before they are used for the first time.
+
+        What the settings hold was read earlier: the first look compares it.
+        """
+        for source in self.sources():
+            if source.value is None:
+                self._known[source.setting] = _prints(source, seen)
+
+    def sources(self) -> list[Source]:
+        """Everything that comes from a file and can change while the proxy runs."""
+        return list(_sources(self.settings))
+
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [path for source in self.sources() for path in source.paths]
+
+    def due(self, seen: Seen, *, wall: float, steady: float, forced: bool = False) -> list[Source]:
+        """The sources that have changed and been left alone since (Rule 1); with `forced` bad ones, too.
+
+        Args:
+            seen: the files as they are.
+            wall: seconds since the epoch.
+            steady: seconds of a clock that nobody sets.
+            forced: whether a bad file is to be read and told of once more.
+        """
+        settled = {path for path in seen if self._settled(path, seen[path], wall, steady)}
+        return [
+            source
+            for source in self.sources()
+            if settled.issuperset(source.paths)
+            and (self._is_news(source, seen) or (forced and source.setting in self.bad))
+        ]
+
+    def waiting(self, seen: Seen) -> bool:
+        """True while a change has been seen that has not been read."""
+        return any(self._is_news(source, seen) for source in self.sources())
+
+    def take(self, reads: Sequence[Read], *, forced: bool = False) -> Taken:
+        """Takes what was read into the settings; what failed leaves them as they were (Rule 2)."""
+        changed: list[str] = []
+        refused: list[SettingProblem] = []
+        for read in reads:
+            setting = read.source.setting
+            news = read.fingerprints != self._known.get(setting)
+            self._known[setting] = read.fingerprints
+            if read.problems:
+                self.bad.add(setting)
+                if news or forced:
+                    refused += read.problems
+            elif news or setting in self.bad:  # else another look has taken it (Rule 3)
+                self.bad.discard(setting)
+                before = self.settings
+                self.settings = _with(before, read)
+                if read.source.value is None or self.settings != before:
+                    changed.append(setting)
+        return Taken(self.settings, tuple(changed), tuple(refused))
+
+    def _is_news(self, source: Source, seen: Seen) -> bool:
+        return self._known.get(source.setting) != _prints(source, seen)
+
+    def _settled(self, path: Path, fingerprint: Fingerprint | None, wall: float, steady: float) -> bool:
+        known = self._first_seen.get(path)
+        if known is None or known[0] != fingerprint:
+            known = self._first_seen[path] = (fingerprint, steady)
+        if steady - known[1] >= SETTLE:
+            return True
+        return fingerprint is not None and wall - fingerprint[-1] / 1e9 >= SETTLE
+
+
+def see(paths: Collection[Path]) -> dict[Path, Fingerprint | None]:
+    """Looks at files through every link, without opening them."""
+    return {path: _fingerprint(path) for path in paths}
+
+
+def read(sources: Sequence[Source], settings: Settings) -> list[Read]:
+    """Reads sources, and judges each with the other settings as they are."""
+    return [_read(source, settings) for source in sources]
+
+
+def _read(source: Source, settings: Settings) -> Read:
+    before = _prints(source, see(source.paths))
+    value: Any = None
+    files = SecretFiles()
+    if source.value is not None:
+        reads = files.read_keys if source.value[1] == "keys" else files.read_text
+        value = reads(source.setting, source.paths[0])
+    problems = tuple(files.problems)
+    if not problems:
+        candidate = _with(settings, Read(source, before, value))
+        problems = tuple(
+            SettingProblem(finding.key, finding.message, finding.fix, f"file {source.paths[0]}")
+            for finding in [*check(candidate), *check_files(candidate)]
+            if not finding.warning and finding.key in source.about
+        )
+    return Read(source, before, value, problems)
+
+
+def _with(settings: Settings, read: Read) -> Settings:
+    if read.source.value is None:
+        return settings
+    section, name = read.source.value
+    value = tuple(SecretStr(key) for key in read.value) if name == "keys" else SecretStr(read.value)
+    return settings.model_copy(update={section: getattr(settings, section).model_copy(update={name: value})})
+
+
+def _sources(settings: Settings) -> Iterator[Source]:
+    session, provider = settings.session, settings.provider
+    if session.keys_file is not None:
+        yield Source("session.keys_file", (session.keys_file,), ("session", "keys"))
+    for name in ("client_secret", "client_key"):
+        path = getattr(provider, f"{name}_file")
+        if path is not None:
+            yield Source(f"provider.{name}_file", (path,), ("provider", name))
+    if provider.ca_file is not None:
+        yield Source("provider.ca_file", (provider.ca_file,))
+    for number, route in enumerate(settings.route):
+        if route.ca_file is not None:
+            yield Source(f"route[{number}].ca_file", (route.ca_file,))
+        if route.client_cert_file is not None:
+            key = route.client_key_file
+            pair = (route.client_cert_file,) if key is None else (route.client_cert_file, key)
+            yield Source(f"route[{number}].client_cert_file", pair)
+
+
+def _prints(source: Source, seen: Seen) -> tuple[Fingerprint | None, ...]:
+    return tuple(seen.get(path) for path in source.paths)
+
+
+def _fingerprint(path: Path) -> Fingerprint | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a link is followed to its end
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -1,0 +1,136 @@
+"""A client whose secret changes: here and at the provider, never in the same moment (S-09)."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from pydantic import SecretStr
+
+from bff.errors import ProviderUnavailableError
+from bff.oidc.client import OidcClient
+from bff.oidc.tokens import TokenAnswer
+from bff.settings.model import ProviderSettings
+from bff.tasks import Tasks
+
+ISSUER = "https://id.example"
+DOCUMENT = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "revocation_endpoint": f"{ISSUER}/revoke",
+    "pushed_authorization_request_endpoint": f"{ISSUER}/par",
+    "jwks_uri": f"{ISSUER}/jwks",
+}
+
+pytestmark = pytest.mark.requirement("S-09")
+
+
+def settings(secret: str) -> ProviderSettings:
+    return ProviderSettings(
+        issuer=ISSUER, client_id="spa", client_secret=SecretStr(secret), client_auth="client_secret_post"
+    )
+
+
+class Provider:
+    """Accepts these secrets, and notes the ones that were tried."""
+
+    def __init__(self) -> None:
+        self.accepts = {"one"}
+        self.tried: list[str] = []
+        self.refuses: dict[str, str] | None = None
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        secret = dict(httpx.QueryParams(request.content.decode()))["client_secret"]
+        self.tried.append(secret)
+        if self.refuses is not None:
+            return httpx.Response(400, json=self.refuses)
+        if secret not in self.accepts:
+            return httpx.Response(401, json={"error": "invalid_client"})
+        content: dict[str, Any] = {"access_token": "a", "token_type": "Bearer", "expires_in": 60}
+        content["request_uri"] = "urn:request"
+        return httpx.Response(201 if request.url.path == "/par" else 200, json=content)
+
+    def take(self) -> list[str]:
+        tried, self.tried = self.tried, []
+        return tried
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    with respx.mock(base_url=ISSUER, assert_all_called=False) as router:
+        router.get("/.well-known/openid-configuration").respond(json=DOCUMENT)
+        for path in ("/token", "/revoke", "/par"):
+            router.post(path).mock(side_effect=made.answer)
+        yield made
+
+
+@pytest.fixture
+async def client(provider: Provider) -> AsyncIterator[OidcClient]:
+    del provider
+    tasks = Tasks()
+    made = OidcClient(settings("one"), clock=lambda: 1_700_000_000.0, tasks=tasks)
+    yield made
+    await tasks.drain(5)
+    await made.aclose()
+
+
+async def refreshes(client: OidcClient) -> bool:
+    return isinstance(await client.refresh("token"), TokenAnswer)
+
+
+async def test_here_first(client: OidcClient, provider: Provider) -> None:
+    """The former secret serves until the provider knows the newer one, and is done with after that."""
+    client.authenticate_by(settings("two"))
+    assert await refreshes(client)
+    assert ["two", "one"] == provider.take()
+    assert await refreshes(client)
+    assert ["one"] == provider.take()
+    provider.accepts = {"two"}
+    assert await refreshes(client)
+    assert ["one", "two"] == provider.take()
+    provider.accepts = set()
+    with pytest.raises(ProviderUnavailableError):
+        await refreshes(client)
+    assert ["two"] == provider.take()
+
+
+async def test_there_first(client: OidcClient, provider: Provider) -> None:
+    """A refused secret is a reason to look at the file; a newer one there goes out at once."""
+    provider.accepts = {"two"}
+    with pytest.raises(ProviderUnavailableError):
+        await refreshes(client)
+    assert ["one"] == provider.take()
+
+    def newer() -> bool:
+        client.authenticate_by(settings("two"))
+        return True
+
+    client.ask_for_newer(newer)
+    assert await refreshes(client)
+    assert ["one", "two"] == provider.take()
+    assert await refreshes(client)
+    assert ["two"] == provider.take()
+
+
+async def test_every_call(client: OidcClient, provider: Provider) -> None:
+    """Revocations and pushed requests, too."""
+    client.authenticate_by(settings("two"))
+    assert await client.revoke("token", "refresh_token")
+    assert ["two", "one"] == provider.take()
+    client.authenticate_by(settings("three"))
+    url = await client.authorization_url(
+        redirect_uri="https://app.example/cb", state="s", nonce="n", code_verifier="v", params={}
+    )
+    assert "request_uri" in url
+    assert ["three", "one"] == provider.take()
+
+
+async def test_other_refusals_are_final(client: OidcClient, provider: Provider) -> None:
+    """Only a client that is not known has spent nothing."""
+    client.authenticate_by(settings("two"))
+    provider.refuses = {"error": "invalid_grant"}
+    assert not await refreshes(client)
+    assert ["two"] == provider.take()
