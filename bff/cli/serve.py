@@ -1,11 +1,14 @@
 """`bff serve`: runs the proxy."""
 
+import os
 from typing import Annotated
 
 import typer
 
 from bff.cli.settings import ConfigOption, load_or_exit
 from bff.command_line import CommandLine
+from bff.settings.load import load
+from bff.settings.model import Settings
 
 app = CommandLine()
 
@@ -21,13 +24,13 @@ def serve(
     ] = None,
 ) -> None:
     """Run the proxy until it is told to stop (SIGTERM, Ctrl-C); requests in flight are finished."""
+    from bff.serve.signals import ignore_until_handled  # noqa: PLC0415 - see the package's first lines
+
+    ignore_until_handled()
     loaded = load_or_exit(config)
     from bff.observe.logs import configure, get_logger  # noqa: PLC0415 - see the package's first lines
 
-    settings = loaded.settings
-    if workers is not None:
-        server = settings.server.model_copy(update={"workers": workers})
-        settings = settings.model_copy(update={"server": server})
+    settings = _with_workers(loaded.settings, workers)
     configure(settings.log)
     for warning in loaded.warnings:
         get_logger("bff.settings").warning(
@@ -37,4 +40,15 @@ def serve(
         from bff.serve.supervisor import run  # noqa: PLC0415 - it does without what its workers need
     else:
         from bff.serve.worker import run  # type: ignore[assignment] # noqa: PLC0415 - called alike
-    raise typer.Exit(run(settings))
+
+    def read_settings() -> Settings:
+        return _with_workers(load(config, os.environ), workers)
+
+    raise typer.Exit(run(settings, read_settings=read_settings))
+
+
+def _with_workers(settings: Settings, workers: int | None) -> Settings:
+    if workers is None:
+        return settings
+    server = settings.server.model_copy(update={"workers": workers})
+    return settings.model_copy(update={"server": server})

@@ -12,6 +12,8 @@ from bff.command_line import CommandLine
 from bff.demo.api import create_app
 from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, Ports
 from bff.demo.run import run
+from bff.hangup import ignore_hangups
+from bff.hangup import serve as serve_steadily
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
 from bff.verify import RedisRevocations
@@ -61,17 +63,22 @@ def api(
     ] = "",
 ) -> None:
     """Runs the sample API alone."""
+    ignore_hangups()
     configure(LogSettings())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    uvicorn.run(
-        create_app(issuer, audience, revocations=[RedisRevocations(redis_url)] if redis_url else []),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=2,
+    served = serve_steadily(
+        uvicorn.Config(
+            create_app(issuer, audience, revocations=[RedisRevocations(redis_url)] if redis_url else []),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+        )
     )
+    if not served:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

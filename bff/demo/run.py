@@ -122,7 +122,7 @@ def run(
     try:
         with ExitStack() as stack:
             stopping = threading.Event()
-            stack.enter_context(_signals(stopping.set))
+            stack.enter_context(_signals(stopping.set, console))
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-demo-")))
             redis = stack.enter_context(EmbeddedRedis(ports.redis))
             demo = Demo(services(ports, redis.url, environ, lifetime), redis, logs, stopping)
@@ -142,13 +142,18 @@ def run(
 
 
 @contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Lets Ctrl-C, SIGTERM and a closed terminal end the demo in order; a second Ctrl-C ends it at once."""
+def _signals(stop: Callable[[], None], console: Console) -> Iterator[None]:
+    """Lets Ctrl-C, SIGTERM and a closed terminal end the demo in order; a second Ctrl-C ends it at once.
+
+    SIGHUP from somebody else ends nothing: there is nothing to reload.
+    """
+    had_terminal = console.file.isatty()
 
     def handle(number: int, _: Any) -> None:
+        if number == signal.SIGHUP and (not had_terminal or console.file.isatty()):
+            return
         stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        del number
 
     former = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:

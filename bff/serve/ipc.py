@@ -7,6 +7,7 @@ Rule 3: neither waits for the other without an end: a worker that is stopped or 
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import pickle
@@ -15,24 +16,26 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
+from bff import __version__
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
-Order = Literal["stop", "force"]
+Order = Literal["stop", "retire", "force"]
 Question = Literal["readiness", "metrics"]
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _SERVING: Final = "serving"
+_STOPPING: Final = "stopping"
 
 
 class SupervisorSide:
-    """The supervisor's end. `serving` is set once the worker listens."""
+    """The supervisor's end. `serving` is set once the worker listens, `stopping` before it stops to."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
-        self.serving = asyncio.Event()
+        self.serving, self.stopping = asyncio.Event(), asyncio.Event()
 
     @classmethod
     async def opened(cls, own: socket.socket) -> "SupervisorSide":
@@ -41,8 +44,13 @@ class SupervisorSide:
 
     def hand_over(self, settings: Settings) -> None:
         """Sends the settings; the worker waits for them."""
-        packed = pickle.dumps(settings)
-        self._writer.write(struct.pack("!I", len(packed)) + packed)
+        for part in (__version__.encode(), pickle.dumps(settings)):
+            self._writer.write(struct.pack("!I", len(part)) + part)
+
+    def reload(self, settings: Settings | None) -> None:
+        """Tells the worker to look at its files, and to take what it can of newer settings."""
+        packed = None if settings is None else base64.b64encode(pickle.dumps(settings)).decode("ascii")
+        self._say({"reload": packed})
 
     def order(self, order: Order) -> None:
         """Tells the worker to stop, or to stop at once; one that is gone hears nothing."""
@@ -66,6 +74,8 @@ class SupervisorSide:
                 said = json.loads(line)
                 if said.get("report") == _SERVING:
                     self.serving.set()
+                elif said.get("report") == _STOPPING:
+                    self.stopping.set()
                 elif (asked := self._asked.get(said.get("number"))) and not asked.done():
                     asked.set_result(said["answer"])
         for asked in self._asked.values():
@@ -84,6 +94,7 @@ class WorkerSide:
     Args:
         answers: what to do about each question; the result is JSON.
         orders: what to do about each order.
+        reload: what to do about newer settings, or None of them.
     """
 
     def __init__(
@@ -91,8 +102,9 @@ class WorkerSide:
         own: socket.socket,
         answers: Mapping[Question, Callable[[], Awaitable[Any]]],
         orders: Mapping[Order, Callable[[], None]],
+        reload: Callable[[Settings | None], None],
     ) -> None:
-        self._own, self._answers, self._orders = own, answers, orders
+        self._own, self._answers, self._orders, self._reload = own, answers, orders, reload
         self._writer: asyncio.StreamWriter | None = None
         self._tasks = Tasks()
 
@@ -104,6 +116,10 @@ class WorkerSide:
     def report_serving(self) -> None:
         """Says that requests are taken from now on."""
         self._say({"report": _SERVING})
+
+    def report_stopping(self) -> None:
+        """Says that no requests are taken any more."""
+        self._say({"report": _STOPPING})
 
     async def close(self) -> None:
         """Stops listening."""
@@ -117,6 +133,9 @@ class WorkerSide:
                 heard = json.loads(line)
                 if "order" in heard:
                     self._orders[heard["order"]]()
+                elif "reload" in heard:
+                    packed = heard["reload"]
+                    self._reload(None if packed is None else _unpacked(base64.b64decode(packed)))
                 else:
                     self._tasks.spawn(self._answer(heard["ask"], heard["number"]), name="supervisor question")
 
@@ -128,14 +147,36 @@ class WorkerSide:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
 
+class OtherVersionError(Exception):
+    """The supervisor is of another version: another one was installed while it runs."""
+
+
 def receive_settings(own: socket.socket) -> Settings:
-    """The settings that `hand_over` sent; EOFError if the supervisor is gone. Blocks."""
+    """The settings that `hand_over` sent; blocks.
+
+    Raises:
+        EOFError: the supervisor is gone.
+        OtherVersionError: its settings cannot be read.
+    """
     own.setblocking(True)
-    (length,) = struct.unpack("!I", _exactly(own, 4))
-    settings = pickle.loads(_exactly(own, length))  # noqa: S301 - from our own supervisor, nobody else has the socket
-    assert isinstance(settings, Settings)
+    version = _part(own).decode("utf-8")
+    packed = _part(own)
+    if version != __version__:
+        raise OtherVersionError(f"the supervisor is of version {version}, and this worker of {__version__}")
+    settings = _unpacked(packed)
     own.setblocking(False)
     return settings
+
+
+def _unpacked(packed: bytes) -> Settings:
+    settings = pickle.loads(packed)  # noqa: S301 - from our own supervisor, nobody else has the socket
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def _part(own: socket.socket) -> bytes:
+    (length,) = struct.unpack("!I", _exactly(own, 4))
+    return _exactly(own, length)
 
 
 def _exactly(own: socket.socket, count: int) -> bytes:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from bff.serve.ipc import Question, SupervisorSide
-from bff.serve.resources import ServerResources
+from bff.serve.signals import blocked_in_children
+from bff.settings.model import Settings
 
 COMMAND = (sys.executable, "-P", "-m", "bff.serve.worker")
 """What starts a worker; its number and its descriptors follow."""
@@ -29,19 +30,25 @@ class WorkerProcess:
 
     @classmethod
     async def started(
-        cls, number: int, ground: ServerResources, command: Sequence[str], lifeline: int
+        cls,
+        number: int,
+        settings: Settings,
+        listener: socket.socket,
+        command: Sequence[str],
+        lifeline: int,
     ) -> Self:
         """Starts a worker; OSError if there can be no more processes or sockets.
 
         Args:
             number: which worker it is, from 1.
-            ground: what it serves on.
+            settings: what it serves by.
+            listener: the socket that it listens on; the caller's stays open.
             command: a program and its first arguments.
             lifeline: the reading end of the pipe whose writing end only the supervisor holds.
         """
         own, theirs = socket.socketpair()
         try:
-            with theirs, ground.worker_socket() as listener:
+            with theirs, blocked_in_children():
                 descriptors = (listener.fileno(), theirs.fileno(), lifeline)
                 process = await asyncio.create_subprocess_exec(
                     *command,
@@ -55,13 +62,18 @@ class WorkerProcess:
             own.close()
             raise
         link = await SupervisorSide.opened(own)
-        link.hand_over(ground.settings)
+        link.hand_over(settings)
         return cls(process, link)
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Tells whether its end has been noticed."""
+        return self._process.returncode is not None
 
     @property
     def serves(self) -> bool:

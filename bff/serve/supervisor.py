@@ -7,6 +7,8 @@ and `/readyz` tells.
 Rule 3: before anything has served, a worker's end is the end of all: that is a mistake in the settings.
 Rule 4: a stop turns readiness off, then all workers stop as a single one does. A second signal forces; who
 has not ended a little after the limit is killed.
+Rule 5: SIGHUP reloads, here and in every worker; SIGUSR2 replaces the workers one after the other
+(`rolling.py`). Settings that cannot be used change nothing.
 """
 
 import asyncio
@@ -14,19 +16,25 @@ import contextlib
 import math
 import os
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from bff.observe.logs import configure, get_logger
+from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.serve.aggregation import Check, merged, metric, readiness_of
 from bff.serve.ipc import Question
 from bff.serve.ops import OpsServer
+from bff.serve.post import Post
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
+from bff.serve.rereading import ReadSettings, read_again, tell_reload
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
+from bff.serve.rolling import Roll, fixed
+from bff.serve.signals import RELOAD, ROLL
+from bff.settings.changes import compare
 from bff.settings.model import Settings
+from bff.settings.reload import NoCounts, Reloader
+from bff.settings.watched_files import WatchedFiles
 from bff.tasks import Tasks
 
 _START_TIMEOUT = 60.0  # seconds until a worker has to serve
@@ -38,7 +46,11 @@ _log = get_logger("bff.serve")
 
 
 def run(
-    settings: Settings, command: Sequence[str] = COMMAND, *, start_timeout: float = _START_TIMEOUT
+    settings: Settings,
+    command: Sequence[str] = COMMAND,
+    *,
+    start_timeout: float = _START_TIMEOUT,
+    read_settings: ReadSettings | None = None,
 ) -> int:
     """Serves by `server.workers` processes until a signal comes; the exit code is 0 after a clean stop.
 
@@ -46,11 +58,12 @@ def run(
         settings: all of them; the workers get them as they are.
         command: what starts a worker.
         start_timeout: seconds within which a worker has to serve.
+        read_settings: reads them again, at a reload and before a rolling restart.
     """
     configure(settings.log)
     try:
         with prepared(settings) as ground:
-            return asyncio.run(Supervisor(ground, command, start_timeout).run())
+            return asyncio.run(Supervisor(ground, command, start_timeout, read_settings).run())
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
@@ -63,25 +76,30 @@ def pause_before_replacing(deaths: int) -> float:
     return min(math.ldexp(_FIRST_PAUSE, min(deaths - 2, 10)), _LONGEST_PAUSE)
 
 
-@dataclass(slots=True)
-class Post:
-    """A worker's place, which is filled again when the worker dies."""
-
-    number: int
-    worker: WorkerProcess | None = None
-    deaths: int = 0  # in a row
-
-
 class Supervisor:
     """The workers of one service. `run` runs it, once, from the main thread."""
 
-    def __init__(self, ground: ServerResources, command: Sequence[str], start_timeout: float) -> None:
+    def __init__(
+        self,
+        ground: ServerResources,
+        command: Sequence[str],
+        start_timeout: float,
+        read_settings: ReadSettings | None = None,
+    ) -> None:
         self._ground = ground
-        self._command = command
         self._start_timeout = start_timeout
-        self._lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
-        self._posts = [Post(number) for number in range(1, ground.settings.server.workers + 1)]
+        self._read_settings = read_settings
         self._tasks = Tasks()
+        lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
+        self._posts = [
+            Post(number, ground, command, lifeline, self._tasks)
+            for number in range(1, ground.settings.server.workers + 1)
+        ]
+        # Its own look at the files is for workers that are started later; those that run tell what they find.
+        self._reloader = Reloader(WatchedFiles(ground.settings), lambda *_: None, NoCounts(), told=False)
+        self._changing = asyncio.Lock()
+        self._rolling = False
+        self._changes: set[asyncio.Task[None]] = set()
         self._ops = OpsServer(self._metrics_page, self._readiness, ground.settings.server.ops_names())
         self._stopping, self._forced = asyncio.Event(), asyncio.Event()
         self._announced = False
@@ -93,6 +111,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(RELOAD, self._spawn, self._reload)
+        loop.add_signal_handler(ROLL, self._spawn, self._roll)
+        self._reloader.start(self._tasks, self._settings.server.reload_interval)
         if self._ground.ops is not None:
             await self._ops.start(self._ground.ops)
         keepers = [self._tasks.spawn(self._keep(post), name=f"worker {post.number}") for post in self._posts]
@@ -125,7 +146,8 @@ class Supervisor:
                 _log.error("cannot_start", detail="a worker ended before it served", **cause)
                 return
             if code == 0:
-                _log.info("worker_left", worker=post.number, lived=round(lived, 1))
+                successor = None if post.successor is None else post.successor.pid
+                _log.info("worker_left", worker=post.number, lived=round(lived, 1), successor=successor)
                 continue
             self._deaths += 1
             post.deaths = 1 if lived > _STABLE else post.deaths + 1
@@ -137,47 +159,108 @@ class Supervisor:
                 lived=round(lived, 1),
                 replaced_in=pause,
             )
-            await self._stops_within(pause)
+            if post.successor is None:
+                await self._stops_within(pause)
 
     async def _one_life(self, post: Post) -> int:
-        """Starts a worker and waits for its end; its exit code."""
-        try:
-            worker = await WorkerProcess.started(post.number, self._ground, self._command, self._lifeline)
-        except OSError as error:
-            _log.error("worker_not_started", worker=post.number, detail=str(error))
-            return 1
+        """Sees to it that a worker serves, and waits for its end; its exit code."""
+        worker, post.successor = post.successor, None
+        if worker is None:
+            try:
+                worker = await post.start(post.settings or self._settings)
+            except OSError as error:
+                _log.error("worker_not_started", worker=post.number, detail=str(error))
+                return 1
+            self._tasks.spawn(self._watch_start(post.number, worker), name="worker start")
         post.worker = worker
-        _log.debug("worker_started", worker=post.number, pid=worker.pid)
         if self._stopping.is_set():
             worker.link.order("stop")
-        listening = self._tasks.spawn(worker.link.listen(), name="worker link")
-        starting = self._tasks.spawn(self._watch_start(post.number, worker), name="worker start")
-        try:
-            return await worker.ended()
-        finally:
-            post.worker = None
-            starting.cancel()
-            await asyncio.wait([listening], timeout=_GRACE)  # it has reached the end of what was said
-            listening.cancel()
+        code = await post.ended(worker)
+        post.abandoned(worker)
+        post.worker = None
+        return code
 
     async def _watch_start(self, number: int, worker: WorkerProcess) -> None:
-        try:
-            async with asyncio.timeout(self._start_timeout):
-                await worker.link.serving.wait()
-        except TimeoutError:
+        serving = self._tasks.spawn(worker.link.serving.wait(), name="worker serves")
+        ended = self._tasks.spawn(worker.ended(), name="worker ended")
+        done, waiting = await asyncio.wait(
+            [serving, ended], timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in waiting:
+            task.cancel()
+        if not done:
             _log.error("worker_start_timed_out", worker=number, pid=worker.pid, limit=self._start_timeout)
             worker.kill()
-            return
-        _log.info("worker_serving", worker=number, pid=worker.pid)
-        if not self._announced and not self._stopping.is_set():
-            self._announced = True
-            _log.info("listening", **self._ground.announcement(), workers=len(self._posts))
+        elif worker.serves:
+            _log.info("worker_serving", worker=number, pid=worker.pid)
+            if not self._announced and not self._stopping.is_set():
+                self._announced = True
+                _log.info("listening", **self._ground.announcement(), workers=len(self._posts))
 
     def _keeper_ended(self, _: asyncio.Task[None]) -> None:
         """A keeper ends when all is to stop, or when it could not go on."""
         if not self._stopping.is_set():
             self._clean = False
             self._stopping.set()
+
+    # Changes while all goes on
+
+    @property
+    def _settings(self) -> Settings:
+        return self._reloader.settings
+
+    def _spawn(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if not self._stopping.is_set():
+            task = self._tasks.spawn(change(), name=change.__name__)
+            self._changes.add(task)
+            task.add_done_callback(self._changes.discard)
+
+    async def _reload(self) -> None:
+        """SIGHUP: everybody looks at the files, and takes what can be taken of the settings."""
+        async with self._changing:
+            reopen_audit()
+            newer = await read_again(self._read_settings, self._settings)
+            for worker in self._living():
+                worker.link.reload(newer)
+            changed: tuple[str, ...] = ()
+            left: tuple[str, ...] = ()
+            if newer is not None:
+                changes = compare(self._settings, newer)
+                changed, left = changes.taken, changes.left
+                self._reloader.take(changes.settings, changed)
+                if {"log.level", "log.format"} & set(changed):
+                    configure(self._settings.log)
+            taken = await self._reloader.look_settled()
+            tell_reload(
+                changed=tuple(dict.fromkeys((*changed, *taken.changed))),
+                refused=[problem.key for problem in taken.refused],
+                left=left,
+                several=True,
+                good=newer is not None,
+            )
+
+    async def _roll(self) -> None:
+        """SIGUSR2: a successor for each worker, in turn, by the settings as they are now."""
+        if self._rolling or not self._announced:
+            _log.warning("roll_refused", detail="one is under way" if self._rolling else "not all is up yet")
+            return
+        self._rolling = True
+        try:
+            async with self._changing:
+                newer = await read_again(self._read_settings, self._settings)
+                if newer is None:
+                    _log.error("roll_refused", detail="the settings cannot be used")
+                    return
+                if names := fixed(self._settings, newer):
+                    _log.error("roll_refused", detail="these take a restart of the service", settings=names)
+                    return
+                changes = compare(self._settings, newer)
+                _log.info("rolling", changed=[*changes.taken, *changes.left])
+            roll = Roll(self._posts, self._tasks, self._start_timeout, self._stopping.is_set)
+            if await roll.run(newer):
+                self._reloader.take(newer, ())
+        finally:
+            self._rolling = False
 
     # The end of all
 
@@ -187,13 +270,17 @@ class Supervisor:
         self._stopping.set()
 
     async def _stop(self, keepers: Sequence[asyncio.Task[None]]) -> None:
-        server = self._ground.settings.server
+        server = self._settings.server
         self._ops.stopping = True
         _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
         self._ground.listener.close()
-        for worker in self._living():
+        for post in self._posts:
+            post.close()
+        living = self._living()
+        for worker in living:
             worker.link.order("stop")
-        all_ended = self._tasks.spawn(_all_done(keepers), name="workers' end")
+        ends = [self._tasks.spawn(worker.ended(), name="worker's end") for worker in living]
+        all_ended = self._tasks.spawn(_all_done([*keepers, *ends, *self._changes]), name="workers' end")
         forced = self._tasks.spawn(self._forced.wait(), name="second signal")
         limit = server.shutdown_delay + server.shutdown_timeout + LAST_WORDS + _GRACE
         await asyncio.wait([all_ended, forced], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +291,9 @@ class Supervisor:
 
     async def _kill_all(self) -> None:
         for post in self._posts:
-            if (worker := post.worker) is not None:
+            for worker in list(post.processes):
+                if worker.has_ended:
+                    continue
                 self._clean = False
                 _log.error("worker_killed", worker=post.number, pid=worker.pid)
                 worker.kill()
@@ -218,11 +307,12 @@ class Supervisor:
     # The ops port
 
     def _living(self) -> list[WorkerProcess]:
-        return [post.worker for post in self._posts if post.worker is not None]
+        return [worker for post in self._posts for worker in post.processes if not worker.has_ended]
 
     async def _answers(self, question: Question) -> dict[int, Any]:
         """What each worker that serves says, by its number; None from one that does not answer."""
-        serving = [(post.number, post.worker) for post in self._posts if post.worker and post.worker.serves]
+        posts = [(post.number, post.successor or post.worker) for post in self._posts]
+        serving = [(number, worker) for number, worker in posts if worker and worker.serves]
         answers = await asyncio.gather(*(worker.answer(question) for _, worker in serving))
         return {number: answer for (number, _), answer in zip(serving, answers, strict=True)}
 
@@ -238,5 +328,5 @@ class Supervisor:
         return merged(own, answered).encode(), CONTENT_TYPE_LATEST
 
 
-async def _all_done(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _all_done(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)

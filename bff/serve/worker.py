@@ -2,8 +2,11 @@
 
 Rule 1: at a stop readiness goes off first; then, after `shutdown_delay`, the listener closes, the requests in
 flight finish, the application ends, and the ops port last of all.
-Rule 2: `shutdown_timeout` bounds the wait for requests. Alone, a second signal ends it at once; under a
+Rule 2: a worker whose successor serves already (`retire`), or that had a delay, closes its listener and lets
+each idle connection carry one more answer, for a moment: a reverse proxy may be sending on it just now.
+Rule 3: `shutdown_timeout` bounds the wait for requests. Alone, a second signal ends it at once; under a
 supervisor that is the supervisor's to say, since a service manager signals all processes of a service.
+Rule 4: SIGHUP reloads, and never ends the process (`signals.py`).
 
 Alone it is the whole service (`run`). Under a supervisor it is a program of its own (`main`), which gets its
 sockets by inheritance and its settings by the link, and dies with the supervisor.
@@ -27,16 +30,25 @@ from starlette.types import Receive, Scope, Send
 
 from bff.app import create_app
 from bff.child import die_with
-from bff.observe.logs import configure, get_logger
+from bff.live_settings import Reloaded
+from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.observe.metrics import Metrics
 from bff.proxy.server.protocol import GuardedHttpProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
 from bff.proxy.server.websocket_protocol import GuardedWebSocket
-from bff.serve.ipc import WorkerSide, receive_settings
+from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import CheckResult, OpsServer, said
+from bff.serve.rereading import ReadSettings, read_again, tell_reload
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
+from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.settings.model import Settings
+from bff.tasks import Tasks
+
+_DRAIN = 2.0
+"""How long an idle connection stays open for one more answer, in seconds: one in use has its call soon."""
+
+_LOOK = 0.05  # seconds between two looks at what a signal sets, or a connection's end
 
 _log = get_logger("bff.serve")
 
@@ -50,6 +62,10 @@ class ServedApp(Protocol):
         """Whether requests may come here."""
         ...
 
+    async def reload(self, newer: Settings | None = None) -> Reloaded:
+        """Takes what can be taken of newer settings, and what has changed in the files that they name."""
+        ...
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         ...
@@ -58,12 +74,21 @@ class ServedApp(Protocol):
 MakeApp = Callable[[Settings], ServedApp]
 
 
-def run(settings: Settings, make_app: MakeApp = create_app) -> int:
-    """Serves in this process until a signal comes; returns its exit code, 0 after a clean stop."""
+def run(
+    settings: Settings, make_app: MakeApp = create_app, *, read_settings: ReadSettings | None = None
+) -> int:
+    """Serves in this process until a signal comes; returns its exit code, 0 after a clean stop.
+
+    Args:
+        settings: all of them.
+        make_app: builds what is served.
+        read_settings: reads them again at SIGHUP.
+    """
     configure(settings.log)
     try:
         with prepared(settings) as ground:
-            return _serve(LoneWorker(ground, make_app(ground.settings)), ground.listener)
+            worker = LoneWorker(ground, make_app(ground.settings), read_settings)
+            return _serve(worker, ground.listener)
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
@@ -79,7 +104,11 @@ def main(arguments: Sequence[str], make_app: MakeApp = create_app) -> int:
     number, listening, linked, lifeline = (int(argument) for argument in arguments)
     die_with(lifeline)
     link, listener = socket.socket(fileno=linked), socket.socket(fileno=listening)
-    settings = receive_settings(link)
+    try:
+        settings = receive_settings(link)
+    except OtherVersionError as failure:
+        _log.error("cannot_start", detail=f"{failure}: restart the service as a whole", worker=number)
+        return 1
     configure(settings.log)
     structlog.contextvars.bind_contextvars(worker=number)
     return _serve(TeamWorker(settings, make_app(settings), link), listener)
@@ -125,6 +154,9 @@ class Worker(uvicorn.Server):
         self._settings = settings
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks = Tasks()
+        self._reloads = asyncio.Lock()
+        self.drains = settings.server.shutdown_delay > 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, then listens."""
@@ -138,9 +170,12 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops as Rule 1 says."""
         server = self._settings.server
-        until = time.monotonic() + server.shutdown_delay
+        await self._tasks.cancel_all()
+        until = time.monotonic() + self._delay()
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - a signal sets it
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_LOOK)
+        if self.drains:
+            await self._drain()
         assert self._loop is not None
         cut_off = self._loop.call_later(server.shutdown_timeout, self._cut_off)
         try:
@@ -151,6 +186,21 @@ class Worker(uvicorn.Server):
         finally:
             cut_off.cancel()
 
+    def _delay(self) -> float:
+        """Seconds for which requests are still taken after the stop began."""
+        return self._settings.server.shutdown_delay
+
+    async def _drain(self) -> None:
+        """Takes no connections, and lets those there are carry one more answer (Rule 2)."""
+        for listening in self.servers:
+            listening.close()
+        until = time.monotonic() + _DRAIN
+        while self.server_state.connections and time.monotonic() < until and not self.force_exit:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, GuardedHttpProtocol | GuardedWebSocket):
+                    connection.drain()
+            await asyncio.sleep(_LOOK)
+
     def _cut_off(self) -> None:
         """Ends the requests whose time is over, before uvicorn does and logs it as an error."""
         _log.warning("requests_cut_off", connections=len(self.server_state.connections))
@@ -158,15 +208,49 @@ class Worker(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Takes SIGTERM and SIGINT. Unlike uvicorn's it does not raise them again: a stop is no failure."""
-        former = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)
+        """Takes the signals. Unlike uvicorn's it does not raise them again: a stop is no failure."""
+        handlers = {
+            signal.SIGTERM: self.handle_exit,
+            signal.SIGINT: self.handle_exit,
+            RELOAD: self._handle_reload,
+            ROLL: self._handle_roll,
         }
+        former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        unblock()
         try:
             yield
         finally:
             for number, handler in former.items():
-                signal.signal(number, handler)
+                if number not in {RELOAD, ROLL}:  # what comes now still ends nothing
+                    signal.signal(number, handler)
+
+    def _handle_reload(self, _: int, __: FrameType | None) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.reload)
+
+    def _handle_roll(self, _: int, __: FrameType | None) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.cannot_roll)
+
+    def reload(self, newer: Settings | None = None) -> None:
+        """Begins to reload, after a reload that is under way."""
+        if not self.should_exit:
+            self._tasks.spawn(self._reload_in_turn(newer), name="reload")
+
+    def cannot_roll(self) -> None:
+        """SIGUSR2 is not for this process."""
+
+    async def _reload_in_turn(self, newer: Settings | None) -> None:
+        async with self._reloads:
+            await self._reload(newer)
+
+    async def _reload(self, newer: Settings | None) -> Reloaded:
+        reopen_audit()
+        reloaded = await self._app.reload(newer)
+        if {"log.level", "log.format"} & set(reloaded.changed):
+            configure(reloaded.settings.log)
+        self._settings = reloaded.settings
+        return reloaded
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's form
         """A signal stops."""
@@ -191,9 +275,12 @@ class Worker(uvicorn.Server):
 class LoneWorker(Worker):
     """The only serving process: it has the ops port, and says itself what it does."""
 
-    def __init__(self, ground: ServerResources, app: ServedApp) -> None:
+    def __init__(
+        self, ground: ServerResources, app: ServedApp, read_settings: ReadSettings | None = None
+    ) -> None:
         super().__init__(ground.settings, app)
         self._ground = ground
+        self._read_settings = read_settings
         self._ops = OpsServer(self._metrics_page, app.readiness, ground.settings.server.ops_names())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -218,6 +305,22 @@ class LoneWorker(Worker):
             self.force()
         self.stop()
 
+    def cannot_roll(self) -> None:
+        """Nobody is there to start a successor."""
+        _log.warning("roll_refused", detail="one process cannot replace itself: set server.workers to 2")
+
+    async def _reload(self, newer: Settings | None) -> Reloaded:
+        newer = await read_again(self._read_settings, self._settings)
+        reloaded = await super()._reload(newer)
+        tell_reload(
+            changed=reloaded.changed,
+            refused=reloaded.refused,
+            left=reloaded.left,
+            several=False,
+            good=newer is not None,
+        )
+        return reloaded
+
     async def _metrics_page(self) -> tuple[bytes, str]:
         return self._app.metrics.render()
 
@@ -230,8 +333,10 @@ class TeamWorker(Worker):
         self._link = WorkerSide(
             link,
             answers={"readiness": self._readiness, "metrics": self._metrics},
-            orders={"stop": self.stop, "force": self.force},
+            orders={"stop": self.stop, "retire": self.retire, "force": self.force},
+            reload=self.reload,
         )
+        self._retires = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, listens, and says so."""
@@ -239,8 +344,17 @@ class TeamWorker(Worker):
         await super().startup(sockets)
         self._link.report_serving()
 
+    def retire(self) -> None:
+        """Begins to stop without a delay: a successor serves on the same socket."""
+        self._retires = self.drains = True
+        self.stop()
+
+    def _delay(self) -> float:
+        return 0.0 if self._retires else super()._delay()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops."""
+        self._link.report_stopping()
         await super().shutdown(sockets)
         await self._link.close()
 

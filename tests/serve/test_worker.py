@@ -4,91 +4,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PATIENCE = 60.0
-ROOT = Path(__file__).parents[2]
-
-
-class Process:
-    """A worker and what it has said."""
-
-    def __init__(self, log: Path, **server: Any) -> None:
-        self._log = log
-        client_id = server.pop("client_id", "x")
-        redis = server.pop("redis", "redis://127.0.0.1:1/0")
-        settings = {
-            "server": {"public_url": "http://app.test", "port": 0, "ops_port": 0, **server},
-            "provider": {"issuer": "http://localhost:1", "client_id": client_id},
-            "redis": {"url": redis},
-            "log": {"format": "json"},
-        }
-        with log.open("wb") as output:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.processes.small_worker", json.dumps(settings)],
-                stderr=output,
-                cwd=ROOT,
-            )
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
-        return [line for line in found if line["event"] == event]
-
-    def said(self, event: str) -> dict[str, Any]:
-        until(lambda: bool(self.lines(event)) or self.child.poll() is not None)
-        assert self.lines(event), self.log()
-        return self.lines(event)[0]
-
-    @property
-    def port(self) -> int:
-        return int(self.said("listening")["address"].rpartition(":")[2])
-
-    def ops(self, path: str) -> tuple[int, str]:
-        url = self.said("listening")["ops"] + path
-        try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - our own address
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def connect(self, path: str) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: app.test\r\n\r\n".encode())
-        return client
-
-    def begun(self, path: str, until: bytes = b"do") -> socket.socket:
-        """A connection whose answer has begun."""
-        client = self.connect(path)
-        received = b""
-        while not received.endswith(until):
-            received += client.recv(1000)
-        return client
-
-    def answered(self) -> socket.socket:
-        """A connection whose first answer is complete."""
-        return self.begun("/0", b"done")
-
-    def ends(self) -> int:
-        return self.child.wait(PATIENCE)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+from tests.serve.small_service import PATIENCE, Process, until
 
 
 @pytest.fixture
@@ -203,7 +125,7 @@ def test_application_that_does_not_start(worker: Start, workers: int) -> None:
 
 def test_worker_that_hangs_in_its_start(worker: Start) -> None:
     """A worker that does not come to serve is noticed and killed; when none has served, that is the end."""
-    process = worker(client_id="hang-at-start", workers=2)
+    process = worker(client_id="hang-at-start", workers=2, start_timeout=3)
     assert 1 == process.ends()
     assert {1, 2} == {line["worker"] for line in process.lines("worker_start_timed_out")}
     assert "SIGKILL" == process.said("cannot_start")["signal"]

@@ -9,9 +9,11 @@ import typer
 import uvicorn
 
 from bff.command_line import CommandLine
+from bff.hangup import ignore_hangups
+from bff.hangup import serve as serve_steadily
 from bff.issuer.app import create_app
 from bff.issuer.cli.keys import app as keys_app
-from bff.issuer.cli.settings import ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.cli.settings import FAILED, ConfigOption, database_or_exit, load_or_exit
 from bff.issuer.cli.users import app as users_app
 from bff.issuer.keys.key_store import key_store, new_key
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
@@ -69,6 +71,7 @@ def serve(
 
 def run(settings: IssuerSettings, host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
+    ignore_hangups()
     configure(LogSettings())
     with database_or_exit(settings) as database:
         database.ping()
@@ -76,16 +79,20 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
             key_store(settings, database).begin(partial(new_key, settings), time.time())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
+    served = serve_steadily(
+        uvicorn.Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
     )
+    if not served:
+        raise typer.Exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Worker processes with a small application: `python -m tests.support.processes.small_worker SETTINGS`."""
+"""Worker processes with a small application: `python -m tests.support.processes.small_worker FILE SECS`."""
 
 import asyncio
-import json
 import sys
+from pathlib import Path
 from typing import Any
 
+from bff.live_settings import Reloaded
 from bff.observe.metrics import Metrics
 from bff.serve import supervisor, worker
 from bff.settings.model import Settings
@@ -17,10 +18,15 @@ class SmallApp:
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self._redis = settings.redis.url.get_secret_value()
+        self._settings = settings
         self._start = settings.provider.client_id
 
     async def readiness(self) -> list[Check]:
         return [Check("redis", ok=True, detail=self._redis)]
+
+    async def reload(self, newer: Settings | None = None) -> Reloaded:
+        del newer
+        return Reloaded(self._settings, (), (), ())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -49,11 +55,15 @@ TEAM = "--team"
 def main() -> int:
     if sys.argv[1] == TEAM:
         return worker.main(sys.argv[2:], SmallApp)
-    settings = Settings.model_validate(json.loads(sys.argv[1]))
+
+    def read() -> Settings:
+        return Settings.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+
+    settings = read()
     if settings.server.workers == 1:
-        return worker.run(settings, SmallApp)
+        return worker.run(settings, SmallApp, read_settings=read)
     command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
-    return supervisor.run(settings, command, start_timeout=3)
+    return supervisor.run(settings, command, start_timeout=float(sys.argv[2]), read_settings=read)
 
 
 if __name__ == "__main__":
