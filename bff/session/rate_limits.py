@@ -81,8 +81,7 @@ class RateLimits:
         if self._out:
             self._ask_again = now + self._timeout  # this act tries for all
         try:
-            async with asyncio.timeout(self._timeout):
-                wait = await self._counts.take(quota, who)
+            wait = await self._ask(quota, who)
         except (StoreUnavailableError, TimeoutError) as failure:
             self._failed(quota, failure)
             return 0.0
@@ -92,6 +91,26 @@ class RateLimits:
         if wait:
             self._remember(name, wait)
         return wait
+
+    async def _ask(self, quota: Quota, who: str) -> float:
+        """Returns Redis' answer, or raises TimeoutError.
+
+        A process under load is late itself: its wait is longer by as long as it was, so that a flood does
+        not lift the limit that is to hold it.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._timeout
+        async with asyncio.timeout(None) as bound:
+
+            def end() -> None:
+                now = loop.time()
+                bound.reschedule(now + min(now - due, self._timeout))
+
+            timer = loop.call_at(due, end)
+            try:
+                return await self._counts.take(quota, who)
+            finally:
+                timer.cancel()
 
     def _failed(self, quota: Quota, failure: Exception) -> None:
         self._metrics.limit_unchecked(quota.name)
