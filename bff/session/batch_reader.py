@@ -1,4 +1,4 @@
-"""Reading sessions' hashes: what is asked for in the same turn of the loop shares one round trip.
+"""Sessions' hashes and counts of limits: what is asked for in the same turn of the loop shares a round trip.
 
 Rule 1: one connection, one batch on it at a time, no transaction. What is asked for while a batch is under
 way is the next batch: the busier, the larger, and the cheaper for each.
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -23,8 +23,10 @@ from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
+T = TypeVar("T")
+
 LARGEST_BATCH = 128
-"""How many reads share a round trip at most: answers of some 4 kB each should not pile up by the megabyte."""
+"""The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
 
 _HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
 _GONE, _NO_END = -2, -1  # what PTTL says
@@ -46,24 +48,43 @@ class Loaded:
     note: str | None = None
 
 
-class _Ask:
-    __slots__ = ("answer", "name", "note", "timed")
+class _Ask(Generic[T]):
+    """Something to be asked: the words of its commands, and the future of its answer.
+
+    Attributes:
+        replies: which of the replies that `_outcome` takes were asked for.
+    """
+
+    __slots__ = ("answer", "replies", "words")
+
+    def __init__(
+        self, words: bytes, answer: "asyncio.Future[T]", replies: tuple[bool, ...] = (True,)
+    ) -> None:
+        self.words = words
+        self.answer = answer
+        self.replies = replies
+
+    def settle(self, outcome: T | Exception) -> None:
+        if self.answer.done():
+            return  # its caller has gone away
+        if isinstance(outcome, Exception):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
+
+
+class _Load(_Ask[Loaded]):
+    __slots__ = ()
 
     def __init__(
         self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool, note: bytes | None
     ) -> None:
-        self.name = name
-        self.note = note
-        self.answer = answer
-        self.timed = timed
-
-    def settle(self, outcome: Loaded | Exception) -> None:
-        if self.answer.done():
-            return  # its caller has gone away
-        if isinstance(outcome, Loaded):
-            self.answer.set_result(outcome)
-        else:
-            self.answer.set_exception(outcome)
+        words = _HGETALL % (len(name), name)
+        if timed:
+            words += _PTTL % (len(name), name)
+        if note is not None:
+            words += _GET % (len(note), note)
+        super().__init__(words, answer, (True, timed, note is not None))
 
 
 class WrongTypeError(Exception):
@@ -71,12 +92,12 @@ class WrongTypeError(Exception):
 
 
 class BatchReader:
-    """Reads hashes from one server."""
+    """Reads hashes from one server, and runs scripts there that take a moment."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._tasks = Tasks()
-        self._waiting: list[_Ask] = []
+        self._waiting: list[_Ask[Any]] = []
         self._connection: AbstractConnection | None = None
         self._replies: Replies | None = None
         self._busy = False
@@ -95,13 +116,26 @@ class BatchReader:
             WrongTypeError: it is no hash.
             StoreUnavailableError: it cannot be known now.
         """
-        loop = asyncio.get_running_loop()
-        ask = _Ask(name, loop.create_future(), timed=timed, note=note)
+        ask = _Load(name, asyncio.get_running_loop().create_future(), timed=timed, note=note)
+        self._ask(ask)
+        return ask.answer
+
+    def evaluate(self, words: bytes) -> "asyncio.Future[Any]":
+        """Runs a script, twice perhaps where a connection breaks; `words` are one packed EVAL or EVALSHA.
+
+        Raises, once awaited:
+            ResponseError: what Redis says of it; it begins with NOSCRIPT where it does not know the script.
+            StoreUnavailableError: nothing is known of it.
+        """
+        ask = _Ask[Any](words, asyncio.get_running_loop().create_future())
+        self._ask(ask)
+        return ask.answer
+
+    def _ask(self, ask: "_Ask[Any]") -> None:
         self._waiting.append(ask)
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._begin)
-        return ask.answer
+            asyncio.get_running_loop().call_soon(self._begin)
 
     async def aclose(self) -> None:
         """Closes the connection; whoever still waits is told that Redis is unavailable."""
@@ -112,7 +146,7 @@ class BatchReader:
         self._tasks.spawn(self._serve(), name="loads")
 
     async def _serve(self) -> None:
-        batch: list[_Ask] = []
+        batch: list[_Ask[Any]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
@@ -125,7 +159,7 @@ class BatchReader:
         finally:
             self._busy = False
 
-    async def _answer(self, batch: Sequence[_Ask]) -> None:
+    async def _answer(self, batch: Sequence[_Ask[Any]]) -> None:
         async with asyncio.timeout(self._settings.timeout):
             try:
                 await self._round_trip(batch)
@@ -133,7 +167,7 @@ class BatchReader:
                 await self._drop()
                 await self._round_trip([ask for ask in batch if not ask.answer.done()])
 
-    async def _round_trip(self, batch: Sequence[_Ask]) -> None:
+    async def _round_trip(self, batch: Sequence[_Ask[Any]]) -> None:
         if self._renewing:
             self._renewing = False
             await self._drop()
@@ -142,24 +176,18 @@ class BatchReader:
             connection = self._connection = new_connection(self._settings)
             await connect(connection)
             replies = self._replies = Replies(connection)
-        words = bytearray()
-        for ask in batch:
-            words += _HGETALL % (len(ask.name), ask.name)
-            if ask.timed:
-                words += _PTTL % (len(ask.name), ask.name)
-            if ask.note is not None:
-                words += _GET % (len(ask.note), ask.note)
-        await connection.send_packed_command(bytes(words), check_health=False)
+        words = b"".join([ask.words for ask in batch])
+        await connection.send_packed_command(words, check_health=False)
         take, not_yet = replies.take, Replies.NOT_YET
         for ask in batch:
             answers: list[Any] = []
-            for asked in (True, ask.timed, ask.note is not None):
+            for asked in ask.replies:
                 answer = take() if asked else None
                 while answer is not_yet:
                     await replies.more()
                     answer = take()
                 answers.append(answer)
-            ask.settle(_outcome(*answers))
+            ask.settle(_outcome(*answers) if isinstance(ask, _Load) else answers[0])
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -168,7 +196,7 @@ class BatchReader:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
 
-    async def _give_up(self, batch: Sequence[_Ask], failure: BaseException) -> None:
+    async def _give_up(self, batch: Sequence[_Ask[Any]], failure: BaseException) -> None:
         waiting, self._waiting = self._waiting, []
         for ask in (*batch, *waiting):
             ask.settle(StoreUnavailableError(f"Redis: {type(failure).__name__}"))

@@ -90,7 +90,7 @@ class SessionStore:
         self.renewal = Renewal(pool, self._loads)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
-        self.rates = RateCounts(self._redis, settings.prefix, self._translated)
+        self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
         self._create, self._replace, self._mark = (
@@ -355,7 +355,9 @@ class SessionStore:
             yield
         except (RedisError, OSError) as failure:
             self._metrics.store_failed()
-            if isinstance(failure, ReadOnlyError) or "-READONLY" in str(failure):  # the latter: Redis 6.2
+            if isinstance(failure, ReadOnlyError) or "READONLY" in str(
+                failure
+            ):  # the latter: 6.2, and a batch
                 self.renewal.changed(None)
             raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
 

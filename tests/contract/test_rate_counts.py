@@ -14,6 +14,7 @@ from bff.session.rate_limits import RateLimits
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.tasks import background
 
 pytestmark = [ON_BOTH_SERVERS, pytest.mark.requirement("S-08")]
 HOURLY = Quota("login", 5, 36_000.0)  # one more only after two hours: no test takes that long
@@ -91,22 +92,46 @@ async def test_it_says_when_it_does_not_know(stores: list[SessionStore], redis_s
 
 
 async def test_a_wait_that_was_given_up_leaves_no_answer_behind(redis_server: RedisServer) -> None:
-    """On the one connection there is: what comes late is nobody else's answer."""
-    settings = RedisSettings.model_validate(
-        {"url": SecretStr(redis_server.url), "timeout": 20, "max_connections": 1}
-    )
+    """Counts share a connection with the sessions' reads: what comes late is nobody else's answer."""
+    settings = RedisSettings.model_validate({"url": SecretStr(redis_server.url), "timeout": 20})
     store, metrics = SessionStore(settings, Metrics()), Metrics()
-    limits = RateLimits(store.rates, timeout=0.05, metrics=metrics, clock=lambda: next(clock))
     clock = (1000.0 + 10 * turn for turn in count())  # each act is one after the pause
+    limits = RateLimits(store.rates, timeout=0.05, metrics=metrics, clock=lambda: next(clock))
+    with redis_server.client() as client:
+        client.hset("bff:session:k", "sub", "alice")
     try:
-        await store.swap("browser", "b", "mine", lifetime=60)
         for _ in range(3):
             redis_server.pause()
             assert None is await limits.over(HOURLY, "x", address="127.0.0.1")
-            redis_server.resume()
-            assert "mine" == await store.swap("browser", "b", "mine", lifetime=60)
-            assert await store.claim_once("state", str(next(clock)), lifetime=60)
+            async with background(store.load_all(["k", "k"])) as reading:
+                redis_server.resume()
+                assert [{"sub": "alice"}] * 2 == [each and each.fields for each in await reading]
         unchecked = metrics.registry.get_sample_value("bff_limits_unchecked_total", {"limit": "login"})
         assert 3 == unchecked
     finally:
         await store.aclose()
+
+
+async def test_redis_may_have_forgotten_the_script(
+    stores: list[SessionStore], redis_server: RedisServer
+) -> None:
+    """A restart or SCRIPT FLUSH costs the next act a second round trip, and counts it once."""
+    for _ in range(2):
+        redis_server.cli("SCRIPT", "FLUSH")
+        assert 0.0 == await stores[0].rates.take(HOURLY, "127.0.0.1")
+    with redis_server.client() as client:
+        assert 14_390 < client.ttl(KEY) <= 14_400
+
+
+async def test_counts_and_reads_share_a_round_trip(
+    stores: list[SessionStore], redis_server: RedisServer
+) -> None:
+    """Each gets its own answer, an error included, whatever else is in the batch."""
+    with redis_server.client() as client:
+        client.hset("bff:session:k", "sub", "alice")
+        client.set("bff:session:wrong", "no hash")
+    store = stores[0]
+    answers = await asyncio.gather(
+        store.load("k"), store.rates.take(HOURLY, "a"), store.load("wrong"), store.load("none")
+    )
+    assert ({"sub": "alice"}, 0.0, {}, None) == tuple(answers)

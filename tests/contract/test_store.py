@@ -17,13 +17,14 @@ from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
 
 pytestmark = ON_BOTH_SERVERS
 SESSION = sample_session()
+PATIENCE = 20.0  # seconds: a busy machine is no outage
 KEY = f"bff:session:{SESSION.key}"
 UNTIL = f"bff:until:{SESSION.key[:16]}"
 
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)), Metrics())
+    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url), timeout=PATIENCE), Metrics())
     yield store
     await store.aclose()
 
