@@ -346,6 +346,12 @@ def _spa(settings: Settings) -> Iterator[Finding]:
         yield from _complaint("spa.url", spa_url_complaint(spa.url))
     if not spa.index or "/" in spa.index or "\\" in spa.index or spa.index in {".", ".."}:
         yield Finding("spa.index", "is not a plain file name", 'write it like "index.html"')
+    if wrong := [item for item in spa.immutable or () if not item.startswith("/") or item == "/"]:
+        yield Finding(
+            "spa.immutable",
+            f"holds what is no folder and no pattern of paths: {', '.join(map(repr, wrong))}",
+            'write it like "/assets/" or "/main-*.js"',
+        )
 
 
 def _after_logout(settings: Settings) -> Iterator[Finding]:

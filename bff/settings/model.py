@@ -268,6 +268,7 @@ class SpaSettings(Section):
     dir: Path | None = None
     url: str | None = None
     index: str = "index.html"
+    immutable: tuple[str, ...] | None = None  # None: found by the index
     csp: str = (
         "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
     )

@@ -1,5 +1,6 @@
 """GET /bff/client.js and its types: the module by which a page talks to the proxy."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -55,5 +56,11 @@ def configured(
     return text.replace('TAKEN = ["/bff"]', f"TAKEN = {json.dumps(list(taken) or ['/bff'])}").encode()
 
 
-async def _file(content: bytes, kind: str, _: Request) -> Response:
-    return Response(content, headers={**NO_STORE, "content-type": kind})
+async def _file(content: bytes, kind: str, request: Request) -> Response:
+    """The file, or 304 for whoever has it (RFC 9110 13.1.2), as a service worker or a mirror may."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {**NO_STORE, "content-type": kind, "etag": tag}
+    known = {item.strip().removeprefix("W/") for item in request.headers.get("if-none-match", "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers={**NO_STORE, "etag": tag})
+    return Response(content, headers=headers)

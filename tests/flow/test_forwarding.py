@@ -328,8 +328,9 @@ async def test_the_csrf_headers_name_can_be_chosen(redis_server: RedisServer) ->
 
 
 async def test_the_page_is_served_from_its_folder(redis_server: RedisServer, tmp_path: Path) -> None:
-    """Files, history fallback for navigations, cache by fingerprint, security headers; nothing hidden."""
-    (tmp_path / "index.html").write_text("<!doctype html>page")
+    """Files, history fallback for navigations, caching, security headers; nothing hidden."""
+    index = '<!doctype html>page<script src="/assets/app-B1c2D3e4.js"></script>'
+    (tmp_path / "index.html").write_text(index)
     (tmp_path / ".env").write_text("SECRET=1")
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "app-B1c2D3e4.js").write_text("1")
@@ -337,7 +338,7 @@ async def test_the_page_is_served_from_its_folder(redis_server: RedisServer, tmp
         browser = await world.browser()
         page = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
         root = await browser.client.get("/", headers=page)
-        assert ("<!doctype html>page", "no-cache") == (root.text, root.headers["cache-control"])
+        assert (index, "no-cache") == (root.text, root.headers["cache-control"])
         assert "default-src 'self'" in root.headers["content-security-policy"]
         assert root.text == (await browser.client.get("/orders/7", headers=page)).text
         asset = await browser.client.get("/assets/app-B1c2D3e4.js")
@@ -351,3 +352,6 @@ async def test_the_page_is_served_from_its_folder(redis_server: RedisServer, tmp
             script.headers["content-type"],
             script.headers["cache-control"],
         )
+        tag = script.headers["etag"]
+        known = await browser.client.get("/bff/client.js", headers={"If-None-Match": f'"x", {tag}'})
+        assert (304, b"", tag) == (known.status_code, known.content, known.headers["etag"])
