@@ -45,20 +45,24 @@ async def test_a_long_code_is_spent_and_the_page_found(site: Site, browser: Brow
         assert head < 4096 - 200  # the rest for the server's own lines: status, date
 
 
-@pytest.mark.parametrize("character", ["%", "~", '"', "+"])
+@pytest.mark.parametrize("character", ["%", "~", '"', "+", " ", "é", "\N{GRINNING FACE}"])
 async def test_a_code_of_any_characters(site: Site, browser: Browser, character: str) -> None:
-    """A code is opaque: what JSON or a URL would write longer is carried like all others."""
+    """A code is opaque: what JSON or a URL would write longer is carried like all others, 8 KiB of it.
+
+    So is one outside of ASCII, which RFC 6749 A.11 does not allow; its UTF-8 bytes are what counts.
+    """
     location = await site.login(browser)
-    code = character * LONGEST
+    code = character * (LONGEST // len(character.encode()))
     site.provider.expect(code, location)
     assert "/" == (await site.come_back(browser, location, code=code)).headers["location"]
     assert [code] == spent(site.provider)
 
 
-async def test_a_code_that_is_too_long_lands_on_the_page(site: Site, browser: Browser) -> None:
+@pytest.mark.parametrize("code", [a_code(LONGEST + 1), "é" * (LONGEST // 2 + 1)], ids=["ascii", "utf-8"])
+async def test_a_code_that_is_too_long_lands_on_the_page(site: Site, browser: Browser, code: str) -> None:
     """More than 8 KiB: `server_error`, at the page that was asked for; nothing is kept."""
     location = await site.login(browser, "/bff/login?return_to=/orders")
-    answer = await site.come_back(browser, location, code=a_code(LONGEST + 1))
+    answer = await site.come_back(browser, location, code=code)
     assert "/orders?bff_error=server_error" == answer.headers["location"]
     assert [] == places(site.redis)
     assert [] == spent(site.provider)

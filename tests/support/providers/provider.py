@@ -4,7 +4,9 @@ It is served on a real socket, and keeps what it was sent. `bff.issuer` is the o
 """
 
 import asyncio
+import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,11 @@ Signer = Callable[[dict[str, Any]], str]
 def sign(claims: dict[str, Any]) -> str:
     """An honest signature."""
     return jwt.encode({"alg": "RS256", "kid": "one"}, claims, KEY)
+
+
+def _named_after(code: str) -> str:
+    """A code as part of a token: no token has blanks, or other signs that no header field may have."""
+    return code if re.fullmatch("[!-~]+", code) else hashlib.sha256(code.encode()).hexdigest()
 
 
 @dataclass
@@ -130,9 +137,10 @@ class Provider:
             "name": "Alice",
         }
         claims = {name: value for name, value in (honest | self.claims).items() if value is not None}
-        refresh = {} if self.without_refresh else {"refresh_token": f"refresh-of-{form['code']}"}
+        name = _named_after(form["code"])
+        refresh = {} if self.without_refresh else {"refresh_token": f"refresh-of-{name}"}
         return 200, refresh | {
-            "access_token": f"access-of-{form['code']}",
+            "access_token": f"access-of-{name}",
             "token_type": "Bearer",
             "expires_in": 60,
             "id_token": self.signer(claims),
