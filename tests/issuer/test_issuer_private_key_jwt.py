@@ -192,6 +192,31 @@ def test_keys_from_an_address_are_followed() -> None:
         found.close()
 
 
+@pytest.mark.parametrize("status", [401, 404, 500, 503, 302])
+def test_an_answer_that_is_no_success_brings_no_keys(status: int) -> None:
+    """A key set in an error page is not the client's word; the keys at hand serve on."""
+    statuses, keys = [200], [new_key("one")]
+
+    async def answer(_: Request) -> Response:
+        return JSONResponse(jwks_of(*keys), statuses[0])
+
+    port = free_port()
+    served = ServedApp(Starlette(routes=[Route("/keys", answer)]), port)
+    served.start()
+    client = Client(ClientSettings(client_id=KEY_CLIENT, jwks_uri=f"http://127.0.0.1:{port}/keys"))
+    found, later = ClientKeys(cooldown=10), ClientKeys(cooldown=10)
+    try:
+        assert found.find(client, "one", 100.0) is not None
+        statuses[0], keys[0] = status, new_key("two")
+        assert found.find(client, "two", 120.0) is None
+        assert found.find(client, "one", 120.0) is not None
+        assert later.find(client, "two", 120.0) is None
+    finally:
+        served.stop()
+        found.close()
+        later.close()
+
+
 def test_settings_of_clients_are_checked() -> None:
     """Private, symmetric, weak and unreadable keys are refused, and more or less than one way."""
     modulus = encode(b"\xff" * 128)
