@@ -218,7 +218,7 @@ class App:
             routes=routes,
             guard=guard,
             websockets=WebSocketForwarding(
-                parts=parts, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
+                context=parts, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
             ),
             otherwise=self._own_answers(endpoints),
         )

@@ -35,7 +35,7 @@ class Callers:
 
 
 class Caller:
-    """Whose call an exchange carries; nothing is counted any more after `end`."""
+    """The client of one call; nothing is counted any more after `end`."""
 
     __slots__ = ("_address", "_all", "_counted", "_session")
 

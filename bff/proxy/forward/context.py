@@ -1,4 +1,4 @@
-"""What an exchange works with: the client's side of a call, and what all calls of a process share."""
+"""The context of forwarded calls: the client's side of one, and the parts that all of a process share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from bff.tasks import Tasks
 
 
 class ClientSide(Protocol):
-    """What a front does for an exchange. No method raises or awaits."""
+    """The client's side of a forwarded call. No method raises or awaits."""
 
     def send_head(self, status: int, headers: list[Header]) -> None:
         """Begins the answer."""
@@ -45,7 +45,7 @@ class ClientSide(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What a route's calls need, worked out once."""
+    """A route's backend, with all that its calls need."""
 
     pool: UpstreamPool
     rules: HeaderRules
@@ -104,7 +104,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class ForwardingContext:
-    """What every exchange of a process shares."""
+    """The parts that all forwarded calls of a process share."""
 
     destinations: Mapping[bytes, Destination]  # by the route's path
     hop: RequestIdMaker

@@ -11,6 +11,7 @@ from typing import Any
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.headers import Hop
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
@@ -37,13 +38,13 @@ class Ending:
         "_caller",
         "_client",
         "_connection",
+        "_context",
         "_credential",
         "_finished",
         "_gathering_since",
         "_held",
         "_hop",
         "_not_replayed",
-        "_parts",
         "_resent",
         "_retried_401",
         "_sent",
@@ -58,13 +59,18 @@ class Ending:
     )
 
     def __init__(
-        self, parts: ForwardingContext, request: RequestHead, verdict: Admitted | Denied, client: ClientSide
+        self,
+        context: ForwardingContext,
+        request: RequestHead,
+        verdict: Admitted | Denied,
+        client: ClientSide,
+        hop: Hop | None = None,
     ) -> None:
-        self._parts = parts
+        self._context = context
         self.request = request
         self._client = client
-        self.started = parts.clock()
-        self._hop = parts.hop(request)
+        self.started = context.clock()
+        self._hop = hop or context.hop(request)
         self._verdict = verdict
         self.admitted = verdict if isinstance(verdict, Admitted) else None
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +78,7 @@ class Ending:
         self._connection: UpstreamConnection | None = None  # that it goes by
         self._held: list[Callable[[], None]] | None = None  # of its answer, while a 401 may be healed
         self._body_paused = False  # by the backend
-        self._caller = Caller(parts.callers, self._hop.client)
+        self._caller = Caller(context.callers, self._hop.client)
         self._credential: Signed | Anonymous = _ANONYMOUS
         self._upload = NO_UPLOAD
         self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
@@ -87,7 +93,7 @@ class Ending:
     # What is awaited
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
-        self._task = self._parts.tasks.spawn(step, name="forwarded call")
+        self._task = self._context.tasks.spawn(step, name="forwarded call")
         self._task.add_done_callback(self._step_done)
 
     def _step_done(self, task: asyncio.Task[None]) -> None:
@@ -119,7 +125,7 @@ class Ending:
         self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
 
     def _fault(self, fault: Fault) -> None:
-        problem = note_fault(self._parts, fault, route=self._route_name(), request_id=self._hop.request_id)
+        problem = note_fault(self._context, fault, route=self._route_name(), request_id=self._hop.request_id)
         self._drop_call()
         self._fail(problem)
 
@@ -130,7 +136,7 @@ class Ending:
             self._finish()
             self._client.abort()
             return
-        self._parts.metrics.problem_sent(problem)
+        self._context.metrics.problem_sent(problem)
         extra |= {"headers": headers or [], "page": navigates(self.request.fields.headers)}
         status, rendered, body = problem_response(problem, **extra)
         self._status = status
@@ -176,15 +182,15 @@ class Ending:
         self._upload.stop()
         self._caller.end()
         if self._tail is not None:
-            self._parts.event_streams.end(self)
+            self._context.event_streams.end(self)
         session = None
         if isinstance(self._credential, Signed):
-            self._parts.signed_calls.end(self)
+            self._context.signed_calls.end(self)
             session = self._credential.found.session.key
         route, method = self._route_name(), self.request.method
         note_call(
-            self._parts,
-            self._parts.metrics.requests(route, method.decode("ascii", "replace")),
+            self._context,
+            self._context.metrics.requests(route, method.decode("ascii", "replace")),
             route=route,
             method=method,
             path=self.request.raw_path,

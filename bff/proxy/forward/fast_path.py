@@ -311,8 +311,9 @@ class FastCall:
         )
         signed = self._ready is not None or self._reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
+        hop = None if connection is None else context.hop.made(head, self._digits)
         client = self._client.whole_call(self)
-        exchange = client.exchange = ForwardedCall(context, head, admitted, client)
+        exchange = client.exchange = ForwardedCall(context, head, admitted, client, hop)
         if request.body:
             exchange.hold(request.body)
         if connection is None:
@@ -320,7 +321,7 @@ class FastCall:
             exchange.begin()
             return
         credential = _ANONYMOUS if self._ready is None else Signed(self._ready.found)
-        exchange.take_over(context.hop.made(head, self._digits), credential, connection, self._started)
+        exchange.take_over(credential, connection, self._started)
 
     def interrupt(self) -> None:
         """Something happens on the client's side that a fast call has no answer to."""

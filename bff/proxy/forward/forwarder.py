@@ -18,9 +18,8 @@ from typing import assert_never
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied
-from bff.policy.headers import Hop
 from bff.policy.quota import Limited
-from bff.proxy.forward.callers import Caller, is_stream
+from bff.proxy.forward.callers import is_stream
 from bff.proxy.forward.context import Destination
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.ending import Ending
@@ -55,21 +54,20 @@ class ForwardedCall(Ending):
         self._upload = Upload.arrived(self.admitted.route.settings, self._client, self._body_late, body)
 
     def take_over(
-        self, hop: Hop, credential: Signed | Anonymous, connection: UpstreamConnection, started: float
+        self, credential: Signed | Anonymous, connection: UpstreamConnection, started: float
     ) -> None:
         """In the place of `begin`: a call that was sent already, with the whole of its body.
 
         `started` is by the clock of the context.
         """
-        self.started, self._hop, self._credential = started, hop, credential
+        self.started, self._credential = started, credential
         self._sent = True
         self._upload.take()
         self._connection = connection
-        self._caller = Caller(self._parts.callers, hop.client)
         self._caller.begin()  # it is under way, whatever the limits say
         if isinstance(credential, Signed):
             self._caller.sign(credential.found.session.key)
-            self._parts.signed_calls.begin(self, credential.found)
+            self._context.signed_calls.begin(self, credential.found)
         self._call = connection.adopt(self.request.method, self.request.body_length, self)
 
     # From the front
@@ -85,7 +83,7 @@ class ForwardedCall(Ending):
             return
         if self.request.body_length != 0 and self._upload is NO_UPLOAD:
             self._upload = Upload(verdict.route.settings, self._client, self._body_late)
-        destination = self._parts.destinations[verdict.route.path]
+        destination = self._context.destinations[verdict.route.path]
         known: Signed | Anonymous | None = _ANONYMOUS
         if destination.limit is not None:
             known = None
@@ -141,7 +139,7 @@ class ForwardedCall(Ending):
 
     async def _open(self, admitted: Admitted, *, counted: bool = False) -> None:
         """Finds the credential by waiting for it; a call that was `counted` is not limited again."""
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         credential = await destination.credential_for(
             self.request, admitted, self._hop.client, counted=counted
         )
@@ -163,7 +161,7 @@ class ForwardedCall(Ending):
             self._too_many("calls at once from this session")
             return False
         if isinstance(credential, Signed):
-            self._parts.signed_calls.begin(self, credential.found)
+            self._context.signed_calls.begin(self, credential.found)
         return True
 
     def _gather(self, admitted: Admitted) -> None:
@@ -171,18 +169,18 @@ class ForwardedCall(Ending):
         if self._upload.gathered:
             self._dispatch(admitted)
         else:
-            self._gathering_since = self._parts.clock()
+            self._gathering_since = self._context.clock()
             self._upload.want()
 
     def _gathered(self, admitted: Admitted) -> None:
         since, self._gathering_since = self._gathering_since, None
-        if admitted.signed and since is not None and self._parts.clock() - since > _A_WHILE:
+        if admitted.signed and since is not None and self._context.clock() - since > _A_WHILE:
             self._spawn(self._open(admitted, counted=True))
         else:
             self._dispatch(admitted)
 
     def _dispatch(self, admitted: Admitted) -> None:
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         connection = destination.pool.acquire_nowait(self._caller.client)
         if connection is None:
             self._spawn(self._send(admitted))
@@ -194,7 +192,7 @@ class ForwardedCall(Ending):
         self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
     async def _send(self, admitted: Admitted) -> None:
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         required = admitted.route.settings.auth == "required"
         try:
             ready = await destination.connection_for(
@@ -238,7 +236,7 @@ class ForwardedCall(Ending):
             upload.want()
 
     async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
-        renewed = await self._parts.destinations[admitted.route.path].credentials.renew(
+        renewed = await self._context.destinations[admitted.route.path].credentials.renew(
             signed, invalid_token=invalid_token, mode=admitted.route.settings.refresh_on_401
         )
         match renewed:
@@ -246,7 +244,7 @@ class ForwardedCall(Ending):
                 self._credential = renewed
                 if self._upload.replayable:
                     self._retried_401 = True
-                    self._parts.metrics.retried(admitted.route.settings.path)
+                    self._context.metrics.retried(admitted.route.settings.path)
                     self._drop_call()
                     await self._send(admitted)
                 else:
@@ -330,7 +328,7 @@ class ForwardedCall(Ending):
         """Begins the client's answer with the backend's head."""
         admitted = self.admitted
         assert admitted is not None
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         stream = status == _OK and is_stream(headers)
         if stream and not self._stream(destination):
             return
@@ -344,7 +342,7 @@ class ForwardedCall(Ending):
         if stream and self.request.method != b"HEAD":
             self._tail = first_tail(headers)
         if self._tail is not None:
-            self._parts.event_streams.begin(self)
+            self._context.event_streams.begin(self)
 
     def _stream(self, destination: Destination) -> bool:
         """The answer is a stream, which is counted apart from calls; False where there are too many."""

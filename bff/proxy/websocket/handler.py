@@ -50,9 +50,9 @@ class WebSocketForwarding:
     """Forwards WebSockets, as an ASGI application. `ping` is in seconds."""
 
     def __init__(
-        self, *, parts: ForwardingContext, routes: RouteTable, guard: Guard, watch: ExpiryWatch, ping: float
+        self, *, context: ForwardingContext, routes: RouteTable, guard: Guard, watch: ExpiryWatch, ping: float
     ) -> None:
-        self.parts = parts
+        self.context = context
         self.watch = watch
         self.ping = ping
         self._routes = routes
@@ -96,16 +96,16 @@ class _Upgrade:
         send: Send,
     ) -> None:
         self._owner = owner
-        self._parts = owner.parts
+        self._context = owner.context
         self._request = request
         self._verdict = verdict
         self._subprotocols: list[str] = scope.get("subprotocols", [])
         self._can_answer = "websocket.http.response" in (scope.get("extensions") or {})
         self._receive = receive
         self._send = send
-        self._hop: Hop = owner.parts.hop(request)
+        self._hop: Hop = owner.context.hop(request)
         self._credential: Signed | Anonymous = Anonymous()
-        self._started = owner.parts.clock()
+        self._started = owner.context.clock()
         self._answered = False
         self._backend: ClientConnection | None = None
 
@@ -122,7 +122,7 @@ class _Upgrade:
         if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
             return
-        listening = self._parts.tasks.spawn(_next(self._receive), name="socket's first message")
+        listening = self._context.tasks.spawn(_next(self._receive), name="socket's first message")
         try:
             await self._admit(verdict, listening)
         finally:
@@ -132,7 +132,7 @@ class _Upgrade:
             self._note(CLIENT_GONE)
 
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         credential = await destination.credential_for(self._request, admitted, self._hop.client)
         if isinstance(credential, Refused):
             await self._refuse(credential)
@@ -174,7 +174,7 @@ class _Upgrade:
         self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
     ) -> ClientConnection | Answered | Refused | None:
         """What the backend says; None where the client has left, or the session has ended, before that."""
-        opening = self._parts.tasks.spawn(self._open(admitted), name="socket's handshake")
+        opening = self._context.tasks.spawn(self._open(admitted), name="socket's handshake")
         try:
             while not (opening.done() or over.done() or _has_left(listening)):
                 waiting: set[asyncio.Future[Any]] = {opening, over}
@@ -197,18 +197,18 @@ class _Upgrade:
             return outcome
         invalid = says_invalid_token(outcome.headers)
         mode = admitted.route.settings.refresh_on_401
-        credentials = self._parts.destinations[admitted.route.path].credentials
+        credentials = self._context.destinations[admitted.route.path].credentials
         renewed = await credentials.renew(signed, invalid_token=invalid, mode=mode)
         if isinstance(renewed, PassOn):
             return outcome
         if isinstance(renewed, Refused):
             return renewed
         self._credential = renewed
-        self._parts.metrics.retried(admitted.route.settings.path)
+        self._context.metrics.retried(admitted.route.settings.path)
         return await self._call(admitted)
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        destination = self._parts.destinations[admitted.route.path]
+        destination = self._context.destinations[admitted.route.path]
         request = upstream_request(
             self._request, admitted, self._hop, self._credential, destination.rules, at_hand=True
         )
@@ -225,7 +225,7 @@ class _Upgrade:
             return Refused(Problem.BAD_REQUEST)
         except UpstreamFaultError as failure:
             route, request_id = admitted.route.settings.path, self._hop.request_id
-            return Refused(note_fault(self._parts, failure.fault, route=route, request_id=request_id))
+            return Refused(note_fault(self._context, failure.fault, route=route, request_id=request_id))
         if isinstance(outcome, ClientConnection):
             self._backend = outcome
         return outcome
@@ -239,10 +239,10 @@ class _Upgrade:
         over: asyncio.Future[NoSession],
     ) -> None:
         assert backend.response is not None
-        rules = self._parts.destinations[admitted.route.path].rules
+        rules = self._context.destinations[admitted.route.path].rules
         fields = rules.response(_SWITCHING, response_fields(backend.response.headers.raw_items()))
         self._note(_SWITCHING)
-        metrics, clock = self._parts.metrics, self._parts.clock
+        metrics, clock = self._context.metrics, self._context.clock
         metrics.websockets.inc()
         opened = clock()
         try:
@@ -255,7 +255,7 @@ class _Upgrade:
                 backend,
                 max_message=admitted.route.settings.websocket_max_message,
                 used=lambda: self._used(admitted, watched),
-                tasks=self._parts.tasks,
+                tasks=self._context.tasks,
             )
             end = await pair.run(listening, over)
         except OSError:  # the client has left in this very moment
@@ -273,14 +273,14 @@ class _Upgrade:
         )
 
     def _used(self, admitted: Admitted, watched: Watched | None) -> None:
-        credentials = self._parts.destinations[admitted.route.path].credentials
+        credentials = self._context.destinations[admitted.route.path].credentials
         if watched is not None and credentials.used(watched.found):
             self._owner.watch.noted(watched)
 
     # Answers to the handshake
 
     async def _pass_on(self, admitted: Admitted, answer: Answered) -> None:
-        rules = self._parts.destinations[admitted.route.path].rules
+        rules = self._context.destinations[admitted.route.path].rules
         fields = [field for field in answer.headers if field[0] != b"content-length"]  # the server's to write
         rendered = rules.response(answer.status, fields)
         if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed):
@@ -291,7 +291,7 @@ class _Upgrade:
         await self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
-        self._parts.metrics.problem_sent(problem)
+        self._context.metrics.problem_sent(problem)
         await self._answer(*problem_response(problem, **extra))
 
     async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
@@ -313,8 +313,8 @@ class _Upgrade:
         name = "-" if route is None else route.settings.path
         signed = self._credential
         note_call(
-            self._parts,
-            self._parts.metrics.requests(name, "GET"),
+            self._context,
+            self._context.metrics.requests(name, "GET"),
             route=name,
             method=b"GET",
             path=self._request.raw_path,
