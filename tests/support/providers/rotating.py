@@ -13,6 +13,7 @@ Rule 1: everything but what the attributes' comments allow is changed on the pro
 """
 
 import asyncio
+import base64
 import json
 import secrets
 import socket
@@ -24,7 +25,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -44,16 +45,19 @@ class _Request:
     path: str
     query: dict[str, str]
     form: dict[str, str]
+    secret: str  # of the client, as Basic has it
 
 
 class RotatingProvider(TokenLedger):
-    """The provider itself. `usual` and `auto_sub` may be set from anywhere."""
+    """The provider itself. `usual`, `auto_sub` and `client_secrets` may be set from anywhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self.port = free_port()
         self.usual = HONEST
         self.auto_sub = "alice"  # whoever comes to the authorization endpoint is signed in as
+        self.client_secrets: frozenset[str] | None = None  # those that are accepted; None: any
+        self.refused_clients = 0
         self.held = 0  # calls that wait for `release`
         self._next: deque[Behaviour] = deque()
         self._codes: dict[str, tuple[str, str]] = {}
@@ -136,6 +140,11 @@ class RotatingProvider(TokenLedger):
     async def _answer(
         self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        known = self.client_secrets
+        if request.path in ("/token", "/revoke") and known is not None and request.secret not in known:
+            self.refused_clients += 1
+            await _send(writer, 401, b'{"error":"invalid_client"}')
+            return
         if request.path == "/token" and request.form["grant_type"] == "refresh_token":
             await self._refresh_call(request.form["refresh_token"], reader, writer)
             return
@@ -243,7 +252,14 @@ async def _read(reader: asyncio.StreamReader) -> _Request:
     fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     body = await reader.readexactly(int(fields.get("content-length", "0")))
     parts = urlsplit(target)
-    return _Request(method, parts.path, dict(parse_qsl(parts.query)), dict(parse_qsl(body.decode())))
+    basic = base64.b64decode(fields.get("authorization", "").removeprefix("Basic ")).decode()
+    return _Request(
+        method,
+        parts.path,
+        dict(parse_qsl(parts.query)),
+        dict(parse_qsl(body.decode())),
+        unquote_plus(basic.partition(":")[2]),
+    )
 
 
 async def _send(

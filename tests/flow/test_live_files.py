@@ -1,0 +1,91 @@
+"""Keys and certificates that change while the whole proxy runs (S-09)."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.frames import Close
+
+from bff.crypto import new_secret
+from tests.support.network.backend import Received, Reply, backend
+from tests.support.network.sockets import closing, running_sockets
+from tests.support.network.tls import self_signed, server_tls
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import World, running_world
+from tests.support.settings import secret
+from tests.support.wait import until
+
+pytestmark = pytest.mark.requirement("S-09")
+SOON: dict[str, Any] = {"reload_interval": 0.05}
+
+
+@pytest.mark.requirement("B-22")
+async def test_a_key_that_is_taken_back(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Its sessions are over at once, from memory too, and so is what is open for them; others live on."""
+    first, second, third = new_secret(), new_secret(), new_secret()
+    keys = secret(str(tmp_path / "keys"), first)
+    session = {"keys": [first], "keys_file": keys}
+    async with running_sockets(redis_server, session=session, server=SOON) as sockets:
+        world = sockets.world
+        await until(lambda: world.app._changes.trusted)
+        old = await world.signed_in()
+        socket = await sockets.connect(old)
+        keys.write_text(f"{second}\n{first}\n")
+        kids = len(world.app._keys.keyring.kids)
+        await until(lambda: len(world.app._keys.keyring.kids) > kids)
+        new = await world.signed_in()
+        for browser in (old, new):
+            for _ in range(2):
+                assert 200 == (await browser.user()).status_code
+        keys.write_text(f"{third}\n{second}\n")
+        assert Close(4401, "the session has ended") == await closing(socket)
+        assert (401, "session_missing") == await said(await old.user())
+        assert 200 == (await new.user()).status_code
+        keys.write_text("spoiled")
+        await until(lambda: refused(world) == 1)
+        assert 200 == (await new.user()).status_code
+        assert (await world.signed_in()).handle is not None
+
+
+async def said(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def refused(world: World) -> float:
+    """How many files have a last change that is not in force."""
+    lines = world.app.metrics.render()[0].decode().splitlines()
+    return float(next(line for line in lines if line.startswith("bff_settings_files_refused ")).split()[1])
+
+
+async def test_a_backends_authority(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The one in the file counts, on connections that are kept, too; half a file changes nothing."""
+
+    async def hello(_: Received) -> Reply:
+        return Reply(body=b"hello")
+
+    (tmp_path / "other").mkdir()
+    own, other = self_signed(tmp_path), self_signed(tmp_path / "other")
+    authority = secret(str(tmp_path / "ca.pem"), own.cert.read_bytes())
+    async with backend(hello, tls=server_tls(own)) as upstream:
+        port = upstream.url.rpartition(":")[2]
+        route = {"upstream": f"https://localhost:{port}", "auth": "none", "ca_file": authority}
+        async with running_world(redis_server, route=route, server=SOON) as world:
+            browser = await world.browser()
+
+            async def status() -> int:
+                return (await browser.call("/api/x")).status_code
+
+            assert [200, 200] == [await status(), await status()]
+            assert 1 == upstream.connections
+            authority.write_bytes(own.cert.read_bytes()[:200])
+            await until(lambda: refused(world) == 1)
+            assert 200 == await status()
+            assert 1 == upstream.connections
+            authority.write_bytes(other.cert.read_bytes())
+            await until(lambda: refused(world) == 0)
+            assert 502 == await status()
+            authority.write_bytes(own.cert.read_bytes())
+            reloaded = b'bff_settings_reloads_total{outcome="in_force",setting="route[0].ca_file"} 2.0'
+            await until(lambda: reloaded in world.app.metrics.render()[0])
+            assert 200 == await status()
