@@ -6,6 +6,7 @@ Input: one byte (where the bytes are cut), then what a client sent on one connec
 import asyncio
 import functools
 import re
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,7 @@ class Door:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        weakref.finalize(self, self.loop.close)  # with the process, where it serves all inputs
         self.errors: list[str] = []  # no input may cause one
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
         self.served = Served()
