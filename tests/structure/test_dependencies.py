@@ -1,0 +1,29 @@
+"""What `pyproject.toml` says of the packages that are installed with bff."""
+
+import tomllib
+from importlib.metadata import version
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.structure.source import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = [
+    requirement
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    if (requirement := Requirement(text)).name != PROJECT["name"]
+]
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
+def test_each_dependency_has_a_least_version(requirement: Requirement) -> None:
+    """An installation never gets a version older than the one that this was written for."""
+    assert any(bound.operator == ">=" for bound in requirement.specifier)
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
+def test_what_is_installed_fits(requirement: Requirement) -> None:
+    """The tests run on versions that the bounds allow."""
+    if requirement.marker is None or requirement.marker.evaluate():
+        assert requirement.specifier.contains(version(requirement.name), prereleases=True)
