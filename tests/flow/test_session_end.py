@@ -101,6 +101,18 @@ async def test_event_streams(world: World, ending: Callable[..., object]) -> Non
     await nothing_is_kept(world)
 
 
+async def test_a_stream_is_watched_from_its_head(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at once, however young it is."""
+    monkeypatch.setattr(session_end, "YOUNG", 3600)
+    world.reply = ticking
+    browser = await world.signed_in()
+    stream = await streaming(world, browser)
+    assert 1 == watched(world)
+    world.redis.cli("DEL", browser.session_key)
+    assert not (await stream.rest()).endswith(END)
+    await nothing_is_kept(world)
+
+
 async def test_a_rotation_ends_nothing(world: World) -> None:
     """New tokens are a change of the session, and no end of it."""
     world.reply = ticking

@@ -1,7 +1,7 @@
 """The calls of sessions that are under way: each ends with its session.
 
-Rule 1: a call that lasts a second is watched from then on. Until then it costs an entry in a dictionary; a
-call on the fast path costs nothing, for it falls back when it lasts that long.
+Rule 1: a call that lasts a second is watched from then on, and a stream from its head. Until then it costs an
+entry in a dictionary; a call on the fast path costs nothing, for it falls back when it lasts that long.
 Rule 2: one sweep for all calls of the process, not a timer for each.
 Rule 3: a call whose answer has come whole from the backend is over, also while its last bytes wait for the
 client: these end in peace.
@@ -59,6 +59,12 @@ class SignedCalls:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
 
+    def lasts(self, call: SessionCall) -> None:
+        """The call is known to last: its answer is a stream."""
+        found = self._young.pop(call, None)
+        if found is not None:
+            self._follow(call, found)
+
     def end(self, call: SessionCall) -> None:
         """The call is over."""
         if self._young.pop(call, None) is None and (watch := self._watched.pop(call, None)) is not None:
@@ -74,12 +80,15 @@ class SignedCalls:
         lasting = [(call, found) for call, found in self._young.items() if call.started <= before]
         for call, found in lasting:
             del self._young[call]
-            watched = self._watch.join(found)
-            told = partial(_tell, call)
-            self._watched[call] = _Watch(watched, told)
-            watched.over.add_done_callback(told)
+            self._follow(call, found)
         if self._young:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+
+    def _follow(self, call: SessionCall, found: Found) -> None:
+        assert self._watch is not None
+        watched, told = self._watch.join(found), partial(_tell, call)
+        self._watched[call] = _Watch(watched, told)
+        watched.over.add_done_callback(told)
 
 
 def _tell(call: SessionCall, over: asyncio.Future[NoSession]) -> None:
