@@ -3,12 +3,15 @@
 A flag is shown without a type (`--json`, and not `--json <bool>`), --help included.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+
+from bff.settings.problem import SettingProblem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,3 +56,17 @@ class CommandLine(typer.Typer):
         """Adds a command, as `typer.Typer.command` does."""
         add: Callable[[Function], Function] = super().command(name, **{"cls": _Command} | options)
         return add
+
+
+def complain(problems: Sequence[SettingProblem]) -> None:
+    """Shows each problem with its setting, its fix and its place."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+    console.print(f"The settings have {count}:", style="bold red", markup=False)
+    for problem in problems:
+        console.print()
+        console.print(problem.key or "settings", style="bold", markup=False, end="")
+        console.print(f" {problem.message}", markup=False)
+        console.print(f"    fix: {problem.fix}", style="green", markup=False)
+        if problem.source:
+            console.print(f"    in {problem.source}", style="dim", markup=False)

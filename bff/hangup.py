@@ -15,11 +15,14 @@ from bff.observe.logs import get_logger
 _log = get_logger("bff.serve")
 
 
-def serve(config: uvicorn.Config) -> bool:
-    """Serves until a signal comes, as `uvicorn.run` does; False if it could not begin."""
+def serve(config: uvicorn.Config, listener: socket.socket | None = None) -> bool:
+    """Serves until a signal comes, as `uvicorn.run` does; False if it could not begin.
+
+    It listens on the `listener`, or makes its own.
+    """
     server = SteadyServer(config)
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(sockets=None if listener is None else [listener])
     return server.started
 
 

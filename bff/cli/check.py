@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bff.cli.settings import FAILED, UNUSABLE, ConfigOption, complain
-from bff.command_line import CommandLine
+from bff.cli.settings import FAILED, UNUSABLE, ConfigOption
+from bff.command_line import CommandLine, complain
 from bff.settings.load import Loaded, load_all
 from bff.settings.problem import SettingProblem, SettingsError
 

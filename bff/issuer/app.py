@@ -23,6 +23,7 @@ from bff.issuer.endpoints.http import BadRequestError, error_answer, json_answer
 from bff.issuer.endpoints.pages import Pages
 from bff.issuer.endpoints.token import Endpoints
 from bff.issuer.grants.client_keys import ClientKeys
+from bff.issuer.grants.refusal_log import log_refusal
 from bff.issuer.grants.registry import create_server
 from bff.issuer.grants.tokens import Minter
 from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store, new_key
@@ -117,6 +118,7 @@ def _routes(parts: Parts) -> list[BaseRoute]:
 def _tell_bad_request(parts: Parts) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, error: Exception) -> Response:
         assert isinstance(error, BadRequestError)
+        log_refusal(error.error, str(error), request.query_params.get("client_id"))
         if request.url.path.removeprefix(parts.settings.path) in _PAGES:
             return parts.pages.message("This does not work", str(error), error.status)
         return error_answer(error)

@@ -6,7 +6,6 @@ what rests on it is left unjudged.
 Rule 3: no message holds a value that could be a secret.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,15 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import TomlConfigSettingsSource
 
 from bff.settings.check import check
-from bff.settings.environment import CONFIG, Environment, Sources
+from bff.settings.environment import CONFIG, Environment
 from bff.settings.files import SecretFiles, check_files
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
 from bff.settings.places import line_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
+from bff.settings.toml_file import read_toml
 
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""
@@ -105,21 +104,12 @@ class _Loading:
     def _from_file(self) -> dict[str, Any]:
         if self.file is None:
             return {}
-        try:
-            self.text = self.file.read_text(
-                encoding="utf-8"
-            )  # the source takes a missing file for an empty one
-            return TomlConfigSettingsSource(Sources, self.file).toml_data
-        except FileNotFoundError:
-            problem = ("there is no such file", "correct the path, or write the file")
-        except OSError as error:
-            problem = (f"cannot be read: {error.strerror}", "change its owner or mode")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            place = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
-            problem = (f"is not valid TOML: {place}", "correct that line")
-        self.file_broken = True
-        self.problems.append(SettingProblem("", *problem, f"file:{self.file}"))
-        return {}
+        found = read_toml(self.file)
+        if found.problem is not None:
+            self.file_broken = True
+            self.problems.append(found.problem)
+        self.text = found.text
+        return found.data
 
     def _merged(self, raw: dict[str, Any]) -> dict[str, Any]:
         """The environment laid over the file; a section that must be there is there, if only empty."""

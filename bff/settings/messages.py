@@ -81,8 +81,14 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
     elif kind in {"model_type", "model_attributes_type"} or error["loc"] == ("route",):
         words = ("is not a table", f"begin the section with the line {header}")
     else:
-        words = _TYPES.get(kind) or _formed(kind, context) or ("is not valid", error["msg"])
+        words = describe_value(error)
     return words
+
+
+def describe_value(error: ErrorDetails) -> tuple[str, str]:
+    """The same for a value of whatever model, by its kind and bounds alone."""
+    kind, context = error["type"], error.get("ctx", {})
+    return _TYPES.get(kind) or _formed(kind, context) or ("is not valid", error["msg"])
 
 
 def _formed(kind: str, context: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,8 +49,8 @@ def test_bad_settings_are_all_said(redis_server: RedisServer) -> None:
     }
     done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert 2 == done.returncode
-    assert "url: " in done.stderr
-    assert "access_token_lifetime: " in done.stderr
+    assert "url must be https" in done.stderr
+    assert "access_token_lifetime is out of bounds" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -73,6 +74,25 @@ def test_what_keeps_it_from_starting_is_a_sentence(redis_server: RedisServer, wr
     assert 1 == done.returncode
     assert ("Redis cannot be used" if wrong == "redis" else "does not open") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_one_line(redis_server: RedisServer) -> None:
+    """Exit code 1, with the address and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {
+            **os.environ,
+            "ISSUER_URL": "http://127.0.0.1:9000",
+            "ISSUER_REDIS_URL": redis_server.url,
+        }
+        command = [*COMMAND, "--port", str(port)]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (1, "") == (done.returncode, done.stdout)
+    assert [f"127.0.0.1:{port}: Address already in use: choose another --port or --host"] == (
+        done.stderr.splitlines()
+    )
 
 
 def _wait_for(url: str) -> None:

@@ -1,6 +1,8 @@
 """`bff issuer`: runs the issuer alone."""
 
 import logging
+import os
+import socket
 import time
 from functools import partial
 from typing import Annotated
@@ -27,6 +29,8 @@ app = CommandLine(
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 
+_BACKLOG = 2048
+
 HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
 PortOption = Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65535, metavar="PORT")]
 DemoOption = Annotated[
@@ -36,8 +40,9 @@ DemoOption = Annotated[
 
 @app.callback(
     epilog="Try it: [bold]ISSUER_URL=http://localhost:9000 bff issuer --demo-accounts[/bold] (Redis on its "
-    "usual port).  ·  In earnest: [bold]bff issuer -c issuer.toml[/bold], from config/issuer.example.toml; "
-    "then [bold]bff issuer users add[/bold], and [bold]bff issuer keys rotate[/bold] by a timer."
+    "usual port).  ·  In earnest: [bold]bff issuer[/bold] beside an issuer.toml, made from "
+    "config/issuer.example.toml; then [bold]bff issuer users add[/bold], and by a timer "
+    "[bold]bff issuer keys rotate[/bold]."
 )
 def main(
     context: typer.Context,
@@ -73,11 +78,13 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
     ignore_hangups()
     configure(LogSettings())
+    listener = _listen_or_exit(host, port)
     with database_or_exit(settings) as database:
         database.ping()
         if settings.sealing_keys:
             key_store(settings, database).begin(partial(new_key, settings), time.time())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    port = listener.getsockname()[1]
     get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
     served = serve_steadily(
         uvicorn.Config(
@@ -89,10 +96,23 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        listener,
     )
     if not served:
         raise typer.Exit(FAILED)
+
+
+def _listen_or_exit(host: str, port: int) -> socket.socket:
+    """The socket to serve on, bound before anything else begins; one line if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        typer.echo(
+            f"{host}:{port}: {os.strerror(error.errno or 0)}: choose another --port or --host", err=True
+        )
+        raise typer.Exit(FAILED) from None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the commands of the issuer share: its settings, its Redis, and how trouble with them is told."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Annotated, Final
 
 import redis
 import typer
-from pydantic import ValidationError
 
+from bff.command_line import complain
 from bff.issuer.keys.key_plan import KeyWaitsError
 from bff.issuer.keys.key_store import KeysUnusableError
-from bff.issuer.settings import IssuerSettings, load
+from bff.issuer.settings import IssuerSettings
+from bff.issuer.settings_file import doubtful_variables, read_settings
 from bff.issuer.store.redis import IssuerRedis, connect
+from bff.settings.problem import SettingsError
 
 FAILED: Final = 1
 UNUSABLE: Final = 2
@@ -33,19 +36,20 @@ ConfigOption = Annotated[
         "-c",
         metavar="FILE",
         callback=_or_the_one_before,
-        help="Its settings in TOML; ISSUER_… variables win over it.",
+        help="Its settings in TOML; else the file that ISSUER_CONFIG names, else issuer.toml if it is here. "
+        "ISSUER_… variables win over it.",
     ),
 ]
 
 
 def load_or_exit(config: Path | None) -> IssuerSettings:
     """Reads the settings, or names every problem on standard error and exits with 2."""
+    for line in doubtful_variables(os.environ):
+        typer.echo(line, err=True)
     try:
-        return load(config)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = ".".join(str(part) for part in problem["loc"])
-            typer.echo(f"{name or 'settings'}: {problem['msg']}", err=True)
+        return read_settings(config, os.environ)
+    except SettingsError as error:
+        complain(error.problems)
         raise typer.Exit(UNUSABLE) from None
 
 

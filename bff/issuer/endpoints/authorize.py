@@ -28,6 +28,7 @@ from bff.issuer.endpoints.http import (
 )
 from bff.issuer.endpoints.pages import STALE_FORM
 from bff.issuer.grants.engine import EndUser, ProtocolRequest
+from bff.issuer.grants.refusal_log import log_refusal
 
 
 class AuthorizationEndpoint:
@@ -125,6 +126,7 @@ class AuthorizationEndpoint:
 
     def _error_location(self, asked: Asked, error: Any) -> str:
         """An error for the client (RFC 6749 4.1.2.1), with `state` and `iss`."""
+        log_refusal(error.error, error.get_error_description() or error.error, asked.client.client_id)
         parameters: dict[str, str] = {"error": error.error}
         if description := error.get_error_description():
             parameters["error_description"] = description

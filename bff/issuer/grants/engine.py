@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from bff.issuer.accounts.accounts import Account, Accounts
 from bff.issuer.active import ActiveTokens
 from bff.issuer.grants.clients import Client
+from bff.issuer.grants.refusal_log import client_named, log_refusal, why_not_authenticated
 from bff.issuer.grants.tokens import Minter
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
@@ -91,6 +92,18 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
     def create_oauth2_request(self, request: ProtocolRequest) -> ProtocolRequest:
         """Returns the request as it is: the app has already made one."""
         return request
+
+    def handle_error_response(self, request: ProtocolRequest, error: OAuth2Error) -> Answer:
+        """Answers with an error, and logs why."""
+        form, authorization = request.form, request.headers.get("Authorization", "")
+        name = client_named(form, authorization)
+        reason = error.get_error_description() or error.error
+        if error.error == "invalid_client":
+            client = None if name is None else self.query_client(name)
+            reason = why_not_authenticated(client, name, form, authorization, self.clients) or reason
+        log_refusal(error.error, reason, name, grant_type=form.get("grant_type"))
+        answer: Answer = super().handle_error_response(request, error)
+        return answer
 
     def handle_response(self, status: int, body: Any, headers: Sequence[tuple[str, str]]) -> Answer:
         """Hands the app a plain value."""
