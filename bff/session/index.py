@@ -30,7 +30,7 @@ from redis.asyncio import Redis
 
 from bff.session import scripts
 from bff.session.model import EndReason, Session
-from bff.session.record import format_second, format_time
+from bff.session.record import Record, format_second, format_time
 
 NOTE_SECONDS = 300
 """Longer than any sign-in takes from its provider's answer to its session."""
@@ -46,6 +46,11 @@ Whose = tuple[str, str, str | None]
 """A session's provider, `sub` and `sid`: the indexes that it is in."""
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def whose_is(record: Record) -> Whose:
+    """Returns whose a session is, as its record says."""
+    return record.get("provider", ""), record.get("sub", ""), record.get("sid") or None
 
 
 def user_key(prefix: str, provider: str, sub: str) -> str:

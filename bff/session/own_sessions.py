@@ -87,7 +87,7 @@ class OwnSessions:
     async def _end(self, session: Session, keys: Sequence[str], address: str) -> int:
         loaded = await self._store.load_all(keys)
         own = [key for key, found in zip(keys, loaded, strict=True) if found and _is_of(session, found)]
-        return sum([await self._sessions.end_key(key, _WHY, address=address, by=session.id) for key in own])
+        return await self._sessions.end_keys(own, _WHY, address=address, by=session.id)
 
     def _shown(self, session: Session, key: str, loaded: Loaded | None) -> OwnSession | None:
         """A record as it is shown; None for one that is over, is not the user's, or was mangled."""

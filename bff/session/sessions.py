@@ -27,6 +27,7 @@ from bff.session.cookie import SessionCookie
 from bff.session.decrypt_cache import MOST, DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import note_of
+from bff.session.index import whose_is
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, WITHHELD, EndReason, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
@@ -44,6 +45,8 @@ from bff.settings.model import RefreshSettings, SessionSettings
 
 __all__ = ["Found", "NoSession", "Sessions"]
 
+_AT_ONCE = 100
+"""Sessions that are ended by the same round trips."""
 _TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
 
 
@@ -298,7 +301,7 @@ class Sessions:
         former = await self._store.swap("browser", browser, session.key, lifetime=lifetime)
         if former is None or former == session.key:
             return
-        await self.end_key(former, EndReason.SIGNED_IN_AGAIN)
+        await self.end_keys([former], EndReason.SIGNED_IN_AGAIN)
 
     async def end_oldest(self, session: Session) -> None:
         """Ends the oldest sessions of a user who has more than `max_per_user` by this new one.
@@ -308,8 +311,7 @@ class Sessions:
         most = self._settings.max_per_user
         if most is not None:
             with suppress(StoreUnavailableError):
-                for key in await oldest_beyond(self._store, session, most):
-                    await self.end_key(key, EndReason.SESSION_LIMIT)
+                await self.end_keys(await oldest_beyond(self._store, session, most), EndReason.SESSION_LIMIT)
 
     async def end_all(self, provider: str, *, sub: str | None, sid: str | None, reason: EndReason) -> int:
         """Ends all sessions of a sign-in at the provider, or without a `sid` all of a user; how many.
@@ -317,31 +319,32 @@ class Sessions:
         A sign-in of theirs that is under way finds out by `ended_since`.
         """
         keys = await affected(self._store, provider, sub=sub, sid=sid, now=self._clock(), reason=reason)
-        return sum([await self.end_key(key, reason) for key in keys])
+        return await self.end_keys(keys, reason)
 
     async def ended_since(self, session: Session, began: float) -> EndReason | None:
         """Why everything of this session's user or sign-in was ended since `began`; None if not (T-15)."""
         names = [session.sub, session.sid or session.sub + NAMELESS]
         return await self._store.index.ended_since(session.provider, names, began)
 
-    async def end_key(self, key: str, reason: EndReason, **who: str | None) -> bool:
-        """Ends a session whose handle is not known. True if this call was the one that ended it.
+    async def end_keys(self, keys: Sequence[str], reason: EndReason, **who: str | None) -> int:
+        """Ends sessions whose handles are not known, many in few round trips; how many this call ended.
 
         `who` asked for it, for the audit log: their `address`, the session that they did it `by`.
         """
-        with self._forgetting(key):
-            ended = await self._store.end_key(key, reason, kept=self._settings.idle_timeout)
-        if ended is not None:
-            self._metrics.session_ended(reason)
-            audit(
-                "session_ended",
-                session=key[:ID_LENGTH],
-                sub=ended.get("sub"),
-                reason=reason,
-                provider_revoked=False,
-                **who,
-            )
-        return ended is not None
+        count = 0
+        for at in range(0, len(keys), _AT_ONCE):
+            part = keys[at : at + _AT_ONCE]
+            loaded = zip(part, await self._store.load_all(part), strict=True)
+            whose = {key: whose_is(one.fields) for key, one in loaded if one is not None}
+            with self._forgetting(*part):
+                ended = await self._store.end_many(whose, reason, kept=self._settings.idle_timeout)
+            for key in part:
+                if key in ended:
+                    self._metrics.session_ended(reason)
+                    sub, id_ = whose[key][1], key[:ID_LENGTH]
+                    audit("session_ended", session=id_, sub=sub, reason=reason, provider_revoked=False, **who)
+            count += len(ended)
+        return count
 
     def lock(self, session: Session) -> SessionLock:
         """The lock under which a session's tokens are rotated."""
@@ -360,12 +363,13 @@ class Sessions:
         return max(0.0, min(session.seen + self._settings.idle_timeout, session.ends) - now)
 
     @contextmanager
-    def _forgetting(self, key: str) -> Iterator[None]:
+    def _forgetting(self, *keys: str) -> Iterator[None]:
         try:
             yield
         finally:
             if self._cache is not None:
-                self._cache.forget(key)
+                for key in keys:
+                    self._cache.forget(key)
 
 
 def _over(reason: EndReason) -> NoSession:

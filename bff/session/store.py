@@ -263,14 +263,6 @@ class SessionStore:
         whose = (session.provider, session.sub, session.sid)
         return session.key in await self.end_many({session.key: whose}, reason, kept=kept)
 
-    async def end_key(self, key: str, reason: EndReason, *, kept: float = ENDED_SECONDS) -> Record | None:
-        """Ends a session whose handle is not known; returns its record if this call deleted it."""
-        record = await self.load(key)
-        if record is None:
-            return None
-        whose = (record.get("provider", ""), record.get("sub", ""), record.get("sid") or None)
-        return record if await self.end_many({key: whose}, reason, kept=kept) else None
-
     async def end_many(
         self, sessions: Mapping[str, Whose], reason: EndReason, *, kept: float = ENDED_SECONDS
     ) -> set[str]:

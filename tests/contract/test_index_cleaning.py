@@ -193,7 +193,7 @@ async def test_many_sign_ins_and_ends_at_once_lose_nobody(
             found = [await store.index.of_user("main", "alice"), await store.index.of_sid("main", "sid-1")]
             missing.extend(made.key for keys in found if made.key not in keys)
         if number % 2:
-            assert await store.end_key(made.key, EndReason.LOGOUT) is not None
+            assert await store.end(made, EndReason.LOGOUT)
 
     await asyncio.gather(*(come_and_look(number) for number in range(60)))
     living = {session(number).key for number in range(0, 60, 2)}

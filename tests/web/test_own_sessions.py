@@ -110,8 +110,12 @@ async def test_a_user_ends_one_of_their_sessions(site: Site) -> None:
 
 
 @pytest.mark.requirement("S-04", "B-23")
-async def test_a_user_ends_all_other_sessions(site: Site) -> None:
-    """This browser's stays, and so does everybody else's."""
+@pytest.mark.parametrize("at_once", [2, 100])
+async def test_a_user_ends_all_other_sessions(
+    site: Site, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """This browser's stays, and so does everybody else's, however many end by one round trip."""
+    monkeypatch.setattr("bff.session.sessions._AT_ONCE", at_once)
     others = [(await signed_in(site, PHONE))[1] for _ in range(3)]
     _, bob = await signed_in(site, sub="bob")
     browser, here = await signed_in(site)
