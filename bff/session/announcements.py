@@ -38,7 +38,7 @@ Announcement = Ending | Extended | Refreshed
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one page knows of its session: tokens of which version, and which end was announced."""
+    """The state that one page was told of: the version of the tokens, and the end that was announced."""
 
     version: int
     ending: EndingBy | None = None

@@ -11,7 +11,7 @@ from bff.settings.model import ServerSettings, SessionSettings
 
 @dataclass(frozen=True, slots=True)
 class SessionCookie:
-    """How the handle travels. `attributes` are those of every write, clearing included."""
+    """The form of the session cookie. `attributes` are those of every write, clearing included."""
 
     name: str
     attributes: str

@@ -1,4 +1,4 @@
-"""What was opened before: a signature is checked once, a record unsealed once for as long as it is the same.
+"""Handles and records that were opened before: each signature and each unchanged record costs its work once.
 
 Rule 1: nothing here says that a session lives, or what it holds now: that is Redis' word, each time. The same
 handle and the same record, field by field, are the same session; that alone is answered from here.

@@ -39,7 +39,7 @@ Translated = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def note_of(note: str | None, version: int) -> EndReason | None:
-    """Why a session of this version was ended, as its note says; None where there is none about it."""
+    """Returns why a session of this version was ended, by its note; None where there is none about it."""
     if note is None:
         return None
     reason, _, last = note.partition(" ")
@@ -132,7 +132,7 @@ class Endings:
             return
 
     async def why(self, key: str) -> EndReason | None:
-        """Why a session is gone; None if it was deleted by somebody else, or more than an hour ago."""
+        """Returns why a session is gone; None if somebody else deleted it, or over an hour ago."""
         (trace,) = await self._traces([key])
         return trace.note or trace.due
 
@@ -182,7 +182,7 @@ class Endings:
             await self._release(keys=[self._auditor], args=[owner])
 
     async def evictions(self) -> int | None:
-        """How many keys Redis has evicted since it began; None where it does not say."""
+        """Returns the number of keys that Redis has evicted since it began; None where it does not say."""
         try:
             count = (await self._redis.info("stats")).get("evicted_keys")
         except (RedisError, OSError):
@@ -222,7 +222,7 @@ def _trace(note: Any, mark: Any, left: Any) -> Trace:
 
 
 def _is_claimed(was: object, *, marked: bool) -> bool:
-    """What the write of a claim answered with: the mark until now, or that there was none."""
+    """Reads the answer to the write of a claim: the mark until now, or that there was none."""
     return isinstance(was, str) and not _is_told(was) if marked else was is True
 
 
@@ -231,7 +231,7 @@ def _is_told(mark: str) -> bool:
 
 
 def _text(answer: Any) -> str | None:
-    """What a GET brought; None also where somebody put something else there."""
+    """Returns the answer to a GET; None also where somebody put something else there."""
     if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
         return None
     if isinstance(answer, Exception):

@@ -1,4 +1,4 @@
-"""What is open for as long as its session is: who holds it is told when the session ends.
+"""A watch on the sessions of open streams, sockets and calls: their holders are told when a session ends.
 
 Rule 1: the feed of changes says when to look, and Redis says what is so: a rotation, or a note of use, is a
 change as well, and ends nothing.
@@ -33,7 +33,7 @@ class Feed(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """Whether everything has been told."""
+        """True while every change has been told."""
         ...
 
 

@@ -202,7 +202,7 @@ class SessionIndex:
             await self._redis.set(self._note(provider, name), note, ex=NOTE_SECONDS)
 
     async def ended_since(self, provider: str, names: Iterable[str], began: float) -> EndReason | None:
-        """Why a sign-in of this `sub` and `sid` that began at `began` was ended meanwhile; None if not."""
+        """Returns why a sign-in of this `sub` and `sid`, begun at `began`, was ended; None if not."""
         async with self._translated():
             notes = cast(
                 "list[str | None]", await self._redis.mget([self._note(provider, name) for name in names])

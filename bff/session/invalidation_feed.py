@@ -49,7 +49,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Listener(Protocol):
-    """Whoever wants to know. Listeners are told in the order in which they subscribed."""
+    """A receiver of changes. Listeners are told in the order in which they subscribed."""
 
     def changed(self, key: str | None) -> None:
         """The session of this key was written, deleted or has expired; None: any of them may have been."""
@@ -90,7 +90,7 @@ class InvalidationFeed:
 
     @property
     def trusted(self) -> bool:
-        """Whether everything that happened up to a lease ago has been told."""
+        """True while everything that happened up to a lease ago has been told."""
         return self._clock() < self._trusted_until
 
     def subscribe(self, listener: Listener) -> None:
@@ -220,5 +220,5 @@ class InvalidationFeed:
 
 
 async def _received(message: list[Any]) -> _Push:
-    """What the parser hands over becomes an answer of its own kind: errors in here would be swallowed."""
+    """Turns a push into an answer of its own kind, and no more: the parser swallows errors raised here."""
     return _Push(message[1])

@@ -109,7 +109,7 @@ class Inventory:
 
 
 def share_done(cursor: int, names: int) -> float:
-    """How much of a scan over about so many names lies behind this cursor.
+    """Returns the share of a scan over about so many names that lies behind this cursor.
 
     SCAN counts through the table's places with the bits of their numbers reversed, the highest first.
     """

@@ -62,7 +62,7 @@ class SessionLock:
 
     @property
     def held(self) -> bool:
-        """Whether it has been ours without a gap since it was taken, and is for a moment yet."""
+        """True if the lock has been ours without a gap since it was taken, and is for a moment yet."""
         return not self._lapsed and steady_now() < self._until - _MARGIN
 
     async def prolong(self) -> None:

@@ -16,7 +16,7 @@ WITHHELD = ""
 
 
 class EndReason(StrEnum):
-    """Why a session is over. The values are stored and shown, so they keep their meaning."""
+    """The reason why a session is over. The values are stored and shown, so they keep their meaning."""
 
     LOGOUT = "logout"  # the user signed out here
     OPERATOR = "operator"  # an operator ended it: `bff sessions end`
@@ -40,7 +40,7 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the provider issued; none of it ever leaves the server.
+    """The tokens that the provider issued; none of them ever leaves the server.
 
     `access_expires_at` is the earlier one of what the answer said and of the token's own `exp`.
     """

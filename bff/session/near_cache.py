@@ -30,7 +30,7 @@ _NOBODY = -1
 
 
 class Feed(Protocol):
-    """What vouches for the entries."""
+    """The feed that vouches for the entries."""
 
     @property
     def trusted(self) -> bool:

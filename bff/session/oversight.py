@@ -97,7 +97,7 @@ class Oversight:
         return list(found.values())[:most]
 
     async def why_ended(self, beginning: str) -> str | None:
-        """Why the session with this beginning was ended, where that is known still."""
+        """Returns why the session with this beginning was ended, where that is known still."""
         return await self._store.endings.found(beginning)
 
     async def left(self, entry: Entry) -> float | None:

@@ -85,7 +85,7 @@ class FreshPool(BlockingConnectionPool):
 
 
 class Renewable(Protocol):
-    """What keeps connections."""
+    """A keeper of connections."""
 
     def renew(self) -> None:
         """Makes each anew before its next use."""

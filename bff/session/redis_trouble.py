@@ -24,7 +24,7 @@ _COMMAND = re.compile(r"'([a-z]{1,32}(?:\|[a-z-]{1,32})?)'")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong, and what to do about it."""
+    """A problem with Redis, and its remedy."""
 
     detail: str
     fix: str
@@ -41,7 +41,7 @@ def trouble(error: BaseException | None) -> Trouble:
 
 
 def refusal(error: ResponseError) -> str:
-    """Why Redis refused a command."""
+    """Returns the reason why Redis refused a command."""
     said = str(error)  # Redis 6.2 wraps what a script met into a message of its own
     for kind, code, words in _REFUSALS:
         if isinstance(error, kind) or code in said:

@@ -152,7 +152,7 @@ class Sessions:
         return partial(self._reader.read, handle)
 
     def quiet_until(self, session: Session) -> float:
-        """Until when a session in use needs nothing done, in seconds since the epoch."""
+        """Returns until when a session in use needs nothing done, in seconds since the epoch."""
         return quiet_until(session, self._refresh, self._settings)
 
     async def open(self, handle: str) -> Found | NoSession:
@@ -322,7 +322,7 @@ class Sessions:
         return await self.end_keys(keys, reason)
 
     async def ended_since(self, session: Session, began: float) -> EndReason | None:
-        """Why everything of this session's user or sign-in was ended since `began`; None if not (T-15)."""
+        """Returns why all of this session's user or sign-in was ended since `began`; None if not (T-15)."""
         names = [session.sub, session.sid or session.sub + NAMELESS]
         return await self._store.index.ended_since(session.provider, names, began)
 

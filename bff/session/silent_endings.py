@@ -125,7 +125,7 @@ class SilentEndings:
         return self._clock() < self._leads_until
 
     async def _lead(self, now: float) -> None:
-        """Becomes the auditor, or stays it, where nobody else is; asks not too often."""
+        """Makes this process the auditor, or keeps it so, where no other is; asks not too often."""
         if now < self._ask_at:
             return
         led, self._ask_at = self._leads, now + LEASE / 3

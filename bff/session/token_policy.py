@@ -1,4 +1,4 @@
-"""What to do with a session now. Pure: the caller brings the time, and acts."""
+"""Decisions about a session and its tokens. Pure: the caller brings the time, and acts."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from bff.session.model import EndReason, Session, Tokens
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
-"""Why tokens are rotated: in the background before they end, as they have ended, for a 401, by the page."""
+"""The cause of a rotation: in the background before they end, as they have ended, for a 401, by the page."""
 
 _LEEWAY_SHARE = 0.25  # of a token's life: a leeway longer than its life would refresh on every call
 _SPREAD_SHARE = 0.25  # of a token's life, over which the sessions' own moments are spread
@@ -82,13 +82,13 @@ def plan_use(
 
 
 def token_ended(session: Session, now: float) -> bool:
-    """Whether the access token, or the session, is over: then it is sent to nobody."""
+    """Returns True if the access token, or the session, is over: then the token is sent to nobody."""
     access_end = _access_end(session.tokens)
     return ended(session, now) or (access_end is not None and now >= access_end)
 
 
 def ahead_at(session: Session, settings: RefreshSettings) -> float:
-    """From when a session in use is rotated in the background, in seconds since the epoch.
+    """Returns from when a session in use is rotated in the background, in seconds since the epoch.
 
     For the access token the leeway before its end, and up to a quarter of its life earlier: each session has
     a moment of its own, the same in every process, so that those who signed in together do not all rotate
@@ -109,13 +109,13 @@ def ahead_at(session: Session, settings: RefreshSettings) -> float:
 
 
 def _access_end(tokens: Tokens) -> float | None:
-    """When the access token ends; None where no lifetime is known, or none that can be meant."""
+    """Returns when the access token ends; None where no lifetime is known, or none that can be meant."""
     end = tokens.access_expires_at
     return None if end is None or end <= tokens.obtained_at else end  # else each call would rotate
 
 
 def _moving_refresh_end(tokens: Tokens) -> float | None:
-    """When the refresh token ends, where a rotation before that would give it a later end."""
+    """Returns when the refresh token ends, where a rotation before that would give it a later end."""
     end = tokens.refresh_expires_at
     return None if end is None or end <= tokens.obtained_at or not tokens.refresh_end_moves else end
 
@@ -152,12 +152,12 @@ def plan_after_401(
 
 
 def ended(session: Session, now: float) -> bool:
-    """Whether the absolute lifetime is over."""
+    """Returns True if the absolute lifetime is over."""
     return now >= session.ends
 
 
 def idle_over(session: Session, now: float, settings: SessionSettings) -> bool:
-    """Whether the session was not used for longer than it may be, whatever its record's TTL says.
+    """Returns True if the session was unused for longer than it may be, whatever its record's TTL says.
 
     Its processes' clocks may differ a little, and `seen` is in whole seconds.
     """
@@ -172,7 +172,7 @@ def time_is_up(session: Session, now: float, settings: SessionSettings) -> EndRe
 
 
 def last_moment(session: Session, settings: SessionSettings) -> float:
-    """Until when a session lives at most, if it is not used any more."""
+    """Returns until when a session lives at most, if it is not used any more."""
     return last_moment_of(session.seen, session.ends, settings)
 
 
@@ -194,13 +194,13 @@ def effective_leeway(tokens: Tokens, leeway: float) -> float:
 
 
 def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:
-    """Whether this use of the session is to be written down; not more often than the interval."""
+    """Returns True if this use of the session is to be written down; at most once in the interval."""
     since = now - session.seen
     return since >= settings.slide_interval or since >= _SLIDE_SHARE * settings.idle_timeout
 
 
 def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSettings) -> float:
-    """Until when a session in use needs nothing done: the token good, no slide due, nothing over.
+    """Returns until when a session in use needs nothing done: the token good, no slide due, nothing over.
 
     Before that moment `plan_use` says `UseToken` and `slide_due` no; so one comparison answers both for a
     call. At or after it they have to be asked.
@@ -214,7 +214,7 @@ def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSet
 
 
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:
-    """When a session ends at the latest: never later than its refresh token (RFC 10017 6.1.2.2)."""
+    """Returns when a session ends at the latest: never later than its refresh token (RFC 10017 6.1.2.2)."""
     latest = created + settings.max_lifetime
     if tokens.refresh_expires_at is not None:
         latest = min(latest, tokens.refresh_expires_at)
