@@ -1,4 +1,4 @@
-"""Whose request this is: the client's address, as far as those who say so are trusted.
+"""The client's address, as far as the proxies that report it are trusted.
 
 Rule 1: `X-Forwarded-For` is read from its right end, and only as long as the one who wrote an entry is a
 trusted proxy; what stands further left is hearsay and is never passed on.
@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 UNKNOWN = "unknown"
-"""What stands for an address that nobody knows (RFC 7239 6.2)."""
+"""The name of an address that nobody knows (RFC 7239 6.2)."""
 
 _Address = IPv4Address | IPv6Address
 
@@ -56,13 +56,13 @@ def client_address(
 
 
 def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Whether a peer is one of those whose word counts."""
+    """Returns True if a peer is one of the trusted proxies."""
     address = _parse(peer)
     return address is not None and any(address in network for network in trusted)
 
 
 def rate_key(address: str) -> str:
-    """What an address counts as for a rate limit: an IPv6 client has a whole /64 to choose from."""
+    """Returns what a rate limit counts an address as: an IPv6 client has a whole /64 to choose from."""
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))

@@ -1,4 +1,4 @@
-"""Whether a request may go towards a backend at all, before anything is looked up. Pure."""
+"""The admission of a request to a backend, before anything is looked up. Pure."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
@@ -10,7 +10,7 @@ from bff.policy.paths import query_problem
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
 
 NO_UPGRADE = "this upgrade is not served"
-"""Why an upgrade is refused on a path that takes none."""
+"""The reason of a refused upgrade on a path that takes none."""
 
 
 class RequestHead(NamedTuple):

@@ -43,7 +43,7 @@ def values_by_name(headers: Iterable[bytes], prefix: bytes) -> dict[bytes, list[
 
 
 def is_own(pair: bytes) -> bool:
-    """Whether a `name=value` pair is, or could be read as, a cookie of ours.
+    """Returns True if a `name=value` pair is, or could be read as, a cookie of ours.
 
     More is ours than we set: any case (browsers compare the `__Host-` prefixes so), the session name
     and all that continue it with `-`, and nameless cookies such as `=bff=x`, which browsers send as `bff=x`.
@@ -62,5 +62,5 @@ def without_own(header: bytes) -> bytes | None:
 
 
 def sets_own(set_cookie: bytes) -> bool:
-    """Whether a `Set-Cookie` value would set, or in some browser could set, a cookie of ours."""
+    """Returns True if a `Set-Cookie` value would set, or in some browser could set, a cookie of ours."""
     return is_own(set_cookie.partition(b";")[0])

@@ -50,7 +50,7 @@ _PASSED_REQUEST = frozenset(
         b"user-agent",
     }
 )
-"""What browsers send with every call: told apart by one look, the rest is looked at closely."""
+"""The fields that browsers send with every call: told apart by one look, the rest is looked at closely."""
 
 _CACHE_RESPONSE = frozenset({b"cache-control", b"expires", b"pragma", b"surrogate-control"})
 _PASSED_RESPONSE = frozenset(
@@ -73,7 +73,7 @@ _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
 class Hop(NamedTuple):
-    """What a request gets from this hop. `client` is an address, or `unknown`."""
+    """The fields that this hop adds to a request. `client` is an address, or `unknown`."""
 
     client: str
     request_id: bytes
@@ -94,7 +94,7 @@ class NameFilter:
         self._known: dict[bytes, bool] = {}
 
     def stops(self, name: bytes) -> bool:
-        """Whether a field of this name, in lower case, does not pass."""
+        """Returns True if a field of this name, in lower case, does not pass."""
         known = self._known.get(name)
         if known is None:
             plain = plain_name(name.decode("latin-1"))
@@ -249,13 +249,13 @@ class HeaderRules:
         return None if new is None else (name, new)
 
     def response_tail(self, *, cacheable: bool) -> tuple[Header, ...]:
-        """What we add; `cacheable` says that a `Cache-Control` of the backend's has passed."""
+        """The fields that we add; `cacheable` says that a `Cache-Control` of the backend's has passed."""
         if self.no_store or (self.authenticated and not cacheable):
             return (*self.response_extra, _NO_STORE)
         return self.response_extra
 
     def passes_on(self, name: bytes) -> bool:
-        """Whether a client's field of this name goes to the backend; `Connection` and `Cookie` aside."""
+        """Returns True if a client's field of this name is passed on, `Connection` and `Cookie` aside."""
         return name in _PASSED_REQUEST or not self.to_backend.stops(name)
 
 

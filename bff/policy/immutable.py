@@ -16,7 +16,7 @@ _BUILDS: Final = {
     "/_next/static/": ("/_next/static/",),  # Next.js, exported
     "/_nuxt/": ("/_nuxt/",),  # Nuxt
 }
-"""Where builds put such files, by the folder that their index loads its scripts from."""
+"""The folders that builds put such files in, by the folder that their index loads its scripts from."""
 
 
 def immutable_patterns(wanted: Sequence[str] | None, index: str) -> re.Pattern[str]:

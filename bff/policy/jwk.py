@@ -34,7 +34,7 @@ def public_part(data: Any) -> dict[str, Any] | str:
 
 
 def key_label(data: Any, number: int) -> str:
-    """What a log calls a key: its place in the set, and its `kid` where that is fit to print."""
+    """Returns the name of a key for logs: its place in the set, and its `kid` where that is fit to print."""
     kid = data.get("kid") if isinstance(data, Mapping) else None
     printable = isinstance(kid, str) and 0 < len(kid) <= 64 and kid.isascii() and kid.isprintable()  # noqa: PLR2004 - a name, not a text
     return f"key {number} ({kid})" if printable else f"key {number}"

@@ -13,7 +13,7 @@ from typing import Literal
 from bff.policy.origin import Header
 
 NotNavigated = Literal["head", "prefetch", "fetch_mode"]
-"""Why a request is no navigation."""
+"""The reasons why a request is no navigation."""
 
 # Sec-Purpose (Fetch standard); Purpose (older Chromium and Safari); X-Purpose (Safari's previews); X-Moz.
 _PURPOSES = frozenset({b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"})
@@ -21,12 +21,12 @@ _AHEAD = re.compile(rb"\b(?:prefetch|prerender|preview|instant)\b", re.IGNORECAS
 
 
 def fetched_ahead(headers: Iterable[Header]) -> bool:
-    """Whether a browser fetches this before the user has asked for it."""
+    """Returns True if a browser fetches this before the user has asked for it."""
     return any(name in _PURPOSES and _AHEAD.search(value) for name, value in headers)
 
 
 def not_navigated(method: str, headers: Iterable[Header]) -> NotNavigated | None:
-    """Why this is no navigation by which something may be done; None if it is one, or an old browser's."""
+    """Returns why this is no navigation that may do something; None if it is one, or an old browser's."""
     if method == "HEAD":
         return "head"
     kept = list(headers)
@@ -37,7 +37,7 @@ def not_navigated(method: str, headers: Iterable[Header]) -> NotNavigated | None
 
 
 def navigates(headers: Iterable[Header]) -> bool:
-    """Whether a person will look at the answer, so that an error is better a page than JSON.
+    """Returns True if a person will look at the answer, so that an error is better a page than JSON.
 
     Where the browser does not say it (`Sec-Fetch-Mode`), one that would rather have HTML than anything else
     is taken for a navigation: scripts ask for `*/*` or for JSON.

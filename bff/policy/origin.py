@@ -1,4 +1,4 @@
-"""Who may ask: the defence against requests that another site makes a browser send (RFC 10017 6.1.3.3).
+"""The defence against requests that another site makes a browser send (RFC 10017 6.1.3.3).
 
 Rule 1: a header that a foreign page cannot set, `X-CSRF: 1`, is the defence; `Sec-Fetch-Site` and `Origin`
 are checked on top of it where the browser sends them.
@@ -15,10 +15,10 @@ Header = tuple[bytes, bytes]
 """A field's name in lower case and its value."""
 
 Reason = Literal["csrf_header_missing", "csrf_header_invalid", "fetch_site", "fetch_site_missing", "origin"]
-"""Why a request is refused; for the log, the metric and the problem's `reason`."""
+"""The reason of a refusal; for the log, the metric and the problem's `reason`."""
 
 DOCUMENTED = 'README.md of bff, "Endpoints", tells which requests need what'
-"""Where the rules are written down; the end of each explanation."""
+"""The place of the rules in the README; the end of each explanation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Guard:
     shown_header: str = "X-CSRF"  # the name as the settings write it
 
     def explain(self, reason: Reason) -> str:
-        """What the developer of the page has to change; holds nothing of the request."""
+        """Tells the developer of the page what to change; holds nothing of the request."""
         header = f"`{self.shown_header}: 1`"
         match reason:
             case "csrf_header_missing":

@@ -31,7 +31,7 @@ _SLASHES = re.compile(rb"/{2,}")
 
 
 class PathRules(NamedTuple):
-    """What a route takes beyond plain paths."""
+    """The paths that a route takes beyond plain ones."""
 
     encoded_slashes: bool = False  # %2F and %5C, passed on as they came
     double_slashes: bool = False  # except at the very beginning, where `//host` is another form of target
@@ -42,7 +42,7 @@ LENIENT = PathRules(encoded_slashes=True, double_slashes=True)
 
 
 def path_problem(raw_path: bytes, rules: PathRules = STRICT) -> str | None:
-    """Why a raw path (without query) is refused; None for a clean one."""
+    """Returns why a raw path (without query) is refused; None for a clean one."""
     if not raw_path.startswith(b"/"):
         return "not an absolute path"
     if raw_path.startswith(b"//") or (not rules.double_slashes and b"//" in raw_path):
@@ -57,7 +57,7 @@ def path_problem(raw_path: bytes, rules: PathRules = STRICT) -> str | None:
 
 
 def query_problem(query: bytes) -> str | None:
-    """Why a query (without its `?`) is refused: control characters, blanks, `#`, bytes that are not ASCII."""
+    """Returns why a query (without its `?`) is refused: control characters, blanks, `#`, no ASCII."""
     return "character in the query that must be encoded" if _QUERY_FORBIDDEN.search(query) else None
 
 
@@ -75,7 +75,7 @@ def _segments_problem(path: bytes) -> str | None:
 
 
 def _encoding_problem(path: bytes, rules: PathRules) -> str | None:
-    """What one or more rounds of decoding would bring to light."""
+    """Returns the problem that one or more rounds of decoding would bring to light."""
     forbidden = _FORBIDDEN_CODE_BUT_SLASHES if rules.encoded_slashes else _FORBIDDEN_CODE
     for _ in range(_DECODINGS):
         if not _ENCODED.search(path):
@@ -130,5 +130,5 @@ def folded(path: bytes) -> bytes:
 
 
 def is_encoded(path: bytes) -> bool:
-    """Whether a `%XX` stands in it."""
+    """Returns True if there is a `%XX` in it."""
     return _ENCODED.search(path) is not None

@@ -24,7 +24,7 @@ _BLANK = b" \t"
 
 @dataclass(frozen=True, slots=True)
 class PublicView:
-    """How one route's backend is seen.
+    """The public view of one route's backend.
 
     `inside` is the backend's path that `outside` stands for; both without a slash at the end.
     """

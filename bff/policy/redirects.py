@@ -1,4 +1,4 @@
-"""Where a sign-in may lead, and what a page may ask of it. Pure.
+"""The targets that a sign-in may lead to, and the parameters that a page may ask for. Pure.
 
 Rule 1: `return_to` is a path on this origin, by the reading of browsers, of reverse proxies that decode,
 and of those that normalise; where they could disagree, it is refused (O-04).
@@ -54,7 +54,7 @@ def with_error(return_to: str, code: str) -> str:
 
 
 def login_params(query: Iterable[tuple[str, str]], allowed: Collection[str]) -> dict[str, str] | None:
-    """What of a login request's query goes on to the provider; None if any of that is malformed.
+    """Returns what of a login request's query goes on to the provider; None if any of that is malformed.
 
     Names that are not allowed are left out without a word: a page may have its own reasons for them.
     """

@@ -1,4 +1,4 @@
-"""Where a path leads: the only function that maps a raw path to a backend.
+"""The route table: the only function that maps a raw path to a backend.
 
 Rule 1: matching is done on the raw path, on whole segments, longest prefix first; host and path prefix of
 the destination come from the settings alone.
@@ -30,7 +30,7 @@ from bff.settings.model import RouteSettings
 from bff.settings.urls import split_socket_url
 
 OWN_PREFIX = b"/bff"
-"""Where the proxy's own endpoints live; no route may."""
+"""The prefix of the proxy's own endpoints; no route may be under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Upstream:
 
     @property
     def name(self) -> str:
-        """How people know it: in metrics and messages."""
+        """The route's name in metrics and messages."""
         return f"{self.host}:{self.port}" if self.socket is None else f"unix:{self.socket}"
 
     @property
@@ -85,7 +85,7 @@ class Route:
 
     @cached_property
     def path_and_slash(self) -> bytes:
-        """What every longer path of this route begins with."""
+        """The beginning of every longer path of this route."""
         return self.path + b"/"
 
     @cached_property
@@ -124,12 +124,12 @@ _PLAIN_SEGMENT = rb"/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9._~!$&'()*+,:=@-]*"
 
 
 def method_allowed(route: Route, method: bytes) -> bool:
-    """Whether the route lists the method; the list is literal, and GET does not imply HEAD."""
+    """Returns True if the route lists the method; the list is literal, and GET does not imply HEAD."""
     return method in route.methods
 
 
 def is_own(raw_path: bytes) -> bool:
-    """Whether the path belongs to the proxy's own endpoints."""
+    """Returns True if the path belongs to the proxy's own endpoints."""
     return raw_path == OWN_PREFIX or raw_path.startswith(b"/bff/")
 
 
@@ -174,7 +174,7 @@ class RouteTable:
         return _NO_ROUTE if route is None else Matched(route, target)
 
     def _elsewhere(self, raw_path: bytes, route: Route | None, rules: PathRules) -> str | None:
-        """Where a clean path leads once it is decoded, if not to its route."""
+        """Returns where a clean path leads once it is decoded, if not to its route."""
         if not (b"%" in raw_path or b";" in raw_path or b"//" in raw_path):
             return None
         for reading in readings(raw_path, rules):
@@ -190,7 +190,7 @@ class RouteTable:
         return [prefix.decode("latin-1") for prefix in self._folded]
 
     def covers(self, path: bytes) -> bool:
-        """Whether a path lies, in the eyes of the most lenient reader, under `/bff` or a route.
+        """Returns True if a path lies, for the most lenient reader, under `/bff` or a route.
 
         The path may be anything, hostile included; what stands behind `?` or `#` is not looked at.
         """

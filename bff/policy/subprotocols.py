@@ -13,7 +13,7 @@ _MOST = 32
 
 
 def well_formed(offered: Sequence[str]) -> bool:
-    """Whether the list can be passed on: tokens, each once, not too many; the head bounds their length."""
+    """Returns True if the list can be passed on: tokens, each once, not too many; the head bounds them."""
     return (
         len(offered) <= _MOST
         and len(set(offered)) == len(offered)
@@ -22,7 +22,7 @@ def well_formed(offered: Sequence[str]) -> bool:
 
 
 def kept(offered: Sequence[str], dropped: tuple[str, ...]) -> list[str]:
-    """What is left without those that a pattern names.
+    """Returns the list without those that a pattern names.
 
     A pattern ends with `*` for any continuation; one with commas (`bearer, *`) names as many that follow each
     other, as where a name announces the token behind it.

@@ -7,10 +7,10 @@ made instead comes from random bytes that the caller draws.
 import re
 
 REQUEST_ID_ENTROPY = 16
-"""How many random bytes `request_id` wants."""
+"""The number of random bytes that `request_id` wants."""
 
 TRACE_ENTROPY = 24
-"""How many random bytes `traceparent` wants: 16 for the trace, 8 for the parent."""
+"""The number of random bytes that `traceparent` wants: 16 for the trace, 8 for the parent."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(
@@ -19,12 +19,12 @@ _TRACEPARENT = re.compile(
 
 
 def valid_request_id(value: bytes) -> bool:
-    """Whether a client's request id may be taken over: 8 to 64 letters, digits, dots, dashes, underscores."""
+    """Returns True for a client's request id that may be kept: 8 to 64 letters, digits, dots, `-`, `_`."""
     return _REQUEST_ID.fullmatch(value) is not None
 
 
 def valid_traceparent(value: bytes) -> bool:
-    """Whether a `traceparent` header is well-formed (W3C Trace Context, section 3.2).
+    """Returns True if a `traceparent` header is well-formed (W3C Trace Context, section 3.2).
 
     Version `ff` and all-zero ids are invalid. Version `00` has exactly four fields; a later version may
     have more, which are passed on as they are.
