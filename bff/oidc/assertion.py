@@ -1,4 +1,4 @@
-"""How the proxy shows a provider who it is: by its secret, or by a JWT that it signs (private_key_jwt).
+"""Client authentication at a provider: by a secret, or by a JWT that the proxy signs (private_key_jwt).
 
 An assertion is made for one request. Its `aud` is the issuer identifier alone, so that one provider cannot
 use at another what it was sent (the update of RFC 7523 that followed the attack of 2025); a setting makes it
@@ -43,7 +43,7 @@ class Credentials:
 
 
 class Authentication:
-    """What authenticates each request. `clock` gives seconds since the epoch; ValueError without a means.
+    """The client's authentication. `clock` gives seconds since the epoch; ValueError without a means.
 
     After a change there are two means, until the provider has accepted the newer one: nobody changes a secret
     here and there in the same moment.
@@ -71,7 +71,7 @@ class Authentication:
             self.means = [means] if means is self._newest else [means, self._newest]
 
     def client(self, metadata: Metadata, means: Credentials | None = None) -> Client:
-        """Who we are, for one request to this provider; by the likeliest means where none is given."""
+        """Returns our identity for one request to this provider; by the likeliest means if none is given."""
         settings = self._settings
         means = means or self.means[0]
         if means.key is None:

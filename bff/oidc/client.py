@@ -105,7 +105,7 @@ class OidcClient:
         return await self.documents.newer_keys()
 
     def request_params(self, asked: Mapping[str, str]) -> dict[str, str]:
-        """What goes into an authorization request beside our own: what was asked, the settings on top."""
+        """Returns the authorization request's parameters beside ours: those asked for, then the settings'."""
         required = self.settings.acr_required
         own = {"acr_values": " ".join(required)} if required else {}
         params = {**own, **asked, **self.settings.extra_params}
@@ -114,7 +114,7 @@ class OidcClient:
     async def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str, params: Mapping[str, str]
     ) -> str:
-        """Where to send the browser; where the provider takes it, the request itself is pushed (RFC 9126).
+        """Returns where to send the browser; the request is pushed where the provider takes that (RFC 9126).
 
         Raises:
             ProviderUnavailableError: the discovery document has never been had, or the push failed.
@@ -221,7 +221,7 @@ class OidcClient:
     async def end_session_url(
         self, *, id_token: str | None, logout_hint: str | None, post_logout_redirect_uri: str
     ) -> str | None:
-        """Where the browser signs out at the provider; None if there is no such place, or it is unknown.
+        """Returns where the browser signs out at the provider; None if there is no such place, or none known.
 
         With the setting `end_session_hint` the ID token names the session, else `logout_hint` does.
         """

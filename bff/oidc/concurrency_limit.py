@@ -1,4 +1,4 @@
-"""How many token calls are under way at the provider at once, and who is next.
+"""The limit on token calls under way at the provider, and the queue for it.
 
 Rule 1: places that somebody waits behind (a request whose token is over, a sign-in) come before those that
 nobody does; within each kind, first come, first served.
@@ -28,7 +28,7 @@ class Ticket:
 
     @property
     def waiting(self) -> bool:
-        """Whether it stands in the queue."""
+        """True if the ticket is in the queue."""
         return self.turn is not None and not self.turn.done()
 
 

@@ -74,7 +74,7 @@ class DocumentCache(Generic[T]):
 
     @property
     def failure(self) -> str | None:
-        """Why the last fetch failed; None if it did not."""
+        """The reason why the last fetch failed; None if it did not."""
         return None if self._failed is None else str(self._failed[0])
 
     async def renew(self) -> T:

@@ -33,7 +33,7 @@ _log = get_logger("bff.oidc")
 
 
 def document_url(settings: ProviderSettings) -> str:
-    """Where the discovery document is: by the setting, else by the issuer's name."""
+    """Returns the URL of the discovery document: by the setting, else by the issuer's name."""
     return settings.discovery_url or discovery_url(settings.issuer)
 
 
@@ -84,7 +84,7 @@ class Documents:
 
     @property
     def missing_because(self) -> str | None:
-        """Why the documents could not be fetched; None if they were, or the first fetch is under way."""
+        """Returns why no documents could be fetched; None if they were, or the first fetch is under way."""
         return self._keys.failure
 
     async def newer_keys(self) -> Sequence[SigningKey]:

@@ -72,7 +72,7 @@ class CallWithdrawnError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How a form is sent.
+    """The terms on which a form is sent.
 
     Attributes:
         patience: seconds for the whole call, where they are not those of every call. The connection has to
@@ -118,7 +118,7 @@ class Answer:
 
 
 class _Watched:
-    """How far a call has come, told by httpcore."""
+    """The progress of a call, told by httpcore."""
 
     def __init__(self, sending: Sending) -> None:
         self._how = sending
@@ -159,7 +159,7 @@ class _Watched:
         self._tunnelling = starts
 
     def unsent(self, error: Exception) -> bool:
-        """Whether nothing of the form had left when the call ended so.
+        """Returns True if nothing of the form had left when the call ended so.
 
         An error of httpx's own is believed where its transport told nothing.
         """

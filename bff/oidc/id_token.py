@@ -58,7 +58,7 @@ class IdTokenRejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an ID token has to agree with.
+    """The values that an ID token has to agree with.
 
     `nonce` is None for a refreshed token, which needs none (OpenID Connect Core 12.2), and then `sub` is
     that of the session. `max_age` is what was sent, `requested_at` when; `acr_required` is by the settings.

@@ -45,7 +45,7 @@ class LogoutTokenRejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProviderLogout:
-    """Who is signed out: with `sid` that one sign-in, else everything of `sub`."""
+    """A sign-out that the provider tells of: with `sid` of that one sign-in, else of all of `sub`."""
 
     jti: str
     sub: str | None

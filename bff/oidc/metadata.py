@@ -1,4 +1,4 @@
-"""What the provider publishes about itself: its discovery document and its keys, read with suspicion.
+"""The provider's metadata: its discovery document and its keys, read with suspicion.
 
 Pure: a document goes in, a frozen value comes out, or `MetadataRejectedError` says what is wrong with it.
 """
@@ -59,7 +59,7 @@ class KeySet:
 
 
 def discovery_url(issuer: str) -> str:
-    """Where the discovery document is (OpenID Connect Discovery 1.0, 4.1)."""
+    """Returns the URL of the discovery document (OpenID Connect Discovery 1.0, 4.1)."""
     return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 

@@ -33,7 +33,7 @@ class PushedRequests:
         self._clock = clock
 
     def are_for(self, metadata: Metadata) -> bool:
-        """Whether requests to this provider are pushed, by the setting and by what it offers or demands."""
+        """Returns True if requests to this provider are pushed, by the setting and by its offer or demand."""
         if self._par == "auto":
             offered = metadata.pushed_authorization_endpoint is not None
             return offered or metadata.pushed_authorization_required

@@ -62,15 +62,15 @@ class RefusedError(ProviderUnavailableError):
 
 
 class BusyError(RefusedError):
-    """It asks to wait (429)."""
+    """The provider asks to wait (429)."""
 
 
 class FailedError(RefusedError):
-    """It has trouble of its own (503)."""
+    """The provider has trouble of its own (503)."""
 
 
 class ClientRefusedError(RefusedError):
-    """It does not accept this client (`invalid_client`): the secret, the key or the id is wrong."""
+    """The provider does not accept this client (`invalid_client`): secret, key or id is wrong."""
 
 
 class GrantRefusedError(RefusedError):
@@ -84,7 +84,7 @@ class GrantRefusedError(RefusedError):
 
 
 class PassingError(GrantRefusedError):
-    """It refused this one for a while."""
+    """The provider refused this one for a while."""
 
     passing = True
 
@@ -100,7 +100,7 @@ def parse_error_code(document: Any) -> str | None:
 
 
 def refuses_client(document: Any) -> bool:
-    """Whether a refusal at a sign-in is about the client: its secret, its rights, or its redirect URI.
+    """Returns True if a refusal at a sign-in is about the client: its secret, rights, or redirect URI.
 
     Whoever signs in cannot mend it. RFC 9126 2.3 leaves the code for a wrong redirect URI open.
     """
@@ -126,7 +126,7 @@ def parse_error_description(document: Any, sent: Collection[str] = ()) -> str | 
 
 
 def says_error(status: int, document: Any) -> bool:
-    """Whether an answer is a refusal: by its status, or a 2xx that holds an `error` and no token."""
+    """Returns True if an answer is a refusal: by its status, or a 2xx that holds an `error` and no token."""
     if status not in _OK:
         return True
     return isinstance(document, Mapping) and bool(document.get("error")) and not document.get("access_token")
@@ -165,7 +165,7 @@ def _needs_user(code: str) -> bool:
 
 
 def told(status: int, document: Any, *, client: Client, sent: Collection[str] = ()) -> dict[str, object]:
-    """What the log says about a refusal; with a hint where the client's form of authentication may be why."""
+    """Returns a refusal's text for the log; with a hint where the form of authentication may be the cause."""
     code = parse_error_code(document)
     fields: dict[str, object] = {"status": status, "error": code}
     if description := parse_error_description(document, {*sent, client.secret, client.assertion}):

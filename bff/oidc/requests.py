@@ -1,4 +1,4 @@
-"""What the proxy sends to the provider, built and not sent: URLs, forms, client authentication.
+"""The proxy's requests to the provider, built and not sent: URLs, forms, client authentication.
 
 Everything here is a pure function. Parameters that the protocol owns always win over configured or passed
 ones, so that no setting and no caller can swap `redirect_uri` or drop PKCE.
@@ -50,7 +50,7 @@ _SECRET_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who the proxy is at the provider, and what shows it. Secret and assertion stay out of `repr`.
+    """The proxy's identity at the provider, and its proof. Secret and assertion stay out of `repr`.
 
     `assertion` is a signed JWT for this one request (RFC 7523 2.2); the other methods have none.
     """
@@ -70,7 +70,7 @@ class Form:
 
 
 def changed_by_encoding(client: Client) -> bool:
-    """Whether `client_secret_basic` sends id or secret otherwise than they are written (RFC 6749 2.3.1)."""
+    """Returns True if `client_secret_basic` sends id or secret otherwise than written (RFC 6749 2.3.1)."""
     if client.method != "client_secret_basic":
         return False
     return any(quote_plus(half) != half for half in (client.client_id, client.secret))
@@ -93,7 +93,7 @@ def authorization_params(
     params: Mapping[str, str],
     resource: Sequence[str] = (),
 ) -> Fields:
-    """What an authorization request says (OpenID Connect Core 3.1.2.1, RFC 7636 4.3, RFC 8707 2.1).
+    """Returns an authorization request's parameters (OpenID Connect Core 3.1.2.1, RFC 7636, RFC 8707).
 
     `params` are passed on except for those in `RESERVED`.
     """
@@ -112,7 +112,7 @@ def authorization_params(
 
 
 def authorization_url(endpoint: str, fields: Fields) -> str:
-    """Where to send the browser; a query that the endpoint already has is kept (RFC 6749 3.1)."""
+    """Returns where to send the browser; a query that the endpoint already has is kept (RFC 6749 3.1)."""
     return _with_query(endpoint, fields)
 
 
@@ -122,7 +122,7 @@ def pushed_authorization_form(client: Client, fields: Fields) -> Form:
 
 
 def pushed_authorization_url(endpoint: str, *, client_id: str, request_uri: str) -> str:
-    """Where to send the browser with a request that was pushed (RFC 9126 4): it carries nothing else."""
+    """Returns where to send the browser with a request that was pushed (RFC 9126 4), and nothing else."""
     return _with_query(endpoint, {"client_id": client_id, "request_uri": request_uri})
 
 
@@ -174,7 +174,7 @@ def end_session_url(
     id_token_hint: str | None,
     logout_hint: str | None,
 ) -> str:
-    """Where a browser signs out at the provider (OpenID Connect RP-Initiated Logout 1.0, 2)."""
+    """Returns where a browser signs out at the provider (OpenID Connect RP-Initiated Logout 1.0, 2)."""
     own = {"client_id": client_id, "post_logout_redirect_uri": post_logout_redirect_uri}
     if id_token_hint is not None:
         own["id_token_hint"] = id_token_hint

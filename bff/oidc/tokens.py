@@ -1,4 +1,4 @@
-"""What comes back from the token endpoint and its neighbours, read with checked types. Pure.
+"""The answers of the token endpoint and its neighbours, read with checked types. Pure.
 
 Rule 1: a refusal holds nothing of the answer.
 Rule 2: time is an argument; `now` and all moments are seconds since the epoch.
@@ -41,7 +41,7 @@ class TokenAnswer:
     scope: str | None
 
     def tokens(self, former: Tokens | None = None) -> Tokens:
-        """What a session keeps. What a refresh left out stays as it was (RFC 6749 6, T-06)."""
+        """Returns what a session keeps. Whatever a refresh left out stays as it was (RFC 6749 6, T-06)."""
         kept_refresh = former.refresh_token if former else None
         kept_end = former.refresh_expires_at if former and self.refresh_token is None else None
         refresh_end = kept_end if self.refresh_expires_at is None else self.refresh_expires_at
@@ -128,7 +128,7 @@ def _lifetime(value: Any) -> float | None:
 
 
 def _access_end(token: str, now: float, expires_in: float | None) -> float | None:
-    """When the access token ends: `expires_in` after `now`, or at its own `exp` where that comes sooner."""
+    """Returns the access token's end: `expires_in` after `now`, or its own `exp` where that comes sooner."""
     stated = None if expires_in is None else now + expires_in
     own = _own_end(token, now)
     if own is None or (stated is not None and now < stated <= own):
@@ -162,7 +162,7 @@ def _moment(value: Any) -> float | None:
 
 
 def _moves(former: Tokens, now: float, end: float | None) -> bool:
-    """Whether a rotation gives the refresh token a later end; where too little time has passed, as before."""
+    """Returns True if a rotation gives the refresh token a later end; where too soon to tell, as before."""
     elapsed = now - former.obtained_at
     if end is None or former.refresh_expires_at is None or elapsed <= _TELLING:
         return former.refresh_end_moves

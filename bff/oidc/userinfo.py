@@ -61,7 +61,7 @@ class Userinfo:
 
 
 def is_wanted(claims: Claims, settings: ProviderSettings) -> bool:
-    """Whether the endpoint is to be asked, by the setting and by what the ID token lacks."""
+    """Returns True if the endpoint is to be asked, by the setting and by what the ID token lacks."""
     if settings.userinfo == "auto":
         wanted = WANTED if settings.claims is None else settings.claims
         return any(claims.get(name) is None for name in wanted if name not in _NOT_TAKEN)
