@@ -22,12 +22,12 @@ class Feed(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """Whether everything has been told."""
+        """True while every change has been told."""
         ...
 
 
 class Subscription:
-    """What somebody hears of one session."""
+    """A subscription to the changes of one session."""
 
     def __init__(self, feed: Feed | None) -> None:
         self._feed = feed
@@ -38,7 +38,7 @@ class Subscription:
         self._heard.set()
 
     def listen(self) -> None:
-        """What was heard so far is old: the session is read after this."""
+        """Forgets what was heard so far: the session is read after this."""
         self._heard.clear()
 
     async def wait(self, seconds: float | None = None) -> None:

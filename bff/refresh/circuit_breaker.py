@@ -1,4 +1,4 @@
-"""When the provider may be asked: a circuit for all, and a pause for each session that was refused.
+"""The circuit breaker before the provider, and a pause for each session that was refused.
 
 Rule 1: what every call would meet (it cannot be reached, asks to wait, refuses this client) opens the circuit
 at once. Answers that get lost or are late open it when several sessions in a row have met that, and a refusal
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Self
 
 SEVERAL: Final = 3
-"""How many sessions have to lose an answer, one after the other, until nobody asks for a while."""
+"""The number of sessions that lose an answer, one after the other, until nobody asks for a while."""
 
 SOON, LATER = 5.0, 30.0
 """Seconds of the longest pause: after an outage, and after a refusal that only the user can end."""
@@ -72,7 +72,7 @@ class Permit:
 
     @property
     def valid(self) -> bool:
-        """Whether what becomes of this call still counts."""
+        """True while this call's outcome still counts."""
         return self._era == self._circuit.era
 
     def answered(self) -> None:
@@ -81,23 +81,23 @@ class Permit:
             self._circuit.close()
 
     def lost(self) -> None:
-        """It was asked, and no usable answer came."""
+        """Notes that the provider was asked, and no usable answer came."""
         if self.valid:
             self._circuit.lost(self._session)
 
     def late(self) -> None:
-        """It was asked, and no answer has come yet."""
+        """Notes that the provider was asked, and no answer has come yet."""
         if self.valid:
             self._circuit.lost(self._session, late=True)
 
     def failed(self, retry_after: float | None) -> None:
-        """It cannot be reached, or has asked to wait (seconds), or refuses everybody."""
+        """Notes that the provider cannot be reached, has asked to wait (seconds), or refuses everybody."""
         if self.valid:
             self._circuit.open(retry_after)
 
 
 class CircuitBreaker:
-    """Whether the provider is asked at all. `opened` is told when that changes."""
+    """A switch that keeps calls from a provider that fails. `opened` is told of each change."""
 
     def __init__(self, clock: Callable[[], float], opened: Callable[[bool], None]) -> None:
         self.era = 0  # counts the changes
@@ -156,7 +156,7 @@ class CircuitBreaker:
 
 
 Why = Literal["refused", "user_needed"]
-"""Why a session waits: its token was refused or an answer got lost, or the provider wants to see its user."""
+"""The reason of a session's pause: its token was refused, an answer got lost, or the user is wanted."""
 
 
 class SessionBackoff:
@@ -172,7 +172,7 @@ class SessionBackoff:
         return 0.0 if kept is None else kept[0].left()
 
     def needs_user(self, key: str) -> bool:
-        """Whether it waits because the provider wants to see its user."""
+        """Returns True if the session waits because the provider wants to see its user."""
         kept = self._pauses.get(key)
         return kept is not None and kept[1] == "user_needed"
 
@@ -186,5 +186,5 @@ class SessionBackoff:
             del self._pauses[next(iter(self._pauses))]
 
     def forget(self, key: str) -> None:
-        """Its tokens were rotated, or it is over."""
+        """Forgets a session: its tokens were rotated, or it is over."""
         self._pauses.pop(key, None)

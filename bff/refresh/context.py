@@ -74,7 +74,7 @@ class Try:
 
     @property
     def left_behind(self) -> Refreshing | None:
-        """What the record is to say if this try was not sent, or was refused for now."""
+        """The marker for the record if this try was not sent, or was refused for now."""
         if not self.again:
             return None
         return replace(self.marker if self.former is None else self.former, lost=True)

@@ -1,4 +1,4 @@
-"""Who rotates a session's tokens, and who waits for it.
+"""The coordinator of rotations: one caller rotates a session's tokens, the others wait for it.
 
 Rule 1: a rotation is nobody's child: no request that waits for it can cancel it; shutdown waits for it.
 Rule 2: one at a time in a process: a task per session, which everyone joins. Across processes a lock lets one

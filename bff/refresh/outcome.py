@@ -1,4 +1,4 @@
-"""What becomes of a rotation: a closed set."""
+"""The outcomes of a rotation: a closed set."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,7 +21,7 @@ Why = Literal[
     "store_unavailable",  # Redis did not answer before anything was sent
     "tokens_lost",  # Redis took the new tokens from nobody for too long
 ]
-"""Why a rotation was put off; the reason of the audit event."""
+"""The reason why a rotation was put off; that of the audit event."""
 
 
 @dataclass(frozen=True, slots=True)

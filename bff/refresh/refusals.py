@@ -13,10 +13,10 @@ from typing import Final, Literal
 from bff.refresh.circuit_breaker import SEVERAL
 
 MANY: Final = 10
-"""How many sessions have to meet the same refusal until nobody asks for a while."""
+"""The number of sessions that meet the same refusal until nobody asks for a while."""
 
 TIMES, SECONDS = 3, 10.0
-"""How often, and for how long, one session has to be refused until that is its end."""
+"""The number of refusals, and the seconds between first and last, that end a session."""
 
 _MAX_SESSIONS = 10_000
 _MAX_KINDS = 50
@@ -26,7 +26,7 @@ Weight = Literal["single", "repeated", "many"]
 
 
 class Refusals:
-    """What a process remembers of refusals. `granted` counts the provider's good answers."""
+    """The refusals that a process remembers. `granted` counts the provider's good answers."""
 
     def __init__(self, clock: Callable[[], float], granted: Callable[[], int]) -> None:
         self._clock = clock
@@ -52,11 +52,11 @@ class Refusals:
         return "repeated" if over else "single"
 
     def forget(self, session: str) -> None:
-        """Its tokens were rotated, or it is over."""
+        """Forgets a session: its tokens were rotated, or it is over."""
         self._sessions.pop(session, None)
 
     def _others(self, session: str, kind: str) -> int:
-        """How many sessions have met this, the present one included, and no good answer came."""
+        """Returns the number of sessions that have met this, with no good answer since, this one included."""
         if self._granted() != self._seen:
             self._seen = self._granted()
             self._kinds.clear()

@@ -78,7 +78,7 @@ class Rotation:
         self._awaited = awaited
 
     async def run(self) -> Outcome | None:
-        """What became of it; None if the lock was lost before anything was sent: to be begun anew."""
+        """Rotates, and returns the outcome; None if the lock was lost before anything was sent."""
         current = await self._parts.standing(self._found)  # another process may have rotated before us
         if isinstance(current, Found) and self._left(current.session.refreshing):
             current = await self._after_a_moment()
@@ -100,7 +100,7 @@ class Rotation:
             return await self._spend(first)
 
     def _left(self, marker: Refreshing | None) -> bool:
-        """Whether a marker that is found under our own lock was left by somebody who died or was cut off.
+        """Returns True if a marker found under our own lock was left by somebody who died or was cut off.
 
         One of our own is nothing to wait for: this process is at nothing else.
         """
@@ -175,7 +175,7 @@ class Rotation:
         self._parts.refusals.forget(this.found.session.key)
 
     async def _refused(self, this: Try, failure: GrantRefusedError) -> Outcome:
-        """It refuses this one token: the session waits by itself, or is over if that repeats."""
+        """Handles the refusal of this one token: the session waits by itself, or is over if that repeats."""
         key = this.found.session.key
         weight = self._parts.refusals.note(key, failure.kind, passing=failure.passing)
         if weight == "many":
@@ -210,7 +210,7 @@ class Rotation:
             audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason="sent_late")
 
     async def _may_repeat(self, this: Try, failure: AnswerLostError, asked_at: float) -> bool:
-        """Whether the token may be sent once more now: the answer was lost, and nothing else has happened."""
+        """Returns True if the token may be sent once more: its answer was lost, and nothing else happened."""
         if this.again or this.permit.probe or isinstance(failure, AnswerLateError):
             return False
         await asyncio.sleep(random.uniform(*_REPEAT_AFTER))  # noqa: S311 - jitter, no secret
