@@ -1,4 +1,4 @@
-"""What a backend service uses to check an access token.
+"""The verifier: a backend service checks access tokens with it.
 
     verifier = TokenVerifier(
         issuer="https://id.example.com",

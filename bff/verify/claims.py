@@ -1,4 +1,4 @@
-"""What makes an access token good (RFC 9068 section 4, RFC 8725), decided without I/O or clock.
+"""The checks of an access token's claims (RFC 9068 section 4, RFC 8725), without I/O or clock.
 
 Rule 1: a check passes on what is there and right; what is missing, doubled or of another type is refused.
 Rule 2: a refusal names its reason, and never holds the token or a part of it.
@@ -17,7 +17,7 @@ FORBIDDEN_HEADERS = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What kind of JWT an issuer's access tokens are.
+    """The kind of JWT that an issuer's access tokens are.
 
     Attributes:
         types: the header's `typ`, in lower case and without `application/`; None stands for none at all.
@@ -42,7 +42,7 @@ PLAIN_JWT = Profile(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a client is told: a stable word, the status, and the code of RFC 6750 section 3.1, if any."""
+    """The words of a refusal: a stable one, the status, and the code of RFC 6750 section 3.1, if any."""
 
     reason: str
     status: int
@@ -50,7 +50,7 @@ class _Told:
 
 
 class Refusal(Enum):
-    """Why a token is not taken, with the status and the RFC 6750 error code that a client is told."""
+    """The reason why a token is not taken, with the status and RFC 6750 error code for the client."""
 
     MISSING = _Told("missing", 401, None)
     DOUBLED = _Told("doubled", 400, "invalid_request")
@@ -94,7 +94,7 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says. Times are in seconds since 1970; `rest` holds every other claim, unchecked.
+    """The claims of a good token. Times are in seconds since 1970; `rest` holds every other claim, unchecked.
 
     `role` and `tid` (the tenant) are None where the token does not say.
     """

@@ -36,7 +36,7 @@ class Revocations(Protocol):
 
 
 class _Good:
-    """What was found good a moment ago: the name of each, and until when that holds."""
+    """The names that were found good a moment ago, and until when that holds."""
 
     def __init__(self, fresh: float, size: int) -> None:
         self._fresh, self._size = fresh, size
