@@ -180,7 +180,7 @@ class Keyring:
         return _proof(self._keys[0], purpose, value)
 
     def proves(self, purpose: bytes, value: str, proof: str) -> bool:
-        """Whether `proof` was made here for this purpose and value; compared in constant time."""
+        """Returns True if `proof` was made here for this purpose and value; compared in constant time."""
         return self._matches(_proof, purpose, value, proof)
 
     def tag(self, purpose: bytes, value: str) -> str:

@@ -13,7 +13,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """What is fixed about a problem: its code, HTTP status, title, and how loudly it is logged."""
+    """The fixed part of a problem: its code, HTTP status, title, and how loudly it is logged."""
 
     code: str
     status: int
