@@ -156,7 +156,8 @@ class RouteTable:
             return self._judge(raw_path)
         route = self.routes[plain.lastindex - 1]  # type: ignore[operator] # each alternative is a group
         cut, prefix = route.plain_target
-        return Matched(route, prefix + raw_path[cut:] or b"/")
+        target = prefix + raw_path[cut:] or b"/"
+        return tuple.__new__(Matched, (route, target))  # its constructor is a call more
 
     def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         if len(raw_path) > self._longest_path:

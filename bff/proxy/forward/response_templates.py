@@ -19,6 +19,7 @@ from bff.proxy.upstream.response_parser import (
     PLAIN,
     WITHOUT_CONTENT,
     RefusedError,
+    known_statuses,
     read_field,
     read_status,
 )
@@ -53,7 +54,7 @@ class ResponseTemplates:
         fields: list[bytes] = []
         length, coded, tail = -1, False, self._tail
         try:
-            status, _, plain = read_status(first)
+            status, _, plain = known_statuses.get(first) or read_status(first)
             for line in lines:
                 kind, form = known.get(line) or self._judge(line)
                 if form is not None:

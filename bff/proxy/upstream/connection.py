@@ -17,7 +17,7 @@ that breaks is `BROKEN`, and never sent again.
 
 import asyncio
 import math
-from typing import cast
+from typing import Any
 
 from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
 from bff.proxy.upstream.expectation import Expectation
@@ -59,7 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = loop
         self._owner = owner
         self._timeouts = timeouts or CallTimeouts()
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None  # an `asyncio.Transport`, once the connection is made
         self._reader = ResponseParser(limits)
         self._expectation = expectation or Expectation()
         self._call: Call | None = None
@@ -122,7 +122,7 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether it carries nothing any more; it may not have said so yet."""
-        return self.closed or cast("asyncio.Transport", self._transport).is_closing()
+        return self.closed or self._transport.is_closing()
 
     def put_back(self) -> None:
         """Gives an unused connection back to the pool: whoever acquired it has no call to make after all."""
@@ -149,7 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
         due = now + self._first_due
         if self._timer is None or self._rings_at > due:
             self._ring_at(due)
-        cast("asyncio.Transport", self._transport).write(head)
+        self._transport.write(head)
 
     def adopt(self, method: bytes, body_length: int | None, sink: ResponseSink) -> Call:
         """The fast call under way as a whole one, from where it stands."""
@@ -176,13 +176,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, pieces: tuple[bytes, ...]) -> None:
         """Hands bytes to the transport; it may call `pause_writing` from within."""
-        transport = cast("asyncio.Transport", self._transport)
+        transport = self._transport
         # Not `writelines`: asyncio's forgets to pause the protocol in some Pythons, 3.12.1 among them.
         transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def read_on(self, *, go: bool) -> None:
         """Lets the transport read, or not."""
-        transport = cast("asyncio.Transport", self._transport)
+        transport = self._transport
         if self.closed or transport.is_closing():
             return
         if go:
@@ -219,7 +219,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ready."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = transport
         bound_unsent(self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -227,7 +227,7 @@ class UpstreamConnection(asyncio.Protocol):
         plain = self._plain
         if plain is not None:
             # An answer that overtakes the request's body is for the whole call to judge.
-            overtaken = plain.has_body and self._transport.get_write_buffer_size()  # type: ignore[union-attr] # it reads
+            overtaken = plain.has_body and self._transport.get_write_buffer_size()
             answer = None if overtaken else plain.read(data)
             if answer is not None:
                 self._plain = None
@@ -266,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
         call = self._call
         if call is None:
             self._close()
-        elif self._reader.feed_eof() and ended_cleanly(cast("asyncio.Transport", self._transport)):
+        elif self._reader.feed_eof() and ended_cleanly(self._transport):
             self._complete(call)
         else:
             self._fail(call, self._ended(call))
@@ -285,7 +285,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The transport holds as much unsent as it should."""
         self.fall_back()
         if self._call is not None:
-            size = cast("asyncio.Transport", self._transport).get_write_buffer_size()
+            size = self._transport.get_write_buffer_size()
             self._call.set_full(True, size)
 
     def resume_writing(self) -> None:
@@ -332,7 +332,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._call = None
         if call.answer_paused:
             self.read_on(go=True)
-        transport = cast("asyncio.Transport", self._transport)
+        transport = self._transport
         written = call.body_done and not call.stopped
         if call.had_body and written:
             written = transport.get_write_buffer_size() == 0
@@ -376,9 +376,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.watch(call)
         elif stage == "go-ahead":
             call.go_ahead()
-        elif stage == "write" and call.took_some(
-            cast("asyncio.Transport", self._transport).get_write_buffer_size(), now
-        ):
+        elif stage == "write" and call.took_some(self._transport.get_write_buffer_size(), now):
             self.watch(call)
         else:
             self._fail(call, Fault(FaultKind.TIMEOUT, stage))

@@ -201,7 +201,8 @@ class UpstreamPool:
             return False
         if connection in self._open:
             self._streams.add(connection)
-            self._let_go(connection)
+            self._let_go(connection.client)
+            connection.client = None
             self._free_slot()
         return True
 
@@ -209,7 +210,8 @@ class UpstreamPool:
 
     def free(self, connection: UpstreamConnection) -> None:
         """A connection can be used again."""
-        self._let_go(connection)
+        self._let_go(connection.client)
+        connection.client = None
         if self._streams and connection in self._streams and not self._end_stream(connection):
             return
         if self._closed or connection.now() - connection.born > self._limits.lifetime:
@@ -237,7 +239,8 @@ class UpstreamPool:
         self._open.remove(connection)
         self._closing.add(connection)
         connection.lost.add_done_callback(lambda _: self._closing.discard(connection))
-        self._let_go(connection)
+        self._let_go(connection.client)
+        connection.client = None
         if connection in self._streams:
             self._streams.remove(connection)
             return
@@ -249,22 +252,16 @@ class UpstreamPool:
         if client is not None:
             self._held[client] = self._held.get(client, 0) + 1
 
-    def _let_go(self, connection: UpstreamConnection) -> None:
-        client = connection.client
-        if client is not None:
-            connection.client = None
-            self._release(client)
-
-    def _release(self, client: str) -> None:
+    def _let_go(self, client: str | None) -> None:
         """Counts one connection less for a client; one that holds none is forgotten."""
-        left = self._held.pop(client) - 1
-        if left:
-            self._held[client] = left
+        if client is not None:
+            left = self._held.pop(client) - 1
+            if left:
+                self._held[client] = left
 
     def _drop_slot(self, client: str | None) -> None:
         """Gives a slot up before a connection came of it."""
-        if client is not None:
-            self._release(client)
+        self._let_go(client)
         self._free_slot()
 
     def _free_slot(self) -> None:

@@ -55,7 +55,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _KINDS = {b"content-length": LENGTH, b"transfer-encoding": CODING, b"connection": CONNECTION}
 _TOO_LARGE = "header block too large"
 
-_statuses: dict[bytes, tuple[int, bytes, bool]] = {}
+known_statuses: dict[bytes, tuple[int, bytes, bool]] = {}
 _fields: dict[bytes, tuple[int, Header]] = {}
 
 
@@ -69,13 +69,13 @@ def read_status(line: bytes) -> tuple[int, bytes, bool]:
     Raises:
         RefusedError: it is none that could be passed on.
     """
-    known = _statuses.get(line)
+    known = known_statuses.get(line)
     if known is None:
         known = _judge_status(line)
         if len(line) <= _LONGEST_LINE:
-            if len(_statuses) >= _MOST_LINES:
-                _statuses.clear()
-            _statuses[line] = known
+            if len(known_statuses) >= _MOST_LINES:
+                known_statuses.clear()
+            known_statuses[line] = known
     return known
 
 

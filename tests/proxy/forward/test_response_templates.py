@@ -330,12 +330,12 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(2 * response_templates._MOST_LINES):
         status = b"HTTP/1.1 200 %d" % number
         assert kept.read(answer(b"X-Id: %d" % number, status=status)) is not None
-    for lines in (kept._lines, response_parser._statuses, response_parser._fields):
+    for lines in (kept._lines, response_parser.known_statuses, response_parser._fields):
         assert 0 < len(lines) <= response_parser._MOST_LINES
     for number in range(100):
         long = b"%d" % number + b"x" * response_templates._LONGEST
         assert kept.read(answer(b"Set-Cookie: id=" + long, status=b"HTTP/1.1 200 " + long)) is not None
     assert kept.read(answer(b"Set-Cookie: id=secret")) is not None
-    remembered = [*kept._lines, *response_parser._statuses, *response_parser._fields]
+    remembered = [*kept._lines, *response_parser.known_statuses, *response_parser._fields]
     assert not any(line.startswith(b"Set-Cookie") for line in remembered)  # one client's own, and a secret
     assert max(map(len, remembered)) <= response_templates._LONGEST
