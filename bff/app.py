@@ -272,6 +272,7 @@ class App:
             keyring=keyring,
             guard=guard,
             server=settings.server,
+            clear_site_data=settings.session.clear_site_data,
             clock=clock,
         )
         backchannel = BackchannelEndpoint(

@@ -12,7 +12,7 @@ Rule 5: a prefetch, a HEAD, and what is no navigation sign nobody out (B-37).
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -43,8 +43,6 @@ CONTINUE_LIFETIME = 60
 _MAX_COOKIE = 4096  # name and value together (RFC 6265bis 5.6)
 _SID = b"logout sid v1"
 _PURPOSE = b"logout continue v1"
-# "cookies" is never in it: that would wipe those of sibling hosts, the provider's included (B-26).
-_CLEAR_SITE_DATA = {"clear-site-data": '"cache", "storage"'}
 _WRONG_SID = f"`sid` is not this session's: take the logout_url of /bff/user as it is. {DOCUMENTED}."
 _log = get_logger("bff.logout")
 
@@ -55,7 +53,11 @@ def logout_url(keyring: Keyring, handle: str) -> str:
 
 
 class LogoutEndpoints:
-    """The three endpoints. `clock` gives seconds since the epoch."""
+    """The three endpoints.
+
+    `clear_site_data` is what a browser forgets: never "cookies", which would wipe those of sibling hosts, the
+    provider's included (B-26). `clock` gives seconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class LogoutEndpoints:
         keyring: Keyring,
         guard: Guard,
         server: ServerSettings,
+        clear_site_data: Sequence[str],
         clock: Callable[[], float],
     ) -> None:
         secure = server.public_url.startswith("https://")
@@ -77,6 +80,8 @@ class LogoutEndpoints:
         self._landing_url = server.public_url.rstrip("/") + self._landing
         self._cookie = "__Host-Http-bff-logout" if secure else "bff-logout"
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+        forgotten = ", ".join(f'"{kind}"' for kind in clear_site_data)
+        self._forgotten = {"clear-site-data": forgotten} if forgotten else {}
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -108,7 +113,7 @@ class LogoutEndpoints:
         """Signs this session out, and answers a script that has asked for it; StoreUnavailableError."""
         revoked, hop = await self._sign_out(request, found)
         document = {"redirect": CONTINUE, "provider_revoked": revoked, "provider_sign_out": hop is not None}
-        response = json_answer(document, headers=_CLEAR_SITE_DATA)
+        response = json_answer(document, headers=self._forgotten)
         for value in self._set_cookies(hop):
             response.headers.append("set-cookie", value)
         return response
@@ -129,7 +134,7 @@ class LogoutEndpoints:
             _, hop = await self._sign_out(request, await self._sessions.open(handle))
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        return redirect(303, CONTINUE, set_cookies=self._set_cookies(hop), headers=_CLEAR_SITE_DATA)
+        return redirect(303, CONTINUE, set_cookies=self._set_cookies(hop), headers=self._forgotten)
 
     async def proceed(self, request: Request) -> Response:
         """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""

@@ -1,5 +1,6 @@
 """GET /bff/user and POST /bff/refresh: who is signed in, and for how long."""
 
+import json
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
@@ -17,6 +18,8 @@ from bff.session.sessions import Found, Sessions
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import address_of, json_answer, problem_answer
 from bff.web.signed_in import counts_as_use, signed_in
+
+_UNAUTHORIZED = 401
 
 
 class UserEndpoints:
@@ -51,10 +54,15 @@ class UserEndpoints:
         ]
 
     async def user(self, request: Request) -> Response:
-        """Describes the session; `?slide=false` leaves the idle timeout as it is, and so does HEAD."""
+        """Describes the session; `?slide=false` leaves the idle timeout as it is, and so does HEAD.
+
+        `?anonymous=ok` is for a page that only wants to know: nobody signed in is a 200 then, since browsers
+        write each 401 into the console as an error.
+        """
         found = await self._find(request)
         if isinstance(found, Response):
-            return found
+            asked = request.query_params.get("anonymous") == "ok"
+            return _nobody(found) if asked and found.status_code == _UNAUTHORIZED else found
         if counts_as_use(request):
             try:
                 await self._sessions.slide(found)
@@ -107,3 +115,10 @@ class UserEndpoints:
             "access_token_expires_in": None if token_end is None else max(0, int(token_end - now)),
             "rotations": session.rotations,
         }
+
+
+def _nobody(refusal: Response) -> Response:
+    """The answer `signed_in: false`, with the code, the reason and the sign-in's address of the refusal."""
+    problem = json.loads(bytes(refusal.body))
+    told = {name: problem[name] for name in ("code", "reason", "login_url") if name in problem}
+    return json_answer({"signed_in": False, **told})

@@ -182,12 +182,17 @@ class Clock:
 
 @asynccontextmanager
 async def running_site(
-    redis: RedisServer, provider: ServedProvider, *, per_minute: int = 1000, **settings: Any
+    redis: RedisServer,
+    provider: ServedProvider,
+    *,
+    per_minute: int = 1000,
+    session: SessionSettings | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
     """The endpoints on https://app.example, with a route at /api."""
     clock, tasks, keyring, metrics = Clock(), Tasks(), Keyring([new_secret()]), Metrics()
     server = ServerSettings(public_url="https://app.example")
-    session = SessionSettings()
+    session = session or SessionSettings()
     store = SessionStore(RedisSettings(url=SecretStr(redis.url)), metrics)
     client = OidcClient(
         ProviderSettings(
@@ -226,6 +231,7 @@ async def running_site(
         keyring=keyring,
         guard=Guard(PublicOrigin.parse(server.public_url).origin, b"x-csrf"),
         server=server,
+        clear_site_data=session.clear_site_data,
         clock=clock,
     )
     backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)

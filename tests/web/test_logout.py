@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from bff.oidc.client import OidcClient
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession
+from bff.settings.model import SessionSettings
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, running_site
@@ -275,3 +276,16 @@ async def test_a_sign_out_is_an_audit_event(browser: Browser) -> None:
         await browser.post("/bff/logout")
     (event,) = [each for each in logs if each["event"] == "signed_out"]
     assert ("alice", "127.0.0.1", True) == (event["sub"], event["address"], event["provider_revoked"])
+
+
+@pytest.mark.parametrize(("expected", "kinds"), [('"cache"', ["cache"]), (None, [])])
+async def test_how_much_a_browser_forgets_is_a_setting(
+    redis_server: RedisServer, provider: ServedProvider, expected: str | None, kinds: list[str]
+) -> None:
+    """`session.clear_site_data`; without "storage" what a page has kept for itself stays."""
+    session = SessionSettings.model_validate({"clear_site_data": kinds})
+    async with running_site(redis_server, provider, session=session) as site:
+        browser = site.browser()
+        await site.sign_in(browser)
+        answer = await browser.post("/bff/logout")
+        assert (200, expected) == (answer.status_code, answer.headers.get("clear-site-data"))

@@ -69,6 +69,29 @@ async def test_nobody_is_told_nothing(desk: RefreshHarness, method: str, path: s
     assert [] == desk.provider.sent
 
 
+async def test_a_page_may_ask_without_an_error(desk: RefreshHarness) -> None:
+    """`anonymous=ok`: 200 for nobody and for a session that has ended, with what the 401 would have said."""
+    page = Page(desk)
+    nobody = await page.call("GET", "/bff/user?anonymous=ok", None)
+    login = "/bff/login"
+    assert (200, {"signed_in": False, "code": "session_missing", "login_url": login}) == (
+        nobody.status_code,
+        nobody.json(),
+    )
+    found = await desk.signed_in()
+    body = (await page.call("GET", "/bff/user?anonymous=ok", found)).json()
+    assert found.session.sub == body["sub"]
+    desk.redis.cli("DEL", f"bff:session:{found.session.key}")
+    over = (await page.call("GET", "/bff/user?anonymous=ok&slide=false", found)).json()
+    assert (False, "session_ended", "unknown") == (over["signed_in"], over["code"], over["reason"])
+
+
+async def test_a_refusal_stays_one(desk: RefreshHarness) -> None:
+    """`anonymous=ok` hides no 403."""
+    answer = await Page(desk).call("GET", "/bff/user?anonymous=ok", None, {})
+    assert (403, "csrf_rejected") == (answer.status_code, answer.json()["code"])
+
+
 @pytest.mark.parametrize(("method", "path"), CALLS)
 @pytest.mark.parametrize(
     "headers",

@@ -74,13 +74,14 @@ export { bffFetch as fetch };
 
 /** Who is signed in, or `null`. With `slide: false` asking does not count as the user's activity. */
 export async function user({ slide = true } = {}) {
-  const response = await bffFetch(`${BASE}/user${slide ? "" : "?slide=false"}`, { signIn: false });
-  return (await BffError.from(response)).signedOut ? null : readUser(response);
+  const answer = await readAnswer(await bffFetch(`${BASE}/user?anonymous=ok${slide ? "" : "&slide=false"}`, { signIn: false }));
+  if (answer.signed_in === false) return noticeEnd(answer.code, answer.reason ?? null) ?? null;
+  return readUser(answer);
 }
 
 /** Rotates the tokens and reads the claims anew, now; answers as `user()`. */
 export async function refresh() {
-  return readUser(await bffFetch(`${BASE}/refresh`, { method: "POST", signIn: false }));
+  return readUser(await readAnswer(await bffFetch(`${BASE}/refresh`, { method: "POST", signIn: false })));
 }
 
 /** Leaves for sign-in; `returnTo` is a path of this site, by default the present one. Else it leads to `/`. */
@@ -329,8 +330,7 @@ async function readAnswer(response) {
   return response.json();
 }
 
-async function readUser(response) {
-  const answer = await readAnswer(response);
+function readUser(answer) {
   if (signedInAs !== null && signedInAs !== answer.sub) noticeEnd("session_ended", "signed_in_again");
   met(answer);
   return answer;
