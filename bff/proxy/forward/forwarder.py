@@ -341,7 +341,7 @@ class ForwardedCall(Ending):
         self._client.send_head(status, rendered)
         if stream and self.request.method != b"HEAD":
             self._tail = first_tail(headers)
-            self._parts.signed_calls.lasts(self)
+            self._context.signed_calls.lasts(self)
         if self._tail is not None:
             self._context.event_streams.begin(self)
 
