@@ -45,9 +45,6 @@ from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
-_DRAIN = 2.0
-"""How long an idle connection stays open for one more answer, in seconds: one in use has its call soon."""
-
 _LOOK = 0.05  # seconds between two looks at what a signal sets, or a connection's end
 
 _log = get_logger("bff.serve")
@@ -126,6 +123,9 @@ def _serve(worker: "Worker", listener: socket.socket) -> int:
 class Worker(uvicorn.Server):
     """What every serving process is: uvicorn's server with our protocol, our signals and our stop."""
 
+    drain_time = 2.0
+    """The seconds in which an idle connection may carry one more answer: one in use has its call soon."""
+
     def __init__(self, settings: Settings, app: ServedApp) -> None:
         def refused(refusal: Refusal, address: str) -> None:
             app.metrics.problem_sent(refusal.problem)
@@ -194,7 +194,7 @@ class Worker(uvicorn.Server):
         """Takes no connections, and lets those there are carry one more answer (Rule 2)."""
         for listening in self.servers:
             listening.close()
-        until = time.monotonic() + _DRAIN
+        until = time.monotonic() + self.drain_time
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:
             for connection in list(self.server_state.connections):
                 if isinstance(connection, GuardedHttpProtocol | GuardedWebSocket):

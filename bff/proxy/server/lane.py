@@ -202,9 +202,10 @@ class LaneProtocol(GuardedHttpProtocol):
         return self._default_lines
 
     def _quiet(self) -> bool:
-        """Whether nothing is under way here, in neither direction."""
+        """Whether nothing is under way here, in neither direction, and there is a fast path."""
         return not (
-            self._answering()
+            self._forwarding is None
+            or self._answering()
             or self._body is not None
             or self._held
             or not self._reader.fresh
