@@ -7,6 +7,9 @@ key and goes with it: what was paid for once (signature, hash, unsealing) vouche
 Rule 4: the entries take `memory` bytes at most, everything counted that an entry costs. When they take more a
 hand goes round (the CLOCK algorithm): an entry that was asked for since the hand last came by stays for
 another round, the first one that was not is dropped. A hit sets one byte for that, and moves nothing.
+Rule 5: once the memory is full, one read in `ADMITTED` that needs another's place is kept. So the hand goes
+round that much slower, and of more users in turn than there is room for some are found each time; else each
+would be dropped before it comes again. Who is new is kept after a few calls.
 """
 
 from collections.abc import Callable
@@ -24,6 +27,9 @@ PREFIX: Final = _HEAD.size
 
 OVERHEAD: Final = 270
 """Bytes that an entry takes beside its own and the cookie's value: headers of both, two tables, the ring."""
+
+ADMITTED: Final = 4
+"""Reads that need another's place, for each that gets it."""
 
 _NUMBERS = 2**60 - 1  # of a key; larger ones would take more memory
 _NOBODY = -1
@@ -97,6 +103,7 @@ class NearCache:
         self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
         self._free: list[int] = []  # places in the ring
         self._hand = 0
+        self._turned_away = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -163,10 +170,8 @@ class NearCache:
             return
         number, cost = _number(key), len(item) + len(value) + OVERHEAD
         self._drop(number)
-        if cost > self._memory:
+        if cost > self._memory or not self._made_room(cost):
             return
-        while self._counts.bytes + cost > self._memory:
-            self._evict()
         if self._free:
             place = self._free.pop()
             self._ring[place] = number
@@ -185,6 +190,16 @@ class NearCache:
         readings.remove(reading)
         if not readings:
             del self._readings[reading.key]
+
+    def _made_room(self, cost: int) -> bool:
+        """Drops what must go for an entry of that cost; False where the entry is not to have its place."""
+        if self._counts.bytes + cost > self._memory:
+            self._turned_away = (self._turned_away + 1) % ADMITTED
+            if self._turned_away:
+                return False
+        while self._counts.bytes + cost > self._memory:
+            self._evict()
+        return True
 
     def _evict(self) -> None:
         """Moves the hand on to the next entry that was not asked for, and drops that."""
