@@ -22,7 +22,9 @@ PASSED, DROPPED, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER 
 
 PASSED goes on to a backend, DROPPED does not; the origin check looks at GUARD; OTHER is for the parser."""
 
+_CONNECTION = 10  # DROPPED or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
+_MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
@@ -61,6 +63,9 @@ _KEPT: Final = frozenset(
 """Fields with values that many people share. `Referer` and validators are no such fields: they name pages."""
 
 _SINGLE = {
+    b"host": HOST,
+    b"connection": _CONNECTION,
+    b"content-length": LENGTH,
     b"cookie": COOKIE,
     b"x-forwarded-for": ADDRESS,
     b"x-request-id": REQUEST_ID,
@@ -80,6 +85,9 @@ class Line(NamedTuple):
     kind: int
     outgoing: bytes
     field: Header
+
+
+_DOUBTFUL = Line(OTHER, b"", (b"", b""))
 
 
 class PlainRequest:
@@ -140,6 +148,7 @@ class LineCache:
         self._max_fields = limits.max_head_fields
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
+        self._names: dict[bytes, tuple[int, bytes, bool]] = {}  # as they are spelt
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -208,20 +217,29 @@ class LineCache:
     def _judge(self, raw: bytes) -> Line:
         name, colon, value = raw.partition(b":")
         value = value.strip(b" \t")
-        if not colon or not name or name.translate(None, _TOKEN) or value.translate(None, _VALUE):
-            return Line(OTHER, b"", (b"", b""))
-        name = name.lower()
-        field = (name, value)
-        kind = _SINGLE.get(name, PASSED)
-        if name == b"host":
+        kind, name, passes = self._names.get(name) or self._judge_name(name)
+        if not colon or value.translate(None, _VALUE):
+            return _DOUBTFUL
+        if kind == HOST:
             kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
-        elif name == b"connection":
+        elif kind == _CONNECTION:
             kind = DROPPED if value.lower() in {b"keep-alive", b""} else OTHER
-        elif name == b"content-length":
-            kind = LENGTH if value.isdigit() and len(value) <= _MAX_DIGITS else OTHER
+        elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
+            kind = OTHER
+        line = (kind, b"%b: %b\r\n" % (name, value) if passes else b"", (name, value))
+        return tuple.__new__(Line, line)  # its constructor is a call more
+
+    def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool]:
+        """What a field's name says of its line: the kind, the name in lower case, true if it goes on."""
+        name = raw.lower()
+        kind = _SINGLE.get(name, PASSED)
+        if not name or name.translate(None, _TOKEN):
+            kind = OTHER
         elif name in self._guarded:
             kind = GUARD
         elif kind == PASSED and not self._passes(name):
             kind = DROPPED
-        passes = kind == PASSED or (kind == GUARD and self._passes(name))
-        return Line(kind, b"%b: %b\r\n" % field if passes else b"", field)
+        known = kind, name, kind == PASSED or (kind == GUARD and self._passes(name))
+        if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+            self._names[raw] = known
+        return known
