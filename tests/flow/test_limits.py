@@ -52,6 +52,18 @@ async def test_a_session_calls_a_route_so_often(redis_server: RedisServer) -> No
         assert 'bff_rate_limited_total{limit="session:/api"} 2.0' in text
 
 
+@pytest.mark.requirement("S-06", "S-08")
+async def test_an_operator_gives_a_quota_back(redis_server: RedisServer) -> None:
+    """By `redis-cli DEL`, as the README says: a refusal is remembered by a process for a second at most."""
+    async with limited(redis_server, rate_per_session="1/5h") as world:
+        browser = await world.signed_in()
+        assert [200, 429] == [(await browser.call("/api/orders")).status_code for _ in range(2)]
+        assert "1" == redis_server.cli("DEL", browser.session_key.replace("session:", "rate:session:/api:"))
+        async with asyncio.timeout(60):
+            while 200 != (await browser.call("/api/orders")).status_code:  # noqa: ASYNC110 - memory has no event
+                await asyncio.sleep(0.05)
+
+
 @pytest.mark.requirement("S-08")
 @pytest.mark.usefixtures("both_fronts")
 @pytest.mark.parametrize("auth", ["required", "none"])
