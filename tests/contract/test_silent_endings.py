@@ -1,5 +1,6 @@
 """Endings by DEL, by expiry and by eviction, on a real redis-server: each is told once, by one of several."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -131,6 +132,22 @@ async def test_a_deletion_is_told_once(three: list[Process], redis_server: Redis
         b'bff_sessions_ended_total{reason="deleted"} 2.0' in each.metrics.render()[0] for each in three
     ]
     assert [True, False, False] == counted
+
+
+@ON_BOTH_SERVERS
+@pytest.mark.requirement("S-07")
+@pytest.mark.parametrize("marked", [True, False])
+async def test_of_all_who_saw_it_one_tells(
+    three: list[Process], redis_server: RedisServer, marked: bool
+) -> None:
+    """Each had seen it untold before the first claimed it: one gets it, with a mark and without."""
+    found = await three[1].signed_in()
+    key = found.session.key
+    redis_server.cli("DEL", name(found), *([] if marked else [f"bff:until:{key[:16]}"]))
+    seen = [await process.store.endings.gone([key]) for process in three]
+    assert [marked] * 3 == [traces[key].marked for traces in seen]
+    claims = [process.store.endings.claim(traces) for process, traces in zip(three, seen, strict=True)]
+    assert 1 == sum(key in claimed for claimed in await asyncio.gather(*claims))
 
 
 @ON_BOTH_SERVERS
