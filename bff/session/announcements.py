@@ -57,7 +57,7 @@ class News:
 
 
 def notice_of(idle_timeout: float, notice: float) -> float:
-    """Returns how long before its end its pages are told, in seconds: half of `idle_timeout` at most."""
+    """Returns how long before its end a session is announced, in seconds: half of `idle_timeout` at most."""
     return min(notice, _MOST_OF_IDLE * idle_timeout)
 
 
