@@ -101,7 +101,12 @@ class App:
         self._pools = Pools()
         self._keys = LiveKeys(settings.session.keys, clock)
         self.live = LiveSettings(
-            files, keys=self._keys, client=self._client, pools=self._pools, metrics=self.metrics
+            files,
+            keys=self._keys,
+            client=self._client,
+            pools=self._pools,
+            redis=self._store.renewal,
+            metrics=self.metrics,
         )
         self._asgi = self._build(settings, clock)
 

@@ -12,6 +12,7 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.proxy.upstream.pool import Pools
 from bff.session.live_keys import LiveKeys
+from bff.session.redis_connection import Renewal
 from bff.settings.changes import compare
 from bff.settings.model import Settings
 from bff.settings.reload import Reloader
@@ -41,15 +42,24 @@ class LiveSettings:
         keys: follows the server keys.
         client: follows the client's secret or key, and the provider's certificates.
         pools: follows the backends' certificates.
+        redis: follows those of Redis.
         metrics: where changes are counted.
     """
 
     def __init__(
-        self, files: WatchedFiles, *, keys: LiveKeys, client: OidcClient, pools: Pools, metrics: Metrics
+        self,
+        files: WatchedFiles,
+        *,
+        keys: LiveKeys,
+        client: OidcClient,
+        pools: Pools,
+        redis: Renewal,
+        metrics: Metrics,
     ) -> None:
         self._keys = keys
         self._client = client
         self._pools = pools
+        self._redis = redis
         self._tasks = Tasks()
         self._reloader = Reloader(files, self._put_in_force, metrics)
         keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
@@ -94,6 +104,8 @@ class LiveSettings:
             self._client.authenticate_by(settings.provider)
         if "provider.ca_file" in names:
             self._client.trust(settings.provider)
+        if "redis.url" in names:
+            self._redis.changed(None)
         numbers = {int(name[6:].partition("]")[0]) for name in names if name.startswith("route[")}
         if numbers:
             self._pools.renew([settings.route[number] for number in sorted(numbers)])

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -80,8 +80,15 @@ class FreshPool(BlockingConnectionPool):
         reader = connection._reader  # noqa: SLF001 - the stream alone knows, and redis-py does not ask it
         if reader is not None and (reader.at_eof() or self._made_in.get(connection) != self._round):
             await connection.disconnect(nowait=True)
+            _read_certificates_anew(connection)
         self._made_in[connection] = self._round
         await super().ensure_connection(connection)
+
+
+def _read_certificates_anew(connection: AbstractConnection) -> None:
+    """A connection keeps what it read of certificates when it was made, over all its lives."""
+    if isinstance(connection, SSLConnection):
+        connection.ssl_context.context = None
 
 
 class Renewable(Protocol):

@@ -9,7 +9,7 @@ taken for good ones.
 import os
 import ssl
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from bff.settings.model import Settings
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.problem import Finding, SettingProblem
-from bff.settings.urls import proxy_complaint
+from bff.settings.urls import proxy_complaint, redis_tls_files
 
 _MAX_SECRET_BYTES = 64 * 1024
 WRITABLE = "names a file that every user of this machine may write"
@@ -101,6 +101,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         )
     if isinstance(settings.log.audit, Path):
         yield from _audit_file(settings.log.audit)
+    yield from _redis(redis_tls_files(settings.redis.url.get_secret_value()))
     yield from _bundle("provider.ca_file", settings.provider.ca_file)
     yield from _environment_proxies(settings.provider.proxy)
     for number, route in enumerate(settings.route):
@@ -108,6 +109,21 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         yield from _bundle(f"{at}.ca_file", route.ca_file)
         if route.client_cert_file is not None:
             yield from _client_certificate(at, route.client_cert_file, route.client_key_file)
+
+
+def _redis(files: Mapping[str, Path]) -> Iterator[Finding]:
+    """The URL may hold a password, and is not repeated."""
+    key = "redis.url"
+    yield from _bundle(key, files.get("ca"))
+    cert = files.get("cert")
+    try:
+        if any(path.stat().st_mode & stat.S_IWOTH for path in files.values()):
+            yield Finding(key, WRITABLE, "take the right to write from others (chmod o-w)")
+        if cert is not None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, files.get("key"), password=str)
+    except OSError:
+        fix = "see ssl_certfile and ssl_keyfile: PEM files, the key without a passphrase"
+        yield Finding(key, "names no certificate with its key", fix)
 
 
 def _environment_proxies(setting: SecretStr | None) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ Each function returns `None` for a good value, else what is wrong and what to do
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 Complaint = tuple[str, str]
 
@@ -184,6 +185,15 @@ def redis_complaint(url: str) -> Complaint | None:
             'write it like "redis://127.0.0.1:6379/0" or "unix:///run/redis.sock"; encode @ : / in passwords',
         )
     return None
+
+
+def redis_tls_files(url: str) -> dict[str, Path]:
+    """The files that `redis.url` names for TLS: `ca`, `cert` and `key`, as far as it does."""
+    names = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
+    if not url.startswith("rediss://") or not _names_redis(url):
+        return {}
+    query = dict(parse_qsl(urlsplit(url).query))
+    return {part: Path(query[name]) for part, name in names.items() if query.get(name)}
 
 
 def redis_target(url: str) -> str:

@@ -20,6 +20,7 @@ from bff.settings.check import check
 from bff.settings.files import SecretFiles, check_files
 from bff.settings.model import Settings
 from bff.settings.problem import SettingProblem
+from bff.settings.urls import redis_tls_files
 
 SETTLE: Final = 0.5
 """Seconds since a file's last change before it is read."""
@@ -201,6 +202,8 @@ def _sources(settings: Settings) -> Iterator[Source]:
         path = getattr(provider, f"{name}_file")
         if path is not None:
             yield Source(f"provider.{name}_file", (path,), ("provider", name))
+    if tls := redis_tls_files(settings.redis.url.get_secret_value()):
+        yield Source("redis.url", tuple(tls.values()))
     if provider.ca_file is not None:
         yield Source("provider.ca_file", (provider.ca_file,))
     for number, route in enumerate(settings.route):

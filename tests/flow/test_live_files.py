@@ -9,6 +9,7 @@ from websockets.frames import Close
 
 from bff.crypto import new_secret
 from tests.support.network.backend import Received, Reply, backend
+from tests.support.network.relay import relay_to
 from tests.support.network.sockets import closing, running_sockets
 from tests.support.network.tls import self_signed, server_tls
 from tests.support.processes.redis import RedisServer
@@ -86,6 +87,33 @@ async def test_a_backends_authority(redis_server: RedisServer, tmp_path: Path) -
             await until(lambda: refused(world) == 0)
             assert 502 == await status()
             authority.write_bytes(own.cert.read_bytes())
-            reloaded = b'bff_settings_reloads_total{outcome="in_force",setting="route[0].ca_file"} 2.0'
-            await until(lambda: reloaded in world.app.metrics.render()[0])
+            await until(lambda: in_force(world, "route[0].ca_file") == 2)
             assert 200 == await status()
+
+
+async def test_the_authority_of_redis(redis_server: RedisServer, tmp_path: Path) -> None:
+    """Connections are made anew by the file as it is now, each session's read and each write."""
+    (tmp_path / "other").mkdir()
+    own, other = self_signed(tmp_path), self_signed(tmp_path / "other")
+    authority = secret(str(tmp_path / "ca.pem"), own.cert.read_bytes())
+    async with relay_to(redis_server.port, tls=server_tls(own)) as relay:
+        url = f"rediss://localhost:{relay.port}/0?ssl_ca_certs={authority}"
+        sections: dict[str, Any] = {"redis": {"url": url}, "session": {"near_cache": False}, "server": SOON}
+        async with running_world(redis_server, **sections) as world:
+            browser = await world.signed_in()
+            assert 200 == (await browser.user()).status_code
+            authority.write_bytes(other.cert.read_bytes())
+            await until(lambda: in_force(world, "redis.url") == 1)
+            assert 503 == (await browser.user()).status_code
+            authority.write_bytes(own.cert.read_bytes())
+            await until(lambda: in_force(world, "redis.url") == 2)
+            assert 200 == (await browser.user()).status_code
+            await browser.sign_in()
+            assert 200 == (await browser.user()).status_code
+
+
+def in_force(world: World, setting: str) -> int:
+    """How often a change of this setting's file was put in force."""
+    lines = world.app.metrics.render()[0].decode().splitlines()
+    name = f'bff_settings_reloads_total{{outcome="in_force",setting="{setting}"}} '
+    return int(sum(float(line.removeprefix(name)) for line in lines if line.startswith(name)))

@@ -187,3 +187,16 @@ def test_what_was_read_before_the_watch_began(watch: Watch, keys: Path) -> None:
     late.begin(see(late.paths()))
     due = late.due(see(late.paths()), wall=time.time() + 2 * SETTLE, steady=0.0)
     assert ("session.keys_file",) == late.take(read(due, late.settings)).changed
+
+
+def test_the_files_of_redis(tmp_path: Path) -> None:
+    """Those that its URL names are watched, and judged, together."""
+    made = self_signed(tmp_path)
+    made.key.chmod(0o600)
+    files = f"ssl_ca_certs={made.cert}&ssl_certfile={made.cert}&ssl_keyfile={made.key}"
+    watch = Watch(f'{GOOD}[redis]\nurl = "rediss://:s3cret@redis:6380/0?{files}"\n')
+    assert () == watch.look().changed
+    made.key.write_text("no key")
+    (problem,) = watch.look().refused
+    assert "redis.url" == problem.key
+    assert "s3cret" not in str(problem)
