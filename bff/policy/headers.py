@@ -1,4 +1,4 @@
-"""Which headers pass, in both directions: pure functions over lists of `(name, value)`.
+"""The headers that pass, in both directions: pure functions over lists of `(name, value)`.
 
 Rule 1: what the proxy sets for a backend, a client cannot set, in no spelling: `_` counts as `-`, because
 CGI-like servers cannot tell them apart.
@@ -84,7 +84,7 @@ _MOST_NAMES, _LONGEST_NAME = 1024, 64
 
 
 class NameFilter:
-    """Which field names are stopped. Names repeat, so that verdicts are kept."""
+    """A filter of field names. Names repeat, so that verdicts are kept."""
 
     __slots__ = ("_known", "_stopped", "_through")
 

@@ -80,7 +80,7 @@ class Route:
 
     @cached_property
     def path_rules(self) -> PathRules:
-        """Which unusual paths it takes."""
+        """The unusual paths that the route takes."""
         return PathRules(self.settings.encoded_slashes, self.settings.double_slashes)
 
     @cached_property

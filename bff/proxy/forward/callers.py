@@ -55,21 +55,21 @@ class Caller:
         return self._count(self._all.calls_of_address, self._address)
 
     def sign(self, session: str) -> bool:
-        """It is this session's, by its key; False where too many of it are under way."""
+        """Counts the call for a session, by its key; False where too many of it are under way."""
         if self._session is not None:
             return True
         self._session = session
         return self._count(self._all.calls_of_session, session)
 
     def stream(self) -> bool:
-        """It is a stream from now on; False where there are too many."""
+        """Counts the call as a stream from now on; False where there are too many."""
         self.end()
         if self._session is not None and not self._count(self._all.streams_of_session, self._session):
             return False
         return self._count(self._all.streams_of_address, self._address)
 
     def end(self) -> None:
-        """It is over."""
+        """Counts the call no more."""
         for counts, key in self._counted:
             counts.leave(key)
         self._counted = []
@@ -82,7 +82,7 @@ class Caller:
 
 
 def is_stream(headers: list[Header]) -> bool:
-    """Whether an answer is of a kind that lasts."""
+    """Returns true if an answer is of a kind that lasts."""
     for name, value in headers:
         if name == b"content-type":
             return value.partition(b";")[0].strip(b" \t").lower() in _STREAMS

@@ -1,4 +1,4 @@
-"""Whose token goes with a call: session, plan, refresh, in one closed answer.
+"""The credential of a call: session, plan, refresh, in one closed answer.
 
 Rule 1: "not known" (store or provider out of reach) is never answered as "not signed in".
 Rule 2: no token that has ended goes to a backend: after each wait it is decided anew. All waits for rotations
@@ -123,7 +123,7 @@ class Credentials:
         return self._sessions.reader(cookie)
 
     def quiet_until(self, found: Found) -> float:
-        """Until when its token is good and nothing is to be noted, in seconds since the epoch."""
+        """The moment until which its token is good and nothing is to be noted, in seconds since the epoch."""
         return self._sessions.quiet_until(found.session)
 
     async def obtain(
@@ -143,7 +143,7 @@ class Credentials:
         return without(credential, required=required)
 
     def over(self, credential: Signed | Anonymous) -> bool:
-        """Whether a credential that was good before a wait is so no longer: then ask `again`."""
+        """Returns true if a credential ended during a wait: then ask `again`."""
         return isinstance(credential, Signed) and token_ended(credential.found.session, self.clock())
 
     async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
@@ -157,7 +157,7 @@ class Credentials:
         invalid_token: bool,
         mode: Literal["any", "invalid_token", "never"],
     ) -> Signed | PassOn | Refused:
-        """What to do after a backend's 401: repeat with these tokens, pass it on, or refuse."""
+        """Decides what follows a backend's 401: repeat with these tokens, pass it on, or refuse."""
         sent = signed.found
         try:
             current = await self._sessions.open(sent.handle)
@@ -268,7 +268,7 @@ def says_invalid_token(headers: Sequence[Header]) -> bool:
 
 
 def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:
-    """Where a session is not required, one that is over is nobody's."""
+    """Returns nobody's credential for a session that is over and not required."""
     if isinstance(credential, Signed) or required:
         return credential
     over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"

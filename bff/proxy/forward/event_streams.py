@@ -27,7 +27,7 @@ class Drainable(Protocol):
 
 
 class EventStreams:
-    """Those under way."""
+    """The event streams under way."""
 
     __slots__ = ("_open", "_stopping")
 
@@ -42,7 +42,7 @@ class EventStreams:
             stream.drain()
 
     def end(self, stream: Drainable) -> None:
-        """It is over."""
+        """Forgets a stream that is over."""
         self._open.pop(stream, None)
 
     def stop(self) -> None:
@@ -74,5 +74,5 @@ def tail(before: bytes, chunk: bytes) -> bytes:
 
 
 def is_whole(last: bytes) -> bool:
-    """Whether a stream that ends like this ends with a whole event."""
+    """Returns true if a stream that ends like this ends with a whole event."""
     return last.endswith(_WHOLE)

@@ -155,7 +155,7 @@ class ForwardedCall(Ending):
                 assert_never(other)
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
-        """Whose call it is; False where that one has too many under way, and is told so."""
+        """Counts the call for its session; False where that has too many under way, and is told so."""
         self._credential = credential
         if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
             self._too_many("calls at once from this session")

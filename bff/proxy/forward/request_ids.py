@@ -1,4 +1,4 @@
-"""What one request gets from this hop: the client's address, a request id, a trace context."""
+"""The client's address, the request id and the trace context of a request."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from bff.policy.headers import Hop
 from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
 ID_DIGITS = 2 * REQUEST_ID_ENTROPY
-"""How many of the digits that `RequestIdMaker.draw` gives are the request id's."""
+"""The number of digits of a request id, the first of those that `RequestIdMaker.draw` gives."""
 
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
 _MOST_CLIENTS, _LONGEST = 10_000, 256  # addresses that are kept; bytes of a field

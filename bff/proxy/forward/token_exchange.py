@@ -189,7 +189,7 @@ class AudienceCredentials(Credentials):
     async def renew(
         self, signed: Signed, *, invalid_token: bool, mode: Literal["any", "invalid_token", "never"]
     ) -> Signed | PassOn | Refused:
-        """What to do after a backend's 401; newer tokens of the session are exchanged again."""
+        """Decides what follows a backend's 401; newer tokens of the session are exchanged again."""
         renewed = await super().renew(signed, invalid_token=invalid_token, mode=mode)
         return await self._exchanged(renewed.found) if isinstance(renewed, Signed) else renewed
 
@@ -237,7 +237,7 @@ class AudienceCredentials(Credentials):
 
 
 def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
-    """What the answer gives; where it does not say how long, no longer than the session's token is good."""
+    """The token of an answer; where that names no end, it ends with the session's token."""
     ends = answer.access_expires_at
     return OwnToken(
         answer.access_token,
@@ -260,7 +260,7 @@ def _seen(found: Found, token: OwnToken) -> OwnFound:
 
 
 def _last_moment(session: Session) -> float | None:
-    """Until when the backend's token is sent, in seconds since the epoch; None if it has no end."""
+    """The last moment to send the backend's token, in seconds since the epoch; None if it has no end."""
     ends = session.tokens.access_expires_at
     if ends is None:
         return None

@@ -78,7 +78,7 @@ class Upload:
         return True
 
     def end(self) -> None:
-        """All of it has come."""
+        """Notes that all of the body has come."""
         self.complete = True
         self.stop()
 
@@ -107,7 +107,7 @@ class Upload:
         return come
 
     def restart(self, unsent: Sequence[bytes]) -> None:
-        """Nothing of it was sent after all, and this is what has come."""
+        """Begins anew: nothing of the body was sent after all, and this has come."""
         self._sent, self._kept = False, list(unsent)
 
     def want(self) -> None:
@@ -126,7 +126,7 @@ class Upload:
             self._client.pause_request()
 
     def stop(self) -> None:
-        """Nobody waits for more of it."""
+        """Waits for no more of the body."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Which of a backend's addresses is tried first. Pure.
+"""The order in which a backend's addresses are tried. Pure.
 
 Rule 1: an address that took no connection is tried last until it has rested; it is never left out, so that
 a backend is reachable as long as any of its addresses is.
@@ -12,7 +12,7 @@ Address = tuple[str, int]
 
 
 class AddressBook:
-    """What is known about the addresses of one backend. `rest` is in seconds."""
+    """The addresses of one backend that took no connection lately. `rest` is in seconds."""
 
     __slots__ = ("_next", "_rest_time", "_resting")
 
@@ -38,9 +38,9 @@ class AddressBook:
         return fit + sorted(self._resting, key=self._resting.__getitem__)
 
     def failed(self, address: Address, now: float) -> None:
-        """It took no connection: let it rest."""
+        """Lets an address rest that took no connection."""
         self._resting[address] = now + self._rest_time
 
     def worked(self, address: Address) -> None:
-        """It took one: whatever it was resting for is over."""
+        """Ends the rest of an address that took a connection."""
         self._resting.pop(address, None)

@@ -121,7 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def closing(self) -> bool:
-        """Whether it carries nothing any more; it may not have said so yet."""
+        """True when it carries nothing any more; it may not have said so yet."""
         return self.closed or self._transport.is_closing()
 
     def put_back(self) -> None:
@@ -171,7 +171,7 @@ class UpstreamConnection(asyncio.Protocol):
     # What the call does.
 
     def is_on(self, call: Call) -> bool:
-        """Whether this call is the one under way."""
+        """Returns true if this call is the one under way."""
         return self._call is call
 
     def send(self, pieces: tuple[bytes, ...]) -> None:
@@ -289,7 +289,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._call.set_full(True, size)
 
     def resume_writing(self) -> None:
-        """It has drained."""
+        """The transport has drained."""
         if self._call is not None:
             self._call.set_full(False, 0)
 
@@ -360,7 +360,7 @@ class UpstreamConnection(asyncio.Protocol):
         return Fault(FaultKind.BROKEN, "closed before an answer")
 
     def _gave_up_before(self, call: Call, reader: ResponseParser) -> bool:
-        """Whether a 408 says that the backend has closed this connection as idle: see the module's text."""
+        """Returns true if a 408 says that the connection was closed as idle: see the module's text."""
         alone = not reader.persistent and not reader.interim_seen
         return alone and self._calls > 1 and call.idempotent and not call.had_body
 

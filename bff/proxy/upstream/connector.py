@@ -17,10 +17,10 @@ from bff.settings.model import RouteSettings
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _REST = 10.0
-"""How long an address that took no connection is tried last, in seconds."""
+"""The seconds for which an address that took no connection is tried last."""
 
 _UNSENT_MAX = 128 * 1024
-"""How much of a body the kernel may hold beyond what the backend's window takes: by itself it holds megabytes
+"""The bytes of a body that the kernel may hold beyond the backend's window: by itself it holds megabytes
 for a backend that does not read, and says "write on" all the while."""
 
 _UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
@@ -34,7 +34,7 @@ def bound_unsent(transport: asyncio.Transport) -> None:
 
 
 def ended_cleanly(transport: asyncio.Transport) -> bool:
-    """Whether the end of the stream is the backend's word; without TLS there is no way to tell.
+    """Returns true if the end of the stream is the backend's word; without TLS there is no way to tell.
 
     Over TLS only a close_notify is: anybody on the way can end a TCP stream (RFC 9112, 9.8).
     """
@@ -59,7 +59,7 @@ class UpstreamFaultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TlsNames:
-    """How an https backend is known, and how it knows us; None: the system's CAs, nobody, the URL's host."""
+    """The names and certificates of a backend's TLS; None: the system's CAs, nobody, the URL's host."""
 
     ca_file: Path | None = None
     client_cert_file: Path | None = None

@@ -9,7 +9,7 @@ _A_WHILE = 600.0
 
 
 class Expectation:
-    """What is known of one backend."""
+    """The expectation of one backend."""
 
     __slots__ = ("_refused_until",)
 
@@ -21,5 +21,5 @@ class Expectation:
         self._refused_until = now + _A_WHILE
 
     def may_be_sent(self, now: float) -> bool:
-        """Whether it can be asked again."""
+        """Returns true if the backend can be asked again."""
         return now >= self._refused_until

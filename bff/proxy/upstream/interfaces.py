@@ -21,7 +21,7 @@ __all__ = ["ConnectionOwner", "FastSink", "Fault", "FaultKind", "Header", "Respo
 
 
 class FaultKind(Enum):
-    """What went wrong on the backend's side."""
+    """The kinds of failures on the backend's side."""
 
     UNREACHABLE = "unreachable"  # no connection could be made, or none became free
     TIMEOUT = "timeout"  # connect, queue, write, first byte, between bytes, or total
@@ -98,7 +98,7 @@ class FastSink(Protocol):
     has_body: bool
 
     def read(self, data: bytes) -> Any:
-        """What came as the call's answer, if it is all there and plain; else None."""
+        """Returns the call's answer, if it is all there and plain; else None."""
 
     def answer(self, answer: Any) -> None:
         """Passes it on: the connection is done with the call."""

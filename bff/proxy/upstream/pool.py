@@ -36,7 +36,7 @@ _KEPT_SHARE = 4  # of the slots: one in so many is for clients that hold none
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """How many connections a pool has, and how long each step may take or last, in seconds."""
+    """The limits of a pool: connections, and the seconds that each step may take or last."""
 
     max_connections: int = 100
     connect_timeout: float = 5.0  # name, all addresses and TLS together
@@ -85,7 +85,7 @@ class UpstreamPool:
         self._closed = False
 
     def stats(self) -> PoolStats:
-        """How many connections are open, idle, and waited for."""
+        """The numbers of connections that are open, idle, and waited for."""
         return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
 
     def held(self, client: str) -> int:
@@ -136,7 +136,7 @@ class UpstreamPool:
         raise UpstreamFaultError(Fault(FaultKind.UNREACHABLE, "the pool is closed"))
 
     def _takes(self, client: str | None) -> bool:
-        """Whether a slot is free for this client."""
+        """Returns true if a slot is free for this client."""
         if self._slots >= self._limits.max_connections:
             return False
         return client not in self._held or not self._crowded()

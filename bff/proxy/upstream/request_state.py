@@ -24,7 +24,7 @@ _SHORTER = Fault(FaultKind.BROKEN, "the request's body is shorter than announced
 
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """How long a backend may keep a call waiting, in seconds; `math.inf` for as long as it likes.
+    """The seconds for which a backend may keep a call waiting; `math.inf` for as long as it likes.
 
     `first_byte` runs from the end of the request to the end of the final answer's head, and `between_bytes`
     between two reads after that; both rest while the client is the one that is waited for. `write` bounds how
@@ -43,7 +43,7 @@ class CallConnection(Protocol):
     """The connection that a call is on."""
 
     def is_on(self, call: "Call") -> bool:
-        """Whether this call is the one under way."""
+        """Returns true if this call is the one under way."""
 
     def send(self, pieces: tuple[bytes, ...]) -> None:
         """Hands bytes to the transport."""
@@ -52,7 +52,7 @@ class CallConnection(Protocol):
         """Lets the transport read, or not."""
 
     def watch(self, call: "Call") -> None:
-        """What the call waits for has changed: see to it that the clock is looked at in time."""
+        """Sees to it that the clock is looked at in time for what the call waits for now."""
 
     def doom(self, call: "Call", fault: Fault) -> None:
         """Fails the call, soon."""
@@ -205,12 +205,12 @@ class Call:
         self.adjust_flow()
 
     def stop_body(self) -> None:
-        """Nothing more of the body is sent (RFC 9112, 9.5)."""
+        """Sends nothing more of the body (RFC 9112, 9.5)."""
         self.stopped = self.body_done = True
         self.held = None
 
     def drop_rest(self) -> None:
-        """What the sink was told to keep back may come: it is thrown away, and its end is heard."""
+        """Lets the rest of the body come, to be thrown away, so that its end is heard."""
         if self._told_to_pause:
             self._told_to_pause = False
             self.sink.resume_body()
@@ -223,7 +223,7 @@ class Call:
         self.adjust_flow()
 
     def took_some(self, unsent: int, now: float) -> bool:
-        """Whether the backend has taken any of what was unsent when it was last looked at."""
+        """Returns true if the backend has taken any of what was unsent at the last look."""
         if unsent >= self.unsent:
             return False
         self.unsent = unsent
@@ -231,7 +231,7 @@ class Call:
         return True
 
     def waits_for(self) -> tuple[Stage, float]:
-        """What the call waits for at present, and until when."""
+        """Returns the present wait, and when it is over."""
         limits = self.timeouts
         stage: Stage
         if self.held is not None:

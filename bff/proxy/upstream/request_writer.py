@@ -1,4 +1,4 @@
-"""How a request's head is written, and what its method promises. Pure.
+"""The writer of a request's head, and the promises of its method. Pure.
 
 Rule 1: this is the last wall before the wire. A head that would not be read as exactly the fields it was
 made of is never written, whatever let it come this far.
@@ -27,12 +27,12 @@ class UnsafeRequestError(ValueError):
 
 
 def is_idempotent(method: bytes) -> bool:
-    """Whether sending the request twice means the same as sending it once (RFC 9110, 9.2.2)."""
+    """Returns true if sending the request twice means the same as sending it once (RFC 9110, 9.2.2)."""
     return method in _IDEMPOTENT
 
 
 def waits_for_go_ahead(request: UpstreamRequest) -> bool:
-    """Whether `Expect: 100-continue` is sent; never without a body (RFC 9110, 10.1.1)."""
+    """Returns true if `Expect: 100-continue` is sent; never without a body (RFC 9110, 10.1.1)."""
     return request.expect_continue and request.body_length != 0
 
 

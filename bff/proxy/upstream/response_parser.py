@@ -38,7 +38,7 @@ MAX_INTERIM = 16
 END = b"\r\n\r\n"
 WITHOUT_CONTENT = frozenset({204, 304})
 PLAIN, LENGTH, CODING, CONNECTION = range(4)
-"""What a field line says of the framing."""
+"""The kinds of field lines, by what they say of the framing."""
 
 _MANY = 64  # chunks in one read: more are no slow server's
 _MOST_LINES, _LONGEST_LINE = 4096, 1024  # lines that are kept, then all are forgotten; bytes of one
@@ -96,7 +96,7 @@ def _judge_status(line: bytes) -> tuple[int, bytes, bool]:
 
 
 def read_field(line: bytes) -> tuple[int, Header]:
-    """What a field line says of the framing, and the field, its name in lower case.
+    """The kind of a field line, and the field, its name in lower case.
 
     Raises:
         RefusedError: no other reader could be trusted to read it alike.

@@ -173,7 +173,7 @@ class _Upgrade:
     async def _opened(
         self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
     ) -> ClientConnection | Answered | Refused | None:
-        """What the backend says; None where the client has left, or the session has ended, before that."""
+        """The backend's answer; None where the client has left, or the session has ended, before that."""
         opening = self._context.tasks.spawn(self._open(admitted), name="socket's handshake")
         try:
             while not (opening.done() or over.done() or _has_left(listening)):
@@ -249,7 +249,7 @@ class _Upgrade:
             await self._send(
                 {"type": "websocket.accept", "subprotocol": backend.subprotocol, "headers": fields}
             )
-            pair = WebSocketRelay(
+            relay = WebSocketRelay(
                 self._receive,
                 self._send,
                 backend,
@@ -257,7 +257,7 @@ class _Upgrade:
                 used=lambda: self._used(admitted, watched),
                 tasks=self._context.tasks,
             )
-            end = await pair.run(listening, over)
+            end = await relay.run(listening, over)
         except OSError:  # the client has left in this very moment
             return
         finally:

@@ -27,7 +27,7 @@ _OURS = range(3000, 5000)
 
 
 class End(NamedTuple):
-    """How it ended: what each side is told; None for the side that said so itself."""
+    """The end of a relay: the close that each side is told; None for the side that said so itself."""
 
     to_client: Close | None
     to_backend: Close | None
@@ -43,7 +43,7 @@ def passed_on(code: int, reason: str, *, lost: int) -> Close:
 
 
 def after_backend(closed: ConnectionClosed) -> Close:
-    """What the client is told when the backend's side has ended."""
+    """The close that the client is told when the backend's side has ended."""
     if closed.rcvd is not None and closed.rcvd_then_sent is not False:
         return passed_on(closed.rcvd.code, closed.rcvd.reason, lost=BAD_GATEWAY)
     if closed.sent is not None and closed.sent.code == TOO_BIG:

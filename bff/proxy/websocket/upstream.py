@@ -111,5 +111,5 @@ def response_fields(items: Iterable[tuple[str, str]]) -> list[Header]:
 
 
 def is_handshake_field(name: bytes) -> bool:
-    """Whether a field, in any spelling, belongs to one connection's handshake (RFC 6455 11.3)."""
+    """Returns true if a field, in any spelling, belongs to one connection's handshake (RFC 6455 11.3)."""
     return name.replace(b"_", b"-").startswith(b"sec-websocket-")
