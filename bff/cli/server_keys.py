@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,13 +177,14 @@ def _read(path: Path) -> tuple[list[str], list[ServerKey]]:
 def _locked(path: Path) -> Iterator[None]:
     """Holds the file for this process alone, as it is now: another rotation may just have replaced it."""
     while True:
-        try:
-            held = path.open("rb")
-        except OSError as error:
-            _give_up(f"{path}: {error.strerror}")
-        with held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(held.fileno()), path.stat()):
+        with ExitStack() as stack:
+            try:
+                held = stack.enter_context(path.open("rb"))
+                fcntl.flock(held, fcntl.LOCK_EX)
+                same = os.path.samestat(os.fstat(held.fileno()), path.stat())
+            except OSError as error:
+                _give_up(f"{path}: {error.strerror}")
+            if same:
                 yield
                 return
 
