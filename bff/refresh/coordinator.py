@@ -50,7 +50,7 @@ class _Flight:
 class RefreshCoordinator:
     """Rotates the tokens of sessions. `clock` gives seconds since the epoch.
 
-    `news` is to be subscribed to the `feed`; without a feed waiters look often.
+    `change_waiter` is to be subscribed to the `feed`; without a feed waiters look often.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ Rule 4: indexes are written before the session, and may outlive it; their TTLs o
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
 Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
-Reads go by `loads.py`, which joins them, and of the indexes by `index.py`; `changes.py` tells what was
-written; `loads.py` and `changes.py` have connections of their own by `link.py`.
+Reads go by `batch_reader.py`, which joins them, and of the indexes by `index.py`; `invalidation_feed.py`
+tells of writes; both have connections of their own by `redis_connection.py`.
 """
 
 import asyncio
