@@ -5,7 +5,8 @@
     <prefix>:sid:<provider>:<sid>         set of session keys
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:lock:<key>                   who is rotating its tokens
-    <prefix>:ended:<key>, until:<…>       why a session ended (`endings.py`)
+    <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`endings.py`)
+    <prefix>:auditor                      who tells of the endings that nobody else tells of (`endings.py`)
     <prefix>:starting:<key>               its first write is under way (`index.py`)
     <prefix>:rate:<limit>:<who>           what a client has used of a limit (`rate_counts.py`)
 

@@ -180,8 +180,9 @@ class Fleet:
         return not self.locks()
 
     async def learn_scripts(self) -> None:
-        """BatchReader every script, so that no command is sent twice for want of one."""
-        parts = [*vars(self.store).values(), *vars(self.store.index).values()]
+        """Loads every script, so that no command is sent twice for want of one."""
+        owners = (self.store, self.store.index, self.store.endings)
+        parts = [part for owner in owners for part in vars(owner).values()]
         scripts = [part for part in parts if isinstance(part, AsyncScript)]
         for script in scripts:
             await self.store._redis.script_load(script.script)
