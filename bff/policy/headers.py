@@ -21,7 +21,7 @@ from bff.policy.origin import PublicOrigin
 from bff.policy.public_view import PublicView
 from bff.policy.routes import compile_route
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
-from bff.settings.model import RouteSettings
+from bff.settings.model import DevelopmentPage, RouteSettings
 
 _PASSED_REQUEST = frozenset(
     {
@@ -151,7 +151,7 @@ class HeaderRules:
             view=PublicView.of(compiled, public),
             authenticated=route.auth != "none",
             no_store=route.auth != "none" and not route.allow_cache,
-            response_extra=(_NOSNIFF,) if route.html else (_NOSNIFF, _SANDBOX),
+            response_extra=(_NOSNIFF, *_content_policy(route)),
             forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
             forwarded_same=tuple(same),
             forwarded_lines=b"".join(b"%b: %b\r\n" % field for field in same),
@@ -268,3 +268,12 @@ def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[H
     if not nominated:
         return headers
     return [header for header in headers if header[0] not in nominated]
+
+
+def _content_policy(route: RouteSettings) -> tuple[Header, ...]:
+    """The Content-Security-Policy of a route's answers: "sandbox", or our page's own."""
+    if isinstance(route, DevelopmentPage):
+        if route.csp_header is None:
+            return ()
+        return ((route.csp_header.encode("ascii"), route.csp.encode("utf-8")),)
+    return () if route.html else (_SANDBOX,)

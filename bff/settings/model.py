@@ -263,6 +263,16 @@ class RouteSettings(Section):
     websocket_max_sockets: int = Field(default=20, ge=1)
 
 
+class DevelopmentPage(RouteSettings):
+    """The route of a development server's page, which nobody configures: `Settings.served_routes` makes it.
+
+    `csp_header` is the name of the field that carries `csp`; None for neither.
+    """
+
+    csp_header: str | None = None
+    csp: str = ""
+
+
 class SpaSettings(Section):
     """`[spa]`: the page itself, from a folder or from a development server."""
 
@@ -273,6 +283,7 @@ class SpaSettings(Section):
     csp: str = (
         "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
     )
+    development_csp: Literal["report-only", "enforce", "off"] = "report-only"
 
 
 class LimitSettings(Section):
@@ -320,7 +331,12 @@ class Settings(Section):
         """
         if self.spa.url is None:
             return self.route
-        page = RouteSettings(
+        header = {
+            "enforce": "content-security-policy",
+            "report-only": "content-security-policy-report-only",
+            "off": None,
+        }[self.spa.development_csp]
+        page = DevelopmentPage(
             path="/",
             upstream=self.spa.url,
             strip_prefix=False,
@@ -331,5 +347,7 @@ class Settings(Section):
             html=True,
             allow_cache=True,
             websocket=True,
+            csp_header=header,
+            csp=self.spa.csp,
         )
         return (*self.route, page)
