@@ -191,24 +191,24 @@ class App:
             signed_calls=SignedCalls(watch),
         )
         self._count_connections()
+        events = EventsEndpoint(
+            sessions=sessions,
+            guard=guard,
+            watch=watch,
+            streams=parts.event_streams,
+            tasks=self.tasks,
+            session=settings.session,
+            limits=settings.limits,
+            server=settings.server,
+            open_streams=self.metrics.event_streams,
+            clock=clock,
+        )
         endpoints = self._endpoints(
             sessions=sessions,
             refresher=refresher,
             keyring=keyring,
             guard=guard,
             routes=own_routes,
-            events=EventsEndpoint(
-                sessions=sessions,
-                guard=guard,
-                watch=watch,
-                streams=parts.event_streams,
-                tasks=self.tasks,
-                session=settings.session,
-                limits=settings.limits,
-                server=settings.server,
-                open_streams=self.metrics.event_streams,
-                clock=clock,
-            ),
             clock=clock,
         )
         fast_path = FastPath(
@@ -225,7 +225,7 @@ class App:
             websockets=WebSocketForwarding(
                 context=parts, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
             ),
-            otherwise=self._own_answers(endpoints),
+            otherwise=self._own_answers([*endpoints, *events.routes()], events),
         )
         return self._forwarding
 
@@ -256,7 +256,6 @@ class App:
         keyring: Keyring,
         guard: Guard,
         routes: RouteTable,
-        events: EventsEndpoint,
         clock: Callable[[], float],
     ) -> list[Route]:
         settings, limits = self.settings, EndpointLimits(self.settings.limits, self._limits)
@@ -306,7 +305,6 @@ class App:
             *backchannel.routes(),
             *user.routes(),
             *own.routes(),
-            *events.routes(),
             *client_routes(
                 settings.session.csrf_header,
                 routes.taken,
@@ -315,7 +313,7 @@ class App:
             ),
         ]
 
-    def _own_answers(self, endpoints: list[Route]) -> ASGIApp:
+    def _own_answers(self, endpoints: list[Route], events: EventsEndpoint) -> ASGIApp:
         """The application for what is not forwarded: our endpoints, then the page."""
         routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
         if self.settings.spa.dir is not None:
@@ -327,7 +325,7 @@ class App:
         )
         app.router.redirect_slashes = False
         counted = Accounting(
-            app,
+            events.before(app),
             metrics=self.metrics,
             endpoints=[route.path for route in endpoints],
             log=self.settings.log.access,

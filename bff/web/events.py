@@ -6,14 +6,14 @@ Rule 2: one timer for all streams of the process; a session's end and changes co
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from prometheus_client import Gauge
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
@@ -70,13 +70,21 @@ class EventsEndpoint:
         self._timer: asyncio.TimerHandle | None = None
 
     def routes(self) -> list[Route]:
-        """The route: an ASGI application, for a stream is held by as few frames as can be."""
+        """The route, for whoever lists them; `before` answers it."""
         return [Route(_PATH, self)]
+
+    def before(self, app: ASGIApp) -> ASGIApp:
+        """The application behind this endpoint: within a router each stream would hold all of its frames."""
+
+        def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            ours = scope["type"] == "http" and scope["path"] == _PATH
+            return (self if ours else app)(scope, receive, send)
+
+        return answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        request = Request(scope)
-        answer = await self._admitted(request)
+        answer = await self._admitted(Request(scope))  # which is not kept for as long as the stream
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
