@@ -1,7 +1,5 @@
 """`bff sessions`, `bff demo` and `bff issuer`: groups of commands, imported when they are run."""
 
-import contextlib
-import os
 from typing import Any, Final
 
 import typer
@@ -14,16 +12,12 @@ _PASS_ON: Final[dict[str, Any]] = {
     "help_option_names": [],
 }
 
-_GIVES_WAY: Final = 10  # of `nice`: a scan leaves the processors to those who serve
-
 app = CommandLine()
 
 
 @app.command(context_settings=_PASS_ON)
 def sessions(context: typer.Context) -> None:
     """See who is signed in, and end sessions: list, show, end, stats."""
-    with contextlib.suppress(OSError):
-        os.nice(_GIVES_WAY)
     from bff.cli.sessions.app import app as sessions_app  # noqa: PLC0415 - see the package's first lines
 
     sessions_app(args=context.args, prog_name="bff sessions")

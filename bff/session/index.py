@@ -168,13 +168,16 @@ class SessionIndex:
             members = await self._redis.smembers(sid_key(self._prefix, provider, sid))
         return cast("list[str]", list(members))
 
-    async def scan_user(self, provider: str, sub: str) -> AsyncIterator[list[str]]:
-        """The same in parts; a session that is there the whole time is in one of them at least."""
+    async def scan_user(self, provider: str, sub: str) -> AsyncIterator[tuple[list[str], bool]]:
+        """The same in parts, each with True for the last.
+
+        A session that is there the whole time is in one of them at least.
+        """
         name, cursor = user_key(self._prefix, provider, sub), 0
         while True:
             async with self._translated():
                 cursor, found = await self._redis.zscan(name, cursor, count=_PART)
-            yield [cast("str", key) for key, _ in found]
+            yield [cast("str", key) for key, _ in found], not cursor
             if not cursor:
                 return
 

@@ -8,6 +8,7 @@ that is under way ends as well (T-15).
 Rule 4: nothing here grows with the number of sessions.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,8 @@ class Oversight:
         claims: the readable claims (`session.readable_claims`).
         kept: for how many seconds a record that is put back could be taken for a session.
         clock: seconds since the epoch.
+        rest: how long to pause after each part of long work, as a multiple of the time that it took: so that
+            live traffic has Redis and the processors to itself in between.
     """
 
     def __init__(
@@ -67,22 +70,28 @@ class Oversight:
         claims: Sequence[str],
         kept: float,
         clock: Callable[[], float],
+        rest: float = 0.0,
     ) -> None:
         self._store = store
         self._providers = providers
         self._claims = claims
         self._kept = kept
         self._clock = clock
+        self._rest = rest
 
     async def find(self, selection: Selection, *, cursor: int = 0) -> AsyncIterator[Step]:
         """Finds sessions: those of a user by their index, all others by a scan (from `cursor` on)."""
-        if selection.sub is not None:
-            async for step in self._of_user(selection, selection.sub):
-                yield step
-            return
-        async for part in self._store.inventory.scan(cursor=cursor):
-            entries = await self._store.inventory.read(part.keys, self._claims)
-            yield Step(self._taken(entries, selection), len(entries), part.done, began=part.began)
+        if selection.sub is None:
+            steps = self._of_all(selection, cursor)
+        else:
+            steps = self._of_user(selection, selection.sub)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async for step in steps:
+            yield step
+            if step.done < 1:
+                await asyncio.sleep(self._rest * (loop.time() - began))
+            began = loop.time()
 
     async def named(self, beginning: str, *, most: int = 2) -> list[Entry]:
         """The sessions whose key has this beginning, up to `most`."""
@@ -141,15 +150,21 @@ class Oversight:
                 )
         return len(ended)
 
+    async def _of_all(self, selection: Selection, cursor: int) -> AsyncIterator[Step]:
+        async for part in self._store.inventory.scan(cursor=cursor):
+            entries = await self._store.inventory.read(part.keys, self._claims)
+            yield Step(self._taken(entries, selection), len(entries), part.done, began=part.began)
+
     async def _of_user(self, selection: Selection, sub: str) -> AsyncIterator[Step]:
         providers, index = self._asked(selection), self._store.index
         for number, provider in enumerate(providers, start=1):
-            async for keys in index.scan_user(provider, sub):
+            async for keys, last in index.scan_user(provider, sub):
                 entries = await self._store.inventory.read(keys, self._claims)
                 dead = set(keys) - {entry.key for entry in entries}
                 cleaned = await index.drop_dead(provider, sub, sorted(dead)) if dead else 0
                 taken = self._taken(entries, selection)
-                yield Step(taken, len(entries), number / len(providers), cleaned=cleaned)
+                done = (number if last else number - 0.5) / len(providers)
+                yield Step(taken, len(entries), done, cleaned=cleaned)
 
     def _asked(self, selection: Selection) -> Sequence[str]:
         return self._providers if selection.provider is None else [selection.provider]

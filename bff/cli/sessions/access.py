@@ -26,6 +26,7 @@ from bff.settings.problem import SettingsError
 from bff.settings.urls import redis_target
 
 INTERRUPTED: Final = 130
+_REST = 1.0  # half of the time is live traffic's
 _PATIENCE = 10.0  # seconds for an answer: nobody waits for it but the operator
 
 Result = TypeVar("Result")
@@ -65,17 +66,21 @@ def load_settings(config: Path | None) -> Settings:
     return settings
 
 
-def run(settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]]) -> Result:
+def run(
+    settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool = False
+) -> Result:
     """Does the work; trouble with Redis is one line, with the setting and what to do, and exit code 1."""
     try:
-        return asyncio.run(_run(settings, work))
+        return asyncio.run(_run(settings, work, fast=fast))
     except StoreUnavailableError as failure:
         found = trouble(failure.__cause__)
         target = redis_target(settings.redis.url.get_secret_value())
         fail(f"redis.url: Redis at {target}: {found.detail}: {found.fix}")
 
 
-async def _run(settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]]) -> Result:
+async def _run(
+    settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool
+) -> Result:
     redis = settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)})
     store, stop = SessionStore(redis, Metrics()), Stop()
     oversight = Oversight(
@@ -84,6 +89,7 @@ async def _run(settings: Settings, work: Callable[[Oversight, Stop], Awaitable[R
         claims=settings.session.readable_claims,
         kept=settings.session.idle_timeout,
         clock=time.time,
+        rest=0.0 if fast else _REST,
     )
     try:
         stop.arm()

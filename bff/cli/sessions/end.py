@@ -10,6 +10,7 @@ from bff.cli.sessions.options import (
     AfterOption,
     BeforeOption,
     ClaimOption,
+    FastOption,
     IdleOption,
     JsonOption,
     ProviderOption,
@@ -57,6 +58,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
         typer.Option(metavar="NAME", help="Who ends them, for the audit log; else the user of this shell."),
     ] = None,
     as_json: JsonOption = False,
+    fast: FastOption = False,
     config: ConfigOption = None,
 ) -> None:
     """End sessions at once, in every process: their pages are told why, and each is an audit event.
@@ -81,7 +83,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
         raise typer.BadParameter("name sessions, or say which: --user, --claim, --provider, --before, --all")
     settings = load_settings(config)
     operator = Operator(by or shell_user(), None if reason is None else reason[:_LONGEST])
-    ending = Ending(settings, operator, yes=yes, dry_run=dry_run, as_json=as_json)
+    ending = Ending(settings, operator, yes=yes, dry_run=dry_run, as_json=as_json, fast=fast)
     if sessions:
         ending.of_named([beginning_of(text) for text in sessions])
     else:

@@ -4,6 +4,7 @@ import getpass
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import typer
@@ -42,13 +43,21 @@ class Ending:
     """One run of the command."""
 
     def __init__(
-        self, settings: Settings, operator: Operator, *, yes: bool, dry_run: bool, as_json: bool
+        self,
+        settings: Settings,
+        operator: Operator,
+        *,
+        yes: bool,
+        dry_run: bool,
+        as_json: bool,
+        fast: bool,
     ) -> None:
         self._settings = settings
         self._operator = operator
         self._yes = yes
         self._dry_run = dry_run
         self._as_json = as_json
+        self._fast = fast
 
     def of_named(self, beginnings: list[str]) -> None:
         """Ends these sessions; all of them are found before the first is ended."""
@@ -70,14 +79,17 @@ class Ending:
         """Ends those that fit. They are counted first, unless nothing is asked anyway."""
         tally = _Tally()
         if self._dry_run or not self._yes:
-            run(self._settings, lambda oversight, stop: self._count(oversight, stop, selection, tally))
+            self._run(lambda oversight, stop: self._count(oversight, stop, selection, tally))
             if tally.stopped:
                 fail(f"Interrupted: {tally.looked_at:,} sessions looked at, none was ended.", INTERRUPTED)
         if not self._dry_run and (self._yes or tally.fitting):
             self._ask(tally)
             tally = _Tally()
-            run(self._settings, lambda oversight, stop: self._end(oversight, stop, selection, tally))
+            self._run(lambda oversight, stop: self._end(oversight, stop, selection, tally))
         self._report(tally)
+
+    def _run(self, work: Callable[[Oversight, Stop], Awaitable[None]]) -> None:
+        run(self._settings, work, fast=self._fast)
 
     async def _count(self, oversight: Oversight, stop: Stop, selection: Selection, tally: _Tally) -> None:
         with progress("looking") as tell:

@@ -13,6 +13,7 @@ from bff.cli.sessions.options import (
     AfterOption,
     BeforeOption,
     ClaimOption,
+    FastOption,
     IdleOption,
     ProviderOption,
     UserOption,
@@ -50,6 +51,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them, without pages.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
+    fast: FastOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Show sessions, in no order: name, begun and idle for how long, user, address, browser."""
@@ -66,7 +68,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     listing = _Listing(None if everything else limit, as_json=as_json)
     if page is not None:
         listing.begin_at(page)
-    run(settings, lambda oversight, stop: listing.write(oversight, stop, selection))
+    run(settings, lambda oversight, stop: listing.write(oversight, stop, selection), fast=fast)
 
 
 class _Listing:

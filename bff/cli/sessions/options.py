@@ -66,6 +66,10 @@ AfterOption = Annotated[
 IdleOption = Annotated[
     str | None, typer.Option("--idle", metavar="SPAN", help="Not used for at least this long: 20m.")
 ]
+FastOption = Annotated[
+    bool,
+    typer.Option("--fast", help="Do not pause for live traffic: half the time, and others may have to wait."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from bff.cli.sessions.access import INTERRUPTED, Stop, load_settings, progress, run, say
-from bff.cli.sessions.options import JsonOption
+from bff.cli.sessions.options import FastOption, JsonOption
 from bff.cli.sessions.view import clean, span, write_json_object
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
@@ -75,11 +75,11 @@ class Stats:
         "bff sessions stats --json | jq .sessions",
     ),
 )
-def stats(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+def stats(as_json: JsonOption = False, fast: FastOption = False, config: ConfigOption = None) -> None:
     """Count the sessions: by provider, by age and idle time, and their memory in Redis (from a sample)."""
     settings = load_settings(config)
     found = Stats()
-    run(settings, lambda oversight, stop: _count(oversight, stop, found))
+    run(settings, lambda oversight, stop: _count(oversight, stop, found), fast=fast)
     if as_json:
         write_json_object(found.facts())
     else:

@@ -6,6 +6,7 @@ What a client or a provider sent is shown without the characters that a terminal
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import typer
@@ -71,10 +72,14 @@ def who(entry: Entry) -> str:
 
 def browser(entry: Entry) -> str:
     """The browser and its system in words."""
-    device = described(entry.user_agent)
-    if device.browser is None and device.system is None:
-        return entry.user_agent[:_LONGEST]
-    return ", ".join(part for part in (device.browser, device.system) if part)
+    return _browser(entry.user_agent)
+
+
+@lru_cache(maxsize=1024)
+def _browser(user_agent: str) -> str:
+    device = described(user_agent)
+    words = ", ".join(part for part in (device.browser, device.system) if part)
+    return words or user_agent[:_LONGEST]
 
 
 def facts(entry: Entry) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.tools.soak import crowds, faults, fuzz, model, reuse, walk, watchers
+from tests.tools.soak import crowds, faults, fuzz, model, oversight, reuse, walk, watchers
 
 Scenario = Callable[[argparse.ArgumentParser], None]
 SCENARIOS: Mapping[str, Scenario] = {
@@ -14,6 +14,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "crowds": crowds.define,
     "model": model.define,
     "reuse": reuse.define,
+    "oversight": oversight.define,
     "watchers": watchers.define,
 }
 """Each describes its arguments, and sets `run`: from them to the exit status."""
