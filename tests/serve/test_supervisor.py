@@ -174,16 +174,16 @@ async def test_worker_told_to_stop(tmp_path: Path, gate: Gate) -> None:
 @pytest.mark.requirement("H-09")
 async def test_stop(tmp_path: Path, gate: Gate) -> None:
     """After SIGTERM readiness is off first; then new connections are refused; requests in flight finish."""
-    with service(tmp_path, gate.url, BFF_SERVER__SHUTDOWN_DELAY="1s") as running:
+    with service(tmp_path, gate.url, BFF_SERVER__SHUTDOWN_DELAY="3s") as running:
         await running.up()
         async with held(running, gate, 8) as requests:
             running.signal(signal.SIGTERM)
             await running.said("stopping")
+            assert 200 == await called(running)  # first: the delay is short
             assert (503, "stopping") == (
                 (await running.ops("/readyz"))[0],
                 (await running.readiness())["status"],
             )
-            assert 200 == await called(running)
             port = int(running.url.rpartition(":")[2])
             await until(lambda: not listens(port))
             assert 200 == (await running.ops("/livez"))[0]
