@@ -25,7 +25,7 @@ from bff.oidc.client import OidcClient
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.proxy.forward.asgi import ForwardingApp
+from bff.proxy.forward.asgi import STATE, ForwardingApp
 from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
@@ -33,7 +33,6 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
-from bff.proxy.server.closing import STATE
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool

@@ -33,10 +33,10 @@ from bff.child import die_with
 from bff.live_settings import Reloaded
 from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.observe.metrics import Metrics
-from bff.proxy.server.protocol import GuardedHttpProtocol
+from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
-from bff.proxy.server.websocket_protocol import GuardedWebSocket
+from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import CheckResult, OpsServer, said
 from bff.serve.rereading import ReadSettings, read_again, tell_reload
@@ -197,7 +197,7 @@ class Worker(uvicorn.Server):
         until = time.monotonic() + self.drain_time
         while self.server_state.connections and time.monotonic() < until and not self.force_exit:
             for connection in list(self.server_state.connections):
-                if isinstance(connection, GuardedHttpProtocol | GuardedWebSocket):
+                if isinstance(connection, HttpServerProtocol | WebSocketServerProtocol):
                     connection.drain()
             await asyncio.sleep(_LOOK)
 
@@ -268,7 +268,7 @@ class Worker(uvicorn.Server):
 
     def _abort_connections(self) -> None:
         for connection in list(self.server_state.connections):
-            if isinstance(connection, GuardedHttpProtocol | GuardedWebSocket):
+            if isinstance(connection, HttpServerProtocol | WebSocketServerProtocol):
                 connection.transport.abort()
 
 

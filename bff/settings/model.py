@@ -118,7 +118,6 @@ class ServerSettings(Section):
     max_path_bytes: SomeBytes = 8 * 1024
     websocket_ping: Seconds = 20.0
     events_heartbeat: Seconds = 20.0
-    lane: Literal["auto", "off"] = "auto"
 
     def ops_names(self) -> tuple[str, ...]:
         """The names that the ops port may be asked by, beside addresses and localhost."""

@@ -78,6 +78,7 @@ def forms(heads: list[list[tuple[bytes, bytes]]]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.requirement("H-01", "H-02")
+@pytest.mark.server_only
 async def test_requests(redis_server: RedisServer, tmp_path: Path) -> None:
     """The backend gets the same requests, each framed once and beyond doubt, or none; no ERROR is logged."""
     got: list[dict[str, list[tuple[bytes, bytes, bytes]]]] = []

@@ -6,13 +6,22 @@ import pytest
 
 from tests.support.load.warm import Plain, counted
 from tests.support.processes.redis import RedisServer
-from tests.support.processes.world import SERVER, World, running_world
+from tests.support.processes.world import UVICORN, World, running_world
+
+STOCK = {"http": "httptools", "ws": "websockets-sansio"}
 
 
-@pytest.fixture(params=["auto", "off"], ids=["lane", "asgi"])
+@pytest.fixture(params=["server", "embedded"])
 def both_fronts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs the test over the lane, and over ASGI."""
-    monkeypatch.setitem(SERVER, "lane", request.param)
+    """Runs the test over our server protocol, and with the plain ASGI application under stock uvicorn.
+
+    A test marked `server_only` shows what the server protocol promises, and a stock server does not.
+    """
+    if request.param == "embedded":
+        if request.node.get_closest_marker("server_only") is not None:
+            pytest.skip("a promise of the server protocol")
+        for name, value in STOCK.items():
+            monkeypatch.setitem(UVICORN, name, value)
 
 
 @pytest.fixture

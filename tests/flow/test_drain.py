@@ -12,7 +12,7 @@ from tests.support.processes.world import World, running_world
 from tests.support.wait import until
 
 PATIENCE = 60
-pytestmark = [pytest.mark.requirement("H-09", "S-11"), pytest.mark.usefixtures("both_fronts")]
+pytestmark = pytest.mark.requirement("H-09", "S-11")
 
 
 class Client:

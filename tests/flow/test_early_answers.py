@@ -39,7 +39,7 @@ http {{
 }}
 """
 
-pytestmark = [pytest.mark.usefixtures("both_fronts"), pytest.mark.requirement("H-10")]
+pytestmark = pytest.mark.requirement("H-10")
 
 
 async def refuses_early(conversation: Conversation) -> None:

@@ -17,10 +17,8 @@ WORKERS = 4
 PATIENCE = 60
 
 
-@pytest.fixture(params=["auto", "off"], ids=["lane", "asgi"])
-async def fleet(
-    request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path: Path
-) -> AsyncIterator[Fleet]:
+@pytest.fixture
+async def fleet(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Fleet]:
     with rotating_provider() as provider:
         async with (
             raw_backend(answering) as backend,
@@ -31,7 +29,7 @@ async def fleet(
                 workers=WORKERS,
                 valves=False,
                 route={"upstream": backend.url, "websocket": True},
-                server={"public_url": f"http://{HOST}", "lane": request.param},
+                server={"public_url": f"http://{HOST}"},
             ) as fleet,
         ):
             yield fleet

@@ -193,6 +193,7 @@ async def test_the_caps(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.requirement("S-03", "H-09")
+@pytest.mark.server_only
 async def test_a_stop(world: World) -> None:
     """When the process stops its streams end cleanly, and say when to come back."""
     browser = await world.signed_in()

@@ -220,7 +220,7 @@ async def test_whatever_the_backend_answers(
     ]
     with watched(monkeypatch) as made:
         caller = await warm_caller(world)
-        total = made[-1].server_state
+        total = made[-1]._server
         for name, handler, expected, kept in cases:
             world.reply = None
             assert 200 == (await caller.plain(plain)).status

@@ -230,6 +230,7 @@ async def test_a_backends_faults_have_their_codes(redis_server: RedisServer) -> 
 
 
 @pytest.mark.requirement("B-12", "B-13")
+@pytest.mark.server_only
 async def test_paths_and_methods_outside_the_settings(world: World) -> None:
     """Tricks with the path are 400, unknown methods 405 with Allow, unknown places 404: never forwarded."""
     browser = await world.signed_in()

@@ -37,6 +37,7 @@ async def unauthorized(_: object) -> bytes:
 
 
 @pytest.mark.requirement("H-02")
+@pytest.mark.server_only
 async def test_a_malformed_request_behind_another_is_no_mistake_of_ours(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,14 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
 
 
-@pytest.mark.usefixtures("both_fronts")
 async def test_the_length_of_a_304(redis_server: RedisServer) -> None:
     """The length passes, no content is waited for, and the client's connection goes on."""
 

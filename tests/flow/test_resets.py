@@ -26,7 +26,6 @@ def reset(port: int, data: bytes) -> None:
 
 
 @pytest.mark.requirement("H-13")
-@pytest.mark.usefixtures("both_fronts")
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_two_requests_and_a_reset(

@@ -251,7 +251,7 @@ async def test_a_plain_call_pays_nothing(
     monkeypatch.setattr(SignedCalls, "begin", counting)
     for _ in range(20):
         assert 200 == (await caller.call()).status
-    on_lane = "lane" in request.node.name
-    assert (20 if on_lane else 0) <= plain.ended_plain
-    assert (0 if on_lane else 20) == len(begun)
+    on_server = "server" in request.node.name
+    assert (20 if on_server else 0) <= plain.ended_plain
+    assert (0 if on_server else 20) == len(begun)
     await nothing_is_kept(world)

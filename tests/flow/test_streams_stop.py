@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 CODED = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: br\r\n\r\n")
 RETRY = b"retry: 1000\n\n"
 
-pytestmark = [pytest.mark.requirement("H-09"), pytest.mark.usefixtures("both_fronts")]
+pytestmark = pytest.mark.requirement("H-09")
 
 
 @pytest.fixture

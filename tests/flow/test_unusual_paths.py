@@ -61,7 +61,6 @@ async def test_paths_of_real_apis(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.requirement("H-12")
-@pytest.mark.usefixtures("both_fronts")
 async def test_a_path_beyond_the_limit(redis_server: RedisServer) -> None:
     """400, for a route as for the page, before anything of it is decoded."""
     async with running_world(redis_server, server={"max_path_bytes": 1000}) as world:

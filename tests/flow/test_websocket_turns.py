@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bff.proxy.server.websocket_protocol import GuardedWebSocket
+from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.wait import until
@@ -21,9 +21,9 @@ PATIENCE = 120
 async def test_one_byte_frames(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are handled some at a time; another client's call is answered before they are through."""
     turn, handled, got = 0, Counter[int](), 0
-    take = GuardedWebSocket.handle_bytes
+    take = WebSocketServerProtocol._take_piece
 
-    def noted(self: GuardedWebSocket, event: Any) -> None:
+    def noted(self: WebSocketServerProtocol, event: Any) -> None:
         handled[turn] += 1
         take(self, event)
 
@@ -39,7 +39,7 @@ async def test_one_byte_frames(redis_server: RedisServer, monkeypatch: pytest.Mo
             assert b"a" == message
             got += 1
 
-    monkeypatch.setattr(GuardedWebSocket, "handle_bytes", noted)
+    monkeypatch.setattr(WebSocketServerProtocol, "_take_piece", noted)
     async with running_sockets(redis_server, route={"auth": "none"}) as sockets:
         sockets.backend.handler = swallow
         world = sockets.world

@@ -13,11 +13,14 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit
 from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable, is_own
-from bff.proxy.forward.asgi_call import OWN_SERVER, AsgiCall
-from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.asgi_call import AsgiCall
+from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
+
+STATE = "bff_forwarding"
+"""The name under which the lifespan state holds the application, for the server protocol."""
 
 
 class ForwardingApp:
@@ -50,15 +53,21 @@ class ForwardingApp:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_head(scope)
-        verdict = self.admit(request)
-        if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
+        client = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0)
+        call = self.call(request, client)
+        if call is None:
             await self._otherwise(scope, receive, send)
             return
-        ours = OWN_SERVER in scope.get("extensions", {})
-        call = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0, ours=ours)
-        call.exchange = ForwardedCall(self.parts, request, verdict, call)
-        call.exchange.begin()
-        await call.run(receive)
+        client.exchange = call
+        call.begin()
+        await client.run(receive)
+
+    def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | None:
+        """Makes the call of a request, which is to begin; None for a path of no route."""
+        verdict = self.admit(request)
+        if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
+            return None
+        return ForwardedCall(self.parts, request, verdict, client)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""

@@ -8,16 +8,12 @@ Rule 3: an answer is broken off by returning without its last message: the serve
 
 import asyncio
 from collections import deque
-from typing import Final
 
 from starlette.types import Message, Receive, Send
 
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
 from bff.tasks import Tasks
-
-OWN_SERVER: Final = "bff.server"
-"""The ASGI extension by which our own server protocol makes itself known."""
 
 _BUFFER = 64 * 1024
 _NOT_MODIFIED = 304
@@ -28,8 +24,7 @@ class AsgiCall:
 
     exchange: ForwardedCall
 
-    def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool, ours: bool) -> None:
-        self._ours = ours  # the server below is, and takes a 304 with a length
+    def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool) -> None:
         self._tasks = tasks
         self._send = send
         self._outbox: deque[Message] = deque()
@@ -85,8 +80,8 @@ class AsgiCall:
 
     def send_head(self, status: int, headers: list[Header]) -> None:
         """Begins the answer."""
-        if status == _NOT_MODIFIED and not self._ours:
-            # The length there is of a body that is not sent (RFC 9110 8.6); other servers wait for it.
+        if status == _NOT_MODIFIED:
+            # The length there is of a body that is not sent (RFC 9110 8.6); some servers wait for it.
             headers = [header for header in headers if header[0] != b"content-length"]
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 

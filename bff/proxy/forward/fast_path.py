@@ -40,20 +40,14 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` r
 _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-class FastClient(Protocol):
-    """The connection that a fast call came on."""
+class FastClient(ClientSide, Protocol):
+    """The connection that a fast call came on, and the client's side of the call that it falls back to."""
 
     def deliver(self, response: WholeResponse) -> None:
         """Writes the whole answer: the call is over."""
 
-    def whole_call(self, call: "FastCall") -> "WholeClient":
-        """The client's side of the call that goes on where the fast one stops."""
-
-
-class WholeClient(ClientSide, Protocol):
-    """The client's side of a call that has left the fast path."""
-
-    exchange: ForwardedCall
+    def fell_back(self, call: ForwardedCall) -> None:
+        """The call goes on as this one."""
 
 
 class _FastRoute:
@@ -97,7 +91,7 @@ class FastPath:
         self.context = context
         self._routes = routes
         self._guard = guard
-        self._lines = lines
+        self.lines = lines
         self._by_path = {
             route.path: _FastRoute(route, context.destinations[route.path], context)
             for route in routes.routes
@@ -107,12 +101,9 @@ class FastPath:
         self._verdicts: dict[object, bool] = {}
 
     def begin(  # noqa: PLR0911 - a list of doubts
-        self, data: bytes, peer: str, client: FastClient
+        self, request: PlainRequest, peer: str, client: FastClient
     ) -> "FastCall | None":
-        """The call that these bytes ask for, not yet sent; None where it is not for the fast path."""
-        request = self._lines.read(data)
-        if request is None:
-            return None
+        """Makes the call of a request that `lines` has read, not yet sent; None where it is not for it."""
         matched = self._routes.match(request.path)
         if not isinstance(matched, Matched):
             return None
@@ -176,7 +167,6 @@ class FastCall:
     Attributes:
         connection: the one that carries it; None while its session is being read.
         fell_back: a `ForwardedCall` has taken over.
-        done: it has been answered.
     """
 
     __slots__ = (
@@ -193,7 +183,6 @@ class FastCall:
         "_route",
         "_started",
         "connection",
-        "done",
         "fell_back",
         "has_body",
     )
@@ -222,7 +211,7 @@ class FastCall:
         self._count = count
         self.connection = connection
         self.has_body = bool(request.body)
-        self.fell_back = self.done = False
+        self.fell_back = False
 
     def send(self) -> None:
         """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
@@ -282,7 +271,6 @@ class FastCall:
 
     def answer(self, response: WholeResponse) -> None:
         """Passes the answer on, and accounts for the call."""
-        self.done = True
         self._client.deliver(response)
         note_call(
             self._path.context,
@@ -312,8 +300,8 @@ class FastCall:
         signed = self._ready is not None or self._reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
         hop = None if connection is None else context.hop.made(head, self._digits)
-        client = self._client.whole_call(self)
-        exchange = client.exchange = ForwardedCall(context, head, admitted, client, hop)
+        exchange = ForwardedCall(context, head, admitted, self._client, hop)
+        self._client.fell_back(exchange)
         if request.body:
             exchange.hold(request.body)
         if connection is None:

@@ -1,4 +1,4 @@
-"""The end of a client's connection: an orderly close, and a client that closes its own side first.
+"""The end of a client's connection, and what is read of it too early.
 
 Rule 1: the last answer reaches a client that is still sending (RFC 9112 9.6). The sending side is closed
 first; what comes is then read and dropped until the client closes, is silent, or has had its time or bytes.
@@ -10,23 +10,19 @@ reads over it), and a reset in answer to it, or to a piece of the answer, ends t
 
 import asyncio
 import socket
-from typing import Any
+from enum import Enum, auto
 
-from bff.proxy.server.request_parser import ChunkedBody, LengthBody, RequestLimits
-from bff.proxy.server.response_writer import ResponseTransport, reset
-from bff.proxy.server.websocket_protocol import UpgradingProtocol
-
-STATE = "bff_forwarding"
-"""The name under which the lifespan state holds what forwards requests."""
+from bff.proxy.server.response_writer import ResponseWriter, reset
+from bff.proxy.server.timers import Wait, WaitTimer
 
 DRAIN = 64 * 1024
 """How much of a body is read after its answer is complete for the connection to go on, in bytes."""
 
-_LINGER_QUIET = 5.0
-"""The time that a client may be silent after the last answer, in seconds."""
+_MAX_HELD = 1024 * 1024
+"""How much pipelined input may wait, in bytes; reading is paused long before."""
 
-_LINGER_TIME = 30.0
-"""The time that a client may go on sending after the last answer, in seconds."""
+_LINGER_QUIET, _LINGER_TIME = 5.0, 30.0
+"""How long a client may be silent, and may go on sending, after the last answer, in seconds."""
 
 _LINGER_BYTES = 1024 * 1024 * 1024
 """How much a client may send after the last answer, in bytes: the largest upload that a client is likely to
@@ -35,155 +31,145 @@ push without a look at what comes back."""
 _FIRST_LOOK, _LOOK = 0.1, 1.0
 """When a half-closed client is looked for, first and then again, in seconds."""
 
-_STATUS_AT, _AN_ERROR = 9, ord("4")  # where a status begins in a head, and what it begins with
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+class ReadFlow:
+    """The input of a connection that nobody takes yet, and the reading that pauses for it.
+
+    Attributes:
+        held: what was read, and not yet taken.
+        paused: reading rests.
+    """
+
+    __slots__ = ("_transport", "_unwanted", "held", "paused")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._unwanted = False
+        self.held = b""
+        self.paused = False
+
+    def hold(self, data: bytes) -> None:
+        """Keeps these bytes behind those that are held."""
+        self.held += data
+        if len(self.held) > _MAX_HELD:
+            reset(self._transport)
+        else:
+            self._adjust()
+
+    def release(self) -> bytes:
+        """Returns what was held."""
+        held, self.held = self.held, b""
+        self._adjust()
+        return held
+
+    def want(self, wanted: bool) -> None:
+        """The request's body is wanted now, or is not."""
+        self._unwanted = not wanted
+        self._adjust()
+
+    def _adjust(self) -> None:
+        pause = bool(self.held) or self._unwanted
+        if pause is not self.paused and not self._transport.is_closing():
+            self.paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
 
-class ClosingProtocol(UpgradingProtocol):
-    """The part of the guarded protocol that ends a connection."""
+class State(Enum):
+    """The states of a connection."""
 
-    door: RequestLimits
-    _outlet: ResponseTransport
-    _body: LengthBody | ChunkedBody | None
-    _held: bytes
-    _read_watch: asyncio.TimerHandle | None
-    half_closed = False
-    draining = False
+    OPEN = auto()
+    LINGERING = auto()  # the last answer is written; what comes is dropped
+    OVER = auto()  # lost, or handed over to the WebSocket protocol
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lingering = False
-        self._thrown_away = 0
-        self._linger_until = 0.0
-        self._heard = False  # something came since the last look
+
+class Closing:
+    """The end of one connection, from the last answer on. `timer` is that of what the client is to send.
+
+    Attributes:
+        half_closed: the client has closed its sending side, and is still to get an answer.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        timer: WaitTimer,
+        writer: ResponseWriter,
+        write_timeout: float,
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._timer = timer
+        self.flow = ReadFlow(transport)
+        self._writer = writer
+        self._write_timeout = write_timeout
+        self._unread = WaitTimer(loop, lambda _: reset(transport))
         self._look: asyncio.TimerHandle | None = None
+        self._until = 0.0
+        self._dropped = 0
+        self.state = State.OPEN
+        self.half_closed = False
 
-    def _answering(self) -> bool:
-        """Whether a request is under way whose answer is not complete."""
-        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
+    @property
+    def open(self) -> bool:
+        """True while requests are taken."""
+        return self.state is State.OPEN and not self._transport.is_closing()
 
-    def _amend(self, head: bytes) -> bytes:
-        """What uvicorn's cycle does not know of the answer that it begins.
+    def reads_slowly(self, slowly: bool) -> None:
+        """The client reads more slowly than we write, or has caught up."""
+        if slowly:
+            self._unread.begin(Wait.READING, self._write_timeout)
+        elif not self._transport.is_closing():
+            self._unread.wait = Wait.NOTHING
 
-        The length in a 304 is of content that is not sent (RFC 9110 8.6): none of it is waited for. An error
-        that comes early, before a long rest of the request's body, ends the connection and says so.
-        """
-        cycle = self.cycle
-        if head.startswith(b"304", _STATUS_AT):
-            cycle.expected_content_length = 0
-        elif head[_STATUS_AT] >= _AN_ERROR and cycle.keep_alive and self.long_rest():
-            cycle.keep_alive = False
-            return head[:-2] + b"connection: close\r\n\r\n"
-        return head
-
-    def long_rest(self) -> bool:
-        """Whether so much of the request's body is to come that the connection ends with its answer."""
-        return isinstance(self._body, LengthBody) and self._body.left > DRAIN
-
-    def drain(self) -> None:
-        """The next answer is the last one, and says so; harmless when said again.
-
-        An idle connection is not closed: a request that is on its way to it could not be told from one that
-        was read, and a reverse proxy repeats no POST (RFC 9112 9.3.1). An answer whose head has left is not
-        the last one for the same reason: its client has been promised another. Event streams end.
-        """
-        if self.draining:
+    def linger(self) -> None:
+        """Closes the sending side; what comes is to be given to `drop` (Rule 1)."""
+        if not self.open:
             return
-        self.draining = True
-        self._end_event_streams()
-        if self._answering() and not self.cycle.response_started:
-            self.cycle.keep_alive = False
-
-    def shutdown(self) -> None:
-        """The server stops: an idle connection is closed, a busy one after its answer; event streams end."""
-        if self._answering():
-            self.cycle.keep_alive = False
-        else:
-            self._close()
-        self._end_event_streams()
-
-    def _end_event_streams(self) -> None:
-        if (forwarding := self.app_state.get(STATE)) is not None:
-            forwarding.parts.event_streams.stop()
-
-    def _hang_up(self) -> None:
-        """The server's side is done with this connection."""
-        if self._body is None and not self._held:
-            self._close()
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        """Closes the sending side, then reads and drops (Rule 1)."""
-        if self._lingering or self.transport.is_closing():
-            return
-        self._lingering = True
-        self._thrown_away = 0
-        self._held = b""
-        self._stop_read_watch()
-        self.flow.resume_reading()
-        self._outlet.flush()
+        self.state = State.LINGERING
+        self._dropped = 0
+        self.flow.release()
+        self.flow.want(True)
+        self._writer.flush()
         if self.half_closed:
-            self._close()
+            self.close()
             return
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._heard = False
-        self._linger_until = self.loop.time() + _LINGER_TIME
-        self._read_watch = self.loop.call_later(_LINGER_QUIET, self._linger_on)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._until = self._loop.time() + _LINGER_TIME
+        self._timer.begin(Wait.HANG_UP, _LINGER_QUIET)
 
-    def _linger_on(self) -> None:
-        """Goes on reading if something came, and there is time left."""
-        left = self._linger_until - self.loop.time()
-        if self._heard and left > 0:
-            self._heard = False
-            self._read_watch = self.loop.call_later(min(left, _LINGER_QUIET), self._linger_on)
+    def drop(self, count: int) -> None:
+        """Counts input that is dropped, behind the last answer or an early one."""
+        self._dropped += count
+        left = self._until - self._loop.time()
+        if self.state is not State.LINGERING:
+            if self._dropped > DRAIN:
+                self.linger()
+        elif left <= 0 or self._dropped > _LINGER_BYTES:
+            self.close()
         else:
-            self._close()
+            self._timer.begin(Wait.HANG_UP, min(left, _LINGER_QUIET))
 
-    def _throw_away(self, count: int) -> None:
-        self._thrown_away += count
-        self._heard = True
-        if self._lingering:
-            if self._thrown_away > _LINGER_BYTES:
-                self._close()
-        elif self._thrown_away > DRAIN:
-            self._linger()
+    def answered(self) -> None:
+        """An answer is complete: what is dropped behind it is counted from here."""
+        self._dropped = 0
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Closes once what has been written is read; not reading has its limit here too."""
-        self._stop_read_watch()
-        self._outlet.flush()
-        self.transport.close()
-        if self._write_watch is None and self.transport.get_write_buffer_size():
-            self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)
+        self._timer.stop()
+        self._writer.flush()
+        self._transport.close()
+        if self._unread.wait is Wait.NOTHING and self._transport.get_write_buffer_size():
+            self._unread.begin(Wait.READING, self._write_timeout)
 
-    def _stop_read_watch(self) -> None:
-        if self._read_watch is not None:
-            self._read_watch.cancel()
-            self._read_watch = None
-
-    # A client that closes its sending side
-
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's closes at once
-        """The client sends no more; True where it is still to get an answer (Rule 2)."""
-        if self.half_closed:  # reading went on, to find the same end
-            return not self.transport.is_closing()
-        if self._lingering or self._body is not None or not (self._answering() or self._held):
-            return False
+    def half_close(self) -> None:
+        """The client sends no more, and is still to get an answer (Rule 2)."""
         self.half_closed = True
-        cycle = self.cycle
-        if not self._held:
-            cycle.keep_alive = False
-        if not cycle.response_started and self.speaks_1_1():
-            self.transport.write(_CONTINUE)
-        self._look = self.loop.call_later(_FIRST_LOOK, self._look_for_client, cycle.response_started)
-        return True
-
-    def speaks_1_1(self) -> bool:
-        """Whether the request under way is one whose client knows interim answers."""
-        raise NotImplementedError
+        self._look = self._loop.call_later(_FIRST_LOOK, self._look_for_client, self._writer.begun)
 
     def _look_for_client(self, unsure: bool) -> None:
         """Ends the connection of a half-closed client that has reset it since.
@@ -192,22 +178,20 @@ class ClosingProtocol(UpgradingProtocol):
         then tells nothing: its client counts as gone.
         """
         self._look = None
-        if self.transport.is_closing():
+        if self._transport.is_closing():
             return
-        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        connection: socket.socket | None = self._transport.get_extra_info("socket")
         gone = connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-        if gone or (unsure and self.endless()):
-            self.transport.abort()
+        if gone or (unsure and self._writer.endless):
+            self._transport.abort()
         else:
-            self._look = self.loop.call_later(_LOOK, self._look_for_client, unsure)
+            self._look = self._loop.call_later(_LOOK, self._look_for_client, unsure)
 
-    def endless(self) -> bool:
-        """Whether the answer under way has no known length."""
-        return getattr(self.cycle, "chunked_encoding", False) is True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+    def over(self) -> None:
+        """The connection is lost, or another protocol's: nothing is waited for."""
+        self.state = State.OVER
+        self._timer.stop()
+        self._unread.stop()
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        super().connection_lost(exc)

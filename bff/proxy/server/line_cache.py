@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bff.policy.fields import Header
-from bff.proxy.server.request_parser import RequestLimits
+from bff.proxy.server.request_parser import Head, RequestLimits
 
 PASSED, DROPPED, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
 """The kinds of lines: what a line means for a call.
@@ -129,6 +129,11 @@ class PlainRequest:
     trace: bytes | None
     body: bytes
 
+    def head(self) -> Head:
+        """The head as the request parser would have it."""
+        fields = [line.field for line in self.lines]
+        return Head(self.method, self.path, self.query, fields, len(self.body))
+
 
 class LineCache:
     """The lines of all connections of a process.
@@ -146,6 +151,7 @@ class LineCache:
         self._passes = passes
         self._max_bytes = limits.max_head_bytes
         self._max_fields = limits.max_head_fields
+        self._max_path = limits.max_path_bytes
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
         self._names: dict[bytes, tuple[int, bytes, bool]] = {}  # as they are spelt
@@ -200,6 +206,8 @@ class LineCache:
         if hosts != 1 or len(body) != max(length, 0):
             return None
         request.method, request.path, query = first.groups()
+        if len(request.path) > self._max_path:
+            return None
         request.query = query or b""
         request.cookie, request.request_id, request.trace = cookie, request_id, trace
         request.body = body

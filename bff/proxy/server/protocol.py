@@ -1,395 +1,400 @@
-"""The guarded protocol: uvicorn's httptools protocol behind a front door that lets nothing doubtful in.
+"""The server protocol: one client's connection, for uvicorn's `http=`.
 
-Rule 1: the parser is fed whole heads, and never a byte beyond the message it is in: where a message ends is
-found by `front_door`, and a parser that disagrees is an error.
-Rule 2: one request at a time: what a client has pipelined waits unparsed until the answer before it is
-complete, so that answers come in order and a lost connection is known to the one it concerns.
-Rule 3: every wait has an end: for a head, for a body, for a client that reads nothing or is to hang up.
-Rule 4: a refusal is problem+json and ends the connection; what still arrives is read and thrown away for a
-while, so that the answer is not lost to a reset (`bff.proxy.server.closing`).
+It uses of uvicorn what a protocol class is handed (config, server state, lifespan state) and nothing else.
+
+Rule 1: one request at a time: what a client has pipelined waits unparsed until the answer before it is
+complete, so that answers come in order and a lost connection is known to the call that it concerns.
+Rule 2: every wait has an end: for a head, for a body, for a client that reads nothing or is to hang up.
+Rule 3: a refusal is problem+json and ends the connection, unless an answer went before it: after a final
+answer nothing more is said.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
 from bff.errors import Problem
-from bff.proxy.forward.asgi_call import OWN_SERVER
-from bff.proxy.server.closing import ClosingProtocol
-from bff.proxy.server.request_parser import (
-    ChunkedBody,
-    FramingError,
-    Head,
-    LengthBody,
-    Refusal,
-    RequestLimits,
-    RequestParser,
-    judge_fields,
-    own_form,
-)
-from bff.proxy.server.response_writer import ResponseTransport, close_delimited, last_word, reset
+from bff.policy.admission import RequestHead
+from bff.policy.fields import Fields
+from bff.policy.routes import is_own
+from bff.proxy.forward.asgi import STATE, ForwardingApp
+from bff.proxy.forward.fast_path import FastCall
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.forward.response_templates import WholeResponse
+from bff.proxy.server.asgi_bridge import AsgiBridge
+from bff.proxy.server.asgi_scope import asgi_scope, connection_scope, start
+from bff.proxy.server.closing import DRAIN, Closing, State
+from bff.proxy.server.request_body import ChunkedBody, LengthBody
+from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
+from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
+from bff.proxy.server.timers import Wait, WaitTimer
+from bff.proxy.upstream.interfaces import Header
 
 MOST_HEADS = 32
 """The number of pipelined requests that are taken in one turn of the loop."""
 
-_MAX_HELD = 1024 * 1024
-"""How much pipelined input may wait, in bytes; reading is paused long before."""
 
-Refused = Callable[[Refusal, str], None]
-"""Told of each refusal and the peer's address, for the log and the metric."""
+class HttpServerProtocol(asyncio.Protocol):
+    """One client connection. Subclasses made by `client_protocol` carry the limits."""
 
-
-class GuardedHttpProtocol(ClosingProtocol):
-    """One client connection. Subclasses made by `guarded_protocol` carry the rules."""
-
-    door: RequestLimits
+    limits: RequestLimits
     refused: Refused | None = None
+    transport: asyncio.Transport
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader = RequestParser(self.door.max_head_bytes, self.door.max_head_fields)
-        self._head: Head | None = None
-        self._head_open = False
-        self._verdict: int | Refusal | None = 0
-        self._message_over = False
-        self._body: LengthBody | ChunkedBody | None = None  # of the request under way
-        self._held = b""
-        self._content: list[bytes] = []
-        self._idle_until: float | None = None
-        self._last_data = 0.0
-        self._read_watch: asyncio.TimerHandle | None = None
-        self._write_watch: asyncio.TimerHandle | None = None
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self._config = config
+        self._server = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_event_loop()
+        self._forwarding: ForwardingApp | None = app_state.get(STATE)
+        self._fast_path = None if self._forwarding is None else self._forwarding.fast_path
+        self._websockets: Any = config.ws_protocol_class  # `WebSocketServerProtocol`, or None
+        self._keep_alive: float = config.timeout_keep_alive
+        self._timer = WaitTimer(self._loop, self._late)  # what the client is to send
+        self._parser = RequestParser(self.limits, websocket=self._websockets is not None)
+        self._ready = False  # nothing is under way: the next request may take the fast path
+        self._body: LengthBody | ChunkedBody | None = None  # of which more is to come
+        self._fast: FastCall | None = None  # under way
+        self._call: ForwardedCall | AsgiBridge | None = None  # under way
+        self._waits_for_go_ahead = self._write_paused = False
+        self._draining = False  # the next answer is the last one
 
-    # The connection
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a stream's
         """A client has connected; one that says nothing is treated like an idle one."""
-        super().connection_made(transport)
-        self._outlet = ResponseTransport(transport, self.loop, self._hang_up, self._amend)
+        self.transport = transport
+        self._server.connections.add(self)
+        self._scope = connection_scope(self._config, transport, self._app_state)
+        self._peer = self._scope["client"][0] if self._scope["client"] else "unknown"
+        self._writer = ResponseWriter(transport, self._loop, self._server)
+        self._closing = Closing(transport, self._loop, self._timer, self._writer, self.limits.write_timeout)
+        self._flow = self._closing.flow
         self._settle()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._held = b""
-        self._stop_read_watch()
-        if self._write_watch is not None:
-            self._write_watch.cancel()
-            self._write_watch = None
-        super().connection_lost(exc)
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
+        """The connection is gone, and with it the call under way."""
+        self._end()
+        self._interrupt()
+        self._client_gone()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
-        self._unset_keepalive_if_required()
-        if self._lingering:
-            self._throw_away(len(data))
-        elif self._held:
-            self._hold(data)
+        """Bytes came in: most often one whole request with nothing to wait for."""
+        if self._ready and self._fast_path is not None:
+            self._ready = False
+            self._timer.wait = Wait.NOTHING
+            request = self._fast_path.lines.read(data)
+            if request is not None:
+                call = self._fast = self._fast_path.begin(request, self._peer, self)
+                if call is not None:
+                    call.send()
+                    return
+                self._begin(request.head())
+                data = request.body
+        if self._closing.state is State.LINGERING:
+            self._closing.drop(len(data))
+        elif self._flow.held:
+            self._flow.hold(data)
         else:
             self._take(data)
 
     def _take(self, data: bytes) -> None:
+        """Takes the heads and bodies in these bytes; some at a time, so that others have their turn."""
         heads = 0
-        while data and not self._lingering and not self.transport.is_closing():
-            if self._body is not None:
-                data = self._take_body(self._body, data)
-                if data and self._body is not None:
-                    self._end_turn(data)
-                    break
-            elif self._answering() or self.flow.write_paused:
-                self._hold(data)
-                return
+        while data and self._closing.open:
+            body, turn_over = self._body, False
+            if body is not None:
+                data = self._take_body(body, data)
+                turn_over = bool(data) and self._body is body
+            elif self._answering() or self._write_paused:
+                self._flow.hold(data)
+                break
+            elif heads == MOST_HEADS:
+                turn_over = True
             else:
-                if heads == MOST_HEADS:
-                    self._end_turn(data)
-                    break
                 heads += 1
                 data = self._take_head(data)
+            if turn_over:
+                self._flow.hold(data)
+                self._loop.call_soon(self._go_on)
+                break
         self._settle()
 
-    def _end_turn(self, data: bytes) -> None:
-        """Leaves the rest of a read for the loop's next turn: others have theirs first."""
-        self._held = data
-        self.transport.pause_reading()  # not by `flow`: whether a request's body is wanted is told by that
-        self.loop.call_soon(self._next_turn)
+    def _go_on(self) -> None:
+        """Takes what was held, if its turn has come."""
+        may = self._body is not None or not (self._answering() or self._write_paused)
+        if self._flow.held and may and self._closing.open:
+            self._take(self._flow.release())
 
-    def _next_turn(self) -> None:
-        if self.transport.is_closing():
+    def _answering(self) -> bool:
+        return self._call is not None or self._fast is not None
+
+    def _settle(self) -> None:
+        """After each batch of bytes and each answer: says what is waited for now."""
+        self._ready = False
+        if not self._closing.open:
             return
-        if not self.flow.read_paused:
-            self.transport.resume_reading()
-        if self._held and not self._lingering:
-            held, self._held = self._held, b""
-            self._take(held)
-
-    def _hold(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) > _MAX_HELD:
-            reset(self.transport)
-        else:
-            self.flow.pause_reading()
-
-    # A request's head
+        wait = self._timer.wait
+        if self._body is not None:
+            if wait is not Wait.BODY:
+                self._timer.begin(Wait.BODY, self.limits.body_timeout)
+        elif self._parser.begun:
+            if wait is not Wait.HEAD:
+                self._timer.begin(Wait.HEAD, self.limits.head_timeout)
+        elif not (self._answering() or self._flow.held):
+            self._ready = self._parser.fresh and not (self._write_paused or self._draining)
+            if wait is not Wait.REQUEST:
+                self._timer.begin(Wait.REQUEST, self._keep_alive)
 
     def _take_head(self, data: bytes) -> bytes:
-        found = self._reader.feed(data)
+        try:
+            found = self._parser.feed(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return b""
         if found is None:
             return b""
-        self._stop_read_watch()
-        if isinstance(found, Refusal):
-            self._head = None
-            self._refuse(found)
-            return b""
         head, rest = found
-        judged = own_form(head, self.door)
-        if isinstance(judged, Refusal):
-            self._head = head
-            self._refuse(judged)
+        if head.upgrade:
+            self._hand_over(head, rest)
             return b""
-        self._head = judged
-        self._head_open, self._message_over, self._verdict = True, False, 0
-        try:
-            self.parser.feed_data(self._head.raw)
-        except httptools.HttpParserUpgrade:
-            if not isinstance(self._verdict, Refusal):
-                if (refusal := self.hand_over(self._head, rest)) is not None:
-                    self._fail(refusal)
-                return b""
-        except httptools.HttpParserError as error:
-            self._parser_error(error)
-            return b""
-        if isinstance(self._verdict, Refusal):
-            self._refuse(self._verdict)
-        elif self._verdict is None:
-            self._body = ChunkedBody()
-        elif self._verdict:
-            self._body = LengthBody(self._verdict)
-        if self._message_over is not (self._body is None):
-            self._fail(Refusal(Problem.BAD_REQUEST, "ambiguous framing"))
-        else:
-            self._head_taken()
+        self._begin(head)
         return rest
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head; trailers are dropped (RFC 9110 6.5.1)."""
-        if self._head_open:
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: the last judgement before the application sees it."""
-        assert self._head is not None
-        self._head_open = False
-        self._verdict = judge_fields(
-            self.headers,
-            http_1_0=self._head.http_1_0,
-            hosts=self.door.hosts,
-            websocket=self.ws_protocol_class is not None,
-        )
-        if self._verdict.__class__ is Refusal:
-            return
-        if self._verdict != 0 and not self._head.http_1_0:
-            self.expect_100_continue = any(name == b"expect" for name, _ in self.headers)
-        self._dispatch()
-
-    def _dispatch(self) -> None:
-        """Hands a judged head to the application."""
-        super().on_headers_complete()
-
-    def _head_taken(self) -> None:
-        """The parser is done with a head that was let in; `_body` tells what follows."""
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.transport = self._outlet  # type: ignore[assignment] # the three methods that a cycle uses
-        cycle.scope["extensions"] = {OWN_SERVER: {}}
-        if self.draining:
-            cycle.keep_alive = False
-        if cycle.scope["http_version"] == "1.0":
-            app = close_delimited(app, cycle, self.transport)
-        super()._start_asgi_task(cycle, app)
-
-    # A request's body
+    def _begin(self, head: Head) -> None:
+        """A request begins: it is forwarded, or goes to the application."""
+        self._timer.wait = Wait.NOTHING
+        self._waits_for_go_ahead = head.expects_continue
+        if head.length != 0:
+            self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
+        self._writer.begin(head, last=self._draining)
+        if self._forwarding is not None and not is_own(head.path):
+            request = RequestHead(
+                head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
+            )
+            call = self._call = self._forwarding.call(request, self)
+            if call is not None:
+                call.begin()
+                return
+        scope = asgi_scope("http", head, self._scope)
+        self._call = bridge = AsgiBridge(self, scope, bodyless=head.length == 0)
+        start(bridge.run(self._config.loaded_app), self._loop, self._server.tasks)
 
     def _take_body(self, body: LengthBody | ChunkedBody, data: bytes) -> bytes:
-        self._last_data = self.loop.time()
-        answered = self.cycle.response_complete
+        call = self._call
+        self._timer.begin(Wait.BODY, self.limits.body_timeout)
         try:
-            taken = body.take(data)
-            self.parser.feed_data(data if taken == len(data) else data[:taken])
-            self._pass_content()
-        except FramingError as error:
-            self._fail(Refusal(Problem.BAD_REQUEST, str(error)))
+            content, taken = body.take(data)
+        except Refusal as refusal:
+            self._fail(refusal)
             return b""
-        except httptools.HttpParserError as error:
-            self._parser_error(error)
-            return b""
-        if body.over is not self._message_over:
-            self._fail(Refusal(Problem.BAD_REQUEST, "ambiguous framing"))
-            return b""
+        if call is None:  # it was answered before its end
+            self._closing.drop(taken)
+        elif content:
+            call.body(content)
         if body.over:
             self._body = None
-            self._stop_read_watch()
-        if answered:
-            self._throw_away(taken)
+            if self._timer.wait is Wait.BODY:
+                self._timer.wait = Wait.NOTHING
+            if call is not None and call is self._call:
+                call.body_end()
         return data[taken:]
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the request's body: of many small chunks there are many in one read."""
-        self._content.append(body)
-
-    def _pass_content(self) -> None:
-        """Hands on what one read has brought, in one piece."""
-        content, self._content = self._content, []
-        if content:
-            self.take_content(content[0] if len(content) == 1 else b"".join(content))
-
-    def take_content(self, content: bytes) -> None:
-        """Takes one read's worth of the request's body."""
-        super().on_body(content)
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        self._pass_content()
-        self._message_over = True
-        if self._verdict.__class__ is not Refusal:
-            super().on_message_complete()
-
-    def _parser_error(self, error: httptools.HttpParserError) -> None:
-        if isinstance(error, httptools.HttpParserCallbackError):  # a mistake of ours, not the client's
-            self.logger.error("The protocol failed on a request", exc_info=error.__context__)
-        self._fail(Refusal(Problem.BAD_REQUEST, "malformed request"))
-
-    # The answer
-
-    def on_response_complete(self) -> None:
-        """The answer has been written: go on with the rest of the body, or the next request."""
-        self.server_state.total_requests += 1
-        self._outlet.flush()
-        if self._lingering or self.transport.is_closing():
+    def _hand_over(self, head: Head, early: bytes) -> None:
+        """Gives the connection to the WebSocket protocol."""
+        protocol = self._websockets(
+            config=self._config, server_state=self._server, app_state=self._app_state, _loop=self._loop
+        )
+        # Nothing may come behind the head before it is answered (RFC 6455 4.1).
+        if early or not protocol.take_over(self.transport, head, self._scope):
+            self._refuse(bad_request("malformed upgrade"))
             return
-        if not self.half_closed:
-            self.flow.resume_reading()
-        self._wait_for_client()
-        self._thrown_away = 0
-        if self.long_rest():
-            self._linger()
+        self._end()
+        self.transport.set_protocol(protocol)
+
+    # The answer: the client's side of a call
+
+    def deliver(self, response: WholeResponse) -> None:
+        """Writes the answer to a call on the fast path."""
+        self._fast = None
+        self._writer.whole(*response)
+        self._server.total_requests += 1
+        if self._flow.held or self._write_paused:
+            self._go_on()
+            self._settle()
+        else:
+            self._timer.begin(Wait.REQUEST, self._keep_alive)
+            self._ready = True
+
+    def fell_back(self, call: ForwardedCall) -> None:
+        """The call on the fast path goes on as this one."""
+        self._fast = None
+        self._call = call
+        self._waits_for_go_ahead = False
+        self._writer.begin(None, last=self._draining)
+
+    def send_head(self, status: int, headers: list[Header]) -> None:
+        """Begins the answer; an error before a long rest of the request's body ends the connection."""
+        self._waits_for_go_ahead = False
+        if status >= Problem.BAD_REQUEST.status and self._long_rest():
+            self._writer.keep_alive = False
+        self._writer.head(status, headers)
+
+    def send_data(self, chunk: bytes) -> None:
+        """Writes a piece of it."""
+        self._writer.data(chunk)
+
+    def send_end(self) -> None:
+        """Ends it; the connection goes on to the next request, or ends."""
+        self._writer.end()
+        self._call = None
+        self._server.total_requests += 1
+        if not self._closing.open:
+            return
+        self._closing.answered()
+        self._flow.want(True)
+        if not self._writer.keep_alive and self._body is None and not self._flow.held:
+            self._closing.close()
+        elif not self._writer.keep_alive or self._long_rest():
+            self._closing.linger()
         else:
             self._go_on()
-        if self.half_closed and not (self._answering() or self._held):
-            self._close()
+            if self._closing.half_closed and not (self._answering() or self._flow.held):
+                self._closing.close()
+            self._settle()
 
-    def speaks_1_1(self) -> bool:
-        """Whether the request under way is one whose client knows interim answers."""
-        return self._head is not None and not self._head.http_1_0
+    def abort(self) -> None:
+        """Breaks it off: the client sees that it is incomplete."""
+        self._call = None
+        self._writer.break_off()
 
-    def _go_on(self) -> None:
-        """Takes what was held: the answers before it are complete, and the client reads them."""
-        if self._held and not self._answering() and not self.flow.write_paused:
-            held, self._held = self._held, b""
-            self.flow.resume_reading()
-            self._unset_keepalive_if_required()
-            self._take(held)
+    def close_after_answer(self) -> None:
+        """The answer is the connection's last."""
+        self._writer.keep_alive = False
+
+    def pause_request(self) -> None:
+        """Stops reading the request's body."""
+        self._flow.want(False)
+
+    def resume_request(self) -> None:
+        """Goes on reading it, and tells a client that waits for it to go ahead."""
+        if self._waits_for_go_ahead:
+            self._waits_for_go_ahead = False
+            self._writer.go_ahead()
+        self._flow.want(True)
+
+    def _long_rest(self) -> bool:
+        """So much of the request's body is to come that the connection ends with its answer."""
+        return isinstance(self._body, LengthBody) and self._body.left > DRAIN
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answers with a problem, and hangs up. No answer is under way."""
-        self.transport.write(last_word(refusal, self.server_state.default_headers, self._head))
+        """Answers with a problem, and hangs up. No answer has begun."""
+        self.transport.write(last_word(refusal, self._server.default_headers))
         if self.refused is not None:
-            self.refused(refusal, self.client[0] if self.client else "unknown")
-        self._linger()
+            self.refused(refusal, self._peer)
+        self._closing.linger()
 
     def _fail(self, refusal: Refusal) -> None:
-        """The request under way cannot be completed: its application is told that the client has gone."""
-        if self._lingering or self.transport.is_closing():
-            return
-        if not self._answering():
-            self._refuse(refusal)
-        elif self.cycle.response_started:
+        """The request under way cannot be completed: its call is told that the client has gone."""
+        if self._call is None:
+            self._closing.linger()
+        elif self._writer.begun:
             reset(self.transport)
         else:
+            if self._writer.bodyless:
+                refusal.head = b"HEAD "
             self._refuse(refusal)
             self._client_gone()
 
     def _client_gone(self) -> None:
-        """Tells the application of the request under way that there is nobody to answer."""
-        self.cycle.waiting_for_100_continue = False  # nor would a 100 have a place behind the last word
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
+        call, self._call = self._call, None
+        if call is not None:
+            call.client_gone()
 
-    def send_400_response(self, msg: str) -> None:
-        """Uvicorn's own refusal, in our form."""
-        self._fail(Refusal(Problem.BAD_REQUEST, msg))
+    def _interrupt(self) -> None:
+        """A call on the fast path falls back: there is something that the whole call has to hear."""
+        if self._fast is not None:
+            self._fast.interrupt()
 
-    # The end of the connection
+    # Waits and ends
 
-    def _wait_for_client(self) -> None:
-        """Nothing is under way: the client has its time to say something. One timer serves a connection."""
-        self._idle_until = until = self.loop.time() + self.timeout_keep_alive
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
-
-    def _unset_keepalive_if_required(self) -> None:
-        self._idle_until = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection if nothing came for a while; else looks again when it could be so."""
-        self.timeout_keep_alive_task = None
-        until = self._idle_until
-        if until is None or self.transport.is_closing() or self._answering() or self._held:
-            return
-        if self.loop.time() >= until:
-            self._close()
-        else:
-            self.timeout_keep_alive_task = self.loop.call_at(until, self.timeout_keep_alive_handler)
-
-    # Waits
-
-    def _settle(self) -> None:
-        """After each batch of bytes: sees to it that somebody watches the clock."""
-        if self.handed_over or self._lingering or self.transport.is_closing():
-            return
-        if self._body is not None:
-            if self._read_watch is None:
-                self._last_data = self.loop.time()
-                self._read_watch = self.loop.call_later(self.door.body_timeout, self._body_is_late)
-        elif self._reader.begun:
-            self._idle_until = None  # it may have been idle a moment ago, before an answer in this very batch
-            if self._read_watch is None:
-                self._read_watch = self.loop.call_later(self.door.head_timeout, self._head_is_late)
-        elif self._idle_until is None and not self._answering():
-            self._wait_for_client()
-
-    def _head_is_late(self) -> None:
-        self._read_watch = self._head = None
-        self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
-
-    def _body_is_late(self) -> None:
-        now = self.loop.time()
-        if self.flow.read_paused or self.cycle.waiting_for_100_continue:
-            self._last_data = now  # it is we who make the client wait
-        left = self._last_data + self.door.body_timeout - now
-        if left > 0:
-            self._read_watch = self.loop.call_later(left, self._body_is_late)
-            return
-        self._read_watch = None
-        if self.cycle.response_complete:
-            self._linger()
-        else:
+    def _late(self, wait: Wait) -> None:
+        if wait is Wait.HEAD:
+            self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
+        elif wait is Wait.BODY and (self._flow.paused or self._waits_for_go_ahead):
+            self._timer.begin(Wait.BODY, self.limits.body_timeout)  # it is we who make the client wait
+        elif wait is Wait.BODY:
             self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
+        else:  # for the next request, or for the client to hang up
+            self._closing.close()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
-        super().pause_writing()
-        if self._write_watch is None:
-            self._write_watch = self.loop.call_later(self.door.write_timeout, reset, self.transport)
+        self._write_paused = True
+        self._ready = False
+        self._interrupt()
+        self._closing.reads_slowly(True)
+        if self._call is not None:
+            self._call.pause_answer()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
-        if self._write_watch is not None and not self.transport.is_closing():
-            self._write_watch.cancel()
-            self._write_watch = None
+        self._write_paused = False
+        self._closing.reads_slowly(False)
+        if self._call is not None:
+            self._call.resume_answer()
         self._go_on()
+        self._settle()
+
+    def drain(self) -> None:
+        """The next answer is the last one, and says so; harmless when said again.
+
+        An idle connection stays: a reverse proxy repeats no POST that met its close (RFC 9112 9.3.1). An
+        answer whose head has left is not the last: its client has been promised another. Event streams end.
+        """
+        if self._draining:
+            return
+        self._draining, self._ready = True, False
+        self._interrupt()
+        self._end_streams()
+        if not self._writer.begun:
+            self._writer.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server stops: an idle connection is closed, a busy one after its answer; event streams end."""
+        self._interrupt()
+        if self._call is not None:
+            self._writer.keep_alive = False
+        else:
+            self._closing.close()
+        self._end_streams()
+
+    def _end_streams(self) -> None:
+        if self._forwarding is not None:
+            self._forwarding.parts.event_streams.stop()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; True where it is still to get an answer."""
+        if self._closing.half_closed:  # reading went on, to find the same end
+            return not self.transport.is_closing()
+        self._interrupt()
+        if not self._closing.open or self._body is not None or not (self._call or self._flow.held):
+            return False
+        if not self._flow.held:
+            self._writer.keep_alive = False
+        if self._call is not None:
+            self._writer.go_ahead()
+        self._closing.half_close()
+        return True
+
+    def _end(self) -> None:
+        """The connection is no longer this protocol's."""
+        self._ready = False
+        self._flow.held = b""
+        self._server.connections.discard(self)
+        self._closing.over()

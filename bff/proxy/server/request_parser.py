@@ -1,68 +1,75 @@
-"""What a request must look like to be let in: heads and framing, judged by their bytes. Pure.
+"""The request parser: heads judged by their bytes. Pure.
 
 Rule 1: a verdict depends on the bytes alone, never on the pieces in which they arrived: a head is judged
 when it is complete, and its limits and line ends at the same byte in any case.
-Rule 2: what two servers could frame differently is refused, never repaired (RFC 9112 11.2): bare LF, folded
-lines, doubled or malformed lengths, length and coding together, any coding but a single `chunked`.
+Rule 2: a request that two servers could frame differently is refused, never repaired (RFC 9112 11.2): bare
+LF, folded lines, doubled or malformed lengths, length and coding together, any coding but one `chunked`.
 Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.origin import Header, PublicOrigin
 from bff.settings.model import ServerSettings
+from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"
 _HEAD_BYTES = bytes([*b"\t\r\n", *range(0x20, 0x7F), *range(0x80, 0x100)])
-_LINE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_TARGET = re.compile(rb"[!\"$-~]+")  # printable ASCII without `#`
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)", re.IGNORECASE)
-_UPGRADES = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-_OFFERS = re.compile(rb"\r\n(?:upgrade:[ \t]*h2c|http2-settings:[^\r]*)[ \t]*(?=\r\n)", re.IGNORECASE)
-_VERSIONS = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
-_JUDGED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_OFFER = frozenset({b"upgrade", b"http2-settings"})
 _MAX_LENGTH_DIGITS = 15
 _SHOWN = 200  # bytes of a wrong Host, in the log
-_MAX_SIZE_LINE = 256  # of a chunk: 16 digits and, from very few clients, a signature
-_CHUNK_FRAME = 4  # bytes around a chunk's size and content: two line ends
-MOST_LINES = 2048
-"""The number of lines of a chunked body that are read in one turn of the loop."""
-
-_MAX_EXTRA = 16 * 1024  # of chunk framing and trailers that the content does not outweigh
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Exception):  # noqa: N818 - the verdict on a request, which is raised and answered
     """The answer is `problem`, and the connection ends.
 
-    `detail` may be shown to the client; `host` is the one that came where that is why, for the log alone.
+    Attributes:
+        detail: may be shown to the client.
+        host: the Host that came, where that is the reason; for the log alone.
+        head: the bytes of the head, as far as they came, where they are the reason.
     """
 
-    problem: Problem
-    detail: str
-    host: str | None = field(default=None, compare=False)
-    head: bytes = field(default=b"", compare=False, repr=False)  # what there is of one that is too large
+    def __init__(self, problem: Problem, detail: str = "", host: str | None = None) -> None:
+        super().__init__(problem.code, detail)
+        self.problem = problem
+        self.detail = detail
+        self.host = host
+        self.head = b""
+
+
+Refused = Callable[[Refusal, str], None]
+"""Told of each refusal and the peer's address, for the log and the metric."""
 
 
 class Head(NamedTuple):
-    """A complete head whose lines are beyond doubt. `raw` includes the empty line at its end."""
+    """The head of a request that is let in.
 
-    raw: bytes
+    Attributes:
+        fields: names in lower case, values without surrounding blanks.
+        length: of the body in bytes; None for a chunked body.
+        keep_alive: the connection may go on after the answer.
+        expects_continue: the client waits for a 100 before it sends the body.
+        upgrade: it asks for a WebSocket.
+    """
+
     method: bytes
-    target: bytes
-    http_1_0: bool
-
-
-class RequestLine(NamedTuple):
-    """A request line that is beyond doubt."""
-
-    method: bytes
-    target: bytes
-    http_1_0: bool
+    path: bytes
+    query: bytes
+    fields: list[Header]
+    length: int | None = 0
+    http_1_0: bool = False
+    keep_alive: bool = True
+    expects_continue: bool = False
+    upgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,41 +103,42 @@ class RequestLimits:
         )
 
 
-def _bad(detail: str) -> Refusal:
+def bad_request(detail: str) -> Refusal:
+    """The refusal of a malformed request."""
     return Refusal(Problem.BAD_REQUEST, detail)
 
 
-_BARE_LF = _bad("a line ends without CR")
-
-
 class RequestParser:
-    """Collects the bytes of one head after the other."""
+    """Collects the bytes of one head after the other. `websocket`: upgrades to WebSocket are served."""
 
-    __slots__ = ("_buffer", "_max_bytes", "_max_fields", "_skipped")
+    __slots__ = ("_buffer", "_limits", "_skipped", "_websocket")
 
-    def __init__(self, max_bytes: int, max_fields: int) -> None:
-        self._max_bytes = max_bytes
-        self._max_fields = max_fields
+    def __init__(self, limits: RequestLimits, *, websocket: bool = False) -> None:
+        self._limits = limits
+        self._websocket = websocket
         self._buffer = bytearray()
         self._skipped = False
 
     @property
     def begun(self) -> bool:
-        """Whether the first bytes of a head are here, and not yet its end."""
+        """True from the first byte of a head to its end."""
         return bool(self._buffer)
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing of a head is here, and no empty line before it was skipped either."""
+        """True while nothing of a head is here, and no empty line before it was skipped either."""
         return not self._buffer and not self._skipped
 
-    def feed(self, data: bytes) -> tuple[Head, bytes] | Refusal | None:
-        """The head and what follows it; a refusal; or None while the head is incomplete.
+    def feed(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Returns the head and the bytes behind it; None while the head is incomplete.
 
         One empty line before a head is skipped, as old clients send one after a body (RFC 9112 2.2).
+
+        Raises:
+            Refusal: the request is not let in.
         """
         if not self._buffer and data[:1] != b"\r":
-            return self._keep(data, self._judge(data, 0))
+            return self._judged(data, 0)
         buffer, seen = self._buffer, len(self._buffer)
         buffer += data
         if not self._skipped:
@@ -140,249 +148,144 @@ class RequestParser:
                 del buffer[:2]
                 seen = 0
                 self._skipped = True
-        return self._keep(buffer, self._judge(buffer, seen))
+        return self._judged(buffer, seen)
 
-    def _keep(
-        self, buffer: bytes | bytearray, outcome: tuple[Head, bytes] | Refusal | None
-    ) -> tuple[Head, bytes] | Refusal | None:
-        if outcome is None:
-            self._buffer = bytearray(buffer) if isinstance(buffer, bytes) else buffer
-        else:
-            self._buffer = bytearray()
-            self._skipped = False
-        return outcome
-
-    def _judge(self, buffer: bytes | bytearray, seen: int) -> tuple[Head, bytes] | Refusal | None:
+    def _judged(self, buffer: bytes | bytearray, seen: int) -> tuple[Head, bytes] | None:
+        """Judges what has come; `seen` bytes of it were looked at before."""
         if buffer and not 0x41 <= buffer[0] <= 0x5A:  # noqa: PLR2004 - A to Z
-            return _bad("not an HTTP request")
+            raise bad_request("not an HTTP request")
+        limit = self._limits.max_head_bytes
         found = buffer.find(_END, max(0, seen - 3))
         end = len(buffer) if found < 0 else found + len(_END)
-        if (seen or found < 0 or end > self._max_bytes) and (early := self._judge_early(buffer, seen, end)):
-            return early
-        if found < 0:
-            return None
-        if end == len(buffer):
-            head = parse_head(bytes(buffer), self._max_fields)
-            return head if isinstance(head, Refusal) else (head, b"")
-        head = parse_head(bytes(buffer[:end]), self._max_fields)
-        return head if isinstance(head, Refusal) else (head, bytes(buffer[end:]))
-
-    def _judge_early(self, buffer: bytes | bytearray, seen: int, end: int) -> Refusal | None:
-        """What needs no complete head: looks at the bytes that are new, and at none beyond the limit."""
-        stop = min(end, self._max_bytes)
+        stop = min(end, limit)
         if buffer.count(b"\n", seen, stop) != buffer.count(b"\r\n", max(0, seen - 1), stop):
-            return _BARE_LF
-        if end > self._max_bytes:
-            seen_of_it = bytes(buffer[: self._max_bytes])
-            return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {self._max_bytes} bytes", head=seen_of_it)
-        return None
+            raise bad_request("a line ends without CR")
+        if end > limit:
+            refusal = Refusal(Problem.HEADERS_TOO_LARGE, f"more than {limit} bytes")
+            refusal.head = bytes(buffer[:limit])
+            raise refusal
+        if found < 0:
+            self._buffer = bytearray(buffer) if isinstance(buffer, bytes) else buffer
+            return None
+        self._buffer, self._skipped = bytearray(), False
+        raw = bytes(buffer[:end])
+        try:
+            return parse_head(raw, self._limits, websocket=self._websocket), bytes(buffer[end:])
+        except Refusal as refusal:
+            refusal.head = raw
+            raise
 
 
-def parse_head(raw: bytes, max_fields: int) -> Head | Refusal:
-    """Judges a complete head, which ends with the first empty line in it."""
-    lines = raw.count(b"\r\n")
-    if raw.count(b"\n") != lines:
-        return _BARE_LF
-    if lines - 2 > max_fields:
-        return Refusal(Problem.HEADERS_TOO_LARGE, f"more than {max_fields} fields", head=raw)
-    if raw.count(b"\r") != lines or raw.translate(None, _HEAD_BYTES):
-        return _bad("control character in the head")
-    if b"\r\n " in raw or b"\r\n\t" in raw:
-        return _bad("folded header line")
-    line = judge_line(raw[: raw.index(b"\r\n")])
-    return line if isinstance(line, Refusal) else Head(raw, line.method, line.target, line.http_1_0)
+def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) -> Head:
+    """Parses and judges a complete head, which ends with the first empty line in it.
+
+    Raises:
+        Refusal: the request is not let in.
+    """
+    count = raw.count(b"\r\n")
+    if count - 2 > limits.max_head_fields:
+        raise Refusal(Problem.HEADERS_TOO_LARGE, f"more than {limits.max_head_fields} fields")
+    if raw.count(b"\n") != count or raw.count(b"\r") != count or raw.translate(None, _HEAD_BYTES):
+        raise bad_request("control character in the head")
+    line, *lines = raw[: -len(_END)].split(b"\r\n")
+    method, path, query, http_1_0 = parse_request_line(line, limits)
+    fields = [parse_field(line) for line in lines]
+    single: dict[bytes, bytes] = {}
+    options: set[bytes] = set()
+    for name, value in fields:
+        if name in _SINGLE:
+            if name in single:
+                raise bad_request(f"more than one {name.decode('ascii')} header")
+            single[name] = value
+        elif name == b"connection":
+            options.update(option.strip(b" \t").lower() for option in value.split(b","))
+    if single.get(b"upgrade", b"").lower() == b"h2c":
+        # The offer of HTTP/2 is declined by going on in HTTP/1.1 (RFC 9110 7.8), and forwarded to nobody.
+        del single[b"upgrade"]
+        fields = [field for field in fields if field[0] not in _OFFER]
+    _judge_host(single.get(b"host"), limits.hosts)
+    length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
+    return Head(
+        method,
+        path,
+        query,
+        fields,
+        length,
+        http_1_0,
+        not http_1_0 and b"close" not in options,
+        length != 0 and not http_1_0 and b"expect" in single,
+        b"upgrade" in single and b"upgrade" in options,
+    )
 
 
-def own_form(head: Head, rules: RequestLimits) -> Head | Refusal:
-    """The head as the parser is to see it; or why it is not to see it: another origin, too long a path.
+def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes, bytes, bool]:
+    """Returns method, path and query, and whether the version is 1.0.
 
     An absolute-form target that names this very origin becomes a path (RFC 9112 3.2.2); Host is judged all
-    the same. The offer to go on in HTTP/2, `Upgrade: h2c`, is taken out: it is declined by going on in
-    HTTP/1.1 (RFC 9110 7.8). A parser that never sees the offer cannot take the body behind it for anything
-    but a body, so that it need not be refused.
+    the same.
     """
-    if not head.target.startswith(b"/"):
-        found = _ABSOLUTE.match(head.target)
-        assert found is not None
-        if found[1].lower() != rules.scheme or found[2].lower() not in rules.hosts:
-            return _bad("the request target names another origin")
-        path = head.target[found.end() :]
-        target = path if path.startswith(b"/") else b"/" + path
-        start = len(head.method) + 1
-        head = Head(
-            head.raw[:start] + target + head.raw[start + len(head.target) :],
-            head.method,
-            target,
-            head.http_1_0,
-        )
-    if len(head.target) > rules.max_path_bytes:
-        path = head.target.partition(b"?")[0]
-        if len(path) > rules.max_path_bytes:  # for our own paths too: a server decodes each before we see it
-            return _bad(f"longer than {rules.max_path_bytes} bytes")
-    if (b"h2c" in head.raw or b"H2C" in head.raw) and len(_UPGRADES.findall(head.raw)) == 1:
-        raw = _OFFERS.sub(b"", head.raw)
-        head = Head(raw, head.method, head.target, head.http_1_0)
-    return head
-
-
-def parse_line(line: bytes) -> RequestLine | Refusal:
-    """Judges a request line that comes alone: the fields behind it are known to be in order."""
-    if line.translate(None, _LINE_BYTES):
-        return _bad("control character in the head")
-    return judge_line(line)
-
-
-def judge_line(line: bytes) -> RequestLine | Refusal:
-    """Judges a request line in which there are no control characters but tabs."""
-    parts = line.split(b" ")
-    if len(parts) != 3 or b"\t" in parts[1]:  # noqa: PLR2004 - method, target, version
-        return _bad("malformed request line")
-    method, target, version = parts
-    if version not in _VERSIONS:
-        return _bad("only HTTP/1.0 and HTTP/1.1 are served")
+    method, _, rest = line.partition(b" ")
+    target, _, version = rest.partition(b" ")
+    if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
+        raise bad_request("malformed request line, or a version that is not served")
     if method in _NEVER:
-        return Refusal(Problem.METHOD_NOT_ALLOWED, "TRACE and CONNECT are not served")
-    if not target.startswith(b"/") and not _ABSOLUTE.match(target):
-        return _bad("the request target must be a path")
-    if b"#" in target or not target.isascii():
-        return _bad("character in the request target that must be encoded")
-    return RequestLine(method, target, version == b"HTTP/1.0")
+        raise Refusal(Problem.METHOD_NOT_ALLOWED, "TRACE and CONNECT are not served")
+    if not parser_takes(method.decode("latin-1")):
+        raise bad_request("unknown method")
+    if not _TARGET.fullmatch(target):
+        raise bad_request("character in the request target that must be encoded")
+    if not target.startswith(b"/"):
+        named = _ABSOLUTE.match(target)
+        if named is None:
+            raise bad_request("the request target must be a path")
+        if named[1].lower() != limits.scheme or named[2].lower() not in limits.hosts:
+            raise bad_request("the request target names another origin")
+        target = target[named.end() :]
+        target = target if target.startswith(b"/") else b"/" + target
+    path, _, query = target.partition(b"?")
+    if len(path) > limits.max_path_bytes:  # of our own paths too
+        raise bad_request(f"longer than {limits.max_path_bytes} bytes")
+    return method, path, query, version == b"HTTP/1.0"
 
 
-def judge_fields(
-    headers: Sequence[Header], *, http_1_0: bool, hosts: frozenset[bytes], websocket: bool
-) -> int | Refusal | None:
-    """The body's length in bytes, None for a chunked one, or why the request is refused.
+def parse_field(line: bytes) -> Header:
+    """Returns the name in lower case and the value of a header line or trailer."""
+    found = _FIELD.fullmatch(line)
+    if found is None:
+        raise bad_request("folded header line" if line[:1] in {b" ", b"\t"} else "malformed header line")
+    return found[1].lower(), found[2].rstrip(b" \t")
 
-    Args:
-        headers: names in lower case, values without surrounding blanks.
-        http_1_0: the request's version.
-        hosts: what Host may be, in lower case.
-        websocket: whether an upgrade to websocket may be asked for.
-    """
-    judged: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in _JUDGED:
-            if name in judged:
-                return _bad(f"more than one {name.decode('ascii')} header")
-            judged[name] = value
-    host = judged.pop(b"host", None)
+
+def _judge_host(host: bytes | None, hosts: frozenset[bytes]) -> None:
     if host is None:
-        return _bad("no host header")
+        raise bad_request("no host header")
     if host not in hosts and host.lower() not in hosts:
         ours, came = min(hosts, key=len).decode("ascii"), host[:_SHOWN].decode("latin-1")
-        return Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
-    return _judge_framing(judged, http_1_0=http_1_0, websocket=websocket) if judged else 0
+        raise Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
 
 
-def _judge_framing(  # noqa: PLR0911 - a list of refusals
-    judged: dict[bytes, bytes], *, http_1_0: bool, websocket: bool
-) -> int | Refusal | None:
-    length, coding = judged.get(b"content-length"), judged.get(b"transfer-encoding")
+def judge_framing(single: dict[bytes, bytes], *, http_1_0: bool, websocket: bool) -> int | None:
+    """Returns the body's length in bytes, None for a chunked body.
+
+    Args:
+        single: the values of the fields that may come once.
+        http_1_0: the request's version.
+        websocket: an upgrade to WebSocket may be asked for.
+    """
+    length, coding = single.get(b"content-length"), single.get(b"transfer-encoding")
     if coding is not None:
         if length is not None:
-            return _bad("both content-length and transfer-encoding")
+            raise bad_request("both content-length and transfer-encoding")
         if http_1_0 or coding.lower() != b"chunked":
-            return _bad("transfer-encoding must be a single chunked, on HTTP/1.1")
+            raise bad_request("transfer-encoding must be a single chunked, on HTTP/1.1")
     if length is not None and not (length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
-        return _bad("malformed content-length")
-    upgrade = judged.get(b"upgrade")
+        raise bad_request("malformed content-length")
+    upgrade = single.get(b"upgrade")
     if upgrade is not None:
         if http_1_0 or upgrade.lower() != b"websocket" or not websocket:
-            return _bad("this upgrade is not served")
+            raise bad_request("this upgrade is not served")
         if coding is not None or length not in {None, b"0"}:
-            return _bad("an upgrade has no body")
-    if not http_1_0 and judged.get(b"expect", b"100-continue").lower() != b"100-continue":
-        return Refusal(Problem.EXPECTATION_FAILED, "")
+            raise bad_request("an upgrade has no body")
+    if not http_1_0 and single.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise Refusal(Problem.EXPECTATION_FAILED)
     return None if coding is not None else int(length or 0)
-
-
-class FramingError(ValueError):
-    """A chunked body is malformed; the message says how, and may be shown."""
-
-
-class LengthBody:
-    """Finds the end of a body of known length, above 0."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, length: int) -> None:
-        self.left = length
-
-    def take(self, data: bytes) -> int:
-        """How many of these bytes belong to the body."""
-        taken = min(self.left, len(data))
-        self.left -= taken
-        return taken
-
-    @property
-    def over(self) -> bool:
-        """Whether the body is complete."""
-        return self.left == 0
-
-
-class ChunkedBody:
-    """Finds the end of a chunked body (RFC 9112 7.1), and bounds what surrounds the content.
-
-    The content itself is decoded by the parser that is fed the same bytes; this only makes sure that it
-    is fed no byte of what follows.
-    """
-
-    __slots__ = ("_extra", "_left", "_line", "_trailers", "over")
-
-    def __init__(self) -> None:
-        self.over = False
-        self._trailers = False
-        self._line = bytearray()
-        self._left = 0  # of the chunk's content and its CRLF
-        self._extra = 0
-
-    def take(self, data: bytes) -> int:
-        """How many of these bytes belong to the body, framing included; raises FramingError.
-
-        Stops early after `MOST_LINES` lines, so that one read does not hold the loop.
-        """
-        at, lines = 0, 0
-        while at < len(data) and not self.over and lines < MOST_LINES:
-            if self._left:
-                step = min(self._left, len(data) - at)
-                self._left -= step
-                at += step
-                continue
-            at = self._take_line(data, at)
-            lines += 1
-        return at
-
-    def _take_line(self, data: bytes, at: int) -> int:
-        limit = _MAX_EXTRA if self._trailers else _MAX_SIZE_LINE
-        newline = data.find(b"\n", at, at + limit)
-        end = len(data) if newline < 0 else newline + 1
-        self._line += data[at:end]
-        if len(self._line) > limit:
-            raise FramingError("a chunk's size line or the trailers are too long")
-        if newline < 0:
-            return end
-        line = bytes(self._line)
-        if not line.endswith(b"\r\n") or line.count(b"\r") != 1:
-            raise FramingError("a line of the chunked body does not end with CRLF")
-        self._line.clear()
-        self._note_line(line[:-2])
-        return end
-
-    def _note_line(self, line: bytes) -> None:
-        if self._trailers:
-            self.over = not line
-            self._spend(len(line) + 2)
-            return
-        digits = line.partition(b";")[0]
-        if not digits or len(digits) > _MAX_LENGTH_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
-            raise FramingError("malformed chunk size")
-        size = int(digits, 16)
-        self._spend(len(line) + _CHUNK_FRAME - size)
-        self._left = size + 2 if size else 0
-        self._trailers = not size
-
-    def _spend(self, extra: int) -> None:
-        self._extra = max(0, self._extra + extra)
-        if self._extra > _MAX_EXTRA:
-            raise FramingError("more chunk framing or trailers than content")

@@ -1,19 +1,36 @@
-"""How an answer leaves through uvicorn's cycle: what has to be different at its end."""
+"""The response writer: everything that is written to a client of HTTP.
+
+Rule 1: an answer leaves in as few writes as can be: its head waits for the first of its content, for the rest
+of the loop's turn at most.
+Rule 2: an answer without a known length goes in chunks, or to an HTTP/1.0 client until the connection ends.
+"""
 
 import asyncio
 import contextlib
+import http
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from collections.abc import Iterable
+from typing import Protocol
 
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
 from bff.proxy.server.request_parser import Head, Refusal
 from bff.proxy.upstream.interfaces import Header
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+STATUS_LINE = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
+}
+_WITHOUT_CONTENT = frozenset({204, 304})
+_CLOSE = b"connection: close\r\n\r\n"
+
+
+class ServerState(Protocol):
+    """The part of the server's state that every answer needs."""
+
+    default_headers: list[Header]
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -25,85 +42,130 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-class ResponseTransport:
-    """The transport as a cycle sees it.
+def response_head(status: int, headers: Iterable[Header], end: bytes = _CLOSE) -> bytes:
+    """Renders a response's head; `end` are its last lines, the empty one included."""
+    lines = [STATUS_LINE[status]]
+    for name, value in headers:
+        lines += (name, b": ", value, b"\r\n")
+    lines.append(end)
+    return b"".join(lines)
 
-    A head waits for the first of its content, for the rest of the loop's turn at most, so that both leave in
-    one write. `amend` sees each head, and may add to it. Closing waits for what the client is
-    still sending.
+
+def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
+    """Renders the answer to a request that is refused by the connection itself."""
+    lines = (line.partition(b":") for line in refusal.head.split(b"\r\n")[1:])
+    page = navigates([(name.lower(), value.strip()) for name, _, value in lines])
+    status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
+    head = response_head(status, [*default_headers, *headers])
+    return head if refusal.head.startswith(b"HEAD ") else head + body
+
+
+class ResponseWriter:
+    """The answers of one connection, one after the other.
+
+    Attributes:
+        begun: the head of the present answer is written, or about to be.
+        keep_alive: the connection may go on after the answer; may be set to False at any time.
+        bodyless: it is sent without its content.
+        endless: the answer has no known length.
     """
 
-    __slots__ = ("_amend", "_flush_soon", "_held", "_write", "close", "is_closing")
+    __slots__ = (
+        "_chunked",
+        "_default",
+        "_default_lines",
+        "_http_1_0",
+        "_loop",
+        "_state",
+        "_transport",
+        "_unsent",
+        "begun",
+        "bodyless",
+        "endless",
+        "keep_alive",
+    )
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        close: Callable[[], None],
-        amend: Callable[[bytes], bytes],
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: ServerState
     ) -> None:
-        self._write = transport.write
-        self._held = b""
-        self._flush_soon = partial(loop.call_soon, self.flush)
-        self.is_closing = transport.is_closing
-        self.close = close
-        self._amend = amend
+        self._transport = transport
+        self._loop = loop
+        self._state = state
+        self._default: list[Header] | None = None
+        self._default_lines = b""
+        self._unsent = b""
+        self.begin(None)
 
-    def write(self, data: bytes) -> None:
-        """Writes, a head soon."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
-            self._held = self._amend(data)
-            self._flush_soon()
+    def begin(self, head: Head | None, *, last: bool = False) -> None:
+        """An answer is due to this request (None: one of the fast path); `last` of the connection."""
+        self.bodyless = head is not None and head.method == b"HEAD"
+        self._http_1_0 = head is not None and head.http_1_0
+        self._chunked = False
+        self.keep_alive = not last and (head is None or head.keep_alive)
+        self.begun = self.endless = False
+
+    def go_ahead(self) -> None:
+        """Tells the client that its body is wanted, or that its request is being worked on."""
+        if not self.begun and not self._http_1_0:
+            self._transport.write(CONTINUE)
+
+    def head(self, status: int, headers: Iterable[Header]) -> None:
+        """Takes status and headers; connection and coding are the writer's own to say."""
+        self.begun = True
+        self.bodyless = known = self.bodyless or status in _WITHOUT_CONTENT
+        lines = [STATUS_LINE[status], self._defaults()]
+        for name, value in headers:
+            if name == b"content-length":
+                known = True
+            lines += (name, b": ", value, b"\r\n")
+        if not known:
+            self.endless = True
+            self._chunked = not self._http_1_0
+            if self._chunked:
+                lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n" if self.keep_alive else _CLOSE)
+        self._unsent = b"".join(lines)
+        self._loop.call_soon(self.flush)  # unless content comes at once, and takes it along
+
+    def data(self, chunk: bytes) -> None:
+        """Writes a piece of the content."""
+        if self.bodyless or not chunk:
             return
-        self._write(data)
+        head, self._unsent = self._unsent, b""
+        if self._chunked:
+            self._transport.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
+        else:
+            self._transport.write(head + chunk if head else chunk)
+
+    def end(self) -> None:
+        """Ends the answer."""
+        if self._chunked and not self.bodyless:
+            self._unsent += b"0\r\n\r\n"
+        self.flush()
+
+    def break_off(self) -> None:
+        """Ends the connection within the answer so that the client sees that it is incomplete."""
+        self.flush()
+        if self.endless and not self._chunked:
+            reset(self._transport)
+        else:
+            self._transport.abort()
+
+    def whole(self, status: int, lines: list[bytes], content: bytes) -> None:
+        """Writes a whole answer, whose connection goes on."""
+        self._transport.write(b"".join((STATUS_LINE[status], self._defaults(), *lines, b"\r\n", content)))
 
     def flush(self) -> None:
-        """Writes what waits; before anything else is done to the connection."""
-        if self._held:
-            held, self._held = self._held, b""
-            if not self.is_closing():  # uvloop refuses to write to a lost connection
-                self._write(held)
+        """Writes what no content took along; nothing to a lost connection, which uvloop refuses."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, b""
+            if not self._transport.is_closing():
+                self._transport.write(unsent)
 
-
-def close_delimited(app: Any, cycle: RequestResponseCycle, transport: asyncio.Transport) -> Any:
-    """Wraps an application for HTTP/1.0, which knows no chunks: its answer ends with the connection.
-
-    A broken answer then has to end by a reset, or it would pass for a complete one.
-    """
-
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        async def send_unchunked(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                if not any(name.lower() == b"content-length" for name, _ in message.get("headers", [])):
-                    cycle.chunked_encoding = False
-                    delimited.append(True)
-            elif delimited:
-                cycle.expected_content_length = len(message.get("body", b""))
-            await send(message)
-
-        delimited: list[bool] = []
-        try:
-            await app(scope, receive, send_unchunked)
-        finally:
-            if delimited and not cycle.response_complete:
-                reset(transport)
-
-    return wrapped
-
-
-def last_word(refusal: Refusal, default_headers: Sequence[Header], head: Head | None) -> bytes:
-    """The answer to a request that is refused at the door, with its head where that was complete."""
-    bodyless = head is not None and head.method == b"HEAD"
-    page = navigates(_rough_headers(refusal.head if head is None else head.raw))
-    status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
-    fields = (*default_headers, *headers, (b"connection", b"close"))
-    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]
-    return b"".join(lines if bodyless else [*lines, body])
-
-
-def _rough_headers(raw: bytes) -> list[Header]:
-    """The fields of a head that may have been refused: good enough to choose the form of an error."""
-    fields = (line.partition(b":") for line in raw.split(b"\r\n")[1:])
-    return [(name.lower(), value.strip()) for name, _, value in fields]
+    def _defaults(self) -> bytes:
+        """The header lines of every answer; uvicorn makes the list anew each second."""
+        default = self._state.default_headers
+        if default is not self._default:
+            self._default = default
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
+        return self._default_lines

@@ -1,27 +1,39 @@
-"""WebSockets at the front door: how a connection is handed over; uvicorn's protocol with its waits bounded.
+"""The WebSocket protocol: one client's WebSocket, on the connection that the server protocol hands over.
 
-Rule 1: what the front door has judged is all that the WebSocket protocol is given: nothing may come behind
-the head before it is answered (RFC 6455 4.1).
-Rule 2: every wait has an end: for a client that reads nothing, or does not answer a close.
+The frames are the websockets library's to read and write (`websockets.protocol`); handshake, ASGI messages,
+flow control and ends are here.
+
+Rule 1: nothing may come behind the head before it is answered (RFC 6455 4.1).
+Rule 2: every wait has an end: for a client that reads nothing, or does not answer a ping or a close.
 Rule 3: an abnormal end is told from a clean one (1006, RFC 6455 7.1.5).
-Rule 4: at a stop each socket gets its close frame (1012: come back), one in the middle of its handshake too.
+Rule 4: one message waits for the application; reading, and the parsing of what was read, rest meanwhile.
+Rule 5: at a stop each socket gets its close frame (1012: come back), one in the middle of its handshake too.
 """
 
 import asyncio
-from typing import Any, Protocol, cast
+import base64
+import binascii
+import os
+from enum import Enum, auto
+from typing import Any
 
-from uvicorn._types import ASGIReceiveEvent, ASGISendEvent  # what they take and give
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
+from starlette.types import Message
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side
+from websockets.utils import accept_key
 
 from bff.errors import Problem
-from bff.proxy.server.request_parser import Head, Refusal
-from bff.proxy.server.response_writer import last_word, reset
+from bff.observe.logs import get_logger
+from bff.problems import problem_response
+from bff.proxy.server.asgi_scope import asgi_scope, start
+from bff.proxy.server.request_parser import Head, bad_request
+from bff.proxy.server.response_writer import last_word, reset, response_head
+from bff.proxy.server.timers import Wait, WaitTimer
+from bff.proxy.upstream.interfaces import Header
 
-GOING_AWAY, ABNORMAL, SERVICE_RESTART = 1001, 1006, 1012
-_SWITCHING = 101
+GOING_AWAY, ABNORMAL, INVALID_DATA, FAILED, SERVICE_RESTART = 1001, 1006, 1007, 1011, 1012
+_FORBIDDEN = 403
+_KEY_BYTES = 16
 
 _LINGER = 2.0
 """How long a client may take to hang up after our last word, in seconds."""
@@ -29,208 +41,347 @@ _LINGER = 2.0
 _TURN = 8 * 1024
 """The number of bytes that are parsed in one turn of the loop: a thousand of the smallest frames."""
 
-
-class _Taker(Protocol):
-    handshake_initiated: bool
+_log = get_logger("bff.server")
 
 
-class UpgradingProtocol(HttpToolsProtocol):
-    """What the guarded protocol does for an upgrade."""
+class State(Enum):
+    """The states of a client's WebSocket."""
 
-    handed_over = False
-    _write_watch: asyncio.TimerHandle | None = None
-
-    def hand_over(self, head: Head, early: bytes) -> Refusal | None:
-        """Gives the connection to the WebSocket protocol; or says why not."""
-        malformed = Refusal(Problem.BAD_REQUEST, "malformed upgrade")
-        if self.ws_protocol_class is None or not self._should_upgrade() or head.method != b"GET" or early:
-            return malformed
-        lines = [b"GET %b HTTP/1.1\r\n" % self.url]
-        lines += [b"%b: %b\r\n" % header for header in self.headers]
-        taker: Any = self.ws_protocol_class(  # type: ignore[call-arg] # uvicorn's own, or one derived from it
-            config=self.config, server_state=self.server_state, app_state=self.app_state
-        )
-        taker.connection_made(self.transport)
-        taker.data_received(b"".join([*lines, b"\r\n"]))
-        if not cast(
-            "_Taker", taker
-        ).handshake_initiated:  # the library, which has limits of its own, refuses it
-            self.connections.discard(taker)
-            return malformed
-        self.handed_over = True
-        self.connections.discard(self)
-        if self._write_watch is not None:
-            self._write_watch.cancel()
-        self.transport.set_protocol(taker)
-        return None
+    ASKED = auto()  # the handshake is not answered
+    DENIED = auto()  # by an HTTP response whose content is still to come
+    OPEN = auto()
+    CLOSING = auto()  # our last word is written
+    OVER = auto()
 
 
-class GuardedWebSocket(WebSocketsSansIOProtocol):
+class WebSocketServerProtocol(asyncio.Protocol):
     """One client's WebSocket. `write_timeout` is how long it may read nothing, in seconds."""
 
     write_timeout = 60.0
+    transport: asyncio.Transport
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._write_watch: asyncio.TimerHandle | None = None
-        self._failed = False
-        self._ended = False
-        self._stopping = False  # while the handshake is not answered yet
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        del app_state  # it comes with the scope of the connection
+        self._config = config
+        self._server = server_state
+        self._loop = _loop or asyncio.get_event_loop()
+        self._state = State.ASKED
+        self._frames = Protocol(Side.SERVER, max_size=config.ws_max_size)
+        self._timer = WaitTimer(self._loop, self._late)
+        self._unread = WaitTimer(self._loop, self._late)
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._waiting = bytearray()  # read, and not yet parsed
+        self._parsing = False  # the next part of it has its turn
+        self._paused = self._deaf = self._ended = self._stopping = False
+        self._pieces: list[bytes] = []  # of a message
+        self._is_text = False
+        self._ping = b""
+        self._denial: tuple[int, list[Header]] = _FORBIDDEN, []
+        self._content = b""
 
-    def handle_connect(self, event: Request) -> None:
-        """The handshake has been read; one that the library refuses is left to the front door to answer."""
-        if self.conn.accept(event).status_code == _SWITCHING:
-            super().handle_connect(event)
+    def take_over(self, transport: asyncio.Transport, head: Head, connection: dict[str, Any]) -> bool:
+        """Takes the connection over, and lets the application answer; False where the handshake is malformed.
+
+        `connection` is the part of the scope that is the connection's.
+        """
+        keys, versions, protocols = (
+            [value for name, value in head.fields if name == wanted]
+            for wanted in (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol")
+        )
+        if head.method != b"GET" or versions != [b"13"] or not _is_key(keys):
+            return False
+        self.transport = transport
+        self._accept = accept_key(keys[0].decode("ascii")).encode("ascii")
+        self._server.connections.add(self)
+        scope = {
+            **asgi_scope("websocket", head, connection),
+            "scheme": "wss" if connection["scheme"] == "https" else "ws",
+            "subprotocols": [
+                name.strip(" \t") for names in protocols for name in names.decode("latin-1").split(",")
+            ],
+            "extensions": {"websocket.http.response": {}},
+        }
+        self._messages.put_nowait({"type": "websocket.connect"})
+        start(self._run(scope), self._loop, self._server.tasks)
+        return True
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        try:
+            await self._config.loaded_app(scope, self._receive, self._send)
+        except OSError:  # the client has left
+            pass
+        except Exception:  # noqa: BLE001 - an application's mistake ends its own socket alone
+            _log.exception("application_failed", path=scope["path"])
+        finally:
+            if self._state in {State.ASKED, State.DENIED}:
+                self._fail_handshake()
+            elif self._state is State.OPEN:
+                self._close(FAILED, "")
+
+    # From the client
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in; behind a mistake they are dropped, so that the close is not lost to a reset."""
+        if self._deaf:
+            return
+        if self._state in {State.ASKED, State.DENIED}:
+            self._deaf = True
+            if self._state is State.ASKED:  # else its answer is under way, and is the last
+                self.transport.write(
+                    last_word(
+                        bad_request("bytes before the handshake was answered"), self._server.default_headers
+                    )
+                )
+                self._say_last(ABNORMAL, "")
+            return
+        self._waiting += data
+        if not self._parsing:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Takes so much of it as is parsed in one turn: a frame of one byte costs as much as a large one."""
+        self._parsing = False
+        if self._deaf or self._state is State.OVER:
+            self._waiting.clear()
+        elif self._waiting:
+            part = bytes(self._waiting[:_TURN])
+            del self._waiting[:_TURN]
+            self._frames.receive_data(part)
+            for event in self._frames.events_received():
+                assert isinstance(event, Frame)
+                self._take_frame(event)
+            self._flush()
+            if self._frames.parser_exc is not None:
+                self._broken()
+        self._adjust()
+
+    def _adjust(self) -> None:
+        """Parses on, reads on, or waits until the application has taken what there is."""
+        taken = self._messages.empty() or self._state is not State.OPEN
+        if self._waiting and taken and not self._parsing and not self._deaf:
+            self._parsing = True
+            self._loop.call_soon(self._parse)
+        elif not self._waiting and self._ended:
+            self.transport.close()
+        pause = not self._deaf and (bool(self._waiting) or not taken)
+        if pause is not self._paused and not self.transport.is_closing():
+            self._paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            if bytes(frame.data) == self._ping and self._timer.wait is Wait.PONG:
+                self._ping_later()
+        elif frame.opcode is Opcode.CLOSE:
+            if self._state is State.OPEN:
+                closed = self._frames.close_rcvd
+                assert closed is not None
+                self._tell(closed.code, closed.reason)
+                self._state = State.CLOSING
+                self._flush()
+            self._hang_up()
+        elif frame.opcode is not Opcode.PING:  # the library answers those
+            self._take_piece(frame)
+
+    def _take_piece(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._pieces.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
+        if self._state is not State.OPEN:  # the application listens no more
+            return
+        if not self._is_text:
+            self._messages.put_nowait({"type": "websocket.receive", "bytes": content})
+            return
+        try:
+            self._messages.put_nowait({"type": "websocket.receive", "text": content.decode()})
+        except UnicodeDecodeError:
+            self._frames.fail(INVALID_DATA)
+            self._broken()
+
+    def _broken(self) -> None:
+        """The client broke the protocol or a limit: it is told, and its answer would not be read."""
+        self._deaf = True
+        closed = self._frames.close_sent
+        if self._state is State.OPEN and closed is not None:
+            self._flush()
+            self._say_last(closed.code, closed.reason)
+
+    # The connection
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; without a close on either side that is no clean end."""
-        self._stop_watch()
-        if self.handshake_complete and not self.close_sent and self.conn.close_rcvd is None:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
-        super().connection_lost(exc)
+        del exc
+        self._server.connections.discard(self)
+        self._timer.stop()
+        self._unread.stop()
+        self._state = State.OVER
+        self._tell(ABNORMAL, "")
+        self._writable.set()
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes came in; behind a mistake they are thrown away, so that the close is not lost to a reset."""
-        if self._failed:
-            return
-        if self.handshake_initiated and not self.handshake_complete:
-            self._fail_handshake()
-        elif self._waiting:
-            self._waiting += data
-        else:
-            self._feed(data)
-
-    def _feed(self, data: bytes) -> None:
-        """Takes so much of it as is parsed in one turn: a frame of one byte costs as much as a large one."""
-        if (
-            len(data) <= _TURN or not self.handshake_initiated
-        ):  # the head, which the request parser has bounded
-            super().data_received(data)
-            return
-        super().data_received(data[:_TURN])
-        self._waiting += memoryview(data)[_TURN:]
-        self.transport.pause_reading()
-        if not self.read_paused:
-            self.loop.call_soon(self._feed_on)
-
-    def _feed_on(self) -> None:
-        """Takes the next part of what was read."""
-        if self._failed or self.disconnected:
-            self._waiting.clear()
-        if not self._waiting:
-            return
-        part = bytes(self._waiting[:_TURN])
-        del self._waiting[:_TURN]
-        super().data_received(part)
-        if not self._waiting:
-            if self._ended:
-                self.transport.close()
-            elif not self.read_paused:
-                self.transport.resume_reading()
-        elif not self.read_paused:
-            self.loop.call_soon(self._feed_on)
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """The next message; when all of a part are taken the next part has its turn."""
-        message = await super().receive()
-        if self._waiting and self.queue.empty() and not self.disconnected:
-            self.transport.pause_reading()
-            self.loop.call_soon(self._feed_on)
-        return message
-
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's closes at once
+    def eof_received(self) -> bool:
         """The client sends no more; True while something that it sent waits for its turn."""
         self._ended = True
         return bool(self._waiting)
 
-    def _fail_handshake(self) -> None:
-        """Bytes came before the handshake was answered (RFC 6455 4.1): they are none of a WebSocket's."""
-        self._failed = True
-        if self.initial_response is not None:  # its answer is under way, and is the last
-            return
-        refusal = Refusal(Problem.BAD_REQUEST, "bytes before the handshake was answered")
-        self.transport.write(last_word(refusal, self.default_headers, None))
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
-        self.close_sent = self.handshake_complete = True
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._hang_up_soon()
-
-    def handle_parser_exception(self) -> None:
-        """The client broke the protocol or a limit: say so, and let it hang up."""
-        self._failed = True
-        closed = self.conn.close_sent
-        assert closed is not None
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason})
-        self._close_sent()
-        if self.transport.can_write_eof():  # its answer would not be read
-            self.transport.write_eof()
-
-    def drain(self) -> None:
-        """The server is about to stop; a socket ends at no time of its own, so that it is closed now."""
-        if not self.close_sent:
-            self.shutdown()
-
-    def shutdown(self) -> None:
-        """The server stops: the socket is closed with 1012, once its handshake has been answered (Rule 4)."""
-        if self.close_sent:
-            super().shutdown()
-        elif not self.handshake_complete:
-            self._stopping = True
-        else:
-            self.stop_keepalive()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": ""})
-            self.conn.send_close(SERVICE_RESTART)
-            self._close_sent()
-
-    def keepalive_timeout(self) -> None:
-        """The client has not answered a ping."""
-        super().keepalive_timeout()
-        self._hang_up_soon()
-
-    async def send(self, message: ASGISendEvent) -> None:
-        """Takes a message of the application's, once the client has read enough of what went before."""
-        await self.writable.wait()
-        if self.close_sent:
-            raise ClientDisconnected
-        await super().send(message)
-        if self.close_timer is not None:
-            self._hang_up_soon()
-        elif self.initial_response is not None and self.close_sent:
-            self.handshake_complete = True  # or uvicorn takes the answer for none, and logs an error
-        elif self._stopping and self.handshake_complete:
-            self._stopping = False
-            self.shutdown()
-
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
-        super().pause_writing()
-        if self._write_watch is None:
-            self._write_watch = self.loop.call_later(self.write_timeout, reset, self.transport)
+        self._writable.clear()
+        self._unread.begin(Wait.READING, self.write_timeout)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
-        self._stop_watch()
+        self._unread.wait = Wait.NOTHING
+        self._writable.set()
 
-    def _close_sent(self) -> None:
-        """A close of ours is in the output: the client answers it, or is dropped."""
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
-        self._hang_up_soon()
+    def drain(self) -> None:
+        """The server is about to stop; a socket ends at no time of its own, so that it is closed now."""
+        if self._state is not State.CLOSING:
+            self.shutdown()
 
-    def _hang_up_soon(self) -> None:
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(_LINGER, reset, self.transport)
-        if self._waiting:  # the client's answer to a close may be in it
-            self.loop.call_soon(self._feed_on)
+    def shutdown(self) -> None:
+        """The server stops: the socket is closed with 1012, once its handshake has been answered (Rule 5)."""
+        if self._state is State.OPEN:
+            self._tell(GOING_AWAY, "")
+            self._close(SERVICE_RESTART, "")
+        elif self._state is State.CLOSING:
+            self.transport.close()
+        else:
+            self._stopping = True
 
-    def _stop_watch(self) -> None:
-        if self._write_watch is not None:
-            self._write_watch.cancel()
-            self._write_watch = None
+    def _late(self, wait: Wait) -> None:
+        if wait is Wait.PING:
+            self._ping = os.urandom(4)
+            self._frames.send_ping(self._ping)
+            self._flush()
+            self._timer.begin(Wait.PONG, self._config.ws_ping_timeout or self._config.ws_ping_interval)
+        elif wait is Wait.PONG:
+            self._frames.fail(FAILED, "keepalive ping timeout")
+            self._broken()
+            self._adjust()
+        else:
+            reset(self.transport)
+
+    def _ping_later(self) -> None:
+        if self._config.ws_ping_interval:
+            self._timer.begin(Wait.PING, self._config.ws_ping_interval)
+
+    # From the application
+
+    async def _receive(self) -> Message:
+        message = await self._messages.get()
+        if self._messages.empty():
+            self._adjust()
+        return message
+
+    async def _send(self, message: Message) -> None:
+        await self._writable.wait()
+        if self._state in {State.CLOSING, State.OVER}:
+            raise ConnectionResetError("the WebSocket is closed")
+        kind = message["type"]
+        if self._state is State.OPEN and kind == "websocket.send":
+            if (data := message.get("bytes")) is not None:
+                self._frames.send_binary(data)
+            else:
+                self._frames.send_text(message["text"].encode())
+            self._flush()
+        elif self._state is State.OPEN and kind == "websocket.close":
+            code, reason = message.get("code") or 1000, message.get("reason") or ""
+            self._tell(code, reason)
+            self._close(code, reason)
+        elif self._state is State.ASKED and kind == "websocket.accept":
+            self._open(message.get("subprotocol"), message.get("headers") or [])
+        elif self._state is State.ASKED and kind == "websocket.close":
+            self._answer(_FORBIDDEN, [(b"content-length", b"0")], b"")
+        elif self._state is State.ASKED and kind == "websocket.http.response.start":
+            self._state = State.DENIED
+            self._denial = message["status"], list(message.get("headers", []))
+        elif self._state is State.DENIED and kind == "websocket.http.response.body":
+            self._content += message.get("body", b"")
+            if not message.get("more_body", False):
+                self._answer(*self._denial, self._content)
+        else:
+            raise RuntimeError(f"unexpected {kind}")
+
+    def _open(self, subprotocol: str | None, headers: list[Header]) -> None:
+        fields = [
+            *self._server.default_headers,
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-accept", self._accept),
+            *headers,
+        ]
+        if subprotocol:
+            fields.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+        self._state = State.OPEN
+        self.transport.write(response_head(101, fields, b"\r\n"))
+        if self._stopping:
+            self.shutdown()
+        else:
+            self._ping_later()
+
+    def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
+        """Answers the handshake with an HTTP response."""
+        fields = [*self._server.default_headers, *headers]
+        if not any(name.lower() == b"content-length" for name, _ in fields):
+            fields.append((b"content-length", b"%d" % len(body)))
+        self.transport.write(response_head(status, fields) + body)
+        self._tell(ABNORMAL, "")
+        self._state = State.CLOSING
+        self._hang_up()
+
+    def _fail_handshake(self) -> None:
+        status, headers, body = problem_response(Problem.INTERNAL_ERROR)
+        self._answer(status, headers, body)
+
+    def _hang_up(self) -> None:
+        """Closes once the client has read what was written."""
+        self.transport.close()
+        self._timer.begin(Wait.HANG_UP, self.write_timeout)
+
+    def _close(self, code: int, reason: str) -> None:
+        """Closes with this code: the client answers, or is dropped."""
+        self._frames.send_close(code, reason)
+        self._flush()
+        self._state = State.CLOSING
+        self._timer.begin(Wait.HANG_UP, _LINGER)
+        self._adjust()
+
+    def _say_last(self, code: int, reason: str) -> None:
+        """The last word is written: what comes is dropped until the client hangs up."""
+        self._tell(code, reason)
+        self._state = State.CLOSING
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer.begin(Wait.HANG_UP, _LINGER)
+
+    def _tell(self, code: int, reason: str) -> None:
+        """Tells the application that the WebSocket is closed; the first reason counts."""
+        self._messages.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _flush(self) -> None:
+        output = b"".join(self._frames.data_to_send())
+        if output and not self.transport.is_closing():
+            self.transport.write(output)
+
+
+def _is_key(keys: list[bytes]) -> bool:
+    """One key, of 16 bytes (RFC 6455 4.2.1)."""
+    try:
+        return len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bff.proxy.server import line_cache
 from bff.proxy.server.line_cache import LineCache, PlainRequest
-from bff.proxy.server.request_parser import Refusal, RequestLimits, RequestParser, judge_fields
+from bff.proxy.server.request_parser import Refusal, RequestLimits, RequestParser
 from bff.settings.model import ServerSettings
 from tests.support import corpus
 
@@ -28,22 +28,22 @@ OLD = cache()
 
 def by_the_parser(data: bytes) -> Any:
     """Method, target, fields and body of the one request that these bytes are; None where it is refused."""
-    found = RequestParser(LIMITS.max_head_bytes, LIMITS.max_head_fields).feed(data)
-    if found is None or isinstance(found, Refusal):
+    try:
+        found = RequestParser(LIMITS).feed(data)
+    except Refusal:
+        return None
+    if found is None:
         return None
     head, rest = found
-    lines = head.raw[:-4].split(b"\r\n")[1:]
-    pairs = [line.split(b":", 1) for line in lines]
-    fields = [(name.lower(), value.strip(b" \t")) for name, value in pairs]
-    length = judge_fields(fields, http_1_0=head.http_1_0, hosts=LIMITS.hosts, websocket=False)
-    if not isinstance(length, int) or len(rest) != length:
+    plain = head.keep_alive and not (head.http_1_0 or head.expects_continue or head.upgrade)
+    if not plain or len(rest) != head.length:
         return None
-    return head.method, head.target, fields, rest
+    return head.method, head.path, head.query, head.fields, rest
 
 
 def seen(request: PlainRequest) -> Any:
-    target = request.path + (b"?" + request.query if request.query else b"")
-    return request.method, target, [line.field for line in request.lines], request.body
+    fields = [line.field for line in request.lines]
+    return request.method, request.path, request.query, fields, request.body
 
 
 NAMES = st.sampled_from(

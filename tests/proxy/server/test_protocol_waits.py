@@ -1,4 +1,4 @@
-"""Slow, silent and vanishing clients of the guarded protocol: every wait has an end."""
+"""Slow, silent and vanishing clients of the server protocol: every wait has an end."""
 
 import contextlib
 import json

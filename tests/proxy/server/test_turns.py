@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from bff.proxy.server import protocol
-from bff.proxy.server import request_parser as front_door
-from bff.proxy.server import websocket_protocol as websocket_door
-from bff.proxy.server.request_parser import ChunkedBody, FramingError
+from bff.proxy.server import websocket_protocol
+from bff.proxy.server.asgi_bridge import AsgiBridge
+from bff.proxy.server.request_body import MOST_LINES, ChunkedBody
+from bff.proxy.server.request_parser import Refusal
 from tests.support.network.server_harness import connected, open_door, problem_of, request
 
 CHUNKED = request("/", "POST", "Transfer-Encoding: chunked")
@@ -25,8 +25,8 @@ def refused_at(data: bytes, cut: int) -> int:
     for end in range(6, len(data), 6):  # a chunk's end: pieces end there too
         try:
             while taken < end:
-                taken += body.take(data[taken : min(end, taken + cut)])
-        except FramingError:
+                taken += body.take(data[taken : min(end, taken + cut)])[1]
+        except Refusal:
             return end
     raise AssertionError("it is taken whole")
 
@@ -42,8 +42,8 @@ def test_small_chunks_with_enough_content_go_on() -> None:
     """Lines of some bytes each, as a stream sends them, are never too many."""
     data, body, turns = chunks(b"a line of a log", 50_000), ChunkedBody(), 0
     while data:
-        taken = body.take(data)
-        assert taken <= front_door.MOST_LINES * 20
+        _, taken = body.take(data)
+        assert taken <= MOST_LINES * 20
         data, turns = data[taken:], turns + 1
     assert 20 < turns
 
@@ -58,22 +58,22 @@ async def test_one_byte_chunks() -> None:
 async def test_content_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one read brings is handed on in one piece, turn by turn, and nothing of it is lost."""
     pieces: list[bytes] = []
-    take = protocol.GuardedHttpProtocol.take_content
+    take = AsgiBridge.body
 
     def counted(self: Any, content: bytes) -> None:
         pieces.append(content)
         take(self, content)
 
-    monkeypatch.setattr(protocol.GuardedHttpProtocol, "take_content", counted)
+    monkeypatch.setattr(AsgiBridge, "body", counted)
     async with open_door() as door, connected(door) as client:
         await client.send(CHUNKED + chunks(b"0123456", 9_000) + b"0\r\n\r\n" + request("/next"))
         assert 200 == (await client.answer())[0]
         assert 200 == (await client.answer())[0]
     assert b"0123456" * 9_000 == b"".join(pieces)
     assert 4 < len(pieces) < 100
-    assert max(map(len, pieces)) <= front_door.MOST_LINES * 7
+    assert max(map(len, pieces)) <= MOST_LINES * 7
 
 
 def test_a_turn_of_a_websocket_is_short() -> None:
     """The smallest frame of a client has seven bytes."""
-    assert websocket_door._TURN // 7 < 1200
+    assert websocket_protocol._TURN // 7 < 1200

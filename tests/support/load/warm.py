@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bff.proxy.server.protocol import GuardedHttpProtocol
+from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.pool import PoolStats
 from bff.proxy.upstream.request_state import Call
@@ -81,17 +81,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plain]:
 
 
 @contextmanager
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[GuardedHttpProtocol]]:
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HttpServerProtocol]]:
     """The server's ends of the client connections that are made."""
-    made: list[GuardedHttpProtocol] = []
-    connection_made = GuardedHttpProtocol.connection_made
+    made: list[HttpServerProtocol] = []
+    connection_made = HttpServerProtocol.connection_made
 
-    def noting(protocol: GuardedHttpProtocol, transport: asyncio.Transport) -> None:
+    def noting(protocol: HttpServerProtocol, transport: asyncio.Transport) -> None:
         made.append(protocol)
         connection_made(protocol, transport)
 
     with monkeypatch.context() as patched:
-        patched.setattr(GuardedHttpProtocol, "connection_made", noting)
+        patched.setattr(HttpServerProtocol, "connection_made", noting)
         yield made
 
 

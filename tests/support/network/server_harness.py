@@ -1,4 +1,4 @@
-"""A real uvicorn with the guarded protocol and an application that tells what reached it."""
+"""A real uvicorn with the server protocol and an application that tells what reached it."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import guarded_protocol
+from bff.proxy.server.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 
 HOST = "app.example.com"
@@ -105,7 +105,7 @@ def _start(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
 async def open_door(*, small_buffers: bool = False, **settings: Any) -> AsyncIterator[Door]:
     """Serves on a free port; `settings` are those of `[server]`."""
     door = Door()
-    protocol = guarded_protocol(
+    protocol = client_protocol(
         ServerSettings.model_validate({"public_url": PUBLIC_URL, **settings}),
         lambda refusal, _: door.refusals.append(refusal),
     )

@@ -25,7 +25,7 @@ from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
 
-SERVER: dict[str, Any] = {}  # what a fixture wants of `[server]`
+UVICORN: dict[str, Any] = {}  # the options of `uvicorn.Config` that a fixture wants otherwise
 PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
 SESSION_NAMES = ("bff", "__Host-Http-bff")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
@@ -146,14 +146,14 @@ class World:
 
 @asynccontextmanager
 async def serving(app: App, port: int) -> AsyncIterator[uvicorn.Server]:
-    """Serves the proxy on a loopback port, by the guarded protocol, on the test's own loop."""
+    """Serves the proxy on a loopback port, by the server protocol, on the test's own loop."""
     tasks = Tasks()
     sock = socket.create_server(("127.0.0.1", port))
+    options = websocket_options(app.settings.server, app.settings.served_routes())
     config = uvicorn.Config(
         app,
-        http=client_protocol(app.settings.server),
         lifespan="on",
-        **websocket_options(app.settings.server, app.settings.served_routes()),
+        **{"http": client_protocol(app.settings.server), **options, **UVICORN},
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -215,7 +215,7 @@ async def running_world(
         upstream = await stack.enter_async_context(backend(answer))
         settings = Settings.model_validate(
             {
-                "server": {"public_url": url, "ops_port": None, **SERVER, **sections.get("server", {})},
+                "server": {"public_url": url, "ops_port": None, **sections.get("server", {})},
                 "redis": {"url": redis.url, "timeout": PATIENCE, **sections.get("redis", {})},
                 "session": {"keys": [new_secret()], **sections.get("session", {})},
                 "refresh": {"min_age_for_401": 0, **sections.get("refresh", {})},

@@ -36,8 +36,8 @@ _EXAMPLES = """
 examples:
   python3 -m tests.tools.bench                        everything, some 25 minutes
   python3 -m tests.tools.bench --quick                everything small, some five minutes
-  python3 -m tests.tools.bench --only lane nginx      these two contenders under every load
-  python3 -m tests.tools.bench --only lane json-32 --rounds 9
+  python3 -m tests.tools.bench --only bff nginx       these two contenders under every load
+  python3 -m tests.tools.bench --only bff json-32 --rounds 9
   python3 -m tests.tools.bench --only deletion        one scenario
   python3 -m tests.tools.bench stages                 what each stage of a request costs
   python3 -m tests.tools.bench --quick --json bench.json

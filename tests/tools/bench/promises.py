@@ -18,18 +18,15 @@ class Promise:
 
 
 PROMISES = (
-    Promise("asgi", "uvicorn", "json-32", 0.45),
-    Promise("asgi", "naive", "json-32", 40),
-    Promise("asgi", "apache-oidc", "json-32", 4),
-    Promise("asgi", "envoy-oauth2", "json-32", 1.2),
-    Promise("lane", "uvicorn", "json-32", 0.60),
-    Promise("lane", "envoy-oauth2", "json-32", 1.6),
-    Promise("lane", "envoy", "json-32", 1.0),
-    Promise("lane-uncached", "uvicorn", "json-32", 0.25),
-    Promise("asgi-uncached", "uvicorn", "json-32", 0.25),
-    Promise("lane", "uvicorn", "json-256", 0.60),
+    Promise("bff", "naive", "json-32", 40),
+    Promise("bff", "apache-oidc", "json-32", 4),
+    Promise("bff", "uvicorn", "json-32", 0.60),
+    Promise("bff", "envoy-oauth2", "json-32", 1.6),
+    Promise("bff", "envoy", "json-32", 1.0),
+    Promise("bff-uncached", "uvicorn", "json-32", 0.25),
+    Promise("bff", "uvicorn", "json-256", 0.60),
 )
-LATENCY = (("asgi", 2.0), ("lane", 1.5))
+LATENCY = (("bff", 1.5),)
 """At most so many times what nginx adds to a direct call's median latency, on one connection."""
 
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-import httptools
 import uvloop
 
 from bff.app import App
@@ -27,9 +26,8 @@ from bff.policy.routes import Matched
 from bff.proxy.forward.asgi import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.server.lane import LaneProtocol
-from bff.proxy.server.lane_response import LaneResponse
-from bff.proxy.server.request_parser import Head, RequestLimits, RequestParser, judge_fields
+from bff.proxy.server.request_parser import RequestLimits, RequestParser
+from bff.proxy.server.response_writer import ResponseWriter
 from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 from bff.proxy.upstream.request_writer import request_head
 from bff.proxy.upstream.response_parser import ResponseParser
@@ -175,7 +173,7 @@ def _steps(parts: _Parts) -> list[Step]:
 def _plain(parts: _Parts) -> list[Step]:
     """The parts of a call on the fast path."""
     path = parts.forwarding.fast_path
-    routes, lines = path._by_path, path._lines
+    routes, lines = path._by_path, path.lines
     route = routes[parts.admitted.route.path]
     request = lines.read(parts.raw)
     assert request is not None
@@ -213,19 +211,11 @@ def _plain(parts: _Parts) -> list[Step]:
 
 
 def _arriving(parts: _Parts) -> list[Step]:
-    door = RequestLimits.configured(parts.settings.server)
-    reader = RequestParser(door.max_head_bytes, door.max_head_fields)
-    head = cast("tuple[Head, bytes]", reader.feed(parts.raw))[0]
+    parser = RequestParser(RequestLimits.configured(parts.settings.server))
     forwarding, request = parts.forwarding, parts.request
     hop = forwarding.parts.hop
-
-    def judge() -> object:
-        return judge_fields(request.fields.headers, http_1_0=False, hosts=door.hosts, websocket=False)
-
     return [
-        ("head", "read and judge the lines of the request's head", lambda: reader.feed(parts.raw)),
-        ("parser", "httptools, nine fields", lambda: _parse(head.raw)),
-        ("fields", "judge Host and framing", judge),
+        ("head", "parse and judge the request's head", lambda: parser.feed(parts.raw)),
         ("route", "find the route by its path", lambda: forwarding._routes.match(request.raw_path)),
         ("admission", "route, method, query, guard, size", lambda: forwarding.admit(request)),
         ("hop", "client's address, request id, trace context", lambda: hop(request)),
@@ -277,19 +267,20 @@ def _answered(parts: _Parts) -> list[Step]:
     read()
     headers = list(reader.headers)
     rendered = rules.response(200, headers)
-    protocol = _NullProtocol()
+    nothing = cast("Any", _Nothing())
+    writer = ResponseWriter(nothing, nothing, nothing)
 
     def write() -> None:
-        cycle = LaneResponse(cast("LaneProtocol", protocol), with_body=True, keep_alive=True)
-        cycle.send_head(200, rendered)
-        cycle.send_data(SMALL)
-        cycle.send_end()
+        writer.begin(None)
+        writer.head(200, rendered)
+        writer.data(SMALL)
+        writer.end()
 
     finished = context.metrics.request_finished
     return [
         ("answer", "read the backend's answer, 1.1 kB", read),
         ("answer rules", "which headers pass, and ours", lambda: rules.response(200, headers)),
-        ("write", "write the answer to the client, the lane's way", write),
+        ("write", "write the answer to the client", write),
         ("metrics", "count and time it", lambda: finished("/api/orders", "GET", 200, 0.0012)),
         ("access line", "one JSON line, written in batches", _access_line(parts)),
     ]
@@ -325,44 +316,19 @@ def _asking(parts: _Parts) -> list[tuple[str, str, Callable[[], Awaitable[object
     ]
 
 
-class _NullProtocol:
-    """As much of a protocol as a cycle needs, on a transport that swallows all."""
+class _Nothing:
+    """As much of a transport, a loop and a server's state as a writer needs; it swallows all."""
 
-    expect_100_continue = False
-
-    def __init__(self) -> None:
-        self.transport = self
-        self.parser = self
-        self.loop = self
-
-    def should_keep_alive(self) -> bool:
-        return True
+    default_headers = ((b"date", b"Sun, 01 Nov 2026 12:00:00 GMT"),)
 
     def call_soon(self, step: Callable[[], None]) -> None:
         """Forgets it: the loop would find nothing to do."""
 
-    def default_lines(self) -> bytes:
-        return b"date: Sun, 01 Nov 2026 12:00:00 GMT\r\n"
-
     def write(self, data: bytes) -> None:
         """Swallows it."""
 
-    def on_response_complete(self) -> None:
-        """Has nothing to go on with."""
-
-
-class _Fields:
-    """What the protocol does for each field."""
-
-    def __init__(self) -> None:
-        self.headers: list[Header] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
-
-
-def _parse(raw: bytes) -> None:
-    httptools.HttpRequestParser(_Fields()).feed_data(raw)
+    def is_closing(self) -> bool:
+        return False
 
 
 def _timed(name: str, what: str, step: Callable[[], object]) -> Stage:

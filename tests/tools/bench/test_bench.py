@@ -89,13 +89,13 @@ def test_only_a_200_with_the_right_body_counts(sent: bytes, good: bool) -> None:
 def test_ratios_are_those_within_a_round() -> None:
     """A machine that is slow for a round slows both sides; a failed run is left out, on both sides."""
     runs: dict[tuple[str, str], list[Figures | None]] = {
-        ("json-32", "lane"): [run(50), run(500), None],
+        ("json-32", "bff"): [run(50), run(500), None],
         ("json-32", "uvicorn"): [run(100), run(1000), run(1)],
     }
-    assert 0.5 == ratio(runs, "json-32", "lane", "uvicorn")
-    assert None is ratio(runs, "json-32", "lane", "nginx")
-    (lane, uvicorn) = rows(runs)
-    assert (275, {"uvicorn": 0.5}) == (lane.rate, lane.ratios)
+    assert 0.5 == ratio(runs, "json-32", "bff", "uvicorn")
+    assert None is ratio(runs, "json-32", "bff", "nginx")
+    (ours, uvicorn) = rows(runs)
+    assert (275, {"uvicorn": 0.5}) == (ours.rate, ours.ratios)
     assert (100, {}) == (uvicorn.rate, uvicorn.ratios)
     assert 0.1 == pytest.approx(spread([90, 100, 110]))
 
@@ -105,9 +105,9 @@ def test_added_latency() -> None:
     runs = {
         ("json-1", "direct"): [run(1, 0.5), run(1, 5.0)],
         ("json-1", "nginx"): [run(1, 0.6), run(1, 5.1)],
-        ("json-1", "lane"): [run(1, 0.7), run(1, 5.2)],
+        ("json-1", "bff"): [run(1, 0.7), run(1, 5.2)],
     }
-    assert 0.2 == pytest.approx(added_latency(runs, "json-1", "lane"))
+    assert 0.2 == pytest.approx(added_latency(runs, "json-1", "bff"))
     (finding,) = held(runs)
     assert ("2.00", False) == (finding.found, finding.kept)
 
@@ -115,14 +115,14 @@ def test_added_latency() -> None:
 def test_promises_are_held_against_a_run() -> None:
     """A promise is judged only where both sides ran, by its own bound."""
     runs = {
-        ("json-32", "lane"): [run(60)],
+        ("json-32", "bff"): [run(60)],
         ("json-32", "uvicorn"): [run(100)],
         ("json-32", "envoy"): [run(61)],
     }
     found = {finding.what: (finding.found, finding.kept) for finding in held(runs)}
     assert {
-        "lane by uvicorn, json-32": ("0.60", True),
-        "lane by envoy, json-32": ("0.98", False),
+        "bff by uvicorn, json-32": ("0.60", True),
+        "bff by envoy, json-32": ("0.98", False),
     } == found
 
 
@@ -139,7 +139,7 @@ def test_names_are_known_and_differ() -> None:
 
 def test_the_report_shows_and_writes_everything(tmp_path: Path) -> None:
     """Tables for people and JSON for programs hold the same."""
-    runs = {("json-32", "lane"): [run(20_000)], ("json-32", "uvicorn"): [run(30_000, refused=3)]}
+    runs = {("json-32", "bff"): [run(20_000)], ("json-32", "uvicorn"): [run(30_000, refused=3)]}
     report = Report({"cpu": "a fast one"}, {"rounds": 1}, rows(runs), held(runs))
     report.findings.append(Finding("events", "memory [of each]", "13 KiB", "under 60 KiB", kept=True))
     report.stages.append(Stage("route", "find the route", 1.5, 0.02))

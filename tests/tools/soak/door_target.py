@@ -1,4 +1,4 @@
-"""The guarded protocol under fuzzing: what reaches the application is what a slower reader finds.
+"""The server protocol under fuzzing: what reaches the application is what a slower reader finds.
 
 Input: one byte (where the bytes are cut), then what a client sent on one connection.
 """
@@ -14,9 +14,9 @@ import h11
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.server.protocol import GuardedHttpProtocol
+from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import guarded_protocol
+from bff.proxy.server.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.support.error_log import no_error_logged
 
@@ -88,7 +88,7 @@ class Door:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))
         self.served = Served()
         settings = ServerSettings(public_url=f"http://{HOST.decode()}")
-        self.protocol = guarded_protocol(settings, self.refused)
+        self.protocol = client_protocol(settings, self.refused)
         self.config = uvicorn.Config(
             self.app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False,
             proxy_headers=False,
@@ -121,7 +121,7 @@ class Door:
     def _serve(self, pieces: list[bytes]) -> Served:
         served = self.served = Served()
         state = ServerState()
-        connection: GuardedHttpProtocol = self.protocol(self.config, state, {}, _loop=self.loop)
+        connection: HttpServerProtocol = self.protocol(self.config, state, {}, _loop=self.loop)
         wire = Wire()
         connection.connection_made(wire)
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""Fuzzing of the answer parser, the guarded protocol and the lane, guided by coverage where there is atheris.
+"""Fuzzing of the parsers, the server protocol and the data path, guided by coverage where there is atheris.
 
 An input that raises, hangs, or is read otherwise than by two slower readers is printed and kept; put it
 into `tests/data/fuzz/<target>/`, where the suite tries it from then on.
@@ -18,12 +18,12 @@ from pathlib import Path
 
 from tests.support import corpus
 
-TARGETS = ("answer", "door", "lane")
+TARGETS = ("answer", "door", "path")
 Check = Callable[[bytes], None]
 
 _HANGS_AFTER = 20
 _MAX_LENGTH = 2048
-_LONGEST = {"answer": _MAX_LENGTH, "door": _MAX_LENGTH, "lane": 100}  # bytes that are worth their time
+_LONGEST = {"answer": _MAX_LENGTH, "door": _MAX_LENGTH, "path": 100}  # bytes that are worth their time
 _BLOCKS = 200  # inputs between two looks at the clock
 _TOKENS = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b"\0", b":", b";", b",", b"0\r\n\r\n", b"5\r\nhello\r\n",
@@ -94,7 +94,7 @@ def seeds(target: str) -> list[bytes]:
     """Where to begin: the corpora, and what was found before."""
     if target == "answer":
         begun = [bytes([14 + (method == "HEAD")]) + corpus.raw(text) for method, text in corpus.answers()]
-    elif target == "lane":
+    elif target == "path":
         begun = []
     else:
         begun = [

@@ -56,9 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(watchers: int, deletions: int) -> list[str]:
     async with _fleet(1) as fleet:
         wrong = await _crowd(fleet, watchers)
-    for front in ("auto", "off"):
-        async with raw_backend(answering) as backend, _fleet(WORKERS, backend.url, front) as fleet:
-            wrong += await _tabs(fleet, deletions, front)
+    async with raw_backend(answering) as backend, _fleet(WORKERS, backend.url) as fleet:
+        wrong += await _tabs(fleet, deletions)
     return wrong
 
 
@@ -127,7 +126,7 @@ async def _crowd(fleet: Fleet, count: int) -> list[str]:
     return [f"{each:.1f} KiB each, more than {MOST_EACH:g}"] if each > MOST_EACH else []
 
 
-async def _tabs(fleet: Fleet, deletions: int, front: str) -> list[str]:
+async def _tabs(fleet: Fleet, deletions: int) -> list[str]:
     kinds: dict[str, Callable[[int, Member], Awaitable[Open]]]
     kinds = {"page": events, "event stream": stream, "WebSocket": socket}
     delays: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -147,7 +146,7 @@ async def _tabs(fleet: Fleet, deletions: int, front: str) -> list[str]:
             delays[kind].append(one.ended_at - started)
     for kind, some in delays.items():
         _console.print(
-            f"lane {front}, {deletions} deletions, {TABS} of each kind at {WORKERS} workers: a {kind} ended "
+            f"{deletions} deletions, {TABS} of each kind at {WORKERS} workers: a {kind} ended "
             f"after {1000 * statistics.median(some):.1f} ms, at the worst {1000 * max(some):.1f} ms"
         )
     return [
@@ -184,7 +183,7 @@ def _cpu(pid: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _fleet(workers: int, upstream: str | None = None, front: str = "auto") -> AsyncIterator[Fleet]:
+async def _fleet(workers: int, upstream: str | None = None) -> AsyncIterator[Fleet]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-watchers-")))
         redis = stack.enter_context(redis_server())
@@ -196,7 +195,7 @@ async def _fleet(workers: int, upstream: str | None = None, front: str = "auto")
             workers=workers,
             valves=False,
             route={} if upstream is None else {"upstream": upstream, "websocket": True},
-            server={"public_url": PUBLIC_URL, "lane": front},
+            server={"public_url": PUBLIC_URL},
             limits={"events_per_process": 100_000},
         ) as fleet:
             yield fleet

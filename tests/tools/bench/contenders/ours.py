@@ -21,7 +21,7 @@ class Ours(Contender):
 
     Args:
         name: see `Contender`.
-        lane, near_cache: the settings of these names.
+        near_cache: the setting of this name.
         routes: routes beside `/api`, as the settings have them.
         redis_url: another Redis than the one of all.
         keys: server keys; those who are to share sessions share these.
@@ -32,7 +32,6 @@ class Ours(Contender):
         self,
         name: str,
         *,
-        lane: bool = True,
         near_cache: bool = True,
         routes: Sequence[Mapping[str, Any]] = (),
         redis_url: str | None = None,
@@ -41,12 +40,11 @@ class Ours(Contender):
     ) -> None:
         super().__init__()
         self.name = name
-        front, cache = "lane" if lane else "ASGI front", "on" if near_cache else "off"
-        self.what = f"bff serve, one worker: {front}, near cache {cache}"
+        self.what = f"bff serve, one worker, near cache {'on' if near_cache else 'off'}"
         self.public_port = public_port or self.port
         self.ops_port = lasting_port()
         self.keys = keys or new_secret()
-        self._lane, self._near_cache = lane, near_cache
+        self._near_cache = near_cache
         self._routes, self.redis_url = routes, redis_url
 
     @property
@@ -117,6 +115,5 @@ class Ours(Contender):
             "BFF_LIMITS__STREAMS_PER_ADDRESS": "100000",
             "BFF_LOG__FORMAT": "json",
             "BFF_ROUTE": json.dumps([*self._routes, api]),
-            "BFF_SERVER__LANE": "auto" if self._lane else "off",
             "BFF_SESSION__NEAR_CACHE": "true" if self._near_cache else "false",
         }

@@ -1,6 +1,6 @@
 """What a backend can say: whole, in pieces, too little, too much, or nonsense."""
 
-from tests.tools.soak.lane_world import Call
+from tests.tools.soak.path_world import Call
 
 _BIG = 70_000  # bytes: more than the ASGI front lets wait
 _OK = b"HTTP/1.1 200 OK\r\n"

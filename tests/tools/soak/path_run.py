@@ -7,14 +7,14 @@ from typing import Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.server.closing import STATE
-from bff.proxy.server.protocol import GuardedHttpProtocol
-from bff.proxy.server.uvicorn_config import client_protocol, guarded_protocol
+from bff.proxy.forward.asgi import STATE
+from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.server.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.tools.soak.hand_loop import HandLoop, Wire
-from tests.tools.soak.lane_answers import pieces
-from tests.tools.soak.lane_reading import answered, asked
-from tests.tools.soak.lane_world import ENDED, HANDLES, BackendWire, World
+from tests.tools.soak.path_answers import pieces
+from tests.tools.soak.path_reading import answered, asked
+from tests.tools.soak.path_world import ENDED, HANDLES, BackendWire, World
 
 _MOST_STEPS = 40
 _MOST_CLIENTS = 4
@@ -97,9 +97,9 @@ class Run:
         self._rush = False
         self._state = ServerState()
         bench.world = self.world
-        kind = client_protocol if front == "lane" else guarded_protocol
-        protocol, app_state = kind(bench.settings), {STATE: self.world.forwarding}
-        self._accepted: Callable[[], GuardedHttpProtocol] = lambda: protocol(
+        protocol = client_protocol(bench.settings)
+        app_state = {STATE: self.world.forwarding} if front == "server" else {}
+        self._accepted: Callable[[], HttpServerProtocol] = lambda: protocol(
             bench.config, self._state, app_state, _loop=self.loop
         )
 

@@ -1,26 +1,14 @@
-"""The lane: what it relies on in uvicorn, and how it shares a connection with ASGI."""
+"""Forwarded calls over the server protocol, and how they share a connection with the application's."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
-from uvicorn.protocols.http import httptools_impl
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.server import ServerState
 
-from bff.proxy.server import uvicorn_config as protocols
-from bff.proxy.server.lane import LaneProtocol
-from bff.proxy.server.protocol import GuardedHttpProtocol
-from bff.proxy.server.uvicorn_config import client_protocol
-from bff.settings.model import ServerSettings
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until
-
-SETTINGS = ServerSettings(public_url="http://localhost:8080")
 
 
 @pytest.fixture
@@ -44,67 +32,8 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
     return int(first.split()[1]), fields, body
 
 
-# What is relied on
-
-
-def test_this_uvicorn_is_known() -> None:
-    """The installed uvicorn is one with which the lane is on; a newer one is tried and added."""
-    assert uvicorn.__version__.startswith(protocols.KNOWN_UVICORN)
-    assert issubclass(client_protocol(SETTINGS), LaneProtocol)
-
-
-def test_an_unknown_uvicorn_turns_the_lane_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another version, or by setting, every request goes through ASGI."""
-    off = client_protocol(SETTINGS.model_copy(update={"lane": "off"}))
-    assert issubclass(off, GuardedHttpProtocol)
-    assert not issubclass(off, LaneProtocol)
-    monkeypatch.setattr(uvicorn, "__version__", "99.0.0")
-    assert not issubclass(client_protocol(SETTINGS), LaneProtocol)
-
-
-def test_uvicorn_is_as_the_lane_expects() -> None:
-    """The names, attributes and calls that the lane builds on are there."""
-    protocol = httptools_impl.HttpToolsProtocol
-    for name in (
-        "connection_made",
-        "connection_lost",
-        "data_received",
-        "on_message_begin",
-        "on_headers_complete",
-        "on_body",
-        "on_message_complete",
-        "on_response_complete",
-        "pause_writing",
-        "resume_writing",
-        "shutdown",
-        "timeout_keep_alive_handler",
-    ):
-        assert callable(getattr(protocol, name))
-    assert ["self", "config", "server_state", "app_state", "_loop"] == list(
-        inspect.signature(protocol.__init__).parameters
-    )
-    source = inspect.getsource(protocol)
-    for relied_on in (
-        "self.cycle.response_complete",
-        "self.cycle.disconnected = True",
-        "self.cycle.message_event.set()",
-        "self.cycle.keep_alive = False",
-        "self.connections = server_state.connections",
-        "self.flow = FlowControl(transport)",
-        'self.url = b""',
-        "self.headers = []",
-    ):
-        assert relied_on in source
-    assert {"pause_reading", "resume_reading"} <= set(dir(FlowControl))
-    assert [] == ServerState().default_headers
-    assert b"HTTP/1.1 200 OK\r\n" == httptools_impl.STATUS_LINE[200]
-
-
-# What it does
-
-
 @pytest.mark.requirement("H-02")
-async def test_pipelined_requests_of_both_fronts_are_answered_in_order(world: World) -> None:
+async def test_pipelined_requests_of_all_kinds_are_answered_in_order(world: World) -> None:
     """Ten requests in one write, for routes, endpoints and nowhere: each its answer, in order."""
 
     async def slow_first(request: Received) -> Reply:

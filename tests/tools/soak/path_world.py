@@ -33,7 +33,7 @@ from bff.session.store import Write
 from bff.settings.model import RefreshSettings, RouteSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
 from tests.tools.soak.hand_loop import HandLoop, Wire
-from tests.tools.soak.lane_reading import content
+from tests.tools.soak.path_reading import content
 
 PUBLIC = "http://app.example.com"
 ENDED = 1 << 20

@@ -16,11 +16,11 @@ import uvicorn
 
 from bff.settings.model import ServerSettings
 from tests.support.error_log import no_error_logged
-from tests.tools.soak import lane_run
+from tests.tools.soak import path_run
 from tests.tools.soak.hand_loop import HandLoop
-from tests.tools.soak.lane_reading import Answered, Asked, answered, asked
-from tests.tools.soak.lane_run import Client, Run
-from tests.tools.soak.lane_world import HANDLES, PUBLIC, Call, World
+from tests.tools.soak.path_reading import Answered, Asked, answered, asked
+from tests.tools.soak.path_run import Client, Run
+from tests.tools.soak.path_world import HANDLES, PUBLIC, Call, World
 
 _MOST_ATTEMPTS = 3  # a stale connection and a 401 allow for one more each
 _PROBLEMS = frozenset({400, 401, 403, 404, 405, 408, 413, 417, 421, 431, 502, 503, 504})
@@ -30,9 +30,6 @@ _ASKS, _RAW, _ANSWERS, _LEAVES = {0, 1, 4}, 5, {7, 8, 9}, 11  # kinds of steps
 _BREAKS, _WAITS, _DIALS = 12, 13, 15
 _BODIES = {5, 6, 7}
 _SAYS_408 = 13
-_BROKEN_OFF = (
-    "ASGI callable returned without completing response."  # the way to do so: `bff.proxy.forward.asgi_call`
-)
 
 Outcome = tuple[list[Any], list[Any]]
 """What the clients got, and what the backends."""
@@ -55,9 +52,9 @@ class Bench:
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         await self.world.forwarding(scope, receive, send)
 
-    def run(self, data: bytes, front: str = "lane", **cuts: int) -> Outcome:
+    def run(self, data: bytes, front: str = "server", **cuts: int) -> Outcome:
         """One run, and what came of it."""
-        with self.loop.running(), no_error_logged(_BROKEN_OFF):
+        with self.loop.running(), no_error_logged():
             run = Run(self, data, front, **cuts)
             run.play()
             outcome = judged(run)
@@ -194,7 +191,7 @@ def check(data: bytes) -> None:
             return
         case 1:
             other = table.run(data, cut=1 + data[1])
-        case lane_run.WITH_ASGI:
+        case path_run.WITH_ASGI:
             other = table.run(data, "asgi")
         case _:  # _CUTS_ANSWERS
             other = table.run(data, cut_answers=1 + data[1])

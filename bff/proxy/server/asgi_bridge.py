@@ -1,0 +1,159 @@
+"""The ASGI bridge: one request that the ASGI application answers, over our own connection.
+
+Rule 1: the request's body is asked for only while the application takes it, so that the client is held back.
+Rule 2: an answer that is shorter than announced, or never ended, breaks the connection off.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message
+
+from bff.errors import Problem
+from bff.observe.logs import get_logger
+from bff.problems import problem_response
+from bff.proxy.forward.context import ClientSide
+from bff.proxy.upstream.interfaces import Header
+
+_BUFFER = 64 * 1024  # bytes of the request's body
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_CONNECTION = frozenset({b"connection", b"transfer-encoding"})  # ours to say
+_WITHOUT_CONTENT = frozenset({204, 304})
+_log = get_logger("bff.server")
+
+
+class AsgiClient(ClientSide, Protocol):
+    """The connection that a request for the application came on."""
+
+    def close_after_answer(self) -> None:
+        """The answer is the connection's last."""
+
+
+class AsgiBridge:
+    """One request and its answer: `receive` and `send` for the application, events from the connection."""
+
+    def __init__(self, client: AsgiClient, scope: dict[str, Any], *, bodyless: bool) -> None:
+        self._client = client
+        self._scope = scope
+        self._received = bytearray()
+        self._more = not bodyless  # of the request's body is to come
+        self._told = False  # the application knows of the body's end
+        self._news = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._begun = self._over = False  # the answer
+        self._left: int | None = None  # of its content; None: not announced
+
+    async def run(self, app: ASGIApp) -> None:
+        """Lets the application answer; an answer that it leaves open is broken off."""
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception:  # noqa: BLE001 - an application's mistake ends its own request alone
+            _log.exception("application_failed", path=self._scope["path"])
+            self._fail()
+        else:
+            if not (self._over or self._begun):
+                _log.error("application_gave_no_answer", path=self._scope["path"])
+                self._fail()
+        finally:
+            if not self._over:
+                self._over = True
+                self._client.abort()
+
+    # From the connection
+
+    def body(self, chunk: bytes) -> None:
+        """A piece of the request's body came."""
+        self._received += chunk
+        if len(self._received) > _BUFFER:
+            self._client.pause_request()
+        self._news.set()
+
+    def body_end(self) -> None:
+        """The request's body is complete."""
+        self._more = False
+        self._news.set()
+
+    def client_gone(self) -> None:
+        """There is nobody to answer any more."""
+        self._over = True
+        self._news.set()
+        self._writable.set()
+
+    def pause_answer(self) -> None:
+        """The client reads slowly."""
+        self._writable.clear()
+
+    def resume_answer(self) -> None:
+        """The client has caught up."""
+        self._writable.set()
+
+    # From the application
+
+    async def _receive(self) -> Message:
+        while not self._over:
+            if self._received or not (self._more or self._told):
+                body = bytes(self._received)
+                self._received.clear()
+                self._told = not self._more
+                return {"type": "http.request", "body": body, "more_body": self._more}
+            if self._more:
+                self._client.resume_request()
+            self._news.clear()
+            await self._news.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        await self._writable.wait()
+        if self._over:
+            return
+        expected = "http.response.body" if self._begun else "http.response.start"
+        if message["type"] != expected:
+            raise RuntimeError(f"expected {expected}, got {message['type']}")
+        if self._begun:
+            self._content(message.get("body", b""), last=not message.get("more_body", False))
+        else:
+            self._start(message["status"], message.get("headers", ()))
+
+    def _start(self, status: int, headers: Iterable[Header]) -> None:
+        passed: list[Header] = []
+        for given, value in headers:
+            name = given.lower()
+            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise RuntimeError("invalid header")
+            if name == b"content-length":
+                self._left = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                self._client.close_after_answer()
+            if name not in _CONNECTION:
+                passed.append((name, value))
+        if self._scope["method"] == "HEAD" or status in _WITHOUT_CONTENT:
+            self._left = None  # none of it is sent
+        self._begun = True
+        self._client.send_head(status, passed)
+
+    def _content(self, chunk: bytes, *, last: bool) -> None:
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0 or (last and self._left):
+                raise RuntimeError("content of another length than announced")
+        self._client.send_data(chunk)
+        if last:
+            self._over = True
+            self._news.set()
+            self._client.send_end()
+
+    def _fail(self) -> None:
+        """Answers in the application's place, where it has not begun to."""
+        if self._begun or self._over:
+            return
+        self._begun = self._over = True
+        self._news.set()
+        status, headers, body = problem_response(Problem.INTERNAL_ERROR)
+        self._client.close_after_answer()
+        self._client.send_head(status, headers)
+        self._client.send_data(body)
+        self._client.send_end()
