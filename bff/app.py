@@ -171,7 +171,7 @@ class App:
             watch.changed(None)
 
         self._keys.forget = forget
-        parts = ForwardingContext(
+        context = ForwardingContext(
             destinations={
                 route.path: Destination.of(
                     self._pools.for_upstream(route),
@@ -194,7 +194,7 @@ class App:
             sessions=sessions,
             guard=guard,
             watch=watch,
-            streams=parts.event_streams,
+            streams=context.event_streams,
             tasks=self.tasks,
             session=settings.session,
             limits=settings.limits,
@@ -211,18 +211,18 @@ class App:
             clock=clock,
         )
         fast_path = FastPath(
-            context=parts,
+            context=context,
             routes=routes,
             guard=guard,
             lines=self._line_cache(csrf_header, public),
         )
         self._forwarding = ForwardingApp(
-            parts=parts,
+            context=context,
             fast_path=fast_path,
             routes=routes,
             guard=guard,
             websockets=WebSocketForwarding(
-                context=parts, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
+                context=context, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
             ),
             otherwise=self._own_answers([*endpoints, *events.routes()], events),
         )

@@ -54,7 +54,7 @@ async def test_an_edited_record_is_an_audit_event(world: World) -> None:
 async def kept_claims(world: World, browser: Browser) -> Mapping[str, Any]:
     """What the session holds of them."""
     assert browser.handle is not None
-    sessions: Sessions = world.app._forwarding.parts.destinations[b"/api"].credentials._sessions
+    sessions: Sessions = world.app._forwarding.context.destinations[b"/api"].credentials._sessions
     found = await sessions.open(browser.handle)
     assert isinstance(found, Found)
     return found.session.claims

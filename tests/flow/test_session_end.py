@@ -37,7 +37,7 @@ async def world(redis_server: RedisServer) -> AsyncIterator[World]:
 
 
 def calls(world: World) -> SignedCalls:
-    return world.app._forwarding.parts.signed_calls
+    return world.app._forwarding.context.signed_calls
 
 
 def watched(world: World) -> int:

@@ -29,14 +29,14 @@ class ForwardingApp:
     def __init__(
         self,
         *,
-        parts: ForwardingContext,
+        context: ForwardingContext,
         fast_path: FastPath,
         routes: RouteTable,
         guard: Guard,
         websockets: ASGIApp,
         otherwise: ASGIApp,
     ) -> None:
-        self.parts = parts
+        self.context = context
         self.fast_path = fast_path  # for a server protocol of ours; nothing here uses it
         self._websockets = websockets
         self._routes = routes
@@ -53,12 +53,12 @@ class ForwardingApp:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_head(scope)
-        client = AsgiCall(self.parts.tasks, send, bodyless=request.body_length == 0)
+        client = AsgiCall(self.context.tasks, send, bodyless=request.body_length == 0)
         call = self.call(request, client)
         if call is None:
             await self._otherwise(scope, receive, send)
             return
-        client.exchange = call
+        client.call = call
         call.begin()
         await client.run(receive)
 
@@ -67,7 +67,7 @@ class ForwardingApp:
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
-        return ForwardedCall(self.parts, request, verdict, client)
+        return ForwardedCall(self.context, request, verdict, client)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""

@@ -1,6 +1,6 @@
 """The client's side of a call over ASGI: messages that wait to be sent, and a listener for what comes.
 
-Rule 1: the request's body is asked for only while the exchange takes it; so the server's own flow control
+Rule 1: the request's body is asked for only while the call takes it, so that the server's own flow control
 holds the client back.
 Rule 2: at most one buffer's worth of the answer waits here; beyond that the backend is told to pause.
 Rule 3: an answer is broken off by returning without its last message: the server then closes the connection.
@@ -20,9 +20,9 @@ _NOT_MODIFIED = 304
 
 
 class AsgiCall:
-    """The client's side of one exchange (`ClientSide`), which is to be set before `run`."""
+    """The client's side of one call (`ClientSide`); `call` is to be set before `run`."""
 
-    exchange: ForwardedCall
+    call: ForwardedCall
 
     def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool) -> None:
         self._tasks = tasks
@@ -31,17 +31,17 @@ class AsgiCall:
         self._waiting = 0  # bytes in the outbox
         self._paused = False
         self._news = asyncio.Event()
-        self._wanted = asyncio.Event()  # the exchange takes the request's body
+        self._wanted = asyncio.Event()  # the call takes the request's body
         self._body_over = bodyless
         self._ended = False
 
     async def run(self, receive: Receive) -> None:
-        """Sees the exchange, which has begun, to its end, or until the client has gone."""
+        """Sees the call, which has begun, to its end, or until the client has gone."""
         listening = self._tasks.spawn(self._listen(receive), name="client")
         try:
             await self._deliver()
         except BaseException:
-            self.exchange.client_gone()
+            self.call.client_gone()
             raise
         finally:
             listening.cancel()
@@ -52,15 +52,15 @@ class AsgiCall:
                 await self._wanted.wait()
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.exchange.client_gone()
+                self.call.client_gone()
                 self._ended = True
                 self._news.set()
                 return
             if chunk := message.get("body", b""):
-                self.exchange.body(chunk)
+                self.call.body(chunk)
             if not message.get("more_body", False) and not self._body_over:
                 self._body_over = True
-                self.exchange.body_end()
+                self.call.body_end()
 
     async def _deliver(self) -> None:
         while True:
@@ -70,7 +70,7 @@ class AsgiCall:
                 self._waiting -= len(message.get("body", b""))
                 if self._paused and self._waiting <= 0:
                     self._paused = False
-                    self.exchange.resume_answer()
+                    self.call.resume_answer()
             if self._ended:
                 return
             self._news.clear()
@@ -91,7 +91,7 @@ class AsgiCall:
         self._put({"type": "http.response.body", "body": chunk, "more_body": True})
         if self._waiting > _BUFFER and not self._paused:
             self._paused = True
-            self.exchange.pause_answer()
+            self.call.pause_answer()
 
     def send_end(self) -> None:
         """Ends it cleanly."""

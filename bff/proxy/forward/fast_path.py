@@ -300,16 +300,16 @@ class FastCall:
         signed = self._ready is not None or self._reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
         hop = None if connection is None else context.hop.made(head, self._digits)
-        exchange = ForwardedCall(context, head, admitted, self._client, hop)
-        self._client.fell_back(exchange)
+        call = ForwardedCall(context, head, admitted, self._client, hop)
+        self._client.fell_back(call)
         if request.body:
-            exchange.hold(request.body)
+            call.hold(request.body)
         if connection is None:
-            exchange.started = self._started
-            exchange.begin()
+            call.started = self._started
+            call.begin()
             return
         credential = _ANONYMOUS if self._ready is None else Signed(self._ready.found)
-        exchange.take_over(credential, connection, self._started)
+        call.take_over(credential, connection, self._started)
 
     def interrupt(self) -> None:
         """Something happens on the client's side that a fast call has no answer to."""

@@ -376,7 +376,7 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def _end_streams(self) -> None:
         if self._forwarding is not None:
-            self._forwarding.parts.event_streams.stop()
+            self._forwarding.context.event_streams.stop()
 
     def eof_received(self) -> bool:
         """The client sends no more; True where it is still to get an answer."""

@@ -63,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseParser(limits)
         self._expectation = expectation or Expectation()
         self._call: Call | None = None
-        self._plain: FastSink | None = None
+        self._fast: FastSink | None = None
         self._since = 0.0  # when it was sent
         self._first_due = min(self._timeouts.first_byte, self._timeouts.total, _FAST_FOR)
         self._calls = 0
@@ -139,10 +139,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None and not self.lost.done():
             self._transport.abort()
 
-    def carry(self, plain: FastSink, head: bytes) -> None:
+    def carry(self, fast: FastSink, head: bytes) -> None:
         """Puts a fast call on it, with head and body ready for the wire; not on one that is `closing`."""
         assert self._call is None
-        self._plain = plain
+        self._fast = fast
         self._answered = False
         self._calls += 1
         self._since = now = self.now()
@@ -161,11 +161,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.watch(call)
         return call
 
-    def fall_back(self, plain: FastSink | None = None) -> None:
+    def fall_back(self, fast: FastSink | None = None) -> None:
         """Something happens that the fast call under way, or this if it is that one, has no answer to."""
-        present = self._plain
-        if present is not None and (plain is None or plain is present):
-            self._plain = None
+        present = self._fast
+        if present is not None and (fast is None or fast is present):
+            self._fast = None
             present.fall_back()
 
     # What the call does.
@@ -224,16 +224,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some of an answer has arrived."""
-        plain = self._plain
-        if plain is not None:
+        fast = self._fast
+        if fast is not None:
             # An answer that overtakes the request's body is for the whole call to judge.
-            overtaken = plain.has_body and self._transport.get_write_buffer_size()
-            answer = None if overtaken else plain.read(data)
+            overtaken = fast.has_body and self._transport.get_write_buffer_size()
+            answer = None if overtaken else fast.read(data)
             if answer is not None:
-                self._plain = None
+                self._fast = None
                 self.idle_since = self.now()
                 self._owner.free(self)
-                plain.answer(answer)
+                fast.answer(answer)
                 return
             self.fall_back()
         call = self._call

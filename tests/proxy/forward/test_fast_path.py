@@ -70,7 +70,7 @@ class Harness:
             ),
             clock=lambda: self.now,
         )
-        self.context: ForwardingContext = self.app._forwarding.parts
+        self.context: ForwardingContext = self.app._forwarding.context
         self.path: FastPath = self.app._forwarding.fast_path
         for destination in self.context.destinations.values():
             destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
@@ -88,7 +88,10 @@ class Harness:
         return CachedSession.of(self.found.handle, self.found.session, credentials.quiet_until(self.found))
 
     def begin(self, data: bytes) -> FastCall | None:
-        return self.path.begin(data, "192.0.2.1", Any)  # type: ignore[arg-type] # the client is not spoken to
+        request = self.path.lines.read(data)
+        if request is None:
+            return None
+        return self.path.begin(request, "192.0.2.1", Any)  # type: ignore[arg-type] # it is not spoken to
 
     def sent(self, data: bytes) -> bytes | None:
         """What goes to the backend; None where it is not for the fast path."""

@@ -137,7 +137,7 @@ def _settings(redis_url: str) -> Settings:
 
 async def _parts(app: App, settings: Settings) -> _Parts:
     forwarding = cast("ForwardingApp", app._asgi)
-    sessions = next(iter(forwarding.parts.destinations.values())).credentials._sessions
+    sessions = next(iter(forwarding.context.destinations.values())).credentials._sessions
     now = time.time()
     found = await sessions.start(
         Identity("main", "alice", "s" * 32, "Alice Liddell", {"email": "alice@example.com", "amr": ["pwd"]}),
@@ -213,7 +213,7 @@ def _plain(parts: _Parts) -> list[Step]:
 def _arriving(parts: _Parts) -> list[Step]:
     parser = RequestParser(RequestLimits.configured(parts.settings.server))
     forwarding, request = parts.forwarding, parts.request
-    hop = forwarding.parts.hop
+    hop = forwarding.context.hop
     return [
         ("head", "parse and judge the request's head", lambda: parser.feed(parts.raw)),
         ("route", "find the route by its path", lambda: forwarding._routes.match(request.raw_path)),
@@ -233,7 +233,7 @@ def _session(parts: _Parts) -> list[Step]:
 
 
 def _forwarded(parts: _Parts) -> list[Step]:
-    context, request, admitted = parts.forwarding.parts, parts.request, parts.admitted
+    context, request, admitted = parts.forwarding.context, parts.request, parts.admitted
     rules = context.destinations[admitted.route.path].rules
     hop = context.hop(request)
     bearer = parts.found.session.tokens.access_token.encode()
@@ -257,7 +257,7 @@ def _forwarded(parts: _Parts) -> list[Step]:
 
 def _answered(parts: _Parts) -> list[Step]:
     reader = ResponseParser()
-    context = parts.forwarding.parts
+    context = parts.forwarding.context
     rules = context.destinations[parts.admitted.route.path].rules
 
     def read() -> None:
@@ -287,7 +287,7 @@ def _answered(parts: _Parts) -> list[Step]:
 
 
 def _access_line(parts: _Parts) -> Callable[[], object]:
-    hop = parts.forwarding.parts.hop(parts.request)
+    hop = parts.forwarding.context.hop(parts.request)
     request_id, session = hop.request_id.decode(), parts.found.session.id
 
     def line() -> None:

@@ -279,7 +279,7 @@ class Run:
         assert (len(live), len(live), 0) == (stats.open, stats.idle, stats.waiting), (live, stats)
         for wire in live:
             assert wire.protocol._call is None
-            assert wire.protocol._plain is None
+            assert wire.protocol._fast is None
         self.loop.advance(400.0)
         assert not self._state.connections
         assert not self._state.tasks

@@ -270,7 +270,7 @@ class World:
             passes=any_rules.passes_on,
         )
         self.forwarding = ForwardingApp(
-            parts=parts,
+            context=parts,
             fast_path=FastPath(context=parts, routes=_ROUTES, guard=_GUARD, lines=lines),
             routes=_ROUTES,
             guard=_GUARD,
