@@ -51,7 +51,10 @@ def define(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs each command once; 1 if one took too much memory, or the traffic's p99 doubled."""
-    wrong = asyncio.run(_run(arguments.sessions, arguments.minutes * 60))
+    try:
+        wrong = asyncio.run(_run(arguments.sessions, arguments.minutes * 60))
+    except TimeoutError:
+        wrong = [f"it is not done within {arguments.minutes:g} minutes: more --minutes, fewer --sessions"]
     for line in wrong:
         _console.print(f"[red]wrong[/] {line}", highlight=False)
     return 1 if wrong else 0
