@@ -136,7 +136,9 @@ async def test_a_user_has_so_many_sessions(redis_server: RedisServer) -> None:
         first, second = await world.signed_in(), await world.signed_in()
         assert 200 == (await first.call("/api/orders")).status_code
         third = await world.signed_in()
-        told = await first.call("/api/orders")
+        async with asyncio.timeout(60):
+            while (told := await first.call("/api/orders")).status_code == 200:
+                pass  # the end is on its way to the near cache
         assert (401, "session_ended") == (told.status_code, told.json()["code"])
         assert "session_limit" == told.json()["reason"]
         assert [200, 200] == [(await each.call("/api/orders")).status_code for each in (second, third)]

@@ -199,7 +199,7 @@ async def running_site(
             issuer=provider.base,
             client_id="spa-bff",
             client_secret=SecretStr("a-client-secret"),
-            **({"timeout": 2.0} | settings),
+            **({"timeout": 10.0} | settings),
         ),
         clock=clock,
         tasks=tasks,

@@ -74,7 +74,7 @@ async def test_logins_leave_nothing_in_redis(site: Site, browser: Browser, redis
     for _ in range(20):
         await site.login(browser)
     keys = keys_in(redis_server)
-    assert {"bff:rate:login", "bff:rate:address"} == {key[: key.index(":", 9)] for key in keys}
+    assert {"bff:rate:login", "bff:rate:address"} >= {key[: key.index(":", 9)] for key in keys}
     with redis_server.client() as client:
         assert all(0 <= client.pttl(key) <= 60_000 or not client.exists(key) for key in keys)
     assert len(browser.transactions()) == 4
