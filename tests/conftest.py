@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -41,6 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unknown:
         raise pytest.UsageError("no such requirement: " + ", ".join(sorted(unknown)))
     config.stash[_SHOWN] = {name for _, name in _named(items)}
+    # What our server protocol alone promises is not asked of the plain application under a stock server.
+    elsewhere = {item for item in items if item.get_closest_marker("server_only") and _is_embedded(item)}
+    config.hook.pytest_deselected(items=list(elsewhere))
+    items[:] = [item for item in items if item not in elsewhere]
+
+
+def _is_embedded(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("both_fronts") == "embedded"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -48,28 +58,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 * (os.cpu_count() or 1) if _whole(config) else 0
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """In a suite run by several processes, the first one hears from each what its tests show."""
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(_ShownByProcesses(config), "shown-by-processes")
-
-
-class _ShownByProcesses:
-    """The promises that the tests of other processes show, gathered as each process ends."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def pytest_testnodedown(self, node: object) -> None:
-        """Takes over what one process has collected."""
-        shown: list[str] = getattr(node, "workeroutput", {}).get("shown", [])
-        self._config.stash.setdefault(_SHOWN, set()).update(shown)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over which promises the tests of another process show, as it ends."""
+    shown: list[str] = getattr(node, "workeroutput", {}).get("shown", [])
+    node.config.stash[_SHOWN] = node.config.stash.get(_SHOWN, set()) | set(shown)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Says which promises no collected test shows, when the whole suite was collected."""
     if _whole(config):
-        shown = config.stash[_SHOWN]
+        shown = config.stash.get(_SHOWN, set())
         missing = sorted(requirement_ids() - shown)
         terminalreporter.write_line(f"promises that no test shows: {', '.join(missing) or 'none'}")
 

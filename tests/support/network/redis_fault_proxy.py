@@ -91,12 +91,15 @@ class FaultProxy:
             self._tasks.spawn(self._link(reader, writer), name="valve")
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
         try:
+            await self._open.wait()
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.close()
             return
+        except asyncio.CancelledError:  # the test is over
+            writer.close()
+            raise
         self._links[writer] = to_server
         answers = asyncio.Event()  # cleared: what the server says is held
         answers.set()

@@ -62,6 +62,9 @@ class Relay:
         except OSError:
             writer.close()
             return
+        except asyncio.CancelledError:  # the test is over
+            writer.close()
+            raise
         link = _Link(writer, to_server)
         self._links.append(link)
         back = self._tasks.spawn(self._pass(from_server, writer, link), name="relay, back")
