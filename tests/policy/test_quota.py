@@ -56,3 +56,8 @@ def test_other_rates_are_refused(text: str) -> None:
     """What is no rate, or none that can be counted."""
     with pytest.raises(ValidationError):
         TypeAdapter(Frequency).validate_python(text)
+
+
+def test_a_quota_is_a_setting_with_a_name() -> None:
+    """Of "600/m"."""
+    assert Quota("login", 600, 60.0) == Quota.of("login", Rate(600, 60.0))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.session.model import Refreshing, Session
+from bff.session.model import EndReason, Refreshing, Session
 from bff.session.token_policy import (
     Expired,
     PassOn,
@@ -24,6 +24,7 @@ from bff.session.token_policy import (
     quiet_until,
     session_end,
     slide_due,
+    time_is_up,
     token_ended,
 )
 from bff.settings.model import RefreshSettings, SessionSettings
@@ -255,3 +256,11 @@ def test_an_idle_session_ends(idle_timeout: float, tolerance: float) -> None:
 def test_no_use_carries_a_session_beyond_its_end() -> None:
     """Its last moment is the absolute end, where that comes before the idle one."""
     assert NOW + 5 == last_moment(sample_session(ends=NOW + 5), SessionSettings())
+
+
+def test_which_time_is_up() -> None:
+    """The absolute lifetime before the idle one; None while neither is over."""
+    session, settings = sample_session(), SessionSettings()
+    assert None is time_is_up(session, NOW, settings)
+    assert EndReason.IDLE == time_is_up(session, session.ends - 1, settings)
+    assert EndReason.MAX_LIFETIME == time_is_up(session, session.ends, settings)

@@ -117,6 +117,8 @@ def test_good_settings_have_no_findings() -> None:
         ("spa.url", {"spa": {"url": "http://localhost:5173", "dir": "dist"}}),
         ("spa.index", {"spa": {"index": "../index.html"}}),
         ("spa.index", {"spa": {"index": ""}}),
+        ("spa.immutable", {"spa": {"immutable": ["assets/"]}}),
+        ("spa.immutable", {"spa": {"immutable": ["/"]}}),
     ],
 )
 def test_each_mistake_is_found_once(expected: str, sections: dict[str, Any]) -> None:
