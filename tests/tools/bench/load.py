@@ -7,7 +7,9 @@ wrk counts a redirect and a short body as success. So each run stands between tw
 import contextlib
 import http.client
 import json
+import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +114,13 @@ def run(
     cores: frozenset[int],
     folder: Path,
     script: str | None = None,
+    over: Path | None = None,
 ) -> Figures:
-    """Runs wrk for whole seconds, at least one. `script` makes requests that differ."""
+    """Runs wrk for whole seconds, at least one.
+
+    `script` makes requests that differ. wrk ends before its time once the file `over` is there: what it has
+    loaded would be idle until then, and sessions that nobody uses for a minute cost their next call a write.
+    """
     wrk = find("wrk")
     if wrk is None:
         raise LoadError("wrk is not installed")
@@ -124,10 +131,20 @@ def run(
         command += ["-H", f"{name}: {value}"]
     command += ["-s", str(file), f"http://127.0.0.1:{port}{request.path}"]
     with on(cores):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
-    if done.returncode:
-        raise LoadError(f"wrk failed: {(done.stderr or done.stdout).strip()[-300:]}")
-    return parse(done.stdout)
+        wrk_process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        latest = time.monotonic() + seconds
+        while over is not None and time.monotonic() < latest and wrk_process.poll() is None:
+            if over.exists():
+                wrk_process.send_signal(signal.SIGINT)
+                break
+            time.sleep(0.02)
+        try:
+            said, complaint = wrk_process.communicate(timeout=seconds + 60)
+        finally:
+            wrk_process.kill()
+    if wrk_process.returncode:
+        raise LoadError(f"wrk failed: {(complaint or said).strip()[-300:]}")
+    return parse(said)
 
 
 def check_answer(port: int, request: Request, headers: Mapping[str, str]) -> None:

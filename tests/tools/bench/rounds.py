@@ -157,6 +157,8 @@ _LONGEST_PASS = 60.0
 
 def _warm_up(ground: Ground, port: int, workload: Workload, script: str) -> None:
     """The uncounted pass; `repeat` is of one user, and is soon over."""
+    over = ground.folder / "pass.over"
+    over.unlink(missing_ok=True)
     run(
         port,
         workload.request,
@@ -165,7 +167,8 @@ def _warm_up(ground: Ground, port: int, workload: Workload, script: str) -> None
         seconds=_LONGEST_PASS,
         cores=ground.cores.rest,
         folder=ground.folder,
-        script=passes(script, _PASSES),
+        script=passes(script, _PASSES, over),
+        over=over,
     )
 
 

@@ -57,7 +57,7 @@ def test_a_pass_ends_once_each_request_was_answered(tmp_path: Path) -> None:
     """The requests are sent in turn; the uncounted run stops with the last answer of its last pass."""
     users = _users(7)
     thread = _Thread()
-    lua = _loaded(passes(traffic_script(tmp_path, "x", users, "mixed", 7), 2), thread)
+    lua = _loaded(passes(traffic_script(tmp_path, "x", users, "mixed", 7), 2, tmp_path / "over"), thread)
     sent = [lua[b"request"]() for _ in range(16)]  # some connections are ahead of the answers
     made = requests(users, 7, forwarded=False)
     assert [*made, *made, *made[:2]] == sent

@@ -44,7 +44,10 @@ _PASSES = """
 local answered = 0
 response = function()
   answered = answered + 1
-  if answered == {passes} * #requests then wrk.thread:stop() end
+  if answered == {passes} * #requests then
+    wrk.thread:stop()
+    io.open("{over}", "w"):close()
+  end
 end
 """
 
@@ -73,9 +76,9 @@ def traffic_script(
     return _SCRIPT.format(file=file)
 
 
-def passes(script: str, count: int) -> str:
-    """The script of an uncounted run: it stops once each request was answered so many times."""
-    return script + _PASSES.format(passes=count)
+def passes(script: str, count: int, over: Path) -> str:
+    """The script of an uncounted run: once each request was answered so many times, it stops, and says so."""
+    return script + _PASSES.format(passes=count, over=over)
 
 
 def requests(users: Sequence[Mapping[str, str]], count: int, *, forwarded: bool) -> list[bytes]:
