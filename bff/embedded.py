@@ -101,6 +101,9 @@ def _version(server: str) -> str | None:
 _LISTENABLE = (20_000, 32_000)
 
 
+_RANDOM = random.SystemRandom()  # a seeded one, as tests have it, gives several processes the same ports
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port that was free a moment ago.
 
@@ -108,7 +111,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     would otherwise take it now and then before whoever asked for it listens.
     """
     while True:
-        port = random.randrange(*_LISTENABLE)  # noqa: S311 - no secret
+        port = _RANDOM.randrange(*_LISTENABLE)
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))
