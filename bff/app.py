@@ -114,7 +114,7 @@ class App:
         await self._asgi(scope, receive, send)
 
     async def readiness(self) -> list[Check]:
-        """Whether requests may come here."""
+        """True while requests may come here."""
         return await self._readiness.made()
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:

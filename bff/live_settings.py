@@ -26,7 +26,7 @@ _CREDENTIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload has done: the settings in force, and the names of those that changed, or could not."""
+    """The outcome of a reload: the settings in force, and the names of those that changed, or could not."""
 
     settings: Settings
     changed: tuple[str, ...]

@@ -92,7 +92,7 @@ def _given(answers: list[str], keys: set[str]) -> dict[str, str]:
 
 
 def _notes(text: str) -> str:
-    """What the head of the file says, without its marks."""
+    """The notes at the head of the file, without their marks."""
     lines = text.partition("\n\n")[0].split("\n")
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines) + "\n"
 

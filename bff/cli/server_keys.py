@@ -101,7 +101,7 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def lives(keys: Sequence[ServerKey], now: float) -> list[KeyLife]:
-    """What can be said of keys without showing them."""
+    """The public facts of keys, which show none of them."""
     from bff.crypto import key_id  # noqa: PLC0415 - see the package's first lines
 
     counting = in_force(keys, now)

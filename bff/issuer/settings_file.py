@@ -112,7 +112,7 @@ class _Reading:
         return None
 
     def _refuse(self, error: ErrorDetails) -> bool:
-        """Tells of a mistake, and takes the value away; False where there is nothing to take."""
+        """Reports a mistake, and takes the value away; False where there is nothing to take."""
         loc = error["loc"] or self._named(error)
         name = str(loc[0]) if loc else ""
         follows = error["type"] == "missing" and (self._file_broken or self._misspelt(loc))

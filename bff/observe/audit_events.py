@@ -55,7 +55,7 @@ _SHORT_TEXT = 64  # characters of one value, in a line that would be too long
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is said of an event in the document and in each line.
+    """The description of an event, in the document and in each line.
 
     Attributes:
         when: what has happened, as a sentence.

@@ -119,7 +119,7 @@ class Syslog:
 
 
 class AuditCounts(Collector):
-    """How many events a process has written, and how many it could not write where they belong."""
+    """The numbers of events that a process has written, and could not write where they belong."""
 
     def __init__(self) -> None:
         self.written = dict.fromkeys(map(str, EVENTS), 0)

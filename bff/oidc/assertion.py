@@ -62,7 +62,7 @@ class Authentication:
         self.means = [self._newest, self.means[0]]
 
     def is_newest(self, means: Credentials) -> bool:
-        """Tells whether a means is the one that was set last."""
+        """Returns True if a means is the one that was set last."""
         return means is self._newest
 
     def accepted(self, means: Credentials) -> None:

@@ -79,7 +79,7 @@ class Guard:
     shown_header: str = "X-CSRF"  # the name as the settings write it
 
     def explain(self, reason: Reason) -> str:
-        """Tells the developer of the page what to change; holds nothing of the request."""
+        """The advice to the developer of the page; holds nothing of the request."""
         header = f"`{self.shown_header}: 1`"
         match reason:
             case "csrf_header_missing":

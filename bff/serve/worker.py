@@ -56,7 +56,7 @@ class ServedApp(Protocol):
     metrics: Metrics
 
     async def readiness(self) -> Sequence[CheckResult]:
-        """Whether requests may come here."""
+        """True while requests may come here."""
         ...
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:

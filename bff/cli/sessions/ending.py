@@ -24,7 +24,7 @@ _SHOWN = 10  # sessions that are named before a question, or in a dry run
 
 @dataclass
 class _Tally:
-    """How far a search or an ending is."""
+    """The progress of a search or an ending."""
 
     looked_at: int = 0
     fitting: int = 0

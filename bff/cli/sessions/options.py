@@ -1,4 +1,4 @@
-"""What the commands about sessions are told: which ones are meant, and from when on."""
+"""The options of the commands about sessions: which ones are meant, and from when on."""
 
 import time
 from datetime import UTC, datetime

@@ -25,7 +25,7 @@ app = CommandLine()
 
 
 class Stats:
-    """What was counted. An age counts for the first bound that it is under; None is above all of them."""
+    """The counts. An age counts for the first bound that it is under; None is above all of them."""
 
     def __init__(self) -> None:
         self.sessions = 0
