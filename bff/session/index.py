@@ -3,7 +3,8 @@
 An index may name sessions that are no more: an idle end or `redis-cli DEL` tells no index. Each sign-in
 cleans the indexes that it writes, in a sample of `SAMPLE` members of each.
 
-    <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`
+    <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`, with the fraction of
+                                             the second in which it was written: so two of one second have an order
     <prefix>:sid:<provider>:<sid>            set of session keys
     <prefix>:starting:<key>                  a session's first write is under way; for five minutes
     <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, and why, kept for five minutes;
@@ -91,7 +92,7 @@ class SessionIndex:
 
     async def add(self, session: Session, now: float, lifetime: int, *, sample: int = 0) -> Sample:
         """Adds a session, for `lifetime` ms at least; returns up to `sample` members of each index."""
-        ends = format_second(session.ends)
+        ends = f"{format_second(session.ends)}.{int(now % 1 * 1000):03}"
         async with self._translated():
             of_user: list[str] = await self._add_user(
                 keys=[user_key(self._prefix, session.provider, session.sub)],

@@ -2,7 +2,10 @@
 
 Rule 1: it is asked after a sign-in has written its session. Of several at once the last one sees all of them,
 so that in the end there are not more; each may name the same ones, which end once.
+Rule 2: `created` is in whole seconds. Of those of one second the index's order decides, which is finer.
 """
+
+from operator import itemgetter
 
 from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
@@ -22,8 +25,9 @@ async def oldest_beyond(store: SessionStore, session: Session, most: int) -> lis
     gone = [key for key, each in loaded.items() if each is None]
     if gone:
         await store.index.drop_dead(session.provider, session.sub, gone)
-    others = sorted(
-        (_created(each), key) for key, each in loaded.items() if each is not None and _lives(each)
+    others = sorted(  # stable, so that the index's order remains within a second
+        ((_created(each), key) for key, each in loaded.items() if each is not None and _lives(each)),
+        key=itemgetter(0),
     )
     return [key for _, key in others[: max(0, len(others) + 1 - most)]]
 

@@ -33,9 +33,9 @@ async def capped(redis_server: RedisServer) -> AsyncIterator[list[Site]]:
             await site.aclose()
 
 
-async def sign_in(site: Site) -> Found:
-    """What a sign-in does, a second after the one before."""
-    site.now += 1
+async def sign_in(site: Site, after: float = 1) -> Found:
+    """What a sign-in does, so many seconds after the one before."""
+    site.now += after
     found = await site.sessions.start(ALICE, sample_tokens(), user_agent="", address="")
     await site.sessions.end_oldest(found.session)
     return found
@@ -55,6 +55,16 @@ async def test_the_oldest_session_makes_room(capped: list[Site]) -> None:
     assert over == await site.sessions.open(sessions[0].handle)
     ended = [(line["session"], line["reason"]) for line in lines if line["event"] == "session_ended"]
     assert [(each.session.id, "session_limit") for each in sessions[:2]] == ended
+
+
+async def test_sign_ins_of_one_second_end_in_their_order(capped: list[Site]) -> None:
+    """A record's times are in whole seconds: the index is finer. Ten rounds, since one might be so by chance."""
+    site = capped[0]
+    site.now = float(int(site.now))
+    for _ in range(10):
+        sessions = [await sign_in(site, 0.125) for _ in range(MOST + 2)]
+        assert [False, False, True, True, True] == [await lives(site, each) for each in sessions]
+        site.now += 1
 
 
 async def test_sign_ins_at_once_leave_no_more(capped: list[Site]) -> None:
