@@ -16,10 +16,10 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
 from tests.support.wait import until
 
-_QUIET = 1.0
+_QUIET = 5.0
 """After how long without another byte an open connection has said what it had to say, in seconds."""
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """The same where the connection is to be closed."""
 
 _CONFIGURATION = """
@@ -116,7 +116,8 @@ async def both(redis: RedisServer, folder: Path, seen: Seen) -> AsyncIterator[tu
         text = _CONFIGURATION.format(folder=folder, port=port, backend=b.port)
         with running_nginx(folder, text) as process:
             await until(lambda: listens(port) or process.poll() is not None)
-            route = {"upstream": b.url, "auth": "none", "strip_prefix": False}
+            waits = {"connect_timeout": 60, "queue_timeout": 60}  # a busy machine is no outage
+            route = {"upstream": b.url, "auth": "none", "strip_prefix": False, **waits}
             async with running_world(redis, route=route) as world:
                 ours = Front(world.port, world.url.removeprefix("http://").encode())
                 yield Front(port, b"localhost"), ours
