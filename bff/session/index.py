@@ -4,7 +4,7 @@ An index may name sessions that are no more: an idle end or `redis-cli DEL` tell
 cleans the indexes that it writes, in a sample of `SAMPLE` members of each.
 
     <prefix>:user:<provider>:<sub>           sorted set of session keys, score = `ends`, with the fraction of
-                                             the second in which it was written: so two of one second have an order
+                                             the second in which it was written, for an order
     <prefix>:sid:<provider>:<sid>            set of session keys
     <prefix>:starting:<key>                  a session's first write is under way; for five minutes
     <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, and why, kept for five minutes;

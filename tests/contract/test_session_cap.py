@@ -58,7 +58,7 @@ async def test_the_oldest_session_makes_room(capped: list[Site]) -> None:
 
 
 async def test_sign_ins_of_one_second_end_in_their_order(capped: list[Site]) -> None:
-    """A record's times are in whole seconds: the index is finer. Ten rounds, since one might be so by chance."""
+    """A record's times are in whole seconds: the index is finer. Ten rounds: one might be so by chance."""
     site = capped[0]
     site.now = float(int(site.now))
     for _ in range(10):
