@@ -42,6 +42,7 @@ PURE = [
     "bff.oidc.tokens",
     "bff.oidc.id_token",
     "bff.oidc.logout_token",
+    "bff.proxy.content",
     "bff.proxy.upstream.addresses",
     "bff.proxy.forward.response_templates",
     "bff.proxy.upstream.response_parser",

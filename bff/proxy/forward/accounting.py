@@ -26,7 +26,7 @@ def note_call(
     started: float,
     retried: bool = False,
 ) -> None:
-    """Counts a call, and writes its line; `started` is by the context's clock, `session` a session's key."""
+    """Counts a call that has ended, and writes its access line. `started` is by the context's clock."""
     seconds = context.clock() - started
     counts.add(status, seconds)
     if context.access_log:
@@ -43,7 +43,7 @@ def note_call(
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:
-    """Counts and logs a backend's fault; the problem that the client is told."""
+    """Counts and logs a backend's fault; returns the problem that the client is told."""
     kind = fault.kind.value
     context.metrics.upstream_failed(route, kind)
     _log.warning(

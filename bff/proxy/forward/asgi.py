@@ -1,4 +1,4 @@
-"""The ASGI front: a request for a configured route, over any ASGI server.
+"""The ASGI front: requests for configured routes, over any ASGI server.
 
 A plain callable: middleware that wraps bodies or cancels scopes has no business here. Requests for other
 paths go on to the application behind it, untouched.
@@ -24,7 +24,7 @@ STATE = "bff_forwarding"
 
 
 class ForwardingApp:
-    """Forwards what belongs to a route, and hands the rest to `otherwise`."""
+    """The ASGI application that forwards: calls of a route to its backend, all others to `otherwise`."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ForwardingApp:
         await client.run(receive)
 
     def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | None:
-        """Makes the call of a request, which is to begin; None for a path of no route."""
+        """Returns the call of a request, which has not begun; None for a path of no route."""
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
@@ -75,7 +75,7 @@ class ForwardingApp:
 
 
 def request_head(scope: Scope) -> RequestHead:
-    """The head of an HTTP request or an upgrade, from its ASGI scope."""
+    """Returns the head of an HTTP request or an upgrade, from its ASGI scope."""
     headers: list[Header] = list(scope["headers"])
     length: int | None = 0
     for name, value in headers:

@@ -36,7 +36,7 @@ class AsgiCall:
         self._ended = False
 
     async def run(self, receive: Receive) -> None:
-        """Sees the call, which has begun, to its end, or until the client has gone."""
+        """Carries the call, which has begun, to its end, or until the client has gone."""
         listening = self._tasks.spawn(self._listen(receive), name="client")
         try:
             await self._deliver()
@@ -86,7 +86,7 @@ class AsgiCall:
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 
     def send_data(self, chunk: bytes) -> None:
-        """Sends a piece of it, soon."""
+        """Queues a piece of the content."""
         self._waiting += len(chunk)
         self._put({"type": "http.response.body", "body": chunk, "more_body": True})
         if self._waiting > _BUFFER and not self._paused:
@@ -94,12 +94,12 @@ class AsgiCall:
             self.call.pause_answer()
 
     def send_end(self) -> None:
-        """Ends it cleanly."""
+        """Ends the answer cleanly."""
         self._ended = True
         self._put({"type": "http.response.body", "body": b"", "more_body": False})
 
     def abort(self) -> None:
-        """Breaks it off."""
+        """Breaks the answer off."""
         self._ended = True
         self._news.set()
 
@@ -108,7 +108,7 @@ class AsgiCall:
         self._wanted.clear()
 
     def resume_request(self) -> None:
-        """Asks for it again."""
+        """Asks for the body again."""
         self._wanted.set()
 
     def _put(self, message: Message) -> None:

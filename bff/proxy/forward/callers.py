@@ -24,7 +24,7 @@ _STREAMS = frozenset(
 
 
 class Callers:
-    """All clients of a process."""
+    """The counts of calls and streams under way, over all clients of a process."""
 
     def __init__(self, limits: LimitSettings | None = None) -> None:
         limits = limits or LimitSettings()
@@ -35,7 +35,7 @@ class Callers:
 
 
 class Caller:
-    """The client of one call; nothing is counted any more after `end`."""
+    """The client of one call, and what is counted for it until `end`."""
 
     __slots__ = ("_address", "_all", "_counted", "_session")
 
@@ -51,25 +51,25 @@ class Caller:
         return self._session or self._address
 
     def begin(self) -> bool:
-        """A call begins; False where too many of its address are under way."""
+        """Counts the call for its address; returns False where too many of that are under way."""
         return self._count(self._all.calls_of_address, self._address)
 
     def sign(self, session: str) -> bool:
-        """Counts the call for a session, by its key; False where too many of it are under way."""
+        """Counts the call for a session, by its key; returns False where too many of that are under way."""
         if self._session is not None:
             return True
         self._session = session
         return self._count(self._all.calls_of_session, session)
 
     def stream(self) -> bool:
-        """Counts the call as a stream from now on; False where there are too many."""
+        """Counts the call as a stream from now on; returns False where there are too many."""
         self.end()
         if self._session is not None and not self._count(self._all.streams_of_session, self._session):
             return False
         return self._count(self._all.streams_of_address, self._address)
 
     def end(self) -> None:
-        """Counts the call no more."""
+        """Ends the counting of the call."""
         for counts, key in self._counted:
             counts.leave(key)
         self._counted = []
@@ -82,7 +82,7 @@ class Caller:
 
 
 def is_stream(headers: list[Header]) -> bool:
-    """Returns true if an answer is of a kind that lasts."""
+    """Returns true if an answer's content type is that of a stream."""
     for name, value in headers:
         if name == b"content-type":
             return value.partition(b";")[0].strip(b" \t").lower() in _STREAMS

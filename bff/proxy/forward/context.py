@@ -28,24 +28,24 @@ class ClientSide(Protocol):
         """Begins the answer."""
 
     def send_data(self, chunk: bytes) -> None:
-        """Sends a piece of it."""
+        """Sends a piece of the content."""
 
     def send_end(self) -> None:
-        """Ends it cleanly."""
+        """Ends the answer cleanly."""
 
     def abort(self) -> None:
-        """Breaks it off so that the client sees that it is incomplete."""
+        """Breaks the answer off so that the client sees that it is incomplete."""
 
     def pause_request(self) -> None:
         """Stops handing over the request's body."""
 
     def resume_request(self) -> None:
-        """Goes on handing it over."""
+        """Goes on handing the request's body over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A route's backend, with all that its calls need."""
+    """A route's backend, and the parts that its calls share."""
 
     pool: UpstreamPool
     rules: HeaderRules
@@ -86,7 +86,7 @@ class Destination:
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool
     ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
-        """A connection for a client, and the credential to send over it: its token may have ended meanwhile.
+        """Returns a connection and a credential for it, decided anew where its token has ended meanwhile.
 
         Raises:
             UpstreamFaultError: as `UpstreamPool.acquire` says.

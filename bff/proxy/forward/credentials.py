@@ -43,19 +43,19 @@ _log = get_logger("bff.credentials")
 
 
 class Signed(NamedTuple):
-    """The call goes out with this session's access token."""
+    """A credential: the call goes out with this session's access token."""
 
     found: Found
 
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """The call goes out without a token."""
+    """A credential: the call goes out without a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The call does not go out."""
+    """A refusal: the call does not go out."""
 
     problem: Problem
     reason: EndReason | None = None
@@ -97,7 +97,7 @@ class Credentials:
         self.clock = clock
 
     def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
-        """The credential of a new call, if it can be told without waiting; None to ask `obtain`."""
+        """Returns the credential of a new call, if that takes no wait; None to ask `obtain`."""
         found = self._sessions.cached(cookie_headers)
         if found is None:
             return None
@@ -111,25 +111,25 @@ class Credentials:
         return Signed(found)
 
     def ready(self, cookie: bytes) -> Ready | None:
-        """The credential of a call with this `Cookie` header, if nothing is to be waited for; else None."""
+        """Returns the session of this `Cookie` header, if its call needs nothing but its token; else None."""
         return self.quiet(self._sessions.near(cookie))
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
-        """The same of a session that was found; else the forwarder's to refuse, to refresh, or to note."""
+        """Returns this session, if its call needs nothing but its token; else None."""
         return cached if cached is not None and self.clock() < cached.quiet_until else None
 
     def reader(self, cookie: bytes) -> Callable[[Then], None] | None:
-        """Returns what reads the session of this `Cookie` header from Redis; None to ask `obtain`."""
+        """Returns a reader, from Redis, of the session of this `Cookie` header; None to ask `obtain`."""
         return self._sessions.reader(cookie)
 
     def quiet_until(self, found: Found) -> float:
-        """The moment until which its token is good and nothing is to be noted, in seconds since the epoch."""
+        """Returns the time until which a session needs nothing but its token, in seconds since the epoch."""
         return self._sessions.quiet_until(found.session)
 
     async def obtain(
         self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
     ) -> Signed | Anonymous | Refused:
-        """The credential of a new call; with `required` false a missing session is `Anonymous`."""
+        """Finds the credential of a new call; with `required` false a missing session is `Anonymous`."""
         try:
             looked_up = await self._sessions.find(cookie_headers, address=address)
         except StoreUnavailableError:
@@ -184,7 +184,7 @@ class Credentials:
                 assert_never(other)
 
     def used(self, found: Found) -> bool:
-        """Notes a use that is no call of its own, as throttled as any; whether it was due."""
+        """Notes a use of the session that is no call, throttled as any; returns true if the note was due."""
         return self._slide(found)
 
     async def _usable(
@@ -263,12 +263,12 @@ class Credentials:
 
 
 def says_invalid_token(headers: Sequence[Header]) -> bool:
-    """True where a backend's 401 says that it is for the token's sake (RFC 6750, 3.1)."""
+    """Returns true if a backend's 401 says that the token is invalid (RFC 6750, 3.1)."""
     return any(name == b"www-authenticate" and b"invalid_token" in value for name, value in headers)
 
 
 def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:
-    """Returns nobody's credential for a session that is over and not required."""
+    """Returns the credential; `Anonymous` in place of a session that is over and not required."""
     if isinstance(credential, Signed) or required:
         return credential
     over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"

@@ -30,33 +30,7 @@ _log = get_logger("bff.forward")
 
 
 class Ending:
-    """The part of a forwarded call that every step of it leans on."""
-
-    __slots__ = (
-        "_body_paused",
-        "_call",
-        "_caller",
-        "_client",
-        "_connection",
-        "_context",
-        "_credential",
-        "_finished",
-        "_gathering_since",
-        "_held",
-        "_hop",
-        "_not_replayed",
-        "_resent",
-        "_retried_401",
-        "_sent",
-        "_status",
-        "_tail",
-        "_task",
-        "_upload",
-        "_verdict",
-        "admitted",
-        "request",
-        "started",
-    )
+    """The state of a forwarded call, its refusals and its end."""
 
     def __init__(
         self,
@@ -97,7 +71,7 @@ class Ending:
         self._task.add_done_callback(self._step_done)
 
     def _step_done(self, task: asyncio.Task[None]) -> None:
-        """A mistake of ours in a step, which `Tasks` has logged, leaves no client waiting."""
+        """Answers with an error where a step has failed by a mistake of ours, which `Tasks` has logged."""
         if not task.cancelled() and task.exception() is not None:
             self._drop_call()
             self._fail(Problem.INTERNAL_ERROR)
@@ -146,7 +120,7 @@ class Ending:
         self._client.send_end()
 
     def drain(self) -> None:
-        """The server stops: an event stream ends now, cleanly, and is noted with the status it has had."""
+        """Ends an event stream cleanly, because the server stops."""
         if self._tail is None or self._finished:
             return
         whole = is_whole(self._tail)
@@ -157,7 +131,7 @@ class Ending:
         self._client.send_end()
 
     def session_over(self, why: NoSession) -> None:
-        """The call's session has ended: a 401 where no answer has begun, else the answer is broken off."""
+        """Ends the call with its session: by a 401, or by breaking off an answer that has begun."""
         if self._finished:
             return
         if self._task is not None:

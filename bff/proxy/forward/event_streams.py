@@ -20,10 +20,10 @@ _WHOLE = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 class Drainable(Protocol):
-    """A stream under way."""
+    """A call whose answer is an event stream."""
 
     def drain(self) -> None:
-        """Ends it now, cleanly."""
+        """Ends the stream now, cleanly."""
 
 
 class EventStreams:
@@ -36,7 +36,7 @@ class EventStreams:
         self._stopping = False
 
     def begin(self, stream: Drainable) -> None:
-        """Its head has been sent."""
+        """Takes a stream in whose head has been sent."""
         self._open[stream] = None
         if self._stopping:
             stream.drain()
@@ -46,14 +46,14 @@ class EventStreams:
         self._open.pop(stream, None)
 
     def stop(self) -> None:
-        """The server stops: ends them all. Harmless when said again."""
+        """Ends all streams, because the server stops. Calling it again is harmless."""
         self._stopping = True
         for stream in list(self._open):
             stream.drain()
 
 
 def first_tail(headers: list[Header]) -> bytes | None:
-    """The tail of an event stream that begins; None where an answer is none, or has a length to keep to."""
+    """Returns the tail of an event stream that begins; None for any other answer and one with a length."""
     events = False
     coded = False
     for name, value in headers:
@@ -69,10 +69,10 @@ def first_tail(headers: list[Header]) -> bytes | None:
 
 
 def tail(before: bytes, chunk: bytes) -> bytes:
-    """The last bytes of a stream, with one more piece of it."""
+    """Returns the last bytes of a stream behind one more piece of it."""
     return before if before == _CODED else (before + chunk[-_TAIL:])[-_TAIL:]
 
 
 def is_whole(last: bytes) -> bool:
-    """Returns true if a stream that ends like this ends with a whole event."""
+    """Returns true if a stream with these last bytes ends with a whole event."""
     return last.endswith(_WHOLE)

@@ -1,12 +1,13 @@
 """The fast path: calls with nothing to wait for on the way out, and nothing to decide on the way back.
 
 Most of an SPA's calls are such: the whole request came in one read, the session is in the near cache and its
-token good, a connection is idle, and the whole answer comes in one read. Such a call is one small object, one
-write to the backend and one to the client. No two of them need be alike.
+token good, a connection is idle, and the answer has a length and is read by its client as it comes. Such a
+call is one small object, one write to the backend and one to the client for each read. No two need be alike.
 
 Rule 1: a call stays on the fast path for as long as nothing else happens. At any other event (the client
-leaves or reads slowly, the answer comes in pieces, late, as a 401 or not at all, the connection breaks) it
-falls back: a `ForwardedCall` takes over as if it had made the call itself, and is told of the event.
+leaves or reads slowly, the answer comes late, in chunks, as a 401 or not at all, the connection breaks) it
+falls back: a `ForwardedCall` takes over as if it had made the call itself, and is told of the event. It goes
+on within an answer that has begun.
 Rule 2: a request is on it only where it is allowed beyond doubt. One that would be refused takes the other
 way, which knows how to say so: every refusal has one home.
 Rule 3: what goes to the backend is what the whole forwarder would send; a test holds the two together.
@@ -27,7 +28,6 @@ from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
-from bff.proxy.forward.response_templates import WholeResponse
 from bff.proxy.server.line_cache import LineCache, PlainRequest
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.session.cached_session import CachedSession
@@ -43,30 +43,22 @@ _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 class FastClient(ClientSide, Protocol):
     """The connection that a fast call came on, and the client's side of the call that it falls back to."""
 
-    def deliver(self, response: WholeResponse) -> None:
-        """Writes the whole answer: the call is over."""
+    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+        """Writes header lines, unless they are written already, and a piece of the content."""
 
-    def fell_back(self, call: ForwardedCall) -> None:
-        """The call goes on as this one."""
+    def deliver(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+        """Writes the last of the answer likewise: the call is over."""
+
+    def fell_back(self, call: ForwardedCall, *, begun: bool) -> None:
+        """Replaces the fast call by this one; `begun` where the head of its answer is written."""
 
 
 class _FastRoute:
-    """The common part of all fast calls of one route."""
-
-    __slots__ = (
-        "counts",
-        "credentials",
-        "head_tail",
-        "longest_body",
-        "name",
-        "pool",
-        "responses",
-        "rules",
-        "signed_by",
-    )
+    """The parts that all fast calls of one route share."""
 
     def __init__(self, route: Route, destination: Destination, context: ForwardingContext) -> None:
         settings = route.settings
+        self.context = context
         self.credentials = destination.credentials
         self.pool = destination.pool
         self.rules = destination.rules
@@ -100,54 +92,30 @@ class FastPath:
         }
         self._verdicts: dict[object, bool] = {}
 
-    def begin(  # noqa: PLR0911 - a list of doubts
-        self, request: PlainRequest, peer: str, client: FastClient
-    ) -> "FastCall | None":
-        """Makes the call of a request that `lines` has read, not yet sent; None where it is not for it."""
+    def begin(self, request: PlainRequest, peer: str, client: FastClient) -> "FastCall | None":
+        """Returns the call of a request that `lines` has read, not yet sent; None to take the other path."""
         matched = self._routes.match(request.path)
-        if not isinstance(matched, Matched):
+        route = self._by_path.get(matched.route.path) if isinstance(matched, Matched) else None
+        if route is None or request.method not in route.counts or len(request.body) > route.longest_body:
             return None
-        route = self._by_path.get(matched.route.path)
-        if route is None:
+        signed = self._signed(route, request)
+        if signed is None:
             return None
-        count = route.counts.get(request.method)
-        signed = None if count is None else self._signed(route, request)
-        if count is None or signed is None or len(request.body) > route.longest_body:
+        assert isinstance(matched, Matched)
+        call = FastCall(route, matched, request, peer, client)
+        if not signed:
+            return call if call.take_connection() else None
+        if request.cookie is None:
             return None
-        ready: Ready | None = None
-        if signed:
-            if request.cookie is None:
-                return None
-            ready = route.credentials.ready(request.cookie)
-            if ready is None:
-                return self._with_reader(route, matched, request, peer, client, count)
-        pool = route.pool
-        caller = self._client(request, peer) if ready is None else ready.key
-        connection = pool.acquire_nowait(caller)
-        if connection is None or connection.closing:
-            return None
-        return FastCall(self, route, matched, request, peer, client, ready, None, connection, count)
-
-    def _client(self, request: PlainRequest, peer: str) -> str:
-        return self.context.hop.client(peer, request.addresses)
-
-    def _with_reader(  # noqa: PLR0917 - one caller, on the hot path
-        self,
-        route: _FastRoute,
-        matched: Matched,
-        request: PlainRequest,
-        peer: str,
-        client: FastClient,
-        count: Requests,
-    ) -> "FastCall | None":
-        """The call whose session is not in the near cache: it reads its session first."""
-        reader = route.credentials.reader(request.cookie or b"") if route.pool.has_idle else None
-        if reader is None:
-            return None
-        return FastCall(self, route, matched, request, peer, client, None, reader, None, count)
+        call.ready = route.credentials.ready(request.cookie)
+        if call.ready is not None:
+            return call if call.take_connection() else None
+        # The session is not in the near cache: the call reads it first.
+        call.reader = route.credentials.reader(request.cookie) if route.pool.has_idle else None
+        return None if call.reader is None else call
 
     def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
-        """True for a call with a session, False for one without; None where the origin check refuses it."""
+        """Returns true for a call with a session, false for one without, None for one to be refused."""
         key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
         known = self._verdicts.get(key)
         if known is None:
@@ -165,81 +133,65 @@ class FastCall:
     """One call on the fast path.
 
     Attributes:
+        ready: its session; None for a call without one, and until the session has been read.
+        reader: reads the session, where it is not in the near cache.
         connection: the one that carries it; None while its session is being read.
         fell_back: a `ForwardedCall` has taken over.
     """
 
-    __slots__ = (
-        "_client",
-        "_count",
-        "_digits",
-        "_matched",
-        "_path",
-        "_peer",
-        "_reader",
-        "_ready",
-        "_request",
-        "_request_id",
-        "_route",
-        "_started",
-        "connection",
-        "fell_back",
-        "has_body",
-    )
+    ready: Ready | None = None
+    reader: Callable[[Then], None] | None = None
+    connection: UpstreamConnection | None = None
+    fell_back = False
+    _status = 0  # of an answer whose head has come
+    _left = 0  # bytes of its content that are still to come
+    _last: tuple[list[bytes] | None, bytes]  # header lines, if they are not written yet, and last content
 
-    def __init__(  # noqa: PLR0917 - one caller, on the hot path
-        self,
-        path: FastPath,
-        route: _FastRoute,
-        matched: Matched,
-        request: PlainRequest,
-        peer: str,
-        client: FastClient,
-        ready: Ready | None,
-        reader: Callable[[Then], None] | None,
-        connection: UpstreamConnection | None,
-        count: Requests,
+    def __init__(
+        self, route: _FastRoute, matched: Matched, request: PlainRequest, peer: str, client: FastClient
     ) -> None:
-        self._path = path
         self._route = route
         self._matched = matched
         self._request = request
         self._peer = peer
         self._client = client
-        self._ready = ready
-        self._reader = reader
-        self._count = count
-        self.connection = connection
+        self._address = route.context.hop.client(peer, request.addresses)
         self.has_body = bool(request.body)
-        self.fell_back = False
+
+    def take_connection(self) -> bool:
+        """Takes an idle connection; returns False where there is none for this client."""
+        client = self._address if self.ready is None else self.ready.key
+        connection = self._route.pool.acquire_nowait(client)
+        if connection is None or connection.closing:
+            return False
+        self.connection = connection
+        return True
 
     def send(self) -> None:
         """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
-        self._started = self._path.context.clock()
+        self._started = self._route.context.clock()
         if self.connection is not None:
             self._go(self.connection)
         else:
-            assert self._reader is not None
-            self._reader(self._fetched)
+            assert self.reader is not None
+            self.reader(self._fetched)
 
     def _fetched(self, found: CachedSession | None) -> None:
         if self.fell_back:
             return  # the whole call finds it out by itself
-        self._ready = self._route.credentials.quiet(found)
-        pool, ready = self._route.pool, self._ready
-        connection = None if ready is None else pool.acquire_nowait(ready.key)
-        if connection is None or connection.closing:
-            self.fall_back()
+        self.ready = self._route.credentials.quiet(found)
+        if self.ready is not None and self.take_connection():
+            assert self.connection is not None
+            self._go(self.connection)
         else:
-            self.connection = connection
-            self._go(connection)
+            self.fall_back()
 
     def _go(self, connection: UpstreamConnection) -> None:
-        self._digits = digits = self._path.context.hop.draw()
+        self._digits = digits = self._route.context.hop.draw()
         connection.carry(self, self._head(digits))
 
     def _head(self, digits: bytes) -> bytes:
-        """The request's head and body as they go to the backend."""
+        """Returns the request's head and body as they go to the backend."""
         request, route, matched = self._request, self._route, self._matched
         rules = route.rules
         request_id, trace = request.request_id, request.trace
@@ -252,8 +204,8 @@ class FastCall:
         if request.query:
             pieces += (b"?", request.query)
         pieces += (route.head_tail, request_id, b"\r\ntraceparent: ", trace, b"\r\n")
-        if self._ready is not None:
-            pieces += (b"authorization: Bearer ", self._ready.token, b"\r\n")
+        if self.ready is not None:
+            pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
         pieces += request.outgoing
@@ -261,26 +213,41 @@ class FastCall:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
-        client = self._path.context.hop.client(self._peer, request.addresses)
-        pieces += (rules.forwarding_lines(client), b"\r\n", request.body)
+        pieces += (rules.forwarding_lines(self._address), b"\r\n", request.body)
         return b"".join(pieces)
 
-    def read(self, data: bytes) -> WholeResponse | None:
-        """The call's answer, if these bytes are all of it and plain; else None."""
-        return self._route.responses.read(data)
+    def read(self, data: bytes) -> int | None:
+        """Takes a read of the answer; returns the number of bytes still to come, None where it is not plain.
 
-    def answer(self, response: WholeResponse) -> None:
-        """Passes the answer on, and accounts for the call."""
-        self._client.deliver(response)
+        Where more is to come, this much is passed on; what comes last is passed on by `end`.
+        """
+        if self._status:
+            lines, content, left = None, data, self._left - len(data)
+        else:
+            response = self._route.responses.read(data)
+            if response is None:
+                return None
+            self._status, lines, content, left = response
+        if left > 0:
+            self._left = left
+            self._client.pass_on(self._status, lines, content)
+        elif left == 0:
+            self._last = lines, content
+        return None if left < 0 else left
+
+    def end(self) -> None:
+        """Passes the end of the answer on, and accounts for the call."""
+        self._client.deliver(self._status, *self._last)
+        route, request = self._route, self._request
         note_call(
-            self._path.context,
-            self._count,
-            route=self._route.name,
-            method=self._request.method,
-            path=self._request.path,
-            session=None if self._ready is None else self._ready.key,
+            route.context,
+            route.counts[request.method],
+            route=route.name,
+            method=request.method,
+            path=request.path,
+            session=None if self.ready is None else self.ready.key,
             request_id=self._request_id,
-            status=response[0],
+            status=self._status,
             started=self._started,
         )
 
@@ -288,7 +255,7 @@ class FastCall:
         """Goes on as a whole call; the connection, where there is one, has let go of it."""
         self.fell_back = True
         request, matched, connection = self._request, self._matched, self.connection
-        context = self._path.context
+        context = self._route.context
         head = RequestHead(
             request.method,
             request.path,
@@ -297,22 +264,22 @@ class FastCall:
             self._peer,
             len(request.body),
         )
-        signed = self._ready is not None or self._reader is not None
+        signed = self.ready is not None or self.reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
         hop = None if connection is None else context.hop.made(head, self._digits)
         call = ForwardedCall(context, head, admitted, self._client, hop)
-        self._client.fell_back(call)
+        call.started = self._started
+        self._client.fell_back(call, begun=self._status != 0)
         if request.body:
             call.hold(request.body)
         if connection is None:
-            call.started = self._started
             call.begin()
             return
-        credential = _ANONYMOUS if self._ready is None else Signed(self._ready.found)
-        call.take_over(credential, connection, self._started)
+        credential = _ANONYMOUS if self.ready is None else Signed(self.ready.found)
+        call.take_over(credential, connection, self._status, self._left)
 
     def interrupt(self) -> None:
-        """Something happens on the client's side that a fast call has no answer to."""
+        """Falls back, because of an event on the client's side."""
         if self.connection is not None:
             self.connection.fall_back(self)
         elif not self.fell_back:

@@ -46,21 +46,19 @@ class ForwardedCall(Ending):
     a connection idle, the request is on its way to the backend when `begin` returns.
     """
 
-    __slots__ = ()
-
     def hold(self, body: bytes) -> None:
-        """Before `begin` or `take_over`: the whole body, which came with the head and fits the buffer."""
+        """Takes the whole body, which came with the head; before `begin` or `take_over`."""
         assert self.admitted is not None
         self._upload = Upload.arrived(self.admitted.route.settings, self._client, self._body_late, body)
 
     def take_over(
-        self, credential: Signed | Anonymous, connection: UpstreamConnection, started: float
+        self, credential: Signed | Anonymous, connection: UpstreamConnection, status: int, left: int
     ) -> None:
-        """In the place of `begin`: a call that was sent already, with the whole of its body.
+        """Takes over a call that was sent already, with the whole of its body; in place of `begin`.
 
-        `started` is by the clock of the context.
+        `status` is that of an answer whose head the client has, else 0; `left` of its bytes are to come.
         """
-        self.started, self._credential = started, credential
+        self._credential, self._status = credential, status
         self._sent = True
         self._upload.take()
         self._connection = connection
@@ -68,7 +66,7 @@ class ForwardedCall(Ending):
         if isinstance(credential, Signed):
             self._caller.sign(credential.found.session.key)
             self._context.signed_calls.begin(self, credential.found)
-        self._call = connection.adopt(self.request.method, self.request.body_length, self)
+        self._call = connection.adopt(self.request, self, left=left if status else None)
 
     # From the front
 
@@ -108,7 +106,7 @@ class ForwardedCall(Ending):
             self._gathered(self.admitted)
 
     def body_end(self) -> None:
-        """The request's body is complete."""
+        """Notes that the request's body is complete."""
         self._upload.end()
         if self._finished or self.admitted is None:
             return
@@ -118,17 +116,17 @@ class ForwardedCall(Ending):
             self._gathered(self.admitted)
 
     def pause_answer(self) -> None:
-        """The client reads slowly."""
+        """Pauses the backend: the client reads slowly."""
         if self._call is not None:
             self._call.pause_answer()
 
     def resume_answer(self) -> None:
-        """The client has caught up."""
+        """Lets the backend go on: the client has caught up."""
         if self._call is not None and self._held is None:
             self._call.resume_answer()
 
     def client_gone(self) -> None:
-        """The client has left: nothing more is sent to it."""
+        """Ends the call, because the client has left."""
         if not self._finished:
             self._finish(gone=True)
         if self._task is not None:
@@ -155,7 +153,7 @@ class ForwardedCall(Ending):
                 assert_never(other)
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
-        """Counts the call for its session; False where that has too many under way, and is told so."""
+        """Counts the call for its session; returns False where it is one too many, and refused."""
         self._credential = credential
         if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
             self._too_many("calls at once from this session")
@@ -165,7 +163,7 @@ class ForwardedCall(Ending):
         return True
 
     def _gather(self, admitted: Admitted) -> None:
-        """The credential is known: the call goes out as soon as enough of its body is here."""
+        """Sends the call, whose credential is known, as soon as enough of its body is here."""
         if self._upload.gathered:
             self._dispatch(admitted)
         else:
@@ -261,7 +259,7 @@ class ForwardedCall(Ending):
     # From the backend's connection (`ResponseSink`)
 
     def informational(self, status: int, headers: list[Header]) -> None:
-        """A 1xx goes no further: ASGI has no way to pass one on."""
+        """Drops a 1xx: ASGI has no way to pass one on."""
 
     def head(self, status: int, reason: bytes, headers: list[Header]) -> None:  # noqa: ARG002 - the sink's form
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
@@ -293,7 +291,7 @@ class ForwardedCall(Ending):
             self._client.send_end()
 
     def error(self, fault: Fault) -> None:
-        """The call failed: sends it again where that is safe, else says so."""
+        """Sends a call that failed again where that is safe, else answers with the fault."""
         if self._held is not None:
             self._held.append(partial(self.error, fault))
             return
@@ -312,12 +310,12 @@ class ForwardedCall(Ending):
         self._fault(fault)
 
     def pause_body(self) -> None:
-        """The backend takes no more of the request's body for now."""
+        """Makes the client wait: the backend takes no more of the request's body for now."""
         self._body_paused = True
         self._upload.hold()
 
     def resume_body(self) -> None:
-        """The backend takes more."""
+        """Lets the client go on with the request's body."""
         self._body_paused = False
         if not self._finished and self._held is None:
             self._upload.want()
@@ -346,7 +344,7 @@ class ForwardedCall(Ending):
             self._context.event_streams.begin(self)
 
     def _stream(self, destination: Destination) -> bool:
-        """The answer is a stream, which is counted apart from calls; False where there are too many."""
+        """Counts the answer as a stream; where there are too many, refuses the call and returns False."""
         if not self._caller.stream():
             reason = "streams at once from this session or address"
         elif self._connection is not None and not destination.pool.stream(self._connection):

@@ -1,10 +1,11 @@
 """The client's address, the request id and the trace context of a request."""
 
 import os
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from bff.policy.address import client_address
+from bff.policy.address import client_address, is_trusted
 from bff.policy.admission import RequestHead
 from bff.policy.headers import Hop
 from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
@@ -13,11 +14,13 @@ ID_DIGITS = 2 * REQUEST_ID_ENTROPY
 """The number of digits of a request id, the first of those that `RequestIdMaker.draw` gives."""
 
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
-_MOST_CLIENTS, _LONGEST = 10_000, 256  # addresses that are kept; bytes of a field
+_MOST_PEERS = 1024  # that are kept: with trusted proxies, those
+_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rb"%b\.%b\.%b\.%b" % ((_OCTET,) * 4))
 
 
 class RequestIdMaker:
-    """Identifies requests. `trusted_proxies` are those whose `X-Forwarded-For` is believed.
+    """The maker of request ids, trace contexts and clients' addresses.
 
     `draw` gives the random digits of one request.
     """
@@ -25,14 +28,14 @@ class RequestIdMaker:
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
         self.draw = _Entropy().draw
-        self._clients: dict[tuple[str, bytes], str] = {}  # by the peer and what it says
+        self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
 
     def __call__(self, request: RequestHead) -> Hop:
-        """Draws what is random, and takes over what the client sent where that is well-formed."""
+        """Returns the ids of a request: the client's where they are well-formed, else new ones."""
         return self.made(request, self.draw())
 
     def made(self, request: RequestHead, digits: bytes) -> Hop:
-        """The same of digits that were drawn before."""
+        """Returns the ids of a request, new ones from digits that were drawn before."""
         ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
         return Hop(
             client=self.client(request.peer, request.fields.values(b"x-forwarded-for")),
@@ -41,15 +44,18 @@ class RequestIdMaker:
         )
 
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
-        """The client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
-        said = b",".join(forwarded_for) if self._trusted else b""
-        known = self._clients.get((peer, said))
-        if known is None:
-            known = client_address(peer, (said,) if said else (), self._trusted)
-            if len(said) <= _LONGEST:
-                if len(self._clients) >= _MOST_CLIENTS:
-                    self._clients.clear()
-                self._clients[peer, said] = known
+        """Returns the client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
+        address, trusted = self._peers.get(peer) or self._judge(peer)
+        if not (trusted and forwarded_for):
+            return address
+        if len(forwarded_for) == 1 and _IPV4.fullmatch(forwarded_for[0]):
+            return forwarded_for[0].decode("ascii")  # as most say it: one address, to be read in one way
+        return client_address(peer, forwarded_for, self._trusted)
+
+    def _judge(self, peer: str) -> tuple[str, bool]:
+        if len(self._peers) >= _MOST_PEERS:
+            self._peers.clear()
+        known = self._peers[peer] = client_address(peer, (), ()), is_trusted(peer, self._trusted)
         return known
 
 
@@ -61,7 +67,7 @@ class _Entropy:
         self._at = 0
 
     def draw(self) -> bytes:
-        """The digits for one request, never the same twice."""
+        """Returns the digits for one request, never the same twice."""
         if self._at >= len(self._pool):
             self._pool, self._at = os.urandom(_EACH * 64).hex().encode("ascii"), 0
         start, self._at = self._at, self._at + 2 * _EACH

@@ -1,15 +1,16 @@
-"""A whole answer in the form in which the client gets it, each of its lines by a look-up.
+"""An answer's head in the form in which the client gets it, each of its lines by a look-up.
 
 Where nothing is to be decided about an answer as a whole, its fields need not be taken apart and put together
 again: a line that was seen before leads to the line that is sent in its place, or to none. Pure.
 
 Rule 1: a line fares here exactly as its field does in `HeaderRules.response`; a test holds the two together.
 Rule 2: a shortcut and never a judge: an answer that is not plain is None, and goes the long way. So does a
-401, which may be healed, an answer that ends its connection, and one that nominates fields.
+401, which may be healed, an answer that ends its connection, one that nominates fields, and a stream.
 """
 
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
+from bff.proxy.forward.callers import is_stream
 from bff.proxy.upstream.response_parser import (
     CONNECTION,
     END,
@@ -24,13 +25,17 @@ from bff.proxy.upstream.response_parser import (
     read_status,
 )
 
-WholeResponse = tuple[int, list[bytes], bytes]
-"""Status, header lines as they are written to the client, and content of an answer."""
+PlainResponse = tuple[int, list[bytes], bytes, int]
+"""Status, header lines as they are written to the client, content so far, and the bytes of it to come."""
 
 _MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
 _OK, _UNAUTHORIZED = 200, 401
 _MOST_DIGITS = 15  # of a length: a pebibyte
-_CACHE, _CODED = -1, -2  # a `Cache-Control` that passes, so that ours is not added; a coding
+_CACHE, _CODED, _LASTS = (
+    -1,
+    -2,
+    -3,
+)  # a `Cache-Control` that passes, so that ours is not added; a coding; a stream
 _CLEARED = (b"keep-alive", b"")  # what a backend may say in `Connection`
 
 
@@ -43,8 +48,8 @@ class ResponseTemplates:
         self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
         self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
 
-    def read(self, data: bytes) -> WholeResponse | None:
-        """Status, fields and content of the answer, if it is all there and plain; else None."""
+    def read(self, data: bytes) -> PlainResponse | None:
+        """Returns the answer that begins with these bytes, if its head is complete and plain; else None."""
         end = data.find(END, 0, MOST_PLAIN_HEAD)
         if end < 0:
             return None
@@ -52,7 +57,7 @@ class ResponseTemplates:
         content = data[end + len(END) :]
         known = self._lines
         fields: list[bytes] = []
-        length, coded, tail = -1, False, self._tail
+        length, coded, lasts, tail = -1, False, False, self._tail
         try:
             status, _, plain = known_statuses.get(first) or read_status(first)
             for line in lines:
@@ -65,18 +70,21 @@ class ResponseTemplates:
                         length = int(line[line.index(b":") + 1 :])
                     elif kind == _CACHE:
                         tail = self._tail_if_cacheable
+                    elif kind == _LASTS:
+                        lasts = True
                     else:
                         coded = True
         except RefusedError:
             return None
+        left = length - len(content)
         if status in WITHOUT_CONTENT:
-            plain = plain and not (length >= 0 or coded or content)  # else its connection has to end
+            plain, left = plain and not (length >= 0 or coded or content), 0  # else its connection has to end
         else:
-            plain = plain and len(content) == length
+            plain = plain and length >= 0 and (left == 0 or (left > 0 and not lasts))
         if not plain or status < _OK or status == _UNAUTHORIZED or len(lines) > MOST_PLAIN_FIELDS:
             return None
         fields += tail
-        return status, fields, content
+        return status, fields, content, left
 
     def _judge(self, line: bytes) -> tuple[int, bytes | None]:
         kind, (name, value) = read_field(line)
@@ -94,6 +102,8 @@ class ResponseTemplates:
             kind = _CACHE
         elif name == b"content-encoding":
             kind = _CODED
+        elif is_stream([(name, value)]):
+            kind = _LASTS
         # A cookie is one client's own, and a secret.
         return (kind, form) if name == b"set-cookie" else self._keep(line, kind, form)
 

@@ -24,18 +24,18 @@ class RouteLimit:
 
     @classmethod
     def of(cls, settings: RouteSettings, limits: RateLimits) -> "RouteLimit | None":
-        """The limits of a route; None where it has none."""
+        """Returns the limits of a route; None where it has none."""
         unlimited = settings.rate_per_address is None and settings.rate_per_session is None
         return None if unlimited else cls(settings, limits)
 
     async def of_address(self, address: str) -> Limited | None:
-        """Counts a call of an address; the refusal if there were too many."""
+        """Counts a call of an address; returns the refusal if there were too many."""
         if self._address is None:
             return None
         return await self._limits.over(self._address, rate_key(address), address=address)
 
     async def of_session(self, session: Session, address: str) -> Limited | None:
-        """Counts a call of a session; the refusal if there were too many."""
+        """Counts a call of a session; returns the refusal if there were too many."""
         if self._session is None:
             return None
         return await self._limits.over(

@@ -28,7 +28,7 @@ class SessionCall(Protocol):
     started: float
 
     def session_over(self, why: NoSession) -> None:
-        """The session has ended: the call does, too."""
+        """Ends the call, because its session has ended."""
 
 
 class _Watch(NamedTuple):
@@ -52,7 +52,7 @@ class SignedCalls:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, call: SessionCall, found: Found) -> None:
-        """The call is this session's; harmless when said again."""
+        """Takes in a call of this session. Calling it again is harmless."""
         if self._watch is None or call in self._watched:
             return
         self._young[call] = found
@@ -60,13 +60,13 @@ class SignedCalls:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
 
     def lasts(self, call: SessionCall) -> None:
-        """The call is known to last: its answer is a stream."""
+        """Watches a call from now on: its answer is a stream."""
         found = self._young.pop(call, None)
         if found is not None:
             self._follow(call, found)
 
     def end(self, call: SessionCall) -> None:
-        """The call is over."""
+        """Forgets a call that is over."""
         if self._young.pop(call, None) is None and (watch := self._watched.pop(call, None)) is not None:
             watch.watched.over.remove_done_callback(watch.told)
             assert self._watch is not None

@@ -1,4 +1,4 @@
-"""Routes whose backend has a name of its own: it gets a token that is meant for it (RFC 8693).
+"""The token exchange (RFC 8693) for routes whose backend gets a token of its own.
 
 The token is got in exchange for the session's, kept in the session's record, sealed as its tokens are, and
 ends with them: a rotation drops it, and the next call gets another one in exchange for the new token.
@@ -38,7 +38,7 @@ _log = get_logger("bff.audience")
 
 @dataclass(frozen=True, slots=True)
 class OwnFound(Found):
-    """A session as one backend's calls see it; `whole` is all of it."""
+    """A session with one backend's token in place of its own; `whole` is the session itself."""
 
     whole: Found
 
@@ -57,18 +57,18 @@ class OwnReady(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The provider does not take the session's token in exchange."""
+    """An outcome: the provider does not take the session's token in exchange."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """There is no token to be had at the moment."""
+    """An outcome: the provider gives no token at the moment."""
 
     retry_after: float
 
 
 class TokenExchanger:
-    """Gets and keeps tokens for backends. `clock` gives seconds since the epoch."""
+    """The exchange of sessions' tokens for backends' tokens. `clock` gives seconds since the epoch."""
 
     def __init__(
         self, *, client: OidcClient, sessions: Sessions, tasks: Tasks, clock: Callable[[], float]
@@ -129,7 +129,7 @@ class TokenExchanger:
 
 
 class AudienceCredentials(Credentials):
-    """Finds and renews what goes to one backend; the other arguments are those of `Credentials`."""
+    """The credentials of one backend's calls; the other arguments are those of `Credentials`."""
 
     def __init__(self, audience: str, exchanger: TokenExchanger, **common: Any) -> None:
         super().__init__(**common)
@@ -137,13 +137,13 @@ class AudienceCredentials(Credentials):
         self._exchanger = exchanger
 
     def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
-        """As for every route, where the backend's token is at hand too."""
+        """Returns the credential as for every route, where the backend's token is at hand too."""
         signed = super().at_hand(cookie_headers)
         own = None if signed is None else self._own(signed.found)
         return None if own is None else Signed(own)
 
     def ready(self, cookie: bytes) -> Ready | None:
-        """As for every route, with the backend's own token; without one there is nothing to go out with."""
+        """Returns the session as for every route, with the backend's own token; None without one."""
         cached = self._sessions.near(cookie)
         own = None if cached is None else self._own(cached.found)
         if own is None:
@@ -152,10 +152,10 @@ class AudienceCredentials(Credentials):
         return None if self.quiet(packed) is None else OwnReady(packed.token, own)
 
     def reader(self, cookie: bytes) -> None:
-        """None: where nothing is kept, each call asks `obtain`, which has the backend's token got."""
+        """Returns None: each call asks `obtain`, which gets the backend's token."""
 
     def quiet_until(self, found: Found) -> float:
-        """The earlier one of the session's own moment and the end of the backend's token."""
+        """Returns the earlier one of the session's own moment and the end of the backend's token."""
         if not isinstance(found, OwnFound):
             return super().quiet_until(found)
         quiet, ends = super().quiet_until(found.whole), _last_moment(found.session)
@@ -164,7 +164,7 @@ class AudienceCredentials(Credentials):
     async def obtain(
         self, cookie_headers: Sequence[bytes], *, address: str, required: bool = True
     ) -> Signed | Anonymous | Refused:
-        """The credential of a new call, with the backend's own token."""
+        """Finds the credential of a new call, with the backend's own token."""
         credential = await super().obtain(cookie_headers, address=address, required=required)
         if not isinstance(credential, Signed):
             return credential
@@ -172,14 +172,14 @@ class AudienceCredentials(Credentials):
         return without(own, required=required)
 
     def over(self, credential: Signed | Anonymous) -> bool:
-        """As for every route; the token looked at is the backend's own."""
+        """Returns true if the session's token or the backend's own has ended."""
         if not isinstance(credential, Signed):
             return False
         ends = _last_moment(credential.found.session)
         return super().over(credential) or (ends is not None and self.clock() >= ends)
 
     async def again(self, signed: Signed, *, required: bool) -> Signed | Anonymous | Refused:
-        """As for every route, with the backend's own token."""
+        """Decides anew as for every route, with the backend's own token."""
         found = signed.found.whole if isinstance(signed.found, OwnFound) else signed.found
         credential = await super().again(Signed(found), required=required)
         if not isinstance(credential, Signed):
@@ -194,7 +194,7 @@ class AudienceCredentials(Credentials):
         return await self._exchanged(renewed.found) if isinstance(renewed, Signed) else renewed
 
     async def _exchanged(self, found: Found) -> Signed | Refused:
-        """The backend's token; a session's token that is not taken in exchange is renewed, once."""
+        """Returns the backend's token; renews a session's token that is not taken in exchange, once."""
         outcome = self._own(found) or await self._exchange(found)
         if isinstance(outcome, Unusable):
             renewed = await self._renewed(found)
@@ -213,7 +213,7 @@ class AudienceCredentials(Credentials):
         return _seen(found, token) if isinstance(token, OwnToken) else token
 
     async def _renewed(self, found: Found) -> Signed | Refused:
-        """The session with newer tokens, if these are old enough to be the reason."""
+        """Returns the session with newer tokens, if the present ones are old enough to be the reason."""
         session = found.session
         step = plan_after_401(
             session,
@@ -237,7 +237,7 @@ class AudienceCredentials(Credentials):
 
 
 def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
-    """The token of an answer; where that names no end, it ends with the session's token."""
+    """Returns the token of an answer; where that names no end, it ends with the session's token."""
     ends = answer.access_expires_at
     return OwnToken(
         answer.access_token,
@@ -260,7 +260,7 @@ def _seen(found: Found, token: OwnToken) -> OwnFound:
 
 
 def _last_moment(session: Session) -> float | None:
-    """The last moment to send the backend's token, in seconds since the epoch; None if it has no end."""
+    """Returns the last moment to send the backend's token, in seconds since the epoch, if it has an end."""
     ends = session.tokens.access_expires_at
     if ends is None:
         return None
@@ -270,7 +270,7 @@ def _last_moment(session: Session) -> float | None:
 def for_routes(
     audiences: Mapping[bytes, str | None], exchanger: TokenExchanger, **common: Any
 ) -> dict[bytes, Credentials]:
-    """The credentials of each route, by its path: shared where no audience is named."""
+    """Returns the credentials of each route by its path, the same ones where no audience is named."""
     shared = Credentials(**common)
     return {
         path: shared if audience is None else AudienceCredentials(audience, exchanger, **common)

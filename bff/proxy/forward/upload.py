@@ -22,20 +22,6 @@ class Upload:
         complete: all of it has come.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_client",
-        "_kept",
-        "_late",
-        "_longest",
-        "_loop",
-        "_pace",
-        "_received",
-        "_sent",
-        "_timer",
-        "complete",
-    )
-
     def __init__(self, settings: RouteSettings, client: ClientSide, late: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._buffer, self._longest = settings.replay_buffer, settings.max_body
@@ -58,7 +44,7 @@ class Upload:
     def arrived(
         cls, settings: RouteSettings, client: ClientSide, late: Callable[[], None], body: bytes
     ) -> "Upload":
-        """A body that came whole with its head, and fits the replay buffer."""
+        """Makes the upload of a body that came whole with its head, and fits the replay buffer."""
         upload = cls(settings, client, late)
         client.resume_request()
         upload.add(body)
@@ -66,7 +52,7 @@ class Upload:
         return upload
 
     def add(self, chunk: bytes) -> bool:
-        """Takes a piece; False where the body is longer than the route takes."""
+        """Takes a piece; returns False where the body is longer than the route takes."""
         self._received += len(chunk)
         if self._received > self._longest:
             return False
@@ -98,7 +84,7 @@ class Upload:
         return self.complete and self.replayable and self._received <= self._buffer
 
     def take(self) -> bytes:
-        """The body as far as it has come, for a request that is sent."""
+        """Returns the body as far as it has come, for a request that is sent."""
         come = b"".join(self._kept or ())
         if not self._sent:
             self._sent = True
@@ -107,11 +93,11 @@ class Upload:
         return come
 
     def restart(self, unsent: Sequence[bytes]) -> None:
-        """Begins anew: nothing of the body was sent after all, and this has come."""
+        """Begins anew with these pieces, of which nothing was sent after all."""
         self._sent, self._kept = False, list(unsent)
 
     def want(self) -> None:
-        """Lets the client go on with it."""
+        """Lets the client go on with the body."""
         if self.complete:
             return
         self._pace.go_on(self._loop.time())
@@ -120,7 +106,7 @@ class Upload:
         self._client.resume_request()
 
     def hold(self) -> None:
-        """Makes the client wait with it."""
+        """Makes the client wait with the body."""
         if not self.complete:
             self._pace.stop(self._loop.time())
             self._client.pause_request()
@@ -143,8 +129,6 @@ class Upload:
 
 class _NoUpload(Upload):
     """The body of a call that has none."""
-
-    __slots__ = ()
 
     def __init__(self) -> None:
         self._kept, self._timer = [], None

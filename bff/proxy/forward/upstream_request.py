@@ -15,7 +15,7 @@ def upstream_request(
     *,
     at_hand: bool,
 ) -> UpstreamRequest:
-    """Builds the request.
+    """Returns the request for the backend.
 
     A body that cannot be sent a second time is announced first, so that a 401 comes before it is spent;
     `at_hand` says that all of it is here, to be sent as often as it takes.

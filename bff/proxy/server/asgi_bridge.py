@@ -29,7 +29,7 @@ class AsgiClient(ClientSide, Protocol):
     """The connection that a request for the application came on."""
 
     def close_after_answer(self) -> None:
-        """The answer is the connection's last."""
+        """Ends the connection after this answer."""
 
 
 class AsgiBridge:
@@ -66,29 +66,29 @@ class AsgiBridge:
     # From the connection
 
     def body(self, chunk: bytes) -> None:
-        """A piece of the request's body came."""
+        """Takes a piece of the request's body."""
         self._received += chunk
         if len(self._received) > _BUFFER:
             self._client.pause_request()
         self._news.set()
 
     def body_end(self) -> None:
-        """The request's body is complete."""
+        """Notes that the request's body is complete."""
         self._more = False
         self._news.set()
 
     def client_gone(self) -> None:
-        """There is nobody to answer any more."""
+        """Tells the application that the client has left."""
         self._over = True
         self._news.set()
         self._writable.set()
 
     def pause_answer(self) -> None:
-        """The client reads slowly."""
+        """Makes the application wait: the client reads slowly."""
         self._writable.clear()
 
     def resume_answer(self) -> None:
-        """The client has caught up."""
+        """Lets the application go on: the client has caught up."""
         self._writable.set()
 
     # From the application
@@ -147,7 +147,7 @@ class AsgiBridge:
             self._client.send_end()
 
     def _fail(self) -> None:
-        """Answers in the application's place, where it has not begun to."""
+        """Answers with an error, where the application has not begun to answer."""
         if self._begun or self._over:
             return
         self._begun = self._over = True

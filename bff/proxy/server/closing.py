@@ -63,7 +63,7 @@ class ReadFlow:
         return held
 
     def want(self, wanted: bool) -> None:
-        """The request's body is wanted now, or is not."""
+        """Reads the request's body, or lets it wait."""
         self._unwanted = not wanted
         self._adjust()
 
@@ -119,7 +119,7 @@ class Closing:
         return self.state is State.OPEN and not self._transport.is_closing()
 
     def reads_slowly(self, slowly: bool) -> None:
-        """The client reads more slowly than we write, or has caught up."""
+        """Begins or ends the wait for a client that reads slowly."""
         if slowly:
             self._unread.begin(Wait.READING, self._write_timeout)
         elif not self._transport.is_closing():
@@ -155,11 +155,11 @@ class Closing:
             self._timer.begin(Wait.HANG_UP, min(left, _LINGER_QUIET))
 
     def answered(self) -> None:
-        """An answer is complete: what is dropped behind it is counted from here."""
+        """Counts what is dropped from here on: an answer is complete."""
         self._dropped = 0
 
     def close(self) -> None:
-        """Closes once what has been written is read; not reading has its limit here too."""
+        """Closes once the client has read what was written, within the write timeout."""
         self._timer.stop()
         self._writer.flush()
         self._transport.close()
@@ -167,7 +167,7 @@ class Closing:
             self._unread.begin(Wait.READING, self._write_timeout)
 
     def half_close(self) -> None:
-        """The client sends no more, and is still to get an answer (Rule 2)."""
+        """Notes that the client sends no more, and is still to get an answer (Rule 2)."""
         self.half_closed = True
         self._look = self._loop.call_later(_FIRST_LOOK, self._look_for_client, self._writer.begun)
 
@@ -188,7 +188,7 @@ class Closing:
             self._look = self._loop.call_later(_LOOK, self._look_for_client, unsure)
 
     def over(self) -> None:
-        """The connection is lost, or another protocol's: nothing is waited for."""
+        """Ends all waits: the connection is lost, or another protocol's."""
         self.state = State.OVER
         self._timer.stop()
         self._unread.stop()

@@ -91,7 +91,7 @@ _DOUBTFUL = Line(OTHER, b"", (b"", b""))
 
 
 class PlainRequest:
-    """A whole request that is plain beyond doubt: head, and body if it has one.
+    """A whole request that is plain beyond doubt, its body included.
 
     Attributes:
         lines: all of its header lines, in their order.
@@ -102,20 +102,6 @@ class PlainRequest:
         request_id, trace: the values of these fields; None without one.
         body: the content.
     """
-
-    __slots__ = (
-        "addresses",
-        "body",
-        "cookie",
-        "guarded",
-        "lines",
-        "method",
-        "outgoing",
-        "path",
-        "query",
-        "request_id",
-        "trace",
-    )
 
     method: bytes
     path: bytes
@@ -130,7 +116,7 @@ class PlainRequest:
     body: bytes
 
     def head(self) -> Head:
-        """The head as the request parser would have it."""
+        """Returns the head as the request parser would."""
         fields = [line.field for line in self.lines]
         return Head(self.method, self.path, self.query, fields, len(self.body))
 
@@ -160,7 +146,7 @@ class LineCache:
         return len(self._young) + len(self._old)
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
-        """The request that these bytes are, if they are one and nothing else; None to ask the parser."""
+        """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
         end = data.find(_END, 0, self._max_bytes)
         if end < 0:
             return None
@@ -238,7 +224,7 @@ class LineCache:
         return tuple.__new__(Line, line)  # its constructor is a call more
 
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool]:
-        """What a field's name says of its line: the kind, the name in lower case, true if it goes on."""
+        """Returns the kind of a line by its field's name, the name in lower case, and true if it goes on."""
         name = raw.lower()
         kind = _SINGLE.get(name, PASSED)
         if not name or name.translate(None, _TOKEN):

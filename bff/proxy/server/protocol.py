@@ -16,14 +16,13 @@ from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import is_own
+from bff.proxy.content import ChunkedContent, FramingError, LengthContent
 from bff.proxy.forward.asgi import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.forward.response_templates import WholeResponse
 from bff.proxy.server.asgi_bridge import AsgiBridge
 from bff.proxy.server.asgi_scope import asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
-from bff.proxy.server.request_body import ChunkedBody, LengthBody
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
 from bff.proxy.server.timers import Wait, WaitTimer
@@ -34,7 +33,7 @@ MOST_HEADS = 32
 
 
 class HttpServerProtocol(asyncio.Protocol):
-    """One client connection. Subclasses made by `client_protocol` carry the limits."""
+    """One client's connection. Subclasses made by `client_protocol` carry the limits."""
 
     limits: RequestLimits
     refused: Refused | None = None
@@ -60,14 +59,14 @@ class HttpServerProtocol(asyncio.Protocol):
         self._timer = WaitTimer(self._loop, self._late)  # what the client is to send
         self._parser = RequestParser(self.limits, websocket=self._websockets is not None)
         self._ready = False  # nothing is under way: the next request may take the fast path
-        self._body: LengthBody | ChunkedBody | None = None  # of which more is to come
+        self._body: LengthContent | ChunkedContent | None = None  # of which more is to come
         self._fast: FastCall | None = None  # under way
         self._call: ForwardedCall | AsgiBridge | None = None  # under way
-        self._waits_for_go_ahead = self._write_paused = False
+        self._write_paused = False
         self._draining = False  # the next answer is the last one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a stream's
-        """A client has connected; one that says nothing is treated like an idle one."""
+        """Begins a connection; a client that sends nothing is treated like an idle one."""
         self.transport = transport
         self._server.connections.add(self)
         self._scope = connection_scope(self._config, transport, self._app_state)
@@ -78,13 +77,13 @@ class HttpServerProtocol(asyncio.Protocol):
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
-        """The connection is gone, and with it the call under way."""
+        """Ends the call under way: the connection is lost."""
         self._end()
         self._interrupt()
         self._client_gone()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in: most often one whole request with nothing to wait for."""
+        """Takes bytes: most often one whole request with nothing to wait for."""
         if self._ready and self._fast_path is not None:
             self._ready = False
             self._timer.wait = Wait.NOTHING
@@ -135,7 +134,7 @@ class HttpServerProtocol(asyncio.Protocol):
         return self._call is not None or self._fast is not None
 
     def _settle(self) -> None:
-        """After each batch of bytes and each answer: says what is waited for now."""
+        """Sets the present wait, after each batch of bytes and each answer."""
         self._ready = False
         if not self._closing.open:
             return
@@ -167,11 +166,10 @@ class HttpServerProtocol(asyncio.Protocol):
         return rest
 
     def _begin(self, head: Head) -> None:
-        """A request begins: it is forwarded, or goes to the application."""
+        """Begins a request: it is forwarded, or goes to the application."""
         self._timer.wait = Wait.NOTHING
-        self._waits_for_go_ahead = head.expects_continue
         if head.length != 0:
-            self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
+            self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
         if self._forwarding is not None and not is_own(head.path):
             request = RequestHead(
@@ -185,13 +183,13 @@ class HttpServerProtocol(asyncio.Protocol):
         self._call = bridge = AsgiBridge(self, scope, bodyless=head.length == 0)
         start(bridge.run(self._config.loaded_app), self._loop, self._server.tasks)
 
-    def _take_body(self, body: LengthBody | ChunkedBody, data: bytes) -> bytes:
+    def _take_body(self, body: LengthContent | ChunkedContent, data: bytes) -> bytes:
         call = self._call
         self._timer.begin(Wait.BODY, self.limits.body_timeout)
         try:
             content, taken = body.take(data)
-        except Refusal as refusal:
-            self._fail(refusal)
+        except FramingError as error:
+            self._fail(bad_request(str(error)))
             return b""
         if call is None:  # it was answered before its end
             self._closing.drop(taken)
@@ -207,9 +205,7 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def _hand_over(self, head: Head, early: bytes) -> None:
         """Gives the connection to the WebSocket protocol."""
-        protocol = self._websockets(
-            config=self._config, server_state=self._server, app_state=self._app_state, _loop=self._loop
-        )
+        protocol = self._websockets(self._config, self._server, self._loop)
         # Nothing may come behind the head before it is answered (RFC 6455 4.1).
         if early or not protocol.take_over(self.transport, head, self._scope):
             self._refuse(bad_request("malformed upgrade"))
@@ -219,10 +215,14 @@ class HttpServerProtocol(asyncio.Protocol):
 
     # The answer: the client's side of a call
 
-    def deliver(self, response: WholeResponse) -> None:
-        """Writes the answer to a call on the fast path."""
+    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+        """Writes a part of the answer to a call on the fast path."""
+        self._writer.part(status, lines, content)
+
+    def deliver(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+        """Writes the last part of such an answer, or all of it."""
         self._fast = None
-        self._writer.whole(*response)
+        self._writer.part(status, lines, content)
         self._server.total_requests += 1
         if self._flow.held or self._write_paused:
             self._go_on()
@@ -231,26 +231,25 @@ class HttpServerProtocol(asyncio.Protocol):
             self._timer.begin(Wait.REQUEST, self._keep_alive)
             self._ready = True
 
-    def fell_back(self, call: ForwardedCall) -> None:
-        """The call on the fast path goes on as this one."""
+    def fell_back(self, call: ForwardedCall, *, begun: bool) -> None:
+        """Replaces the call on the fast path by this one; `begun` where the head of its answer is written."""
         self._fast = None
         self._call = call
-        self._waits_for_go_ahead = False
-        self._writer.begin(None, last=self._draining)
+        self._writer.begin(None, last=self._draining and not begun)
+        self._writer.begun = begun
 
     def send_head(self, status: int, headers: list[Header]) -> None:
         """Begins the answer; an error before a long rest of the request's body ends the connection."""
-        self._waits_for_go_ahead = False
         if status >= Problem.BAD_REQUEST.status and self._long_rest():
             self._writer.keep_alive = False
         self._writer.head(status, headers)
 
     def send_data(self, chunk: bytes) -> None:
-        """Writes a piece of it."""
+        """Writes a piece of the content."""
         self._writer.data(chunk)
 
     def send_end(self) -> None:
-        """Ends it; the connection goes on to the next request, or ends."""
+        """Ends the answer; the connection goes on to the next request, or ends."""
         self._writer.end()
         self._call = None
         self._server.total_requests += 1
@@ -269,12 +268,12 @@ class HttpServerProtocol(asyncio.Protocol):
             self._settle()
 
     def abort(self) -> None:
-        """Breaks it off: the client sees that it is incomplete."""
+        """Breaks the answer off: the client sees that it is incomplete."""
         self._call = None
         self._writer.break_off()
 
     def close_after_answer(self) -> None:
-        """The answer is the connection's last."""
+        """Ends the connection after this answer."""
         self._writer.keep_alive = False
 
     def pause_request(self) -> None:
@@ -282,15 +281,14 @@ class HttpServerProtocol(asyncio.Protocol):
         self._flow.want(False)
 
     def resume_request(self) -> None:
-        """Goes on reading it, and tells a client that waits for it to go ahead."""
-        if self._waits_for_go_ahead:
-            self._waits_for_go_ahead = False
+        """Goes on reading the body, and tells a client that waits for it to go ahead."""
+        if self._writer.awaited:
             self._writer.go_ahead()
         self._flow.want(True)
 
     def _long_rest(self) -> bool:
-        """So much of the request's body is to come that the connection ends with its answer."""
-        return isinstance(self._body, LengthBody) and self._body.left > DRAIN
+        """Returns true if more of the request's body is to come than is worth reading."""
+        return isinstance(self._body, LengthContent) and self._body.left > DRAIN
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers with a problem, and hangs up. No answer has begun."""
@@ -300,7 +298,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._closing.linger()
 
     def _fail(self, refusal: Refusal) -> None:
-        """The request under way cannot be completed: its call is told that the client has gone."""
+        """Refuses a request under way that cannot be completed, and ends its call."""
         if self._call is None:
             self._closing.linger()
         elif self._writer.begun:
@@ -317,7 +315,7 @@ class HttpServerProtocol(asyncio.Protocol):
             call.client_gone()
 
     def _interrupt(self) -> None:
-        """A call on the fast path falls back: there is something that the whole call has to hear."""
+        """Has a call on the fast path fall back, before an event that the whole call has to hear of."""
         if self._fast is not None:
             self._fast.interrupt()
 
@@ -326,7 +324,7 @@ class HttpServerProtocol(asyncio.Protocol):
     def _late(self, wait: Wait) -> None:
         if wait is Wait.HEAD:
             self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
-        elif wait is Wait.BODY and (self._flow.paused or self._waits_for_go_ahead):
+        elif wait is Wait.BODY and (self._flow.paused or self._writer.awaited):
             self._timer.begin(Wait.BODY, self.limits.body_timeout)  # it is we who make the client wait
         elif wait is Wait.BODY:
             self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
@@ -334,7 +332,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._closing.close()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write."""
+        """Pauses the answer: the client reads more slowly than we write."""
         self._write_paused = True
         self._ready = False
         self._interrupt()
@@ -343,7 +341,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._call.pause_answer()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Lets the answer go on: the client has caught up."""
         self._write_paused = False
         self._closing.reads_slowly(False)
         if self._call is not None:
@@ -352,7 +350,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._settle()
 
     def drain(self) -> None:
-        """The next answer is the last one, and says so; harmless when said again.
+        """Makes the next answer the last one, which says so. Calling it again is harmless.
 
         An idle connection stays: a reverse proxy repeats no POST that met its close (RFC 9112 9.3.1). An
         answer whose head has left is not the last: its client has been promised another. Event streams end.
@@ -366,7 +364,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._writer.keep_alive = False
 
     def shutdown(self) -> None:
-        """The server stops: an idle connection is closed, a busy one after its answer; event streams end."""
+        """Closes an idle connection now, a busy one after its answer, because the server stops."""
         self._interrupt()
         if self._call is not None:
             self._writer.keep_alive = False
@@ -379,7 +377,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._forwarding.context.event_streams.stop()
 
     def eof_received(self) -> bool:
-        """The client sends no more; True where it is still to get an answer."""
+        """Returns true, to keep the connection, where a client that sends no more gets an answer yet."""
         if self._closing.half_closed:  # reading went on, to find the same end
             return not self.transport.is_closing()
         self._interrupt()
@@ -393,7 +391,7 @@ class HttpServerProtocol(asyncio.Protocol):
         return True
 
     def _end(self) -> None:
-        """The connection is no longer this protocol's."""
+        """Lets the connection go, which is no longer this protocol's."""
         self._ready = False
         self._flow.held = b""
         self._server.connections.discard(self)

@@ -30,7 +30,7 @@ _SHOWN = 200  # bytes of a wrong Host, in the log
 
 
 class Refusal(Exception):  # noqa: N818 - the verdict on a request, which is raised and answered
-    """The answer is `problem`, and the connection ends.
+    """The refusal of a request: the answer is `problem`, and the connection ends.
 
     Attributes:
         detail: may be shown to the client.
@@ -87,7 +87,7 @@ class RequestLimits:
 
     @classmethod
     def configured(cls, settings: ServerSettings) -> "RequestLimits":
-        """The rules for this server; Host may name the scheme's own port or leave it out."""
+        """Returns the limits of a server; Host may name the scheme's own port or leave it out."""
         public = PublicOrigin.parse(settings.public_url)
         own_port = b":443" if public.scheme == b"https" else b":80"
         bare = public.host.endswith(b"]") or b":" not in public.host
@@ -104,12 +104,12 @@ class RequestLimits:
 
 
 def bad_request(detail: str) -> Refusal:
-    """The refusal of a malformed request."""
+    """Returns the refusal of a malformed request."""
     return Refusal(Problem.BAD_REQUEST, detail)
 
 
 class RequestParser:
-    """Collects the bytes of one head after the other. `websocket`: upgrades to WebSocket are served."""
+    """The parser of one connection's heads. `websocket`: upgrades to WebSocket are served."""
 
     __slots__ = ("_buffer", "_limits", "_skipped", "_websocket")
 
@@ -219,7 +219,7 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
 
 
 def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes, bytes, bool]:
-    """Returns method, path and query, and whether the version is 1.0.
+    """Returns method, path and query, and true for HTTP/1.0.
 
     An absolute-form target that names this very origin becomes a path (RFC 9112 3.2.2); Host is judged all
     the same.
@@ -249,7 +249,7 @@ def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes
 
 
 def parse_field(line: bytes) -> Header:
-    """Returns the name in lower case and the value of a header line or trailer."""
+    """Returns the name in lower case and the value of a header line."""
     found = _FIELD.fullmatch(line)
     if found is None:
         raise bad_request("folded header line" if line[:1] in {b" ", b"\t"} else "malformed header line")

@@ -61,29 +61,15 @@ def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
 
 
 class ResponseWriter:
-    """The answers of one connection, one after the other.
+    """The writer of one connection's answers, one after the other.
 
     Attributes:
         begun: the head of the present answer is written, or about to be.
         keep_alive: the connection may go on after the answer; may be set to False at any time.
         bodyless: it is sent without its content.
         endless: the answer has no known length.
+        awaited: the client waits for a 100 before it sends its body.
     """
-
-    __slots__ = (
-        "_chunked",
-        "_default",
-        "_default_lines",
-        "_http_1_0",
-        "_loop",
-        "_state",
-        "_transport",
-        "_unsent",
-        "begun",
-        "bodyless",
-        "endless",
-        "keep_alive",
-    )
 
     def __init__(
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: ServerState
@@ -97,21 +83,23 @@ class ResponseWriter:
         self.begin(None)
 
     def begin(self, head: Head | None, *, last: bool = False) -> None:
-        """An answer is due to this request (None: one of the fast path); `last` of the connection."""
+        """Begins an answer to this request (None: one of the fast path); `last` of the connection."""
         self.bodyless = head is not None and head.method == b"HEAD"
         self._http_1_0 = head is not None and head.http_1_0
         self._chunked = False
         self.keep_alive = not last and (head is None or head.keep_alive)
+        self.awaited = head is not None and head.expects_continue
         self.begun = self.endless = False
 
     def go_ahead(self) -> None:
         """Tells the client that its body is wanted, or that its request is being worked on."""
+        self.awaited = False
         if not self.begun and not self._http_1_0:
             self._transport.write(CONTINUE)
 
     def head(self, status: int, headers: Iterable[Header]) -> None:
         """Takes status and headers; connection and coding are the writer's own to say."""
-        self.begun = True
+        self.begun, self.awaited = True, False
         self.bodyless = known = self.bodyless or status in _WITHOUT_CONTENT
         lines = [STATUS_LINE[status], self._defaults()]
         for name, value in headers:
@@ -151,19 +139,21 @@ class ResponseWriter:
         else:
             self._transport.abort()
 
-    def whole(self, status: int, lines: list[bytes], content: bytes) -> None:
-        """Writes a whole answer, whose connection goes on."""
-        self._transport.write(b"".join((STATUS_LINE[status], self._defaults(), *lines, b"\r\n", content)))
+    def part(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+        """Writes content, and before it a head, unless `lines` is None; the answer has a length."""
+        if lines is not None:
+            content = b"".join((STATUS_LINE[status], self._defaults(), *lines, b"\r\n", content))
+        self._transport.write(content)
 
     def flush(self) -> None:
-        """Writes what no content took along; nothing to a lost connection, which uvloop refuses."""
+        """Writes a head that no content took along; nothing to a lost connection, which uvloop refuses."""
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             if not self._transport.is_closing():
                 self._transport.write(unsent)
 
     def _defaults(self) -> bytes:
-        """The header lines of every answer; uvicorn makes the list anew each second."""
+        """Returns the header lines of every answer; uvicorn makes the list anew each second."""
         default = self._state.default_headers
         if default is not self._default:
             self._default = default

@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 
 class Wait(Enum):
-    """What a connection waits for."""
+    """The waits of a connection."""
 
     NOTHING = auto()
     REQUEST = auto()  # the first byte of the next one
@@ -19,7 +19,7 @@ class Wait(Enum):
 
 
 class WaitTimer:
-    """The clock of one wait. A wait that is put off or ends moves no timer: the timer looks when it rings.
+    """The timer of one wait. A wait that is put off or ends moves it not: it looks at the wait when it rings.
 
     Attributes:
         wait: the present one; may be set to NOTHING to end it.
@@ -35,14 +35,14 @@ class WaitTimer:
         self.wait = Wait.NOTHING
 
     def begin(self, wait: Wait, seconds: float) -> None:
-        """Waits for this from now on; `late` is told if it takes longer."""
+        """Begins this wait; calls `late` if it takes longer."""
         self.wait = wait
         self._due = due = self._loop.time() + seconds
         if self._handle is None or self._rings_at > due:
             self._set(due)
 
     def stop(self) -> None:
-        """Nothing is waited for any more, and no timer runs."""
+        """Ends the wait and the timer."""
         self.wait = Wait.NOTHING
         if self._handle is not None:
             self._handle.cancel()

@@ -60,17 +60,10 @@ class WebSocketServerProtocol(asyncio.Protocol):
     write_timeout = 60.0
     transport: asyncio.Transport
 
-    def __init__(
-        self,
-        config: Any,
-        server_state: Any,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        del app_state  # it comes with the scope of the connection
+    def __init__(self, config: Any, server_state: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._config = config
         self._server = server_state
-        self._loop = _loop or asyncio.get_event_loop()
+        self._loop = loop
         self._state = State.ASKED
         self._frames = Protocol(Side.SERVER, max_size=config.ws_max_size)
         self._timer = WaitTimer(self._loop, self._late)
@@ -88,7 +81,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._content = b""
 
     def take_over(self, transport: asyncio.Transport, head: Head, connection: dict[str, Any]) -> bool:
-        """Takes the connection over, and lets the application answer; False where the handshake is malformed.
+        """Takes the connection over for the application; returns False for a malformed handshake.
 
         `connection` is the part of the scope that is the connection's.
         """
@@ -129,7 +122,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
     # From the client
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in; behind a mistake they are dropped, so that the close is not lost to a reset."""
+        """Takes bytes; drops them behind a mistake, so that the close is not lost to a reset."""
         if self._deaf:
             return
         if self._state in {State.ASKED, State.DENIED}:
@@ -147,7 +140,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._parse()
 
     def _parse(self) -> None:
-        """Takes so much of it as is parsed in one turn: a frame of one byte costs as much as a large one."""
+        """Parses one turn's worth of what has come: a frame of one byte costs as much as a large one."""
         self._parsing = False
         if self._deaf or self._state is State.OVER:
             self._waiting.clear()
@@ -214,7 +207,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._broken()
 
     def _broken(self) -> None:
-        """The client broke the protocol or a limit: it is told, and its answer would not be read."""
+        """Tells a client that broke the protocol or a limit, and reads nothing more of it."""
         self._deaf = True
         closed = self._frames.close_sent
         if self._state is State.OPEN and closed is not None:
@@ -224,7 +217,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
     # The connection
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; without a close on either side that is no clean end."""
+        """Tells the application that the connection is lost: without a close before it, no clean end."""
         del exc
         self._server.connections.discard(self)
         self._timer.stop()
@@ -234,27 +227,27 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._writable.set()
 
     def eof_received(self) -> bool:
-        """The client sends no more; True while something that it sent waits for its turn."""
+        """Returns true, to keep the connection, while something that the client sent waits for its turn."""
         self._ended = True
         return bool(self._waiting)
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write."""
+        """Makes the application wait: the client reads slowly."""
         self._writable.clear()
         self._unread.begin(Wait.READING, self.write_timeout)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Lets the application go on: the client has caught up."""
         self._unread.wait = Wait.NOTHING
         self._writable.set()
 
     def drain(self) -> None:
-        """The server is about to stop; a socket ends at no time of its own, so that it is closed now."""
+        """Closes the WebSocket, because the server is about to stop: it has no end of its own to wait for."""
         if self._state is not State.CLOSING:
             self.shutdown()
 
     def shutdown(self) -> None:
-        """The server stops: the socket is closed with 1012, once its handshake has been answered (Rule 5)."""
+        """Closes the WebSocket with 1012, once its handshake has been answered (Rule 5)."""
         if self._state is State.OPEN:
             self._tell(GOING_AWAY, "")
             self._close(SERVICE_RESTART, "")
@@ -354,7 +347,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._timer.begin(Wait.HANG_UP, self.write_timeout)
 
     def _close(self, code: int, reason: str) -> None:
-        """Closes with this code: the client answers, or is dropped."""
+        """Closes with this code; a client that does not answer is dropped."""
         self._frames.send_close(code, reason)
         self._flush()
         self._state = State.CLOSING
@@ -362,7 +355,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._adjust()
 
     def _say_last(self, code: int, reason: str) -> None:
-        """The last word is written: what comes is dropped until the client hangs up."""
+        """Drops what comes until the client hangs up: the last word is written."""
         self._tell(code, reason)
         self._state = State.CLOSING
         if self.transport.can_write_eof():
@@ -380,7 +373,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
 
 
 def _is_key(keys: list[bytes]) -> bool:
-    """One key, of 16 bytes (RFC 6455 4.2.1)."""
+    """Returns true if there is one key, of 16 bytes (RFC 6455 4.2.1)."""
     try:
         return len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
     except binascii.Error:

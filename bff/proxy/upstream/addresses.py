@@ -12,7 +12,7 @@ Address = tuple[str, int]
 
 
 class AddressBook:
-    """The addresses of one backend that took no connection lately. `rest` is in seconds."""
+    """The addresses of one backend, and the rest of those that took no connection. `rest` is in seconds."""
 
     __slots__ = ("_next", "_rest_time", "_resting")
 
@@ -22,7 +22,7 @@ class AddressBook:
         self._resting: dict[Address, float] = {}  # until when
 
     def in_order(self, found: Sequence[Address], now: float) -> list[Address]:
-        """The addresses that the resolver found now, each once, in the order in which to try them.
+        """Returns the addresses that the resolver found now, each once, in the order in which to try them.
 
         Those that rest come last, the one that has rested longest first.
         """

@@ -1,4 +1,4 @@
-"""One connection to a backend, carrying one call at a time: the wire's side of it.
+"""One connection to a backend, which carries one call at a time.
 
 Rule 1: a connection carries another call only if the last one ended cleanly on both sides: the answer
 delimited beyond doubt, the request wholly written, both persistent, nothing unread (RFC 9112, 9.3).
@@ -19,6 +19,7 @@ import asyncio
 import math
 from typing import Any
 
+from bff.policy.admission import RequestHead
 from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
 from bff.proxy.upstream.expectation import Expectation
 from bff.proxy.upstream.interfaces import (
@@ -78,17 +79,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     # What the forwarder and the pool do.
 
-    def start(
-        self,
-        request: UpstreamRequest,
-        sink: ResponseSink,
-        timeouts: CallTimeouts | None = None,
-        first: bytes = b"",
-    ) -> Call:
+    def start(self, request: UpstreamRequest, sink: ResponseSink, first: bytes = b"") -> Call:
         """Writes the request's head, and `first` with it if that much of the body is at hand.
 
-        Returns at once. A connection that has closed meanwhile says so by `sink.error`, soon. Without
-        `timeouts` those of the pool apply.
+        Returns at once. A connection that has closed meanwhile says so by `sink.error`, soon.
 
         Raises:
             UnsafeRequestError: the head must not be written; the connection is unharmed and back in the pool.
@@ -101,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         except UnsafeRequestError:
             self.put_back()
             raise
-        call = self._call = Call(self, request, sink, timeouts or self._timeouts, self.now())
+        call = self._call = Call(self, request, sink, self._timeouts, self.now())
         self._answered = False
         self._reader.begin(no_content=request.method == b"HEAD")
         if self.closing:
@@ -121,7 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def closing(self) -> bool:
-        """True when it carries nothing any more; it may not have said so yet."""
+        """True when the connection carries nothing any more, also before it has said so."""
         return self.closed or self._transport.is_closing()
 
     def put_back(self) -> None:
@@ -140,7 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def carry(self, fast: FastSink, head: bytes) -> None:
-        """Puts a fast call on it, with head and body ready for the wire; not on one that is `closing`."""
+        """Carries a fast call, with head and body ready for the wire; not while `closing`."""
         assert self._call is None
         self._fast = fast
         self._answered = False
@@ -151,18 +145,25 @@ class UpstreamConnection(asyncio.Protocol):
             self._ring_at(due)
         self._transport.write(head)
 
-    def adopt(self, method: bytes, body_length: int | None, sink: ResponseSink) -> Call:
-        """The fast call under way as a whole one, from where it stands."""
+    def adopt(self, request: RequestHead, sink: ResponseSink, *, left: int | None) -> Call:
+        """Makes a whole call of the fast call under way, from where it stands.
+
+        `left` is the number of bytes to come of an answer whose head has been passed on; None before that.
+        """
         assert self._call is None
-        request = UpstreamRequest(method, b"", b"", (), body_length)
-        call = self._call = Call(self, request, sink, self._timeouts, self._since)
+        sent = UpstreamRequest(request.method, b"", b"", (), request.body_length)
+        call = self._call = Call(self, sent, sink, self._timeouts, self._since)
         call.sent_whole()
-        self._reader.begin(no_content=method == b"HEAD")
+        self._reader.begin(no_content=False)
+        if left is not None:
+            self._reader.resume(left)
+            self._answered = call.head_seen = True
+            call.since = self.now()
         self.watch(call)
         return call
 
     def fall_back(self, fast: FastSink | None = None) -> None:
-        """Something happens that the fast call under way, or this if it is that one, has no answer to."""
+        """Has the fast call under way fall back; only this one, if it is given."""
         present = self._fast
         if present is not None and (fast is None or fast is present):
             self._fast = None
@@ -191,7 +192,7 @@ class UpstreamConnection(asyncio.Protocol):
             transport.pause_reading()
 
     def watch(self, call: Call) -> None:
-        """Sees to it that the timer rings no later than what the call waits for is due."""
+        """Sets the timer, unless it rings early enough for what the call waits for."""
         due = call.waits_for()[1]
         if self._timer is None or self._rings_at > due:
             self._ring_at(due)
@@ -218,22 +219,23 @@ class UpstreamConnection(asyncio.Protocol):
     # What the transport does.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ready."""
+        """Takes the transport of a connection that is ready."""
         self._transport = transport
         bound_unsent(self._transport)
 
     def data_received(self, data: bytes) -> None:
-        """Some of an answer has arrived."""
+        """Takes a part of an answer."""
         fast = self._fast
         if fast is not None:
             # An answer that overtakes the request's body is for the whole call to judge.
             overtaken = fast.has_body and self._transport.get_write_buffer_size()
-            answer = None if overtaken else fast.read(data)
-            if answer is not None:
+            left = None if overtaken else fast.read(data)
+            if left == 0:
                 self._fast = None
                 self.idle_since = self.now()
                 self._owner.free(self)
-                fast.answer(answer)
+                fast.end()
+            if left is not None:
                 return
             self.fall_back()
         call = self._call
@@ -261,7 +263,7 @@ class UpstreamConnection(asyncio.Protocol):
             call.since = self.now()
 
     def eof_received(self) -> None:
-        """The backend will send no more; the transport then closes by itself."""
+        """Ends the call where the backend sends no more; the transport then closes by itself."""
         self.fall_back()
         call = self._call
         if call is None:
@@ -272,7 +274,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(call, self._ended(call))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
+        """Fails the call under way: the socket is gone."""
         del exc  # how it went makes no difference: an end that may end an answer comes by `eof_received`
         self.fall_back()
         if self._call is not None:
@@ -282,14 +284,14 @@ class UpstreamConnection(asyncio.Protocol):
             self.lost.set_result(None)
 
     def pause_writing(self) -> None:
-        """The transport holds as much unsent as it should."""
+        """Pauses the request's body: the transport holds as much unsent as it should."""
         self.fall_back()
         if self._call is not None:
             size = self._transport.get_write_buffer_size()
             self._call.set_full(True, size)
 
     def resume_writing(self) -> None:
-        """The transport has drained."""
+        """Lets the request's body go on: the transport has drained."""
         if self._call is not None:
             self._call.set_full(False, 0)
 
@@ -350,7 +352,7 @@ class UpstreamConnection(asyncio.Protocol):
             call.sink.error(fault)
 
     def _ended(self, call: Call) -> Fault:
-        """The connection has ended and the call has not: see the module's text."""
+        """Returns the fault of a connection that ended before its call: see the module's text."""
         if not call.written:
             return Fault(FaultKind.STALE, "closed before the request was written", safe_to_resend=True)
         if self._answered:
@@ -366,6 +368,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _ring(self) -> None:
         self._timer = None
+        if self._fast is not None and self._since + self._first_due > self.now():
+            self._ring_at(self._since + self._first_due)  # it was set for a call before
+            return
         self.fall_back()
         call = self._call
         if call is None:
@@ -386,9 +391,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._ring_at(math.inf)
         if self._transport is not None:
             if politely:
                 self._transport.close()

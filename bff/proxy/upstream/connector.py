@@ -1,4 +1,4 @@
-"""Making a connection to a backend: its socket or its name, its addresses in turn, TLS."""
+"""The making of a connection to a backend: its socket or its name, its addresses in turn, TLS."""
 
 import asyncio
 import os
@@ -27,14 +27,14 @@ _UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux
 
 
 def bound_unsent(transport: asyncio.Transport) -> None:
-    """Has the kernel say "no more" in time for backpressure to work."""
+    """Bounds what the kernel holds unsent, so that backpressure works."""
     connection = transport.get_extra_info("socket")
     if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
 
 
 def ended_cleanly(transport: asyncio.Transport) -> bool:
-    """Returns true if the end of the stream is the backend's word; without TLS there is no way to tell.
+    """Returns true if the backend itself ended the stream; without TLS there is no way to tell.
 
     Over TLS only a close_notify is: anybody on the way can end a TCP stream (RFC 9112, 9.8).
     """
@@ -50,7 +50,7 @@ def ended_cleanly(transport: asyncio.Transport) -> bool:
 
 
 class UpstreamFaultError(Exception):
-    """No connection could be had; `fault` says why, for the log and for the answer."""
+    """The failure to make a connection; `fault` says why, for the log and for the answer."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.detail)
@@ -68,12 +68,12 @@ class TlsNames:
 
     @classmethod
     def of(cls, route: RouteSettings) -> "TlsNames":
-        """A route's."""
+        """Returns the names of a route's backend."""
         return cls(route.ca_file, route.client_cert_file, route.client_key_file, route.server_name)
 
 
 def client_tls(names: TlsNames | None = None) -> ssl.SSLContext:
-    """Names checked, TLS 1.2 or newer, HTTP/1.1 only; a given CA is trusted in place of the system's.
+    """Returns a context that checks names, for TLS 1.2 or newer and HTTP/1.1 only, with these certificates.
 
     Raises:
         OSError: a file cannot be read, or (`ssl.SSLError`) is not what it should be.
@@ -87,7 +87,7 @@ def client_tls(names: TlsNames | None = None) -> ssl.SSLContext:
 
 
 class Connector:
-    """Makes connections to one backend, and remembers which of its addresses take none."""
+    """The maker of connections to one backend, which remembers the addresses that take none."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class Connector:
         return connection
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop, deadline: float) -> list[Address]:
-        """The backend's addresses, as the resolver orders them."""
+        """Returns the backend's addresses, as the resolver orders them."""
         host, port = self._upstream.host, self._upstream.port
         try:
             async with asyncio.timeout_at(deadline):

@@ -9,7 +9,7 @@ _A_WHILE = 600.0
 
 
 class Expectation:
-    """The expectation of one backend."""
+    """The memory of one backend's refusal."""
 
     __slots__ = ("_refused_until",)
 
@@ -17,7 +17,7 @@ class Expectation:
         self._refused_until = float("-inf")
 
     def refused(self, now: float) -> None:
-        """The backend answered 417."""
+        """Notes that the backend answered 417."""
         self._refused_until = now + _A_WHILE
 
     def may_be_sent(self, now: float) -> bool:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """The waiters, each with the future that it waits for. Calls without a client form one line.
+    """The queue of waiters, each a future, in one line for each client; calls without a client form one line.
 
     Attributes:
         lines: those that are not empty; whose turn is next comes first.
@@ -43,7 +43,7 @@ class FairQueue(Generic[T]):
                 del self.lines[client]
 
     def take(self, *, barred: Container[str | None] = ()) -> tuple[str | None, asyncio.Future[T]] | None:
-        """Takes the waiter whose turn it is; None where all who wait are clients that are `barred` now."""
+        """Removes and returns the waiter whose turn it is; None where all waiting clients are `barred`."""
         over: list[str | None] = []
         found = None
         for client, line in self.lines.items():

@@ -1,4 +1,4 @@
-"""The words between forwarder and backend connection: request, answer's sink, faults.
+"""The interfaces between forwarder and backend connection: request, sink of the answer, faults.
 
 The two talk by plain calls, both ways, on one event loop. The forwarder starts a call on a connection
 and is its sink: the connection calls the sink as the answer arrives; the forwarder calls the `Call` as the
@@ -65,31 +65,31 @@ class UpstreamRequest(NamedTuple):
 
 
 class ResponseSink(Protocol):
-    """Takes a backend's answer, and the flow control of the request's body.
+    """The receiver of a backend's answer, and of the flow control of the request's body.
 
     While the other side calls `start`, `write` or `finish`, it hears nothing but `pause_body`.
     """
 
     def informational(self, status: int, headers: list[Header]) -> None:
-        """A 1xx other than 101 came; 100 only when it was expected."""
+        """Takes a 1xx other than 101; a 100 only when it was expected."""
 
     def head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        """The final status line and headers came; framing fields are included as received."""
+        """Takes the final status line and headers; framing fields are included as received."""
 
     def data(self, chunk: bytes) -> None:
-        """A piece of the answer's content, chunked coding removed."""
+        """Takes a piece of the answer's content, chunked coding removed."""
 
     def end(self) -> None:
-        """The answer is complete, and was delimited beyond doubt."""
+        """Ends the answer, which is complete and was delimited beyond doubt."""
 
     def error(self, fault: Fault) -> None:
-        """The call failed; nothing follows. After `head` the answer is truncated."""
+        """Ends the call, which failed. After `head` the answer is truncated."""
 
     def pause_body(self) -> None:
-        """The connection's write buffer is full: stop calling `write`."""
+        """Asks for no more calls of `write`: the connection's write buffer is full."""
 
     def resume_body(self) -> None:
-        """The buffer has drained: go on."""
+        """Asks to go on: the buffer has drained."""
 
 
 class FastSink(Protocol):
@@ -97,11 +97,11 @@ class FastSink(Protocol):
 
     has_body: bool
 
-    def read(self, data: bytes) -> Any:
-        """Returns the call's answer, if it is all there and plain; else None."""
+    def read(self, data: bytes) -> int | None:
+        """Takes a read; returns the number of bytes still to come, None where the answer is not plain."""
 
-    def answer(self, answer: Any) -> None:
-        """Passes it on: the connection is done with the call."""
+    def end(self) -> None:
+        """Ends the answer: nothing is to come, and the connection is done with the call."""
 
     def fall_back(self) -> None:
         """Goes on as a forwarded call, by `UpstreamConnection.adopt`."""
@@ -111,7 +111,7 @@ class ConnectionOwner(Protocol):
     """The owner of a connection: the pool."""
 
     def free(self, connection: Any) -> None:
-        """The call has ended, and another can be carried."""
+        """Takes back a connection that can carry another call."""
 
     def gone(self, connection: Any) -> None:
-        """The connection is closed or being closed; said once."""
+        """Forgets a connection that is closed or being closed; called once."""

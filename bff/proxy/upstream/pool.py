@@ -1,4 +1,4 @@
-"""The connections to the backends: who gets one, who waits, and when one is let go.
+"""The connection pools of the backends: lending, waiting in turn, ageing.
 
 A *slot* is the right to one connection, open or being made; there are `max_connections` of them.
 
@@ -49,7 +49,7 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A look at a pool: `open` counts streams, and slots in use, those of connections being made included."""
+    """The numbers of a pool; `open` counts streams and the slots in use."""
 
     open: int
     idle: int
@@ -57,7 +57,7 @@ class PoolStats:
 
 
 class UpstreamPool:
-    """The connections to one backend. It belongs to one event loop."""
+    """A connection pool for one backend. It belongs to one event loop."""
 
     def __init__(
         self,
@@ -85,11 +85,11 @@ class UpstreamPool:
         self._closed = False
 
     def stats(self) -> PoolStats:
-        """The numbers of connections that are open, idle, and waited for."""
+        """Returns the numbers of connections that are open, idle, and waited for."""
         return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
 
     def held(self, client: str) -> int:
-        """The connections that a client's calls hold, those that are being made included, streams not."""
+        """Returns the number of connections that a client's calls hold or are making, without streams."""
         return self._held.get(client, 0)
 
     @property
@@ -100,7 +100,7 @@ class UpstreamPool:
     # Getting a connection.
 
     def acquire_nowait(self, client: str | None = None) -> UpstreamConnection | None:
-        """An idle connection, or None. Whoever gets one calls its `start` or its `put_back`."""
+        """Returns an idle connection, on which the caller calls `start`, `carry` or `put_back`; else None."""
         idle, held = self._idle, self._held
         while idle:
             if client in held and self._slots - len(idle) >= self._crowded_from:
@@ -115,7 +115,7 @@ class UpstreamPool:
         return None
 
     async def acquire(self, client: str | None = None) -> UpstreamConnection:
-        """A connection: idle, new, or the next one to become free when it is the client's turn.
+        """Returns a connection: idle, new, or the next one to become free when it is the client's turn.
 
         Raises:
             UpstreamFaultError: TIMEOUT in the queue or while connecting, UNREACHABLE where no address of the
@@ -151,7 +151,7 @@ class UpstreamPool:
     async def _wait(
         self, client: str | None, loop: asyncio.AbstractEventLoop, deadline: float
     ) -> UpstreamConnection | None:
-        """A freed connection, or None with a slot to fill."""
+        """Returns a freed connection, or None with a slot to fill."""
         grant: _Grant = loop.create_future()
         self._waiters.add(client, grant)
         try:
@@ -165,7 +165,7 @@ class UpstreamPool:
             raise
 
     def _give_up(self, client: str | None, grant: _Grant) -> None:
-        """The waiter leaves; what it was granted in the same moment goes to the next."""
+        """Removes a waiter; what it was granted in the same moment goes to the next."""
         if not grant.done() or grant.cancelled():
             self._waiters.remove(client, grant)  # unless `_serve` has passed over it already
         elif grant.exception() is None:
@@ -176,7 +176,7 @@ class UpstreamPool:
                 self.free(connection)
 
     async def _fill_slot(self, client: str | None, loop: asyncio.AbstractEventLoop) -> UpstreamConnection:
-        """Connects; the slot is given up where that fails."""
+        """Connects, and gives the slot up where that fails."""
         connection: UpstreamConnection | None = None
         try:
             connection = await self.dialer.dial(
@@ -196,7 +196,7 @@ class UpstreamPool:
         return connection
 
     def stream(self, connection: UpstreamConnection) -> bool:
-        """Counts a connection, whose answer is a stream, apart from calls; False if there are too many."""
+        """Counts the connection of a stream apart from calls; returns False if there are too many."""
         if len(self._streams) >= self._limits.max_streams:
             return False
         if connection in self._open:
@@ -209,7 +209,7 @@ class UpstreamPool:
     # Letting go (`bff.proxy.upstream.interfaces.ConnectionOwner`).
 
     def free(self, connection: UpstreamConnection) -> None:
-        """A connection can be used again."""
+        """Takes back a connection that can be used again."""
         self._let_go(connection.client)
         connection.client = None
         if self._streams and connection in self._streams and not self._end_stream(connection):
@@ -224,7 +224,7 @@ class UpstreamPool:
             self._sweep_at(connection.idle_since + self._limits.idle_timeout)
 
     def _end_stream(self, connection: UpstreamConnection) -> bool:
-        """A stream has ended cleanly: its connection takes a slot again, or closes where none is free."""
+        """Gives a stream's connection a slot again, or closes it where none is free."""
         if self._slots >= self._limits.max_connections:
             connection.abort()
             return False
@@ -233,7 +233,7 @@ class UpstreamPool:
         return True
 
     def gone(self, connection: UpstreamConnection) -> None:
-        """A connection is closed or being closed."""
+        """Forgets a connection that is closed or being closed."""
         if connection not in self._open:  # it never got as far as to be handed out
             return
         self._open.remove(connection)
@@ -253,7 +253,7 @@ class UpstreamPool:
             self._held[client] = self._held.get(client, 0) + 1
 
     def _let_go(self, client: str | None) -> None:
-        """Counts one connection less for a client; one that holds none is forgotten."""
+        """Counts one connection less for a client, and forgets a client that holds none."""
         if client is not None:
             left = self._held.pop(client) - 1
             if left:
@@ -269,7 +269,7 @@ class UpstreamPool:
         self._serve()
 
     def _serve(self) -> None:
-        """Hands what is free to those who wait and may have it."""
+        """Hands free connections and slots to the waiters that may have them."""
         while self._waiters.lines and (self._idle or self._slots < self._limits.max_connections):
             served = self._waiters.take(barred=self._held if self._crowded() else ())
             if served is None:
@@ -297,7 +297,7 @@ class UpstreamPool:
         self._sweep = asyncio.get_running_loop().call_at(when, self._close_aged)
 
     def _close_aged(self) -> None:
-        """Closes what has been idle for too long: the oldest lie at the left."""
+        """Closes the connections that have been idle for too long: the oldest lie at the left."""
         self._sweep = None
         while self._idle:
             connection = self._idle[0]
@@ -333,7 +333,7 @@ class Pools:
         self._by_path: dict[bytes, UpstreamPool] = {}
 
     def for_upstream(self, route: Route) -> UpstreamPool:
-        """The pool that carries a route's calls; made when it is first asked for.
+        """Returns the pool that carries a route's calls, made when it is first asked for.
 
         Raises:
             OSError: the route's certificates cannot be used; the settings' check says so before.
@@ -363,17 +363,17 @@ class Pools:
                 pool.trust(made[names])
 
     def all(self) -> list[tuple[Upstream, UpstreamPool]]:
-        """Every pool there is, with its backend: for metrics."""
+        """Returns all pools with their backends, for the metrics."""
         return [(key[0], pool) for key, pool in self._pools.items()]
 
     async def aclose(self) -> None:
-        """Closes them all."""
+        """Closes all pools."""
         for pool in self._pools.values():
             await pool.aclose()
 
 
 def limits_of(route: Route) -> PoolLimits:
-    """The pool's part of a route's settings."""
+    """Returns the pool's part of a route's settings."""
     settings = route.settings
     return PoolLimits(
         settings.max_connections,
@@ -385,7 +385,7 @@ def limits_of(route: Route) -> PoolLimits:
 
 
 def timeouts_of(route: Route) -> CallTimeouts:
-    """The calls' part of a route's settings."""
+    """Returns the calls' part of a route's settings."""
     settings = route.settings
     unlimited = CallTimeouts()
     return CallTimeouts(

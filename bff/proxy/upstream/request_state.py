@@ -24,7 +24,7 @@ _SHORTER = Fault(FaultKind.BROKEN, "the request's body is shorter than announced
 
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """The seconds for which a backend may keep a call waiting; `math.inf` for as long as it likes.
+    """The timeouts of a call in seconds; `math.inf` for none.
 
     `first_byte` runs from the end of the request to the end of the final answer's head, and `between_bytes`
     between two reads after that; both rest while the client is the one that is waited for. `write` bounds how
@@ -52,7 +52,7 @@ class CallConnection(Protocol):
         """Lets the transport read, or not."""
 
     def watch(self, call: "Call") -> None:
-        """Sees to it that the clock is looked at in time for what the call waits for now."""
+        """Sets the timer for what the call waits for now."""
 
     def doom(self, call: "Call", fault: Fault) -> None:
         """Fails the call, soon."""
@@ -75,27 +75,6 @@ class Call:
         since: when the present wait began; `ends_at` is when the whole call must be over.
         written: at least the head has been handed to the transport.
     """
-
-    __slots__ = (
-        "_connection",
-        "_left",
-        "_told_to_pause",
-        "answer_paused",
-        "body_done",
-        "ends_at",
-        "expects_go_ahead",
-        "full",
-        "had_body",
-        "head_seen",
-        "held",
-        "idempotent",
-        "since",
-        "sink",
-        "stopped",
-        "timeouts",
-        "unsent",
-        "written",
-    )
 
     def __init__(
         self,
@@ -138,7 +117,7 @@ class Call:
             self._pass(self._framed(chunk))
 
     def finish(self) -> None:
-        """The body is complete; not needed where its length was announced, and harmless."""
+        """Notes that the body is complete; needed only where its length was not announced."""
         if self.body_done or not self._connection.is_on(self):
             return
         if self._left:
@@ -149,31 +128,31 @@ class Call:
                 self._pass((_LAST_CHUNK,))
 
     def pause_answer(self) -> None:
-        """The client reads slowly: stop reading from the backend."""
+        """Stops reading from the backend: the client reads slowly."""
         if not self.answer_paused and self._connection.is_on(self):
             self.answer_paused = True
             self._connection.read_on(go=False)
 
     def resume_answer(self) -> None:
-        """Go on reading."""
+        """Goes on reading."""
         if self.answer_paused and self._connection.is_on(self):
             self.answer_paused = False
             self._connection.read_on(go=True)
             self._begin_wait()
 
     def cancel(self) -> None:
-        """The answer is no longer wanted: closes the connection, unless the call is over already."""
+        """Ends the call and closes its connection, unless the call is over already."""
         self._connection.drop(self)
 
     # What the connection does.
 
     def sent_whole(self) -> None:
-        """Head and body have been handed to the transport already."""
+        """Notes that head and body have been handed to the transport already."""
         self.written = self.body_done = True
         self._left = 0
 
     def frame(self, chunk: bytes) -> tuple[bytes, ...] | None:
-        """The piece as it goes on the wire, accounted for; None where it is more than was announced."""
+        """Returns a piece of the body as it goes on the wire; None where it is more than was announced."""
         return self._framed(chunk) if self._account_for(chunk) else None
 
     def _account_for(self, chunk: bytes) -> bool:
@@ -189,12 +168,12 @@ class Call:
         return (chunk,) if self._left is not None else (b"%x\r\n" % len(chunk), chunk, b"\r\n")
 
     def hold(self, first: bytes) -> None:
-        """The head has been sent, and the body waits for the go-ahead."""
+        """Holds the body, of which this is the first piece, until the go-ahead."""
         self.adjust_flow()
         self.write(first)
 
     def go_ahead(self) -> None:
-        """The 100 has come, or has been waited for long enough: what was held goes."""
+        """Sends what was held: the 100 has come, or has been waited for long enough."""
         held, self.held = self.held or [], None
         pieces = [piece for chunk in held for piece in self._framed(chunk)]
         if self._left is None and self.body_done:
@@ -216,7 +195,7 @@ class Call:
             self.sink.resume_body()
 
     def set_full(self, full: bool, unsent: int) -> None:
-        """The transport's buffer has filled up, or has drained."""
+        """Notes that the transport's buffer has filled up, or has drained."""
         self.full = full
         self.unsent = unsent
         self._begin_wait()

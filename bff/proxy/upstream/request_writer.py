@@ -23,7 +23,7 @@ _WRITTEN_HERE = frozenset(
 
 
 class UnsafeRequestError(ValueError):
-    """A request that cannot be written unambiguously: a mistake further up, never the client's alone."""
+    """A request that cannot be written unambiguously: a mistake of the proxy's, never the client's alone."""
 
 
 def is_idempotent(method: bytes) -> bool:
@@ -37,7 +37,7 @@ def waits_for_go_ahead(request: UpstreamRequest) -> bool:
 
 
 def request_head(request: UpstreamRequest) -> bytes:
-    """The request line and fields as they go on the wire, the empty line included (RFC 9112, 3 and 6).
+    """Returns request line and fields as they go on the wire, the empty line included (RFC 9112, 3 and 6).
 
     Raises:
         UnsafeRequestError: a CR, LF or NUL anywhere, white space in method or target, a target that is not

@@ -9,8 +9,6 @@ judged once. Framing is decided at the end of the head; a field that comes later
 Rule 3: an answer to HEAD, and a 204 or 304, ends with its head (RFC 9112, 6.3), and no framing field of a 204
 or 304 counts. Where such a head promises content, or bytes came behind it, the answer is not `persistent`: a
 server that does send the content would have it read as the next call's answer.
-Rule 4: in reads of many chunks framing is weighed against content, and refused beyond a bound: it costs far
-more than it carries. A server that sends a byte now and then is not meant.
 """
 
 import re
@@ -18,10 +16,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bff.policy.fields import Header
+from bff.proxy.content import ChunkedContent, FramingError, LengthContent
 
 
 class AnswerLimits(NamedTuple):
-    """`head_bytes`: of a header block, and of framing not outweighed by content; `fields`: of a header block.
+    """The limits of an answer: bytes of a header block, and of framing beyond the content; fields of a block.
 
     No setting is below `MOST_PLAIN_HEAD` and `MOST_PLAIN_FIELDS`, within which a fast call is answered.
     """
@@ -40,7 +39,8 @@ WITHOUT_CONTENT = frozenset({204, 304})
 PLAIN, LENGTH, CODING, CONNECTION = range(4)
 """The kinds of field lines, by what they say of the framing."""
 
-_MANY = 64  # chunks in one read: more are no slow server's
+_UNWEIGHED = 64  # chunks in one read, whatever their framing: a server that sends a byte now and then
+_NOTHING = LengthContent(0)
 _MOST_LINES, _LONGEST_LINE = 4096, 1024  # lines that are kept, then all are forgotten; bytes of one
 _SWITCHING, _OK = 101, 200
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: ([^\r\n]*))?")
@@ -50,7 +50,6 @@ _FIELD = re.compile(
     rb"([!#$%%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(%b(?:%b*%b)?)?[ \t]*" % (_VISIBLE, _TEXT, _VISIBLE)
 )
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _KINDS = {b"content-length": LENGTH, b"transfer-encoding": CODING, b"connection": CONNECTION}
 _TOO_LARGE = "header block too large"
@@ -64,7 +63,7 @@ class RefusedError(Exception):
 
 
 def read_status(line: bytes) -> tuple[int, bytes, bool]:
-    """Status, reason, and true for HTTP/1.1, of a status line.
+    """Returns status, reason, and true for HTTP/1.1, of a status line.
 
     Raises:
         RefusedError: it is none that could be passed on.
@@ -96,7 +95,7 @@ def _judge_status(line: bytes) -> tuple[int, bytes, bool]:
 
 
 def read_field(line: bytes) -> tuple[int, Header]:
-    """The kind of a field line, and the field, its name in lower case.
+    """Returns the kind of a field line, and the field, its name in lower case.
 
     Raises:
         RefusedError: no other reader could be trusted to read it alike.
@@ -128,42 +127,17 @@ class ResponseParser:
         refusal: why the answer cannot be passed on (it names no header and no content), else None.
     """
 
-    __slots__ = (
-        "_barren",
-        "_buffer",
-        "_extra",
-        "_left",
-        "_limits",
-        "_line",
-        "_no_content",
-        "_step",
-        "_until_close",
-        "chunks",
-        "done",
-        "head_done",
-        "headers",
-        "interim",
-        "interim_seen",
-        "persistent",
-        "reason",
-        "refusal",
-        "status",
-    )
-
     def __init__(self, limits: AnswerLimits | None = None) -> None:
         self._limits = limits or DEFAULT_LIMITS
         self._buffer = bytearray()  # of a head or a line that is not complete
         self.begin(no_content=False)
 
     def begin(self, *, no_content: bool) -> None:
-        """A request was sent: an answer may come. `no_content` says that it was HEAD (RFC 9112, 6.3)."""
+        """Begins the answer to a request that was sent; `no_content` says that this was HEAD (RFC 9112, 6.3)."""
         self._no_content = no_content
         self._buffer.clear()
         self._step: Callable[[bytes], None] = self._read_head
-        self._line: Callable[[bytes], None] = self._start_chunk  # takes a line of a chunked body
-        self._left = 0  # bytes of content to come: of all of it, or of the present chunk
-        self._barren = 0  # bytes of chunk framing since the last content
-        self._extra = 0  # bytes of chunk framing that the content has not outweighed
+        self._content: LengthContent | ChunkedContent = _NOTHING
         self._until_close = False
         self.interim: list[tuple[int, list[Header]]] = []
         self.interim_seen = 0
@@ -172,6 +146,11 @@ class ResponseParser:
         self.status, self.reason = 0, b""
         self.done = self.head_done = self.persistent = False
         self.refusal: str | None = None
+
+    def resume(self, left: int) -> None:
+        """Goes on, after `begin`, within an answer of known length, of which `left` bytes are to come."""
+        self.head_done = self.persistent = True
+        self._content, self._step = LengthContent(left), self._read_content
 
     def feed(self, data: bytes) -> None:
         """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
@@ -190,7 +169,7 @@ class ResponseParser:
             self.interim, self.chunks = [], []
 
     def feed_eof(self) -> bool:
-        """The backend will send no more; true where that ends the answer cleanly (RFC 9112, 6.3)."""
+        """Takes the end of the stream; returns true if that ends the answer cleanly (RFC 9112, 6.3)."""
         if self._until_close and self.refusal is None:
             self.done = True
         return self.done
@@ -250,9 +229,10 @@ class ResponseParser:
             if _promises_content(headers, lengths, codings, bare=bare):
                 self.persistent = False
         elif codings:
-            self._step, self._line = self._read_chunked, self._start_chunk
+            self._content = ChunkedContent(self._limits.head_bytes, _UNWEIGHED)
+            self._step = self._read_content
         elif lengths:
-            self._step, self._left = self._read_length, int(lengths[0])
+            self._content, self._step = LengthContent(int(lengths[0])), self._read_content
         else:
             self._until_close, self.persistent, self._step = True, False, self._read_until_close
 
@@ -266,13 +246,18 @@ class ResponseParser:
 
     # The content
 
-    def _read_length(self, data: bytes) -> None:
-        if data:
-            self.chunks.append(data[: self._left])  # no copy where it is all of it
-        rest = data[self._left :]
-        self._left -= len(data) - len(rest)
-        if not self._left:
-            self._end(rest)
+    def _read_content(self, data: bytes) -> None:
+        content, at = self._content, 0
+        try:
+            while at < len(data) and not content.over:
+                piece, taken = content.take(data[at:] if at else data)
+                at += taken
+                if piece:
+                    self.chunks.append(piece)
+        except FramingError as error:
+            raise RefusedError(f"not valid HTTP: {error}") from None
+        if content.over:
+            self._end(data[at:])
 
     def _read_until_close(self, data: bytes) -> None:
         if data:
@@ -283,7 +268,7 @@ class ResponseParser:
             self.persistent = False
 
     def _end(self, rest: bytes) -> None:
-        """The answer is complete; a mere line end behind it in the same read is passed over."""
+        """Ends the answer, and passes over a mere line end behind it in the same read."""
         self.done, self._step = True, self._refuse_more
         if rest:
             self.persistent = False
@@ -291,67 +276,12 @@ class ResponseParser:
                 self._refuse_more(rest)
 
     def _refuse_more(self, data: bytes) -> None:  # noqa: ARG002 - the form of each step
-        """Another answer to one request (RFC 9112, 6.3)."""
+        """Refuses another answer to one request (RFC 9112, 6.3)."""
         raise RefusedError("data after the end of the answer")
-
-    # Chunks (RFC 9112, 7.1): each step reads what its name says, and sets the next
-
-    def _read_chunked(self, data: bytes) -> None:
-        limit = self._limits.head_bytes
-        extra, content, at = self._extra, 0, 0
-        while at < len(data):
-            if self._left:
-                piece = data[at : at + self._left]
-                self.chunks.append(piece)
-                content += len(piece)
-                at += len(piece)
-                self._left -= len(piece)
-                self._line = self._end_chunk if not self._left else self._line
-                continue
-            end = data.find(b"\n", at) + 1 or len(data)
-            self._buffer += data[at:end]
-            at = end
-            if self._buffer.endswith(b"\n"):
-                line = bytes(self._buffer)
-                self._buffer.clear()
-                self._line(line)
-                if self.done:
-                    self._end(data[at:])
-                    break
-            if len(self.chunks) > _MANY and extra + at - 2 * content > limit:
-                raise RefusedError("more chunk framing than content")
-        if content or self.done:
-            self._barren = 0
-        else:
-            self._barren += len(data)
-            if self._barren > limit:
-                raise RefusedError("too much framing without content")
-        framing = at - content if len(self.chunks) > _MANY else 0
-        self._extra = max(0, extra + framing - content)
-
-    def _start_chunk(self, line: bytes) -> None:
-        found = _CHUNK.fullmatch(line)
-        if found is None:
-            raise RefusedError("not valid HTTP: a malformed chunk size")
-        self._left = int(found[1], 16)
-        if not self._left:
-            self._line = self._end_content
-
-    def _end_chunk(self, line: bytes) -> None:
-        if line != b"\r\n":
-            raise RefusedError("not valid HTTP: a chunk that is longer than its size")
-        self._line = self._start_chunk
-
-    def _end_content(self, line: bytes) -> None:
-        """Takes a line of the trailer section, which is dropped."""
-        if line == b"\r\n":
-            self.done = True
-        elif not line.endswith(b"\r\n") or read_field(line[:-2])[0]:
-            raise RefusedError("not valid HTTP: a trailer that frames")
 
 
 def _read_fields(lines: list[bytes], *, bare: bool) -> tuple[list[Header], list[bytes], list[bytes], bool]:
-    """The fields of a head, without those of framing where it is `bare`; lengths, codings, and `close`."""
+    """Returns fields (where `bare`, without those of framing), lengths, codings, and `close` of a head."""
     headers: list[Header] = []
     lengths: list[bytes] = []
     codings: list[bytes] = []
@@ -386,7 +316,7 @@ def _refuse_doubtful(status: int, lengths: list[bytes], codings: list[bytes], *,
 def _promises_content(
     headers: list[Header], lengths: list[bytes], codings: list[bytes], *, bare: bool
 ) -> bool:
-    """True where a broken server might send content behind an answer that ends with its head."""
+    """Returns true if a broken server might send content behind an answer that ends with its head."""
     if codings:
         return True
     if not lengths:

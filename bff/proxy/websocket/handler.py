@@ -1,4 +1,4 @@
-"""WebSockets: an upgrade with the bearer put in, then messages both ways for as long as the session lives.
+"""The forwarding of WebSockets: the upgrade with a bearer, then messages both ways while the session lives.
 
 The order is that of every call: admission (here: the exact origin), session, token, backend; the client's
 handshake is answered last, with what the backend has said.
@@ -47,7 +47,7 @@ _log = get_logger("bff.websocket")
 
 
 class WebSocketForwarding:
-    """Forwards WebSockets, as an ASGI application. `ping` is in seconds."""
+    """The ASGI application that forwards WebSockets. `ping` is in seconds."""
 
     def __init__(
         self, *, context: ForwardingContext, routes: RouteTable, guard: Guard, watch: ExpiryWatch, ping: float
@@ -68,7 +68,7 @@ class WebSocketForwarding:
 
     @contextlib.contextmanager
     def seat(self, admitted: Admitted, holder: str) -> Iterator[bool]:
-        """Counts a socket for as long as the block runs; False if the holder has too many already."""
+        """Counts a socket for as long as the block runs; gives False if the holder has too many already."""
         place = (admitted.route.path, holder)
         if self._open[place] >= admitted.route.settings.websocket_max_sockets:
             yield False
@@ -173,7 +173,7 @@ class _Upgrade:
     async def _opened(
         self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
     ) -> ClientConnection | Answered | Refused | None:
-        """The backend's answer; None where the client has left, or the session has ended, before that."""
+        """Returns the backend's answer; None where the client has left or the session has ended before."""
         opening = self._context.tasks.spawn(self._open(admitted), name="socket's handshake")
         try:
             while not (opening.done() or over.done() or _has_left(listening)):
@@ -188,7 +188,7 @@ class _Upgrade:
         return None if opening.cancelled() or _has_left(listening) else opening.result()
 
     async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        """Calls the backend; once more with newer tokens after its 401, as with every call."""
+        """Calls the backend, and once more with newer tokens after its 401, as with every call."""
         outcome = await self._call(admitted)
         signed = self._credential
         if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED:
@@ -305,7 +305,7 @@ class _Upgrade:
                 await self._send({"type": "websocket.close", "code": _POLICY})
 
     def _note(self, status: int) -> None:
-        """The access line and the count, once: of the handshake, however long the socket lives."""
+        """Notes the handshake once, by access line and count, however long the socket lives."""
         if self._answered:
             return
         self._answered = True

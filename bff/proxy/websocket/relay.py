@@ -1,4 +1,4 @@
-"""Two WebSockets as one: messages both ways, and how an end on one side is told to the other.
+"""The relay between two WebSockets: messages both ways, and the end of one side told to the other.
 
 Rule 1: one message is under way in each direction; who reads slowly makes the other side wait (backpressure).
 Rule 2: a close code passes unchanged where it may be sent at all (RFC 6455 7.4); what has none becomes one.
@@ -34,7 +34,7 @@ class End(NamedTuple):
 
 
 def passed_on(code: int, reason: str, *, lost: int) -> Close:
-    """One side's close as the other is told; `lost` is the code for an end without a word."""
+    """Returns one side's close as the other is told; `lost` is the code for an end without a word."""
     if code == NO_STATUS:
         return Close(NORMAL, "")
     if code in EXTERNAL_CLOSE_CODES or code in _OURS:
@@ -43,7 +43,7 @@ def passed_on(code: int, reason: str, *, lost: int) -> Close:
 
 
 def after_backend(closed: ConnectionClosed) -> Close:
-    """The close that the client is told when the backend's side has ended."""
+    """Returns the close that the client is told when the backend's side has ended."""
     if closed.rcvd is not None and closed.rcvd_then_sent is not False:
         return passed_on(closed.rcvd.code, closed.rcvd.reason, lost=BAD_GATEWAY)
     if closed.sent is not None and closed.sent.code == TOO_BIG:
@@ -52,7 +52,7 @@ def after_backend(closed: ConnectionClosed) -> Close:
 
 
 class WebSocketRelay:
-    """A client's socket, which is open, and a backend's.
+    """A relay between a client's socket, which is open, and a backend's.
 
     Args:
         receive: the client's side, as ASGI has it.
@@ -114,7 +114,7 @@ class WebSocketRelay:
         return End(None, Close(GOING_AWAY, ""))
 
     async def _up(self, first: asyncio.Future[Message]) -> End | None:
-        """The client's messages; None where the backend has ended, which the other direction tells."""
+        """Passes the client's messages on; returns None where the backend has ended, which `_down` tells."""
         message = await first
         while message["type"] == "websocket.receive":
             content = message.get("bytes")
@@ -132,7 +132,7 @@ class WebSocketRelay:
         return End(None, passed_on(code, reason, lost=GOING_AWAY))
 
     async def _down(self) -> End | None:
-        """The backend's messages; None where the client has gone, which the other direction tells."""
+        """Passes the backend's messages on; returns None where the client has gone, which `_up` tells."""
         try:
             while True:
                 content = await self._backend.recv()

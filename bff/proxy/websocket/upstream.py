@@ -1,4 +1,4 @@
-"""Opening a WebSocket to a backend, by the `websockets` library.
+"""The opening of a WebSocket to a backend, by the `websockets` library.
 
 Rule 1: the connection is made as all others are (addresses in turn, TLS names, Unix sockets), and the
 handshake is done once on it: a redirect is an answer like any other; to follow it would carry the token away.
@@ -27,7 +27,7 @@ _FIRST_STATUS = 200
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The backend did not switch protocols: this is its answer."""
+    """An answer of a backend that did not switch protocols."""
 
     status: int
     headers: list[Header]
@@ -37,7 +37,7 @@ class Answered:
 async def open_socket(
     request: UpstreamRequest, route: Route, dialer: Connector, *, subprotocols: Sequence[str], ping: float
 ) -> ClientConnection | Answered:
-    """Connects and shakes hands; whoever gets the connection closes it.
+    """Connects and shakes hands; the caller closes the connection.
 
     Args:
         request: the upgrade, without the fields that belong to the handshake itself.
@@ -105,7 +105,7 @@ async def _shake_hands(
 
 
 def response_fields(items: Iterable[tuple[str, str]]) -> list[Header]:
-    """The library's headers in our form, without those of the handshake itself."""
+    """Returns the library's headers in our form, without those of the handshake itself."""
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in items]
     return [field for field in fields if not is_handshake_field(field[0])]
 

@@ -82,7 +82,7 @@ async def test_an_old_client_gets_no_chunks() -> None:
 async def test_the_default_headers_are_those_of_now() -> None:
     """Uvicorn makes the list anew each second."""
     recorded, writer = made()
-    writer.whole(204, [], b"")
+    writer.part(204, [], b"")
     recorded.default_headers = [(b"date", b"tomorrow")]
-    writer.whole(204, [], b"")
+    writer.part(204, [], b"")
     assert [b"today", b"tomorrow"] == [sent.split(b"\r\n")[1][6:] for sent in recorded.writes]

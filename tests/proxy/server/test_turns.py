@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
+from bff.proxy.content import MOST_LINES, ChunkedContent, FramingError
 from bff.proxy.server import websocket_protocol
 from bff.proxy.server.asgi_bridge import AsgiBridge
-from bff.proxy.server.request_body import MOST_LINES, ChunkedBody
-from bff.proxy.server.request_parser import Refusal
 from tests.support.network.server_harness import connected, open_door, problem_of, request
 
 CHUNKED = request("/", "POST", "Transfer-Encoding: chunked")
@@ -21,12 +20,12 @@ def chunks(content: bytes, number: int) -> bytes:
 
 def refused_at(data: bytes, cut: int) -> int:
     """The number of the piece of at most `cut` bytes, times `cut`, whose bytes are refused."""
-    body, taken = ChunkedBody(), 0
+    body, taken = ChunkedContent(), 0
     for end in range(6, len(data), 6):  # a chunk's end: pieces end there too
         try:
             while taken < end:
                 taken += body.take(data[taken : min(end, taken + cut)])[1]
-        except Refusal:
+        except FramingError:
             return end
     raise AssertionError("it is taken whole")
 
@@ -40,7 +39,7 @@ def test_framing_is_bounded_against_content(cut: int) -> None:
 
 def test_small_chunks_with_enough_content_go_on() -> None:
     """Lines of some bytes each, as a stream sends them, are never too many."""
-    data, body, turns = chunks(b"a line of a log", 50_000), ChunkedBody(), 0
+    data, body, turns = chunks(b"a line of a log", 50_000), ChunkedContent(), 0
     while data:
         _, taken = body.take(data)
         assert taken <= MOST_LINES * 20

@@ -167,7 +167,8 @@ def test_endless_framing_is_refused(endless: bytes) -> None:
     """A trailer section or a chunk extension that never ends costs no more memory than a header block."""
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + endless
     result = read(data[i : i + 1000] for i in range(0, len(data), 1000))
-    assert "too much framing without content" == result.refusal
+    assert result.refusal is not None
+    assert any(why in result.refusal for why in ("more chunk framing or trailers", "is too long"))
 
 
 @pytest.mark.requirement("H-12")
@@ -178,7 +179,8 @@ def test_framing_is_bounded_against_content(chunk: bytes, taken: bool, cut: int)
     data = chunk * 100_000 + b"0\r\n\r\n"
     pieces = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
     result = read([*pieces, *(data[at : at + cut] for at in range(0, len(data), cut))])
-    assert (None if taken else "more chunk framing than content") == result.refusal
+    refusal = "not valid HTTP: more chunk framing or trailers than content"
+    assert (None if taken else refusal) == result.refusal
     assert result.done is taken
     assert len(result.body) == 500_000 if taken else len(result.body) < 64 * 1024
 

@@ -48,11 +48,12 @@ class Answer(NamedTuple):
 
 
 class Plain:
-    """How many calls were plain, and how many of them became whole ones."""
+    """How many calls were plain, how many of them became whole ones, and the pieces that answers came in."""
 
     def __init__(self) -> None:
         self.sent = 0
         self.fell_back = 0
+        self.passed_on = 0
 
     @property
     def ended_plain(self) -> int:
@@ -70,13 +71,20 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plain]:
         plain.sent += 1
         carry(connection, *call)
 
-    def counting_adopt(connection: UpstreamConnection, *call: Any) -> Call:
+    def counting_adopt(connection: UpstreamConnection, *call: Any, **state: Any) -> Call:
         plain.fell_back += 1
-        return adopt(connection, *call)
+        return adopt(connection, *call, **state)
+
+    pass_on = HttpServerProtocol.pass_on
+
+    def counting_pass_on(protocol: HttpServerProtocol, *piece: Any) -> None:
+        pass_on(protocol, *piece)
+        plain.passed_on += 1
 
     with monkeypatch.context() as patched:
         patched.setattr(UpstreamConnection, "carry", counting_carry)
         patched.setattr(UpstreamConnection, "adopt", counting_adopt)
+        patched.setattr(HttpServerProtocol, "pass_on", counting_pass_on)
         yield plain
 
 

@@ -50,7 +50,9 @@ async def begin(
     """Starts a call on a connection of the pool."""
     sink = RecordingSink()
     connection = await pool.acquire()
-    return connection.start(asked, sink, timeouts, first), sink
+    if timeouts is not None:
+        connection._timeouts = timeouts
+    return connection.start(asked, sink, first), sink
 
 
 async def fetch(

@@ -185,7 +185,8 @@ def _plain(parts: _Parts) -> list[Step]:
     assert ready is not None
     client = cast("Any", None)
     count = route.counts[b"GET"]
-    call = FastCall(path, route, matched, request, "127.0.0.1", client, ready, None, None, count)
+    call = FastCall(route, matched, request, "127.0.0.1", client)
+    call.ready = ready
     draw = path.context.hop.draw
     responses = route.responses
 

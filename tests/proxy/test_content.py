@@ -1,11 +1,10 @@
-"""Request bodies: their end and their content, in whatever pieces they arrive."""
+"""The content of requests and answers: its end and its bytes, in whatever pieces they arrive."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.proxy.server.request_body import ChunkedBody, LengthBody
-from bff.proxy.server.request_parser import Refusal
+from bff.proxy.content import ChunkedContent, FramingError, LengthContent
 from tests.proxy.server.test_request_parser import cut
 
 Taken = str | tuple[int | None, bytes]
@@ -13,14 +12,14 @@ Taken = str | tuple[int | None, bytes]
 
 def take(data: bytes, pieces: list[bytes]) -> Taken:
     """The end of a chunked body in `data`, and its content: an error, a position, or None if it has none."""
-    body, content = ChunkedBody(), b""
+    body, content = ChunkedContent(), b""
     taken = 0
     for piece in pieces:
         rest = piece
         while rest and not body.over:  # a take is one turn's worth
             try:
                 found, step = body.take(rest)
-            except Refusal:
+            except FramingError:
                 return "refused"
             content, taken, rest = content + found, taken + step, rest[step:]
         if body.over:
@@ -79,6 +78,7 @@ def test_pieces_of_a_body_do_not_matter(data: bytes, at: list[int]) -> None:
         (b"5 \r\n", "refused"),
         (b"0\r\nX : y\r\n", "refused"),
         (b"0\r\nX: \0\r\n", "refused"),
+        (b"0\r\nContent-Length: 5\r\n\r\n", "refused"),
         (b"\r\n", "refused"),
         (b"g\r\n", "refused"),
         (b"0000000000000001\r\n", "refused"),
@@ -99,6 +99,6 @@ def test_content(step: int) -> None:
 
 def test_length_body() -> None:
     """A body of known length ends exactly there."""
-    body = LengthBody(5)
+    body = LengthContent(5)
     assert ((b"abc", 3), False) == (body.take(b"abc"), body.over)
     assert ((b"de", 2), True) == (body.take(b"defgh"), body.over)
