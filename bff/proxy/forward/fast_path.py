@@ -260,7 +260,7 @@ class FastCall:
             request.method,
             request.path,
             request.query,
-            Fields([line.field for line in request.lines]),
+            Fields(request.fields()),
             self._peer,
             len(request.body),
         )

@@ -12,7 +12,7 @@ Rule 3: a line is known by all of its bytes, without those that end it.
 
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from bff.policy.fields import Header
 from bff.proxy.server.request_parser import Head, RequestLimits
@@ -28,7 +28,7 @@ _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their
 _LONGEST = 512  # bytes of a line that is kept
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
-_VALUE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_FORBIDDEN = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in a value
 _MAX_DIGITS = 15
 _REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
 """Method, path and query; printable ASCII without `#` and, in the path, `?`."""
@@ -79,15 +79,10 @@ _SINGLE = {
 }
 
 
-class Line(NamedTuple):
-    """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
+Line = tuple[int, bytes, Header]
+"""One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
 
-    kind: int
-    outgoing: bytes
-    field: Header
-
-
-_DOUBTFUL = Line(OTHER, b"", (b"", b""))
+_DOUBTFUL: Line = OTHER, b"", (b"", b"")
 
 
 class PlainRequest:
@@ -117,8 +112,11 @@ class PlainRequest:
 
     def head(self) -> Head:
         """Returns the head as the request parser would."""
-        fields = [line.field for line in self.lines]
-        return Head(self.method, self.path, self.query, fields, len(self.body))
+        return Head(self.method, self.path, self.query, self.fields(), len(self.body))
+
+    def fields(self) -> list[Header]:
+        """Returns all of its fields, in their order."""
+        return [field for _, _, field in self.lines]
 
 
 class LineCache:
@@ -140,7 +138,7 @@ class LineCache:
         self._max_path = limits.max_path_bytes
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
-        self._names: dict[bytes, tuple[int, bytes, bool]] = {}  # as they are spelt
+        self._names: dict[bytes, tuple[int, bytes, bool, bool]] = {}  # as they are spelt
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -201,30 +199,29 @@ class LineCache:
 
     def _learn(self, raw: bytes) -> Line:
         """Reads a line that is not among the young ones, and keeps it where that is allowed."""
-        line = self._old.pop(raw, None) or self._judge(raw)
-        if line.field[0] in self._kept and len(raw) <= _LONGEST and line.kind != OTHER:
+        name, colon, value = raw.partition(b":")
+        kind, name, passes, kept = self._names.get(name) or self._judge_name(name)
+        line = self._old.pop(raw, None) if kept else None
+        if line is None:
+            value = value.strip(b" \t")
+            if not colon or len(value.translate(None, _FORBIDDEN)) != len(value):
+                return _DOUBTFUL
+            if kind == HOST:
+                kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
+            elif kind == _CONNECTION:
+                kind = DROPPED if value.lower() in {b"keep-alive", b""} else OTHER
+            elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
+                kind = OTHER
+            outgoing = b"%b: %b\r\n" % (name, value) if passes else b""
+            line = kind, outgoing, (name, value)
+        if kept and kind != OTHER and len(raw) <= _LONGEST:
             if len(self._young) >= _MOST_LINES:
                 self._old, self._young = self._young, {}
             self._young[raw] = line
         return line
 
-    def _judge(self, raw: bytes) -> Line:
-        name, colon, value = raw.partition(b":")
-        value = value.strip(b" \t")
-        kind, name, passes = self._names.get(name) or self._judge_name(name)
-        if not colon or value.translate(None, _VALUE):
-            return _DOUBTFUL
-        if kind == HOST:
-            kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
-        elif kind == _CONNECTION:
-            kind = DROPPED if value.lower() in {b"keep-alive", b""} else OTHER
-        elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
-            kind = OTHER
-        line = (kind, b"%b: %b\r\n" % (name, value) if passes else b"", (name, value))
-        return tuple.__new__(Line, line)  # its constructor is a call more
-
-    def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool]:
-        """Returns the kind of a line by its field's name, the name in lower case, and true if it goes on."""
+    def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bool]:
+        """Returns the kind of lines of this name, the name in lower case, if they go on, if they are kept."""
         name = raw.lower()
         kind = _SINGLE.get(name, PASSED)
         if not name or name.translate(None, _TOKEN):
@@ -233,7 +230,8 @@ class LineCache:
             kind = GUARD
         elif kind == PASSED and not self._passes(name):
             kind = DROPPED
-        known = kind, name, kind == PASSED or (kind == GUARD and self._passes(name))
+        passes = kind == PASSED or (kind == GUARD and self._passes(name))
+        known = kind, name, passes, name in self._kept
         if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
             self._names[raw] = known
         return known

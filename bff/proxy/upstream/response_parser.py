@@ -133,7 +133,7 @@ class ResponseParser:
         self.begin(no_content=False)
 
     def begin(self, *, no_content: bool) -> None:
-        """Begins the answer to a request that was sent; `no_content` says that this was HEAD (RFC 9112, 6.3)."""
+        """Begins the answer to a request that was sent; `no_content`: to HEAD (RFC 9112, 6.3)."""
         self._no_content = no_content
         self._buffer.clear()
         self._step: Callable[[bytes], None] = self._read_head
