@@ -6,8 +6,9 @@ Rule 2: an answer that is shorter than announced, or never ended, breaks the con
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message
 
@@ -15,6 +16,7 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.problems import problem_response
 from bff.proxy.forward.context import ClientSide
+from bff.proxy.server.request_parser import Head
 from bff.proxy.upstream.interfaces import Header
 
 _BUFFER = 64 * 1024  # bytes of the request's body
@@ -157,3 +159,41 @@ class AsgiBridge:
         self._client.send_head(status, headers)
         self._client.send_data(body)
         self._client.send_end()
+
+
+def connection_scope(config: Any, transport: asyncio.BaseTransport, state: dict[str, Any]) -> dict[str, Any]:
+    """Makes the part of a scope that is the same for all requests of a connection."""
+    server, client = (transport.get_extra_info(name) for name in ("sockname", "peername"))
+    return {
+        "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
+        "scheme": "http" if transport.get_extra_info("sslcontext") is None else "https",
+        "client": (str(client[0]), int(client[1])) if isinstance(client, tuple) else None,
+        "server": (str(server[0]), int(server[1])) if isinstance(server, tuple) else (str(server), None),
+        "root_path": config.root_path,
+        "state": state,
+    }
+
+
+def asgi_scope(kind: str, head: Head, connection: dict[str, Any]) -> dict[str, Any]:
+    """Makes the scope of a request or an upgrade; `connection` is made by `connection_scope`."""
+    root, path = connection["root_path"], head.path.decode("ascii")
+    return {
+        **connection,
+        "type": kind,
+        "http_version": "1.0" if head.http_1_0 else "1.1",
+        "method": head.method.decode("ascii"),
+        "path": root + (unquote(path) if "%" in path else path),
+        "raw_path": root.encode("ascii") + head.path,
+        "query_string": head.query,
+        "headers": head.fields,
+        "state": connection["state"].copy(),
+    }
+
+
+def start(
+    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]
+) -> None:
+    """Runs the application beside the connection, among the tasks that the server waits for at its stop."""
+    task = loop.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

@@ -20,8 +20,7 @@ from bff.proxy.content import ChunkedContent, FramingError, LengthContent
 from bff.proxy.forward.asgi import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.server.asgi_bridge import AsgiBridge
-from bff.proxy.server.asgi_scope import asgi_scope, connection_scope, start
+from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset

@@ -11,7 +11,7 @@ import http
 import socket
 import struct
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any
 
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
@@ -27,12 +27,6 @@ _WITHOUT_CONTENT = frozenset({204, 304})
 _CLOSE = b"connection: close\r\n\r\n"
 
 
-class ServerState(Protocol):
-    """The part of the server's state that every answer needs."""
-
-    default_headers: list[Header]
-
-
 def reset(transport: asyncio.Transport) -> None:
     """Ends a connection visibly: with a reset, where `abort` alone would end it like a complete one."""
     connection: socket.socket | None = transport.get_extra_info("socket")
@@ -42,13 +36,14 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Renders header fields."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
+
+
 def response_head(status: int, headers: Iterable[Header], end: bytes = _CLOSE) -> bytes:
     """Renders a response's head; `end` are its last lines, the empty one included."""
-    lines = [STATUS_LINE[status]]
-    for name, value in headers:
-        lines += (name, b": ", value, b"\r\n")
-    lines.append(end)
-    return b"".join(lines)
+    return STATUS_LINE[status] + header_lines(headers) + end
 
 
 def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
@@ -71,9 +66,7 @@ class ResponseWriter:
         awaited: the client waits for a 100 before it sends its body.
     """
 
-    def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: ServerState
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, state: Any) -> None:
         self._transport = transport
         self._loop = loop
         self._state = state
@@ -97,22 +90,17 @@ class ResponseWriter:
         if not self.begun and not self._http_1_0:
             self._transport.write(CONTINUE)
 
-    def head(self, status: int, headers: Iterable[Header]) -> None:
+    def head(self, status: int, headers: list[Header]) -> None:
         """Takes status and headers; connection and coding are the writer's own to say."""
         self.begun, self.awaited = True, False
-        self.bodyless = known = self.bodyless or status in _WITHOUT_CONTENT
-        lines = [STATUS_LINE[status], self._defaults()]
-        for name, value in headers:
-            if name == b"content-length":
-                known = True
-            lines += (name, b": ", value, b"\r\n")
-        if not known:
+        self.bodyless = self.bodyless or status in _WITHOUT_CONTENT
+        lines = self._defaults() + header_lines(headers)
+        if not (self.bodyless or any(name == b"content-length" for name, _ in headers)):
             self.endless = True
             self._chunked = not self._http_1_0
             if self._chunked:
-                lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n" if self.keep_alive else _CLOSE)
-        self._unsent = b"".join(lines)
+                lines += b"transfer-encoding: chunked\r\n"
+        self._unsent = STATUS_LINE[status] + lines + (b"\r\n" if self.keep_alive else _CLOSE)
         self._loop.call_soon(self.flush)  # unless content comes at once, and takes it along
 
     def data(self, chunk: bytes) -> None:
@@ -157,5 +145,5 @@ class ResponseWriter:
         default = self._state.default_headers
         if default is not self._default:
             self._default = default
-            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in default)
+            self._default_lines = header_lines(default)
         return self._default_lines
