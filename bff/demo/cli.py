@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from bff.command_line import CommandLine
 from bff.demo.api import create_app
-from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, Ports
+from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, SAMPLE_PAGE, Ports
 from bff.demo.run import run
 from bff.hangup import ignore_hangups
 from bff.hangup import serve as serve_steadily
@@ -40,11 +41,21 @@ def demo(  # noqa: PLR0917 - typer passes them by name
     access_token_lifetime: Annotated[
         int, typer.Option(help="How long access tokens live.", metavar="SECONDS", min=15, max=900)
     ] = ACCESS_TOKEN_LIFETIME,
+    page: Annotated[
+        Path,
+        typer.Option(
+            help="The folder of a built page of yours, in place of the sample's.",
+            exists=True,
+            file_okay=False,
+            resolve_path=True,
+            show_default=False,
+        ),
+    ] = SAMPLE_PAGE,
 ) -> None:
     """Runs everything; taken ports are replaced by free ones."""
     if context.invoked_subcommand is None:
         ports = Ports(bff=port, issuer=issuer_port, api=api_port, redis=redis_port, ops=ops_port)
-        raise typer.Exit(run(ports, os.environ, Console(), access_token_lifetime))
+        raise typer.Exit(run(ports, os.environ, Console(), access_token_lifetime, page))
 
 
 @app.command("api")

@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 CLIENT_ID = "demo-bff"
 AUDIENCE = "orders-api"
 ACCESS_TOKEN_LIFETIME = 60  # seconds
+SAMPLE_PAGE = HERE / "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,11 @@ def config_file() -> Path:
 
 
 def services(
-    ports: Ports, redis_url: str, environ: Mapping[str, str], lifetime: int = ACCESS_TOKEN_LIFETIME
+    ports: Ports,
+    redis_url: str,
+    environ: Mapping[str, str],
+    lifetime: int = ACCESS_TOKEN_LIFETIME,
+    page: Path = SAMPLE_PAGE,
 ) -> list[Service]:
     """The programs beside Redis, with fresh secrets; access tokens live `lifetime` seconds."""
     public_url, issuer = f"http://localhost:{ports.bff}", f"http://127.0.0.1:{ports.issuer}"
@@ -114,7 +119,7 @@ def services(
         "BFF_PROVIDER__CLIENT_ID": CLIENT_ID,
         "BFF_PROVIDER__CLIENT_SECRET": client_secret,
         "BFF_ROUTE": json.dumps([{"path": "/api", "upstream": f"http://127.0.0.1:{ports.api}"}]),
-        "BFF_SPA__DIR": str(HERE / "page"),
+        "BFF_SPA__DIR": str(page),
     }
     python = sys.executable
     return [

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from bff.child import Child
 from bff.demo.banner import Facts, announce
-from bff.demo.plan import ACCESS_TOKEN_LIFETIME, Ports, Service, choose_ports, services
+from bff.demo.plan import ACCESS_TOKEN_LIFETIME, SAMPLE_PAGE, Ports, Service, choose_ports, services
 from bff.embedded import EmbeddedRedis, EmbeddedRedisError
 
 START_TIMEOUT = 60.0  # seconds; a slow machine's, not a promise
@@ -113,7 +113,11 @@ def is_ready(service: Service) -> bool:
 
 
 def run(
-    wanted: Ports, environ: Mapping[str, str], console: Console, lifetime: int = ACCESS_TOKEN_LIFETIME
+    wanted: Ports,
+    environ: Mapping[str, str],
+    console: Console,
+    lifetime: int = ACCESS_TOKEN_LIFETIME,
+    page: Path = SAMPLE_PAGE,
 ) -> int:
     """Runs the demo until it is stopped; returns the exit code. Access tokens live `lifetime` seconds."""
     ports, taken = choose_ports(wanted)
@@ -125,7 +129,7 @@ def run(
             stack.enter_context(_signals(stopping.set, console))
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-demo-")))
             redis = stack.enter_context(EmbeddedRedis(ports.redis))
-            demo = Demo(services(ports, redis.url, environ, lifetime), redis, logs, stopping)
+            demo = Demo(services(ports, redis.url, environ, lifetime, page), redis, logs, stopping)
             stack.callback(demo.stop)
             with console.status("Starting Redis, issuer, API and BFF …"):
                 demo.start()

@@ -17,6 +17,9 @@ from bff.web.responses import NO_STORE
 _TYPES = {"client.js": "text/javascript; charset=utf-8", "client.d.ts": "text/plain; charset=utf-8"}
 
 
+_SETTINGS = re.compile(r"^(const settings = )(\{.*\});$", re.MULTILINE)
+
+
 def client_routes(
     csrf_header: str,
     taken: Sequence[str] = (),
@@ -47,13 +50,14 @@ def configured(
     heartbeat: float | None = None,
     notice: float | None = None,
 ) -> bytes:
-    """A file's content as it is served."""
+    """A file's content as it is served: the package's, but for the one line that holds the settings."""
+    settings: dict[str, object] = {"csrfHeader": csrf_header, "taken": list(taken) or ["/bff"]}
+    settings |= {"heartbeat": heartbeat} if heartbeat is not None else {}
+    settings |= {"notice": notice} if notice is not None else {}
     text = file.read_text(encoding="utf-8")
-    for name, seconds in (("HEARTBEAT", heartbeat), ("NOTICE", notice)):
-        if seconds is not None:
-            text = re.sub(rf"^const {name} = \d+;", f"const {name} = {seconds:g};", text, flags=re.MULTILINE)
-    text = text.replace('CSRF_HEADER = "X-CSRF"', f'CSRF_HEADER = "{csrf_header}"')
-    return text.replace('TAKEN = ["/bff"]', f"TAKEN = {json.dumps(list(taken) or ['/bff'])}").encode()
+    return _SETTINGS.sub(
+        lambda line: f"{line[1]}{{ ...{line[2]}, ...{json.dumps(settings)} }};", text
+    ).encode()
 
 
 async def _file(content: bytes, kind: str, request: Request) -> Response:

@@ -62,10 +62,13 @@ class Demo:
 
 
 @contextmanager
-def running_demo(lifetime: int = ACCESS_TOKEN_LIFETIME, **variables: str) -> Iterator[Demo]:
+def running_demo(
+    lifetime: int = ACCESS_TOKEN_LIFETIME, page: Path | None = None, **variables: str
+) -> Iterator[Demo]:
     """Starts the demo, waits until it says that it runs, and ends it; it never outlives us."""
     command = [sys.executable, "-m", "bff", "demo", *(part for port in _PORTS for part in (port, "0"))]
     command += ["--access-token-lifetime", str(lifetime)]
+    command += [] if page is None else ["--page", str(page)]
     with TemporaryDirectory(prefix="bff-test-demo-") as folder:
         child = Child(
             command,

@@ -78,6 +78,23 @@ def test_the_csrf_header_goes_to_this_origin_only(page: Page, demo: Demo, foreig
     assert {f"{demo.url}/note": "1", foreign.at(demo.foreign_host, "/note"): None} == seen
 
 
+def test_another_origins_401_is_no_sign_out(page: Page, demo: Demo, foreign: ForeignSite) -> None:
+    """Whatever code it has in it, the page stays, and nobody is told of an end."""
+    page.goto(f"{demo.url}/bff/client.js")
+    allowed = {"Access-Control-Allow-Origin": "*"}
+    page.route("**/elsewhere", _answer(401, "session_ended", allowed))
+    assert [["answered", 401]] == _call(page, path=foreign.at(demo.foreign_host, "/elsewhere"))
+    assert f"{demo.url}/bff/client.js" == page.url
+
+
+def test_a_page_that_is_not_behind_the_proxy_is_told_so(page: Page, demo: Demo) -> None:
+    """A development server answers every path with its page: the error says where to look."""
+    page.goto(f"{demo.url}/bff/client.js")
+    page.route("**/bff/user?*", lambda route: route.fulfill(content_type="text/html", body="<!doctype html>"))
+    said = page.evaluate(f"async () => {{ {_MODULE} return await client.user().catch(String); }}")
+    assert "is this page open at its public_url?" in said
+
+
 @pytest.mark.requirement("T-10")
 def test_an_unreachable_store_is_said_and_signs_nobody_out(page: Page, demo: Demo) -> None:
     """503 is shown for what it is; when the store is back the page goes on as if nothing had been."""

@@ -65,7 +65,7 @@ def test_all_parts_can_use_what_they_are_given(monkeypatch: pytest.MonkeyPatch) 
     settings = load(config_file(), proxy.environment)
     assert "http://localhost:18080" == settings.server.public_url
     assert (10.0, 0.0) == (settings.refresh.leeway, settings.refresh.min_age_for_401)
-    assert settings.spa.dir is not None
+    assert plan.SAMPLE_PAGE == settings.spa.dir
     for name, value in issuer.environment.items():
         monkeypatch.setenv(name, value)
     (client,) = IssuerSettings.model_validate({}).clients

@@ -1,4 +1,4 @@
-"""Node programs of this folder, with the packages that they need.
+"""Node programs of this folder, with the packages that they need; other folders' packages as well.
 
 The packages are installed by npm into the user's cache folder, once for each content of `package-lock.json`;
 nothing is written into the project.
@@ -24,18 +24,18 @@ _PATIENCE = 120
 
 
 @cache
-def installed() -> Path:
-    """A folder with the programs and their packages; skips the test where there is no Node."""
+def installed(source: Path = HERE) -> Path:
+    """A folder with the packages of a folder's `package-lock.json`; skips the test where there is no Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip(NO_NODE)
-    lock = (HERE / "package-lock.json").read_bytes()
+    lock = (source / "package-lock.json").read_bytes()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bff-node-tests"
     folder = caches / hashlib.sha256(lock).hexdigest()[:16]
     if not folder.exists():
         caches.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=caches) as fresh:
-            _install(npm, Path(fresh) / "new")
+            _install(npm, source, Path(fresh) / "new")
             try:
                 (Path(fresh) / "new").rename(folder)
             except OSError:  # another process was first
@@ -43,10 +43,10 @@ def installed() -> Path:
     return folder
 
 
-def _install(npm: str, folder: Path) -> None:
+def _install(npm: str, source: Path, folder: Path) -> None:
     folder.mkdir()
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, folder)
+        shutil.copy(source / name, folder)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     assert done.returncode == 0, done.stderr

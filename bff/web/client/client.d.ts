@@ -1,4 +1,4 @@
-/** Types of `/bff/client.js`. */
+/** Types of `@bff/client`, which is `/bff/client.js`. */
 
 export interface Session {
   /** Names the session in logs and in the user's own list; opens nothing. */
@@ -102,6 +102,64 @@ export declare class BffError extends Error {
   /** Reads an answer's problem document; the answer itself stays readable. */
   static from(response: Response): Promise<BffError>;
 }
+
+/** What is set at the proxy; the copy that it serves knows. */
+export interface Settings {
+  /** `server.csrf_header`: "X-CSRF". */
+  readonly csrfHeader: string;
+  /** `server.events_heartbeat` in seconds: the stream of events is never silent for longer. */
+  readonly heartbeat: number;
+  /** `session.ending_notice` in seconds: a session is said to be ending so long before. */
+  readonly notice: number;
+  /** The paths of the proxy and of its routes, in lower case, where no sign-in may lead to: "/bff" alone. */
+  readonly taken: readonly string[];
+}
+
+/** Changes settings of a bundled copy, where they are not the defaults at the proxy. Call it before anything else. */
+export declare function configure(changes: Partial<Settings>): void;
+
+/**
+ * The header that a request to this origin needs, for clients that do not take a `fetch`; `{}` for any other origin:
+ * it would cost a preflight there. Relative addresses are the document's; without one this origin is meant.
+ */
+export declare function csrfHeaders(url?: string): Record<string, string>;
+
+/**
+ * Looks at an answer of this origin as `bffFetch` does, for clients that do not take a `fetch`. Where it says that the
+ * session is gone, the page leaves for sign-in, and this rejects with a `BffError`; with `signIn: false` the answer
+ * is handed back instead, as any other one is. Its body stays readable.
+ */
+export declare function checkSession(response: Response, options?: { signIn?: boolean }): Promise<Response>;
+
+/**
+ * Why a sign-in came to nothing, as `bff_error` in the address says it. The first four are the proxy's own: it did
+ * not work (the audit log says why), it took too long, the user was signed out meanwhile, or the provider sent
+ * something else than a code. The others are the provider's (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6), which
+ * may have more.
+ */
+export type SignInError =
+  | "login_failed"
+  | "login_expired"
+  | "session_ended"
+  | "server_error"
+  | "access_denied"
+  | "login_required"
+  | "consent_required"
+  | "interaction_required"
+  | "account_selection_required"
+  | "temporarily_unavailable"
+  | "unmet_authentication_requirements"
+  | "invalid_request"
+  | "invalid_scope"
+  | "invalid_target"
+  | "unauthorized_client"
+  | (string & {});
+
+/**
+ * Why a sign-in that led to this page came to nothing; else `null`. It is taken out of the address, and until the
+ * page is left no call leaves for sign-in by itself: the page has to say it, and the user to try again.
+ */
+export declare function signInError(): SignInError | null;
 
 export interface BffRequestInit extends RequestInit {
   /** Whether to leave for sign-in when the session is gone; `true` unless said otherwise. */

@@ -1,76 +1,86 @@
 /**
- * The browser's side of the session proxy: a module without dependencies, served at `/bff/client.js`.
+ * The browser's side of the session proxy: a module without dependencies, from `/bff/client.js` and from npm.
  *
- *     import { bffFetch, login, logout, onSessionEnded, user } from "/bff/client.js";
+ *     import { bffFetch, login, logout, onSessionEnded, user } from "@bff/client"; // or "/bff/client.js"
  *
  * It keeps nothing: no token ever reaches the page, and the session is a cookie that scripts cannot read.
  * The tabs of a browser share one stream of `/bff/events`: one of them reads it, and tells the others.
- * Types are in `client.d.ts` beside it.
+ * Types, and the meaning of each setting, are in `client.d.ts` beside it. The proxy serves its own settings.
  */
 
 const BASE = "/bff";
-const CSRF_HEADER = "X-CSRF"; // a custom header: no foreign page can send it without being asked (RFC 10017, 6.1.3.3)
-const HEARTBEAT = 20; // seconds after which the stream of events says something, at the latest
-const NOTICE = 120; // seconds before its end at which a session is said to be ending
-const TAKEN = ["/bff"]; // the proxy's own paths and its routes: no sign-in leads there
+const settings = { csrfHeader: "X-CSRF", heartbeat: 20, notice: 120, taken: ["/bff"] };
 
 /** An answer that says that something went wrong. `code` is the proxy's own word where it made the answer. */
 export class BffError extends Error {
   constructor(status, problem = {}) {
     super(problem.detail || problem.title || `HTTP status ${status}`);
-    this.name = "BffError";
-    this.status = status;
-    this.code = problem.code ?? "http_error";
-    this.reason = problem.reason ?? null;
-    this.problem = problem;
+    const { code = "http_error", reason = null } = problem;
+    Object.assign(this, { name: "BffError", status, code, reason, problem });
   }
 
   /** True when there is no session (any more), so that signing in again is the way on. */
-  get signedOut() {
-    return this.status === 401 && this.code.startsWith("session_");
-  }
+  get signedOut() { return this.status === 401 && this.code.startsWith("session_"); }
 
   /** Reads an answer's problem document (RFC 9457); the answer itself stays readable. */
   static async from(response) {
-    const type = response.headers.get("content-type") ?? "";
-    let problem = {};
     // A backend's own problem documents carry its own codes: they never speak for the session.
-    if (type.startsWith("application/problem+json") && !response.headers.has("BFF-Upstream")) {
-      problem = await response.clone().json().catch(() => ({}));
-    }
-    return new BffError(response.status, problem);
+    const ours = response.headers.get("content-type")?.startsWith("application/problem+json") && !response.headers.has("BFF-Upstream");
+    return new BffError(response.status, ours ? await response.clone().json().catch(() => ({})) : {});
   }
 }
 
 let signedInAs = null; // the `sub` that the proxy named last; this page shows that person's data
 let leaving = false; // a navigation to sign-in or sign-out is under way: one is enough
+let refused = false; // this page has read in its address that a sign-in came to nothing
 const listeners = { ended: new Set(), ending: new Set(), extended: new Set(), refreshed: new Set() };
 let known = { id: null, rotations: 0, ending: null, over: false }; // of the session, as its listeners were told
 let watch = null; // while there are listeners
 
-/**
- * `fetch`, with the CSRF header on requests to this origin. Where the session is gone it leaves for
- * sign-in and rejects with a `BffError`; with `signIn: false` it hands the 401 back instead. A
- * backend's own 401 is an answer like any other.
- */
+/** Changes settings of a bundled copy, where they are not the defaults at the proxy. */
+export function configure(changes) { Object.assign(settings, changes); }
+
+/** The CSRF header for a request to this origin, which no foreign page can send unasked (RFC 10017, 6.1.3.3); else none. */
+export function csrfHeaders(url = "") {
+  return new URL(url, document.baseURI).origin === location.origin ? { [settings.csrfHeader]: "1" } : {};
+}
+
+/** `fetch`, with the CSRF header on requests to this origin, and `checkSession` on their answers. */
 export async function bffFetch(input, { signIn = true, ...init } = {}) {
   const request = new Request(input, init);
-  if (new URL(request.url).origin === location.origin) request.headers.set(CSRF_HEADER, "1");
+  const ours = Object.entries(csrfHeaders(request.url));
+  for (const [name, value] of ours) request.headers.set(name, value);
   const response = await fetch(request);
+  return ours.length ? checkSession(response, { signIn }) : response;
+}
+
+/**
+ * Looks at an answer of this origin. Where it says that the session is gone, the page leaves for sign-in, and this
+ * rejects with a `BffError`; with `signIn: false` the answer is handed back instead, as any other one is.
+ */
+export async function checkSession(response, { signIn = true } = {}) {
   if (response.status !== 401) return response;
   const error = await BffError.from(response);
   if (!error.signedOut) return response;
   noticeEnd(error.code, error.reason);
   if (!signIn) return response;
   // After a refused sign-in, trying again at once would only go in circles: the page has to say it first.
-  if (!new URLSearchParams(location.search).has("bff_error")) {
+  if (!refused && !new URLSearchParams(location.search).has("bff_error")) {
     await whenVisible();
     if (!leaving) login();
   }
   throw error;
 }
-
 export { bffFetch as fetch };
+
+/** Why a sign-in came to nothing: the `bff_error` of this page's address, which is taken out of it; else `null`. */
+export function signInError() {
+  const url = new URL(location.href), code = url.searchParams.get("bff_error");
+  url.searchParams.delete("bff_error");
+  if (code !== null) history.replaceState(history.state, "", url);
+  refused ||= code !== null;
+  return code;
+}
 
 /** Who is signed in, or `null`. With `slide: false` asking does not count as the user's activity. */
 export async function user({ slide = true } = {}) {
@@ -143,10 +153,7 @@ function listen(kind, callback, interval = 30_000) {
 }
 
 const all = () => Object.values(listeners).flatMap((some) => [...some]);
-
-function tell(kind, detail) {
-  for (const { callback } of [...listeners[kind]]) callback(detail);
-}
+function tell(kind, detail) { for (const { callback } of [...listeners[kind]]) callback(detail); }
 
 /** Follows the session for the listeners of this page: by the stream of events, and by asking where there is none. */
 class Watch {
@@ -183,7 +190,7 @@ class Watch {
     if (event?.type === "pageshow" || event?.type === "online") this.#heardAt = 0;
     clearTimeout(this.#timer);
     let next = Infinity;
-    const hears = Date.now() - this.#heardAt < 2500 * HEARTBEAT;
+    const hears = Date.now() - this.#heardAt < 2500 * settings.heartbeat;
     if (document.visibilityState === "visible" && !leaving && !hears) {
       // Unreachable, or 503, says nothing about the session.
       const now = await user({ slide: false }).catch(() => null);
@@ -192,7 +199,7 @@ class Watch {
         next = left * 1000 + 500;
         notice({ type: "refreshed", rotations: now.session.rotations });
         const reason = left < now.session.expires_in ? "idle" : "max_lifetime";
-        notice(left <= NOTICE ? { type: "session-ending", seconds: left, reason } : { type: "session-extended", seconds: left });
+        notice(left <= settings.notice ? { type: "session-ending", seconds: left, reason } : { type: "session-extended", seconds: left });
       }
     }
     if (!this.#stopped.signal.aborted) this.wind(next);
@@ -236,11 +243,10 @@ class Watch {
     this.#leads = signal;
     for (let pause = 1000; !signal.aborted; pause = Math.min(2 * pause, 60_000)) {
       const began = Date.now();
-      let retry = await this.#read(signal).catch(() => null);
+      const retry = await this.#read(signal).catch(() => null);
       if (signal.aborted) return;
       if (retry !== null && Date.now() - began > 10_000) pause = 1000; // it was good for a while
-      retry = Math.max(retry ?? 0, pause) * (1 + Math.random() / 4);
-      await rest(retry, signal);
+      await rest(Math.max(retry ?? 0, pause) * (1 + Math.random() / 4), signal);
     }
   }
 
@@ -248,9 +254,9 @@ class Watch {
   async #read(signal) {
     const stop = new AbortController(), abort = () => stop.abort();
     signal.addEventListener("abort", abort);
-    let silence = setTimeout(abort, 3000 * HEARTBEAT);
+    let silence = setTimeout(abort, 3000 * settings.heartbeat);
     try {
-      const response = await fetch(`${BASE}/events`, { headers: { [CSRF_HEADER]: "1" }, cache: "no-store", signal: stop.signal });
+      const response = await fetch(`${BASE}/events`, { headers: { [settings.csrfHeader]: "1" }, cache: "no-store", signal: stop.signal });
       if (!response.ok) {
         const error = await BffError.from(response);
         if (error.signedOut) this.say({ type: "session-ended", code: error.code, reason: error.reason });
@@ -260,7 +266,7 @@ class Watch {
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part; !(part = await reader.read()).done; ) {
         clearTimeout(silence);
-        silence = setTimeout(abort, 3000 * HEARTBEAT);
+        silence = setTimeout(abort, 3000 * settings.heartbeat);
         this.#heardAt = Date.now();
         this.say({ type: "alive" });
         const blocks = (text + part.value).split("\n\n");
@@ -296,19 +302,17 @@ function notice({ type, code, reason, seconds, rotations }) {
 }
 
 /** Waits for so many milliseconds, or until the signal aborts. */
-function rest(milliseconds, signal) {
-  return new Promise((resolve) => {
-    signal?.addEventListener("abort", resolve, { once: true });
-    setTimeout(resolve, milliseconds);
-  });
-}
+const rest = (milliseconds, signal) => new Promise((resolve) => {
+  signal?.addEventListener("abort", resolve, { once: true });
+  setTimeout(resolve, milliseconds);
+});
 
 /** A new sign-in has taken the session's place: no end for this page if it was the same person's. */
 async function supplanted(code) {
   watch?.leave();
   for (const pause of [0, 500]) { // the new cookie may be on its way
     await rest(pause);
-    const response = await fetch(`${BASE}/user?slide=false`, { headers: { [CSRF_HEADER]: "1" } }).catch(() => null);
+    const response = await fetch(`${BASE}/user?slide=false`, { headers: { [settings.csrfHeader]: "1" } }).catch(() => null);
     const answer = response?.ok ? await response.json().catch(() => null) : null;
     if (answer && answer.sub === signedInAs) return met(answer);
     if (answer) break;
@@ -327,7 +331,8 @@ function met({ sub, session }) {
 /** The JSON of a good answer; else a `BffError`. */
 async function readAnswer(response) {
   if (!response.ok) throw await BffError.from(response);
-  return response.json();
+  const stray = { detail: "No answer of the session proxy: is this page open at its public_url?" };
+  return response.json().catch(() => { throw new BffError(response.status, stray); });
 }
 
 function readUser(answer) {
@@ -362,7 +367,7 @@ function leave() {
 /** This page's path. */
 function here() {
   const url = new URL(location.href);
-  if (url.searchParams.has("bff_error")) url.searchParams.delete("bff_error");
+  if (url.searchParams.has("bff_error")) url.searchParams.delete("bff_error"); // else the query stays to the letter
   return (url.pathname + url.search + url.hash).replaceAll("\\", "%5C"); // queries may hold it bare
 }
 
@@ -383,17 +388,12 @@ function isOdd(path) {
   const bytes = String.fromCharCode(...new TextEncoder().encode(path)).replace(/[\x00-\x20\x7f-\xa0]/g, "");
   const reading = bytes.replace(/;[^/]*/g, "").replace(/\/+/g, "/").toLowerCase();
   return /\/\/|[\\\uff05\ufe6a\p{Cc}\p{Zl}\p{Zp}]/u.test(path) || /\/\.\.?(?:\/|$)/.test(reading)
-    || TAKEN.some((taken) => taken === "/" || `${reading}/`.startsWith(`${taken}/`));
+    || settings.taken.some((taken) => taken === "/" || `${reading}/`.startsWith(`${taken}/`));
 }
 
 /** Tabs in the background wait, or all of them would start a sign-in at the same moment. */
-function whenVisible() {
-  return new Promise((resolve) => {
-    const look = () => {
-      if (document.visibilityState !== "visible") return;
-      resolve(document.removeEventListener("visibilitychange", look));
-    };
-    document.addEventListener("visibilitychange", look);
-    look();
-  });
-}
+const whenVisible = () => new Promise((resolve) => {
+  const look = () => document.visibilityState === "visible" && resolve(document.removeEventListener("visibilitychange", look));
+  document.addEventListener("visibilitychange", look);
+  look();
+});

@@ -1,0 +1,1 @@
+"""The package of `bff/web/client`, with the tools and frameworks that npm has."""
