@@ -173,7 +173,7 @@ class App:
         self._keys.forget = forget
         context = ForwardingContext(
             destinations={
-                route.path: Destination.of(
+                route.path: Destination(
                     self._pools.for_upstream(route),
                     HeaderRules.compiled(route.settings, public, csrf_header),
                     credentials[route.path],

@@ -12,7 +12,6 @@ from bff.proxy.forward.callers import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.forward.route_limit import RouteLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -50,19 +49,7 @@ class Destination:
     pool: UpstreamPool
     rules: HeaderRules
     credentials: Credentials
-    responses: ResponseTemplates
     limit: RouteLimit | None = None
-
-    @classmethod
-    def of(
-        cls,
-        pool: UpstreamPool,
-        rules: HeaderRules,
-        credentials: Credentials,
-        limit: RouteLimit | None = None,
-    ) -> "Destination":
-        """Builds the destination of a route."""
-        return cls(pool, rules, credentials, ResponseTemplates(rules), limit)
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False

@@ -28,6 +28,7 @@ from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
+from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.server.line_cache import LineCache, PlainRequest
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.session.cached_session import CachedSession
@@ -62,7 +63,7 @@ class _FastRoute:
         self.credentials = destination.credentials
         self.pool = destination.pool
         self.rules = destination.rules
-        self.responses = destination.responses
+        self.responses = ResponseTemplates(destination.rules)
         self.name = settings.path
         self.signed_by = (settings.auth, settings.csrf)
         self.longest_body = min(settings.replay_buffer, settings.max_body)

@@ -258,10 +258,7 @@ class ForwardedCall(Ending):
 
     # From the backend's connection (`ResponseSink`)
 
-    def informational(self, status: int, headers: list[Header]) -> None:
-        """Drops a 1xx: ASGI has no way to pass one on."""
-
-    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:  # noqa: ARG002 - the sink's form
+    def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
         admitted, signed = self.admitted, self._credential
         assert admitted is not None

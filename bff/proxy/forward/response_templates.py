@@ -59,7 +59,7 @@ class ResponseTemplates:
         fields: list[bytes] = []
         length, coded, lasts, tail = -1, False, False, self._tail
         try:
-            status, _, plain = known_statuses.get(first) or read_status(first)
+            status, plain = known_statuses.get(first) or read_status(first)
             for line in lines:
                 kind, form = known.get(line) or self._judge(line)
                 if form is not None:

@@ -248,8 +248,8 @@ class UpstreamConnection(asyncio.Protocol):
         if reader.refusal is not None:
             self._fail(call, Fault(FaultKind.INVALID, reader.refusal))
             return
-        if reader.interim:
-            self._pass_interim(call, reader)
+        if call.held is not None and any(status == _CONTINUE for status, _ in reader.interim):
+            call.go_ahead()
         if reader.head_done and not call.head_seen and self._call is call:
             self._pass_head(call, reader)
         if reader.chunks and self._call is call:
@@ -297,17 +297,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Within.
 
-    def _pass_interim(self, call: Call, reader: ResponseParser) -> None:
-        for status, headers in reader.interim:
-            if status != _CONTINUE:
-                call.sink.informational(status, headers)
-            elif call.expects_go_ahead:
-                call.sink.informational(status, headers)
-                if call.held is not None and self._call is call:
-                    call.go_ahead()
-            if self._call is not call:
-                return
-
     def _pass_head(self, call: Call, reader: ResponseParser) -> None:
         """Passes the final head on; a body that is then for nothing ends here (RFC 9112, 9.5)."""
         if reader.status == _TIMED_OUT and self._gave_up_before(call, reader):
@@ -322,7 +311,7 @@ class UpstreamConnection(asyncio.Protocol):
         call.head_seen = True
         if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
             call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
-        call.sink.head(reader.status, reader.reason, reader.headers)
+        call.sink.head(reader.status, reader.headers)
         if call.stopped and not reader.done and self._call is call:
             call.drop_rest()
         if not reader.done and self._call is call:

@@ -5,7 +5,7 @@ and is its sink: the connection calls the sink as the answer arrives; the forwar
 request's body arrives. Nothing here awaits, so that a forwarded request needs no task of its own.
 
 Rule 1: after `end` or `error`, and after `cancel`, neither side calls the other again.
-Rule 2: `head` comes once, before any `data`; `informational` may come before it, any number of times.
+Rule 2: `head` comes once, before any `data`. A 1xx goes no further: ASGI has no way to pass one on.
 Rule 3: a callee told to pause may still be handed what was already read: at most one read's worth.
 Rule 4: no callback raises; an error becomes `error` or `cancel`.
 """
@@ -70,10 +70,7 @@ class ResponseSink(Protocol):
     While the other side calls `start`, `write` or `finish`, it hears nothing but `pause_body`.
     """
 
-    def informational(self, status: int, headers: list[Header]) -> None:
-        """Takes a 1xx other than 101; a 100 only when it was expected."""
-
-    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+    def head(self, status: int, headers: list[Header]) -> None:
         """Takes the final status line and headers; framing fields are included as received."""
 
     def data(self, chunk: bytes) -> None:

@@ -54,7 +54,7 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r[^\n]")
 _KINDS = {b"content-length": LENGTH, b"transfer-encoding": CODING, b"connection": CONNECTION}
 _TOO_LARGE = "header block too large"
 
-known_statuses: dict[bytes, tuple[int, bytes, bool]] = {}
+known_statuses: dict[bytes, tuple[int, bool]] = {}
 _fields: dict[bytes, tuple[int, Header]] = {}
 
 
@@ -62,8 +62,8 @@ class RefusedError(Exception):
     """The answer cannot be passed on; the text says why, and names no header and no content."""
 
 
-def read_status(line: bytes) -> tuple[int, bytes, bool]:
-    """Returns status, reason, and true for HTTP/1.1, of a status line.
+def read_status(line: bytes) -> tuple[int, bool]:
+    """Returns the status, and true for HTTP/1.1, of a status line.
 
     Raises:
         RefusedError: it is none that could be passed on.
@@ -78,7 +78,7 @@ def read_status(line: bytes) -> tuple[int, bytes, bool]:
     return known
 
 
-def _judge_status(line: bytes) -> tuple[int, bytes, bool]:
+def _judge_status(line: bytes) -> tuple[int, bool]:
     found = _STATUS.fullmatch(line)
     if found is None:
         raise RefusedError("not valid HTTP: a malformed status line")
@@ -91,7 +91,7 @@ def _judge_status(line: bytes) -> tuple[int, bytes, bool]:
         raise RefusedError("a status outside 100 to 599")
     if _REASON_FORBIDDEN.search(reason):
         raise RefusedError("a control character in the reason phrase")
-    return status, reason, version == b"1.1"
+    return status, version == b"1.1"
 
 
 def read_field(line: bytes) -> tuple[int, Header]:
@@ -120,7 +120,7 @@ class ResponseParser:
     Attributes:
         interim: the 1xx answers that the last feed brought, as status and headers.
         interim_seen: the number of those that the answer had so far.
-        head_done: the final answer's head is complete: `status`, `reason` and `headers` hold.
+        head_done: the final answer's head is complete: `status` and `headers` hold.
         chunks: the pieces of content that the last feed brought, chunked coding removed.
         done: the answer is complete, and was delimited beyond doubt.
         persistent: after `done`: the backend will take another request on this connection.
@@ -143,7 +143,7 @@ class ResponseParser:
         self.interim_seen = 0
         self.chunks: list[bytes] = []
         self.headers: list[Header] = []
-        self.status, self.reason = 0, b""
+        self.status = 0
         self.done = self.head_done = self.persistent = False
         self.refusal: str | None = None
 
@@ -206,7 +206,7 @@ class ResponseParser:
 
     def _judge(self, lines: list[bytes], size: int) -> None:
         """Judges a complete head before a byte of content is read."""
-        status, self.reason, speaks_1_1 = read_status(lines[0])
+        status, speaks_1_1 = read_status(lines[0])
         if len(lines) - 1 > self._limits.fields:
             raise RefusedError("too many header fields")
         if size > self._limits.head_bytes:

@@ -11,7 +11,6 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.headers import Hop
 from bff.policy.origin import Guard
 from bff.policy.quota import Limited
+from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
@@ -57,7 +57,7 @@ class WebSocketForwarding:
         self.ping = ping
         self._routes = routes
         self._guard = guard
-        self._open: Counter[tuple[bytes, str]] = Counter()
+        self._open = {route.path: Counts(route.settings.websocket_max_sockets) for route in routes.routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -69,17 +69,13 @@ class WebSocketForwarding:
     @contextlib.contextmanager
     def seat(self, admitted: Admitted, holder: str) -> Iterator[bool]:
         """Counts a socket for as long as the block runs; gives False if the holder has too many already."""
-        place = (admitted.route.path, holder)
-        if self._open[place] >= admitted.route.settings.websocket_max_sockets:
-            yield False
-            return
-        self._open[place] += 1
+        sockets = self._open[admitted.route.path]
+        entered = sockets.enter(holder)
         try:
-            yield True
+            yield entered
         finally:
-            self._open[place] -= 1
-            if not self._open[place]:
-                del self._open[place]
+            if entered:
+                sockets.leave(holder)
 
 
 class _Upgrade:

@@ -197,22 +197,6 @@ async def test_a_cancelled_call_says_nothing_more(when: str) -> None:
         assert NOTHING_LEFT == pool.stats()
 
 
-async def test_cancelling_within_an_interim_answer() -> None:
-    """Nothing follows a 103 whose sink cancels, though the head came with it."""
-    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
-
-    async def script(conversation: Conversation) -> None:
-        await conversation.read_request()
-        await conversation.send(interim + interim + OK)
-        await conversation.closed()
-
-    async with raw_backend(script) as b, pool_for(b.upstream) as pool:
-        call, sink = await begin(pool, request())
-        sink.on["informational"] = call.cancel
-        await b.until(lambda: b.connections == 1 and not b.open)
-        assert ["informational"] == sink.events
-
-
 @pytest.mark.parametrize("event", ["head", "data"])
 async def test_cancelling_within_a_complete_answer(event: str) -> None:
     """No `end` follows though the whole answer came in one piece; the connection is not used again."""

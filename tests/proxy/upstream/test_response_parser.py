@@ -106,7 +106,7 @@ def test_interim_headers_do_not_reach_the_final_answer() -> None:
     reader.feed(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 204 No Content\r\nX: y\r\n\r\n")
     assert [(103, [(b"link", b"a")])] == reader.interim
     assert [(b"x", b"y")] == reader.headers
-    assert b"No Content" == reader.reason
+    assert 204 == reader.status
 
 
 def test_one_reader_reads_one_answer_after_the_other() -> None:

@@ -11,9 +11,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.events: list[str] = []
-        self.interim: list[tuple[int, list[Header]]] = []
         self.status = 0
-        self.reason = b""
         self.headers: list[Header] = []
         self.chunks: list[bytes] = []
         self.size = 0
@@ -38,14 +36,9 @@ class RecordingSink:
             hook()
         self._changed.set()
 
-    def informational(self, status: int, headers: list[Header]) -> None:
+    def head(self, status: int, headers: list[Header]) -> None:
         assert not self.status
-        self.interim.append((status, headers))
-        self._note("informational")
-
-    def head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        assert not self.status
-        self.status, self.reason, self.headers = status, reason, headers
+        self.status, self.headers = status, headers
         self._note("head")
 
     def data(self, chunk: bytes) -> None:

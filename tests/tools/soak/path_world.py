@@ -260,7 +260,7 @@ class World:
         self.pool = UpstreamPool(_ROUTES.routes[0].upstream, PoolLimits(max_connections=connections))
         self.pool.dialer = self  # type: ignore[assignment] # its `dial` is all that is asked for
         parts = ForwardingContext(
-            {path: Destination.of(self.pool, rules, credentials) for path, rules in _RULES.items()},
+            {path: Destination(self.pool, rules, credentials) for path, rules in _RULES.items()},
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,
         )  # fmt: skip
         (any_rules, *_) = _RULES.values()
