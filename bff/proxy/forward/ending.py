@@ -46,7 +46,9 @@ class Ending:
         self.started = context.clock()
         self._hop = hop or context.hop(request)
         self._verdict = verdict
-        self.admitted = verdict if isinstance(verdict, Admitted) else None
+        if isinstance(verdict, Admitted):  # else `begin` refuses the call, and nothing else is asked of it
+            self._admitted = verdict
+            self._destination = context.destinations[verdict.route.path]
         self._task: asyncio.Task[None] | None = None
         self._call: Call | None = None  # at a backend
         self._connection: UpstreamConnection | None = None  # that it goes by
@@ -149,7 +151,7 @@ class Ending:
             call.cancel()
 
     def _route_name(self) -> str:
-        return "-" if self.admitted is None else self.admitted.route.settings.path
+        return self._verdict.route.settings.path if isinstance(self._verdict, Admitted) else "-"
 
     def _finish(self, *, gone: bool = False) -> None:
         self._finished = True

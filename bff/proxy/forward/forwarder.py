@@ -17,10 +17,9 @@ from typing import assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
-from bff.policy.admission import Admitted, Denied
+from bff.policy.admission import Denied
 from bff.policy.quota import Limited
 from bff.proxy.forward.callers import is_stream
-from bff.proxy.forward.context import Destination
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.ending import Ending
 from bff.proxy.forward.event_streams import first_tail, tail
@@ -48,8 +47,7 @@ class ForwardedCall(Ending):
 
     def hold(self, body: bytes) -> None:
         """Takes the whole body, which came with the head; before `begin` or `take_over`."""
-        assert self.admitted is not None
-        self._upload = Upload.arrived(self.admitted.route.settings, self._client, self._body_late, body)
+        self._upload = Upload.arrived(self._admitted.route.settings, self._client, self._body_late, body)
 
     def take_over(
         self, credential: Signed | Anonymous, connection: UpstreamConnection, status: int, left: int
@@ -81,20 +79,20 @@ class ForwardedCall(Ending):
             return
         if self.request.body_length != 0 and self._upload is NO_UPLOAD:
             self._upload = Upload(verdict.route.settings, self._client, self._body_late)
-        destination = self._context.destinations[verdict.route.path]
+        destination = self._destination
         known: Signed | Anonymous | None = _ANONYMOUS
         if destination.limit is not None:
             known = None
         elif verdict.signed:
             known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
         if known is None:
-            self._spawn(self._open(verdict))
+            self._spawn(self._open())
         elif self._sign(known):
-            self._gather(verdict)
+            self._gather()
 
     def body(self, chunk: bytes) -> None:
         """Takes a piece of the request's body."""
-        if self._finished or self.admitted is None:
+        if self._finished:
             return
         if not self._upload.add(chunk):
             self._drop_call()
@@ -103,17 +101,17 @@ class ForwardedCall(Ending):
             self._call.write(chunk)
         elif self._gathering_since is not None and self._upload.gathered:
             self._upload.hold()
-            self._gathered(self.admitted)
+            self._gathered()
 
     def body_end(self) -> None:
         """Notes that the request's body is complete."""
         self._upload.end()
-        if self._finished or self.admitted is None:
+        if self._finished:
             return
         if self._call is not None:
             self._call.finish()
         elif self._gathering_since is not None:
-            self._gathered(self.admitted)
+            self._gathered()
 
     def pause_answer(self) -> None:
         """Pauses the backend: the client reads slowly."""
@@ -135,11 +133,10 @@ class ForwardedCall(Ending):
 
     # What is awaited
 
-    async def _open(self, admitted: Admitted, *, counted: bool = False) -> None:
+    async def _open(self, *, counted: bool = False) -> None:
         """Finds the credential by waiting for it; a call that was `counted` is not limited again."""
-        destination = self._context.destinations[admitted.route.path]
-        credential = await destination.credential_for(
-            self.request, admitted, self._hop.client, counted=counted
+        credential = await self._destination.credential_for(
+            self.request, self._admitted, self._hop.client, counted=counted
         )
         match credential:
             case Refused():
@@ -148,7 +145,7 @@ class ForwardedCall(Ending):
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             case Signed() | Anonymous():
                 if self._sign(credential):
-                    self._gather(admitted)
+                    self._gather()
             case other:
                 assert_never(other)
 
@@ -162,38 +159,36 @@ class ForwardedCall(Ending):
             self._context.signed_calls.begin(self, credential.found)
         return True
 
-    def _gather(self, admitted: Admitted) -> None:
+    def _gather(self) -> None:
         """Sends the call, whose credential is known, as soon as enough of its body is here."""
         if self._upload.gathered:
-            self._dispatch(admitted)
+            self._dispatch()
         else:
             self._gathering_since = self._context.clock()
             self._upload.want()
 
-    def _gathered(self, admitted: Admitted) -> None:
+    def _gathered(self) -> None:
         since, self._gathering_since = self._gathering_since, None
-        if admitted.signed and since is not None and self._context.clock() - since > _A_WHILE:
-            self._spawn(self._open(admitted, counted=True))
+        if self._admitted.signed and since is not None and self._context.clock() - since > _A_WHILE:
+            self._spawn(self._open(counted=True))
         else:
-            self._dispatch(admitted)
+            self._dispatch()
 
-    def _dispatch(self, admitted: Admitted) -> None:
-        destination = self._context.destinations[admitted.route.path]
-        connection = destination.pool.acquire_nowait(self._caller.client)
+    def _dispatch(self) -> None:
+        connection = self._destination.pool.acquire_nowait(self._caller.client)
         if connection is None:
-            self._spawn(self._send(admitted))
+            self._spawn(self._send())
         else:
-            self._send_over(connection, admitted, destination)
+            self._send_over(connection)
 
     def _body_late(self) -> None:
         self._drop_call()
         self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
-    async def _send(self, admitted: Admitted) -> None:
-        destination = self._context.destinations[admitted.route.path]
-        required = admitted.route.settings.auth == "required"
+    async def _send(self) -> None:
+        required = self._admitted.route.settings.auth == "required"
         try:
-            ready = await destination.connection_for(
+            ready = await self._destination.connection_for(
                 self._credential, client=self._caller.client, required=required
             )
         except UpstreamFaultError as failure:
@@ -210,16 +205,15 @@ class ForwardedCall(Ending):
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
             return
-        self._send_over(connection, admitted, destination)
+        self._send_over(connection)
 
-    def _send_over(
-        self, connection: UpstreamConnection, admitted: Admitted, destination: Destination
-    ) -> None:
+    def _send_over(self, connection: UpstreamConnection) -> None:
         self._connection, self._sent, self._body_paused = connection, True, False
         upload = self._upload
         at_hand, first = upload.at_hand, upload.take()
+        rules = self._destination.rules
         request = upstream_request(
-            self.request, admitted, self._hop, self._credential, destination.rules, at_hand=at_hand
+            self.request, self._admitted, self._hop, self._credential, rules, at_hand=at_hand
         )
         try:
             self._call = connection.start(request, self, first=first)
@@ -233,18 +227,19 @@ class ForwardedCall(Ending):
         elif not self._body_paused:
             upload.want()
 
-    async def _renew(self, admitted: Admitted, signed: Signed, *, invalid_token: bool) -> None:
-        renewed = await self._context.destinations[admitted.route.path].credentials.renew(
-            signed, invalid_token=invalid_token, mode=admitted.route.settings.refresh_on_401
+    async def _renew(self, signed: Signed, *, invalid_token: bool) -> None:
+        settings = self._admitted.route.settings
+        renewed = await self._destination.credentials.renew(
+            signed, invalid_token=invalid_token, mode=settings.refresh_on_401
         )
         match renewed:
             case Signed():
                 self._credential = renewed
                 if self._upload.replayable:
                     self._retried_401 = True
-                    self._context.metrics.retried(admitted.route.settings.path)
+                    self._context.metrics.retried(settings.path)
                     self._drop_call()
-                    await self._send(admitted)
+                    await self._send()
                 else:
                     self._not_replayed = True
                     self._release()
@@ -260,15 +255,14 @@ class ForwardedCall(Ending):
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        admitted, signed = self.admitted, self._credential
-        assert admitted is not None
+        signed = self._credential
         if status != _UNAUTHORIZED or not isinstance(signed, Signed) or self._retried_401:
             self.answer(status, headers)
             return
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
-        self._spawn(self._renew(admitted, signed, invalid_token=says_invalid_token(headers)))
+        self._spawn(self._renew(signed, invalid_token=says_invalid_token(headers)))
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
@@ -292,17 +286,16 @@ class ForwardedCall(Ending):
         if self._held is not None:
             self._held.append(partial(self.error, fault))
             return
-        admitted = self.admitted
         again = fault.kind is FaultKind.EXPECTATION
         if again:  # not twice: the connection expects nothing of this backend now
             self._sent = False
             self._upload.restart(fault.unsent)
         elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._upload.replayable:
             again, self._resent = not self._resent, True
-        if again and admitted is not None and not self._status:
+        if again and not self._status:
             self._call = None
             self._upload.hold()
-            self._spawn(self._send(admitted))
+            self._spawn(self._send())
             return
         self._fault(fault)
 
@@ -321,13 +314,10 @@ class ForwardedCall(Ending):
 
     def answer(self, status: int, headers: list[Header]) -> None:
         """Begins the client's answer with the backend's head."""
-        admitted = self.admitted
-        assert admitted is not None
-        destination = self._context.destinations[admitted.route.path]
         stream = status == _OK and is_stream(headers)
-        if stream and not self._stream(destination):
+        if stream and not self._stream():
             return
-        rendered = destination.rules.response(status, headers)
+        rendered = self._destination.rules.response(status, headers)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
             rendered.append((b"bff-upstream", b"1"))
             if self._not_replayed:
@@ -340,11 +330,11 @@ class ForwardedCall(Ending):
         if self._tail is not None:
             self._context.event_streams.begin(self)
 
-    def _stream(self, destination: Destination) -> bool:
+    def _stream(self) -> bool:
         """Counts the answer as a stream; where there are too many, refuses the call and returns False."""
         if not self._caller.stream():
             reason = "streams at once from this session or address"
-        elif self._connection is not None and not destination.pool.stream(self._connection):
+        elif self._connection is not None and not self._destination.pool.stream(self._connection):
             reason = "streams at once from this backend"
         else:
             return True

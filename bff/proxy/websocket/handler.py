@@ -95,6 +95,9 @@ class _Upgrade:
         self._context = owner.context
         self._request = request
         self._verdict = verdict
+        if isinstance(verdict, Admitted):  # else `run` refuses the upgrade, and does nothing else
+            self._route = verdict.route.settings
+            self._destination = owner.context.destinations[verdict.route.path]
         self._subprotocols: list[str] = scope.get("subprotocols", [])
         self._can_answer = "websocket.http.response" in (scope.get("extensions") or {})
         self._receive = receive
@@ -128,8 +131,7 @@ class _Upgrade:
             self._note(CLIENT_GONE)
 
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
-        destination = self._context.destinations[admitted.route.path]
-        credential = await destination.credential_for(self._request, admitted, self._hop.client)
+        credential = await self._destination.credential_for(self._request, admitted, self._hop.client)
         if isinstance(credential, Refused):
             await self._refuse(credential)
             return
@@ -149,10 +151,7 @@ class _Upgrade:
                 await self._connect(admitted, listening, None)
 
     async def _connect(
-        self,
-        admitted: Admitted,
-        listening: asyncio.Task[Message],
-        watched: Watched | None,
+        self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None
     ) -> None:
         never: asyncio.Future[NoSession] = asyncio.get_running_loop().create_future()
         over = never if watched is None else watched.over
@@ -160,9 +159,9 @@ class _Upgrade:
         if over.done():
             await self._refuse(Refused(over.result().problem, over.result().reason))
         elif isinstance(outcome, ClientConnection):
-            await self._carry(admitted, outcome, listening, watched, over)
+            await self._carry(outcome, listening, watched, over)
         elif isinstance(outcome, Answered):
-            await self._pass_on(admitted, outcome)
+            await self._pass_on(outcome)
         elif isinstance(outcome, Refused):
             await self._refuse(outcome)
 
@@ -192,35 +191,32 @@ class _Upgrade:
         if not isinstance(signed, Signed):
             return outcome
         invalid = says_invalid_token(outcome.headers)
-        mode = admitted.route.settings.refresh_on_401
-        credentials = self._context.destinations[admitted.route.path].credentials
-        renewed = await credentials.renew(signed, invalid_token=invalid, mode=mode)
+        mode = self._route.refresh_on_401
+        renewed = await self._destination.credentials.renew(signed, invalid_token=invalid, mode=mode)
         if isinstance(renewed, PassOn):
             return outcome
         if isinstance(renewed, Refused):
             return renewed
         self._credential = renewed
-        self._context.metrics.retried(admitted.route.settings.path)
+        self._context.metrics.retried(self._route.path)
         return await self._call(admitted)
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        destination = self._context.destinations[admitted.route.path]
-        request = upstream_request(
-            self._request, admitted, self._hop, self._credential, destination.rules, at_hand=True
-        )
+        rules = self._destination.rules
+        request = upstream_request(self._request, admitted, self._hop, self._credential, rules, at_hand=True)
         fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(
                 request._replace(headers=fields),
                 admitted.route,
-                destination.pool.dialer,
-                subprotocols=kept(self._subprotocols, admitted.route.settings.websocket_drop_subprotocols),
+                self._destination.pool.dialer,
+                subprotocols=kept(self._subprotocols, self._route.websocket_drop_subprotocols),
                 ping=self._owner.ping,
             )
         except UnsafeRequestError:
             return Refused(Problem.BAD_REQUEST)
         except UpstreamFaultError as failure:
-            route, request_id = admitted.route.settings.path, self._hop.request_id
+            route, request_id = self._route.path, self._hop.request_id
             return Refused(note_fault(self._context, failure.fault, route=route, request_id=request_id))
         if isinstance(outcome, ClientConnection):
             self._backend = outcome
@@ -228,15 +224,15 @@ class _Upgrade:
 
     async def _carry(
         self,
-        admitted: Admitted,
         backend: ClientConnection,
         listening: asyncio.Task[Message],
         watched: Watched | None,
         over: asyncio.Future[NoSession],
     ) -> None:
         assert backend.response is not None
-        rules = self._context.destinations[admitted.route.path].rules
-        fields = rules.response(_SWITCHING, response_fields(backend.response.headers.raw_items()))
+        fields = self._destination.rules.response(
+            _SWITCHING, response_fields(backend.response.headers.raw_items())
+        )
         self._note(_SWITCHING)
         metrics, clock = self._context.metrics, self._context.clock
         metrics.websockets.inc()
@@ -249,8 +245,8 @@ class _Upgrade:
                 self._receive,
                 self._send,
                 backend,
-                max_message=admitted.route.settings.websocket_max_message,
-                used=lambda: self._used(admitted, watched),
+                max_message=self._route.websocket_max_message,
+                used=lambda: self._used(watched),
                 tasks=self._context.tasks,
             )
             end = await relay.run(listening, over)
@@ -260,7 +256,7 @@ class _Upgrade:
             metrics.websockets.dec()
         _log.info(
             "websocket_closed",
-            route=admitted.route.settings.path,
+            route=self._route.path,
             request_id=self._hop.request_id.decode(),
             session=None if watched is None else watched.found.session.id,
             seconds=round(clock() - opened, 3),
@@ -268,17 +264,15 @@ class _Upgrade:
             to_backend=None if end.to_backend is None else int(end.to_backend.code),
         )
 
-    def _used(self, admitted: Admitted, watched: Watched | None) -> None:
-        credentials = self._context.destinations[admitted.route.path].credentials
-        if watched is not None and credentials.used(watched.found):
+    def _used(self, watched: Watched | None) -> None:
+        if watched is not None and self._destination.credentials.used(watched.found):
             self._owner.watch.noted(watched)
 
     # Answers to the handshake
 
-    async def _pass_on(self, admitted: Admitted, answer: Answered) -> None:
-        rules = self._context.destinations[admitted.route.path].rules
+    async def _pass_on(self, answer: Answered) -> None:
         fields = [field for field in answer.headers if field[0] != b"content-length"]  # the server's to write
-        rendered = rules.response(answer.status, fields)
+        rendered = self._destination.rules.response(answer.status, fields)
         if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed):
             rendered.append((b"bff-upstream", b"1"))
         await self._answer(answer.status, rendered, answer.body)
