@@ -5,7 +5,8 @@ the destination come from the settings alone.
 Rule 2: a path that two parsers could read differently is refused, never repaired (`bff.policy.paths`).
 Rule 3: a path that would reach another route once a backend has decoded it is refused as well, so that one
 route's methods and session rules cannot be walked around by way of another's.
-Rule 4: a path that is only unusual (`//`, an encoded slash), and in no reading a route's or ours, is the
+Rule 4: a path of our own endpoints is no route's, whatever the route `/` takes otherwise.
+Rule 5: a path that is only unusual (`//`, an encoded slash), and in no reading a route's or ours, is the
 page's.
 """
 
@@ -168,6 +169,8 @@ class RouteTable:
             pages = path_problem(raw_path, LENIENT) is None and not self.covers(raw_path)
             return _NO_ROUTE if pages else BadPath(problem)
         target = b"" if route is None else route.target(raw_path)
+        if is_own(raw_path):
+            return _NO_ROUTE
         if target.startswith(b"//"):
             return BadPath("two slashes at the beginning, once the route's path is taken away")
         if (elsewhere := self._elsewhere(raw_path, route, rules)) is not None:
@@ -209,7 +212,8 @@ class RouteTable:
 
 def _plain_paths(route: Route) -> bytes:
     """The pattern of the paths of a route that `path_problem` and `readings` have nothing to say about."""
-    return rb"(%b)(?=/%b)(?:%b)*/?" % (re.escape(route.path), rb"|\Z" if route.path else b"", _PLAIN_SEGMENT)
+    beginning = rb"(%b)(?=/|\Z)" % re.escape(route.path) if route.path else rb"()(?!/bff(?:/|\Z))(?=/)"
+    return rb"%b(?:%b)*/?" % (beginning, _PLAIN_SEGMENT)
 
 
 def compile_route(route: RouteSettings) -> Route:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.load.warm import (
+    ENOUGH,
     GET,
     Caller,
     Plain,
@@ -16,7 +17,7 @@ from tests.support.load.warm import (
     warm_caller,
     watched,
 )
-from tests.support.network.backend import Conversation, Received, Reply
+from tests.support.network.backend import Conversation, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.wait import until
@@ -379,3 +380,19 @@ async def test_a_401_that_stays(world: World, plain: Plain) -> None:
     world.reply = None
     assert 200 == (await caller.plain(plain)).status
     await nothing_is_left(world)
+
+
+@pytest.mark.requirement("B-12")
+async def test_our_own_endpoints_are_no_backends(redis_server: RedisServer, plain: Plain) -> None:
+    """A development server's page is for all other paths: on a warm line it gets none of ours either."""
+    async with backend(page) as vite, running_world(redis_server, spa={"url": vite.url}) as world:
+        caller = await Caller.connected(world, None)
+        assert b"page" == (await caller.plain(plain, "GET /app.js HTTP/1.1")).content
+        seen = len(vite.requests)
+        answers = [await caller.call("GET /bff/user HTTP/1.1") for _ in range(ENOUGH)]
+        assert [(401, "session_missing")] * ENOUGH == [answer.code for answer in answers]
+        assert seen == len(vite.requests)
+
+
+async def page(_: Received) -> Reply:
+    return Reply(body=b"page")

@@ -141,6 +141,9 @@ def test_a_route_for_everything() -> None:
     assert (b"web:81", b"/x/y") == matched(b"/x/y", table)
     assert (b"api", b"/y") == matched(b"/api/y", table)
     assert table.covers(b"/anything")
+    assert (b"web:81", b"/bffx/y") == matched(b"/bffx/y", table)
+    for ours in (b"/bff", b"/bff/", b"/bff/user", b"/bff/a.b/c/"):
+        assert matched(ours, table) is None
 
 
 @pytest.mark.requirement("B-13")
