@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.demo import Demo, running_demo
-from tests.browser.visit import fill_in
+from tests.browser.visit import BOB, fill_in
 from tests.npm.workshop import run, workshop
 
 _PATIENCE = 60_000  # milliseconds
@@ -79,6 +79,36 @@ def test_a_page_follows_the_session(page: Page, demo: Demo, name: str) -> None:
     page.get_by_role("button", name="Leave").click()
     page.wait_for_url(f"{demo.url}/")
     assert [] == demo.sessions("")
+
+
+@pytest.mark.requirement("B-19")
+def test_another_person_is_shown_after_the_first_is_off_the_page(page: Page, demo: Demo) -> None:
+    """It is told as an end; who is there now is shown when the user comes back to the page."""
+    enter(page, demo, "react")
+    page.evaluate("""() => {
+      window.shown = [];
+      const look = () => shown.push(document.querySelector("main").dataset.status);
+      new MutationObserver(look).observe(document, { subtree: true, attributes: true });
+    }""")
+    other = page.context.new_page()
+    other.goto(f"{demo.url}/bff/login?return_to=/&prompt=login")
+    fill_in(other, BOB)
+    other.wait_for_url(f"{demo.url}/")
+    ended = expect(page.locator("main[data-status=signed-out] #end"))
+    ended.to_have_text("session_ended signed_in_again", timeout=_PATIENCE)
+    page.evaluate("() => { dispatchEvent(new Event('focus')); }")
+    expect(page.locator("h1")).to_have_text("Bob Builder", timeout=_PATIENCE)
+    assert ["signed-out", "signed-in"] == page.evaluate("shown")
+
+
+@pytest.mark.requirement("T-10")
+def test_a_proxy_that_cannot_answer_signs_nobody_out(page: Page, demo: Demo) -> None:
+    """With its store away the page goes on as it was, and begins as soon as it is back."""
+    page.route("**/bff/user?*", lambda route: route.fulfill(status=503))
+    page.goto(f"{demo.url}/react/index.html")
+    expect(page.locator("main[data-status=loading]")).to_have_text("One moment")
+    page.unroute("**/bff/user?*")
+    expect(page.locator("main[data-status=signed-out]")).to_be_visible(timeout=_PATIENCE)
 
 
 def test_angulars_interceptor_and_guard(page: Page, demo: Demo) -> None:

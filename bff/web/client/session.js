@@ -9,6 +9,7 @@
 import { onRefreshed, onSessionEnded, user } from "./client.js";
 
 const FIRST_PAUSE = 2_000, LONGEST_PAUSE = 60_000; // milliseconds between questions that nobody answers
+const LINGER = 1_000; // milliseconds: one component goes, the next one comes, and nothing begins anew
 
 export const LOADING = Object.freeze({ status: "loading", user: null, end: null, error: null });
 
@@ -30,8 +31,12 @@ export function subscribe(callback) {
   followers.add(follower);
   stop ??= start();
   return () => {
-    if (followers.delete(follower) && !followers.size) stop = stop() ?? null;
+    if (followers.delete(follower) && !followers.size) setTimeout(rest, LINGER);
   };
+}
+
+function rest() {
+  if (!followers.size) stop = stop?.() ?? null;
 }
 
 /** Asks the proxy again; answers with the value then. With `slide: false` that is no activity of the user. */
