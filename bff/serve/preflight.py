@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from bff.embedded import find_redis
@@ -24,9 +22,10 @@ from bff.policy.routes import Upstream, compile_route
 from bff.proxy.upstream.connector import TlsNames, client_tls
 from bff.serve.provider_capabilities import Check, read_offers
 from bff.serve.provider_client import probe_client
+from bff.session.redis_connection import new_pool
 from bff.session.redis_trouble import refusal, trouble
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
-from bff.settings.urls import redis_target
+from bff.settings.redis_urls import redis_target
 from bff.web.login import CALLBACK
 
 OLDEST_REDIS = (6, 2)
@@ -79,13 +78,7 @@ async def _redis(settings: RedisSettings) -> list[Check]:
         found = find_redis()
         fix = "" if found.real else "install redis-server; the imitation is for trying things out"
         return [Check("redis", target, True, found.kind, fix)]
-    client: Redis = Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=settings.timeout,
-        socket_connect_timeout=settings.timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
+    client: Redis = Redis.from_pool(new_pool(settings))
     try:
         return await _ask_redis(client, settings, target)
     except (RedisError, OSError) as error:

@@ -21,7 +21,7 @@ from bff import __version__
 from bff.embedded import EmbeddedRedis, EmbeddedRedisError
 from bff.observe.logs import get_logger
 from bff.settings.model import Settings
-from bff.settings.urls import redis_target
+from bff.settings.redis_urls import redis_target
 
 LAST_WORDS = 5.0
 """What the application gets for its own end, in seconds, after the requests had `shutdown_timeout`."""

@@ -9,7 +9,8 @@ Rule 2: every question is ROLE: its answer shows that the connection lives and t
 Rule 3: pushes come in order with the answers, so what an answer vouches for has been told before it. A
 connection that was lost is never mended: listeners are told that everything may have changed, at the loss and
 again before the next connection is trusted.
-Rule 4: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
+Rule 4: under Sentinel the server is followed for as long as it is the one that Sentinel names.
+Rule 5: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
 is never trusted; the proxy works without it.
 """
 
@@ -27,6 +28,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from bff.observe.logs import get_logger
 from bff.session.redis_connection import connect, new_connection
+from bff.session.sentinel import ToMaster
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -34,6 +36,7 @@ LEASE = 2.0
 """Seconds for which an answer of the server vouches: the worst staleness that there can be."""
 
 _ASK_EVERY = LEASE / 4
+_WATCH_EVERY = LEASE / 2  # how often Sentinel is asked
 _PAUSE_FIRST, _PAUSE_LAST = 0.05, 2.0
 _PAUSE_UNSUPPORTED = 30.0  # the server may be exchanged for a better one while we run
 
@@ -85,6 +88,7 @@ class InvalidationFeed:
         self._tasks = Tasks()
         self._trusted_until = -math.inf
         self._following = False
+        self._moved = False
         self._pause = _PAUSE_FIRST
         self.problem: str | None = "not started"
 
@@ -119,6 +123,7 @@ class InvalidationFeed:
     async def _follow_once(self) -> float:
         """Follows until the connection is lost, whyever; returns how long to wait before the next."""
         connection = new_connection(self._settings)
+        watch = self._tasks.spawn(self._watch(connection), name="the master that Sentinel names")
         try:
             await self._follow(connection)
         except ResponseError as refused:
@@ -129,6 +134,7 @@ class InvalidationFeed:
         except (RedisError, OSError, TimeoutError) as failure:
             self._report("changes_lost", f"{type(failure).__name__}: {failure}".removesuffix(": "))
         finally:
+            watch.cancel()
             self._lose()
             await connection.disconnect(nowait=True)
         pause, self._pause = self._pause, min(2 * self._pause, _PAUSE_LAST)
@@ -149,6 +155,13 @@ class InvalidationFeed:
             self._now_following()
             await self._rest(connection, until=asked + _ASK_EVERY)
 
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """Notes when Sentinel names another master than the one on this connection (Rule 4)."""
+        self._moved = False
+        while isinstance(connection, ToMaster) and not self._moved:
+            await asyncio.sleep(_WATCH_EVERY)
+            self._moved = connection.is_connected and await connection.locator.has_moved(connection.address)
+
     async def _ask(self, connection: AbstractConnection) -> None:
         await self._command(connection, "ROLE")
         role = await self._answer(connection, asyncio.get_running_loop().time() + self._patience)
@@ -156,6 +169,8 @@ class InvalidationFeed:
             raise _FeedBrokenError("ROLE was answered oddly")
         if role[0] != "master":
             raise _FeedBrokenError(f"the server is a {role[0]}, no master")
+        if self._moved:
+            raise _FeedBrokenError("Sentinel names another master")
 
     async def _answer(self, connection: AbstractConnection, deadline: float) -> Any:
         """The next answer; pushes that come before it are told first."""

@@ -17,7 +17,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
 
+from bff.session.sentinel import MasterLocator, ToMaster
 from bff.settings.model import RedisSettings
+from bff.settings.redis_urls import SentinelUrl
 
 _READ_AT_ONCE = 64 * 1024
 _OF_POOLS = (
@@ -40,12 +42,29 @@ def _steady(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     return type(kind.__name__, (_Steady, kind), {})
 
 
+def _led_to_master(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    return type(kind.__name__, (ToMaster, kind), {})
+
+
+def _target(settings: RedisSettings) -> dict[str, Any]:
+    """What `redis.url` says, as redis-py's options; `connection_class` among them."""
+    url = settings.url.get_secret_value()
+    sentinel = SentinelUrl.parse(url)
+    options: dict[str, Any] = dict(parse_url(url if sentinel is None else sentinel.server))
+    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    if sentinel is not None:
+        tls = {name: value for name, value in options.items() if name.startswith("ssl")}
+        options["locator"] = MasterLocator(sentinel, timeout=settings.timeout, tls=tls)
+        kind = _led_to_master(kind)
+    return options | {"connection_class": kind}
+
+
 def new_connection(settings: RedisSettings) -> AbstractConnection:
-    """A connection that is not open yet, for `redis://`, `rediss://` or `unix://`; it speaks RESP3."""
-    options: dict[str, Any] = dict(parse_url(settings.url.get_secret_value()))
+    """A connection that is not open yet, to what `redis.url` names; it speaks RESP3."""
+    options = _target(settings)
     for name in _OF_POOLS:
         options.pop(name, None)
-    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    kind: type[AbstractConnection] = options.pop("connection_class")
     ours = {
         "protocol": 3,
         "socket_timeout": None,
@@ -89,6 +108,21 @@ def _read_certificates_anew(connection: AbstractConnection) -> None:
     """A connection keeps what it read of certificates when it was made, over all its lives."""
     if isinstance(connection, SSLConnection):
         connection.ssl_context.context = None
+
+
+def new_pool(settings: RedisSettings) -> FreshPool:
+    """A pool of connections to what `redis.url` names: nothing is sent twice, and a crowd waits its turn."""
+    ours: dict[str, Any] = {
+        "timeout": settings.timeout,
+        "decode_responses": True,
+        "encoding_errors": "replace",  # as of `new_connection`
+        "socket_timeout": settings.timeout,
+        "socket_connect_timeout": settings.timeout,
+        "max_connections": settings.max_connections,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    return FreshPool(**ours | _target(settings))
 
 
 class Renewable(Protocol):

@@ -6,6 +6,7 @@ Rule 1: Redis' own words are not repeated: they may name keys.
 import re
 from dataclasses import dataclass
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -36,6 +37,10 @@ def trouble(error: BaseException | None) -> Trouble:
         return Trouble("refuses user or password", "correct them in redis.url")
     if isinstance(error, ResponseError):
         return Trouble(refusal(error), _permission(error) or "see what the user may do")
+    if isinstance(error, MasterNotFoundError) or (error and isinstance(error.__cause__, MasterNotFoundError)):
+        return Trouble(
+            "no Sentinel that answers knows such a master", "correct the hosts or the name in redis.url"
+        )
     fix = "see whether it runs, and whether host, port and TLS are right"
     return Trouble(f"cannot be reached ({type(error).__name__})", fix)
 

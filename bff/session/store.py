@@ -30,8 +30,6 @@ from enum import Enum
 from typing import cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError, RedisError
 
 from bff.errors import StoreUnavailableError
@@ -44,7 +42,7 @@ from bff.session.inventory import Inventory
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
-from bff.session.redis_connection import FreshPool, Renewal
+from bff.session.redis_connection import Renewal, new_pool
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -75,17 +73,7 @@ class SessionStore:
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._prefix = settings.prefix
-        pool = FreshPool.from_url(  # a crowd waits for a connection: it is no outage
-            settings.url.get_secret_value(),
-            timeout=settings.timeout,
-            decode_responses=True,
-            encoding_errors="replace",  # bytes that are no UTF-8 were not written by us: they will not open
-            socket_timeout=settings.timeout,
-            socket_connect_timeout=settings.timeout,
-            max_connections=settings.max_connections,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
+        pool = new_pool(settings)
         self._redis: Redis = Redis.from_pool(pool)
         self._loads = BatchReader(settings)
         self.renewal = Renewal(pool, self._loads)

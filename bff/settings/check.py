@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from bff.settings.client_key import check_client_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding
+from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.urls import (
@@ -23,7 +24,6 @@ from bff.settings.urls import (
     local_path_complaint,
     proxy_complaint,
     public_url_complaint,
-    redis_complaint,
     resource_complaint,
     route_path_complaint,
     spa_url_complaint,

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from bff.settings.model import Settings
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.problem import Finding, SettingProblem
-from bff.settings.urls import proxy_complaint, redis_tls_files
+from bff.settings.redis_urls import redis_tls_files
+from bff.settings.urls import proxy_complaint
 
 _MAX_SECRET_BYTES = 64 * 1024
 WRITABLE = "names a file that every user of this machine may write"

@@ -5,8 +5,7 @@ Each function returns `None` for a good value, else what is wrong and what to do
 
 import re
 from ipaddress import ip_address
-from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 Complaint = tuple[str, str]
 
@@ -169,52 +168,6 @@ def proxy_complaint(url: str) -> Complaint | None:
             'write it like "http://proxy:3128", or "environment"; encode @ : / in passwords',
         )
     return None
-
-
-def redis_complaint(url: str) -> Complaint | None:
-    """`redis.url`; the texts never repeat it, since it may hold a password."""
-    known = 'use redis://, rediss:// (TLS), unix:// or "embedded"'
-    scheme = url.partition(":")[0]
-    if scheme in {"redis+sentinel", "redis+cluster"}:
-        return f"asks for {scheme.partition('+')[2].title()}, which this version does not offer yet", known
-    if url != "embedded" and scheme not in {"redis", "rediss", "unix"}:
-        return "has no scheme that is known here", known
-    if url != "embedded" and not _names_redis(url):
-        return (
-            "does not say where Redis is",
-            'write it like "redis://127.0.0.1:6379/0" or "unix:///run/redis.sock"; encode @ : / in passwords',
-        )
-    return None
-
-
-def redis_tls_files(url: str) -> dict[str, Path]:
-    """The files that `redis.url` names for TLS: `ca`, `cert` and `key`, as far as it does."""
-    names = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
-    if not url.startswith("rediss://") or not _names_redis(url):
-        return {}
-    query = dict(parse_qsl(urlsplit(url).query))
-    return {part: Path(query[name]) for part, name in names.items() if query.get(name)}
-
-
-def redis_target(url: str) -> str:
-    """`redis.url` by host, port and database, without user and password: for people and logs."""
-    parts = urlsplit(url)
-    if url == "embedded":
-        return url
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
-
-
-def _names_redis(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme == "unix":
-        return len(parts.path) > 1
-    return bool(parts.hostname) and port != 0 and re.fullmatch(r"(?:/\d*)?", parts.path) is not None
 
 
 def route_path_complaint(path: str) -> Complaint | None:

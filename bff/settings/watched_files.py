@@ -20,7 +20,7 @@ from bff.settings.check import check
 from bff.settings.files import SecretFiles, check_files
 from bff.settings.model import Settings
 from bff.settings.problem import SettingProblem
-from bff.settings.urls import redis_tls_files
+from bff.settings.redis_urls import redis_tls_files
 
 SETTLE: Final = 0.5
 """Seconds since a file's last change before it is read."""

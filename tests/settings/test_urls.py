@@ -138,33 +138,6 @@ def test_bad_page_servers(url: str) -> None:
     assert None is not urls.spa_url_complaint(url)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://127.0.0.1:6379/0",
-        "redis://redis",
-        "rediss://:secret@redis:6380/1",
-        "unix:///run/redis.sock",
-        "embedded",
-    ],
-)
-def test_good_redis_urls(url: str) -> None:
-    """TCP, TLS, a socket, or a private one."""
-    assert None is urls.redis_complaint(url)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "127.0.0.1:6379", "http://redis", "redis://", "redis://redis:0", "redis://redis:hunter2", "redis://redis/x",
-     "unix://", "redis://:p/hunter2@redis", "redis+sentinel://redis", "redis+cluster://redis", "redis://[::1"],
-)  # fmt: skip
-def test_bad_redis_urls(url: str) -> None:
-    """Refused, without repeating what may hold a password."""
-    complaint = urls.redis_complaint(url)
-    assert complaint is not None
-    assert "hunter2" not in "".join(complaint)
-
-
 @pytest.mark.parametrize("path", ["/api", "/api/orders", "/a.b", "/~x/y-z", "/bffx"])
 def test_good_route_paths(path: str) -> None:
     """Plain segments; what is accepted here the route table accepts too."""

@@ -125,6 +125,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "rate_counts",
                     "redis_connection",
                     "redis_trouble",
+                    "sentinel",
                     "store",
                 )
             },

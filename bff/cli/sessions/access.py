@@ -23,7 +23,7 @@ from bff.session.store import SessionStore
 from bff.settings.load import load_all
 from bff.settings.model import Settings
 from bff.settings.problem import SettingsError
-from bff.settings.urls import redis_target
+from bff.settings.redis_urls import redis_target
 
 INTERRUPTED: Final = 130
 _REST = 1.0  # half of the time is live traffic's
