@@ -92,7 +92,7 @@ class WrongTypeError(Exception):
 
 
 class BatchReader:
-    """Reads hashes from one server, and runs scripts there that take a moment."""
+    """Reads hashes from one server, and runs commands there that take a moment."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
@@ -121,10 +121,10 @@ class BatchReader:
         return ask.answer
 
     def evaluate(self, words: bytes) -> "asyncio.Future[Any]":
-        """Runs a script, twice perhaps where a connection breaks; `words` are one packed EVAL or EVALSHA.
+        """Runs one packed command, twice perhaps where a connection breaks: one of which that does no harm.
 
         Raises, once awaited:
-            ResponseError: what Redis says of it; it begins with NOSCRIPT where it does not know the script.
+            ResponseError: what Redis says of it; it begins with NOSCRIPT where it does not know a script.
             StoreUnavailableError: nothing is known of it.
         """
         ask = _Ask[Any](words, asyncio.get_running_loop().create_future())

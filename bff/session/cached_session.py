@@ -14,9 +14,11 @@ from typing import Any
 from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import PREFIX
 
-_HOT = Struct(f"<{PREFIX}xdII")  # quiet until, where the token begins and ends
-_COLD = Struct("<32sI6d??")
+_HOT = Struct(f"<{PREFIX}xddII")  # quiet until, good until, where the token begins and ends
+_COLD = Struct("<32sdqI5d??")
+_SEEN = Struct("<d")
 _COLD_AT = _HOT.size
+_SEEN_AT = _COLD_AT + 32
 _KEY_END = _COLD_AT + 32
 _TOKEN_AT = _COLD_AT + _COLD.size
 
@@ -30,32 +32,41 @@ class CachedSession:
         token: the access token.
         quiet_until: before that moment a call with it has nothing to wait for and nothing to note, in
             seconds since the epoch.
+        good_until: before that moment a call with it has nothing to wait for; its use may have to be noted.
     """
 
-    __slots__ = ("_texts_at", "entry", "quiet_until", "token", "value")
+    __slots__ = ("_texts_at", "entry", "good_until", "quiet_until", "token", "value")
 
     def __init__(self, value: bytes, entry: bytes) -> None:
-        self.quiet_until, begin, end = _HOT.unpack_from(entry)
+        self.quiet_until, self.good_until, begin, end = _HOT.unpack_from(entry)
         self.token = entry[begin:end]
         self.entry = entry
         self.value = value
         self._texts_at = end
 
     @classmethod
-    def of(cls, handle: str, session: Session, quiet_until: float) -> "CachedSession":
-        """Packs a session; `quiet_until` is that of `token_policy`."""
+    def of(
+        cls,
+        handle: str,
+        session: Session,
+        quiet_until: float,
+        good_until: float = -math.inf,
+        fingerprint: int = 0,
+    ) -> "CachedSession":
+        """Packs a session; the moments are those of `token_policy`, the fingerprint that of its record."""
         tokens = session.tokens
         token = tokens.access_token.encode()
         if b"\r" in token or b"\n" in token or b"\0" in token:
-            quiet_until = -math.inf  # the forwarder refuses to send it
+            quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(quiet_until, _TOKEN_AT, _TOKEN_AT + len(token)),
+                _HOT.pack(quiet_until, good_until, _TOKEN_AT, _TOKEN_AT + len(token)),
                 _COLD.pack(
                     bytes.fromhex(session.key),
+                    session.seen,
+                    fingerprint,
                     session.version,
                     session.created,
-                    session.seen,
                     session.ends,
                     tokens.obtained_at,
                     _packed_time(tokens.access_expires_at),
@@ -79,9 +90,24 @@ class CachedSession:
         """The session, but for what Rule 1 names, and its handle."""
         return Found(self.value.decode("ascii"), self._session())
 
+    @property
+    def fingerprint(self) -> int:
+        """That of the record which the session was read from."""
+        number: int = _COLD.unpack_from(self.entry, _COLD_AT)[2]
+        return number
+
+    def used(self, seen: float, quiet_until: float) -> "CachedSession":
+        """The same session, used last at `seen`, and quiet until then."""
+        entry = bytearray(self.entry)
+        begin, end = _TOKEN_AT, self._texts_at
+        quiet_until = min(quiet_until, self.good_until)
+        _HOT.pack_into(entry, 0, quiet_until, self.good_until, begin, end)
+        _SEEN.pack_into(entry, _SEEN_AT, seen)
+        return CachedSession(self.value, bytes(entry))
+
     def _session(self) -> Session:
         cold = _COLD.unpack_from(self.entry, _COLD_AT)
-        key, version, created, seen, ends, obtained, access_end, refresh_end, renewable, end_moves = cold
+        key, seen, _, version, created, ends, obtained, access_end, refresh_end, renewable, end_moves = cold
         provider, sub, sid, *more = json.loads(self.entry[self._texts_at :])
         marker, exchanged = more or (None, {})
         return Session(

@@ -24,6 +24,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from bff.session import scripts
+from bff.session.batch_reader import BatchReader
+from bff.session.batch_script import packed
 from bff.session.model import EndReason
 
 ENDED_SECONDS: Final = 3600.0
@@ -122,14 +124,23 @@ class Endings:
 
     async def lives_until(self, key: str, milliseconds: int, by: EndReason, sub: str) -> None:
         """Marks how long a session has, and what ends it then. A failure costs it nothing but the reason."""
+        name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
         try:
-            await self._redis.set(
-                self.mark(key),
-                f"{_BY[by]} {quote(sub, safe='')}",
-                px=milliseconds + int(ENDED_SECONDS * 1000),
-            )
+            await self._redis.set(name, mark, px=lifetime)
         except (RedisError, OSError):
             return
+
+    def lives_until_soon(
+        self, batches: BatchReader, key: str, milliseconds: int, by: EndReason, sub: str
+    ) -> None:
+        """Marks the same with the next batch of reads; nobody waits for it."""
+        name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
+        words = packed(b"SET", name.encode(), mark.encode(), b"PX", b"%d" % lifetime)
+        batches.evaluate(words).add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _mark_of(self, key: str, milliseconds: int, by: EndReason, sub: str) -> tuple[str, str, int]:
+        lifetime = milliseconds + int(ENDED_SECONDS * 1000)
+        return self.mark(key), f"{_BY[by]} {quote(sub, safe='')}", lifetime
 
     async def why(self, key: str) -> EndReason | None:
         """Returns why a session is gone; None if somebody else deleted it, or over an hour ago."""

@@ -87,6 +87,9 @@ class NearCache:
         feed: what vouches for them; subscribe this cache to it.
         counts: where lookups are counted.
         clock: steady seconds.
+
+    Attributes:
+        emptied: how often all entries went at once: what was taken out before has nobody who vouches for it.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class NearCache:
         self._free: list[int] = []  # places in the ring
         self._hand = 0
         self._turned_away = 0
+        self.emptied = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -131,6 +135,10 @@ class NearCache:
         self._used[place] = 1
         return entry
 
+    def peek(self, value: bytes) -> bytes | None:
+        """The entry of this cookie value, if the feed is trusted; it counts as no lookup, and no use."""
+        return self._entries.get(value) if self._feed.trusted else None
+
     def missed(self) -> None:
         """Counts a lookup that found no entry, of a cookie that this server made."""
         if self._feed.trusted:
@@ -148,6 +156,7 @@ class NearCache:
         """The feed's word: this key's session was written, deleted or has expired; None: any may be."""
         self._counts.invalidations += 1
         if key is None:
+            self.emptied += 1
             for readings in self._readings.values():
                 _spoil(readings)
             self._entries.clear()

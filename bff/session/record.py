@@ -22,6 +22,7 @@ from bff.session.model import OwnToken, Refreshing, Session, Tokens
 
 Record = Mapping[str, str]
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
+_IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing")
 _EXCHANGED = b" exchanged"
 _SEEN = b"seen"
 _CLAIM = "claim:"
@@ -102,6 +103,14 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def fingerprint(record: Record) -> int:
+    """A number by which this process knows again what a session in memory was made of: all but its use.
+
+    Nothing is granted by it but what the former record, once opened, had granted. It differs by process.
+    """
+    return hash(tuple(map(record.get, _IN_MEMORY)))
 
 
 def _decode_exchanged(

@@ -6,22 +6,27 @@ Rule 2: what was read is kept even if the caller has left meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 
 from bff.crypto import session_key
+from bff.errors import StoreUnavailableError
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.endings import note_of
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
+from bff.session.record import Record, fingerprint
 from bff.session.store import SessionStore
-from bff.session.token_policy import last_moment, quiet_until, time_is_up
+from bff.session.token_policy import good_until, last_moment, quiet_until, time_is_up
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Then = Callable[[CachedSession | None], None]
+
+_TRIES = 2  # the push of the note itself may come during the first
 
 
 class SessionReader:
@@ -53,10 +58,46 @@ class SessionReader:
 
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
-        self._keep(reading, self._packed(handle, session), session, loaded)
+        self._keep(reading, self._packed(handle, session, loaded.fields), session, loaded)
 
-    def _packed(self, handle: str, session: Session) -> CachedSession:
-        return CachedSession.of(handle, session, quiet_until(session, self._refresh, self._settings))
+    def used(self, handle: str) -> "Callable[[str], Awaitable[None]] | None":
+        """Takes the session of a handle out of the near cache, before its use is noted in Redis.
+
+        Returns a function that puts it back afterwards, given the field `seen` that was written; None where
+        there is nothing to put back. It is put back only if Redis still has what it was read from, and that
+        `seen`, and nothing is told of it meanwhile: it passes the gate of any read, and the push of our own
+        write counts as anybody's. All that is spared is to open the record again.
+        """
+        cache, value = self._cache, handle.encode("ascii")
+        entry = None if cache is None else cache.peek(value)
+        if cache is None or entry is None:
+            return None
+        return partial(self._put_back, cache, CachedSession(value, entry), cache.emptied)
+
+    async def _put_back(self, cache: NearCache, cached: CachedSession, emptied: int, seen: str) -> None:
+        key = cached.key
+        for _ in range(_TRIES):
+            cache.forget(key)
+            if cache.emptied != emptied:
+                return
+            with suppress(StoreUnavailableError), cache.reading(key) as reading:
+                loaded = await self._store.load_noted(key, timed=True)
+                if loaded is None or loaded.note is not None or loaded.fields.get("seen") != seen:
+                    return
+                if fingerprint(loaded.fields) != cached.fingerprint:
+                    return
+                if not reading.spoiled:
+                    session = replace(cached.found.session, seen=float(seen.partition(".")[0]))
+                    quiet = quiet_until(session, self._refresh, self._settings)
+                    self._keep(reading, cached.used(session.seen, quiet), session, loaded)
+                    return
+
+    def _packed(self, handle: str, session: Session, record: Record) -> CachedSession:
+        good, quiet = (
+            good_until(session, self._refresh),
+            quiet_until(session, self._refresh, self._settings),
+        )
+        return CachedSession.of(handle, session, quiet, good, fingerprint(record))
 
     def _keep(self, reading: Reading, packed: CachedSession, session: Session, loaded: Loaded) -> None:
         left = last_moment(session, self._settings) - self._clock()
@@ -80,7 +121,7 @@ class SessionReader:
             return None
         if time_is_up(session, self._clock(), self._settings) is not None:
             return None
-        packed = self._packed(handle, session)
+        packed = self._packed(handle, session, loaded.fields)
         if reading is not None:
             self._keep(reading, packed, session, loaded)
         return packed

@@ -6,7 +6,8 @@ Rule 1: a handle is never adopted: only `start` makes one, and a cookie that nam
 Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
 Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
 Rule 4: after each write, whatever became of it, the near cache forgets the session: the feed's word for it
-comes a moment later, and whoever hears of the write from us must find it done.
+comes a moment later, and whoever hears of the write from us must find it done. After a note of its use the
+session is put back, once Redis has shown that nothing else has changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -261,14 +262,15 @@ class Sessions:
         if not self.slide_due(session):
             return
         self._sliding.add(session.key)
+        seen = format_seen(now, found.handle, self._keyring)
+        put_back = self._reader.used(found.handle)
         try:
             with self._forgetting(session.key):
-                await self._store.touch(
-                    session,
-                    format_seen(now, found.handle, self._keyring),
-                    now=now,
-                    idle_timeout=self._settings.idle_timeout,
+                written = await self._store.touch(
+                    session, seen, now=now, idle_timeout=self._settings.idle_timeout
                 )
+            if written is Write.REPLACED and put_back is not None:
+                await put_back(seen)
         finally:
             self._sliding.discard(session.key)
 

@@ -13,7 +13,8 @@
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
 Rule 3: what a write seals is sealed for it alone (a nonce of its own); after a lost answer the record is
-read, once, and finding it there means that the write was done. No write is resent by the client library.
+read, once, and finding it there means that the write was done. No write is resent by the client library. A
+note of use goes with the batches of reads, and may be done twice: the second time it changes nothing.
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow. Sign-ins clean them.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
@@ -36,6 +37,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import scripts
 from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
+from bff.session.batch_script import BatchScript
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
@@ -87,7 +89,7 @@ class SessionStore:
             register(scripts.REPLACE),
             register(scripts.MARK),
         )
-        self._touch, self._delete = register(scripts.TOUCH), register(scripts.DELETE)
+        self._touch, self._delete = BatchScript(self._loads, scripts.TOUCH), register(scripts.DELETE)
         self._exchanged = register(scripts.EXCHANGED)
         self._prolong, self._release = register(scripts.PROLONG), register(scripts.RELEASE)
         self._inherit = register(scripts.INHERIT)
@@ -226,18 +228,26 @@ class SessionStore:
         now: float,
         idle_timeout: float,
     ) -> Write:
-        """Writes `seen` as the record is to hold it, and slides the idle timeout, never past `ends`."""
+        """Writes `seen` as the record is to hold it, and slides the idle timeout, never past `ends`.
+
+        The mark of the session's end follows with the next batch.
+        """
         ttl = _milliseconds(min(idle_timeout, session.ends - now))
+        name = self._session(session.key).encode()
         async with self._translated():
-            outcome = Write(await self._touch(keys=[self._session(session.key)], args=[seen, ttl]))
+            try:
+                outcome = Write(await self._touch.run(name, seen.encode(), b"%d" % ttl))
+            except StoreUnavailableError:
+                self._metrics.store_failed()
+                raise
         if outcome is Write.REPLACED:
-            await self._lives(session, ttl, now)
+            by = _ends_by(session, ttl, now)
+            self.endings.lives_until_soon(self._loads, session.key, ttl, by, session.sub)
         return outcome
 
     async def _lives(self, session: Session, ttl: int, now: float) -> None:
-        """Notes how long the session has: what is left to it of its idle time, or until it ends."""
-        by = EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
-        await self.endings.lives_until(session.key, ttl, by, session.sub)
+        """Notes how long the session has."""
+        await self.endings.lives_until(session.key, ttl, _ends_by(session, ttl, now), session.sub)
 
     async def end(
         self, session: Session, reason: EndReason, *, fenced: bool = False, kept: float = ENDED_SECONDS
@@ -349,6 +359,11 @@ class SessionStore:
 
     def _lock(self, key: str) -> str:
         return f"{self._prefix}:lock:{key}"
+
+
+def _ends_by(session: Session, ttl: int, now: float) -> EndReason:
+    """What ends a session with this TTL: what is left to it of its idle time, or its end."""
+    return EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
 
 
 def _milliseconds(seconds: float) -> int:

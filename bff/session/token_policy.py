@@ -205,12 +205,16 @@ def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSet
     Before that moment `plan_use` says `UseToken` and `slide_due` no; so one comparison answers both for a
     call. At or after it they have to be asked.
     """
-    tokens = session.tokens
     slide = session.seen + min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
-    quiet = min(session.ends, slide)
+    return min(slide, good_until(session, refresh))
+
+
+def good_until(session: Session, refresh: RefreshSettings) -> float:
+    """Returns until when a session's token is good and need not be renewed: `plan_use` says `UseToken`."""
+    tokens = session.tokens
     if tokens.refresh_token is not None:
-        return min(quiet, ahead_at(session, refresh))
-    return quiet if tokens.access_expires_at is None else min(quiet, tokens.access_expires_at)
+        return min(session.ends, ahead_at(session, refresh))
+    return session.ends if tokens.access_expires_at is None else min(session.ends, tokens.access_expires_at)
 
 
 def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:

@@ -1,7 +1,6 @@
 """The near cache and our own doing: what leads to a session, and what we write ourselves."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -49,7 +48,7 @@ async def test_a_handle_ends_with_its_session(site: Site) -> None:
 
 @pytest.mark.requirement("B-22")
 async def test_own_writes_need_no_word(site: Site) -> None:
-    """With the feed silent: after our own save, mark, note of use or end the former session is not served."""
+    """With the feed silent: after our own save, mark or end the former session is not served."""
     found = await site.cached()
     site.relay.silence(TRACKING)
     sessions = site.sessions
@@ -57,7 +56,6 @@ async def test_own_writes_need_no_word(site: Site) -> None:
     assert (Write.REPLACED, None) == (marked, site.near(found))
     for write in (
         lambda: sessions.save(sessions.prepare(found, sample_tokens(access_token="new"), claims=None)),
-        lambda: sessions.slide(replace(found, session=replace(found.session, seen=NOW - 600))),
         lambda: sessions.end(found.session, EndReason.LOGOUT),
     ):
         await sessions.find(cookie(found))

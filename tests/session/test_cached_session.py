@@ -62,11 +62,26 @@ def test_the_rest_is_not_in_it() -> None:
     assert b"secret" not in CachedSession.of(HANDLE, session, NOW).entry
 
 
+@given(sessions, times, times, st.integers(-(2**63), 2**63 - 1))
+def test_its_use_is_noted_in_it(session: Session, good: float, seen: float, fingerprint: int) -> None:
+    """`seen` and the quiet time change, never beyond the moment up to which it is good; nothing else does."""
+    packed = CachedSession.of(HANDLE, session, NOW, good, fingerprint)
+    assert (good, fingerprint) == (packed.good_until, packed.fingerprint)
+    used = packed.used(seen, NOW + 60)
+    assert (min(NOW + 60, good), good) == (used.quiet_until, used.good_until)
+    assert (packed.token, packed.value, fingerprint) == (used.token, used.value, used.fingerprint)
+    assert needed(replace(session, seen=seen)) == used.found.session
+
+
 @pytest.mark.parametrize("sign", ["\r", "\n", "\0"])
 def test_a_token_that_must_not_be_sent_is_never_quiet(sign: str) -> None:
     """The forwarder refuses it; the fast path leaves it to that."""
-    good, bad = (sample_session(tokens=sample_tokens(access_token=f"a{one}b")) for one in ("", sign))
-    assert [NOW, -math.inf] == [CachedSession.of(HANDLE, one, NOW).quiet_until for one in (good, bad)]
+    good, bad = (
+        CachedSession.of(HANDLE, sample_session(tokens=sample_tokens(access_token=f"a{one}b")), NOW, NOW)
+        for one in ("", sign)
+    )
+    assert [NOW, -math.inf] == [one.quiet_until for one in (good, bad)]
+    assert [NOW, -math.inf] == [one.good_until for one in (good, bad)]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from bff.session.token_policy import (
     UseToken,
     ahead_at,
     effective_leeway,
+    good_until,
     idle_over,
     last_moment,
     plan_after_401,
@@ -221,6 +222,7 @@ def test_a_quiet_session_needs_nothing_done(
     now = min(NOW + after, quiet_until(session, refresh, settings) - 0.001)
     assert UseToken() == plan_use(session, now, refresh)
     assert not slide_due(session, now, settings)
+    assert UseToken() == plan_use(session, min(NOW + after, good_until(session, refresh) - 0.001), refresh)
 
 
 @pytest.mark.requirement("B-16")

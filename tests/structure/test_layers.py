@@ -118,6 +118,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                 f"bff.session.{name}"
                 for name in (
                     "batch_reader",
+                    "batch_script",
                     "endings",
                     "index",
                     "inventory",

@@ -115,8 +115,19 @@ class Credentials:
         return self.quiet(self._sessions.near(cookie))
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
-        """Returns this session, if its call needs nothing but its token; else None."""
-        return cached if cached is not None and self.clock() < cached.quiet_until else None
+        """Returns this session, if its call needs nothing but its token; else None.
+
+        A use that is to be noted is noted beside the call.
+        """
+        if cached is None:
+            return None
+        now = self.clock()
+        if now < cached.quiet_until:
+            return cached
+        if now < cached.good_until:
+            self._slide(cached.found)
+            return cached
+        return None
 
     def reader(self, cookie: bytes) -> Callable[[Then], None] | None:
         """Returns a reader, from Redis, of the session of this `Cookie` header; None to ask `obtain`."""

@@ -1,0 +1,43 @@
+"""A script of Redis that runs in the batches of the reads, and shares their round trips.
+
+Rule 1: it is named by its hash; a server that does not know it yet is sent all of it, once.
+Rule 2: it may be run twice, where a connection breaks: only for scripts of which that does no harm.
+"""
+
+import hashlib
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from bff.session.batch_reader import BatchReader
+
+
+class BatchScript:
+    """One script on one key."""
+
+    def __init__(self, batches: BatchReader, source: str) -> None:
+        self._batches = batches
+        self._source = source.encode()
+        self._sha = (
+            hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
+        )  # Redis' name of it
+
+    async def run(self, name: bytes, *arguments: bytes) -> Any:
+        """Runs it on the key of this name.
+
+        Raises:
+            ResponseError: what Redis says of it.
+            StoreUnavailableError: nothing is known of it.
+        """
+        rest = (b"1", name, *arguments)
+        try:
+            return await self._batches.evaluate(packed(b"EVALSHA", self._sha, *rest))
+        except ResponseError as refused:
+            if not str(refused).startswith("NOSCRIPT"):
+                raise
+            return await self._batches.evaluate(packed(b"EVAL", self._source, *rest))
+
+
+def packed(*words: bytes) -> bytes:
+    """A command as it is sent."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])

@@ -1,0 +1,255 @@
+"""Notes of use and the near cache: the session stays in it, if nothing but the note was written meanwhile."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from unittest.mock import Mock
+
+import pytest
+
+from bff.errors import StoreUnavailableError
+from bff.session.model import EndReason, OwnToken, Refreshing
+from bff.session.sessions import Found, NoSession
+from tests.contract.cached import Site, cookie
+from tests.session.sample import NOW, sample_tokens
+from tests.support.network.relay import TRACKING
+from tests.support.processes.redis import ON_BOTH_SERVERS
+from tests.support.tasks import background
+from tests.support.wait import until
+
+pytestmark = [ON_BOTH_SERVERS, pytest.mark.requirement("B-22")]
+
+LATER = NOW + 120
+
+
+async def due(site: Site) -> Found:
+    """A session that is in the cache, and whose next use is to be noted."""
+    found = await site.cached()
+    site.now = LATER
+    near = site.near(found)
+    assert near is not None
+    assert site.sessions.slide_due(near.session)
+    return near
+
+
+@contextlib.asynccontextmanager
+async def held_slide(site: Site, found: Found) -> AsyncIterator[None]:
+    """A note of use that is written, and read again by Redis; at the end of the block the answer arrives."""
+    site.store.read.clear()
+    site.store.gate.clear()
+    async with background(site.sessions.slide(found)) as sliding:
+        await site.store.read.wait()
+        yield
+        site.store.gate.set()
+        await sliding
+
+
+async def slid(site: Site, found: Found) -> None:
+    """Notes a use; its push comes while the session is read again, which is the order that costs most."""
+    async with held_slide(site, found):
+        await site.told()
+
+
+async def test_the_session_stays(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note of use opens no record: the next calls are hits, with the new `seen`, and no note is due."""
+    found = await due(site)
+    keyring = site.sessions._keyring
+    opened = Mock(wraps=keyring.open_record)
+    monkeypatch.setattr(keyring, "open_record", opened)
+    await slid(site, found)
+    near = site.near(found)
+    packed = site.sessions.near(cookie(found)[0])
+    assert near is not None
+    assert packed is not None
+    assert (0, LATER, found.session.tokens) == (opened.call_count, near.session.seen, near.session.tokens)
+    assert not site.sessions.slide_due(near.session)
+    assert site.now < packed.quiet_until <= packed.good_until
+    read = await site.sessions.open(found.handle)
+    assert isinstance(read, Found)
+    assert LATER == read.session.seen
+
+
+async def test_again_and_again(site: Site) -> None:
+    """A session that stayed once stays the next time too, until its token needs something."""
+    found = await due(site)
+    for moment in (LATER, LATER + 60, LATER + 120):
+        site.now = moment
+        await slid(site, found)
+        near = site.near(found)
+        assert near is not None
+        assert moment == near.session.seen
+        found = near
+
+
+async def test_deleted_before_the_note(site: Site) -> None:
+    """The note finds nothing: what is in the cache goes, though nobody has told of the deletion."""
+    found = await due(site)
+    site.relay.silence(TRACKING)
+    site.delete(found)
+    assert site.near(found) is not None
+    await site.sessions.slide(found)
+    assert site.near(found) is None
+    assert isinstance(await site.sessions.find(cookie(found)), NoSession)
+
+
+async def test_deleted_right_after_the_note(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note and deletion in one turn of Redis, told by one push: the session is not put back."""
+    found = await due(site)
+    touch = site.store.touch
+
+    async def touch_and_go(*what: object, **when: object) -> object:
+        outcome = await touch(*what, **when)  # type: ignore[arg-type] # passed on as it came
+        site.delete(found)
+        return outcome
+
+    monkeypatch.setattr(site.store, "touch", touch_and_go)
+    await site.sessions.slide(found)
+    assert site.near(found) is None
+    await site.told()
+    assert site.near(found) is None
+
+
+async def test_one_push_for_two_changes(site: Site) -> None:
+    """Redis joins the pushes of one turn: a count of pushes could not tell a deletion from our own note."""
+    found = await site.cached()
+    name = f"bff:session:{found.session.key}"
+    heard = Heard(found.session.key)
+    site.changes.subscribe(heard)
+    with site.redis.client() as client:
+        pipe = client.pipeline(transaction=True)
+        pipe.hset(name, "seen", "1").pexpire(name, 60_000).delete(name).execute()
+    await site.told()
+    assert 1 == heard.count
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_deleted_while_it_is_read_again(site: Site, *, told: bool) -> None:
+    """After Redis' answer, before its arrival: the push keeps it out, or takes it away a moment later."""
+    found = await due(site)
+    async with held_slide(site, found):
+        site.delete(found)
+        if told:
+            await site.told()
+    await site.told()
+    assert site.near(found) is None
+    assert isinstance(await site.sessions.find(cookie(found)), NoSession)
+
+
+async def test_the_push_of_the_note_comes_late(site: Site) -> None:
+    """A push that comes while the session is read again spoils that read; the second read is kept."""
+    found = await due(site)
+    loads = site.store.loads
+    await slid(site, found)
+    assert loads + 2 == site.store.loads
+    near = site.near(found)
+    assert near is not None
+    assert LATER == near.session.seen
+
+
+async def test_another_process_saves_in_between(sites: tuple[Site, Site]) -> None:
+    """Newer tokens, a marker, or a token for one backend: the former session is not put back."""
+    here, there = sites
+    sessions = there.sessions
+    writes: list[Callable[[Found], Awaitable[object]]] = [
+        lambda one: sessions.save(sessions.prepare(one, sample_tokens(access_token="new"), claims=None)),
+        lambda one: sessions.mark_refreshing(one.session, Refreshing(NOW, "1")),
+        lambda one: sessions.keep_exchanged(one.handle, 1, "orders", OwnToken("own", NOW, None)),
+    ]
+    for number, write in enumerate(writes):
+        here.now = NOW
+        found = await due(here)
+        whole = await sessions.open(found.handle)
+        assert isinstance(whole, Found)
+        here.relay.silence(TRACKING)  # nothing is told: it is seen by what is read
+        await write(whole)
+        await here.sessions.slide(found)
+        assert here.near(found) is None, number
+        again = await here.sessions.find(cookie(found))
+        assert isinstance(again, Found)
+        assert (LATER, True) == (again.session.seen, again.session != found.session)
+        here.relay.resume()
+        await until(lambda: here.changes.trusted)
+
+
+async def test_two_processes_note_at_once(sites: tuple[Site, Site]) -> None:
+    """Each may keep the session or not; none keeps what is not in Redis, and a deletion ends both."""
+    here, there = sites
+    found = await due(here)
+    there.now = LATER + 1
+    assert isinstance(await there.sessions.find(cookie(found)), Found)
+    await asyncio.gather(*(site.sessions.slide(found) for site in sites))
+    await asyncio.gather(*(site.told() for site in sites))
+    stored = await here.sessions.open(found.handle)
+    assert isinstance(stored, Found)
+    for site in sites:
+        near = site.near(found)
+        assert near is None or near.session.seen == stored.session.seen
+    here.delete(found)
+    await asyncio.gather(*(site.told() for site in sites))
+    assert [None, None] == [site.near(found) for site in sites]
+
+
+async def test_a_lost_answer(site: Site) -> None:
+    """A note of unknown outcome: the session is not served from memory."""
+    found = await due(site)
+    site.redis.stop()
+    with pytest.raises(StoreUnavailableError):
+        await site.sessions.slide(found)
+    assert 0 == len(site.cache)
+
+
+async def test_a_lost_tracking_connection(site: Site) -> None:
+    """What was taken out of a cache that was emptied since is not put back: nobody vouches for it."""
+    found = await due(site)
+    async with held_slide(site, found):
+        site.relay.cut(TRACKING)
+        await until(lambda: not site.changes.trusted)
+        site.delete(found)
+        await until(lambda: site.changes.trusted)
+    assert site.near(found) is None
+
+
+async def test_a_server_key_that_goes_meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that was emptied during the write: what was taken out before does not come back."""
+    found = await due(site)
+    touch = site.store.touch
+
+    async def touch_and_empty(*what: object, **when: object) -> object:
+        outcome = await touch(*what, **when)  # type: ignore[arg-type] # passed on as it came
+        site.cache.changed(None)
+        return outcome
+
+    monkeypatch.setattr(site.store, "touch", touch_and_empty)
+    await site.sessions.slide(found)
+    assert site.near(found) is None
+
+
+async def test_an_end_beside_the_note(site: Site) -> None:
+    """A logout of ours while the note is under way: the session does not come back."""
+    found = await due(site)
+    async with held_slide(site, found):
+        assert await site.sessions.end(found.session, EndReason.LOGOUT)
+    await site.told()
+    assert site.near(found) is None
+    assert isinstance(await site.sessions.find(cookie(found)), NoSession)
+
+
+async def test_the_mark_of_the_end_moves_along(site: Site) -> None:
+    """A note of use prolongs the mark that says what a session's time runs out by."""
+    found = await due(site)
+    name = site.store.endings.mark(found.session.key)
+    with site.redis.client() as client:
+        client.pexpire(name, 1_000)
+        await site.sessions.slide(found)
+        assert client.pttl(name) > 3_600_000
+
+
+class Heard:
+    """Counts what is told of one key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.count = 0
+
+    def changed(self, key: str | None) -> None:
+        self.count += key == self.key
