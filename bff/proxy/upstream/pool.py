@@ -88,10 +88,6 @@ class UpstreamPool:
         """Returns the numbers of connections that are open, idle, and waited for."""
         return PoolStats(self._slots + len(self._streams), len(self._idle), len(self._waiters))
 
-    def held(self, client: str) -> int:
-        """Returns the number of connections that a client's calls hold or are making, without streams."""
-        return self._held.get(client, 0)
-
     @property
     def has_idle(self) -> bool:
         """True when `acquire_nowait` most likely gives a connection."""
