@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
-from bff.policy.jwk import key_label, public_part
+from bff.verify.jwk import key_label, public_part
 
 SigningKey = RSAKey | ECKey | OKPKey
 MIN_RSA_BITS = 2048  # RFC 7518 3.3

@@ -7,19 +7,24 @@
     )
     app = Starlette(routes=[…], middleware=[Middleware(BearerAuth, verifier=verifier)])
 
-FastAPI takes it by `app.add_middleware(BearerAuth, verifier=verifier)`. A handler finds who asks in
-`request.scope["claims"]`.
+FastAPI has `bff.verify.fastapi.Bearer` for `Depends`, Django and Flask have `bearer_required` in modules of
+their names; `BlockingVerifier` is for code without an event loop.
+
+The same files are the distribution `bff-verify`, whose package is `bff_verify` (pyproject.toml beside this
+file): they import nothing else of bff, and each other by relative names.
 """
 
-from bff.verify.claims import PLAIN_JWT, RFC9068, Claims, Profile, Refusal, TokenRefusedError
-from bff.verify.middleware import BearerAuth
-from bff.verify.revocation import Introspection, OwnRevocations, RedisRevocations, Revocations
-from bff.verify.verifier import TokenVerifier
+from .blocking import BlockingVerifier
+from .claims import PLAIN_JWT, RFC9068, Claims, Profile, Refusal, TokenRefusedError, bearer_token
+from .middleware import BearerAuth
+from .revocation import Introspection, OwnRevocations, RedisRevocations, Revocations
+from .verifier import TokenVerifier
 
 __all__ = [
     "PLAIN_JWT",
     "RFC9068",
     "BearerAuth",
+    "BlockingVerifier",
     "Claims",
     "Introspection",
     "OwnRevocations",
@@ -29,4 +34,5 @@ __all__ = [
     "Revocations",
     "TokenRefusedError",
     "TokenVerifier",
+    "bearer_token",
 ]

@@ -85,11 +85,49 @@ class Refusal(Enum):
 
 
 class TokenRefusedError(Exception):
-    """A token was not taken."""
+    """A token was not taken.
 
-    def __init__(self, refusal: Refusal) -> None:
+    Attributes:
+        refusal: the reason.
+        scope: the scope that would have been enough.
+    """
+
+    def __init__(self, refusal: Refusal, scope: Collection[str] = ()) -> None:
         super().__init__(refusal.reason)
-        self.refusal = refusal
+        self.refusal, self.scope = refusal, frozenset(scope)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return self.refusal.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields of the answer: `WWW-Authenticate` (RFC 6750 3), or `Retry-After` with 503."""
+        if self.refusal is Refusal.UNAVAILABLE:
+            return {"Cache-Control": "no-store", "Retry-After": "2"}
+        return {"Cache-Control": "no-store", "WWW-Authenticate": challenge(self.refusal, self.scope)}
+
+    @property
+    def body(self) -> dict[str, str]:
+        """The JSON body of the answer."""
+        return {"error": self.refusal.error or self.refusal.reason, "reason": self.refusal.reason}
+
+
+def bearer_token(authorization: Collection[str]) -> str:
+    """Returns the token of a request, by the values of its `Authorization` header fields.
+
+    TokenRefusedError if there is none, or more than one field. A token in a query or a form is none
+    (RFC 9700 4.3.2).
+    """
+    if len(authorization) > 1:
+        raise TokenRefusedError(Refusal.DOUBLED)
+    scheme, _, token = next(iter(authorization), "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRefusedError(Refusal.MISSING)
+    if not token.isascii():
+        raise TokenRefusedError(Refusal.MALFORMED)
+    return token.strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
-"""The verifier's only network code: JSON documents of the issuer."""
+"""The verifier's HTTP client for the JSON documents of the issuer."""
 
 import json
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,14 +15,29 @@ class FetchError(Exception):
     """A document could not be had."""
 
 
+def trust(ca_file: str | Path | None) -> ssl.SSLContext | bool:
+    """Returns the check of server certificates: against a file of authorities, or against the public ones.
+
+    Raises OSError where the file cannot be read or holds no certificate.
+    """
+    return True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+
+
 class Fetcher:
     """Gets JSON objects: no redirects, a bounded time, a bounded size.
 
-    `trust_env`: whether the variables for proxies and certificates (`HTTPS_PROXY`, `SSL_CERT_FILE`, …) count.
+    Args:
+        timeout: seconds for each step of a call.
+        trust_env: True honours the variables for proxies and certificates, such as `HTTPS_PROXY`.
+        ca_file: a PEM file of authorities, in place of the public ones.
     """
 
-    def __init__(self, timeout: float = 5.0, *, trust_env: bool = False) -> None:
-        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=trust_env)
+    def __init__(
+        self, timeout: float = 5.0, *, trust_env: bool = False, ca_file: str | Path | None = None
+    ) -> None:
+        self._client = httpx.AsyncClient(
+            timeout=timeout, follow_redirects=False, trust_env=trust_env, verify=trust(ca_file)
+        )
 
     async def get(self, url: str) -> Mapping[str, Any]:
         """Returns the object at an address; FetchError for whatever goes wrong."""

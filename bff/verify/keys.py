@@ -6,6 +6,7 @@ Rule 3: nobody whose key is at hand waits for the issuer: old keys are fetched a
 """
 
 import asyncio
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -13,14 +14,12 @@ from typing import Any
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
-from bff.observe.logs import get_logger
-from bff.policy.jwk import key_label, public_part
-from bff.tasks import Tasks
-from bff.verify.fetch import FetchError
+from .fetch import FetchError
+from .jwk import key_label, public_part
 
 MIN_RSA_BITS = 2048
 MAX_KEYS = 100
-_log = get_logger("bff.verify")
+_log = logging.getLogger("bff.verify")
 FetchJson = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
@@ -34,7 +33,6 @@ class IssuerKeys:
     Args:
         issuer: its identifier; `jwks_uri` is looked up in its metadata, whose `issuer` must equal it.
         fetch: gets a JSON object, or raises FetchError.
-        tasks: where a fetch runs that nobody waits for.
         jwks_uri: where the keys are, if the metadata need not be asked.
         cooldown: seconds between two fetches that nothing but unknown keys or failures ask for.
         fresh: seconds after which the keys are fetched again.
@@ -46,7 +44,6 @@ class IssuerKeys:
         issuer: str,
         fetch: FetchJson,
         *,
-        tasks: Tasks,
         jwks_uri: str | None = None,
         cooldown: float = 10.0,
         fresh: float = 600.0,
@@ -54,7 +51,6 @@ class IssuerKeys:
     ) -> None:
         self._issuer = issuer
         self._fetch = fetch
-        self._tasks = tasks
         self._jwks_uri = jwks_uri
         self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
         self._keys: dict[str, Key] = {}
@@ -85,6 +81,18 @@ class IssuerKeys:
             self._refetch(now)
         return True
 
+    async def settled(self) -> None:
+        """Waits for the fetch that is under way, if there is one."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def close(self) -> None:
+        """Ends a fetch that is under way."""
+        running = self._running
+        while running is not None and not running.done():
+            running.cancel()  # again, if a library took one for something else
+            await asyncio.wait([running], timeout=1.0)
+
     def _serve(self, now: float) -> bool:
         return self._fetched is not None and now - self._fetched <= self._stale
 
@@ -103,7 +111,7 @@ class IssuerKeys:
         """The fetch that is under way, or a new one; within the cooldown none."""
         if self._running is None and not self._rests(now):
             self._tried = now
-            self._running = self._tasks.spawn(self._run(now), name="fetch keys")
+            self._running = asyncio.create_task(self._run(now))  # noqa: TID251 - held here, awaited or closed; without bff.tasks this stands alone
         return self._running
 
     async def _run(self, now: float) -> None:
@@ -113,10 +121,10 @@ class IssuerKeys:
             self._keys = self._known(keys)
             if dropped != self._dropped:
                 self._dropped = dropped
-                _log.warning("keys_dropped", keys=list(dropped))
+                _log.warning("keys_dropped: %s", "; ".join(dropped))
             self._fetched = now
         except FetchError as error:  # what is at hand serves on, until it is stale
-            _log.warning("keys_not_fetched", problem=str(error))
+            _log.warning("keys_not_fetched: %s", error)
         finally:
             self._running = None
 

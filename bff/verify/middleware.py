@@ -1,12 +1,18 @@
 """`BearerAuth`: plain ASGI middleware that lets requests with a good access token through."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from .claims import TokenRefusedError, bearer_token
+from .verifier import TokenVerifier
 
-from bff.verify.claims import Refusal, TokenRefusedError, challenge
-from bff.verify.verifier import TokenVerifier
+# ASGI's types, as Starlette spells them: a service on another framework has no Starlette.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
 
@@ -42,39 +48,25 @@ class BearerAuth:
         try:
             scope["claims"] = await self._verifier.verify(bearer_of(scope), self._scope)
         except TokenRefusedError as error:
-            await refuse(scope, send, error.refusal, self._scope)
+            await refuse(scope, send, error)
             return
         await self._app(scope, receive, send)
 
 
 def bearer_of(scope: Scope) -> str:
     """Returns the token of a request; TokenRefusedError if there is none, or more than one header."""
-    headers = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(headers) > 1:
-        raise TokenRefusedError(Refusal.DOUBLED)
-    scheme, _, token = headers[0].partition(b" ") if headers else (b"", b"", b"")
-    if scheme.lower() != b"bearer" or not token.strip():
-        raise TokenRefusedError(Refusal.MISSING)
-    try:
-        return token.strip().decode("ascii")
-    except UnicodeDecodeError:
-        raise TokenRefusedError(Refusal.MALFORMED) from None
+    return bearer_token(
+        [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    )
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal, wanted: Collection[str] = ()) -> None:
-    """Answers a refused request, or closes a refused WebSocket. `wanted`: the scope that is needed."""
+async def refuse(scope: Scope, send: Send, error: TokenRefusedError) -> None:
+    """Answers a refused request, or closes a refused WebSocket."""
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.reason})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": error.refusal.reason})
         return
-    body = json.dumps({"error": refusal.error or refusal.reason, "reason": refusal.reason}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    if refusal is Refusal.UNAVAILABLE:
-        headers.append((b"retry-after", b"2"))
-    else:
-        headers.append((b"www-authenticate", challenge(refusal, wanted).encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    body = json.dumps(error.body).encode()
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
+    fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": fields})
     await send({"type": "http.response.body", "body": body})

@@ -11,14 +11,16 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from bff.verify.claims import Claims
+from .claims import Claims
+from .fetch import trust
+
+if TYPE_CHECKING:
+    pass
 
 MAX_ANSWER = 64 * 1024
 
@@ -64,6 +66,9 @@ class RedisRevocations:
         timeout: seconds to wait for Redis.
         fresh: seconds for which "not revoked" is believed without asking again; 0 asks each time.
         size: how many answers are remembered.
+        ca_file: a PEM file of the authorities of a Redis with TLS (`rediss://`).
+
+    Needs the package redis: `bff-verify[redis]`.
     """
 
     def __init__(
@@ -74,13 +79,20 @@ class RedisRevocations:
         timeout: float = 1.0,
         fresh: float = 0.0,
         size: int = 10_000,
+        ca_file: str | Path | None = None,
     ) -> None:
+        from redis.asyncio import Redis  # noqa: PLC0415 - an extra: a backend without Redis does without it
+        from redis.asyncio.retry import Retry  # noqa: PLC0415 - likewise
+        from redis.backoff import NoBackoff  # noqa: PLC0415 - likewise
+
+        authorities: dict[str, Any] = {} if ca_file is None else {"ssl_ca_certs": str(ca_file)}
         self._redis: Redis = Redis.from_url(
             url,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            **authorities,
         )
         self._prefix = prefix
         self._good = _Good(fresh, size)
@@ -113,6 +125,7 @@ class Introspection:
         timeout: seconds for a question as a whole.
         fresh: seconds for which "active" is believed without asking again; 0 asks each time.
         size: how many answers are remembered.
+        ca_file: a PEM file of the authorities that the issuer's certificate is checked against.
     """
 
     def __init__(
@@ -124,10 +137,13 @@ class Introspection:
         timeout: float = 3.0,
         fresh: float = 0.0,
         size: int = 10_000,
+        ca_file: str | Path | None = None,
     ) -> None:
         self._endpoint = endpoint
         auth = httpx.BasicAuth(client_id, client_secret)
-        self._client = httpx.AsyncClient(timeout=timeout, auth=auth, follow_redirects=False, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, auth=auth, follow_redirects=False, trust_env=False, verify=trust(ca_file)
+        )
         self._good = _Good(fresh, size)
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from joserfc.jwk import Key
 
-from bff.verify.claims import Claims
+from .claims import Claims
 
 
 class Seen(NamedTuple):

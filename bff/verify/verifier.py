@@ -1,18 +1,18 @@
 """`TokenVerifier`: the whole check of an access token, as a backend service needs it."""
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate_compact
 
-from bff.observe.logs import get_logger
-from bff.tasks import Tasks
-from bff.verify.claims import (
+from .claims import (
     ALGORITHMS,
     MAX_TOKEN,
     RFC9068,
@@ -23,12 +23,12 @@ from bff.verify.claims import (
     check_claims,
     check_header,
 )
-from bff.verify.fetch import Fetcher
-from bff.verify.keys import FetchJson, IssuerKeys, KeysUnavailableError
-from bff.verify.revocation import Revocations
-from bff.verify.seen import Seen, SeenTokens
+from .fetch import Fetcher
+from .keys import FetchJson, IssuerKeys, KeysUnavailableError
+from .revocation import Revocations
+from .seen import Seen, SeenTokens
 
-_log = get_logger("bff.verify")
+_log = logging.getLogger("bff.verify")
 
 
 class TokenVerifier:
@@ -47,6 +47,8 @@ class TokenVerifier:
         fresh: seconds after which the keys are fetched again.
         stale: seconds for which keys at hand serve while the issuer cannot be reached.
         remembered: how many good tokens are remembered, so that their signature is checked once; 0: none.
+        ca_file: a PEM file of the authorities that the issuer's certificate is checked against, in place of
+            the public ones.
         fetch: gets a JSON object; None uses an HTTP client of its own, which `close` closes.
         clock: seconds since 1970.
     """
@@ -66,6 +68,7 @@ class TokenVerifier:
         fresh: float = 600.0,
         stale: float = 24 * 3600.0,
         remembered: int = 10_000,
+        ca_file: str | Path | None = None,
         fetch: FetchJson | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,14 +78,12 @@ class TokenVerifier:
         self._algorithms, self._leeway = tuple(algorithms), leeway
         self._registries = {name: _registry(name) for name in algorithms}
         self._revocations, self._unknown = tuple(revocations), unknown
-        self._fetcher = None if fetch else Fetcher()
+        self._fetcher = None if fetch else Fetcher(ca_file=ca_file)
         get = fetch or (self._fetcher.get if self._fetcher else None)
         assert get is not None
-        self._tasks = Tasks()
         self._keys = IssuerKeys(
             issuer,
             get,
-            tasks=self._tasks,
             jwks_uri=jwks_uri,
             cooldown=cooldown,
             fresh=fresh,
@@ -106,12 +107,12 @@ class TokenVerifier:
                 self._seen.forget(token)
                 raise TokenRefusedError(Refusal.REVOKED)
         if not claims.scope.issuperset(scope):
-            raise TokenRefusedError(Refusal.SCOPE)
+            raise TokenRefusedError(Refusal.SCOPE, scope)
         return claims
 
     async def close(self) -> None:
         """Closes the connections, those of the revocation lists included."""
-        await self._tasks.cancel_all()
+        await self._keys.close()
         if self._fetcher is not None:
             await self._fetcher.close()
         for revocations in self._revocations:
@@ -158,9 +159,7 @@ class TokenVerifier:
         try:
             return await revocations.is_revoked(token, claims)
         except Exception as error:
-            _log.warning(
-                "revocations_unknown", problem=type(error).__name__, accepted=self._unknown == "accept"
-            )
+            _log.warning("revocations_unknown: %s; the token is %sed", type(error).__name__, self._unknown)
             if self._unknown == "accept":
                 return False
             raise TokenRefusedError(Refusal.UNAVAILABLE) from error

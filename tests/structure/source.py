@@ -27,11 +27,21 @@ def imports(name: str) -> frozenset[str]:
     for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            home = _package(name, node.level) + node.module
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in modules() else node.module)
+                whole = f"{home}.{alias.name}"
+                found.add(whole if whole in modules() else home)
     return frozenset(found)
+
+
+def _package(name: str, level: int) -> str:
+    """The package that a relative import begins at, with its dot; nothing for an absolute one."""
+    if level == 0:
+        return ""
+    parts = name.split(".")
+    inner = level - 1 if modules()[name].name == "__init__.py" else level
+    return ".".join(parts[: len(parts) - inner]) + "."
 
 
 def own_imports(name: str) -> set[str]:

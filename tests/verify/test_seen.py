@@ -107,7 +107,7 @@ async def test_a_key_that_was_withdrawn_vouches_for_nothing(counted: Counted) ->
     documents.keys = [ECKey.generate_key("P-256", {"kid": "two"})]
     counted.steady = 61
     await verifier.verify(TEXT)  # the keys are fetched beside this one
-    await verifier._tasks.drain(5)
+    await verifier._keys.settled()
     assert Refusal.UNKNOWN_KEY == await refused(verifier, TEXT)
 
 
@@ -119,7 +119,7 @@ async def test_the_same_keys_again_change_nothing(counted: Counted) -> None:
     for steady in (0.0, 61.0, 62.0, 122.0):
         counted.steady = steady
         await verifier.verify(TEXT)
-        await verifier._tasks.drain(5)
+        await verifier._keys.settled()
     assert (1, 3) == (counted.signatures, documents.asked.count(f"{ISSUER}/jwks"))
 
 
@@ -132,7 +132,7 @@ async def test_remembered_tokens_do_not_outlive_the_keys(counted: Counted) -> No
     documents.down = True
     counted.steady = 600
     await verifier.verify(TEXT)
-    await verifier._tasks.drain(5)
+    await verifier._keys.settled()
     counted.steady = 601
     assert Refusal.UNAVAILABLE == await refused(verifier, TEXT)
 
@@ -146,7 +146,7 @@ async def test_keys_vouch_for_a_day_where_nothing_else_is_said(counted: Counted)
     documents.down = True
     counted.steady = 86_400
     await verifier.verify(TEXT)
-    await verifier._tasks.drain(5)
+    await verifier._keys.settled()
     counted.steady = 86_401
     assert Refusal.UNAVAILABLE == await refused(verifier, TEXT)
 
@@ -160,6 +160,6 @@ async def test_a_key_exchanged_under_its_name_vouches_for_nothing(counted: Count
     documents.keys = [OTHER]
     counted.steady = 61
     await verifier.verify(TEXT)  # the keys are fetched beside this one
-    await verifier._tasks.drain(5)
+    await verifier._keys.settled()
     assert Refusal.SIGNATURE == await refused(verifier, TEXT)
     assert "the-jti" == (await verifier.verify(token(key=OTHER))).jti

@@ -9,7 +9,6 @@ import respx
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
-from bff.tasks import Tasks
 from bff.verify.fetch import MAX_DOCUMENT, Fetcher, FetchError
 from bff.verify.keys import IssuerKeys, KeysUnavailableError, read_keys
 from tests.support.processes.redis import RedisServer
@@ -50,7 +49,7 @@ def test_null_members_and_padding_spoil_no_key() -> None:
 async def test_unknown_keys_cost_one_fetch_per_cooldown() -> None:
     """Tokens with invented keys do not make the verifier hammer the issuer; a new key is found afterwards."""
     documents = Documents(KEY)
-    keys = IssuerKeys(ISSUER, documents.get, jwks_uri="jwks", tasks=Tasks(), cooldown=10)
+    keys = IssuerKeys(ISSUER, documents.get, jwks_uri="jwks", cooldown=10)
     assert await keys.find("one", 0) is not None
     for moment in (1.0, 2.0, 9.0):
         assert await keys.find("two", moment) is None
@@ -64,7 +63,7 @@ async def test_unknown_keys_cost_one_fetch_per_cooldown() -> None:
 async def test_known_keys_serve_through_an_outage_but_not_for_ever() -> None:
     """While the issuer is down the keys at hand work, until they are too old."""
     documents = Documents(KEY)
-    keys = IssuerKeys(ISSUER, documents.get, tasks=Tasks(), cooldown=10, fresh=60, stale=1000)
+    keys = IssuerKeys(ISSUER, documents.get, cooldown=10, fresh=60, stale=1000)
     assert await keys.find("one", 0) is not None
     documents.down = True
     assert await keys.find("one", 500) is not None
@@ -81,7 +80,7 @@ async def test_metadata_of_somebody_else_are_not_followed() -> None:
         return {"issuer": "https://evil.example", "jwks_uri": url}
 
     with pytest.raises(KeysUnavailableError):
-        await IssuerKeys(ISSUER, get, tasks=Tasks()).find("one", 0)
+        await IssuerKeys(ISSUER, get).find("one", 0)
 
 
 async def test_fetching_fails_in_one_way(redis_server: RedisServer) -> None:
@@ -98,13 +97,12 @@ async def test_fetching_fails_in_one_way(redis_server: RedisServer) -> None:
 async def test_nobody_waits_for_an_issuer_that_hangs() -> None:
     """With keys at hand a call goes on while the fetch hangs; whoever gives up does not end the fetch."""
     documents, release = Documents(KEY), asyncio.Event()
-    tasks = Tasks()
 
     async def slow(url: str) -> Mapping[str, Any]:
         await release.wait()
         return await documents.get(url)
 
-    keys = IssuerKeys(ISSUER, slow, tasks=tasks, jwks_uri="jwks", cooldown=10, fresh=60)
+    keys = IssuerKeys(ISSUER, slow, jwks_uri="jwks", cooldown=10, fresh=60)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await keys.find("one", 0)
@@ -115,7 +113,7 @@ async def test_nobody_waits_for_an_issuer_that_hangs() -> None:
     async with asyncio.timeout(60):
         assert await keys.find("one", 100) is not None
     release.set()
-    assert [] == await tasks.drain(5)
+    await keys.settled()
     assert 2 == len(documents.asked)
 
 
@@ -123,7 +121,7 @@ async def test_nobody_waits_for_an_issuer_that_hangs() -> None:
 async def test_a_crowd_causes_one_fetch() -> None:
     """A hundred at the start wait for the same documents."""
     documents = Documents(KEY)
-    keys = IssuerKeys(ISSUER, documents.get, tasks=Tasks())
+    keys = IssuerKeys(ISSUER, documents.get)
     found = await asyncio.gather(*(keys.find("one", 0) for _ in range(100)))
     assert 100 == sum(key is not None for key in found)
     assert 2 == len(documents.asked)

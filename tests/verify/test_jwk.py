@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bff.policy.jwk import key_label, public_part
+from bff.verify.jwk import key_label, public_part
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"}
 

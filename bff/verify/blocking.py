@@ -1,0 +1,69 @@
+"""`BlockingVerifier`: the verifier for code without an event loop (Flask, Django, WSGI).
+
+Rule 1: the verifier lives on one event loop in a thread of its own, so that its keys and connections are
+shared by all threads of the process.
+Rule 2: the thread begins with the first token, and anew in a forked process: a server that loads the
+application before it forks (`gunicorn --preload`) leaves the thread behind.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Collection
+
+from .claims import Claims, Refusal, TokenRefusedError
+from .verifier import TokenVerifier
+
+
+class BlockingVerifier:
+    """Checks access tokens from any thread.
+
+    Args:
+        create: makes the verifier, such as `lambda: TokenVerifier(issuer=…, audience=…)`, once a process.
+        timeout: seconds for a check as a whole; the token is refused (503) when they are over.
+    """
+
+    def __init__(self, create: Callable[[], TokenVerifier], timeout: float = 10.0) -> None:
+        self._create, self._timeout = create, timeout
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._verifier: TokenVerifier | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def verify(self, token: str, scope: Collection[str] = ()) -> Claims:
+        """Returns the claims of a good token; TokenRefusedError says why another is not taken.
+
+        `scope`: what the token has to be good for.
+        """
+        loop, verifier = self._running()
+        check = asyncio.run_coroutine_threadsafe(verifier.verify(token, scope), loop)
+        try:
+            return check.result(self._timeout)
+        except TimeoutError:
+            check.cancel()
+            raise TokenRefusedError(Refusal.UNAVAILABLE) from None
+
+    def close(self) -> None:
+        """Closes the connections and ends the thread; the next token begins anew."""
+        with self._lock:
+            loop, thread, verifier = self._loop, self._thread, self._verifier
+            self._loop = self._thread = self._verifier = None
+        if loop is not None and thread is not None and verifier is not None:
+            asyncio.run_coroutine_threadsafe(verifier.close(), loop).result(self._timeout)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(self._timeout)
+            loop.close()
+
+    def _running(self) -> tuple[asyncio.AbstractEventLoop, TokenVerifier]:
+        with self._lock:
+            if self._loop is None or self._verifier is None:
+                loop, verifier = asyncio.new_event_loop(), self._create()
+                thread = threading.Thread(target=loop.run_forever, name="bff-verify", daemon=True)
+                thread.start()
+                self._loop, self._thread, self._verifier = loop, thread, verifier
+            return self._loop, self._verifier
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+        self._loop = self._thread = self._verifier = None

@@ -1,0 +1,39 @@
+"""FastAPI: the claims of the request's access token by `Depends`, and the scheme in the OpenAPI document.
+
+bearer = Bearer(verifier)
+orders = Bearer(verifier, scope={"orders:write"})
+
+@app.get("/orders")
+async def read(claims: Annotated[Claims, Depends(bearer)]) -> …:
+"""
+
+from collections.abc import Collection
+
+from fastapi import HTTPException, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from .claims import Claims, TokenRefusedError, bearer_token
+from .verifier import TokenVerifier
+
+
+class Bearer(SecurityBase):
+    """A dependency: the claims of a good token; everything else is answered as RFC 6750 says.
+
+    Args:
+        verifier: checks the token.
+        scope: what the token has to be good for.
+    """
+
+    def __init__(self, verifier: TokenVerifier, scope: Collection[str] = ()) -> None:
+        self._verifier, self._scope = verifier, frozenset(scope)
+        self.model = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = "Bearer"
+
+    async def __call__(self, request: Request) -> Claims:
+        """Returns the claims, or raises an HTTPException with status, header fields and reason."""
+        try:
+            token = bearer_token(request.headers.getlist("authorization"))
+            return await self._verifier.verify(token, self._scope)
+        except TokenRefusedError as error:
+            raise HTTPException(error.status, detail=error.body, headers=error.headers) from None

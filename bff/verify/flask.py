@@ -1,0 +1,37 @@
+"""Flask: a decorator for views; the claims are `flask.g.claims`."""
+
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import ParamSpec
+
+from flask import g, make_response, request
+from flask.typing import ResponseReturnValue
+
+from .blocking import BlockingVerifier
+from .claims import TokenRefusedError, bearer_token
+
+P = ParamSpec("P")
+
+
+def bearer_required(
+    verifier: BlockingVerifier, scope: Collection[str] = ()
+) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
+    """Returns a decorator: the view is called for good tokens only; others are answered as RFC 6750 says.
+
+    `scope`: what the token has to be good for.
+    """
+
+    def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            try:
+                # WSGI joins repeated fields by a comma, which no token has: the verifier refuses it.
+                token = bearer_token(request.headers.getlist("Authorization"))
+                g.claims = verifier.verify(token, scope)
+            except TokenRefusedError as error:
+                return make_response(error.body, error.status, error.headers)
+            return view(*args, **kwargs)
+
+        return checked
+
+    return decorate
