@@ -152,7 +152,7 @@ def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith(("BFF_", "ISSUER_")) or name.startswith("BFF_LOG__")
+        if not name.startswith(("BFF_", "ISSUER_")) or name.startswith(_MEANT_FOR_US)
     }
     package = str(Path(bff.__file__).parents[1])
     paths = [package, *filter(None, [kept.get("PYTHONPATH")])]
@@ -167,6 +167,7 @@ def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+_MEANT_FOR_US = ("BFF_LOG__", "BFF_SERVER__WORKERS")
 _LABELS = {
     "bff": "the BFF",
     "issuer": "the issuer",

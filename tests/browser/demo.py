@@ -24,6 +24,7 @@ _FORWARDED = re.compile(
     r'^bff_requests_total\{(?=[^}]*route="/api")(?![^}]*status="403")[^}]*\} (\S+)$', re.MULTILINE
 )
 
+_WORKERS = re.compile(r"^bff_workers (\S+)$", re.MULTILINE)
 _STREAMS = re.compile(r"^bff_event_streams(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
@@ -51,6 +52,16 @@ class Demo:
         """How many calls under `/api` were not turned away by the proxy itself, since it began."""
         with urlopen(self._metrics) as answer:  # noqa: S310 - an address that the demo printed
             return sum(map(float, _FORWARDED.findall(answer.read().decode())))
+
+    def has_workers(self, count: int) -> None:
+        """Waits until so many serve."""
+        deadline = time.monotonic() + READY_WITHIN
+        found = 0.0
+        while found != count:
+            assert time.monotonic() < deadline, f"{found} workers"
+            with urlopen(self._metrics) as answer:  # noqa: S310 - an address that the demo printed
+                found = sum(map(float, _WORKERS.findall(answer.read().decode())))
+            time.sleep(0.05)
 
     def event_streams(self) -> float:
         """How many pages listen to `/bff/events`, at all workers together."""

@@ -32,6 +32,7 @@ _PATIENCE = 60_000  # milliseconds
 @pytest.fixture(scope="module", name="four")
 def _four(browser: Browser) -> Iterator[Demo]:  # noqa: ARG001 - without a browser no demo is needed
     with running_demo(BFF_SERVER__WORKERS="4") as demo:
+        demo.has_workers(4)
         yield demo
 
 
