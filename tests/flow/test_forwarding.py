@@ -325,7 +325,7 @@ async def test_the_csrf_headers_name_can_be_chosen(redis_server: RedisServer) ->
         assert 200 == (await browser.client.get("/api/orders", headers={"X-Ours": "1"})).status_code
         assert [] == world.backend.requests[0].values(b"x-ours")
         module = (await browser.client.get("/bff/client.js")).text
-        assert 'const CSRF_HEADER = "X-Ours";' in module
+        assert '"csrfHeader": "X-Ours"' in module
 
 
 async def test_the_page_is_served_from_its_folder(redis_server: RedisServer, tmp_path: Path) -> None:
