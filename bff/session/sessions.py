@@ -12,7 +12,7 @@ session is put back, once Redis has shown that nothing else has changed.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -53,10 +53,16 @@ _TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
 
 @dataclass(frozen=True, slots=True)
 class NoSession:
-    """Nobody is signed in. `reason` is known where the session was ended by us within the last hour."""
+    """Nobody is signed in.
+
+    Attributes:
+        reason: known where the session was ended by us within the last hour.
+        key: the session's, where a handle of ours named one; for the log.
+    """
 
     problem: Problem
     reason: EndReason | None = None
+    key: str | None = field(default=None, compare=False)
 
 
 def _ignored(_: str) -> None:
@@ -159,6 +165,10 @@ class Sessions:
     async def open(self, handle: str) -> Found | NoSession:
         """Reads the session that a handle of ours names, as it stands in Redis now."""
         key = session_key(handle)
+        outcome = await self._read(key, handle)
+        return replace(outcome, key=key) if isinstance(outcome, NoSession) else outcome
+
+    async def _read(self, key: str, handle: str) -> Found | NoSession:
         if self._cache is None:
             return await self._opened(key, handle, await self._store.load_noted(key))
         with self._cache.reading(key) as reading:

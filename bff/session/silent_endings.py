@@ -8,6 +8,7 @@ Rule 3: each ending is told once: it is claimed in Redis first (`Endings.claim`)
 claim and line nobody tells of it.
 Rule 4: an ending with a note is told by the process that ended it. One that has not done so after `GRACE` has
 died over it, or lost Redis.
+Rule 5: an ending by an operator's command is told by the command, which has no metrics: the auditor counts.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
 from bff.session.endings import Endings, Trace
 from bff.session.invalidation_feed import steady_now
+from bff.session.model import EndReason
 from bff.tasks import Tasks
 
 EVERY = 1.0
@@ -156,6 +158,8 @@ class SilentEndings:
     async def _tell_of(self, gone: Mapping[str, Trace], *, pushed: bool) -> None:
         untold: dict[str, Trace] = {}
         for key, trace in gone.items():
+            if pushed and trace.note is EndReason.OPERATOR:
+                self._metrics.session_ended(trace.note)
             if trace.told or (not trace.marked and (trace.note is not None or not pushed)):
                 continue
             if trace.note is not None and key not in self._later:
@@ -168,7 +172,8 @@ class SilentEndings:
         )
         for key, trace in ours.items():
             reason = trace.note or trace.due or deleted
-            self._metrics.session_ended(reason)
+            if reason is not EndReason.OPERATOR:
+                self._metrics.session_ended(reason)
             audit("session_ended", session=key, sub=trace.sub, reason=reason, provider_revoked=False)
 
     async def _how_deleted(self) -> str:

@@ -29,6 +29,8 @@ async def signed_in(
     except StoreUnavailableError:
         return problem_answer(Problem.STORE_UNAVAILABLE)
     if isinstance(found, NoSession):
+        if found.key is not None:
+            name_session(request.scope, found.key)
         return problem_answer(found.problem, reason=found.reason)
     name_session(request.scope, found.session.key)
     return found

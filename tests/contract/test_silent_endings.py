@@ -217,6 +217,20 @@ async def test_an_end_of_ours_is_told_by_us_alone(three: list[Process], redis_se
     assert [("alice", found.session.id, "logout")] == endings(lines)
 
 
+async def test_an_end_by_a_command_is_counted_once(three: list[Process]) -> None:
+    """The command has told of it, and has no metrics: the auditor counts."""
+    found = await three[1].signed_in()
+    with capture_logs() as lines:
+        whose = {found.session.key: ("main", "alice", "sid-1")}
+        assert await three[0].store.end_many(whose, EndReason.OPERATOR, kept=1800)
+        for process in three * 2:
+            process.ahead += GRACE
+            await process.look()
+    assert [] == endings(lines)
+    pages = [process.metrics.render()[0].decode() for process in three]
+    assert 1 == sum('bff_sessions_ended_total{reason="operator"} 1.0' in page for page in pages)
+
+
 @pytest.mark.requirement("S-07")
 async def test_a_process_that_dies_over_an_end_is_spoken_for(
     three: list[Process], redis_server: RedisServer

@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bff.proxy.forward import accounting as forward_accounting
 from bff.web import accounting
-from tests.support.processes.world import World
+from tests.support.processes.world import Browser, World
+from tests.support.wait import until_async
 
 Line = tuple[str, str, int, str | None]
 
@@ -21,6 +23,7 @@ def _lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
         lines.append((fields["method"], fields["route"], fields["status"], session and session[:12]))
 
     monkeypatch.setattr(accounting, "access", access)
+    monkeypatch.setattr(forward_accounting, "access", access)
     return lines
 
 
@@ -50,7 +53,7 @@ async def test_each_line_names_its_session(world: World, lines: list[Line]) -> N
         ("DELETE", "/bff/sessions/{id}", 200, session),
         ("DELETE", "/bff/sessions/{id}", 404, session),
         ("DELETE", "/bff/sessions", 200, session),
-        ("GET", "/bff/user", 401, None),
+        ("GET", "/bff/user", 401, another),
         ("GET", "/bff/logout", 303, session),
     ] == lines
 
@@ -63,3 +66,27 @@ async def test_a_sign_out_by_a_script_names_its_session(world: World, lines: lis
     await browser.call("/bff/logout", "POST")
     await browser.call("/bff/logout", "POST")
     assert [("POST", "/bff/logout", 200, session), ("POST", "/bff/logout", 200, None)] == lines
+
+
+async def test_a_refused_call_names_the_session_that_it_came_with(world: World, lines: list[Line]) -> None:
+    """One that is over, or whose time is up; a cookie that we have not signed names none."""
+    browser, late = await world.signed_in(), await world.signed_in()
+    session, too_late = (each.session_key.rpartition(":")[2][:12] for each in (browser, late))
+    world.redis.cli("DEL", browser.session_key)
+    await until_async(lambda: refused(browser))
+    lines.clear()
+    await browser.call("/api/orders")
+    world.clock.ahead = 100_000
+    await late.call("/api/orders")
+    await late.call("/api/orders")
+    await (await world.browser()).call("/api/orders", headers={"Cookie": "bff-session=x"})
+    assert [
+        ("GET", "/api", 401, session),
+        ("GET", "/api", 401, too_late),
+        ("GET", "/api", 401, too_late),
+        ("GET", "/api", 401, None),
+    ] == lines
+
+
+async def refused(browser: Browser) -> bool:
+    return (await browser.call("/api/orders")).status_code == 401

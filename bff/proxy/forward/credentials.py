@@ -55,11 +55,12 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal: the call does not go out."""
+    """A refusal: the call does not go out. `session` is the key of the one that came, for the log."""
 
     problem: Problem
     reason: EndReason | None = None
     retry_after: float | None = None
+    session: str | None = None
 
 
 class Ready(Protocol):
@@ -146,7 +147,8 @@ class Credentials:
         except StoreUnavailableError:
             return Refused(Problem.STORE_UNAVAILABLE)
         if isinstance(looked_up, NoSession):
-            return Refused(looked_up.problem, looked_up.reason) if required else Anonymous()
+            refused = Refused(looked_up.problem, looked_up.reason, session=looked_up.key)
+            return refused if required else Anonymous()
         credential = await self._usable(looked_up)
         if isinstance(credential, Signed):
             self._slide(credential.found)
@@ -175,7 +177,7 @@ class Credentials:
         except StoreUnavailableError:
             return Refused(Problem.STORE_UNAVAILABLE)
         if isinstance(current, NoSession):
-            return Refused(current.problem, current.reason)
+            return Refused(current.problem, current.reason, session=current.key)
         step = plan_after_401(
             current.session,
             self.clock(),
@@ -202,6 +204,7 @@ class Credentials:
         self, found: Found, *, deadline: float | None = None, rotations: int = 0
     ) -> Signed | Refused:
         step = plan_use(found.session, self.clock(), self._refresh_settings)
+        key = found.session.key
         match step:
             case UseToken():
                 return Signed(found)
@@ -211,7 +214,7 @@ class Credentials:
             case Expired():
                 reason = self._sessions.time_is_up(found.session) or EndReason.EXPIRED
                 await self._end_quietly(found.session, reason)
-                return Refused(Problem.SESSION_EXPIRED, reason)
+                return Refused(Problem.SESSION_EXPIRED, reason, session=key)
             case Refresh(cause):
                 return await self._rotate(found, cause, or_else=None, deadline=deadline, rotations=rotations)
             case other:
@@ -227,20 +230,20 @@ class Credentials:
         rotations: int = 0,
     ) -> Signed | Refused | T:
         deadline = deadline or steady_now() + self._refresh_settings.timeout
-        outcome = await self._rotation(found, cause, deadline)
+        outcome, key = await self._rotation(found, cause, deadline), found.session.key
         match outcome:
             case Rotated(rotated):
                 if not token_ended(rotated.session, self.clock()):
                     return Signed(rotated)
                 if rotations + 1 < _MOST_ROTATIONS:
                     return await self._usable(rotated, deadline=deadline, rotations=rotations + 1)
-                return Refused(Problem.PROVIDER_UNAVAILABLE)
+                return Refused(Problem.PROVIDER_UNAVAILABLE, session=key)
             case Over(problem, reason):
-                return Refused(problem, reason)
+                return Refused(problem, reason, session=key)
             case UserNeeded():
-                refused = Refused(Problem.SESSION_EXPIRED, EndReason.SIGN_IN_REQUIRED)
+                refused = Refused(Problem.SESSION_EXPIRED, EndReason.SIGN_IN_REQUIRED, session=key)
             case Deferred(problem, retry_after):
-                refused = Refused(problem, retry_after=retry_after)
+                refused = Refused(problem, retry_after=retry_after, session=key)
             case other:
                 assert_never(other)
         if cause == "expiry" and not token_ended(found.session, self.clock()):
