@@ -4,6 +4,7 @@ The packages are installed by npm into the user's cache folder, once for each co
 nothing is written into the project.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NO_NODE = "Node and npm are not installed"
-_PATIENCE = 120
+_PATIENCE = 300
 
 
 @cache
@@ -32,14 +33,13 @@ def installed(source: Path = HERE) -> Path:
     lock = (source / "package-lock.json").read_bytes()
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bff-node-tests"
     folder = caches / hashlib.sha256(lock).hexdigest()[:16]
-    if not folder.exists():
-        caches.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=caches) as fresh:
-            _install(npm, source, Path(fresh) / "new")
-            try:
+    caches.mkdir(parents=True, exist_ok=True)
+    with (caches / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # one process installs, the others wait
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=caches) as fresh:
+                _install(npm, source, Path(fresh) / "new")
                 (Path(fresh) / "new").rename(folder)
-            except OSError:  # another process was first
-                assert folder.exists()
     return folder
 
 
