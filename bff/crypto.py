@@ -16,22 +16,29 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import itsdangerous
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import ConfigDict, TypeAdapter
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _SALT_BYTES = 16
 _TAG_DIGITS = 18
 _FORMAT = "1"
-_LAST = {2: tuple("AQgw"), 3: tuple("AEIMQUYcgkosw048")}
-"""Last characters of base64 whose unused bits are zero, by how many characters the last group has."""
-_URL_SAFE = bytes.maketrans(b"-_+/=", b"+/!!!")  # from base64url; what only base64 has is no character of it
-_HALF = b"[A-Za-z0-9_-]{42}[%b]" % "".join(_LAST[3]).encode()
+_RECORD = b"record v1"
+_RECORD_INFO = b"bff " + _RECORD + b"\x01"  # the first and only block that is expanded
+_NO_SALT = bytes(KEY_BYTES)
+_PAYLOAD = 43  # characters of a handle before its signature
+_LAST_OF_THREE = b"AEIMQUYcgkosw048"  # last characters of base64 whose two unused bits are zero
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")  # from base64url
+_BASE64: Any = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64")).validator
+"""Decodes some seven times as fast as `binascii`, which matters for records of several kilobytes."""
+_HALF = b"[A-Za-z0-9_-]{42}[%b]" % _LAST_OF_THREE
 _HANDLE = re.compile(_HALF + rb"\." + _HALF)
 
 
@@ -42,14 +49,13 @@ def encode(data: bytes) -> str:
 
 def decode(text: str) -> bytes | None:
     """Undoes `encode`; None for any spelling but the one that `encode` makes."""
-    last = len(text) % 4
-    if last and not text.endswith(_LAST.get(last, ())):
+    if "=" in text or "+" in text or "/" in text:
         return None
     try:
-        padded = text.encode("ascii").translate(_URL_SAFE) + b"=" * (-last % 4)
-        return binascii.a2b_base64(padded, strict_mode=True)
+        data: bytes = _BASE64.validate_strings(text)
     except ValueError:
         return None
+    return data
 
 
 def key_id(secret: str) -> str:
@@ -69,6 +75,15 @@ def session_key(handle: str) -> str:
 
 def _derive(secret: bytes, label: bytes, *, salt: bytes | None = None) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=b"bff " + label).derive(secret)
+
+
+def _record_key(key: "_ServerKey", handle: str) -> bytes:
+    """The key of one handle's record: `_derive` of both keys, which is two HMACs (RFC 5869, 2.2 and 2.3).
+
+    Each read of a session that is not in memory derives it; the library takes twice as long.
+    """
+    extracted = hmac.digest(_NO_SALT, key.session + handle.encode(), "sha256")
+    return hmac.digest(extracted, _RECORD_INFO, "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +145,18 @@ class Keyring:
         """Returns the handle if the cookie's value is one that this server made, else None."""
         if not _HANDLE.fullmatch(value):
             return None
-        if self._signer.validate(value) or (self.ask() and self._signer.validate(value)):
+        if self._signed(value) or (self.ask() and self._signed(value)):
             return value.decode("ascii")
         return None
+
+    def _signed(self, value: bytes) -> bool:
+        """True if itsdangerous would find it signed; a form that is checked already needs but the HMAC."""
+        signature = binascii.a2b_base64(value[_PAYLOAD + 1 :].translate(_URL_SAFE) + b"=")
+        payload = value[:_PAYLOAD]
+        for key in self._keys:
+            if hmac.compare_digest(hmac.digest(key.signing, payload, "sha256"), signature):
+                return True
+        return False
 
     # Records
 
@@ -141,7 +165,7 @@ class Keyring:
         key = self._keys[0]
         nonce = secrets.token_bytes(_NONCE_BYTES)
         header = f"{_FORMAT}.{key.kid}"
-        cipher = AESGCM(_derive(key.session + handle.encode(), b"record v1"))
+        cipher = AESGCM(_record_key(key, handle))
         return f"{header}.{encode(nonce + cipher.encrypt(nonce, plaintext, header.encode() + bound_to))}"
 
     def open_record(self, handle: str, sealed: str, bound_to: bytes) -> bytes | None:
@@ -150,7 +174,7 @@ class Keyring:
         if found is None:
             return None
         key, header, data = found
-        cipher = AESGCM(_derive(key.session + handle.encode(), b"record v1"))
+        cipher = AESGCM(_record_key(key, handle))
         return _decrypt(cipher, data, header + bound_to)
 
     # Cookies
@@ -195,13 +219,14 @@ class Keyring:
         self, make: "Callable[[_ServerKey, bytes, str], str]", purpose: bytes, value: str, given: str
     ) -> bool:
         expected = given.encode("utf-8", "replace")
+        return self._made(make, purpose, value, expected) or (
+            self.ask() and self._made(make, purpose, value, expected)
+        )
 
-        def some() -> bool:
-            return any(
-                hmac.compare_digest(make(key, purpose, value).encode(), expected) for key in self._keys
-            )
-
-        return some() or (self.ask() and some())
+    def _made(
+        self, make: "Callable[[_ServerKey, bytes, str], str]", purpose: bytes, value: str, expected: bytes
+    ) -> bool:
+        return any(hmac.compare_digest(make(key, purpose, value).encode(), expected) for key in self._keys)
 
     def _split(self, sealed: str) -> tuple[_ServerKey, bytes, bytes] | None:
         version, _, rest = sealed.partition(".")

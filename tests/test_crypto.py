@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff import crypto
 from bff.crypto import Keyring, decode, encode, new_secret, session_key
 
 OLD, NEW = new_secret(), new_secret()
@@ -53,6 +54,23 @@ def test_garbage_is_no_handle(value: bytes) -> None:
 
 
 @pytest.mark.requirement("B-20")
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=3), st.data())
+def test_handles_are_those_of_itsdangerous(secrets: list[bytes], data: st.DataObject) -> None:
+    """A handle's signature is taken exactly where itsdangerous takes it, whichever of the keys made it."""
+    keyring = Keyring([encode(secret) for secret in secrets])
+    maker = Keyring([encode(data.draw(st.sampled_from([*secrets, bytes(32)])))])
+    handle = maker.new_handle().encode()
+    assert keyring._signer.validate(handle) is (keyring.accepts(handle) is not None)
+
+
+def test_record_keys_are_those_of_the_library() -> None:
+    """The key of a record is HKDF's (RFC 5869) of server key and handle, under the records' own label."""
+    keyring = Keyring([new_secret()])
+    handle, (key,) = keyring.new_handle(), keyring._keys
+    derived = crypto._derive(key.session + handle.encode(), crypto._RECORD)
+    assert derived == crypto._record_key(key, handle)
+
+
 def test_a_handle_of_another_server_is_refused() -> None:
     """A cookie signed by another key is nobody's."""
     assert KEYRING.accepts(Keyring([new_secret()]).new_handle().encode()) is None
