@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bff.crypto import Keyring, new_secret, session_key
@@ -65,6 +65,7 @@ def test_the_rest_is_not_in_it() -> None:
 @given(sessions, times, times, st.integers(-(2**63), 2**63 - 1))
 def test_its_use_is_noted_in_it(session: Session, good: float, seen: float, fingerprint: int) -> None:
     """`seen` and the quiet time change, never beyond the moment up to which it is good; nothing else does."""
+    assume(not set(session.tokens.access_token) & set("\r\n\0"))  # the next test's
     packed = CachedSession.of(HANDLE, session, NOW, good, fingerprint)
     assert (good, fingerprint) == (packed.good_until, packed.fingerprint)
     used = packed.used(seen, NOW + 60)
