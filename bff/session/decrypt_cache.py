@@ -2,29 +2,34 @@
 
 Rule 1: nothing here says that a session lives, or what it holds now: that is Redis' word, each time. The same
 handle and the same record, field by field, are the same session; that alone is answered from here.
-Rule 2: bounded, what came first goes first; and what is found gone in Redis goes here too.
+Rule 2: bounded by memory, what came first goes first; and what is found gone in Redis goes here too.
 Rule 3: beside a near cache nothing is remembered here: it would be the same once more.
 """
 
-from typing import Final, TypeVar
+from typing import Final
 
 from bff.crypto import Keyring
 from bff.session.model import Session
 from bff.session.record import Record, decode_record
 
-MOST: Final = 1000
-"""Sessions that are remembered where there is no near cache."""
+_OVERHEAD: Final = 5000
+"""Bytes that a session and its record take beside their texts: objects, two dictionaries, headers."""
 
-K = TypeVar("K")
-V = TypeVar("V")
+_HANDLE: Final = 500
+"""Bytes that a handle takes, both spellings and its place."""
+
+_HANDLES_SHARE: Final = 16
+"""The part of the memory that handles may take, as a divisor."""
 
 
 class DecryptCache:
-    """Opens handles and records with the server's keys, and remembers the last `most` of each."""
+    """Opens handles and records with the server's keys, and remembers the last ones, in `memory` bytes."""
 
-    def __init__(self, keyring: Keyring, most: int) -> None:
+    def __init__(self, keyring: Keyring, memory: int) -> None:
         self._keyring = keyring
-        self._most = most
+        self._most_handles = memory // _HANDLES_SHARE // _HANDLE
+        self._memory = memory - self._most_handles * _HANDLE
+        self._taken = 0
         self._handles: dict[bytes, str] = {}  # by the cookie's value
         self._sessions: dict[str, tuple[str, Record, Session]] = {}  # by key
 
@@ -33,8 +38,10 @@ class DecryptCache:
         handle = self._handles.get(value)
         if handle is None:
             handle = self._keyring.accepts(value)
-            if handle is not None:
-                self._put(self._handles, value, handle)
+            if handle is not None and self._most_handles:
+                if len(self._handles) >= self._most_handles:
+                    del self._handles[next(iter(self._handles))]
+                self._handles[value] = handle
         return handle
 
     def session(self, key: str, record: Record, handle: str) -> Session | None:
@@ -43,22 +50,27 @@ class DecryptCache:
         if known is not None and known[0] == handle and known[1] == record:
             return known[2]
         session = decode_record(key, record, handle, self._keyring)
-        if session is not None:
-            self._put(self._sessions, key, (handle, record, session))
+        if session is not None and self._memory:
+            self.forget(key)
+            self._taken += _cost(record)
+            self._sessions[key] = (handle, record, session)
+            while self._taken > self._memory:
+                self.forget(next(iter(self._sessions)))
         return session
 
     def forget(self, key: str) -> None:
         """There is no such session."""
-        self._sessions.pop(key, None)
-
-    def _put(self, entries: dict[K, V], key: K, value: V) -> None:
-        if not self._most:
-            return
-        if len(entries) >= self._most:
-            del entries[next(iter(entries))]
-        entries[key] = value
+        known = self._sessions.pop(key, None)
+        if known is not None:
+            self._taken -= _cost(known[1])
 
     def clear(self) -> None:
         """A server key has gone, and with it what it vouched for."""
         self._handles.clear()
         self._sessions.clear()
+        self._taken = 0
+
+
+def _cost(record: Record) -> int:
+    """The bytes of a record and of the session in it, whose texts are no longer than the record's."""
+    return _OVERHEAD + 2 * sum(map(len, record.values()))

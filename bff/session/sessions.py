@@ -25,7 +25,7 @@ from bff.session.affected import NAMELESS, affected
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
-from bff.session.decrypt_cache import MOST, DecryptCache
+from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import note_of
 from bff.session.index import whose_is
@@ -94,7 +94,9 @@ class Sessions:
         self._cookie_name = cookie.name.encode()
         self._store = store
         self._keyring = keyring
-        self.decrypted = self._before = before = DecryptCache(keyring, MOST if cache is None else 0)
+        self.decrypted = self._before = before = DecryptCache(
+            keyring, settings.near_cache_memory if cache is None else 0
+        )
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
