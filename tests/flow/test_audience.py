@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from bff.proxy.forward.token_exchange import AudienceCredentials, NotNow, Unusable
+from bff.session.model import Found, OwnToken
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
 from tests.support.network.sockets import running_sockets
@@ -81,6 +83,28 @@ async def test_a_token_is_exchanged_once(redis_server: RedisServer, near_cache: 
         sealed = world.redis.cli("HGET", browser.session_key, "exchanged")
         assert sealed
         assert bearer_of(world.backend.requests[0]) not in sealed
+
+
+async def test_a_call_that_read_too_early(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that read its session before the token was kept takes that token, and exchanges nothing."""
+    browser = await world.signed_in()
+    (destination,) = world.app._forwarding.context.destinations.values()
+    credentials = destination.credentials
+    assert isinstance(credentials, AudienceCredentials)
+    exchanger, read = credentials._exchanger, []
+    exchange = exchanger.exchange
+
+    async def noted(found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        read.append(found)
+        return await exchange(found, audience)
+
+    monkeypatch.setattr(exchanger, "exchange", noted)
+    first = await call(browser)
+    (early,) = read
+    token = await exchange(early, ORDERS)
+    assert isinstance(token, OwnToken)
+    assert first["jti"] == payload_of(token.access_token)["jti"]
+    assert 1 == exchanges(world)
 
 
 async def test_a_rotation_drops_it(world: World) -> None:

@@ -4,7 +4,8 @@ The token is got in exchange for the session's, kept in the session's record, se
 ends with them: a rotation drops it, and the next call gets another one in exchange for the new token.
 
 Rule 1: a token for somebody else is never sent instead: without its own the call does not go out.
-Rule 2: one exchange at a time for a session and an audience in a process; it is no request's child.
+Rule 2: one exchange at a time for a session and an audience in a process; it is no request's child. First it
+reads the session again: another call or process may have kept a token since.
 Rule 3: a refusal rests: that session and audience are not asked for again at once; nor is anybody where the
 provider cannot be reached.
 Rule 4: what a call goes out with (`OwnFound`) shows the backend's token in place of the session's, and holds
@@ -26,7 +27,7 @@ from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken, Session
-from bff.session.sessions import Sessions
+from bff.session.sessions import NoSession, Sessions
 from bff.session.token_policy import PassOn, Refresh, plan_after_401
 from bff.tasks import Tasks
 
@@ -76,6 +77,7 @@ class TokenExchanger:
         self._client = client
         self._sessions = sessions
         self._tasks = tasks
+        self._clock = clock
         self._circuit = CircuitBreaker(clock, lambda _: None)
         self._refused = SessionBackoff(clock)
         self._flights: dict[tuple[str, int, str], asyncio.Task[OwnToken | Unusable | NotNow]] = {}
@@ -92,6 +94,9 @@ class TokenExchanger:
         return await asyncio.shield(flight)
 
     async def _fly(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        kept = await self._kept(found, audience)
+        if kept is not None:
+            return kept
         token = await self._ask(found.session, audience)
         if isinstance(token, OwnToken):
             try:
@@ -99,6 +104,20 @@ class TokenExchanger:
             except StoreUnavailableError:
                 _log.warning("exchanged_token_not_kept", session=found.session.id)
         return token
+
+    async def _kept(self, found: Found, audience: str) -> OwnToken | None:
+        """The token that was kept since the caller read the session, by a call before or another process."""
+        try:
+            current = await self._sessions.open(found.handle)
+        except StoreUnavailableError:
+            return None
+        if isinstance(current, NoSession) or current.session.version != found.session.version:
+            return None
+        token = current.session.exchanged.get(audience)
+        if token is None or token == found.session.exchanged.get(audience):
+            return None
+        ends = _last_moment(_seen(current, token).session)
+        return token if ends is None or self._clock() < ends else None
 
     async def _ask(self, session: Session, audience: str) -> OwnToken | Unusable | NotNow:
         name = f"{session.key} {session.version} {audience}"
