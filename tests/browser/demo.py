@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ class Demo:
 
     own_host, foreign_host = "localhost", "127.0.0.1"  # names of two sites, and of one machine
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, pid: int) -> None:
+        self._pid = pid
         self.url = _find(r"Open (http://localhost:\d+)", said)
         self._metrics = _find(r"(http://127\.0\.0\.1:\d+)/readyz", said) + "/metrics"
         self._redis = _find(r"Redis +127\.0\.0\.1:(\d+)", said)
@@ -68,6 +70,13 @@ class Demo:
         with urlopen(self._metrics) as answer:  # noqa: S310 - an address that the demo printed
             return sum(map(float, _STREAMS.findall(answer.read().decode())))
 
+    def roll(self) -> None:
+        """Replaces the proxy's workers one after the other, as an operator does for a new version."""
+        children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
+        started = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
+        (supervisor,) = [int(pid) for pid, words in started.items() if {b"bff", b"serve"} <= set(words)]
+        os.kill(supervisor, signal.SIGUSR2)
+
     def _client(self) -> "redis.Redis":
         return redis.Redis(port=int(self._redis), decode_responses=True, socket_timeout=5)
 
@@ -87,7 +96,7 @@ def running_demo(
             environment={**os.environ, **variables, "PYTHONPATH": ROOT},
         )
         try:
-            yield Demo(_wait_until_ready(child))
+            yield Demo(_wait_until_ready(child), child.pid)
         finally:
             child.terminate()
             ended = child.wait(ENDS_WITHIN)

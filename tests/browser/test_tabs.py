@@ -114,6 +114,19 @@ def test_another_tab_reads_on_where_the_first_is_closed(profile: BrowserContext,
     assert [UNKNOWN] == told(tabs[0])
 
 
+@pytest.mark.requirement("S-11")
+def test_a_worker_that_drains_costs_no_word(profile: BrowserContext, four: Demo) -> None:
+    """Its stream ends; the tab that reads opens another, at another worker, and all are told of the end."""
+    _, key = account(profile, four)
+    reading, other = tabs_of(profile, four, 2)
+    with reading.expect_request("**/bff/events", timeout=_PATIENCE):
+        four.roll()
+    one_leads([reading, other], four)
+    assert [[], []] == [tab.evaluate("() => told") for tab in (reading, other)]
+    assert 1 == four.delete(key)
+    assert [[UNKNOWN]] * 2 == [told(tab) for tab in (reading, other)]
+
+
 def test_a_tab_that_listens_no_more_gives_its_place_up(profile: BrowserContext, four: Demo) -> None:
     """When the last listener of a page stops, another tab reads the stream."""
     _, key = account(profile, four)
