@@ -1,7 +1,7 @@
 """Pages that bundlers made with `@bff/client`: React by Vite, Vue by webpack, the rest by esbuild.
 
-They are the demo's page, a folder for each. Vue and Angular compile their templates in the browser, which a
-page's policy forbids: it is off. The tutorial's page has it.
+They are the demo's page, a folder for each. Angular's is compiled by ngc, its libraries in the browser, as
+are Vue's templates: a page's policy forbids that, and is off here. The tutorial's page has it.
 """
 
 import json
@@ -152,4 +152,4 @@ def test_the_types_are_true(page: Page, demo: Demo, site: Path) -> None:
     enter(page, demo, "react")
     answers = {name: json.dumps(value) for name, value in page.evaluate(_ASK).items()}
     (site / "types" / "answers.ts").write_text(_ANSWERS.format(**answers), encoding="utf-8")
-    run(site, "node", "../node_modules/typescript/bin/tsc", "--project", ".")
+    run(site, "node", "../node_modules/typescript-native/bin/tsc", "--project", ".")
