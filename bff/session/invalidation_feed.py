@@ -97,6 +97,10 @@ class InvalidationFeed:
         """True while everything that happened up to a lease ago has been told."""
         return self._clock() < self._trusted_until
 
+    def trusted_at(self, now: float) -> bool:
+        """The same for a caller who has just read the steady clock."""
+        return now < self._trusted_until
+
     def subscribe(self, listener: Listener) -> None:
         """Tells this listener of every change from now on."""
         self._listeners.append(listener)
