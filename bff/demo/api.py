@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -138,13 +139,20 @@ class OrdersApi:
 
 
 def create_app(
-    issuer: str, audience: str, *, interval: float = 1.0, revocations: Sequence[Revocations] = ()
+    issuer: str,
+    audience: str,
+    *,
+    interval: float = 1.0,
+    revocations: Sequence[Revocations] = (),
+    ca_file: Path | None = None,
 ) -> Starlette:
     """Builds the API; it takes access tokens of this issuer for this audience, unless they were revoked."""
     orders = Orders()
     api = OrdersApi(orders, interval)
     own = OwnRevocations(orders.is_revoked)
-    verifier = TokenVerifier(issuer=issuer, audience=audience, revocations=[own, *revocations], cooldown=1.0)
+    verifier = TokenVerifier(
+        issuer=issuer, audience=audience, revocations=[own, *revocations], cooldown=1.0, ca_file=ca_file
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

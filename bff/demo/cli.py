@@ -59,7 +59,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
 
 
 @app.command("api")
-def api(
+def api(  # noqa: PLR0917 - typer passes them by name
     issuer: Annotated[
         str, typer.Option(help="The issuer whose access tokens are taken.")
     ] = "http://127.0.0.1:9000",
@@ -72,6 +72,9 @@ def api(
             help="Where the issuer marks revoked tokens; nobody is asked without it.", envvar="API_REDIS_URL"
         ),
     ] = "",
+    ca_file: Annotated[
+        Path | None, typer.Option(help="The authorities of an https issuer, in a PEM file.")
+    ] = None,
 ) -> None:
     """Runs the sample API alone."""
     ignore_hangups()
@@ -79,7 +82,12 @@ def api(
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     served = serve_steadily(
         uvicorn.Config(
-            create_app(issuer, audience, revocations=[RedisRevocations(redis_url)] if redis_url else []),
+            create_app(
+                issuer,
+                audience,
+                revocations=[RedisRevocations(redis_url)] if redis_url else [],
+                ca_file=ca_file,
+            ),
             host=host,
             port=port,
             log_config=None,
