@@ -17,7 +17,7 @@ class ActiveTokens:
     def find(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of a token that is good now, else None."""
         claims = self._minter.read_access_token(token, now)
-        if claims is None or self._store.revocations.covers(claims["jti"], claims["sid"]):
+        if claims is None or self._store.revoked_tokens.covers(claims["jti"], claims["sid"]):
             return None
         return claims if self._accounts.find(claims["sub"]) else None
 

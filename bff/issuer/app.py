@@ -47,25 +47,38 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     """
     client = connect(settings.redis_url.get_secret_value())
     store = Store.on(IssuerRedis(client, settings.prefix))
-    endings = Termination(store, settings.clients)
+    termination = Termination(store, settings.clients)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
     keys = _keys(settings, store.database, key)
     minter = Minter(settings.url, settings.audience, keys, settings.access_token_lifetime)
     client_keys = ClientKeys()
-    server = create_server(settings, store, accounts, minter, endings=endings, client_keys=client_keys)
+    server = create_server(
+        settings, store, accounts, minter, termination=termination, client_keys=client_keys
+    )
     pages = Pages(settings.url)
-    rates = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
-    desk = SignInService(settings, accounts, rates, store.sign_ins, endings)
-    parts = Parts(settings, store, accounts, keys, minter, endings, server, Browser(settings), pages, desk)
+    limiter = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
+    sign_in_service = SignInService(settings, accounts, limiter, store.sign_ins, termination)
+    parts = Parts(
+        settings,
+        store,
+        accounts,
+        keys,
+        minter,
+        termination,
+        server,
+        Browser(settings),
+        pages,
+        sign_in_service,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await run_in_threadpool(accounts.add_missing, settings.users)
         if isinstance(keys, KeyStore):
             await run_in_threadpool(keys.begin, partial(new_key, settings), time.time())
-        channel = BackChannel(store.logouts, minter, server.query_client)
+        channel = BackChannel(store.logout_queue, minter, server.query_client)
         channel.start()
-        endings.on_end = channel.kick
+        termination.on_end = channel.kick
         yield
         await channel.stop()
         await run_in_threadpool(client_keys.close)

@@ -23,11 +23,11 @@ class Parts:
     accounts: Accounts
     keys: Keys
     minter: Minter
-    endings: Termination
+    termination: Termination
     server: ProtocolServer
     browser: Browser
     pages: Pages
-    desk: SignInService
+    sign_in_service: SignInService
 
     def end_user(self, cookie: str | None) -> EndUser | None:
         """Returns who is signed in with this cookie; blocks."""

@@ -38,7 +38,6 @@ from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.hop import FINISH, hop
-from bff.web.lent_codes import LentCodes
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import (
     address_of,
@@ -49,6 +48,7 @@ from bff.web.responses import (
     provider_reason,
     redirect,
 )
+from bff.web.stored_codes import StoredCodes
 from bff.web.transaction import (
     MAX_HOP,
     Returned,
@@ -88,7 +88,7 @@ class LoginEndpoints:
         self._client = client
         self._sessions = sessions
         self._cookies = cookies
-        self._lent = LentCodes(cookies.keyring, sessions)
+        self._codes = StoredCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
         self._redirect_uri = server.public_url.rstrip("/") + CALLBACK
         self._table = table
@@ -173,8 +173,8 @@ class LoginEndpoints:
                 return self._failed(request, transaction, "iss")
             if answer.error is not None:
                 return self._failed(request, transaction, "oauth_error", answer.error)
-            code = await self._lent.take_back(transaction.state) if answer.lent else answer.code
-            if code is None and answer.lent:
+            code = await self._codes.take(transaction.state) if answer.stored else answer.code
+            if code is None and answer.stored:
                 return await self._stale(request, transaction, found)
             if code is None:
                 return self._failed(request, transaction, "code_missing")
@@ -328,10 +328,10 @@ class LoginEndpoints:
             returned = replace(returned, code=None)
         stored = self._cookies.store(replace(transaction, returned=returned), now, MAX_HOP)
         if stored is None:
-            code, lent = returned.code, replace(returned, code=None, lent=returned.code is not None)
-            stored = self._cookies.store(replace(transaction, returned=lent), now)
+            code, without = returned.code, replace(returned, code=None, stored=returned.code is not None)
+            stored = self._cookies.store(replace(transaction, returned=without), now)
             if code is not None and stored is not None:
-                await self._lent.lend(transaction.state, code)
+                await self._codes.store(transaction.state, code)
         return [] if stored is None else [stored]
 
     def _used_up(self, transaction: Transaction | None) -> list[str]:

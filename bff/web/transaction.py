@@ -37,14 +37,14 @@ _OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
 class Returned:
     """The query of a callback: OAuth 2.0's answer to the authorization request (RFC 6749 4.1.2, RFC 9207).
 
-    `lent`: the code is too long for a cookie, and `lent_codes.py` has it.
+    `stored`: the code is too long for a cookie; `stored_codes.py` keeps it in Redis.
     """
 
     at: float
     code: str | None = field(default=None, repr=False)
     iss: str | None = None
     error: str | None = None
-    lent: bool = False
+    stored: bool = False
 
     @classmethod
     def read(cls, answer: Mapping[str, str], now: float) -> "Returned":

@@ -153,7 +153,7 @@ async def test_upgrades_that_are_not_served(sockets: Sockets) -> None:
 
 @pytest.mark.requirement("H-02")
 async def test_no_route_takes_any(redis_server: RedisServer) -> None:
-    """Without a single `websocket = true` they are refused at the front door."""
+    """Without a single `websocket = true` they are refused at once."""
     async with running_sockets(redis_server, route={"websocket": False}) as sockets:
         browser = await sockets.world.signed_in()
         assert (400, "bad_request") == code_of(await sockets.refused(browser))

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bff.issuer.accounts import sign_in as desk
+from bff.issuer.accounts import sign_in as sign_in_service
 from bff.issuer.accounts.accounts import Accounts
 from bff.issuer.accounts.rate_limits import MAX_DEVICES, SignInLimiter
 from bff.issuer.settings import MAX_ACCESS_TOKEN_LIFETIME, SignInLimits
@@ -215,7 +215,7 @@ def test_few_hashes_at_once_and_a_bounded_line(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a crowd two are at work, three wait, and the rest is told to come again; nobody is forgotten."""
-    monkeypatch.setattr(desk, "MAX_WAITING", 3)
+    monkeypatch.setattr(sign_in_service, "MAX_WAITING", 3)
     check: Any = Accounts.check
     at_work, most, go = [0], [0], threading.Event()
 

@@ -212,7 +212,7 @@ def test_a_revocation_between_the_look_and_the_exchange(
 
     def late(issued: IssuedTokens, origin: str, lifetime: float, now: float) -> str:
         issued.end(origin, "revoked", now)
-        issued._revocations.revoke(origin, "revoked", now + lifetime, now)
+        issued._revoked_tokens.revoke(origin, "revoked", now + lifetime, now)
         return name(issued, origin, lifetime, now)
 
     with monkeypatch.context() as patched:

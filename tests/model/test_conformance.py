@@ -83,9 +83,9 @@ def compared(steps: list[At]) -> list[At]:
     return kept
 
 
-async def rotated(desk: RefreshHarness, *, deleted: bool = False) -> list[At]:
-    (process,) = desk.processes
-    found = await desk.signed_in()
+async def rotated(harness: RefreshHarness, *, deleted: bool = False) -> list[At]:
+    (process,) = harness.processes
+    found = await harness.signed_in()
     steps = recorded(process, deleted=deleted)
     await process.rotate(found)
     return compared(steps)
@@ -93,22 +93,22 @@ async def rotated(desk: RefreshHarness, *, deleted: bool = False) -> list[At]:
 
 async def test_the_code_goes_the_models_way(redis_server: RedisServer) -> None:
     """A rotation, one for a session that goes meanwhile, one whose answer is lost, one that is never sent."""
-    async with running_harness(redis_server) as desk:
-        assert modelled(*SENDS, "gets token 1", "saves token 1", ENDS) == await rotated(desk)
-    async with running_harness(redis_server) as desk:
+    async with running_harness(redis_server) as harness:
+        assert modelled(*SENDS, "gets token 1", "saves token 1", ENDS) == await rotated(harness)
+    async with running_harness(redis_server) as harness:
         gone = ("somebody deletes the session", "finds the session gone", "revokes what came too late")
-        assert modelled(*SENDS, "gets token 1", *gone, ENDS) == await rotated(desk, deleted=True)
-    async with running_harness(redis_server) as desk:
-        desk.processes[0].client.plan = ["lost after"]
+        assert modelled(*SENDS, "gets token 1", *gone, ENDS) == await rotated(harness, deleted=True)
+    async with running_harness(redis_server) as harness:
+        harness.processes[0].client.plan = ["lost after"]
         lost = ("and the answer is lost", "will send once more", "looks at the lock", "invalid_grant")
-        assert modelled(*SENDS, *lost, "ends the session", ENDS) == await rotated(desk)
-    async with running_harness(redis_server) as desk:
-        desk.processes[0].client.plan = ["unreachable"]
+        assert modelled(*SENDS, *lost, "ends the session", ENDS) == await rotated(harness)
+    async with running_harness(redis_server) as harness:
+        harness.processes[0].client.plan = ["unreachable"]
         unsent = modelled(
             *SENDS, "cannot reach the provider", "puts back what stood in its marker's place", ENDS
         )
         unseen = {At.LOOK, At.SEND}  # the code finds the provider out of reach before it looks
-        assert [step for step in unsent if step not in unseen] == await rotated(desk)
+        assert [step for step in unsent if step not in unseen] == await rotated(harness)
 
 
 def test_a_way_that_the_model_does_not_have() -> None:

@@ -16,12 +16,12 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def desk(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
-    async with running_harness(redis_server) as desk:
-        yield desk
+async def harness(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
+    async with running_harness(redis_server) as harness:
+        yield harness
 
 
 @pytest.fixture
 async def two(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
-    async with running_harness(redis_server, processes=2) as desk:
-        yield desk
+    async with running_harness(redis_server, processes=2) as harness:
+        yield harness

@@ -150,28 +150,28 @@ class Client:
 class Process:
     """What one process has."""
 
-    def __init__(self, desk: "RefreshHarness", *, feed: bool) -> None:
+    def __init__(self, harness: "RefreshHarness", *, feed: bool) -> None:
         self.metrics, self.tasks = Metrics(), Tasks()
-        redis = RedisSettings(url=SecretStr(desk.redis.url))
+        redis = RedisSettings(url=SecretStr(harness.redis.url))
         self.store = SessionStore(redis, self.metrics)
         self.changes = InvalidationFeed(redis, prefix=self.store.watched) if feed else None
         session = SessionSettings()
         self.sessions = Sessions(
             store=self.store,
-            keyring=Keyring([desk.key]),
+            keyring=Keyring([harness.key]),
             cookie=SessionCookie.configured(ServerSettings(public_url="http://localhost"), session),
             settings=session,
             metrics=self.metrics,
-            clock=desk.clock,
+            clock=harness.clock,
         )
-        self.client = Client(desk.provider, desk.tickets)
+        self.client = Client(harness.provider, harness.tickets)
         self.refresher = RefreshCoordinator(
             sessions=self.sessions,
             client=cast("OidcClient", self.client),
             tasks=self.tasks,
-            settings=desk.settings,
+            settings=harness.settings,
             metrics=self.metrics,
-            clock=desk.clock,
+            clock=harness.clock,
             feed=self.changes,
         )
 
@@ -256,12 +256,12 @@ async def running_harness(
     redis: RedisServer, *, processes: int = 1, tickets: int = 20, feed: bool = True, **settings: Any
 ) -> AsyncIterator[RefreshHarness]:
     """Starts the processes; `settings` are those of `[refresh]`."""
-    desk = RefreshHarness(redis, RefreshSettings.model_validate({"timeout": 10, **settings}), tickets)
-    desk.processes = [Process(desk, feed=feed) for _ in range(processes)]
+    harness = RefreshHarness(redis, RefreshSettings.model_validate({"timeout": 10, **settings}), tickets)
+    harness.processes = [Process(harness, feed=feed) for _ in range(processes)]
     try:
-        for process in desk.processes:
+        for process in harness.processes:
             await process.start()
-        yield desk
+        yield harness
     finally:
-        for process in desk.processes:
+        for process in harness.processes:
             await process.aclose()

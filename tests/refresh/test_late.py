@@ -20,12 +20,12 @@ QUEUED = Deferred(Problem.PROVIDER_UNAVAILABLE, None, "queued")
 @pytest.fixture
 async def hasty(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
     """Two processes with two slots each, in which requests wait for no more than a moment."""
-    async with running_harness(redis_server, processes=2, tickets=2, timeout=0.2) as desk:
-        yield desk
+    async with running_harness(redis_server, processes=2, tickets=2, timeout=0.2) as harness:
+        yield harness
 
 
-async def version(desk: RefreshHarness, found: Found) -> int:
-    standing = await desk.processes[0].standing(found)
+async def version(harness: RefreshHarness, found: Found) -> int:
+    standing = await harness.processes[0].standing(found)
     assert isinstance(standing, Found)
     return standing.session.version
 
@@ -82,56 +82,56 @@ async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: RefreshHarnes
 @pytest.mark.requirement("T-17")
 async def test_twenty_late_answers_end_no_session(redis_server: RedisServer) -> None:
     """Neither the circuit that opens meanwhile nor the slots lose one."""
-    async with running_harness(redis_server, tickets=20, timeout=0.2) as desk:
-        (process,) = desk.processes
-        sessions = [await desk.signed_in() for _ in range(20)]
+    async with running_harness(redis_server, tickets=20, timeout=0.2) as harness:
+        (process,) = harness.processes
+        sessions = [await harness.signed_in() for _ in range(20)]
         process.client.may_answer.clear()
         await asyncio.gather(*(process.rotate(found) for found in sessions))
         await until(lambda: 1.0 == process.counted("bff_provider_circuit_open"))
         process.client.may_answer.set()
         await until(lambda: 20.0 == process.counted("bff_refreshes_total", outcome="rotated"))
         assert 0.0 == process.counted("bff_provider_circuit_open")
-        assert [2] * 20 == [await version(desk, found) for found in sessions]
-        assert 20 == len(desk.provider.sent)
+        assert [2] * 20 == [await version(harness, found) for found in sessions]
+        assert 20 == len(harness.provider.sent)
 
 
 @pytest.mark.requirement("T-17")
-async def test_an_answer_that_never_comes_is_not_asked_for_at_once(desk: RefreshHarness) -> None:
+async def test_an_answer_that_never_comes_is_not_asked_for_at_once(harness: RefreshHarness) -> None:
     """The provider may be at it yet: marked as lost, and left to a later call."""
-    desk.provider.grace = True
-    (process,) = desk.processes
+    harness.provider.grace = True
+    (process,) = harness.processes
     process.client.plan = ["late"]
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     outcome = await process.rotate(found)
     assert isinstance(outcome, Deferred)
-    assert ("answer_late", 1) == (outcome.why, len(desk.provider.sent))
-    assert desk.marker(found).endswith(" lost")
-    desk.now += 1
+    assert ("answer_late", 1) == (outcome.why, len(harness.provider.sent))
+    assert harness.marker(found).endswith(" lost")
+    harness.now += 1
     assert isinstance(await process.rotate(found), Rotated)
     assert {"resumed_lost": 1.0} == process.incidents()
 
 
 @pytest.mark.requirement("T-08")
 async def test_a_provider_that_is_back_is_asked_soon_by_one(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a minute out of reach: within five seconds, by one session for all, though that one is slow."""
     monkeypatch.setattr(rotation, "_PROBE_LATE", 0.05)
-    (process,) = desk.processes
-    sessions = [await desk.signed_in() for _ in range(10)]
+    (process,) = harness.processes
+    sessions = [await harness.signed_in() for _ in range(10)]
     process.client.plan = ["unreachable"]
     await process.rotate(sessions[0])
     for _ in range(12):
-        desk.now += 5
+        harness.now += 5
         process.client.plan = ["unreachable"] * 10
         await asyncio.gather(*(process.rotate(found) for found in sessions))
         assert 9 == len(process.client.plan)
-    desk.now += 5
-    assert [] == desk.provider.sent
+    harness.now += 5
+    assert [] == harness.provider.sent
     process.client.plan = []
     process.client.may_answer.clear()
     async with background(process.rotate(sessions[0])):
-        await until(lambda: 1 == len(desk.provider.sent))
+        await until(lambda: 1 == len(harness.provider.sent))
         others = await asyncio.gather(*(process.rotate(found) for found in sessions[1:]))
         assert {"resting"} == {each.why for each in others if isinstance(each, Deferred)}
         process.client.may_answer.set()

@@ -32,13 +32,13 @@ async def test_a_left_marker_is_given_a_moment(two: RefreshHarness) -> None:
 
 @pytest.mark.requirement("T-09")
 async def test_a_marker_that_nobody_clears_is_tried(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After that moment the token at hand is sent, and that is counted."""
     monkeypatch.setattr(rotation, "SETTLE", 0.05)
-    (process,) = desk.processes
-    found = await desk.signed_in()
-    desk.leave_marker(found, f"{desk.now:.3f} dead/7")
+    (process,) = harness.processes
+    found = await harness.signed_in()
+    harness.leave_marker(found, f"{harness.now:.3f} dead/7")
     assert isinstance(await process.rotate(found), Rotated)
     assert {"resumed_left": 1.0} == process.incidents()
 
@@ -66,28 +66,28 @@ async def test_who_was_stopped_before_it_sent_sends_nothing(
 
 
 async def test_who_was_stopped_and_alone_begins_anew(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was sent, so nothing is lost: the lock is taken again, and the token sent once."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.may_connect.clear()
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
         await until(lambda: process.client.connecting == 1)
         monkeypatch.setattr("bff.session.lock.steady_now", lambda: steady_now() + LEASE + 1)
         process.client.may_connect.set()
         assert isinstance(await rotating, Rotated)
-    assert ["1/r1"] == desk.provider.sent
+    assert ["1/r1"] == harness.provider.sent
     assert {} == process.incidents()
 
 
 async def test_a_token_that_left_late_is_counted(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped between the last look and the last byte: no fence can prevent it, and it is told."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     looks = [0.0, LEASE + 1]
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     process.client.may_connect.clear()
     async with background(process.rotate(found)) as rotating:
         await until(lambda: process.client.connecting == 1)
@@ -124,15 +124,15 @@ async def test_a_refusal_ends_no_session_that_has_newer_tokens(
 
 
 @pytest.mark.requirement("T-04")
-async def test_tokens_for_nobody_are_revoked(desk: RefreshHarness) -> None:
+async def test_tokens_for_nobody_are_revoked(harness: RefreshHarness) -> None:
     """The session was deleted while the provider was asked."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.may_answer.clear()
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
-        await until(lambda: len(desk.provider.sent) == 1)
-        desk.redis.cli("DEL", f"bff:session:{found.session.key}")
+        await until(lambda: len(harness.provider.sent) == 1)
+        harness.redis.cli("DEL", f"bff:session:{found.session.key}")
         process.client.may_answer.set()
         assert Over(Problem.SESSION_ENDED, EndReason.UNKNOWN) == await rotating
-    assert ["1/r2"] == desk.provider.revoked
-    assert "0" == desk.redis.cli("EXISTS", f"bff:session:{found.session.key}")
+    assert ["1/r2"] == harness.provider.revoked
+    assert "0" == harness.redis.cli("EXISTS", f"bff:session:{found.session.key}")

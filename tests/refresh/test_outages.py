@@ -14,25 +14,25 @@ from tests.support.wait import until
 
 
 @pytest.mark.requirement("T-10")
-async def test_nothing_is_sent_while_redis_is_away(desk: RefreshHarness) -> None:
+async def test_nothing_is_sent_while_redis_is_away(harness: RefreshHarness) -> None:
     """The session cannot be marked: it waits for Redis, and the provider hears nothing."""
-    (process,) = desk.processes
-    found = await desk.signed_in()
-    desk.redis.stop()
+    (process,) = harness.processes
+    found = await harness.signed_in()
+    harness.redis.stop()
     assert Deferred(Problem.STORE_UNAVAILABLE, None, "store_unavailable") == await process.rotate(found)
-    assert [] == desk.provider.sent
-    desk.redis.start()
+    assert [] == harness.provider.sent
+    harness.redis.start()
     assert isinstance(await process.rotate(found), Rotated)
 
 
 @pytest.mark.requirement("T-10")
 @pytest.mark.parametrize("word", ["take_lock", "mark_refreshing"])
 async def test_who_was_at_it_when_redis_went_away_goes_on_at_once(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch, word: str
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     """Its own lock and its own marker, of which it never heard, do not keep the same process waiting."""
-    (process,) = desk.processes
-    found = await desk.signed_in()
+    (process,) = harness.processes
+    found = await harness.signed_in()
     real = getattr(process.store, word)
 
     async def unheard(*args: Any, **options: Any) -> Any:
@@ -46,51 +46,51 @@ async def test_who_was_at_it_when_redis_went_away_goes_on_at_once(
 
     monkeypatch.setattr(process.store, word, unheard)
     assert isinstance(await process.rotate(found), Deferred)
-    assert (1, []) == (len(desk.locks()), desk.provider.sent)
+    assert (1, []) == (len(harness.locks()), harness.provider.sent)
     async with asyncio.timeout(1):  # neither the lock's end, nor the moment that others get
         assert isinstance(await process.rotate(found), Rotated)
 
 
 @pytest.mark.requirement("T-10", "T-14")
 @pytest.mark.parametrize("way", ["taken", "lost", "refused", "invalid"])
-async def test_redis_is_away_when_the_answer_comes(desk: RefreshHarness, way: str) -> None:
+async def test_redis_is_away_when_the_answer_comes(harness: RefreshHarness, way: str) -> None:
     """New tokens and an end are written when it is back; whatever else came, the session lives on."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.plan = [] if way == "invalid" else [way]
     process.client.may_answer.clear()
-    desk.provider.killed = way == "invalid"
-    found = await desk.signed_in()
+    harness.provider.killed = way == "invalid"
+    found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
-        await until(lambda: len(desk.provider.sent) == 1)
-        desk.redis.stop()
+        await until(lambda: len(harness.provider.sent) == 1)
+        harness.redis.stop()
         process.client.may_answer.set()
         if way in {"lost", "refused"}:
             assert isinstance(await rotating, Deferred)
-        desk.redis.start()
+        harness.redis.start()
         outcome = await rotating
     expected: dict[str, type[Any]] = {"taken": Rotated, "invalid": Over}
     assert isinstance(outcome, expected.get(way, Deferred))
     standing = await process.standing(found)
     assert isinstance(standing, NoSession if way == "invalid" else Found)
-    assert 1 == len(desk.provider.sent)
+    assert 1 == len(harness.provider.sent)
 
 
 async def test_tokens_that_nobody_takes_are_told_of(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Redis stayed away for too long: an audit event, and an incident."""
     monkeypatch.setattr(rotation, "_PATIENCE", 0.0)
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.may_answer.clear()
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
-        await until(lambda: len(desk.provider.sent) == 1)
-        desk.redis.stop()
+        await until(lambda: len(harness.provider.sent) == 1)
+        harness.redis.stop()
         process.client.may_answer.set()
         assert Deferred(Problem.STORE_UNAVAILABLE, None, "tokens_lost") == await rotating
     assert {"rotation_lost": 1.0} == process.incidents()
     assert "rotation_lost" in "".join(capsys.readouterr())
-    desk.redis.start()
+    harness.redis.start()
 
 
 # The end of the process
@@ -119,27 +119,27 @@ async def test_a_process_that_is_cut_short(
     assert {"resumed_left": 1.0} == there.incidents()
 
 
-async def test_tokens_that_a_stop_takes_are_told_of(desk: RefreshHarness) -> None:
+async def test_tokens_that_a_stop_takes_are_told_of(harness: RefreshHarness) -> None:
     """The process ends while it still offers them to a Redis that is away."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.may_answer.clear()
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     async with background(process.rotate(found)):
-        await until(lambda: len(desk.provider.sent) == 1)
-        desk.redis.stop()
+        await until(lambda: len(harness.provider.sent) == 1)
+        harness.redis.stop()
         process.client.may_answer.set()
         await until(lambda: process.counted("bff_store_errors_total") > 0)
         await process.tasks.cancel_all()
     assert {"rotation_lost": 1.0} == process.incidents()
-    desk.redis.start()
+    harness.redis.start()
 
 
 async def test_a_stop_that_a_breaking_connection_hides_is_a_stop(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client library makes an error of Redis out of it: nobody goes on for five minutes all the same."""
-    (process,) = desk.processes
-    found = await desk.signed_in()
+    (process,) = harness.processes
+    found = await harness.signed_in()
     saving = asyncio.Event()
 
     async def hiding(*_: Any, **__: Any) -> Any:

@@ -17,16 +17,16 @@ from tests.support.wait import until
 
 
 @pytest.mark.requirement("T-16")
-async def test_a_refusal_that_repeats_ends_the_session(desk: RefreshHarness) -> None:
+async def test_a_refusal_that_repeats_ends_the_session(harness: RefreshHarness) -> None:
     """By its name, and the other session's tokens rotate before and after."""
-    (process,) = desk.processes
-    found, other = await desk.signed_in(), await desk.signed_in()
+    (process,) = harness.processes
+    found, other = await harness.signed_in(), await harness.signed_in()
     for _ in range(2):
         process.client.plan = ["refused"]
         outcome = await process.rotate(found)
         assert isinstance(outcome, Deferred)
         assert "grant_refused" == outcome.why
-        desk.now += 6
+        harness.now += 6
     process.client.plan = ["refused"]
     assert Over(Problem.SESSION_ENDED, EndReason.REFRESH_REFUSED) == await process.rotate(found)
     assert NoSession(Problem.SESSION_ENDED, EndReason.REFRESH_REFUSED) == await process.standing(found)
@@ -35,31 +35,31 @@ async def test_a_refusal_that_repeats_ends_the_session(desk: RefreshHarness) -> 
 
 
 @pytest.mark.requirement("T-16")
-async def test_nobody_is_signed_out_while_nobody_waits(desk: RefreshHarness) -> None:
+async def test_nobody_is_signed_out_while_nobody_waits(harness: RefreshHarness) -> None:
     """A rotation in the background is refused, again and again: the token at hand serves to its end."""
-    (process,) = desk.processes
-    found = await desk.signed_in()
+    (process,) = harness.processes
+    found = await harness.signed_in()
     for number in range(1, 6):
         process.client.plan = ["refused"]
         process.refresher.ahead(found)
-        await until(lambda number=number: number == len(desk.provider.sent))  # type: ignore[misc] # binds this turn's
+        await until(lambda number=number: number == len(harness.provider.sent))  # type: ignore[misc] # binds this turn's
         await until(lambda: not process.refresher._flights)
-        desk.now += 6
+        harness.now += 6
     assert not isinstance(await process.standing(found), NoSession)
     process.client.plan = ["refused"]
     assert Over(Problem.SESSION_ENDED, EndReason.REFRESH_REFUSED) == await process.rotate(found)
 
 
 @pytest.mark.requirement("T-09")
-async def test_one_that_may_have_been_spent_ends_as_lost(desk: RefreshHarness) -> None:
+async def test_one_that_may_have_been_spent_ends_as_lost(harness: RefreshHarness) -> None:
     """An answer got lost before: the provider may have taken the token for stolen since."""
-    (process,) = desk.processes
-    found = await desk.signed_in()
+    (process,) = harness.processes
+    found = await harness.signed_in()
     process.client.plan = ["lost", "lost"]
     outcome = await process.rotate(found)
     for _ in range(3):
         assert isinstance(outcome, Deferred)
-        desk.now += 6
+        harness.now += 6
         process.client.plan = ["refused"]
         outcome = await process.rotate(found)
     assert Over(Problem.SESSION_ENDED, EndReason.REFRESH_LOST) == outcome

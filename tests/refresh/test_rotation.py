@@ -12,9 +12,9 @@ from tests.support.tasks import background
 from tests.support.wait import until
 
 
-async def version(desk: RefreshHarness, found: Found) -> int:
+async def version(harness: RefreshHarness, found: Found) -> int:
     """The version that is in Redis."""
-    standing = await desk.processes[0].standing(found)
+    standing = await harness.processes[0].standing(found)
     assert isinstance(standing, Found)
     return standing.session.version
 
@@ -24,26 +24,26 @@ async def version(desk: RefreshHarness, found: Found) -> int:
 
 @pytest.mark.requirement("T-09", "T-08")
 @pytest.mark.parametrize("way", ["lost", "lost after"])
-async def test_a_lost_answer_is_asked_for_once_more(desk: RefreshHarness, way: str) -> None:
+async def test_a_lost_answer_is_asked_for_once_more(harness: RefreshHarness, way: str) -> None:
     """Whether or not the provider had rotated: within its grace the session is saved, and it is counted."""
-    desk.provider.grace = True
-    (process,) = desk.processes
+    harness.provider.grace = True
+    (process,) = harness.processes
     process.client.plan = [way]
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     outcome = await process.rotate(found)
     assert isinstance(outcome, Rotated)
-    assert ("a2", 2) == (outcome.found.session.tokens.access_token, await version(desk, found))
-    assert ["1/r1", "1/r1"] == desk.provider.sent
+    assert ("a2", 2) == (outcome.found.session.tokens.access_token, await version(harness, found))
+    assert ["1/r1", "1/r1"] == harness.provider.sent
     assert {"repeated": 1.0} == process.incidents()
-    assert ("", []) == (desk.marker(found), desk.locks())
+    assert ("", []) == (harness.marker(found), harness.locks())
 
 
 @pytest.mark.requirement("T-09")
-async def test_a_repetition_that_is_refused_says_why_the_session_ends(desk: RefreshHarness) -> None:
+async def test_a_repetition_that_is_refused_says_why_the_session_ends(harness: RefreshHarness) -> None:
     """Without a grace a rotated token is gone with its answer: `refresh_lost`, and a reuse is suspected."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.plan = ["lost after"]
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     assert Over(Problem.SESSION_ENDED, EndReason.REFRESH_LOST) == await process.rotate(found)
     assert {"repeated": 1.0, "reuse_suspected": 1.0} == process.incidents()
     assert NoSession(Problem.SESSION_ENDED, EndReason.REFRESH_LOST) == await process.standing(found)
@@ -71,27 +71,27 @@ async def test_an_answer_that_is_lost_twice_is_left_to_later(two: RefreshHarness
 @pytest.mark.parametrize("grace", [0, 0.001])
 async def test_outside_the_grace_nothing_is_repeated(redis_server: RedisServer, grace: float) -> None:
     """The provider would take it for a theft."""
-    async with running_harness(redis_server, grace=grace) as desk:
-        (process,) = desk.processes
+    async with running_harness(redis_server, grace=grace) as harness:
+        (process,) = harness.processes
         process.client.plan = ["lost"]
-        outcome = await process.rotate(await desk.signed_in())
+        outcome = await process.rotate(await harness.signed_in())
         assert isinstance(outcome, Deferred)
-        assert ("answer_lost", 1) == (outcome.why, len(desk.provider.sent))
+        assert ("answer_lost", 1) == (outcome.why, len(harness.provider.sent))
 
 
 @pytest.mark.requirement("T-04")
-async def test_nothing_is_repeated_for_a_session_that_ended(desk: RefreshHarness) -> None:
+async def test_nothing_is_repeated_for_a_session_that_ended(harness: RefreshHarness) -> None:
     """It is read again before: a logout came between."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.plan = ["lost"]
     process.client.may_answer.clear()
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
-        await until(lambda: len(desk.provider.sent) == 1)
+        await until(lambda: len(harness.provider.sent) == 1)
         await process.sessions.end(found.session, EndReason.LOGOUT)
         process.client.may_answer.set()
         assert Over(Problem.SESSION_ENDED, EndReason.LOGOUT) == await rotating
-    assert 1 == len(desk.provider.sent)
+    assert 1 == len(harness.provider.sent)
 
 
 @pytest.mark.requirement("T-05")
@@ -129,39 +129,39 @@ async def test_nothing_is_repeated_once_another_process_has_rotated(
     ],
 )
 async def test_what_was_not_spent_leaves_no_trace(
-    desk: RefreshHarness, why: str, retry_after: float | None, way: str
+    harness: RefreshHarness, why: str, retry_after: float | None, way: str
 ) -> None:
     """Put off, with the reason; no marker, no lock, and when it works again no incident."""
-    (process,) = desk.processes
+    (process,) = harness.processes
     process.client.plan = [way]
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     outcome = await process.rotate(found)
     assert isinstance(outcome, Deferred)
     assert (why, Problem.PROVIDER_UNAVAILABLE) == (outcome.why, outcome.problem)
     assert retry_after in (None, outcome.retry_after)
-    assert ("", []) == (desk.marker(found), desk.locks())
-    desk.now += 10
+    assert ("", []) == (harness.marker(found), harness.locks())
+    harness.now += 10
     assert isinstance(await process.rotate(found), Rotated)
     assert {} == process.incidents()
 
 
 @pytest.mark.requirement("T-13")
-async def test_tokens_of_somebody_else_are_revoked(desk: RefreshHarness) -> None:
+async def test_tokens_of_somebody_else_are_revoked(harness: RefreshHarness) -> None:
     """The session ends, and nobody keeps what came."""
-    desk.provider.id_token = "mallory"
-    found = await desk.signed_in()
-    outcome = await desk.processes[0].rotate(found)
+    harness.provider.id_token = "mallory"
+    found = await harness.signed_in()
+    outcome = await harness.processes[0].rotate(found)
     assert Over(Problem.SESSION_ENDED, EndReason.IDENTITY_CHANGED) == outcome
-    assert ["1/r2"] == desk.provider.revoked
+    assert ["1/r2"] == harness.provider.revoked
 
 
 async def test_new_tokens_do_not_wait_for_a_key_set(
-    desk: RefreshHarness, monkeypatch: pytest.MonkeyPatch
+    harness: RefreshHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They exist nowhere else: an ID token that cannot be checked in time is left out."""
     monkeypatch.setattr(rotation, "_KEYS_PATIENCE", 0.01)
-    desk.provider.id_token = "hangs"
-    outcome = await desk.processes[0].rotate(await desk.signed_in())
+    harness.provider.id_token = "hangs"
+    outcome = await harness.processes[0].rotate(await harness.signed_in())
     assert isinstance(outcome, Rotated)
     assert ("id-token-1", {"sub": "alice"}) == (
         outcome.found.session.tokens.id_token,
@@ -169,10 +169,10 @@ async def test_new_tokens_do_not_wait_for_a_key_set(
     )
 
 
-async def test_a_provider_that_states_no_time_makes_no_call_rotate(desk: RefreshHarness) -> None:
+async def test_a_provider_that_states_no_time_makes_no_call_rotate(harness: RefreshHarness) -> None:
     """Lifetimes of nothing, and below nothing, are used until a backend says 401."""
-    desk.provider.lifetime = 0
-    outcome = await desk.processes[0].rotate(await desk.signed_in())
+    harness.provider.lifetime = 0
+    outcome = await harness.processes[0].rotate(await harness.signed_in())
     assert isinstance(outcome, Rotated)
     tokens = outcome.found.session.tokens
     assert tokens.access_expires_at == tokens.obtained_at

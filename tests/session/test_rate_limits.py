@@ -42,7 +42,7 @@ class Counts:
         return self.wait
 
 
-class Desk:
+class Harness:
     def __init__(self) -> None:
         self.counts, self.metrics, self.now = Counts(), Metrics(), 1000.0
         self.limits = RateLimits(
@@ -57,82 +57,82 @@ class Desk:
         return value or 0.0
 
 
-@pytest.fixture(name="desk")
-def _desk() -> Desk:
-    return Desk()
+@pytest.fixture(name="harness")
+def _harness() -> Harness:
+    return Harness()
 
 
-async def test_a_refusal_is_counted_and_remembered(desk: Desk) -> None:
+async def test_a_refusal_is_counted_and_remembered(harness: Harness) -> None:
     """Redis says when; until then, for a second at most, nobody asks it again about this client."""
-    desk.counts.wait = 30.0
-    assert Limited(LIMIT, 30.0) == await desk.over()
-    desk.now += 0.5
-    assert Limited(LIMIT, 29.5) == await desk.over()
-    assert 1 == len(desk.counts.asked)
-    desk.now += 0.5
-    desk.counts.wait = 0.0
-    assert None is await desk.over()
-    assert ["session:/api alice"] * 2 == desk.counts.asked
-    assert 2 == desk.counted("bff_rate_limited_total")
-    assert None is await desk.over(who="bob")
+    harness.counts.wait = 30.0
+    assert Limited(LIMIT, 30.0) == await harness.over()
+    harness.now += 0.5
+    assert Limited(LIMIT, 29.5) == await harness.over()
+    assert 1 == len(harness.counts.asked)
+    harness.now += 0.5
+    harness.counts.wait = 0.0
+    assert None is await harness.over()
+    assert ["session:/api alice"] * 2 == harness.counts.asked
+    assert 2 == harness.counted("bff_rate_limited_total")
+    assert None is await harness.over(who="bob")
 
 
-async def test_a_flood_is_few_audit_events(desk: Desk) -> None:
+async def test_a_flood_is_few_audit_events(harness: Harness) -> None:
     """One for each client and limit within ten seconds; each refusal is in the metric."""
-    desk.counts.wait = 60.0
+    harness.counts.wait = 60.0
     with capture_logs() as lines:
         for _ in range(5):
-            await desk.over()
-        await desk.over(who="bob")
-        desk.now += 10
-        await desk.over()
+            await harness.over()
+        await harness.over(who="bob")
+        harness.now += 10
+        await harness.over()
     events = [(line["event"], line["reason"], line["address"]) for line in lines]
     assert [("rate_limited", "session:/api", "127.0.0.1")] * 3 == events
-    assert 7 == desk.counted("bff_rate_limited_total")
+    assert 7 == harness.counted("bff_rate_limited_total")
 
 
 @pytest.mark.parametrize("how", ["fails", "silent"])
-async def test_a_limit_fails_open(desk: Desk, how: str) -> None:
+async def test_a_limit_fails_open(harness: Harness, how: str) -> None:
     """Redis away or hung: acts go on, counted, after one wait for all; the log says so once."""
-    setattr(desk.counts, how, True)
+    setattr(harness.counts, how, True)
     with capture_logs() as lines:
-        assert [None] * 20 == [await desk.over() for _ in range(20)]
-        assert 1 == len(desk.counts.asked)
-        assert 20 == desk.counted("bff_limits_unchecked_total")
-        desk.now += PAUSE
-        assert [None] * 20 == list(await asyncio.gather(*(desk.over() for _ in range(20))))
-        assert 2 == len(desk.counts.asked)  # one tries for all
-        setattr(desk.counts, how, False)
-        desk.now += PAUSE
-        assert [None] * 3 == [await desk.over() for _ in range(3)]
-        assert 5 == len(desk.counts.asked)
+        assert [None] * 20 == [await harness.over() for _ in range(20)]
+        assert 1 == len(harness.counts.asked)
+        assert 20 == harness.counted("bff_limits_unchecked_total")
+        harness.now += PAUSE
+        assert [None] * 20 == list(await asyncio.gather(*(harness.over() for _ in range(20))))
+        assert 2 == len(harness.counts.asked)  # one tries for all
+        setattr(harness.counts, how, False)
+        harness.now += PAUSE
+        assert [None] * 3 == [await harness.over() for _ in range(3)]
+        assert 5 == len(harness.counts.asked)
     assert ["limits_not_shared", "limits_shared_again"] == [line["event"] for line in lines]
-    assert 40 == desk.counted("bff_limits_unchecked_total")
+    assert 40 == harness.counted("bff_limits_unchecked_total")
 
 
-async def test_a_process_that_is_late_itself_still_asks(desk: Desk) -> None:
+async def test_a_process_that_is_late_itself_still_asks(harness: Harness) -> None:
     """Redis' answer was there when a busy loop looked at it, long after its time: it counts."""
-    desk.counts.meanwhile, desk.counts.wait = 0.1, 30.0
-    assert Limited(LIMIT, 30.0) == await desk.over()
-    assert 0 == desk.counted("bff_limits_unchecked_total")
+    harness.counts.meanwhile, harness.counts.wait = 0.1, 30.0
+    assert Limited(LIMIT, 30.0) == await harness.over()
+    assert 0 == harness.counted("bff_limits_unchecked_total")
 
 
-async def test_a_process_holds_its_own_limit_meanwhile(desk: Desk) -> None:
+async def test_a_process_holds_its_own_limit_meanwhile(harness: Harness) -> None:
     """Sign-ins and rotations stay limited within each process, and a flood of them asks Redis nothing."""
-    desk.counts.fails = True
-    assert [None, None] == [await desk.over(WALLED) for _ in range(2)]
-    assert Limited(WALLED, 30.0) == await desk.over(WALLED)
-    assert 1 == len(desk.counts.asked)
-    assert 1 == desk.counted("bff_rate_limited_total", "login")
-    assert 2 == desk.counted("bff_limits_unchecked_total", "login")
+    harness.counts.fails = True
+    assert [None, None] == [await harness.over(WALLED) for _ in range(2)]
+    assert Limited(WALLED, 30.0) == await harness.over(WALLED)
+    assert 1 == len(harness.counts.asked)
+    assert 1 == harness.counted("bff_rate_limited_total", "login")
+    assert 2 == harness.counted("bff_limits_unchecked_total", "login")
 
 
-async def test_what_is_remembered_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_remembered_is_bounded(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many refused clients the first ones are forgotten, and Redis is asked about them again."""
     monkeypatch.setattr("bff.session.rate_limits._MOST_REFUSED", 3)
-    desk.counts.wait = 30.0
+    harness.counts.wait = 30.0
     for who in ("a", "b", "c", "d", "a"):
-        assert Limited(LIMIT, 30.0) == await desk.over(who=who)
-    assert 5 == len(desk.counts.asked)
-    assert Limited(LIMIT, 30.0) == await desk.over(who="d")
-    assert 5 == len(desk.counts.asked)
+        assert Limited(LIMIT, 30.0) == await harness.over(who=who)
+    assert 5 == len(harness.counts.asked)
+    assert Limited(LIMIT, 30.0) == await harness.over(who="d")
+    assert 5 == len(harness.counts.asked)

@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from bff.session.sessions import Found
-from bff.web import lent_codes
+from bff.web import stored_codes
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
 from tests.web.site import Browser, Site, running_site
@@ -84,7 +84,7 @@ async def test_nobody_fills_redis_by_calling_the_callback(
     site: Site, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many long codes come, there are so many places and no more; without a transaction none."""
-    monkeypatch.setattr(lent_codes, "_SLOTS", 2)
+    monkeypatch.setattr(stored_codes, "_SLOTS", 2)
     location = ""
     for _ in range(12):
         location = await site.login(browser)
@@ -100,7 +100,7 @@ async def test_a_code_whose_place_was_taken_is_a_stale_sign_in(
     site: Site, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other's code is never spent for this one: the sign-in is begun again, once; the other one works."""
-    monkeypatch.setattr(lent_codes, "_SLOTS", 1)
+    monkeypatch.setattr(stored_codes, "_SLOTS", 1)
     other = site.browser()
     location, others = await site.login(browser, "/bff/login?return_to=/a"), await site.login(other)
     first, second = a_code(5000), a_code(5000)

@@ -23,9 +23,9 @@ SCRIPT = {"x-csrf": "1", "sec-fetch-site": "same-origin"}
 class Page:
     """A script of a page of ours, and the endpoints it calls."""
 
-    def __init__(self, desk: RefreshHarness) -> None:
-        process = desk.processes[0]
-        rates = RateLimits(process.store.rates, timeout=20.0, metrics=process.metrics, clock=desk.clock)
+    def __init__(self, harness: RefreshHarness) -> None:
+        process = harness.processes[0]
+        rates = RateLimits(process.store.rates, timeout=20.0, metrics=process.metrics, clock=harness.clock)
         endpoints = UserEndpoints(
             sessions=process.sessions,
             refresher=process.refresher,
@@ -34,7 +34,7 @@ class Page:
             logout_url=lambda _: "/bff/logout?sid=s",
             shown=None,
             trusted_proxies=(),
-            clock=desk.clock,
+            clock=harness.clock,
         )
         self._transport = httpx.ASGITransport(app=Starlette(routes=endpoints.routes()))
 
@@ -48,47 +48,47 @@ class Page:
             return await client.request(method, path, headers=sent)
 
 
-@pytest.fixture(name="desk")
-async def _desk(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
-    async with running_harness(redis_server) as desk:
-        yield desk
+@pytest.fixture(name="harness")
+async def _harness(redis_server: RedisServer) -> AsyncIterator[RefreshHarness]:
+    async with running_harness(redis_server) as harness:
+        yield harness
 
 
-def seen(desk: RefreshHarness, found: Found) -> str:
-    return desk.redis.cli("HGET", f"bff:session:{found.session.key}", "seen").split(":")[0]
+def seen(harness: RefreshHarness, found: Found) -> str:
+    return harness.redis.cli("HGET", f"bff:session:{found.session.key}", "seen").split(":")[0]
 
 
 CALLS = [("GET", "/bff/user"), ("POST", "/bff/refresh")]
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_nobody_is_told_nothing(desk: RefreshHarness, method: str, path: str) -> None:
+async def test_nobody_is_told_nothing(harness: RefreshHarness, method: str, path: str) -> None:
     """Without a session each of them is a 401 of ours, and the provider is not asked."""
-    answer = await Page(desk).call(method, path, None)
+    answer = await Page(harness).call(method, path, None)
     assert (401, "session_missing") == (answer.status_code, answer.json()["code"])
-    assert [] == desk.provider.sent
+    assert [] == harness.provider.sent
 
 
-async def test_a_page_may_ask_without_an_error(desk: RefreshHarness) -> None:
+async def test_a_page_may_ask_without_an_error(harness: RefreshHarness) -> None:
     """`anonymous=ok`: 200 for nobody and for a session that has ended, with what the 401 would have said."""
-    page = Page(desk)
+    page = Page(harness)
     nobody = await page.call("GET", "/bff/user?anonymous=ok", None)
     login = "/bff/login"
     assert (200, {"signed_in": False, "code": "session_missing", "login_url": login}) == (
         nobody.status_code,
         nobody.json(),
     )
-    found = await desk.signed_in()
+    found = await harness.signed_in()
     body = (await page.call("GET", "/bff/user?anonymous=ok", found)).json()
     assert found.session.sub == body["sub"]
-    desk.redis.cli("DEL", f"bff:session:{found.session.key}")
+    harness.redis.cli("DEL", f"bff:session:{found.session.key}")
     over = (await page.call("GET", "/bff/user?anonymous=ok&slide=false", found)).json()
     assert (False, "session_ended", "unknown") == (over["signed_in"], over["code"], over["reason"])
 
 
-async def test_a_refusal_stays_one(desk: RefreshHarness) -> None:
+async def test_a_refusal_stays_one(harness: RefreshHarness) -> None:
     """`anonymous=ok` hides no 403."""
-    answer = await Page(desk).call("GET", "/bff/user?anonymous=ok", None, {})
+    answer = await Page(harness).call("GET", "/bff/user?anonymous=ok", None, {})
     assert (403, "csrf_rejected") == (answer.status_code, answer.json()["code"])
 
 
@@ -98,13 +98,13 @@ async def test_a_refusal_stays_one(desk: RefreshHarness) -> None:
     [{}, {"x-csrf": "1", "sec-fetch-site": "cross-site"}, {"x-csrf": "1", "origin": "https://evil.example"}],
 )
 async def test_a_foreign_page_is_refused(
-    desk: RefreshHarness, method: str, path: str, headers: dict[str, str]
+    harness: RefreshHarness, method: str, path: str, headers: dict[str, str]
 ) -> None:
     """The cookie alone gets neither the claims nor a rotation."""
-    found = await desk.signed_in()
-    answer = await Page(desk).call(method, path, found, headers)
+    found = await harness.signed_in()
+    answer = await Page(harness).call(method, path, found, headers)
     assert (403, "csrf_rejected") == (answer.status_code, answer.json()["code"])
-    assert [] == desk.provider.sent
+    assert [] == harness.provider.sent
 
 
 @pytest.mark.parametrize(
@@ -116,37 +116,37 @@ async def test_a_foreign_page_is_refused(
         (False, "HEAD", "/bff/user"),
     ],
 )
-async def test_what_counts_as_use(desk: RefreshHarness, noted: bool, method: str, path: str) -> None:
+async def test_what_counts_as_use(harness: RefreshHarness, noted: bool, method: str, path: str) -> None:
     """A page that asks on a timer says `slide=false`, or its user would never be idle."""
-    found = await desk.signed_in()
-    before = seen(desk, found)
-    desk.now += 300
-    answer = await Page(desk).call(method, path, found)
+    found = await harness.signed_in()
+    before = seen(harness, found)
+    harness.now += 300
+    answer = await Page(harness).call(method, path, found)
     assert 200 == answer.status_code
-    assert noted == (before != seen(desk, found))
+    assert noted == (before != seen(harness, found))
 
 
-async def test_the_times_of_a_session(desk: RefreshHarness) -> None:
+async def test_the_times_of_a_session(harness: RefreshHarness) -> None:
     """Each in whole seconds from now: the absolute end, the idle end, the token's."""
-    found = await desk.signed_in()
-    desk.now += 10
-    body: dict[str, Any] = (await Page(desk).call("GET", "/bff/user?slide=false", found)).json()
+    found = await harness.signed_in()
+    harness.now += 10
+    body: dict[str, Any] = (await Page(harness).call("GET", "/bff/user?slide=false", found)).json()
     session = found.session
     expected = {
         "id": session.id,
         "created_at": int(session.created),
         "idle_expires_in": 30 * 60 - 10,
         "expires_in": 12 * 3600 - 10,
-        "access_token_expires_in": max(0, int((session.tokens.access_expires_at or 0) - desk.now)),
+        "access_token_expires_in": max(0, int((session.tokens.access_expires_at or 0) - harness.now)),
         "rotations": 0,
     }
     assert expected == body["session"]
     assert ("alice", "/bff/logout?sid=s") == (body["sub"], body["logout_url"])
 
 
-async def test_a_rotation_by_hand(desk: RefreshHarness) -> None:
+async def test_a_rotation_by_hand(harness: RefreshHarness) -> None:
     """The answer describes the session as it is then; the token is spent once."""
-    found = await desk.signed_in()
-    answer = await Page(desk).call("POST", "/bff/refresh", found)
+    found = await harness.signed_in()
+    answer = await Page(harness).call("POST", "/bff/refresh", found)
     assert (200, 1) == (answer.status_code, answer.json()["session"]["rotations"])
-    assert ["1/r1"] == desk.provider.sent
+    assert ["1/r1"] == harness.provider.sent

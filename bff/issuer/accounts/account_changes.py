@@ -25,9 +25,9 @@ class AccountChanges:
 
     def __init__(self, client: "redis.Redis", settings: IssuerSettings, store: Store) -> None:
         self._accounts = Accounts(client, settings.prefix, settings.password_cost)
-        self._rates = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
+        self._limiter = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
         self._sign_ins = store.sign_ins
-        self._endings = Termination(store, settings.clients)
+        self._termination = Termination(store, settings.clients)
 
     @property
     def accounts(self) -> Accounts:
@@ -46,16 +46,16 @@ class AccountChanges:
         check_new(password, account.email, account.name)
         now = time.time()
         self._accounts.set_password(account.sub, password, now)
-        self._rates.forget(account.email)
+        self._limiter.forget(account.email)
         audit("password_changed", sub=account.sub)
-        return self._endings.end_all(account.sub, "password_changed", now)
+        return self._termination.end_all(account.sub, "password_changed", now)
 
     def suspend(self, account: Account) -> list[Ended]:
         """Lets nobody sign in any more, and ends every sign-in; again it ends what is left."""
         now = time.time()
         self._accounts.suspend(account.sub, now)
         audit("account_suspended", sub=account.sub)
-        return self._endings.end_all(account.sub, "suspended", now)
+        return self._termination.end_all(account.sub, "suspended", now)
 
     def resume(self, account: Account) -> None:
         """Takes a suspension back; what it ended stays ended."""
@@ -65,13 +65,13 @@ class AccountChanges:
     def log_out(self, account: Account) -> list[Ended]:
         """Ends every sign-in, and those under way."""
         self._accounts.raise_generation(account.sub)
-        return self._endings.end_all(account.sub, "signed_out_everywhere", time.time())
+        return self._termination.end_all(account.sub, "signed_out_everywhere", time.time())
 
     def end_device(self, account: Account, sid: str) -> Ended:
         """Ends one sign-in of the account, a lost device's; AccountError where it has no such one."""
         if sid not in self._sign_ins.of(account.sub, time.time()):
             raise AccountError(f"{account.email} has no sign-in {sid}.")
-        return self._endings.end_sign_in(sid, "device_lost")
+        return self._termination.end_sign_in(sid, "device_lost")
 
     def standing(self, account: Account) -> list[Standing]:
         """The account's sign-ins, the latest first."""

@@ -11,7 +11,7 @@ Rule 1: a wrong password and an unknown address give the same answer and cost th
 is suspended is told to nobody but who has its password.
 Rule 2: an address belongs to one account: both keys are written in one step, or neither.
 Rule 3: no update makes an account. What ends all sign-ins of an account raises its `generation` in the same
-step: a sign-in that was under way compares it afterwards (see endings.py).
+step: a sign-in that was under way compares it afterwards (see termination.py).
 
 Calls block. They raise `redis.RedisError` when Redis is not usable.
 """
@@ -159,7 +159,7 @@ class Accounts:
             self._replace_hash(keys=[self._user_key(sub)], args=[stored, renewed])
         return _account(sub, fields)
 
-    # --- changing; whoever calls these ends what is signed in (endings.py)
+    # --- changing; whoever calls these ends what is signed in (termination.py)
 
     def set_password(self, sub: str, password: str, now: float) -> None:
         """Replaces the password."""

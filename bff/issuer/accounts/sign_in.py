@@ -82,11 +82,16 @@ class SignInService:
         self,
         settings: IssuerSettings,
         accounts: Accounts,
-        rates: SignInLimiter,
+        limiter: SignInLimiter,
         sign_ins: SignInSessions,
-        endings: Termination,
+        termination: Termination,
     ) -> None:
-        self._accounts, self._rates, self._sign_ins, self._endings = accounts, rates, sign_ins, endings
+        self._accounts, self._limiter, self._sign_ins, self._termination = (
+            accounts,
+            limiter,
+            sign_ins,
+            termination,
+        )
         self._trusted = settings.trusted_proxies
         self._lifetime = settings.session_lifetime
         self._at_once = settings.password_cost.at_once
@@ -114,14 +119,14 @@ class SignInService:
         now = time.time()
         who, address = credentials.email, credentials.device.address
         email = normal_address(who) or who
-        attempt = self._rates.plan(email, rate_key(address), credentials.known_as)
-        if (wait := self._rates.take(attempt, now)) > 0:
+        attempt = self._limiter.plan(email, rate_key(address), credentials.known_as)
+        if (wait := self._limiter.take(attempt, now)) > 0:
             audit("rate_limited", address=address, reason="sign_in", client_id=credentials.client_id)
             return NotSignedIn(_patience(wait), 429, math.ceil(wait))
         account = self._accounts.check(email, credentials.password)
         if account is None:
             return _fail(credentials, "wrong_credentials", WRONG_CREDENTIALS, 422)
-        self._rates.give_back(attempt, now)
+        self._limiter.give_back(attempt, now)
         if account.suspended is not None:
             return _fail(credentials, "suspended", SUSPENDED, 403, account.sub)
         return self._begin(account, email, credentials, now)
@@ -141,9 +146,9 @@ class SignInService:
         changed = current is None or current.generation != account.generation
         if changed or self._sign_ins.has_ended(sid):
             self._sign_ins.forget(session)  # an end that came in between may have forgotten its name
-            self._endings.end_sign_in(sid, "account_changed")
+            self._termination.end_sign_in(sid, "account_changed")
             return _fail(credentials, "account_changed", CHANGED, 409, account.sub)
-        self._rates.know(email, known_as, credentials.known_as, now)
+        self._limiter.know(email, known_as, credentials.known_as, now)
         audit(
             "signed_in",
             sub=account.sub,

@@ -54,15 +54,15 @@ class AuthorizationEndpoint:
         """Takes the sign-in form: a new sign-in and a code, or the page again."""
         asked = await self._read(request.url.query)
         form = await read_form(request)
-        email, browser, desk = form.get("email", ""), self._parts.browser, self._parts.desk
+        email, browser, service = form.get("email", ""), self._parts.browser, self._parts.sign_in_service
         if not browser.form_is_ours(request, form):
             return self._page(request, asked, email=email, problem=NotSignedIn(STALE_FORM, 422))
-        outcome = await desk.sign_in(
+        outcome = await service.sign_in(
             Credentials(
                 email=email,
                 password=form.get("password", ""),
                 client_id=asked.client.client_id,
-                device=desk.device_of(request),
+                device=service.device_of(request),
                 known_as=browser.device(request),
                 former=browser.session(request),
             )

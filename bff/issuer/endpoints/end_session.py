@@ -97,7 +97,7 @@ class EndSessionEndpoint:
         return response
 
     async def _sign_out(self, user: EndUser, wish: _Wish) -> Response:
-        await run_in_threadpool(self._parts.endings.end_sign_in, user.sign_in.sid, "signed_out")
+        await run_in_threadpool(self._parts.termination.end_sign_in, user.sign_in.sid, "signed_out")
         response = self._done(wish)
         self._parts.browser.clear_session(response)
         return response

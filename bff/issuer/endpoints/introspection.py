@@ -51,7 +51,7 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publ
 
     def _refresh_token(self, text: str) -> dict[str, Any] | None:
         token, server = RefreshToken.parse(text), self.server
-        found = server.store.families.find(token, time.time()) if token else None
+        found = server.store.refresh_families.find(token, time.time()) if token else None
         if found is None or not found.current or server.accounts.find(found.family.sub) is None:
             return None
         family = found.family

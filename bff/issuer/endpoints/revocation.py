@@ -50,7 +50,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
         del token_type_hint
         now = time.time()
         token = RefreshToken.parse(token_string)
-        if token and (found := self.server.store.families.find(token, now)):
+        if token and (found := self.server.store.refresh_families.find(token, now)):
             return PresentedRefreshToken(token, found.family)
         claims = self.server.minter.read_access_token(token_string, int(now))
         return PresentedAccessToken(claims) if claims else None
@@ -61,10 +61,10 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
         store, now = self.server.store, time.time()
         if isinstance(token, PresentedAccessToken):
             claims = token.claims
-            store.revocations.revoke(claims["jti"], "revoked", claims["exp"], now)
+            store.revoked_tokens.revoke(claims["jti"], "revoked", claims["exp"], now)
             store.issued.end(claims["jti"], "revoked", now)
             return
-        store.families.end(token.token.family)
+        store.refresh_families.end(token.token.family)
         store.issued.end(token.token.family, "revoked", now)
         family = token.family
         audit("tokens_revoked", sub=family.sub, reason="client", sid=family.sid, client_id=family.client_id)

@@ -106,7 +106,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
                 sid=taken.code.sid,
                 client_id=client.client_id,
             )
-            self.server.endings.end_sign_in(taken.code.sid, "code_reused", client_id=client.client_id)
+            self.server.termination.end_sign_in(taken.code.sid, "code_reused", client_id=client.client_id)
             return None
         return PresentedCode(taken.code)
 
@@ -133,11 +133,13 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
                 record.client_id, scope, record.sub, record.sid, record.auth_time, ends, record.resources
             )
             store.sign_ins.note_family(token.family, family, now)
-            store.families.start(token, family, now)
-        # Whoever used the code again, or signed out, a moment ago may have come too early to find this.
+            store.refresh_families.start(token, family, now)
+        # A second use of the code, or a sign-out, a moment ago may have come too early to find this.
         if store.sign_ins.has_ended(record.sid):
-            store.families.end(token.family)  # an end that came in between may have forgotten its name
-            self.server.endings.end_sign_in(record.sid, "over_already")
+            store.refresh_families.end(
+                token.family
+            )  # an end that came in between may have forgotten its name
+            self.server.termination.end_sign_in(record.sid, "over_already")
             raise InvalidGrantError("Invalid 'code' in request.")
         grant = Grant(
             user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences, jti

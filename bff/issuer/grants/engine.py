@@ -63,7 +63,12 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
     """authlib's engine, tied to our clients, store and tokens."""
 
     def __init__(
-        self, settings: IssuerSettings, store: Store, accounts: Accounts, minter: Minter, endings: Termination
+        self,
+        settings: IssuerSettings,
+        store: Store,
+        accounts: Accounts,
+        minter: Minter,
+        termination: Termination,
     ) -> None:
         super().__init__(scopes_supported=None)  # unknown scopes are left out, not refused (RFC 6749 3.3)
         logging.getLogger("authlib").setLevel(logging.INFO)  # its DEBUG lines hold tokens
@@ -72,7 +77,7 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         self.accounts = accounts
         self.minter = minter
         self.active = ActiveTokens(minter, store, accounts)
-        self.endings = endings
+        self.termination = termination
         self.clients = {client.client_id: Client(client) for client in settings.clients}
 
     def query_client(self, client_id: str) -> Client | None:

@@ -54,7 +54,7 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
         lifetime = min(minter.access_token_lifetime, int(claims["exp"]) - now)
         jti = store.issued.name(claims["jti"], lifetime, now) if lifetime > 0 else ""
         # Whoever revoked the token a moment ago may have come too early to find this one.
-        if not jti or store.revocations.covers(claims["jti"], sid):
+        if not jti or store.revoked_tokens.covers(claims["jti"], sid):
             raise _unusable()
         grant = Grant(account, client_id, self._scope, sid, 0, audiences=self._audiences, jti=jti)
         return {

@@ -42,7 +42,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
     def authenticate_refresh_token(self, refresh_token: str) -> PresentedRefreshToken | None:
         """Finds the family; a used token of this client's ends it here already, whatever else is asked."""
         token = RefreshToken.parse(refresh_token)
-        found = self.server.store.families.find(token, time.time()) if token else None
+        found = self.server.store.refresh_families.find(token, time.time()) if token else None
         if token is None or found is None:
             return None
         if not found.usable and found.family.client_id == self.request.client.client_id:
@@ -54,7 +54,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
         """The account behind the family; none any more is `invalid_grant`, and the family ends."""
         account = self.server.accounts.find(refresh_token.family.sub)
         if account is None:
-            self.server.store.families.end(refresh_token.token.family)
+            self.server.store.refresh_families.end(refresh_token.token.family)
             raise InvalidGrantError
         return account
 
@@ -64,7 +64,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
         family, grace = refresh_token.family, self.server.settings.refresh_grace
         store, now = self.server.store, time.time()
         jti = store.issued.name(refresh_token.token.family, self.server.minter.access_token_lifetime, now)
-        match store.families.rotate(refresh_token.token, now, grace):
+        match store.refresh_families.rotate(refresh_token.token, now, grace):
             case Rotated(successor):
                 scope = " ".join((self.request.payload.scope or family.scope).split())
                 grant = Grant(user, family.client_id, scope, family.sid, family.auth_time, "", audiences, jti)
@@ -86,8 +86,8 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
 
     def _end_reused(self, token: RefreshToken, family: Family) -> None:
         """Ends the family first: that takes one step, and the rest of the sign-in several."""
-        self.server.store.families.end(token.family)
+        self.server.store.refresh_families.end(token.family)
         audit(
             "token_reused", sub=family.sub, reason="refresh_token", sid=family.sid, client_id=family.client_id
         )
-        self.server.endings.end_sign_in(family.sid, "refresh_token_reused", client_id=family.client_id)
+        self.server.termination.end_sign_in(family.sid, "refresh_token_reused", client_id=family.client_id)

@@ -22,11 +22,11 @@ def create_server(
     accounts: Accounts,
     minter: Minter,
     *,
-    endings: Termination,
+    termination: Termination,
     client_keys: ClientKeys,
 ) -> ProtocolServer:
     """Builds the engine with all that it can do."""
-    server = ProtocolServer(settings, store, accounts, minter, endings)
+    server = ProtocolServer(settings, store, accounts, minter, termination)
     here = frozenset(f"{settings.url}{path}" for path in ("", "/token", "/par", "/revoke", "/introspect"))
     by_key = PrivateKeyJwt(store.database, client_keys, here)
     server.register_client_auth_method("private_key_jwt", by_key)

@@ -37,7 +37,7 @@ class _Told(Enum):
 
 
 class BackChannel:
-    """Carries out the jobs of `logouts.py` while the issuer runs; belongs to one event loop."""
+    """Carries out the jobs of `logout_queue.py` while the issuer runs; belongs to one event loop."""
 
     def __init__(
         self, jobs: LogoutQueue, minter: Minter, find_client: Callable[[str], Client | None]

@@ -1,1 +1,1 @@
-"""The issuer's Redis: codes, refresh families, sign-in sessions, revocations."""
+"""The issuer's Redis: codes, refresh families, sign-in sessions, revoked_tokens."""

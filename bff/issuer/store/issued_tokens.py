@@ -19,9 +19,9 @@ _DEEPEST = 16  # exchanges of exchanged tokens
 class IssuedTokens:
     """The tokens in Redis; calls block. Times are seconds since 1970."""
 
-    def __init__(self, database: IssuerRedis, revocations: RevokedTokens) -> None:
+    def __init__(self, database: IssuerRedis, revoked_tokens: RevokedTokens) -> None:
         self._database = database
-        self._revocations = revocations
+        self._revoked_tokens = revoked_tokens
 
     def name(self, origin: str, lifetime: float, now: float) -> str:
         """Makes a `jti` for a token that is to come from a family (its key) or from a token (its jti)."""
@@ -38,7 +38,7 @@ class IssuedTokens:
         key = self._database.key("issued", origin)
         found = self._database.redis.zrangebyscore(key, now, "+inf", withscores=True)
         for jti, ends in cast("list[tuple[str, float]]", found):
-            self._revocations.revoke(jti, reason, ends, now)
+            self._revoked_tokens.revoke(jti, reason, ends, now)
             if deep < _DEEPEST:
                 self.end(jti, reason, now, deep + 1)
         self._database.redis.delete(key)

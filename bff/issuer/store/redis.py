@@ -9,10 +9,10 @@
 | `issuer:code:<hash>` | string (JSON), EX | an authorization code that nobody has presented yet |
 | `issuer:spent:<hash>` | string (JSON), EX | a code that was presented |
 | `issuer:family:<hash>` | hash, EX | a refresh family: the hash of its one valid token |
-| `issuer:issued:<hash or jti>` | sorted set, EX | access tokens by what they came from (see `issued.py`) |
+| `issuer:issued:<hash or jti>` | sorted set, EX | access tokens by their origin (see `issued_tokens.py`) |
 | `issuer:keys` | hash | the signing keys, sealed (see `key_store.py`) |
 | `issuer:par:<hash>`, `issuer:par-spent:<hash>` | string (JSON), EX | a pushed request, before and after |
-| `issuer:tries:…`, `issuer:devices:…` | string, sorted set, EX | guesses of passwords (see `rates.py`) |
+| `issuer:tries:…`, `issuer:devices:…` | string, sorted set, EX | password guesses (see `rate_limits.py`) |
 | `issuer:assertion:<hash>` | string, EX | a client's assertion that was used |
 | `issuer:logouts`, `issuer:logout:<id>` | sorted set, hash | clients yet to be told of an end |
 | `issuer:revoked:sid:<sid>`, `issuer:revoked:jti:<jti>` | string (why), EX | what ended before its time |

@@ -1,4 +1,4 @@
-"""Access tokens that ended before their time, for whoever checks one: by `jti`, and by `sid` (sign_ins.py).
+"""Revoked access tokens: by `jti`, and by the `sid` of their sign-in (sign_in_sessions.py).
 
 Both lie as `issuer:revoked:jti:<jti>` and `issuer:revoked:sid:<sid>`, for as long as a token could still be
 good; verifiers may look there themselves.

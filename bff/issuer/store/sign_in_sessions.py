@@ -67,9 +67,9 @@ class Ended:
 class SignInSessions:
     """The sign-ins in Redis."""
 
-    def __init__(self, database: IssuerRedis, logouts: LogoutQueue) -> None:
+    def __init__(self, database: IssuerRedis, logout_queue: LogoutQueue) -> None:
         self._database = database
-        self._logouts = logouts
+        self._logout_queue = logout_queue
         self._redis = database.redis
         self._note = self._redis.register_script(_NOTE)
 
@@ -134,7 +134,7 @@ class SignInSessions:
                 pipe.delete(self._database.key("family", family))
             for client_id in clients:
                 if told is None or client_id in told:
-                    self._logouts.add(pipe, client_id, sub, sid, now)
+                    self._logout_queue.add(pipe, client_id, sub, sid, now)
             if "session" in fields:
                 pipe.delete(self._session(fields["session"]))
             if sub:

@@ -1,4 +1,4 @@
-"""All that the issuer keeps in Redis, beside its accounts; see `database.py` for the keys."""
+"""All that the issuer keeps in Redis, beside its accounts; see `redis.py` for the keys."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -20,23 +20,23 @@ class Store:
     database: IssuerRedis
     sign_ins: SignInSessions
     codes: Codes
-    families: RefreshFamilies
+    refresh_families: RefreshFamilies
     pushed: PushedRequests
-    revocations: RevokedTokens
+    revoked_tokens: RevokedTokens
     issued: IssuedTokens
-    logouts: LogoutQueue
+    logout_queue: LogoutQueue
 
     @classmethod
     def on(cls, database: IssuerRedis) -> Self:
         """Builds the parts on one connection."""
-        logouts, revocations = LogoutQueue(database), RevokedTokens(database)
+        logout_queue, revoked_tokens = LogoutQueue(database), RevokedTokens(database)
         return cls(
             database,
-            SignInSessions(database, logouts),
+            SignInSessions(database, logout_queue),
             Codes(database),
             RefreshFamilies(database),
             PushedRequests(database),
-            revocations,
-            IssuedTokens(database, revocations),
-            logouts,
+            revoked_tokens,
+            IssuedTokens(database, revoked_tokens),
+            logout_queue,
         )

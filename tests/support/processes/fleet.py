@@ -6,7 +6,7 @@
         os.kill(fleet.workers[0].pid, signal.SIGKILL)
 
 Each worker is a `bff serve` of its own on a port of its own, and reaches Redis through a valve of its own
-(`valve.py`), unless the fleet has none.
+(`redis_fault_proxy.py`), unless the fleet has none.
 """
 
 import asyncio
