@@ -244,7 +244,9 @@ class App:
         cache = NearCache(
             memory=settings.near_cache_memory, feed=self._changes, counts=self.metrics.near_cache
         )
-        self._changes.subscribe(cache)  # first: whoever else is woken by a change finds nothing stale
+        self._changes.subscribe(
+            cache
+        )  # first, so that nobody else who is woken by a change finds stale entries
         return cache
 
     def _endpoints(

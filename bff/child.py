@@ -91,12 +91,12 @@ class Child:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Tells whether it still runs."""
+        """Return True while the child runs."""
         return self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended (negative: by which signal), or None while it runs."""
+        """The exit status (negative: the signal's number); None while the child runs."""
         return self._process.poll()
 
     def last_lines(self, count: int) -> list[str]:

@@ -112,7 +112,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port that was free a moment ago.
 
     It lies below those that systems give to outgoing connections (RFC 6335 6, Linux from 32768): one of these
-    would otherwise take it now and then before whoever asked for it listens.
+    could otherwise take the port before the caller listens on it.
     """
     while True:
         port = _RANDOM.randrange(*_LISTENABLE)
@@ -158,7 +158,7 @@ class EmbeddedRedis:
 
     @property
     def kind(self) -> str:
-        """What runs, in words: "redis-server 7.0.15 from PATH"."""
+        """The running server's name, version and origin: "redis-server 7.0.15 from PATH"."""
         return self._binary.kind
 
     @property
@@ -179,11 +179,11 @@ class EmbeddedRedis:
         return self._child.pid
 
     def alive(self) -> bool:
-        """Tells whether the child still runs."""
+        """Return True while the child runs."""
         return self._child is not None and self._child.alive()
 
     def log(self) -> str:
-        """What the server has written so far; empty when it is stopped and its folder is gone."""
+        """The server's output so far; empty once it is stopped and its folder removed."""
         if self._directory is None:
             return ""
         with contextlib.suppress(OSError):

@@ -21,10 +21,10 @@ _log = get_logger("bff.tasks")
 
 
 def to_be_cancelled() -> bool:
-    """Whether the task that asks was cancelled, even if that got lost on its way.
+    """Return True if the current task was cancelled, even where a library swallowed the cancellation.
 
-    While a connection breaks, a cancellation can come out of a client library as an error of its own. Whoever
-    goes on after errors, again and again, has to ask, or goes on for ever.
+    While a connection breaks, a client library can turn a cancellation into an error of its own. A loop that
+    continues after errors must call this, or it never ends.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""A sample backend: orders, each user's own, for whoever brings a good access token.
+"""A sample backend: orders, each user's own, for a valid access token.
 
 It knows nothing of cookies or sessions: the verifier tells it who asks. Orders are kept in memory, as are the
 tokens that were revoked here by hand (so that a 401 can be watched being healed).
@@ -73,7 +73,7 @@ class Orders:
         self._revoked[claims.jti] = claims.exp
 
     async def is_revoked(self, claims: Claims) -> bool:
-        """Tells whether a token was revoked here."""
+        """Return True if a token was revoked here."""
         return claims.jti in self._revoked
 
 

@@ -1,4 +1,4 @@
-"""What the demo prints: what runs where, who can sign in, and what to try."""
+"""The demo's banner: addresses, accounts, and things to try."""
 
 import shutil
 import sys
@@ -45,7 +45,7 @@ def users_line(issuer: str, redis_port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What differs from run to run; `lifetime` is that of access tokens, in seconds."""
+    """The values that differ from run to run; `lifetime` is that of access tokens, in seconds."""
 
     ports: Ports
     redis_kind: str

@@ -1,4 +1,4 @@
-"""What the demo is made of: which programs, with which settings, on which ports. No process is started here.
+"""The demo's plan: its programs, their settings and ports. No process is started here.
 
 Rule 1: secrets are made anew for each run, and handed on by the environment only.
 Rule 2: all listens on loopback. The page is on `localhost` and the issuer on 127.0.0.1: two sites, as a
@@ -26,7 +26,7 @@ SAMPLE_PAGE = HERE / "page"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where everything listens."""
+    """The ports of all programs."""
 
     bff: int = 8080
     issuer: int = 9000
@@ -64,7 +64,7 @@ def choose_ports(wanted: Ports) -> tuple[Ports, list[str]]:
 
 
 def is_free(port: int) -> bool:
-    """Tells whether nobody listens on a port, by IPv4 or IPv6: browsers may try either for `localhost`."""
+    """Return True if a port is free for IPv4 and IPv6: browsers may try either for `localhost`."""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with socket.socket(family) as probe:
@@ -148,7 +148,7 @@ def services(
 
 
 def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What every program of the demo gets: our environment without settings that were meant for others."""
+    """The environment of every program of the demo: ours, without settings of other programs."""
     kept = {
         name: value
         for name, value in environ.items()

@@ -38,7 +38,7 @@ class ChildDiedError(Exception):
 
 
 class Demo:
-    """The running parts. `stopping` is set by whoever asks for the end."""
+    """The running programs. Setting `stopping` ends the demo."""
 
     def __init__(
         self, plan: list[Service], redis: EmbeddedRedis, logs: Path, stopping: threading.Event
@@ -101,7 +101,7 @@ class Demo:
 
 
 def is_ready(service: Service) -> bool:
-    """Tells whether a program answers 200 where it says how it is."""
+    """Return True if a program's health endpoint answers 200."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=2)
     try:
         connection.request("GET", service.ready_path)

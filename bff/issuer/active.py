@@ -1,4 +1,4 @@
-"""Which of our access tokens are good now: signature and time, revocation, account."""
+"""The check of our own access tokens: signature and time, revocation, account."""
 
 from collections.abc import Mapping
 from typing import Any

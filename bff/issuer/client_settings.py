@@ -50,7 +50,7 @@ def read_public_keys(document: Any) -> KeySet:
 
 
 def _is_weak(entry: dict[str, Any]) -> bool:
-    """Tells whether an RSA key is too short, by its modulus."""
+    """Return True if an RSA key is too short, by its modulus."""
     modulus = entry.get("n")
     return isinstance(modulus, str) and int.from_bytes(decode(modulus) or b"").bit_length() < MIN_RSA_BITS
 

@@ -1,4 +1,4 @@
-"""What the endpoints share: the parts that `create_app` builds once."""
+"""The parts that the endpoints share; `create_app` builds them once."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Parts:
     sign_in_service: SignInService
 
     def end_user(self, cookie: str | None) -> EndUser | None:
-        """Returns who is signed in with this cookie; blocks."""
+        """Return the user who is signed in with this cookie; blocks."""
         sign_in = self.store.sign_ins.find(cookie) if cookie else None
         account = self.accounts.find(sign_in.sub) if sign_in else None
         return EndUser(account, sign_in) if sign_in and account else None

@@ -53,7 +53,7 @@ class UserSettings(Section):
 
 
 class PasswordCost(Section):
-    """What a guess of a password costs; lower it in tests only.
+    """The cost of hashing one password; lower it in tests only.
 
     Attributes:
         time: argon2id's passes. The defaults are RFC 9106's second choice, above OWASP's least (19 MiB, 2).
@@ -76,7 +76,7 @@ class PasswordCost(Section):
 
 
 class SignInLimits(Section):
-    """How many wrong passwords may come; they are forgotten evenly over `window`.
+    """Limits on wrong passwords; they are forgotten evenly over `window`.
 
     Attributes:
         window: seconds until as many more as the limit have been forgotten.
@@ -110,7 +110,7 @@ DEMO_USERS = (
 
 
 class IssuerSettings(BaseSettings):
-    """Everything the issuer can be told.
+    """All settings of the issuer.
 
     Attributes:
         url: the issuer identifier, to the letter; its path, if any, is where the issuer is mounted.
@@ -198,7 +198,7 @@ class IssuerSettings(BaseSettings):
 
     @property
     def secure(self) -> bool:
-        """Tells whether browsers reach the issuer by https."""
+        """Return True if browsers reach the issuer by https."""
         return self.url.startswith("https://")
 
     @property

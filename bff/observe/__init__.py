@@ -1,1 +1,1 @@
-"""What the running proxy tells: logs, audit events, metrics."""
+"""Logs, audit events, metrics and traces."""

@@ -30,7 +30,7 @@ _MODE = 0o640
 
 
 class Sink(Protocol):
-    """Where lines go. Both methods raise OSError."""
+    """A destination of audit lines. Both methods raise OSError."""
 
     def write(self, line: bytes, outcome: str) -> None:
         """Writes a line, its end included, or raises: never half of it without a word."""

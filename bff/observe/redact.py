@@ -96,7 +96,7 @@ def one_line(text: str) -> str:
 
 
 def names_secret(key: object) -> bool:
-    """Whether a key, header or parameter of this name holds a secret."""
+    """Return True if a key, header or parameter of this name holds a secret."""
     if isinstance(key, bytes):
         key = key.decode("latin-1")
     return isinstance(key, str) and _names_secret(key)

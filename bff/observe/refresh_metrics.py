@@ -1,4 +1,4 @@
-"""What is counted of rotations, beside their outcomes: who waited, for how long, and what went wrong.
+"""Metrics of rotations, beside their outcomes: waiting calls, waiting times and incidents.
 
 A part of `Metrics`, in its registry.
 """

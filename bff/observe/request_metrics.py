@@ -1,7 +1,7 @@
-"""Requests, counted as cheaply as can be: plain numbers, made into metrics when somebody asks.
+"""Request metrics, kept as plain numbers and turned into samples when they are collected.
 
 The client library takes a lock for every sample, which is more than the rest of a request's accounting.
-Rule 1: it belongs to one event loop; whoever collects from another thread may see a request half counted.
+Rule 1: they belong to one event loop; a collector in another thread may see a request half counted.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ _HIGHEST = 599
 
 
 class _Durations:
-    """How long the requests of one route took."""
+    """The durations of one route's requests."""
 
     __slots__ = ("buckets", "seconds")
 
@@ -44,7 +44,7 @@ class Requests:
         durations.seconds += seconds
 
     def by_class(self) -> Iterator[tuple[str, int]]:
-        """How many there were of each class of status that there were any of."""
+        """The counts of requests by class of status, without those at zero."""
         return ((name, count) for name, count in zip(_CLASSES, self._classes, strict=True) if count)
 
 

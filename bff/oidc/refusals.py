@@ -102,7 +102,7 @@ def parse_error_code(document: Any) -> str | None:
 def refuses_client(document: Any) -> bool:
     """Returns True if a refusal at a sign-in is about the client: its secret, rights, or redirect URI.
 
-    Whoever signs in cannot mend it. RFC 9126 2.3 leaves the code for a wrong redirect URI open.
+    The user cannot mend that. RFC 9126 2.3 leaves the code for a wrong redirect URI open.
     """
     code = parse_error_code(document)
     if code == "invalid_request":

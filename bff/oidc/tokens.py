@@ -20,7 +20,7 @@ MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
 _LAST_MOMENT = 253402300800.0  # the year 10000
 _CLOCKS_APART = 30.0  # seconds by which a provider's clock may differ from ours
 _TELLING = 2.0  # seconds: ends are stated in whole ones
-# What may stand in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
+# A token in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -41,7 +41,7 @@ class TokenAnswer:
     scope: str | None
 
     def tokens(self, former: Tokens | None = None) -> Tokens:
-        """Returns what a session keeps. Whatever a refresh left out stays as it was (RFC 6749 6, T-06)."""
+        """Return a session's tokens. Fields that a refresh left out stay as they were (RFC 6749 6, T-06)."""
         kept_refresh = former.refresh_token if former else None
         kept_end = former.refresh_expires_at if former and self.refresh_token is None else None
         refresh_end = kept_end if self.refresh_expires_at is None else self.refresh_expires_at

@@ -1,4 +1,4 @@
-"""Which claims of an identity are kept and shown to a page: those are the same, and no others are stored."""
+"""The claims of an identity that are stored and shown to a page; no others are stored."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,6 +1,6 @@
 """Limits for each key, in bounded memory: how often, how many at once, how slowly. Pure.
 
-Rule 1: the number of keys is bounded; the one not seen for longest is forgotten first. Whoever can use that
+Rule 1: the number of keys is bounded; the one not seen for longest is forgotten first. A client with that
 many keys is not stopped by a limit on how often, and costs no memory either.
 """
 

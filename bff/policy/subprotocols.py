@@ -1,4 +1,4 @@
-"""Which of the subprotocols that a client offers its backend hears of (RFC 6455, 11.3.4).
+"""The filter of a client's WebSocket subprotocols before its backend (RFC 6455, 11.3.4).
 
 Browsers cannot set headers on a WebSocket, so that some clients carry a token among the subprotocols. Behind
 the proxy the token is the session's; the client's own need not reach the backend.

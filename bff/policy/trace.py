@@ -1,4 +1,4 @@
-"""Which request id and which trace context go on to a backend.
+"""The request id and the trace context for a backend.
 
 A client's own value is passed on only if it is well-formed: it ends up in headers and log lines. What is
 made instead comes from random bytes that the caller draws.

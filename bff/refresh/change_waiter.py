@@ -1,6 +1,6 @@
-"""Waiting for what another process is doing to a session.
+"""Waiting for another process's change of a session.
 
-Rule 1: whoever waits begins to listen before it looks, so that nothing is missed in between.
+Rule 1: a waiter begins to listen before it looks, so that nothing is missed in between.
 Rule 2: the feed wakes early, and never instead of the timer: who has died pushes nothing. Where the feed is
 not to be trusted the timer is short.
 """

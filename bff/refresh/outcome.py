@@ -26,7 +26,7 @@ Why = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The session with fresh tokens, whoever fetched them; `here`: by this rotation, in this process."""
+    """The session with fresh tokens, from any process; `here`: by this rotation, in this process."""
 
     found: Found
     here: bool = False

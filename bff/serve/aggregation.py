@@ -1,4 +1,4 @@
-"""What several processes say on one page. Pure.
+"""One page from the answers of several processes. Pure.
 
 Rule: no metric is summed. Each sample gets the label `worker`, so that the counters of a worker that was
 replaced begin anew as Prometheus expects of counters, and gauges of processes (memory, descriptors) keep

@@ -1,4 +1,4 @@
-"""What a supervisor and its worker say to each other, over a socket pair that only these two hold.
+"""Messages between the supervisor and a worker, over a socket pair that only these two hold.
 
 Rule 1: the settings come first, secrets included: they stand on no command line and in no environment.
 Rule 2: after them each line is one JSON object. The supervisor orders and asks, the worker reports and
@@ -48,12 +48,12 @@ class SupervisorSide:
             self._writer.write(struct.pack("!I", len(part)) + part)
 
     def reload(self, settings: Settings | None) -> None:
-        """Tells the worker to look at its files, and to take what it can of newer settings."""
+        """Asks the worker to read its files again, and to apply the settings that can change live."""
         packed = None if settings is None else base64.b64encode(pickle.dumps(settings)).decode("ascii")
         self._say({"reload": packed})
 
     def order(self, order: Order) -> None:
-        """Tells the worker to stop, or to stop at once; one that is gone hears nothing."""
+        """Asks the worker to stop, or to stop at once; no error if it is gone."""
         self._say({"order": order})
 
     async def ask(self, question: Question) -> Any:

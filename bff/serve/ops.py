@@ -138,7 +138,7 @@ def said(check: CheckResult) -> dict[str, object]:
 
 
 def host_problem(head: bytes, names: Collection[str]) -> bytes | None:
-    """Why a request's Host is refused, None where it is not: Rule 3, without I/O.
+    """The reason to refuse a request's Host; None for an allowed one: Rule 3, without I/O.
 
     A browser always sends Host, and sends the name that a page was opened by; only a name can be rebound. So
     an address literal is let through, whatever address it is (Kubernetes and Prometheus name a pod by its
@@ -161,7 +161,7 @@ def _hosts(head: bytes) -> list[str]:
 
 
 def _host_of(head: bytes) -> str:
-    """What came as Host, for the log."""
+    """The Host that the client sent, for the log."""
     return ", ".join(_hosts(head))[:_SHOWN]
 
 

@@ -72,12 +72,12 @@ class WorkerProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Tells whether its end has been noticed."""
+        """True once the process's end has been noticed."""
         return self._process.returncode is not None
 
     @property
     def serves(self) -> bool:
-        """Whether it has begun to take requests."""
+        """True once the process takes requests."""
         return self.link.serving.is_set()
 
     async def ended(self) -> int:
@@ -85,7 +85,7 @@ class WorkerProcess:
         return await self._process.wait()
 
     async def answer(self, question: Question) -> Any | None:
-        """What it says; None if it does not, in time or at all."""
+        """The process's answer; None if none came in time."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await self.link.ask(question)

@@ -1,4 +1,4 @@
-"""What a provider says it can do (its discovery document), against what the settings need. Pure."""
+"""The comparison of a provider's discovery document with the settings. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ async def probe_client(
 
 
 def judge(answer: Answer, issuer: str, redirect_uri: str, sent: set[str], *, pushed: bool) -> Check:
-    """What the answer says about the client."""
+    """The answer's statement about the client."""
     document: Any = answer.json()
     code = parse_error_code(document)
     if pushed and answer.status in _OK:

@@ -1,4 +1,4 @@
-"""What stands before anything is served: descriptors, sockets, the private Redis.
+"""The resources that are acquired before serving: descriptors, sockets, the private Redis.
 
 Rule 1: the sockets are bound before anything else is started, so that a port in use is the only message.
 Rule 2: several workers have a socket each on one port (SO_REUSEPORT), and the kernel spreads connections
@@ -42,7 +42,7 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerResources:
-    """What a serving process, or the supervisor of several, stands on.
+    """The resources of a serving process, or of the supervisor of several.
 
     Attributes:
         settings: with the address of the Redis that runs, where it is the private one.
@@ -55,7 +55,7 @@ class ServerResources:
     ops: socket.socket | None
 
     def announcement(self) -> dict[str, object]:
-        """What the line `listening` says, in one process or several."""
+        """The fields of the log event `listening`, for one process or several."""
         settings = self.settings
         return {
             "version": __version__,

@@ -66,7 +66,7 @@ class Roll:
     async def _replace(self, post: Post, settings: Settings) -> bool:
         former = post.worker
         if former is None or not await self._serves(former):
-            post.settings = settings  # nobody serves here: whoever comes next has the new ones
+            post.settings = settings  # no worker serves here: its successor gets the new settings
             return not self._stopping()
         try:
             successor = await post.start(settings)

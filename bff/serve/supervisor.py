@@ -310,7 +310,7 @@ class Supervisor:
         return [worker for post in self._posts for worker in post.processes if not worker.has_ended]
 
     async def _answers(self, question: Question) -> dict[int, Any]:
-        """What each worker that serves says, by its number; None from one that does not answer."""
+        """The answer of each serving worker, by its number; None from one that does not answer."""
         posts = [(post.number, post.successor or post.worker) for post in self._posts]
         serving = [(number, worker) for number, worker in posts if worker and worker.serves]
         answers = await asyncio.gather(*(worker.answer(question) for _, worker in serving))

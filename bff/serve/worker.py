@@ -51,7 +51,7 @@ _log = get_logger("bff.serve")
 
 
 class ServedApp(Protocol):
-    """What a worker serves."""
+    """The application that a worker serves."""
 
     metrics: Metrics
 
@@ -121,7 +121,7 @@ def _serve(worker: "Worker", listener: socket.socket) -> int:
 
 
 class Worker(uvicorn.Server):
-    """What every serving process is: uvicorn's server with our protocol, our signals and our stop."""
+    """A serving process: uvicorn's server with our protocol, our signals and our stop."""
 
     drain_time = 2.0
     """The seconds in which an idle connection may carry one more answer: one in use has its call soon."""
@@ -162,7 +162,7 @@ class Worker(uvicorn.Server):
         """Starts the application, then listens."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        # What is here now stays: the collector need not walk it for every few hundred objects of a request.
+        # The objects made so far stay: the garbage collector need not visit them again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)

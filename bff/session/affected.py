@@ -1,4 +1,4 @@
-"""Which sessions end when all of a person, or of a sign-in at the provider, do.
+"""The sessions of one user, or of one sign-in at the provider, that end together.
 
 Rule 1: the end is noted before the indexes are read, so that a sign-in under way sees the note, or is seen
 (T-15).

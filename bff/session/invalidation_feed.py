@@ -189,7 +189,7 @@ class InvalidationFeed:
                 return said
 
     async def _rest(self, connection: AbstractConnection, until: float) -> None:
-        """Tells what comes until it is time for the next question."""
+        """Passes on the changes that arrive until the next question is due."""
         while (left := until - self._clock()) > 0:
             said = await connection.read_response(timeout=left, push_request=True)
             if isinstance(said, _Push):

@@ -47,7 +47,7 @@ def _led_to_master(kind: type[AbstractConnection]) -> type[AbstractConnection]:
 
 
 def _target(settings: RedisSettings) -> dict[str, Any]:
-    """What `redis.url` says, as redis-py's options; `connection_class` among them."""
+    """The options of redis-py for `redis.url`, `connection_class` among them."""
     url = settings.url.get_secret_value()
     sentinel = SentinelUrl.parse(url)
     options: dict[str, Any] = dict(parse_url(url if sentinel is None else sentinel.server))

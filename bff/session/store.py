@@ -362,7 +362,7 @@ class SessionStore:
 
 
 def _ends_by(session: Session, ttl: int, now: float) -> EndReason:
-    """What ends a session with this TTL: what is left to it of its idle time, or its end."""
+    """The reason for a session's end at this TTL: its idle timeout or its lifetime."""
     return EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
 
 

@@ -1,4 +1,4 @@
-"""Whether valid values also make sense, alone and together. Pure: what is on disk is looked at elsewhere.
+"""Checks that valid values make sense, alone and together. Pure: files.py looks at the disk.
 
 Each rule yields findings, and the loader collects them all. A finding names every setting that it rests
 on, so that it can be dropped when one of them is itself broken.
@@ -317,7 +317,7 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
 
 
 def _upstream_tls(route: RouteSettings, at: str) -> Iterator[Finding]:
-    """How a backend is known over TLS, and how it knows us."""
+    """The TLS settings of a backend: its certificate and ours."""
     if route.server_name is not None:
         yield from _complaint(f"{at}.server_name", host_complaint(route.server_name))
     if route.client_key_file is not None and route.client_cert_file is None:

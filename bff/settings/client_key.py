@@ -50,7 +50,7 @@ def _pem(text: str) -> object:
 
 
 def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
-    """Whether the proxy has what it authenticates with (RFC 10017 6.1.3.1), and nothing beside it."""
+    """The check that the client's credentials are complete (RFC 10017 6.1.3.1), with none beside them."""
     secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
     key = provider.client_key.get_secret_value() if provider.client_key else ""
     if provider.client_auth == "private_key_jwt":

@@ -18,7 +18,7 @@ from bff.settings.problem import SettingProblem
 CONFIG = "BFF_CONFIG"
 """The variable that names the settings file."""
 
-# What Kubernetes puts into every pod beside a Service named `bff`, or `bff-…`.
+# The variables that Kubernetes sets in every pod beside a Service named `bff`, or `bff-…`.
 _SERVICE_LINK = re.compile(
     r"BFF_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"

@@ -2,8 +2,8 @@
 
 Rule 1: what a secret file holds is never part of a message.
 Rule 2: a file that decides whom we trust, or that is our secret, and that every user of the machine may
-write is refused: whoever can put a key of their own there makes cookies, records and certificates that are
-taken for good ones.
+write is refused: a user who can put a key of their own there makes cookies, records and certificates that
+are accepted.
 """
 
 import os

@@ -52,7 +52,7 @@ TO_BACKEND = (
     Stopped("x-forwarded", _ADDRESS),
     Stopped("x-forwarded-*", "tells what a proxy saw or decided: port, user, groups, token, certificate"),
     Stopped("forwarded-*", _ADDRESS),
-    # Who is signed in.
+    # The signed-in user.
     Stopped("remote-*", _IDENTITY),  # Authelia, CGI's REMOTE_USER and REMOTE_ADDR
     Stopped("x-remote-*", _IDENTITY),
     Stopped("x-auth-request-*", _IDENTITY),  # oauth2-proxy

@@ -177,7 +177,7 @@ class _Loading:
         _replace(raw, error["loc"])
 
     def _is_moot(self, finding: Finding) -> bool:
-        """Whether it rests on a broken value, or on a file that could not be read."""
+        """Return True if it rests on a broken value, or on a file that could not be read."""
         keys = {_base(key) for key in (finding.key, *finding.needs)}
         sections = {key.partition(".")[0] for key in keys}
         unknown = self.file_broken and not all(self.environment.name_of(*_parts(key)) for key in keys)
@@ -219,7 +219,7 @@ def _parts(key: str) -> tuple[str, str]:
 
 
 def _index(key: str) -> int:
-    """Which route a key is about; 0 for everything else."""
+    """The number of the route that a key belongs to; 0 for all other keys."""
     number = key.partition(".")[0].partition("[")[2].rstrip("]")
     return int(number) if number else 0
 

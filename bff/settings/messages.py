@@ -64,7 +64,7 @@ def env_name(section: str, key: str) -> str:
 
 
 def describe(error: ErrorDetails) -> tuple[str, str]:
-    """What is wrong and what to do, for a value that the model refused."""
+    """The message and the remedy for a value that the model refused."""
     kind, context = error["type"], error.get("ctx", {})
     section, name = str(error["loc"][0]), str(error["loc"][-1])
     header = "[[route]]" if section == "route" else f"[{section}]"

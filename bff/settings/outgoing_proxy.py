@@ -25,7 +25,7 @@ class OutgoingProxy:
 
     @classmethod
     def choose(cls, setting: SecretStr | None, environ: Mapping[str, str]) -> Self:
-        """What a setting means in an environment."""
+        """The outgoing proxy that a setting selects in an environment."""
         if setting is None:
             return cls()
         url = setting.get_secret_value()
@@ -52,7 +52,7 @@ def _proxy_variable(environ: Mapping[str, str], scheme: str) -> str | None:
 
 
 def _covers(entry: str, host: str, port: str) -> bool:
-    """Whether an entry of `NO_PROXY` covers a host: `*`, a name and all under it, an address or a network."""
+    """Return True if a host is covered by an entry of `NO_PROXY`: `*`, a domain, an address, a network."""
     if entry == "*":
         return True
     try:

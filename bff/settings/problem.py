@@ -1,4 +1,4 @@
-"""What is wrong with the settings, in words that say what to do about it."""
+"""Problems of the settings, each with its remedy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has to say about valid values.
+    """A finding of a check about valid values.
 
     Attributes:
         key: the setting it is about.

@@ -25,7 +25,7 @@ _log = get_logger("bff.settings")
 
 
 class ReloadCounts(Protocol):
-    """Where reloads are counted."""
+    """The counters of reloads."""
 
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """A file's change was put in force, or refused."""

@@ -91,7 +91,7 @@ def _read(name: str, value: str) -> float:
 
 
 def _is_key(text: str) -> bool:
-    """Tells whether it has the form that `bff keys generate` prints, with or without the `=` at its end."""
+    """Return True if it has the form that `bff keys generate` prints, with or without the `=` at its end."""
     bare = text.removesuffix("=")
     try:
         raw = base64.b64decode(bare + "=", altchars=b"-_", validate=True)

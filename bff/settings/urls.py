@@ -22,7 +22,7 @@ _LOCAL_PATH = re.compile(r"/(?!/)[A-Za-z0-9_~.!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9_~
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine: `localhost`, a name under it, 127.0.0.0/8 or ::1."""
+    """Return True if a URL's host is this machine: `localhost`, a name under it, 127.0.0.0/8 or ::1."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 6.3
         return True
@@ -211,7 +211,7 @@ def resource_complaint(uri: str) -> Complaint | None:
 
 
 def under(path: str, prefix: str) -> bool:
-    """Whether a path is the prefix or lies below it, on whole segments, whatever the case."""
+    """Return True if a path is the prefix or lies below it, by whole segments, ignoring case."""
     folded = path.partition("?")[0].lower()
     return folded == prefix.lower() or folded.startswith(prefix.lower().rstrip("/") + "/")
 

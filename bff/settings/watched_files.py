@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a source held when it was read: another value, or problems."""
+    """The result of reading a source: another value, or problems."""
 
     source: Source
     fingerprints: tuple[Fingerprint | None, ...]

@@ -74,7 +74,7 @@ class IssuerKeys:
         return self._pick(kid)
 
     def vouch(self, kid: str | None, key: Key, now: float) -> bool:
-        """Tells whether a key that was found before would be found again without waiting."""
+        """Return True if a key that was found before would be found again without waiting."""
         if self._pick(kid) is not key or not self._serve(now):
             return False
         if not self._is_fresh(now):

@@ -29,7 +29,7 @@ class Revocations(Protocol):
     """Somebody who knows which tokens ended before their time."""
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
-        """Tells whether a token that is otherwise good was revoked. Raises whatever keeps it from knowing."""
+        """Return True if an otherwise valid token was revoked; raises the error that prevented the check."""
         ...
 
     async def close(self) -> None:

@@ -61,7 +61,7 @@ def configured(
 
 
 async def _file(content: bytes, kind: str, request: Request) -> Response:
-    """The file, or 304 for whoever has it (RFC 9110 13.1.2), as a service worker or a mirror may."""
+    """The file, or 304 for a client that has it (RFC 9110 13.1.2), such as a service worker or a mirror."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {**NO_STORE, "content-type": kind, "etag": tag}
     known = {item.strip().removeprefix("W/") for item in request.headers.get("if-none-match", "").split(",")}

@@ -70,7 +70,7 @@ class EventsEndpoint:
         self._timer: asyncio.TimerHandle | None = None
 
     def routes(self) -> list[Route]:
-        """The route, for whoever lists them; `before` answers it."""
+        """The route, for the list of routes; `before` answers its requests."""
         return [Route(_PATH, self)]
 
     def before(self, app: ASGIApp) -> ASGIApp:
@@ -140,7 +140,7 @@ class EventsEndpoint:
             self._streams.end(stream)
 
     def _look(self, stream: EventStream) -> None:
-        """Tells a page what is new of its session, as it was last read."""
+        """Sends a page the changes of its session since the last read."""
         session = stream.watched.found.session
         due = news(
             stream.told,

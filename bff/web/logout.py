@@ -180,7 +180,7 @@ class LogoutEndpoints:
         return session, revoked
 
     async def _revoke(self, session: Session) -> bool:
-        """Whether the provider has confirmed it."""
+        """Return True if the provider has confirmed it."""
         revoked = await self._revoked(session)
         if revoked is not None:  # else there is nowhere to revoke it, which the log says once
             audit(

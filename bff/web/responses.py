@@ -33,7 +33,7 @@ def problem_answer(problem: Problem, **extra: Any) -> Response:
 
 
 def provider_problem(failure: ProviderUnavailableError) -> Response:
-    """What a provider's failure is answered with: that it is out of reach, or refuses this client."""
+    """The problem for a provider's failure: out of reach, or refusing this client."""
     refused = isinstance(failure, ClientRefusedError)
     problem = Problem.PROVIDER_REFUSED_CLIENT if refused else Problem.PROVIDER_UNAVAILABLE
     return problem_answer(problem, retry_after=failure.retry_after)

@@ -1,4 +1,4 @@
-"""Who asks: the session of a script's request, or the problem that it is answered with."""
+"""Authentication of a script's request: its session, or the problem to answer with."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network

@@ -73,7 +73,7 @@ class Transaction:
 
     @property
     def id(self) -> str:
-        """What names the cookie; from it nobody learns `state`."""
+        """The part of the cookie's name that identifies the transaction; it does not reveal `state`."""
         return transaction_id(self.state)
 
     def finished(self) -> "Transaction":
@@ -92,7 +92,7 @@ def begin(
     """Makes a transaction with 256 random bits each for state, nonce and code verifier (RFC 7636 7.1).
 
     `state` begins with a digit that tells a restarted sign-in, so that a browser that keeps no cookies is
-    not sent round in circles (O-10). Whoever forges it spares themselves one restart.
+    not sent round in circles (O-10). A client that forges the digit loses one restart, no more.
     """
     max_age = params.get("max_age", "")
     return Transaction(
@@ -109,7 +109,7 @@ def begin(
 
 
 def is_restarted(state: str) -> bool:
-    """Whether a `state` says that its sign-in was a restarted one."""
+    """Return True if a `state` belongs to a restarted sign-in."""
     return state.startswith(_RESTARTED)
 
 

@@ -1,11 +1,12 @@
 """The size of files, and what must not be in them."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.structure.source import ROOT
+from tests.structure.source import PACKAGE, ROOT
 
 MAX_LINES = 400
 SOURCES = sorted(
@@ -15,6 +16,9 @@ SOURCES = sorted(
     if "__pycache__" not in path.parts
 )
 REASONED = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\])\s*(?:#|-|—|:|\()\s*\S")
+NOUN_CLAUSE = re.compile(
+    r"(?:Tells )?(?:whether|wh(?:at|o|om|ose|y|en|ere|ich)(?:ever)?|how)\b", re.IGNORECASE
+)
 EXEMPTION = re.compile(r"#\s*(noqa|type: ignore)\b")
 
 
@@ -43,3 +47,16 @@ def test_the_map_of_the_proxy_names_each_file() -> None:
     proxy = ROOT / "bff" / "proxy"
     files = {str(path.relative_to(proxy)) for path in proxy.rglob("*.py") if path.name != "__init__.py"}
     assert files == named
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if path.is_relative_to(PACKAGE)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_docstrings_name_the_thing_first(path: Path) -> None:
+    """A docstring of `bff/` begins with its subject or a verb, not with a noun clause or a riddle."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, documented)]
+    docstrings = [ast.get_docstring(node) or "" for node in nodes]
+    assert [] == [text for text in docstrings if NOUN_CLAUSE.match(text)]

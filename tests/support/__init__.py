@@ -1,1 +1,1 @@
-"""What tests share: real servers to talk to, and fakes that tell what they were asked."""
+"""Support for tests: real servers, and fakes that record their requests."""

@@ -33,5 +33,5 @@ def requests() -> dict[str, str]:
 
 
 def found(target: str) -> list[bytes]:
-    """What the fuzzer found once, for one of its targets."""
+    """The fuzzer's earlier findings, for one of its targets."""
     return [path.read_bytes() for path in sorted((DATA / "fuzz" / target).glob("*.bin"))]

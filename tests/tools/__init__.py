@@ -1,1 +1,1 @@
-"""What takes long: the benchmark and the soak scenarios."""
+"""The long-running tools: the benchmark and the soak scenarios."""

@@ -1,4 +1,4 @@
-"""What is done to an account, together with what ends by it.
+"""Changes of an account, together with the sign-ins that end by them.
 
 Rule 1: the account is changed first, and with it its generation; then its sign-ins end. What begins in
 between finds the change (sign_in.py).

@@ -57,7 +57,7 @@ class AccountError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who somebody is. Times are in whole seconds since 1970."""
+    """An account. Times are in whole seconds since 1970."""
 
     sub: str
     email: str
@@ -159,7 +159,7 @@ class Accounts:
             self._replace_hash(keys=[self._user_key(sub)], args=[stored, renewed])
         return _account(sub, fields)
 
-    # --- changing; whoever calls these ends what is signed in (termination.py)
+    # --- changes; the caller ends the account's sign-ins (termination.py)
 
     def set_password(self, sub: str, password: str, now: float) -> None:
         """Replaces the password."""

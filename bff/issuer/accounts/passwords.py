@@ -19,7 +19,7 @@ MAX_BYTES = 1024  # as UTF-8; what is longer is nobody's password, and is not ha
 
 
 class PasswordRefusedError(ValueError):
-    """A password that nobody should have; the message says why, and is fit for whoever chose it."""
+    """A password that is too weak; the message says why, and may be shown to its user."""
 
 
 class Passwords:
@@ -36,7 +36,7 @@ class Passwords:
         return self._hasher.hash(_form(password) or "")
 
     def verify(self, stored: str | None, password: str) -> bool:
-        """Tells whether a password is the one that was stored; never so without one, at the same cost."""
+        """Return True if a password matches the stored hash; without a hash False, at the same cost."""
         form = _form(password)
         try:
             self._hasher.verify(stored if stored and form else self._nobodys, form or "")
@@ -45,7 +45,7 @@ class Passwords:
         return bool(stored and form)
 
     def is_outdated(self, stored: str) -> bool:
-        """Tells whether the parameters have changed since this was stored."""
+        """Return True if the parameters have changed since this hash was stored."""
         return self._hasher.check_needs_rehash(stored)
 
 

@@ -1,4 +1,4 @@
-"""How often a wrong password may come: by address, by account, and by both; and which browsers are known.
+"""Limits on wrong passwords: by address, by account, and by both; and the browsers that are known.
 
 | key | type | holds |
 |---|---|---|

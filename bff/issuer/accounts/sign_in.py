@@ -35,7 +35,7 @@ BUSY: Final = "Too many people are signing in just now. Please try again in a fe
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What somebody signs in with: address and password as typed, and the browser they come from.
+    """The credentials of a sign-in: email address and password as typed, and the browser.
 
     Attributes:
         client_id: the client that sent the browser here.
@@ -99,7 +99,7 @@ class SignInService:
         self._here = 0  # at work or in line; the limiter counts a newcomer only at the next turn of the loop
 
     def device_of(self, request: Request) -> Device:
-        """Where a request comes from, as far as it can be believed."""
+        """The browser's user agent and address, the address as far as trusted proxies report it."""
         peer = request.client.host if request.client else None
         forwarded = [value.encode("latin-1") for value in request.headers.getlist("x-forwarded-for")]
         user_agent = request.headers.get("user-agent", "")[:MAX_USER_AGENT]
@@ -163,14 +163,14 @@ class SignInService:
 def _fail(
     credentials: Credentials, reason: str, problem: str, status: int, sub: str | None = None
 ) -> NotSignedIn:
-    """What is said and noted where nobody is signed in."""
+    """A failed sign-in: the message for the user and the reason for the log."""
     address = credentials.device.address
     audit("sign_in_failed", sub=sub, address=address, reason=reason, client_id=credentials.client_id)
     return NotSignedIn(problem, status)
 
 
 def _patience(seconds: float) -> str:
-    """What to tell somebody who has to wait."""
+    """The message for a user who has to wait."""
     minutes = math.ceil(seconds / 60)
     when = "in a minute" if minutes == 1 else f"in {minutes} minutes"
     return f"There were too many attempts to sign in. Please try again {when}."

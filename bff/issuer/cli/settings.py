@@ -1,4 +1,4 @@
-"""What the commands of the issuer share: its settings, its Redis, and how trouble with them is told."""
+"""Settings, Redis connection and error messages, shared by the issuer's commands."""
 
 import os
 from collections.abc import Iterator

@@ -149,7 +149,7 @@ def logout(
 
 @contextmanager
 def _changes(config: Path | None) -> Iterator[AccountChanges]:
-    """What the commands work with; what cannot be done is a sentence."""
+    """The changes of accounts for one command; a failure ends it with a message."""
     settings = load_or_exit(config)
     configure(LogSettings())
     with database_or_exit(settings) as database:

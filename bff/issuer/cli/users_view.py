@@ -1,4 +1,4 @@
-"""What `bff issuer users` shows: accounts and sign-ins, as tables for people and as JSON for programs."""
+"""The output of `bff issuer users`: accounts and sign-ins, as tables for people and JSON for programs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

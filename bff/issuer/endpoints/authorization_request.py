@@ -1,4 +1,4 @@
-"""What an authorization request may ask for, in a query or pushed beforehand (RFC 6749 4.1.1, RFC 9126).
+"""Parsing and checks of authorization requests, in a query or pushed (RFC 6749 4.1.1, RFC 9126).
 
 Rule 1: a request whose client or redirect URI is not good is never answered by a redirect.
 Rule 2: of a pushed request counts what was pushed; what the query says beside it is not read (RFC 9101 5).
@@ -33,7 +33,7 @@ class Asked:
 
     @property
     def redirect_uri(self) -> str:
-        """Where the answer goes."""
+        """The destination of the answer."""
         return self.parameters["redirect_uri"]
 
 

@@ -111,7 +111,7 @@ class AuthorizationEndpoint:
         """Returns where to redirect somebody who has just signed in; blocks."""
         try:
             refuse_unsupported(asked)
-            # Whoever has just signed in is not asked again, whatever `prompt` says.
+            # A user who has just signed in is not asked again, for any `prompt`.
             rest = {name: value for name, value in asked.parameters.items() if name != "prompt"}
             location = self._grant(Asked(asked.client, rest, asked.request_uri), user)
         except OAuth2Error as error:
@@ -119,7 +119,7 @@ class AuthorizationEndpoint:
         return location or asked.redirect_uri
 
     def _is_meant(self, asked: Asked, user: EndUser) -> bool:
-        """Tells whether the one who is signed in is the one that `id_token_hint` names, if it names one."""
+        """Return True if the signed-in user is the one that `id_token_hint` names, or it names none."""
         hint = asked.parameters.get("id_token_hint")
         claims = self._parts.minter.read_id_token_hint(hint, int(time.time())) if hint else None
         return claims is None or claims.get("sub") == user.account.sub

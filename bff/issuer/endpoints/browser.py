@@ -51,7 +51,7 @@ class Browser:
         return self._read(request, self._csrf) or secrets.token_urlsafe(32)
 
     def form_is_ours(self, request: Request, form: Mapping[str, str]) -> bool:
-        """Tells whether a form was sent from a page of ours: by its token, and by what the browser says."""
+        """Return True if a form was sent from a page of ours, by its token and the browser's headers."""
         token = self._read(request, self._csrf)
         if token is None or not hmac.compare_digest(token.encode(), form.get("csrf", "").encode()):
             return False
@@ -96,7 +96,7 @@ class Browser:
 
 
 def asks_again(prompt: str, max_age: str | None, auth_time: int | None, now: float) -> bool:
-    """Tells whether somebody has to sign in (again): nobody is, `prompt` says so, or it is too long ago."""
+    """Return True if a sign-in is needed: nobody is signed in, `prompt` asks for it, or it is too old."""
     if auth_time is None or {"login", "select_account"} & set(prompt.split()):
         return True
     return max_age is not None and now - auth_time > int(max_age)

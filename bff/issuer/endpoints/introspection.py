@@ -20,7 +20,7 @@ _TOLD = ("iss", "aud", "sub", "exp", "iat", "jti", "sid", "client_id", "scope", 
 
 
 class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publishes no types
-    """Tells what a token stands for, if it is good now."""
+    """Token introspection (RFC 7662): a token's state and claims."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer

@@ -1,4 +1,4 @@
-"""What the issuer says of itself (OpenID Connect Discovery 1.0, RFC 8414): what works here, no more."""
+"""The issuer's metadata (OpenID Connect Discovery 1.0, RFC 8414): only features that work here."""
 
 from collections.abc import Iterable
 

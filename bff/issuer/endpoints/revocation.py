@@ -27,7 +27,7 @@ class PresentedAccessToken:
         self.claims = claims
 
     def check_client(self, client: Client) -> bool:
-        """Tells whether the token was issued to this client."""
+        """Return True if the token was issued to this client."""
         return bool(self.claims["client_id"] == client.client_id)
 
 

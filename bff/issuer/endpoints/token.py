@@ -18,7 +18,7 @@ JWKS_KEPT = 60.0
 
 
 class Endpoints:
-    """What clients, services and verifiers ask."""
+    """The endpoints for clients, services and verifiers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

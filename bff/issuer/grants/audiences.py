@@ -1,4 +1,4 @@
-"""Which services a token is for (RFC 8707, and the targets of RFC 8693): decided without I/O.
+"""A token's audience (RFC 8707, and the targets of RFC 8693), decided without I/O.
 
 Rule: nobody gets a token for a service that the settings do not name for the client.
 """

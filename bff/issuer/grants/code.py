@@ -156,7 +156,7 @@ class PresentedCode:
         self.code_challenge_method = "S256"
 
     def get_redirect_uri(self) -> str:
-        """What the token request has to repeat (RFC 6749 4.1.3)."""
+        """The parameters that the token request must repeat (RFC 6749 4.1.3)."""
         return self.record.redirect_uri
 
     def get_scope(self) -> str:

@@ -24,7 +24,7 @@ from bff.issuer.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to answer: a redirect when `location` is set, else a JSON body."""
+    """An answer: a redirect when `location` is set, else a JSON body."""
 
     status: int
     body: Mapping[str, Any]

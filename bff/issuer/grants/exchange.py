@@ -53,7 +53,7 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
         minter, store = self.server.minter, self.server.store
         lifetime = min(minter.access_token_lifetime, int(claims["exp"]) - now)
         jti = store.issued.name(claims["jti"], lifetime, now) if lifetime > 0 else ""
-        # Whoever revoked the token a moment ago may have come too early to find this one.
+        # A revocation a moment ago may have come too early to find this token.
         if not jti or store.revoked_tokens.covers(claims["jti"], sid):
             raise _unusable()
         grant = Grant(account, client_id, self._scope, sid, 0, audiences=self._audiences, jti=jti)

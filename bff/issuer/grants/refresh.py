@@ -25,7 +25,7 @@ class PresentedRefreshToken:
         self.family = family
 
     def check_client(self, client: Client) -> bool:
-        """Tells whether the token was issued to this client."""
+        """Return True if the token was issued to this client."""
         return bool(self.family.client_id == client.client_id)
 
     def get_scope(self) -> str:

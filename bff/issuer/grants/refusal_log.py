@@ -50,7 +50,7 @@ def client_named(form: Mapping[str, str], authorization: str) -> str | None:
 def why_not_authenticated(
     client: Client | None, name: str | None, form: Mapping[str, str], authorization: str, known: Iterable[str]
 ) -> str | None:
-    """Why a client could not show who it is; None where its assertion was at fault, which says it itself."""
+    """The reason why client authentication failed; None for an assertion, which logs its own."""
     if "client_assertion" in form:
         return None
     if name is None:

@@ -1,4 +1,4 @@
-"""What the token endpoint and its neighbours can do: the grants and endpoints, registered with the engine."""
+"""The registration of all grants and token endpoints with the engine."""
 
 from bff.issuer.accounts.accounts import Accounts
 from bff.issuer.endpoints.authorization_request import PushedAuthorization

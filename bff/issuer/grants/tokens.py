@@ -28,7 +28,7 @@ MAX_TOKEN = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What tokens are issued for: who, at which client, with which scope, since which sign-in.
+    """The subject of issued tokens: the user, client, scope and sign-in.
 
     `audiences` are the services that the access token is for; none: the one that the settings name.
     `jti` is the access token's name; without it, it gets one.
@@ -133,7 +133,7 @@ class Minter:
 
 
 def personal_claims(account: Account, scope: str) -> dict[str, Any]:
-    """What the scope lets a client know of somebody (OpenID Connect Core 5.4)."""
+    """The claims about a user that a scope grants (OpenID Connect Core 5.4)."""
     scopes = scope.split()
     claims: dict[str, Any] = {"sub": account.sub}
     if "profile" in scopes:

@@ -14,7 +14,7 @@ HINTS_READ = 7 * 86400.0
 
 
 class Phase(Enum):
-    """Where a key is in its life."""
+    """The stage of a key's life."""
 
     WAITING = "waiting"
     SIGNING = "signing"
@@ -24,7 +24,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyLife:
-    """When a key does what, in seconds since 1970; `retires` is None until there is a successor."""
+    """The times of a key's life, in seconds since 1970; `retires` is None until there is a successor."""
 
     kid: str
     created: float
@@ -52,7 +52,7 @@ def published(keys: Collection[KeyLife], now: float) -> list[KeyLife]:
 
 
 def phase(key: KeyLife, keys: Collection[KeyLife], now: float) -> Phase:
-    """Where a key is among the others."""
+    """The stage of one key among the others."""
     if key.retires is not None and now >= key.retires:
         return Phase.RETIRED
     if signer(keys, now) == key:

@@ -120,7 +120,7 @@ class KeyStore:
     # --- Redis
 
     def _look(self, now: float) -> Sequence[KeyLife]:
-        """What is known; read again when it is time, by one thread while others go on."""
+        """The known keys; read again when due, by one thread while the others go on."""
         if self._looked is not None and abs(now - self._looked) < self._rest:
             return self._lives
         if not self._lock.acquire(blocking=self._looked is None):
@@ -146,7 +146,7 @@ class KeyStore:
             record.pop("private", None)
             lives.append(KeyLife(kid=kid, **record))
             opened[kid] = key
-        # In this order: whoever reads the lives between the two lines finds each of them opened.
+        # In this order: a thread that reads the lives between the two lines finds each key opened.
         self._opened = {**self._opened, **opened}
         self._lives = sorted(lives, key=lambda life: (life.signs_from, life.kid))
         self._looked = now

@@ -84,5 +84,5 @@ class OneKey:
 
 
 def public_set(keys: Iterable[SigningKey]) -> KeySetSerialization:
-    """What `/jwks` answers: the public halves only."""
+    """The answer of `/jwks`: the public halves only."""
     return KeySet([key.public() for key in keys]).as_dict(private=False)

@@ -1,1 +1,1 @@
-"""The end of sign-ins, and how clients are told of it."""
+"""The end of sign-ins, and the notification of clients."""

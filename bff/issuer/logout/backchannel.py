@@ -1,4 +1,4 @@
-"""Tells clients that a sign-in ended (OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8).
+"""Back-channel logout: notifies clients that a sign-in ended (OpenID Connect, sections 2.5 to 2.8).
 
 Rule 1: one logout token for each client and attempt, signed when it is sent, for the `sid` that ended.
 Rule 2: a client that is slow or down delays nobody: a few are told at once, each within a bounded time.

@@ -1,7 +1,7 @@
-"""What clients have yet to be told of ended sign-ins: jobs in Redis, so that any process can carry them out.
+"""The queue of back-channel logouts: jobs in Redis, which any process can carry out.
 
-Rule 1: a job is written in the step that forgets the sign-in: whoever dies afterwards leaves it behind.
-Rule 2: a job is lent for a while; when whoever took it does not come back, the next one gets it.
+Rule 1: a job is written in the step that removes the sign-in, so that it outlives the process.
+Rule 2: a process leases a job for a bounded time; when the lease ends, the next process gets it.
 Rule 3: a job is tried a bounded number of times, for a bounded time.
 """
 

@@ -25,7 +25,7 @@ return false
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What an authorization code stands for; `family` is the first half of the refresh tokens to come."""
+    """The grant behind an authorization code; `family` is the first half of the refresh tokens to come."""
 
     client_id: str
     redirect_uri: str

@@ -1,4 +1,4 @@
-"""Which access tokens came from what, so that the end of the one is the end of the others (RFC 7009 2.1).
+"""The index from a grant to its access tokens, so that they end with it (RFC 7009 2.1).
 
 `issuer:issued:<name>` is a sorted set: the `jti` of each token that came from a refresh family, or from a
 token that was exchanged, and when it ends.

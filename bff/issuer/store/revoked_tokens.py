@@ -20,6 +20,6 @@ class RevokedTokens:
             self._database.redis.set(self._database.key("revoked:jti", jti), reason, ex=left)
 
     def covers(self, jti: str, sid: str) -> bool:
-        """Tells whether a token was ended, alone or with its sign-in."""
+        """Return True if a token was revoked, alone or with its sign-in."""
         keys = (self._database.key("revoked:jti", jti), self._database.key("revoked:sid", sid))
         return bool(self._database.redis.exists(*keys))

@@ -1,6 +1,6 @@
-"""What lies sealed in Redis: AES-256-GCM under keys that HKDF derives, each use with a label of its own.
+"""Encryption of values in Redis: AES-256-GCM under keys derived by HKDF, one label for each use.
 
-Rule: nothing here tells why something did not open.
+Rule: no error says why a value did not open.
 """
 
 import secrets

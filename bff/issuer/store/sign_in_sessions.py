@@ -38,7 +38,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where somebody signed in: the browser's own words, and its address then."""
+    """The device of a sign-in: its user agent and its address at that time."""
 
     user_agent: str = ""
     address: str = ""
@@ -56,7 +56,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What was ended with a sign-in: whose it was, and the clients that had tokens by it."""
+    """An ended sign-in: its user, and the clients that had tokens by it."""
 
     sid: str
     sub: str
@@ -92,7 +92,7 @@ class SignInSessions:
         return None if text is None else SignIn(**json.loads(text))
 
     def forget(self, cookie: str) -> None:
-        """Forgets a cookie alone: whoever signs in anew leaves what clients have from before."""
+        """Forgets a cookie alone: a new sign-in leaves the clients' earlier tokens valid."""
         self._redis.delete(self._session(digest(cookie)))
 
     def note_family(self, family: str, record: Family, now: float) -> None:
@@ -144,7 +144,7 @@ class SignInSessions:
         return Ended(sid, sub, tuple(clients), len(families))
 
     def has_ended(self, sid: str) -> bool:
-        """Tells whether a sign-in was ended so lately that codes or tokens of it could still be at hand."""
+        """Return True if a sign-in ended so recently that codes or tokens of it could still be in use."""
         return bool(self._redis.exists(self._ended(sid)))
 
     def _remember(self, sid: str, sub: str, fields: Mapping[str, str | int], ends: float, now: float) -> None:

@@ -68,7 +68,7 @@ async def crowd(fleet: Fleet, member: Member, size: int, *, bodies: Sequence[int
 
 
 async def wrong_with(fleet: Fleet, member: Member, said: Sequence[Said]) -> list[str]:
-    """What is not as it should be after a crowd whose session needed one rotation; empty: nothing."""
+    """The failures after a crowd whose session needed one rotation; empty: none."""
     wrong = []
     statuses = Counter(each.status for each in said)
     if statuses != {200: len(said)}:

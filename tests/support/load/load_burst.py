@@ -21,7 +21,7 @@ _EACH_WRITTEN = 0.002  # seconds for each of them
 
 @dataclass
 class LoadBurst:
-    """How it went. `seconds` is the slowest answer's."""
+    """The result of a burst. `seconds` is the slowest answer's time."""
 
     sessions: int
     limit: int  # of token calls at once
@@ -31,7 +31,7 @@ class LoadBurst:
     most_at_once: int = 0
 
     def wrong(self, within: float) -> list[str]:
-        """What is not as it should be; empty: nothing."""
+        """The failures; empty: none."""
         wrong = []
         if set(self.answers) != {200}:
             wrong.append(f"answers: {dict(self.answers)}")

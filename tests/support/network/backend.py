@@ -128,7 +128,7 @@ Script = Callable[[Conversation], Awaitable[None]]
 
 @dataclass
 class Backend:
-    """What a test knows of its backend."""
+    """A test's view of its backend."""
 
     port: int = 0
     tls: bool = False

@@ -26,6 +26,6 @@ def running_nginx(folder: Path, configuration: str) -> Iterator["subprocess.Pope
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Return True if a server accepts connections there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -59,7 +59,7 @@ class FaultProxy:
         self._open.clear()
 
     def resume(self) -> None:
-        """What was held passes."""
+        """Lets the held bytes pass."""
         self._open.set()
 
     def cut(self) -> None:

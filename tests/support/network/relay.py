@@ -42,7 +42,7 @@ class Relay:
             link.open.clear()
 
     def resume(self) -> None:
-        """What was held passes, and what follows."""
+        """Lets the held bytes and all later ones pass."""
         for link in self._links:
             link.open.set()
 

@@ -20,7 +20,7 @@ _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a reverse proxy listens, and where the proxy behind it does."""
+    """The ports of a reverse proxy and of the proxy behind it."""
 
     tls: int
     plain: int

@@ -22,7 +22,7 @@ PATIENCE = 5.0
 
 @dataclass
 class Door:
-    """What a test sees of the server."""
+    """A test's view of the server."""
 
     port: int = 0
     seen: list[dict[str, Any]] = field(default_factory=list)

@@ -27,7 +27,7 @@ async def echo(socket: ServerConnection) -> None:
 
 @dataclass
 class SocketBackend:
-    """What the backend has been asked, and what it does."""
+    """The backend's recorded requests, and its behaviour."""
 
     handler: Handler = echo
     refusal: Callable[[ServerConnection, Request], Response | None] | None = None

@@ -15,7 +15,7 @@ from bff.proxy.upstream.connector import TlsNames, client_tls
 
 
 class Certificate(NamedTuple):
-    """Where the parts are: the certificate, which also serves as its own authority, and its key."""
+    """The paths of a certificate, which also serves as its own authority, and of its key."""
 
     cert: Path
     key: Path

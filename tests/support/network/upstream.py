@@ -69,7 +69,7 @@ async def fetch(
 async def failure(
     upstream: Upstream, limits: PoolLimits | None = None, tls: ssl.SSLContext | None = None
 ) -> Fault:
-    """Why no connection can be had; nothing of the attempt is left."""
+    """The reason why no connection can be made; nothing of the attempt is left."""
     async with pool_for(upstream, limits, tls=tls) as pool:
         with pytest.raises(UpstreamFaultError) as raised:
             await pool.acquire()

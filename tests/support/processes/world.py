@@ -140,7 +140,7 @@ class World:
 
     @property
     def refreshes(self) -> int:
-        """How often a refresh token was sent to the provider."""
+        """The number of refresh tokens sent to the provider."""
         return self.issuer.seen.token_calls["refresh_token"]
 
 

@@ -1,4 +1,4 @@
-"""What a token endpoint can do to a call, as data. `tests/support/providers/rotating.py` does it."""
+"""The behaviour of a token endpoint, as data. `tests/support/providers/rotating.py` does it."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +12,7 @@ End = Literal["answer", "reset", "hang", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How one call of the token endpoint goes.
+    """The course of one call of the token endpoint.
 
     Attributes:
         delay: seconds before anything happens.

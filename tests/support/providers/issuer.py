@@ -35,7 +35,7 @@ CHEAP = PasswordCost(time=1, memory_kib=8, lanes=1)
 
 @dataclass
 class Recorder:
-    """What the issuer was asked, and how it is to misbehave. A plain ASGI wrapper.
+    """The issuer's recorded requests and its planned faults: a plain ASGI wrapper.
 
     Attributes:
         requests: (method, path, parameters of the form) of every request, in order.

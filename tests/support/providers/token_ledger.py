@@ -1,4 +1,4 @@
-"""What a provider with rotation has issued, and what was done with it: one family for each sign-in.
+"""The ledger of a provider with rotation: issued tokens and their uses, one family for each sign-in.
 
 Rule 1: a refresh token is good once, and within `grace` once more or oftener; a use after that is taken for
 theft and kills its family (RFC 9700 4.14.2).
@@ -44,7 +44,7 @@ class Use:
 
 @dataclass
 class TokenLedger:
-    """What was issued, and what was done with it.
+    """The issued tokens and their uses.
 
     Attributes:
         grace: seconds within which a spent refresh token is taken once more; 0: never.
@@ -65,7 +65,7 @@ class TokenLedger:
 
     @property
     def refreshes(self) -> int:
-        """How often a refresh token was sent."""
+        """The number of uses of refresh tokens."""
         return len(self.uses)
 
     @property
@@ -77,12 +77,12 @@ class TokenLedger:
         return [use for use in self.uses if use.family is family]
 
     def takes(self, refresh_token: str) -> bool:
-        """Whether it would be good for new tokens."""
+        """Return True if the refresh token would be accepted."""
         issued = self._issued.get(refresh_token)
         return issued is not None and issued.family.alive and issued.spent_at is None
 
     def accepts(self, access_token: str) -> bool:
-        """Whether a backend that asks would be told that it is good."""
+        """Return True if the access token is valid for a backend."""
         return access_token in self._access
 
     def forget_access(self) -> None:

@@ -1,4 +1,4 @@
-"""What every contender stands on: one backend, one Redis, one issuer, a folder, and the cores.
+"""The environment of every contender: one backend, one Redis, one issuer, a folder, and the cores.
 
 The backend is nginx. It answers 401 without a bearer token, so that a 200 through a contender shows that one
 was put in. The issuer runs in this process, and is idle while load is measured.

@@ -1,4 +1,4 @@
-"""What the load has to show: the ratios that this project promises, held against a run. Pure."""
+"""The ratios that this project promises, compared with a run. Pure."""
 
 from dataclasses import dataclass
 

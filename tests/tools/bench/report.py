@@ -1,4 +1,4 @@
-"""What is shown and written at the end."""
+"""The report at the end of a run."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What each stage of a forwarded request costs in one process, each timed by itself in a loop.
+"""The cost of each stage of a forwarded request in one process, each timed alone in a loop.
 
 The parts are those that the application has made (`App`), so that the figures are of what runs. What no loop
 in one process can show, the event loop's and the kernel's share, is the rest: a core's second divided by the

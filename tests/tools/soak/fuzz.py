@@ -86,7 +86,7 @@ def tell(target: str, returned: int, said: str, folder: Path) -> int:
 
 
 def guided() -> bool:
-    """Whether atheris is installed."""
+    """Return True if atheris is installed."""
     return importlib.util.find_spec("atheris") is not None
 
 

@@ -1,4 +1,4 @@
-"""What a backend can say: whole, in pieces, too little, too much, or nonsense."""
+"""A backend's answers: whole, in pieces, too short, too long, or nonsense."""
 
 from tests.tools.soak.path_world import Call
 

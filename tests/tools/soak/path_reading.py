@@ -1,4 +1,4 @@
-"""What was asked and answered on a connection, read by h11 and by hand: slowly, apart from the product."""
+"""The requests and answers of a connection, read by h11 and by hand: slowly, without the product."""
 
 import re
 from dataclasses import dataclass

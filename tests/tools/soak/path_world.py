@@ -1,4 +1,4 @@
-"""What stands around client connections under fuzzing: sessions, a pool, backends that answer as told."""
+"""The surroundings of client connections under fuzzing: sessions, a pool, scripted backends."""
 
 import asyncio
 import functools

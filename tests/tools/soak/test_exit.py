@@ -1,4 +1,4 @@
-"""What the fuzzers leave at a process' end."""
+"""The fuzzers' clean exit."""
 
 import subprocess
 import sys

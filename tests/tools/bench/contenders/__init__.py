@@ -1,4 +1,4 @@
-"""Who is compared: every contender by name."""
+"""The contenders by name."""
 
 from tests.tools.bench.contenders.apache import Apache
 from tests.tools.bench.contenders.base import Contender

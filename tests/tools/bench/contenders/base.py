@@ -1,4 +1,4 @@
-"""What a contender is."""
+"""The interface of a contender."""
 
 import time
 from abc import ABC, abstractmethod

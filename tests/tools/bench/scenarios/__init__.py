@@ -1,4 +1,4 @@
-"""What beside throughput is looked at: one file each."""
+"""The scenarios beside throughput: one file each."""
 
 from tests.tools.bench.scenarios.base import FULL, QUICK, Scale, Scenario
 from tests.tools.bench.scenarios.deletion import Deletion

@@ -1,4 +1,4 @@
-"""What a scenario is."""
+"""The interface of a scenario."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""How soon `redis-cli DEL` of a session is seen by four processes, each on a port of its own."""
+"""The delay until `redis-cli DEL` of a session is seen by four processes, each on a port of its own."""
 
 import contextlib
 import http.client

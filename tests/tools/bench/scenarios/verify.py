@@ -1,4 +1,4 @@
-"""What a backend pays for each access token: one that it sees for the first time, and one that it knows."""
+"""The cost of verifying an access token: for the first time, and one already known."""
 
 import asyncio
 import statistics
