@@ -1,0 +1,4 @@
+{{- define "bff.labels" -}}
+app.kubernetes.io/name: bff
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
