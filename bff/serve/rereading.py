@@ -29,10 +29,7 @@ async def read_again(settings: ReadSettings | None, current: Settings) -> Settin
         for problem in error.problems:
             _log.error(
                 "settings_refused",
-                setting=problem.key,
-                problem=problem.message,
-                fix=problem.fix,
-                source=problem.source,
+                **problem.log_fields(),
                 detail="the former settings stay in force",
             )
         return None

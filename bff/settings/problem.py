@@ -24,6 +24,10 @@ class SettingProblem:
         place = f" ({self.source})" if self.source else ""
         return f"{self.key or 'settings'}{place}: {self.message}. {self.fix}"
 
+    def log_fields(self) -> dict[str, str]:
+        """The fields of a log event about this problem."""
+        return {"setting": self.key, "problem": self.message, "fix": self.fix, "source": self.source}
+
 
 class SettingsError(Exception):
     """The settings cannot be used; `problems` holds every reason, in the order of the settings."""

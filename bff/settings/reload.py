@@ -140,9 +140,6 @@ class Reloader:
         if self._told:
             _log.error(
                 "settings_file_refused",
-                setting=problem.key,
-                problem=problem.message,
-                fix=problem.fix,
-                source=problem.source,
+                **problem.log_fields(),
                 detail="the former values stay in force",
             )
