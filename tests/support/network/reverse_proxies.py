@@ -69,7 +69,6 @@ def _nginx(certificate: Certificate, ports: Ports) -> str:
         ("listen 80", f"listen 127.0.0.1:{ports.plain}"),
         ("/etc/ssl/app.example.com.pem", str(certificate.cert)),
         ("/etc/ssl/app.example.com.key", str(certificate.key)),
-        ("$host;", "$http_host;"),  # the test's port is not https' own, so that Host names it
         ("app.example.com", "localhost"),
     )
 
