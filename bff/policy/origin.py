@@ -17,8 +17,8 @@ Header = tuple[bytes, bytes]
 Reason = Literal["csrf_header_missing", "csrf_header_invalid", "fetch_site", "fetch_site_missing", "origin"]
 """The reason of a refusal; for the log, the metric and the problem's `reason`."""
 
-DOCUMENTED = 'README.md of bff, "Endpoints", tells which requests need what'
-"""The place of the rules in the README; the end of each explanation."""
+DOCUMENTED = 'The documentation of bff, "Endpoints", says which requests need what'
+"""The place of the rules in the documentation; the end of each explanation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from bff.cli.sessions.app import app
 from tests.cli.signed_in import SECRETS, SignIn, sessions, sign_in
-from tests.structure.source import ROOT
+from tests.docs.pages import page
 from tests.support.processes.redis import RedisServer
 
 DAY = 86400.0
@@ -180,13 +180,13 @@ def test_a_permission_that_is_missing_is_named(redis_server: RedisServer) -> Non
     assert (4, None, None) == (facts["sessions"], facts["session_bytes"], facts["redis_bytes"])
 
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_rights_that_the_readme_names_are_enough(redis_server: RedisServer) -> None:
+def test_the_documented_rights_are_enough(redis_server: RedisServer) -> None:
     """An account that may do what it says, and no more, runs every command."""
     made = sign_in(redis_server, PEOPLE)
-    told = re.search(r"A Redis account of its own needs `([^`]+)` on `([^`]+)` \(and `([^`]+)`", README)
+    told = re.search(
+        r"A Redis account of its own needs `([^`]+)` on `([^`]+)` \(and `([^`]+)`",
+        page("operate/sessions.md"),
+    )
     assert told is not None
     rights = [*told[1].split(), *told[3].split(), told[2]]
     with redis_server.client() as client:

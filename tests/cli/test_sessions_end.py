@@ -16,7 +16,7 @@ import pytest
 
 from bff.session.index import SessionIndex
 from tests.cli.signed_in import Done, SignIn, environ, sessions, sign_in
-from tests.structure.source import ROOT
+from tests.docs.pages import section
 from tests.support.processes.command import BARE
 from tests.support.processes.fleet import running_fleet
 from tests.support.processes.redis import RedisServer
@@ -231,14 +231,11 @@ async def test_every_process_knows_at_once(redis_server: RedisServer, tmp_path: 
                 assert 200 == (await fleet.call(laptop, worker)).status
 
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
 @pytest.mark.requirement("B-22", "S-05")
 def test_a_lost_phone_takes_two_commands(redis_server: RedisServer) -> None:
-    """The README's two lines, word for word but for the name that the first one brings."""
-    section = README.partition("## Who is signed in, and the end of it")[2].partition("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("bff ")]
+    """The two lines of the operator's guide, word for word but for the name that the first one brings."""
+    text = section("operate/sessions.md", "End a user's sessions")
+    lines = [line for line in text.splitlines() if line.startswith("bff ")]
     find, end = (shlex.split(line, comments=True)[2:] for line in lines)
     phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)"
     made = sign_in(redis_server, [*PEOPLE, SignIn("alice", "alice@example.com", user_agent=phone)])

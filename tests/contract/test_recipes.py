@@ -1,4 +1,4 @@
-"""The README's recipes for redis-cli, each run by a shell as it stands there, with the real redis-cli."""
+"""The recipes of `operate/sessions.md`, each run by a shell as it stands there, with the real redis-cli."""
 
 import re
 import subprocess
@@ -13,13 +13,13 @@ from bff.crypto import new_secret
 from bff.session.drafts import Identity
 from bff.session.sessions import Found
 from tests.contract.cached import Site, cookie
+from tests.docs.pages import section
 from tests.session.sample import NOW, sample_tokens
 from tests.structure.source import ROOT
 from tests.support.network.relay import relay_to
 from tests.support.processes.redis import RedisServer
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Operating it with redis-cli")[2].partition("\n## ")[0]
+SECTION = section("operate/sessions.md", "With redis-cli")
 BLOCK = SECTION.partition("```sh\n")[2].partition("```")[0]
 RECIPES = {
     text.partition("\n")[0].removeprefix("# "): text.partition("\n")[2].strip()

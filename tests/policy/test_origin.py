@@ -49,7 +49,7 @@ def test_a_refusal_is_explained(reason: Reason, wanted: str) -> None:
     """What to send, by the name that the settings give it, and where that is documented."""
     text = Guard(GUARD.origin, b"x-own", "X-Own").explain(reason)
     assert wanted in text
-    assert "README.md" in text
+    assert "documentation of bff" in text
     assert "Endpoints" in text
 
 

@@ -115,4 +115,4 @@ async def test_a_refusal_says_what_is_asked_for(site: Site, browser: Browser) ->
         body = answer.json()
         assert (403, "csrf_rejected", reason) == (answer.status_code, body["code"], body["reason"])
         assert wanted in body["detail"]
-        assert "README.md" in body["detail"]
+        assert "documentation of bff" in body["detail"]
