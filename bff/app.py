@@ -186,6 +186,7 @@ class App:
             metrics=self.metrics,
             clock=time.perf_counter,
             access_log=settings.log.access,
+            error_page=settings.spa.error_page,
             callers=Callers(settings.limits),
             signed_calls=SignedCalls(watch),
         )
@@ -331,7 +332,7 @@ class App:
             endpoints=[route.path for route in endpoints],
             log=self.settings.log.access,
         )
-        return ErrorPages(counted)
+        return ErrorPages(counted, self.settings.spa.error_page)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:

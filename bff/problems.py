@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from bff.errors import Problem
+from bff.policy.redirects import with_error
 
 Header = tuple[bytes, bytes]
 
@@ -81,6 +82,21 @@ def problem_response(
         wait = _DEFAULT_WAIT if retry_after is None else max(retry_after, 1.0)
         rendered.append((b"retry-after", str(math.ceil(wait)).encode()))
     return value.status, rendered, body
+
+
+def error_redirect(
+    problem: Problem, error_page: str | None, path: bytes
+) -> tuple[int, list[Header], bytes] | None:
+    """Returns the redirect of a navigation to `spa.error_page`, with the code; None for a page of ours.
+
+    There is none from the error page itself, which would go in circles, and none for a prefetch.
+    """
+    if error_page is None or problem is Problem.PREFETCH_REFUSED:
+        return None
+    if path == error_page.partition("?")[0].encode():
+        return None
+    location = with_error(error_page, problem.code).encode()
+    return 303, [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")], b""
 
 
 def problem_page(document: Mapping[str, Any]) -> bytes:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bff.errors import Problem, problem_named
-from bff.problems import problem_response
+from bff.problems import error_redirect, problem_response
 
 
 @pytest.mark.requirement("B-25", "B-28")
@@ -56,6 +56,19 @@ def test_a_page_is_escaped_and_runs_nothing() -> None:
     assert "unsafe" not in policy
     assert "<script" not in text
     assert " style=" not in text
+
+
+@pytest.mark.requirement("B-38")
+def test_the_way_to_the_apps_own_error_page() -> None:
+    """With the code, an older one replaced; never from itself, for a prefetch, or where there is none."""
+    led = error_redirect(Problem.NO_ROUTE, "/oops?a=1&bff_error=x", b"/elsewhere")
+    assert led is not None
+    status, headers, body = led
+    assert (303, b"/oops?a=1&bff_error=no_route", b"") == (status, dict(headers)[b"location"], body)
+    assert b"no-store" == dict(headers)[b"cache-control"]
+    assert None is error_redirect(Problem.NO_ROUTE, "/oops?a=1", b"/oops")
+    assert None is error_redirect(Problem.PREFETCH_REFUSED, "/oops", b"/bff/login")
+    assert None is error_redirect(Problem.NO_ROUTE, None, b"/elsewhere")
 
 
 def test_codes_are_unique() -> None:

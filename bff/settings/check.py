@@ -83,7 +83,7 @@ def check(settings: Settings) -> list[Finding]:
         *_https(settings),
         *_routes(settings.route),
         *_spa(settings),
-        *_after_logout(settings),
+        *_pages(settings),
     ]
 
 
@@ -354,8 +354,13 @@ def _spa(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _after_logout(settings: Settings) -> Iterator[Finding]:
-    key, path = "provider.post_logout_path", settings.provider.post_logout_path
+def _pages(settings: Settings) -> Iterator[Finding]:
+    yield from _page("provider.post_logout_path", settings.provider.post_logout_path, settings)
+    if settings.spa.error_page is not None:
+        yield from _page("spa.error_page", settings.spa.error_page, settings)
+
+
+def _page(key: str, path: str, settings: Settings) -> Iterator[Finding]:
     complaint = local_path_complaint(path)
     yield from _complaint(key, complaint)
     for index, route in enumerate(settings.route):

@@ -283,6 +283,7 @@ class SpaSettings(Section):
         "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     development_csp: Literal["report-only", "enforce", "off"] = "report-only"
+    error_page: str | None = None  # None: a small page of our own
 
 
 class LimitSettings(Section):

@@ -195,7 +195,7 @@ def route_path_complaint(path: str) -> Complaint | None:
 
 
 def local_path_complaint(path: str) -> Complaint | None:
-    """`provider.post_logout_path`: a path on this origin."""
+    """`provider.post_logout_path` and `spa.error_page`: a path on this origin."""
     if not _LOCAL_PATH.fullmatch(path) or "//" in path or _has_dots(path.partition("?")[0]):
         return "is not a plain path on this site", 'write it like "/" or "/signed-out"'
     if path.lower() == "/bff" or path.lower().startswith("/bff/"):

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes.world import CSRF, World
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import CSRF, World, running_world
 
 NAVIGATION = {
     "Sec-Fetch-Mode": "navigate",
@@ -84,3 +85,27 @@ async def test_the_page_asks_who_is_signed_out_to_sign_in(world: World) -> None:
     body = (await browser.client.get("/api/orders")).json()
     assert ("csrf_rejected", "csrf_header_missing") == (body["code"], body["reason"])
     assert "Send the header `X-CSRF: 1`" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/bff/nothing", "no_route"),
+        ("/bff/login?return_to=//evil.example", "bad_return_to"),
+        ("/api/orders", "csrf_rejected"),
+        ("/api/a%00b", "bad_request"),
+    ],
+)
+async def test_a_page_of_the_apps_own(redis_server: RedisServer, path: str, code: str) -> None:
+    """A navigation is led to it with the code; a script gets the document as ever."""
+    async with running_world(redis_server, spa={"error_page": "/oops?from=bff"}) as world:
+        browser = await world.browser()
+        answer = await browser.client.get(path, headers=NAVIGATION)
+        assert (303, f"/oops?from=bff&bff_error={code}") == (answer.status_code, answer.headers["location"])
+        assert ("no-store", b"") == (answer.headers["cache-control"], answer.content)
+        document = await browser.client.get(path, headers={"Accept": "application/json"})
+        assert code == document.json()["code"]
+        here = await browser.client.get(f"/oops?bff_error={code}", headers=NAVIGATION)
+        assert "404 no_route" in here.text
+        prefetched = await browser.client.get("/bff/login", headers={**NAVIGATION, "Sec-Purpose": "prefetch"})
+        assert 503 == prefetched.status_code

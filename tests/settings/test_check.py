@@ -58,6 +58,9 @@ def test_good_settings_have_no_findings() -> None:
     ("expected", "sections"),
     [
         ("server.public_url", {"server": {"public_url": "https://app.example.com/"}}),
+        ("spa.error_page", {"spa": {"error_page": "//evil.example"}}),
+        ("spa.error_page", {"spa": {"error_page": "/bff/error"}}),
+        ("spa.error_page", {"spa": {"error_page": "/api/error"}, "route": [route()]}),
         ("server.ops_port", {"server": {"ops_port": 8080}}),
         ("server.ops_hosts", {"server": {"ops_hosts": ["http://bff:9090"]}}),
         ("server.trusted_proxies", {"server": {"trusted_proxies": ["0.0.0.0/0"]}}),

@@ -99,6 +99,7 @@ class ForwardingContext:
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
+    error_page: str | None = None  # `spa.error_page`
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)

@@ -13,7 +13,7 @@ from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.headers import Hop
 from bff.policy.navigation import navigates
-from bff.problems import problem_response
+from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
 from bff.proxy.forward.callers import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
@@ -115,8 +115,12 @@ class Ending:
             self._client.abort()
             return
         self._context.metrics.problem_sent(problem)
-        extra |= {"headers": headers or [], "page": navigates(self.request.fields.headers)}
-        status, rendered, body = problem_response(problem, **extra)
+        page, redirect = navigates(self.request.fields.headers), None
+        if page:
+            redirect = error_redirect(problem, self._context.error_page, self.request.raw_path)
+        status, rendered, body = redirect or problem_response(
+            problem, headers=headers or [], page=page, **extra
+        )
         self._status = status
         self._finish()
         self._client.send_head(status, rendered)

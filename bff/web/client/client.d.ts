@@ -135,7 +135,7 @@ export declare function checkSession(response: Response, options?: { signIn?: bo
  * Why a sign-in came to nothing, as `bff_error` in the address says it. The first four are the proxy's own: it did
  * not work (the audit log says why), it took too long, the user was signed out meanwhile, or the provider sent
  * something else than a code. The others are the provider's (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6), which
- * may have more.
+ * may have more. Where `spa.error_page` leads here, it is the code of the problem that a navigation met.
  */
 export type SignInError =
   | "login_failed"
