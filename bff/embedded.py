@@ -102,8 +102,8 @@ def _version(server: str) -> str | None:
     return found[0].removeprefix("v=")
 
 
-_LISTENABLE = (20_000, 32_000)
-
+LISTENABLE = (20_000, 32_000)
+"""Ports that `free_port` chooses from: the first, and the one behind the last."""
 
 _RANDOM = random.SystemRandom()  # a seeded one, as tests have it, gives several processes the same ports
 
@@ -115,7 +115,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     could otherwise take the port before the caller listens on it.
     """
     while True:
-        port = _RANDOM.randrange(*_LISTENABLE)
+        port = _RANDOM.randrange(*LISTENABLE)
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))

@@ -12,6 +12,7 @@ import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from bff import embedded
 from bff.observe import logs
 
 pytest_plugins = ["tests.support.processes.redis"]
@@ -21,6 +22,16 @@ hypothesis_settings.register_profile("bff", deadline=None, suppress_health_check
 hypothesis_settings.load_profile("bff")
 
 REQUIREMENTS = Path(__file__).with_name("requirements.md")
+
+
+def pytest_configure() -> None:
+    """Gives each of several test processes ports of its own: none takes what another has just found free."""
+    number, count = (os.environ.get(f"PYTEST_XDIST_WORKER{end}", "") for end in ("", "_COUNT"))
+    if count:
+        first, last = embedded.LISTENABLE
+        share = (last - first) // int(count)
+        begin = first + share * int(number.removeprefix("gw"))
+        embedded.LISTENABLE = (begin, begin + share)
 
 
 def requirement_ids() -> set[str]:

