@@ -115,6 +115,20 @@ async def test_a_master_that_is_none_any_more_and_does_not_know_is_left(
     await until_async(lambda: answers(other, 200))
 
 
+async def test_a_server_that_is_no_master_is_not_asked(group: SentinelGroup) -> None:
+    """A Sentinel that knows no better names a replica: it may answer reads, and is refused for them."""
+    await group.ready()
+    group.first.cli("HSET", "bff:session:k", "of", "the first")
+    await group.replicated()
+    for sentinel in group.sentinels():
+        sentinel.sentinel_remove(MASTER)
+        sentinel.sentinel_monitor(MASTER, "127.0.0.1", group.second.port, 2)
+    store = SessionStore(settings_for(group.url), Metrics())
+    with pytest.raises(StoreUnavailableError):
+        await store.load("k")
+    await store.aclose()
+
+
 async def test_sentinels_that_do_not_answer_delay_nothing(group: SentinelGroup) -> None:
     """One is gone and one hangs: the third is enough."""
     await group.ready()

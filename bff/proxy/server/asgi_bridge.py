@@ -80,7 +80,7 @@ class AsgiBridge:
         self._news.set()
 
     def client_gone(self) -> None:
-        """Tells the application that the client has left."""
+        """The client has left: the application is told."""
         self._over = True
         self._news.set()
         self._writable.set()

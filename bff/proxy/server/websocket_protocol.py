@@ -207,7 +207,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._broken()
 
     def _broken(self) -> None:
-        """Tells a client that broke the protocol or a limit, and reads nothing more of it."""
+        """The client broke the protocol or a limit: it is told, and nothing more of it is read."""
         self._deaf = True
         closed = self._frames.close_sent
         if self._state is State.OPEN and closed is not None:
@@ -217,7 +217,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
     # The connection
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells the application that the connection is lost: without a close before it, no clean end."""
+        """The connection is lost: the application is told. Without a close before it that is no clean end."""
         del exc
         self._server.connections.discard(self)
         self._timer.stop()
