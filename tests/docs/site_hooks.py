@@ -23,7 +23,7 @@ ORDER = (
     "tutorial.md",
     "how-to",
     "operate",
-    "troubleshooting.md",
+    "troubleshooting",
     "reference",
     "explanation",
     "migration",
