@@ -24,6 +24,7 @@ from bff.observe.access import AccessLines
 from bff.observe.audit_events import EVENTS, AuditEvent
 from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact
+from bff.observe.terminal import for_terminal
 from bff.settings.model import LogSettings
 
 SESSION_ID_LENGTH: Final = 12
@@ -147,21 +148,7 @@ def _renderer(settings: LogSettings) -> Processor:
     terminal = sys.stderr.isatty()
     if settings.format == "json" or (settings.format == "auto" and not terminal):
         return structlog.processors.JSONRenderer(sort_keys=False)
-    console = structlog.dev.ConsoleRenderer(
-        colors=terminal and not os.environ.get("NO_COLOR"),
-        exception_formatter=structlog.dev.plain_traceback,
-        pad_event_to=24,
-        pad_level=False,
-    )
-    return lambda logger, name, event: console(logger, name, _harmless(event))
-
-
-def _harmless(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Without what a terminal would obey: JSON escapes it by itself. Only a traceback has several lines."""
-    return {
-        key: "\n".join(one_line(line) for line in value.split("\n")) if isinstance(value, str) else value
-        for key, value in event.items()
-    }
+    return for_terminal(colors=terminal and not os.environ.get("NO_COLOR"))
 
 
 def configure(settings: LogSettings) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import sys
 import typing
 import warnings
@@ -78,6 +79,39 @@ def test_a_terminal_gets_lines_for_people(monkeypatch: pytest.MonkeyPatch) -> No
     logs.get_logger("bff.x").info("started", port=8080)
     assert "\x1b[" not in plain.getvalue()
     assert "port=8080" in plain.getvalue()
+
+
+def test_a_line_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time, level, event, then the fields that matter; nothing that says nothing."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(LogSettings())
+    logs.get_logger("bff.serve").info(
+        "refused", sub="bob", host="evil.example", code="wrong_host", detail="this is x", sid=None
+    )
+    logs.access(method="GET", path="/api", status=200, duration=0.0123, route="/api", request_id="abcdefgh")
+    logs.audit("signed_in", sub="alice", session="0123456789abcdef")
+    logging.getLogger("some.library").warning("odd")
+    times, lines = zip(*(line.split(" ", 1) for line in stream.getvalue().splitlines()), strict=True)
+    assert [
+        "[info     ] refused                code=wrong_host detail='this is x' host=evil.example sub=bob",
+        "[info     ] request                method=GET path=/api status=200 duration_ms=12.3 route=/api",
+        "[info     ] signed_in              sub=alice session=0123456789ab",
+        "[warning  ] odd                    logger=some.library",
+    ] == list(lines)
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", time) for time in times)
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_a_refusal_has_its_code(err: Err, format_: typing.Literal["json", "console"]) -> None:
+    """The code of a problem is shown, and an authorization code is not."""
+    logs.configure(LogSettings(format=format_))
+    logs.get_logger("bff.x").info("refused", code="wrong_host", host="evil.example")
+    logs.get_logger("bff.x").info("odd", code="SplxlOBeZQQYbYS6WxSbIA")
+    assert "wrong_host" in err.text
+    assert "evil.example" in err.text
+    assert "SplxlOBeZQQYbYS6WxSbIA" not in err.text
 
 
 def test_the_format_can_be_chosen(monkeypatch: pytest.MonkeyPatch, err: Err) -> None:
