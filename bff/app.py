@@ -42,6 +42,7 @@ from bff.session.announcements import notice_of
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
 from bff.session.near_cache import NearCache
 from bff.session.own_sessions import OwnSessions
@@ -84,13 +85,18 @@ class App:
         self._changes.subscribe(self._store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(
-            settings.provider, clock=clock, tasks=self.tasks, failed=self.metrics.provider_failed
+            settings.provider,
+            clock=clock,
+            tasks=self.tasks,
+            failed=self.metrics.provider_failed,
+            watched=self.metrics.provider_calls.timed,
         )
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
         )
         self._silent = SilentEndings(endings=self._store.endings, metrics=self.metrics)
         self._changes.subscribe(self._silent)
+        self._live_count = LiveCount(self._store.inventory, lambda: self._silent.leads, self.metrics.sessions)
         self._readiness = ReadinessChecks(
             store=self._store,
             feed=self._changes,
@@ -338,6 +344,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
         await self._changes.start()
         await self._silent.start()
+        await self._live_count.start()
         self.live.start()
         try:
             yield {STATE: self._forwarding}
@@ -348,6 +355,7 @@ class App:
                 _log.warning("unfinished", tasks=left)
                 await self.tasks.cancel_all()
             await self._changes.aclose()
+            await self._live_count.aclose()
             await self._silent.aclose()
             await self._pools.aclose()
             await self._client.aclose()

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from bff import __version__
 from bff.errors import Problem
+from bff.observe.dependency_metrics import ProviderCall, provider_durations, store_durations
 from bff.observe.logs import AUDIT_COUNTS
 from bff.observe.refresh_metrics import RotationMetrics
 from bff.observe.request_metrics import Requests, RequestTally
@@ -30,7 +31,6 @@ from bff.observe.request_metrics import Requests, RequestTally
 RefreshOutcome = Literal["rotated", "followed", "ended", "deferred"]
 RefreshCause = Literal["ahead", "expiry", "unauthorized", "manual"]
 LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
-ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation", "par", "exchange"]
 
 MAX_SERIES: Final = 1000
 """Label combinations that one metric may have; further ones are counted as `other`."""
@@ -94,6 +94,23 @@ class NearCacheCounts(Collector):
         yield GaugeMetricFamily("bff_near_cache_bytes", "Memory that they take.", value=self.bytes)
 
 
+class LiveSessions(Collector):
+    """The number of sessions in Redis, which one process of a deployment counts now and then.
+
+    Attributes:
+        number: as of the last count; None in the other processes, which export nothing.
+    """
+
+    number: int | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """The number as a metric."""
+        family = GaugeMetricFamily("bff_sessions", "Sessions that live, as they were counted last.")
+        if self.number is not None:
+            family.add_metric([], self.number)
+        yield family
+
+
 class Metrics:
     """The metrics of one process."""
 
@@ -108,6 +125,9 @@ class Metrics:
 
         self._requests = RequestTally(MAX_SERIES)
         registry.register(self._requests)
+        self.store_calls, self.provider_calls = store_durations(), provider_durations()
+        registry.register(self.store_calls)
+        registry.register(self.provider_calls)
         self._refreshes = counter(
             "bff_refreshes", "Token rotations, by outcome and cause.", "outcome", "cause"
         )
@@ -140,6 +160,8 @@ class Metrics:
                 "bff_upstream_connections", "Open connections to backends.", ["upstream"], registry=registry
             )
         )
+        self.sessions = LiveSessions()
+        registry.register(self.sessions)
         self.websockets = Gauge("bff_websockets", "Open WebSockets.", registry=registry)
         self.event_streams = Gauge("bff_event_streams", "Open streams of /bff/events.", registry=registry)
         registry.register(AUDIT_COUNTS)

@@ -11,20 +11,54 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)  # seconds
+BUCKETS = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+)  # fmt: skip
+"""Bounds for a whole request and for a backend, in seconds."""
+
+OWN_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Bounds for the proxy's own part, in seconds: most often a fraction of a millisecond."""
 
 _CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 _HIGHEST = 599
 
 
-class _Durations:
-    """The durations of one route's requests."""
+class Durations:
+    """A histogram of seconds. `bounds` are the upper bounds of its buckets."""
 
-    __slots__ = ("buckets", "seconds")
+    __slots__ = ("bounds", "buckets", "seconds")
+
+    def __init__(self, bounds: tuple[float, ...] = BUCKETS) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one duration."""
+        self.buckets[bisect_left(self.bounds, seconds)] += 1
+        self.seconds += seconds
+
+    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
+        """Adds the samples to a metric."""
+        below, cumulated = 0, []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.buckets, strict=True):
+            below += count
+            cumulated.append((bound, below))
+        if below:
+            family.add_metric(labels, cumulated, self.seconds)
+
+
+class _RouteDurations:
+    """The durations of one route's requests: as a whole, at the backend, and what is left of them."""
+
+    __slots__ = ("own", "upstream", "whole")
 
     def __init__(self) -> None:
-        self.buckets = [0] * (len(BUCKETS) + 1)
-        self.seconds = 0.0
+        self.whole = Durations()
+        self.upstream = Durations()
+        self.own = Durations(OWN_BUCKETS)
 
 
 class Requests:
@@ -32,16 +66,35 @@ class Requests:
 
     __slots__ = ("_classes", "_durations")
 
-    def __init__(self, durations: _Durations) -> None:
+    def __init__(self, durations: _RouteDurations) -> None:
         self._classes = [0] * len(_CLASSES)
         self._durations = durations
 
-    def add(self, status: int, seconds: float) -> None:
-        """Counts one."""
+    def add(
+        self, status: int, seconds: float, upstream: float | None = None, own: float | None = None
+    ) -> None:
+        """Counts one.
+
+        Args:
+            status: the status that was sent.
+            seconds: from the request's first byte to the answer's last.
+            upstream: from the request's being sent to the head of the backend's answer; None where it was
+                not sent.
+            own: the proxy's part; None where nothing is told apart.
+        """
         self._classes[status // 100 if 0 < status <= _HIGHEST else 0] += 1
         durations = self._durations
-        durations.buckets[bisect_left(BUCKETS, seconds)] += 1
-        durations.seconds += seconds
+        whole = durations.whole
+        whole.buckets[bisect_left(BUCKETS, seconds)] += 1
+        whole.seconds += seconds
+        if own is not None:
+            kept = durations.own
+            kept.buckets[bisect_left(OWN_BUCKETS, own)] += 1
+            kept.seconds += own
+        if upstream is not None:
+            waited = durations.upstream
+            waited.buckets[bisect_left(BUCKETS, upstream)] += 1
+            waited.seconds += upstream
 
     def by_class(self) -> Iterator[tuple[str, int]]:
         """The counts of requests by class of status, without those at zero."""
@@ -54,7 +107,7 @@ class RequestTally(Collector):
     def __init__(self, most: int) -> None:
         self._most = most // len(_CLASSES)
         self._requests: dict[tuple[str, str], Requests] = {}
-        self._durations: dict[str, _Durations] = {}
+        self._durations: dict[str, _RouteDurations] = {}
 
     def of(self, route: str, method: str) -> Requests:
         """The counts of this route and method; beyond the bound, which is of all, those of `other`."""
@@ -62,7 +115,7 @@ class RequestTally(Collector):
         if requests is None:
             if len(self._requests) >= self._most:
                 route = method = "other"
-            durations = self._durations.setdefault(route, _Durations())
+            durations = self._durations.setdefault(route, _RouteDurations())
             requests = self._requests.setdefault((route, method), Requests(durations))
         return requests
 
@@ -75,15 +128,21 @@ class RequestTally(Collector):
             for status, count in requests.by_class():
                 counter.add_metric((*labels, status), count)
         yield counter
-        histogram = HistogramMetricFamily(
-            "bff_request_duration_seconds",
-            "From a request's first byte to its answer's last.",
-            labels=["route"],
+        whole = _family("bff_request_duration_seconds", "From a request's first byte to its answer's last.")
+        upstream = _family(
+            "bff_upstream_duration_seconds",
+            "From a request's being sent to a backend to the head of its answer.",
+        )
+        own = _family(
+            "bff_own_duration_seconds",
+            "The proxy's own part of a call: without the backend's time, and the wait for a client's body.",
         )
         for route, durations in self._durations.items():
-            below, cumulated = 0, []
-            for bound, count in zip([*map(str, BUCKETS), "+Inf"], durations.buckets, strict=True):
-                below += count
-                cumulated.append((bound, below))
-            histogram.add_metric([route], cumulated, durations.seconds)
-        yield histogram
+            durations.whole.add_to(whole, [route])
+            durations.upstream.add_to(upstream, [route])
+            durations.own.add_to(own, [route])
+        yield from (whole, upstream, own)
+
+
+def _family(name: str, text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, text, labels=["route"])

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from typing import Literal
 
 from bff.errors import ProviderUnavailableError
+from bff.observe.dependency_metrics import ProviderCall, Watched, unwatched
 from bff.observe.logs import get_logger
-from bff.observe.metrics import ProviderCall
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
 from bff.oidc.authenticated import Answered, AuthenticatedCalls
@@ -47,7 +47,7 @@ _log = get_logger("bff.oidc")
 class OidcClient:
     """One provider. The settings hold what authenticates us; `failed` hears of every call that failed.
 
-    `clock` gives seconds since the epoch.
+    `watched` makes the context of each call; `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -57,10 +57,12 @@ class OidcClient:
         clock: Callable[[], float],
         tasks: Tasks,
         failed: Callable[[ProviderCall], None] = lambda _: None,
+        watched: Watched[ProviderCall] = unwatched,
     ) -> None:
         self.settings = settings
         self._clock = clock
         self._failed = failed
+        self._watched = watched
         self._authentication = Authentication(settings, clock)
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
         self._wire = ProviderHttp.of(settings, token_calls=at_once)
@@ -69,8 +71,10 @@ class OidcClient:
         self.tickets = PrioritySemaphore(settings.max_token_calls)
         self._calls = AuthenticatedCalls(self._wire, self._authentication)
         self._pushed = PushedRequests(settings, self._calls, clock)
-        self._userinfo = Userinfo(settings, self._wire, self.metadata)
-        self.documents = Documents(settings, self._wire, clock=clock, tasks=tasks, failed=failed)
+        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched)
+        self.documents = Documents(
+            settings, self._wire, clock=clock, tasks=tasks, failed=failed, watched=watched
+        )
 
     def authenticate_by(self, settings: ProviderSettings) -> None:
         """Takes a newer secret or key; the former one serves until the provider has accepted it."""
@@ -133,7 +137,8 @@ class OidcClient:
         if not self._pushed.are_for(metadata):
             return requests.authorization_url(metadata.authorization_endpoint, fields)
         try:
-            request_uri = await self._pushed.push(metadata, fields)
+            with self._watched("par"):
+                request_uri = await self._pushed.push(metadata, fields)
         except ProviderUnavailableError:
             self._failed("par")
             raise
@@ -197,11 +202,12 @@ class OidcClient:
                 if metadata.revocation_endpoint is None:
                     self._told_unrevocable = self._told_unrevocable or self._tell_unrevocable()
                     return None
-                said = await self._calls.post(
-                    metadata.revocation_endpoint,
-                    metadata,
-                    lambda client: requests.revocation_form(client, token=token, hint=hint),
-                )
+                with self._watched("revocation"):
+                    said = await self._calls.post(
+                        metadata.revocation_endpoint,
+                        metadata,
+                        lambda client: requests.revocation_form(client, token=token, hint=hint),
+                    )
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
             return False
@@ -323,20 +329,21 @@ class OidcClient:
         self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         try:
-            return await self._spend(form, sending, refreshed=call == "refresh")
+            return await self._spend(call, form, sending)
         except ProviderUnavailableError:
             self._failed(call)
             raise
 
     async def _spend(
-        self, form: Form, sending: Sending, *, refreshed: bool
+        self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         metadata = await self.metadata()
         sent_at = self._clock()
-        said = await self._calls.post(metadata.token_endpoint, metadata, form, sending)
+        with self._watched(call):
+            said = await self._calls.post(metadata.token_endpoint, metadata, form, sending)
         answer, document = said.answer, said.document
         if not says_error(answer.status, document):
-            lifetime = self.settings.refresh_token_lifetime
+            lifetime, refreshed = self.settings.refresh_token_lifetime, call == "refresh"
             try:
                 tokens = parse_token_answer(document, sent_at, refresh_lifetime=lifetime, refreshed=refreshed)
             except TokenAnswerError as error:

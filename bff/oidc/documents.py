@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from bff.errors import ProviderUnavailableError
+from bff.observe.dependency_metrics import Watched
 from bff.observe.logs import get_logger
 from bff.oidc.document_cache import DocumentCache
 from bff.oidc.http import ProviderHttp
@@ -44,7 +45,7 @@ def endpoint_overrides(settings: ProviderSettings) -> dict[str, str]:
 
 
 class Documents:
-    """Both documents of one provider. `failed` hears of each fetch that failed."""
+    """Both documents of one provider. `failed` hears of each fetch that failed; `watched` is around each."""
 
     def __init__(
         self,
@@ -54,11 +55,13 @@ class Documents:
         clock: Callable[[], float],
         tasks: Tasks,
         failed: Callable[[Document], None],
+        watched: Watched[Document],
     ) -> None:
         self._settings = settings
         self._wire = wire
         self._clock = clock
         self._failed = failed
+        self._watched = watched
         self._ignored: tuple[str, ...] = ()
         self._dropped: tuple[str, ...] = ()
         lifetime = settings.metadata_lifetime
@@ -121,7 +124,8 @@ class Documents:
 
     async def _fetch(self, call: Document, url: str, parse: Callable[[Any], T]) -> T:
         try:
-            answer = await self._wire.get(url)
+            with self._watched(call):
+                answer = await self._wire.get(url)
             if answer.status not in _OK:
                 asked = answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
                 raise RefusedError(f"the provider's {_NAMES[call]} answered {answer.status}", asked)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bff.errors import ProviderUnavailableError
+from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
 from bff.oidc.http import ProviderHttp
 from bff.oidc.id_token import MAX_ID_TOKEN, Claims
@@ -32,11 +33,16 @@ class Userinfo:
     """The endpoint of one provider."""
 
     def __init__(
-        self, settings: ProviderSettings, wire: ProviderHttp, metadata: Callable[[], Awaitable[Metadata]]
+        self,
+        settings: ProviderSettings,
+        wire: ProviderHttp,
+        metadata: Callable[[], Awaitable[Metadata]],
+        watched: Watched[ProviderCall],
     ) -> None:
         self._settings = settings
         self._wire = wire
         self._metadata = metadata
+        self._watched = watched
 
     async def completed(self, claims: Claims, access_token: str) -> Claims:
         """The claims of an ID token, and those beside them that the endpoint tells."""
@@ -47,7 +53,8 @@ class Userinfo:
                 endpoint = (await self._metadata()).userinfo_endpoint
                 if endpoint is None:
                     return claims
-                answer = await self._wire.get(endpoint, bearer=access_token)
+                with self._watched("userinfo"):
+                    answer = await self._wire.get(endpoint, bearer=access_token)
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("userinfo_failed", problem=str(error) or "the provider did not answer in time")
             return claims

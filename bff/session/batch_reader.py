@@ -10,7 +10,8 @@ Rule 4: a caller that goes away takes nobody's answer along.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -92,10 +93,14 @@ class WrongTypeError(Exception):
 
 
 class BatchReader:
-    """Reads hashes from one server, and runs commands there that take a moment."""
+    """Reads hashes from one server, and runs commands there that take a moment.
 
-    def __init__(self, settings: RedisSettings) -> None:
+    `took` is told the seconds of each batch.
+    """
+
+    def __init__(self, settings: RedisSettings, took: Callable[[float], None] = lambda _: None) -> None:
         self._settings = settings
+        self._took = took
         self._tasks = Tasks()
         self._waiting: list[_Ask[Any]] = []
         self._connection: AbstractConnection | None = None
@@ -160,12 +165,16 @@ class BatchReader:
             self._busy = False
 
     async def _answer(self, batch: Sequence[_Ask[Any]]) -> None:
-        async with asyncio.timeout(self._settings.timeout):
-            try:
-                await self._round_trip(batch)
-            except (RedisConnectionError, OSError):
-                await self._drop()
-                await self._round_trip([ask for ask in batch if not ask.answer.done()])
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                try:
+                    await self._round_trip(batch)
+                except (RedisConnectionError, OSError):
+                    await self._drop()
+                    await self._round_trip([ask for ask in batch if not ask.answer.done()])
+        finally:
+            self._took(time.perf_counter() - started)
 
     async def _round_trip(self, batch: Sequence[_Ask[Any]]) -> None:
         if self._renewing:

@@ -90,7 +90,7 @@ class SilentEndings:
     async def aclose(self) -> None:
         """Stops, and lets another process be the auditor."""
         await self._tasks.cancel_all()
-        if self._leads:
+        if self.leads:
             with suppress(StoreUnavailableError, TimeoutError):  # then it ends by itself
                 async with asyncio.timeout(_LAST_MOMENT):
                     await self._endings.retire(self._name)
@@ -109,7 +109,7 @@ class SilentEndings:
         for key in due:
             self._later.pop(key, None)
         await self._lead(now)
-        if self._leads:
+        if self.leads:
             await self._look_at_changes()
         else:
             self._forget_old(now)
@@ -123,14 +123,15 @@ class SilentEndings:
                 self._leads_until = 0.0
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """True while this process is the auditor."""
         return self._clock() < self._leads_until
 
     async def _lead(self, now: float) -> None:
         """Makes this process the auditor, or keeps it so, where no other is; asks not too often."""
         if now < self._ask_at:
             return
-        led, self._ask_at = self._leads, now + LEASE / 3
+        led, self._ask_at = self.leads, now + LEASE / 3
         if not await self._endings.lead(self._name, LEASE):
             self._leads_until = 0.0
         else:

@@ -24,10 +24,12 @@ tells of writes; both have connections of their own by `redis_connection.py`.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from redis.asyncio import Redis
@@ -77,7 +79,7 @@ class SessionStore:
         self._prefix = settings.prefix
         pool = new_pool(settings)
         self._redis: Redis = Redis.from_pool(pool)
-        self._loads = BatchReader(settings)
+        self._loads = BatchReader(settings, partial(metrics.store_calls.took, "batch"))
         self.renewal = Renewal(pool, self._loads)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
@@ -342,6 +344,7 @@ class SessionStore:
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
+        started = time.perf_counter()
         try:
             yield
         except (RedisError, OSError) as failure:
@@ -351,6 +354,8 @@ class SessionStore:
             ):  # the latter: 6.2, and a batch
                 self.renewal.changed(None)
             raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
+        finally:
+            self._metrics.store_calls.took("command", time.perf_counter() - started)
 
     # Keys
 

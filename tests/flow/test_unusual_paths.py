@@ -25,7 +25,7 @@ async def test_pages_with_unusual_paths(redis_server: RedisServer, tmp_path: Pat
 @pytest.mark.requirement("B-12")
 @pytest.mark.usefixtures("both_fronts")
 async def test_a_refused_path_says_why(redis_server: RedisServer) -> None:
-    """The reason stands in the problem's detail and in the log."""
+    """The reason stands in the problem's detail and in the log, beside code and path."""
     async with running_world(redis_server) as world:
         browser = await world.browser()
         with capture_logs() as lines:
@@ -35,9 +35,13 @@ async def test_a_refused_path_says_why(redis_server: RedisServer) -> None:
             answer.json()["code"],
             answer.json()["detail"],
         )
-        assert ["encoded dot, slash, backslash or control character"] == [
-            line["reason"] for line in lines if line["event"] == "refused"
-        ]
+        (line,) = [line for line in lines if line["event"] == "refused"]
+        assert {
+            "code": "bad_request",
+            "reason": "encoded dot, slash, backslash or control character",
+            "path": "/api/a%2Fb",
+            "address": "127.0.0.1",
+        } == {name: line[name] for name in ("code", "reason", "path", "address")}
 
 
 @pytest.mark.requirement("B-12")

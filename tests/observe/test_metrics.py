@@ -34,6 +34,20 @@ def test_requests_are_counted_and_timed() -> None:
     assert 2.0 == value(metrics, "bff_request_duration_seconds_bucket", route="/api", le="0.005")
 
 
+def test_the_parts_of_a_call_are_told_apart() -> None:
+    """The backend's time and ours have histograms of their own, fine enough for both."""
+    metrics = Metrics()
+    requests = metrics.requests("/api", "GET")
+    requests.add(200, 0.0031, 0.003, 0.00008)
+    requests.add(401, 0.0002, None, 0.0002)
+    assert 1.0 == value(metrics, "bff_upstream_duration_seconds_count", route="/api")
+    assert 0.0 == value(metrics, "bff_upstream_duration_seconds_bucket", route="/api", le="0.002")
+    assert 1.0 == value(metrics, "bff_upstream_duration_seconds_bucket", route="/api", le="0.005")
+    assert 1.0 == value(metrics, "bff_own_duration_seconds_bucket", route="/api", le="0.0001")
+    assert 2.0 == value(metrics, "bff_own_duration_seconds_bucket", route="/api", le="0.00025")
+    assert 1.0 == value(metrics, "bff_request_duration_seconds_bucket", route="/api", le="0.0005")
+
+
 def test_everything_else_is_counted() -> None:
     """Each event that has a metric moves its metric."""
     metrics = Metrics()

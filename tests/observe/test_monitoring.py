@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import promql_parser
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from bff.observe.dependency_metrics import ProviderCall, StoreCall
 from bff.observe.metrics import Metrics
 from tests.structure.source import ROOT
 
@@ -33,6 +34,12 @@ def series() -> Series:
     """The series of a process that has met one of everything, and those of the supervisor."""
     metrics = Metrics()
     metrics.request_finished("/api", "GET", 500, 0.1)
+    metrics.requests("/api", "GET").add(200, 0.1, 0.05, 0.01)
+    metrics.sessions.number = 7
+    for call in get_args(StoreCall):
+        metrics.store_calls.took(call, 0.001)
+    for call in get_args(ProviderCall):
+        metrics.provider_calls.took(call, 0.1)
     metrics.session_ended("logout")
     metrics.upstream_failed("/api", "timeout")
     metrics.retried("/api")

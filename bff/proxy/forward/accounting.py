@@ -3,8 +3,12 @@
 from bff.errors import Problem
 from bff.observe.logs import access, get_logger
 from bff.observe.request_metrics import Requests
+from bff.policy.admission import Denied, RequestHead
+from bff.policy.headers import Hop
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.upstream.interfaces import Fault, FaultKind
+
+_SHOWN = 200  # bytes of a client's path, in the log
 
 CLIENT_GONE = 499
 """The status that is noted where the client has left before its answer's end."""
@@ -24,11 +28,17 @@ def note_call(
     request_id: bytes,
     status: int,
     started: float,
+    upstream: float | None = None,
+    not_ours: float | None = None,
     retried: bool = False,
 ) -> None:
-    """Counts a call that has ended, and writes its access line. `started` is by the context's clock."""
+    """Counts a call that has ended, and writes its access line.
+
+    `started` is by the context's clock. `upstream` is how long backends took for the head of the answer, in
+    seconds, and `not_ours` how long the call was theirs or its client's; None where nothing is told apart.
+    """
     seconds = context.clock() - started
-    counts.add(status, seconds)
+    counts.add(status, seconds, upstream, None if not_ours is None else seconds - not_ours)
     if context.access_log:
         access(
             method=method.decode("ascii", "replace"),
@@ -40,6 +50,54 @@ def note_call(
             session=session,
             retried=retried,
         )
+
+
+class BackendTimes:
+    """The parts of a call's time that are not the proxy's, in seconds.
+
+    Attributes:
+        upstream: from the sending of a request to the head of its answer, all attempts together; None before
+            the first.
+        not_ours: from the sending to the end of each answer, and what a client took for its body.
+    """
+
+    __slots__ = ("_headless", "_sent_at", "not_ours", "upstream")
+
+    def __init__(self) -> None:
+        self.upstream: float | None = None
+        self.not_ours = 0.0
+        self._sent_at: float | None = None
+        self._headless = False
+
+    def sent(self, now: float) -> None:
+        """Notes that a request goes to a backend."""
+        self._sent_at, self._headless = now, True
+
+    def head(self, now: float) -> None:
+        """Notes that the head of the answer has come, or that none will."""
+        if self._headless and self._sent_at is not None:
+            self._headless = False
+            self.upstream = (self.upstream or 0.0) + now - self._sent_at
+
+    def over(self, now: float) -> None:
+        """Notes that the backend has nothing more to do with the call, if it ever had."""
+        self.head(now)
+        if self._sent_at is not None:
+            self.not_ours += now - self._sent_at
+            self._sent_at = None
+
+
+def note_refused(denied: Denied, request: RequestHead, hop: Hop) -> None:
+    """Logs a request that is refused for its path, its query or its upgrade, and why."""
+    path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")
+    _log.info(
+        "refused",
+        code=denied.problem.code,
+        reason=denied.reason,
+        path=path,
+        address=hop.client,
+        request_id=hop.request_id.decode(),
+    )
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:

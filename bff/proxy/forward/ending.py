@@ -14,7 +14,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.headers import Hop
 from bff.policy.navigation import navigates
 from bff.problems import error_redirect, problem_response
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
+from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
 from bff.proxy.forward.callers import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
@@ -44,6 +44,7 @@ class Ending:
         self.request = request
         self._client = client
         self.started = context.clock()
+        self.times = BackendTimes()
         self._hop = hop or context.hop(request)
         self._verdict = verdict
         if isinstance(verdict, Admitted):  # else `begin` refuses the call, and nothing else is asked of it
@@ -91,7 +92,7 @@ class Ending:
             audit("csrf_rejected", address=self._hop.client, reason=reason)
         if denied.problem is Problem.BAD_REQUEST:
             detail = denied.reason
-            _log.info("refused", reason=detail, request_id=self._hop.request_id.decode())
+            note_refused(denied, self.request, self._hop)
         self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
 
     def _refuse(self, refused: Refused) -> None:
@@ -169,6 +170,7 @@ class Ending:
         if isinstance(self._credential, Signed):
             self._context.signed_calls.end(self)
             session = self._credential.found.session.key
+        self.times.over(self._context.clock())
         route, method = self._route_name(), self.request.method
         note_call(
             self._context,
@@ -180,5 +182,7 @@ class Ending:
             request_id=self._hop.request_id,
             status=CLIENT_GONE if gone else self._status,
             started=self.started,
+            upstream=self.times.upstream,
+            not_ours=self.times.not_ours,
             retried=self._retried_401,
         )

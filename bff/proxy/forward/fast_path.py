@@ -145,6 +145,7 @@ class FastCall:
     connection: UpstreamConnection | None = None
     fell_back = False
     _status = 0  # of an answer whose head has come
+    _sent = _answered = _ended = 0.0  # by the context's clock: the request, the answer's head and its end
     _left = 0  # bytes of its content that are still to come
     _last: tuple[list[bytes] | None, bytes]  # header lines, if they are not written yet, and last content
 
@@ -189,7 +190,9 @@ class FastCall:
 
     def _go(self, connection: UpstreamConnection) -> None:
         self._digits = digits = self._route.context.hop.draw()
-        connection.carry(self, self._head(digits))
+        head = self._head(digits)
+        self._sent = self._route.context.clock()
+        connection.carry(self, head)
 
     def _head(self, digits: bytes) -> bytes:
         """Returns the request's head and body as they go to the backend."""
@@ -222,9 +225,11 @@ class FastCall:
 
         Where more is to come, this much is passed on; what comes last is passed on by `end`.
         """
+        self._ended = self._route.context.clock()
         if self._status:
             lines, content, left = None, data, self._left - len(data)
         else:
+            self._answered = self._ended
             response = self._route.responses.read(data)
             if response is None:
                 return None
@@ -250,6 +255,8 @@ class FastCall:
             request_id=self._request_id,
             status=self._status,
             started=self._started,
+            upstream=self._answered - self._sent,
+            not_ours=self._ended - self._sent,
         )
 
     def fall_back(self) -> None:
@@ -270,6 +277,10 @@ class FastCall:
         hop = None if connection is None else context.hop.made(head, self._digits)
         call = ForwardedCall(context, head, admitted, self._client, hop)
         call.started = self._started
+        if connection is not None:
+            call.times.sent(self._sent)
+            if self._status:
+                call.times.head(self._answered)
         self._client.fell_back(call, begun=self._status != 0)
         if request.body:
             call.hold(request.body)

@@ -169,7 +169,9 @@ class ForwardedCall(Ending):
 
     def _gathered(self) -> None:
         since, self._gathering_since = self._gathering_since, None
-        if self._admitted.signed and since is not None and self._context.clock() - since > _A_WHILE:
+        waited = 0.0 if since is None else self._context.clock() - since
+        self.times.not_ours += waited
+        if self._admitted.signed and waited > _A_WHILE:
             self._spawn(self._open(counted=True))
         else:
             self._dispatch()
@@ -215,6 +217,7 @@ class ForwardedCall(Ending):
         request = upstream_request(
             self.request, self._admitted, self._hop, self._credential, rules, at_hand=at_hand
         )
+        self.times.sent(self._context.clock())
         try:
             self._call = connection.start(request, self, first=first)
         except UnsafeRequestError as unsafe:
@@ -257,8 +260,10 @@ class ForwardedCall(Ending):
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
         signed = self._credential
         if status != _UNAUTHORIZED or not isinstance(signed, Signed) or self._retried_401:
+            self.times.head(self._context.clock())
             self.answer(status, headers)
             return
+        self.times.over(self._context.clock())
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
@@ -286,6 +291,7 @@ class ForwardedCall(Ending):
         if self._held is not None:
             self._held.append(partial(self.error, fault))
             return
+        self.times.over(self._context.clock())
         again = fault.kind is FaultKind.EXPECTATION
         if again:  # not twice: the connection expects nothing of this backend now
             self._sent = False

@@ -27,7 +27,7 @@ from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, note_refused
 from bff.proxy.forward.asgi import request_head
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
@@ -116,6 +116,7 @@ class _Upgrade:
                 audit("csrf_rejected", address=self._hop.client, reason=verdict.reason)
                 await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
                 return
+            note_refused(verdict, self._request, self._hop)
             await self._fail(verdict.problem)
             return
         if not well_formed(self._subprotocols):
