@@ -25,12 +25,12 @@ from bff.oidc.client import OidcClient
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.proxy.forward.asgi import STATE, ForwardingApp
-from bff.proxy.forward.callers import Callers
+from bff.proxy.forward.asgi_app import STATE, ForwardingApp
+from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_limit import RouteLimit
+from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
 from bff.proxy.server.line_cache import LineCache
@@ -183,7 +183,7 @@ class App:
                     self._pools.for_upstream(route),
                     HeaderRules.compiled(route.settings, public, csrf_header),
                     credentials[route.path],
-                    RouteLimit.of(route.settings, self._limits),
+                    RouteRateLimit.of(route.settings, self._limits),
                 )
                 for route in routes.routes
             },

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bff import __version__
-from bff.cli import check, init, keys, parts, serve
+from bff.cli import check, command_groups, init, keys, serve
 from bff.command_line import CommandLine
 
 app = CommandLine(
@@ -16,7 +16,7 @@ app = CommandLine(
 app.add_typer(init.app)
 app.add_typer(serve.app)
 app.add_typer(check.app)
-app.add_typer(parts.app)
+app.add_typer(command_groups.app)
 app.add_typer(keys.app, name="keys")
 
 

@@ -1,4 +1,4 @@
-"""The issuer as an ASGI app: `create_app(settings)`. The only module that builds its parts."""
+"""The issuer as an ASGI app: `create_app(settings)`. The only module that builds its context."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from bff.issuer.accounts.accounts import Accounts
 from bff.issuer.accounts.rate_limits import SignInLimiter
 from bff.issuer.accounts.sign_in import SignInService
-from bff.issuer.context import Parts
+from bff.issuer.context import IssuerContext
 from bff.issuer.endpoints.authorize import AuthorizationEndpoint
 from bff.issuer.endpoints.browser import Browser
 from bff.issuer.endpoints.end_session import EndSessionEndpoint
@@ -49,7 +49,7 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     store = Store.on(IssuerRedis(client, settings.prefix))
     termination = Termination(store, settings.clients)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
-    keys = _keys(settings, store.database, key)
+    keys = _keys(settings, store.redis, key)
     minter = Minter(settings.url, settings.audience, keys, settings.access_token_lifetime)
     client_keys = ClientKeys()
     server = create_server(
@@ -57,8 +57,8 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     )
     pages = Pages(settings.url)
     limiter = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
-    sign_in_service = SignInService(settings, accounts, limiter, store.sign_ins, termination)
-    parts = Parts(
+    sign_in_service = SignInService(settings, accounts, limiter, store.sign_in_sessions, termination)
+    context = IssuerContext(
         settings,
         store,
         accounts,
@@ -84,33 +84,33 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         await run_in_threadpool(client_keys.close)
         await run_in_threadpool(client.close)
 
-    routes = _routes(parts)
+    routes = _routes(context)
     if settings.path:
         # RFC 8414 3.1: the well-known part stands before the issuer's path.
         known = f"/.well-known/oauth-authorization-server{settings.path}"
-        routes = [Mount(settings.path, routes=routes), Route(known, Endpoints(parts).discovery)]
+        routes = [Mount(settings.path, routes=routes), Route(known, Endpoints(context).discovery)]
     return Starlette(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={
-            BadRequestError: _tell_bad_request(parts),
-            redis.RedisError: _tell_store_down(parts),
-            KeysUnusableError: _tell_store_down(parts),
+            BadRequestError: _tell_bad_request(context),
+            redis.RedisError: _tell_store_down(context),
+            KeysUnusableError: _tell_store_down(context),
         },
     )
 
 
-def _keys(settings: IssuerSettings, database: IssuerRedis, key: SigningKey | None) -> Keys:
+def _keys(settings: IssuerSettings, issuer_redis: IssuerRedis, key: SigningKey | None) -> Keys:
     if key is None and settings.sealing_keys:
-        return key_store(settings, database)
+        return key_store(settings, issuer_redis)
     if key is None:
         get_logger("bff.issuer").info("signing_key_not_kept", fix="set server_keys: bff keys generate")
     return OneKey(key or new_key(settings))
 
 
-def _routes(parts: Parts) -> list[BaseRoute]:
-    authorization, leaving = AuthorizationEndpoint(parts), EndSessionEndpoint(parts)
-    endpoints = Endpoints(parts)
+def _routes(context: IssuerContext) -> list[BaseRoute]:
+    authorization, leaving = AuthorizationEndpoint(context), EndSessionEndpoint(context)
+    endpoints = Endpoints(context)
     return [
         Route("/.well-known/openid-configuration", endpoints.discovery),
         Route("/.well-known/oauth-authorization-server", endpoints.discovery),
@@ -128,22 +128,22 @@ def _routes(parts: Parts) -> list[BaseRoute]:
     ]
 
 
-def _tell_bad_request(parts: Parts) -> Callable[[Request, Exception], Response]:
+def _tell_bad_request(context: IssuerContext) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, error: Exception) -> Response:
         assert isinstance(error, BadRequestError)
         log_refusal(error.error, str(error), request.query_params.get("client_id"))
-        if request.url.path.removeprefix(parts.settings.path) in _PAGES:
-            return parts.pages.message("This does not work", str(error), error.status)
+        if request.url.path.removeprefix(context.settings.path) in _PAGES:
+            return context.pages.message("This does not work", str(error), error.status)
         return error_answer(error)
 
     return handle
 
 
-def _tell_store_down(parts: Parts) -> Callable[[Request, Exception], Response]:
+def _tell_store_down(context: IssuerContext) -> Callable[[Request, Exception], Response]:
     def handle(request: Request, _: Exception) -> Response:
-        if request.url.path.removeprefix(parts.settings.path) in _PAGES:
+        if request.url.path.removeprefix(context.settings.path) in _PAGES:
             text = "Signing in and out does not work at the moment. Please try again in a minute."
-            response = parts.pages.message("Not available", text, 503)
+            response = context.pages.message("Not available", text, 503)
         else:
             response = json_answer({"error": "temporarily_unavailable"}, 503)
         response.headers["Retry-After"] = "2"

@@ -15,7 +15,7 @@ from bff.issuer.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class IssuerContext:
     """The issuer's parts."""
 
     settings: IssuerSettings
@@ -31,6 +31,6 @@ class Parts:
 
     def end_user(self, cookie: str | None) -> EndUser | None:
         """Return the user who is signed in with this cookie; blocks."""
-        sign_in = self.store.sign_ins.find(cookie) if cookie else None
+        sign_in = self.store.sign_in_sessions.find(cookie) if cookie else None
         account = self.accounts.find(sign_in.sub) if sign_in else None
         return EndUser(account, sign_in) if sign_in and account else None

@@ -17,8 +17,8 @@ from pydantic_settings import SettingsError as SourceError
 
 from bff.issuer.client_settings import ClientSettings
 from bff.issuer.settings import IssuerSettings, PasswordCost, SignInLimits, UserSettings
+from bff.settings.line_numbers import line_of
 from bff.settings.messages import describe_value
-from bff.settings.places import line_of
 from bff.settings.problem import SettingProblem, SettingsError
 from bff.settings.toml_file import TomlFile, read_toml
 

@@ -20,7 +20,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from bff.observe import audit_events
-from bff.observe.access import AccessLines
+from bff.observe.access_log import AccessLines
 from bff.observe.audit_events import EVENTS, AuditEvent
 from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact

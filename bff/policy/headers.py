@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bff.policy.challenges import passing_challenges
-from bff.policy.cookies import sets_own, without_own
+from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.origin import PublicOrigin
 from bff.policy.public_view import PublicView

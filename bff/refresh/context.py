@@ -19,7 +19,7 @@ from bff.settings.model import RefreshSettings
 _MARKED_LOST = 1.0  # seconds for which a lost answer keeps other processes from trying as well
 
 
-class Parts(NamedTuple):
+class RotationContext(NamedTuple):
     """The parts that all rotations of a process share. `clock` gives seconds since the epoch."""
 
     sessions: Sessions

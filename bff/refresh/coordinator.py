@@ -22,7 +22,7 @@ from bff.oidc.client import OidcClient
 from bff.oidc.concurrency_limit import Ticket
 from bff.refresh.change_waiter import ChangeWaiter, Feed
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
-from bff.refresh.context import Parts
+from bff.refresh.context import RotationContext
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded
 from bff.refresh.refusals import Refusals
 from bff.refresh.rotation import Rotation
@@ -73,7 +73,7 @@ class RefreshCoordinator:
         circuit_breaker = CircuitBreaker(clock, self._circuit_changed)
         me = f"{platform.node() or 'unnamed'}/{os.getpid()}/{secrets.token_hex(3)}".replace(" ", "-")
         refusals = Refusals(clock, lambda: client.granted)
-        self._parts = Parts(
+        self._context = RotationContext(
             sessions, client, settings, metrics, clock, circuit_breaker, SessionBackoff(clock), refusals, me
         )
         self._flights: dict[str, _Flight] = {}
@@ -100,7 +100,7 @@ class RefreshCoordinator:
     def ahead(self, found: Found) -> None:
         """Rotates in the background, unless that is under way, or the provider is to be left alone."""
         session = found.session
-        if session.key not in self._flights and not self._parts.rest(session):
+        if session.key not in self._flights and not self._context.rest(session):
             self._start(found, "ahead")
 
     def _start(self, found: Found, cause: Cause) -> _Flight:
@@ -127,7 +127,7 @@ class RefreshCoordinator:
         with self.change_waiter.about(found.session.key) as ear:
             while True:
                 ear.listen()
-                standing = await self._parts.standing(found)
+                standing = await self._context.standing(found)
                 if not isinstance(standing, Found):
                     if since is not None:
                         self._metrics.rotations.locked(steady_now() - since)
@@ -141,7 +141,7 @@ class RefreshCoordinator:
                         prolonging = self._tasks.spawn(lock.prolong(), name=f"lock {found.session.id}")
                         held.callback(prolonging.cancel)
                         self._metrics.rotations.locked(steady_now() - since)
-                        rotation = Rotation(self._parts, found, lock, ear, slot, awaited=flight.waiters > 0)
+                        rotation = Rotation(self._context, found, lock, ear, slot, awaited=flight.waiters > 0)
                         outcome = await rotation.run()
                         if outcome is not None:
                             return outcome

@@ -35,7 +35,7 @@ from bff.oidc.refusals import (
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh.change_waiter import Subscription
 from bff.refresh.circuit_breaker import LATER
-from bff.refresh.context import Parts, Try, why_put_off
+from bff.refresh.context import RotationContext, Try, why_put_off
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
 from bff.session.invalidation_feed import steady_now
 from bff.session.lock import SessionLock
@@ -67,10 +67,17 @@ class Rotation:
     """
 
     def __init__(
-        self, parts: Parts, found: Found, lock: SessionLock, ear: Subscription, slot: Slot, *, awaited: bool
+        self,
+        context: RotationContext,
+        found: Found,
+        lock: SessionLock,
+        ear: Subscription,
+        slot: Slot,
+        *,
+        awaited: bool,
     ) -> None:
-        self._parts = parts
-        self._sessions = parts.sessions
+        self._context = context
+        self._sessions = context.sessions
         self._found = found
         self._lock = lock
         self._ear = ear
@@ -79,17 +86,17 @@ class Rotation:
 
     async def run(self) -> Outcome | None:
         """Rotates, and returns the outcome; None if the lock was lost before anything was sent."""
-        current = await self._parts.standing(self._found)  # another process may have rotated before us
+        current = await self._context.standing(self._found)  # another process may have rotated before us
         if isinstance(current, Found) and self._left(current.session.refreshing):
             current = await self._after_a_moment()
         if not isinstance(current, Found):
             return current
         session = current.session
-        permit = self._parts.circuit_breaker.permit(session.key)
+        permit = self._context.circuit_breaker.permit(session.key)
         if permit is None:
-            return Deferred(Problem.PROVIDER_UNAVAILABLE, self._parts.circuit_breaker.left(), "resting")
+            return Deferred(Problem.PROVIDER_UNAVAILABLE, self._context.circuit_breaker.left(), "resting")
         with permit:
-            marker = Refreshing(round(self._parts.clock(), 3), self._parts.me)
+            marker = Refreshing(round(self._context.clock(), 3), self._context.me)
             former = session.refreshing
             if await self._sessions.mark_refreshing(session, marker, expected=former) is not Write.REPLACED:
                 return None
@@ -104,21 +111,21 @@ class Rotation:
 
         One of our own is nothing to wait for: this process is at nothing else.
         """
-        return marker is not None and not marker.lost and marker.by != self._parts.me
+        return marker is not None and not marker.lost and marker.by != self._context.me
 
     async def _after_a_moment(self) -> Found | Outcome:
         deadline = steady_now() + SETTLE
         while (left := deadline - steady_now()) > 0:
             self._ear.listen()
-            current = await self._parts.standing(self._found)
+            current = await self._context.standing(self._found)
             if not isinstance(current, Found) or not self._left(current.session.refreshing):
                 return current
             await self._ear.wait(left)
-        return await self._parts.standing(self._found)
+        return await self._context.standing(self._found)
 
     async def _spend(self, this: Try) -> Outcome | None:
         asked_at = steady_now()
-        patience = self._parts.settings.answer_timeout
+        patience = self._context.settings.answer_timeout
         sending = Sending(patience, may_send=lambda: self._lock.held, sent=lambda: self._was_sent(this))
         try:
             answer = await self._asked(this, sending)
@@ -148,7 +155,7 @@ class Rotation:
             this.permit.lost()
             if await self._may_repeat(this, failure, asked_at):
                 return await self._spend(replace(this, again=True, former=None))
-            self._parts.pauses.begin(this.found.session.key, None)
+            self._context.pauses.begin(this.found.session.key, None)
             return await self._put_off(this, failure, why, replace(this.marker, lost=True))
         if isinstance(failure, GrantRefusedError):
             return await self._refused(this, failure)
@@ -157,10 +164,10 @@ class Rotation:
 
     async def _asked(self, this: Try, sending: Sending) -> TokenAnswer | InvalidGrant | SignInRequired:
         """Asks the provider; where its answer is late others need not wait for this one's slot."""
-        patience = _PROBE_LATE if this.permit.probe else self._parts.settings.timeout
+        patience = _PROBE_LATE if this.permit.probe else self._context.settings.timeout
         late = asyncio.get_running_loop().call_later(patience, self._is_late, this)
         try:
-            return await self._parts.client.refresh(this.token, sending=sending)
+            return await self._context.client.refresh(this.token, sending=sending)
         finally:
             late.cancel()
 
@@ -171,13 +178,13 @@ class Rotation:
 
     def _settled(self, this: Try) -> None:
         """The provider has said what it had to say about this session's token."""
-        self._parts.pauses.forget(this.found.session.key)
-        self._parts.refusals.forget(this.found.session.key)
+        self._context.pauses.forget(this.found.session.key)
+        self._context.refusals.forget(this.found.session.key)
 
     async def _refused(self, this: Try, failure: GrantRefusedError) -> Outcome:
         """Handles the refusal of this one token: the session waits by itself, or is over if that repeats."""
         key = this.found.session.key
-        weight = self._parts.refusals.note(key, failure.kind, passing=failure.passing)
+        weight = self._context.refusals.note(key, failure.kind, passing=failure.passing)
         if weight == "many":
             this.permit.failed(failure.retry_after)
         else:
@@ -185,13 +192,13 @@ class Rotation:
         if weight == "repeated" and self._awaited:
             self._settled(this)
             return await self._grant_gone(this, EndReason.REFRESH_REFUSED)
-        self._parts.pauses.begin(key, failure.retry_after)
+        self._context.pauses.begin(key, failure.retry_after)
         return await self._put_off(this, failure, why_put_off(failure), this.left_behind)
 
     async def _user_needed(self, this: Try) -> Outcome:
         """The record may stay: a new sign-in in the same browser takes its place."""
-        self._parts.refusals.forget(this.found.session.key)
-        self._parts.pauses.begin(this.found.session.key, None, longest=LATER, why="user_needed")
+        self._context.refusals.forget(this.found.session.key)
+        self._context.pauses.begin(this.found.session.key, None, longest=LATER, why="user_needed")
         if await self._leave(this, this.left_behind) in (Write.GONE, Write.STALE):
             return await self._as_it_stands(this.found)
         return UserNeeded(here=True)
@@ -203,10 +210,10 @@ class Rotation:
             kind: Incident = (
                 "repeated" if former is None else "resumed_lost" if former.lost else "resumed_left"
             )
-            self._parts.metrics.rotations.incident(kind)
+            self._context.metrics.rotations.incident(kind)
             audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason=kind)
         if not self._lock.held:
-            self._parts.metrics.rotations.incident("sent_late")
+            self._context.metrics.rotations.incident("sent_late")
             audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason="sent_late")
 
     async def _may_repeat(self, this: Try, failure: AnswerLostError, asked_at: float) -> bool:
@@ -214,7 +221,7 @@ class Rotation:
         if this.again or this.permit.probe or isinstance(failure, AnswerLateError):
             return False
         await asyncio.sleep(random.uniform(*_REPEAT_AFTER))  # noqa: S311 - jitter, no secret
-        if steady_now() - asked_at >= self._parts.settings.grace or not this.permit.valid:
+        if steady_now() - asked_at >= self._context.settings.grace or not this.permit.valid:
             return False
         try:
             current = await self._sessions.open(this.found.handle)
@@ -233,7 +240,7 @@ class Rotation:
         _log.warning("provider_unavailable", session=session.id, cause=str(failure))
         if await self._leave(this, marker) in (Write.GONE, Write.STALE):
             return await self._as_it_stands(this.found)
-        wait = failure.retry_after or self._parts.rest(session) or None
+        wait = failure.retry_after or self._context.rest(session) or None
         refused = why == "provider_refused"
         problem = Problem.PROVIDER_REFUSED_CLIENT if refused else Problem.PROVIDER_UNAVAILABLE
         return Deferred(problem, wait, why)
@@ -249,7 +256,7 @@ class Rotation:
     async def _grant_gone(self, this: Try, reason: EndReason) -> Outcome:
         if this.again:
             reason = EndReason.REFRESH_LOST
-            self._parts.metrics.rotations.incident("reuse_suspected")
+            self._context.metrics.rotations.incident("reuse_suspected")
         return await self._end(this.found, this.found.session, reason)
 
     async def _keep(self, found: Found, answer: TokenAnswer) -> Outcome:
@@ -291,7 +298,7 @@ class Rotation:
             return None
         try:
             async with asyncio.timeout(_KEYS_PATIENCE):
-                return await self._parts.client.validate_refreshed_id_token(
+                return await self._context.client.validate_refreshed_id_token(
                     answer.id_token, sub=session.sub, access_token=answer.access_token
                 )
         except (ProviderUnavailableError, TimeoutError) as failure:
@@ -304,7 +311,7 @@ class Rotation:
 
     def _lost(self, session: Session, reason: str) -> None:
         """New tokens came, and nobody keeps them."""
-        self._parts.metrics.rotations.incident("rotation_lost")
+        self._context.metrics.rotations.incident("rotation_lost")
         audit("rotation_lost", session=session.id, sub=session.sub, reason=reason)
 
     async def _as_it_stands(self, found: Found) -> Outcome:
@@ -325,7 +332,7 @@ class Rotation:
 
     async def _revoke(self, session: Session, answer: TokenAnswer, reason: str) -> None:
         if answer.refresh_token is not None:
-            revoked = await self._parts.client.revoke(answer.refresh_token, "refresh_token")
+            revoked = await self._context.client.revoke(answer.refresh_token, "refresh_token")
             audit(
                 "tokens_revoked" if revoked else "revocation_failed",
                 sub=session.sub,

@@ -23,7 +23,7 @@ from bff.proxy.upstream.connector import TlsNames, client_tls
 from bff.serve.provider_capabilities import Check, read_offers
 from bff.serve.provider_client import probe_client
 from bff.session.redis_connection import new_pool
-from bff.session.redis_trouble import refusal, trouble
+from bff.session.redis_errors import refusal, trouble
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.redis_urls import redis_target
 from bff.web.login import CALLBACK

@@ -25,12 +25,12 @@ from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.serve.aggregation import Check, merged, metric, readiness_of
 from bff.serve.ipc import Question
 from bff.serve.ops import OpsServer
-from bff.serve.post import Post
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
-from bff.serve.rereading import ReadSettings, read_again, tell_reload
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.serve.rolling import Roll, fixed
+from bff.serve.settings_reload import ReadSettings, read_again, tell_reload
 from bff.serve.signals import RELOAD, ROLL
+from bff.serve.worker_slot import WorkerSlot
 from bff.settings.changes import compare
 from bff.settings.model import Settings
 from bff.settings.reload import NoCounts, Reloader
@@ -62,8 +62,8 @@ def run(
     """
     configure(settings.log)
     try:
-        with prepared(settings) as ground:
-            return asyncio.run(Supervisor(ground, command, start_timeout, read_settings).run())
+        with prepared(settings) as resources:
+            return asyncio.run(Supervisor(resources, command, start_timeout, read_settings).run())
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
@@ -81,26 +81,26 @@ class Supervisor:
 
     def __init__(
         self,
-        ground: ServerResources,
+        resources: ServerResources,
         command: Sequence[str],
         start_timeout: float,
         read_settings: ReadSettings | None = None,
     ) -> None:
-        self._ground = ground
+        self._resources = resources
         self._start_timeout = start_timeout
         self._read_settings = read_settings
         self._tasks = Tasks()
         lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
-        self._posts = [
-            Post(number, ground, command, lifeline, self._tasks)
-            for number in range(1, ground.settings.server.workers + 1)
+        self._slots = [
+            WorkerSlot(number, resources, command, lifeline, self._tasks)
+            for number in range(1, resources.settings.server.workers + 1)
         ]
         # Its own look at the files is for workers that are started later; those that run tell what they find.
-        self._reloader = Reloader(WatchedFiles(ground.settings), lambda *_: None, NoCounts(), told=False)
+        self._reloader = Reloader(WatchedFiles(resources.settings), lambda *_: None, NoCounts(), told=False)
         self._changing = asyncio.Lock()
         self._rolling = False
         self._changes: set[asyncio.Task[None]] = set()
-        self._ops = OpsServer(self._metrics_page, self._readiness, ground.settings.server.ops_names())
+        self._ops = OpsServer(self._metrics_page, self._readiness, resources.settings.server.ops_names())
         self._stopping, self._forced = asyncio.Event(), asyncio.Event()
         self._announced = False
         self._clean = True
@@ -114,9 +114,9 @@ class Supervisor:
         loop.add_signal_handler(RELOAD, self._spawn, self._reload)
         loop.add_signal_handler(ROLL, self._spawn, self._roll)
         self._reloader.start(self._tasks, self._settings.server.reload_interval)
-        if self._ground.ops is not None:
-            await self._ops.start(self._ground.ops)
-        keepers = [self._tasks.spawn(self._keep(post), name=f"worker {post.number}") for post in self._posts]
+        if self._resources.ops is not None:
+            await self._ops.start(self._resources.ops)
+        keepers = [self._tasks.spawn(self._keep(slot), name=f"worker {slot.number}") for slot in self._slots]
         for keeper in keepers:
             keeper.add_done_callback(self._keeper_ended)
         try:
@@ -131,11 +131,11 @@ class Supervisor:
 
     # One worker after the other
 
-    async def _keep(self, post: Post) -> None:
+    async def _keep(self, slot: WorkerSlot) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
-            code = await self._one_life(post)
+            code = await self._one_life(slot)
             lived = loop.time() - began
             if self._stopping.is_set():
                 self._clean &= code in {0, -signal.SIGTERM}  # the latter: it had hardly begun
@@ -146,38 +146,38 @@ class Supervisor:
                 _log.error("cannot_start", detail="a worker ended before it served", **cause)
                 return
             if code == 0:
-                successor = None if post.successor is None else post.successor.pid
-                _log.info("worker_left", worker=post.number, lived=round(lived, 1), successor=successor)
+                successor = None if slot.successor is None else slot.successor.pid
+                _log.info("worker_left", worker=slot.number, lived=round(lived, 1), successor=successor)
                 continue
             self._deaths += 1
-            post.deaths = 1 if lived > _STABLE else post.deaths + 1
-            pause = pause_before_replacing(post.deaths)
+            slot.deaths = 1 if lived > _STABLE else slot.deaths + 1
+            pause = pause_before_replacing(slot.deaths)
             _log.error(
                 "worker_died",
-                worker=post.number,
+                worker=slot.number,
                 **cause_of_end(code),
                 lived=round(lived, 1),
                 replaced_in=pause,
             )
-            if post.successor is None:
+            if slot.successor is None:
                 await self._stops_within(pause)
 
-    async def _one_life(self, post: Post) -> int:
+    async def _one_life(self, slot: WorkerSlot) -> int:
         """Sees to it that a worker serves, and waits for its end; its exit code."""
-        worker, post.successor = post.successor, None
+        worker, slot.successor = slot.successor, None
         if worker is None:
             try:
-                worker = await post.start(post.settings or self._settings)
+                worker = await slot.start(slot.settings or self._settings)
             except OSError as error:
-                _log.error("worker_not_started", worker=post.number, detail=str(error))
+                _log.error("worker_not_started", worker=slot.number, detail=str(error))
                 return 1
-            self._tasks.spawn(self._watch_start(post.number, worker), name="worker start")
-        post.worker = worker
+            self._tasks.spawn(self._watch_start(slot.number, worker), name="worker start")
+        slot.worker = worker
         if self._stopping.is_set():
             worker.link.order("stop")
-        code = await post.ended(worker)
-        post.abandoned(worker)
-        post.worker = None
+        code = await slot.ended(worker)
+        slot.abandoned(worker)
+        slot.worker = None
         return code
 
     async def _watch_start(self, number: int, worker: WorkerProcess) -> None:
@@ -195,7 +195,7 @@ class Supervisor:
             _log.info("worker_serving", worker=number, pid=worker.pid)
             if not self._announced and not self._stopping.is_set():
                 self._announced = True
-                _log.info("listening", **self._ground.announcement(), workers=len(self._posts))
+                _log.info("listening", **self._resources.announcement(), workers=len(self._slots))
 
     def _keeper_ended(self, _: asyncio.Task[None]) -> None:
         """A keeper ends when all is to stop, or when it could not go on."""
@@ -256,7 +256,7 @@ class Supervisor:
                     return
                 changes = compare(self._settings, newer)
                 _log.info("rolling", changed=[*changes.taken, *changes.left])
-            roll = Roll(self._posts, self._tasks, self._start_timeout, self._stopping.is_set)
+            roll = Roll(self._slots, self._tasks, self._start_timeout, self._stopping.is_set)
             if await roll.run(newer):
                 self._reloader.take(newer, ())
         finally:
@@ -273,9 +273,9 @@ class Supervisor:
         server = self._settings.server
         self._ops.stopping = True
         _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
-        self._ground.listener.close()
-        for post in self._posts:
-            post.close()
+        self._resources.listener.close()
+        for slot in self._slots:
+            slot.close()
         living = self._living()
         for worker in living:
             worker.link.order("stop")
@@ -290,12 +290,12 @@ class Supervisor:
             await asyncio.wait([all_ended], timeout=_GRACE)
 
     async def _kill_all(self) -> None:
-        for post in self._posts:
-            for worker in list(post.processes):
+        for slot in self._slots:
+            for worker in list(slot.processes):
                 if worker.has_ended:
                     continue
                 self._clean = False
-                _log.error("worker_killed", worker=post.number, pid=worker.pid)
+                _log.error("worker_killed", worker=slot.number, pid=worker.pid)
                 worker.kill()
                 await worker.ended()
 
@@ -307,17 +307,17 @@ class Supervisor:
     # The ops port
 
     def _living(self) -> list[WorkerProcess]:
-        return [worker for post in self._posts for worker in post.processes if not worker.has_ended]
+        return [worker for slot in self._slots for worker in slot.processes if not worker.has_ended]
 
     async def _answers(self, question: Question) -> dict[int, Any]:
         """The answer of each serving worker, by its number; None from one that does not answer."""
-        posts = [(post.number, post.successor or post.worker) for post in self._posts]
-        serving = [(number, worker) for number, worker in posts if worker and worker.serves]
+        slots = [(slot.number, slot.successor or slot.worker) for slot in self._slots]
+        serving = [(number, worker) for number, worker in slots if worker and worker.serves]
         answers = await asyncio.gather(*(worker.answer(question) for _, worker in serving))
         return {number: answer for (number, _), answer in zip(serving, answers, strict=True)}
 
     async def _readiness(self) -> list[Check]:
-        return readiness_of(await self._answers("readiness"), of=len(self._posts))
+        return readiness_of(await self._answers("readiness"), of=len(self._slots))
 
     async def _metrics_page(self) -> tuple[bytes, str]:
         pages = await self._answers("metrics")

@@ -36,11 +36,11 @@ from bff.observe.metrics import Metrics
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
-from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
+from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import CheckResult, OpsServer, said
-from bff.serve.rereading import ReadSettings, read_again, tell_reload
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
+from bff.serve.settings_reload import ReadSettings, read_again, tell_reload
 from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.settings.model import Settings
 from bff.tasks import Tasks

@@ -5,7 +5,7 @@ Rule 1: only a new sign-in and a logout write this cookie; no error answer ever 
 
 from dataclasses import dataclass
 
-from bff.policy.cookies import PLAIN_COOKIE, SESSION_COOKIE
+from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE
 from bff.settings.model import ServerSettings, SessionSettings
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from bff.crypto import Keyring, session_key
 from bff.policy.public_claims import public_claims
+from bff.session.lifetime import session_end
 from bff.session.model import Session, Tokens
 from bff.session.record import encode_record, rounded
-from bff.session.token_policy import session_end
 from bff.settings.model import SessionSettings
 
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from bff.errors import Problem, StoreUnavailableError
+from bff.session.lifetime import ended
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.session.token_policy import ended
 from bff.tasks import Tasks
 
 _EVERY = 0.5

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from bff.session.entry import Entry, fields_of, read_entry
+from bff.session.operator_view import Entry, fields_of, read_entry
 
 _LOOKED_AT = 500
 """Names that one SCAN looks at: a quarter of them are sessions, which are read in one round trip."""

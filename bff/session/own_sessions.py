@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
+from bff.session.lifetime import last_moment_of
 from bff.session.model import ID_LENGTH, EndReason, Session
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
-from bff.session.token_policy import last_moment_of
 from bff.settings.model import SessionSettings
 
 MOST = 100

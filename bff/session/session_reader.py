@@ -17,11 +17,12 @@ from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.endings import note_of
+from bff.session.lifetime import last_moment, time_is_up
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Record, fingerprint
 from bff.session.store import SessionStore
-from bff.session.token_policy import good_until, last_moment, quiet_until, time_is_up
+from bff.session.token_policy import good_until, quiet_until
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Then = Callable[[CachedSession | None], None]

@@ -20,7 +20,7 @@ from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.policy.cookies import cookie_values
+from bff.policy.cookie_parser import cookie_values
 from bff.session.affected import NAMELESS, affected
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
@@ -29,6 +29,7 @@ from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import note_of
 from bff.session.index import whose_is
+from bff.session.lifetime import ended, slide_due, time_is_up
 from bff.session.lock import SessionLock
 from bff.session.model import ID_LENGTH, WITHHELD, EndReason, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import NearCache
@@ -36,12 +37,7 @@ from bff.session.record import encode_exchanged, format_seen
 from bff.session.session_cap import oldest_beyond
 from bff.session.session_reader import SessionReader, Then
 from bff.session.store import SessionStore, Write
-from bff.session.token_policy import (
-    ended,
-    quiet_until,
-    slide_due,
-    time_is_up,
-)
+from bff.session.token_policy import quiet_until
 from bff.settings.model import RefreshSettings, SessionSettings
 
 __all__ = ["Found", "NoSession", "Sessions"]

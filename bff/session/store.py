@@ -43,6 +43,7 @@ from bff.session.batch_script import BatchScript
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
+from bff.session.lifetime import ends_by, milliseconds, record_ttl
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
@@ -154,8 +155,8 @@ class SessionStore:
 
         Then it cleans those indexes; if that fails the next sign-in does it.
         """
-        lifetime = _milliseconds(session.ends - now)
-        ttl = min(_milliseconds(idle_timeout), lifetime)
+        lifetime = milliseconds(session.ends - now)
+        ttl = record_ttl(session, now, idle_timeout)
         await self.index.begin(session.key)
         sample = await self.index.add(session, now, lifetime, sample=SAMPLE)
         async with self._translated():
@@ -182,11 +183,11 @@ class SessionStore:
         record is read once, and `StoreUnavailableError` means that the write may still be under way:
         repeat it with the same record.
         """
-        lifetime = _milliseconds(session.ends - now)
+        lifetime = milliseconds(session.ends - now)
         try:
             await self.index.add(session, now, lifetime)
             async with self._translated():
-                times = [lifetime, round(now * 1000), _milliseconds(idle_timeout)]
+                times = [lifetime, round(now * 1000), milliseconds(idle_timeout)]
                 fields = {name: value for name, value in record.items() if name != "seen"}
                 args: Arguments = [expected_version, record["tokens"], *times, *_flat(fields)]
                 outcome = await self._replace(keys=[self._session(session.key)], args=args)
@@ -234,7 +235,7 @@ class SessionStore:
 
         The mark of the session's end follows with the next batch.
         """
-        ttl = _milliseconds(min(idle_timeout, session.ends - now))
+        ttl = record_ttl(session, now, idle_timeout)
         name = self._session(session.key).encode()
         async with self._translated():
             try:
@@ -243,13 +244,13 @@ class SessionStore:
                 self._metrics.store_failed()
                 raise
         if outcome is Write.REPLACED:
-            by = _ends_by(session, ttl, now)
+            by = ends_by(session, ttl, now)
             self.endings.lives_until_soon(self._loads, session.key, ttl, by, session.sub)
         return outcome
 
     async def _lives(self, session: Session, ttl: int, now: float) -> None:
         """Notes how long the session has."""
-        await self.endings.lives_until(session.key, ttl, _ends_by(session, ttl, now), session.sub)
+        await self.endings.lives_until(session.key, ttl, ends_by(session, ttl, now), session.sub)
 
     async def end(
         self, session: Session, reason: EndReason, *, fenced: bool = False, kept: float = ENDED_SECONDS
@@ -303,29 +304,29 @@ class SessionStore:
         """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
         name = f"{self._prefix}:jti:{kind}:{value}"
         async with self._translated():
-            return bool(await self._redis.set(name, "1", nx=True, px=_milliseconds(lifetime)))
+            return bool(await self._redis.set(name, "1", nx=True, px=milliseconds(lifetime)))
 
     async def swap(self, kind: str, name: str, value: str, *, lifetime: float) -> str | None:
         """Sets a value under a name, for `lifetime` seconds, and returns the one it replaces."""
         key = f"{self._prefix}:jti:{kind}:{name}"
         async with self._translated():
-            former = await self._redis.set(key, value, px=_milliseconds(lifetime), get=True)
+            former = await self._redis.set(key, value, px=milliseconds(lifetime), get=True)
             return cast("str | None", former)
 
     # Locks
 
     async def take_lock(self, key: str, owner: str, *, lifetime: float, formerly: Sequence[str] = ()) -> bool:
         """Takes the lock of a session, if nobody has it, or one of those who are the owner's own past."""
-        name, milliseconds = self._lock(key), _milliseconds(lifetime)
+        name, px = self._lock(key), milliseconds(lifetime)
         async with self._translated():
-            if await self._redis.set(name, owner, nx=True, px=milliseconds):
+            if await self._redis.set(name, owner, nx=True, px=px):
                 return True
-            return bool(formerly and await self._inherit(keys=[name], args=[owner, milliseconds, *formerly]))
+            return bool(formerly and await self._inherit(keys=[name], args=[owner, px, *formerly]))
 
     async def prolong_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
         """Prolongs it; False if it is no longer the owner's."""
         async with self._translated():
-            return bool(await self._prolong(keys=[self._lock(key)], args=[owner, _milliseconds(lifetime)]))
+            return bool(await self._prolong(keys=[self._lock(key)], args=[owner, milliseconds(lifetime)]))
 
     async def release_lock(self, key: str, owner: str) -> None:
         """Frees it, if it is the owner's."""
@@ -364,15 +365,6 @@ class SessionStore:
 
     def _lock(self, key: str) -> str:
         return f"{self._prefix}:lock:{key}"
-
-
-def _ends_by(session: Session, ttl: int, now: float) -> EndReason:
-    """The reason for a session's end at this TTL: its idle timeout or its lifetime."""
-    return EndReason.IDLE if ttl < _milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
 
 
 def _flat(record: Record) -> list[str]:

@@ -1,10 +1,11 @@
-"""Decisions about a session and its tokens. Pure: the caller brings the time, and acts."""
+"""Decisions about a session's tokens. Pure: the caller brings the time, and acts."""
 
 import zlib
 from dataclasses import dataclass
 from typing import Literal
 
-from bff.session.model import EndReason, Session, Tokens
+from bff.session.lifetime import CLOCKS_APART, ended, next_slide
+from bff.session.model import Session, Tokens
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
@@ -16,9 +17,6 @@ _REFRESH_TOKEN_LEFT = 0.25  # of a refresh token's life: a pause of its user mus
 _ON_THE_WAY = 1.0  # seconds: a token with less left could end before it is looked at
 _ON_THE_WAY_SHARE = 0.02
 _MARKER_FRESH = 10.0  # seconds for which a marker speaks for itself: somebody is at it
-_CLOCKS_APART = 30.0  # seconds by which the clocks of our processes may differ
-_IDLE_TOLERANCE = 0.1  # of the idle timeout
-_SLIDE_SHARE = 0.25  # of the idle timeout, so that sliding keeps up with a short one
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,44 +144,9 @@ def plan_after_401(
     if session.tokens.refresh_token is None or ended(session, now):
         return PassOn()
     age = now - session.tokens.obtained_at
-    if -_CLOCKS_APART < age < settings.min_age_for_401:  # below: the clock was put back, and tells no age
+    if -CLOCKS_APART < age < settings.min_age_for_401:  # below: the clock was put back, and tells no age
         return PassOn()
     return Refresh("unauthorized")
-
-
-def ended(session: Session, now: float) -> bool:
-    """Returns True if the absolute lifetime is over."""
-    return now >= session.ends
-
-
-def idle_over(session: Session, now: float, settings: SessionSettings) -> bool:
-    """Returns True if the session was unused for longer than it may be, whatever its record's TTL says.
-
-    Its processes' clocks may differ a little, and `seen` is in whole seconds.
-    """
-    return now >= _idle_end(session.seen, settings)
-
-
-def time_is_up(session: Session, now: float, settings: SessionSettings) -> EndReason | None:
-    """Returns why the session's time is up; None while it is not."""
-    if ended(session, now):
-        return EndReason.MAX_LIFETIME
-    return EndReason.IDLE if idle_over(session, now, settings) else None
-
-
-def last_moment(session: Session, settings: SessionSettings) -> float:
-    """Returns until when a session lives at most, if it is not used any more."""
-    return last_moment_of(session.seen, session.ends, settings)
-
-
-def last_moment_of(seen: float, ends: float, settings: SessionSettings) -> float:
-    """The same for a session that was last used at `seen` and ends at `ends` at the latest."""
-    return min(ends, _idle_end(seen, settings))
-
-
-def _idle_end(seen: float, settings: SessionSettings) -> float:
-    tolerance = max(1.0, min(_CLOCKS_APART, _IDLE_TOLERANCE * settings.idle_timeout))
-    return seen + settings.idle_timeout + tolerance
 
 
 def effective_leeway(tokens: Tokens, leeway: float) -> float:
@@ -193,20 +156,13 @@ def effective_leeway(tokens: Tokens, leeway: float) -> float:
     return min(leeway, _LEEWAY_SHARE * (tokens.access_expires_at - tokens.obtained_at))
 
 
-def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:
-    """Returns True if this use of the session is to be written down; at most once in the interval."""
-    since = now - session.seen
-    return since >= settings.slide_interval or since >= _SLIDE_SHARE * settings.idle_timeout
-
-
 def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSettings) -> float:
     """Returns until when a session in use needs nothing done: the token good, no slide due, nothing over.
 
     Before that moment `plan_use` says `UseToken` and `slide_due` no; so one comparison answers both for a
     call. At or after it they have to be asked.
     """
-    slide = session.seen + min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
-    return min(slide, good_until(session, refresh))
+    return min(next_slide(session, settings), good_until(session, refresh))
 
 
 def good_until(session: Session, refresh: RefreshSettings) -> float:
@@ -215,11 +171,3 @@ def good_until(session: Session, refresh: RefreshSettings) -> float:
     if tokens.refresh_token is not None:
         return min(session.ends, ahead_at(session, refresh))
     return session.ends if tokens.access_expires_at is None else min(session.ends, tokens.access_expires_at)
-
-
-def session_end(now: float, created: float, tokens: Tokens, settings: SessionSettings) -> float:
-    """Returns when a session ends at the latest: never later than its refresh token (RFC 10017 6.1.2.2)."""
-    latest = created + settings.max_lifetime
-    if tokens.refresh_expires_at is not None:
-        latest = min(latest, tokens.refresh_expires_at)
-    return max(latest, now)

@@ -17,9 +17,9 @@ from pydantic_core import ErrorDetails
 from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment
 from bff.settings.files import SecretFiles, check_files
+from bff.settings.line_numbers import line_of
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
-from bff.settings.places import line_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.toml_file import read_toml
 

@@ -37,7 +37,7 @@ from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
-from bff.web.hop import FINISH, hop
+from bff.web.callback_page import FINISH, callback_page
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import (
     address_of,
@@ -133,13 +133,13 @@ class LoginEndpoints:
         found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
         if not found:
             # Without a cookie finish cannot know what only this query tells: that there must be no restart.
-            return hop(retry="error" not in answer and not is_restarted(state), set_cookies=[])
+            return callback_page(retry="error" not in answer and not is_restarted(state), set_cookies=[])
         transaction = found[0]
         try:
             cookies = await self._with_answer(transaction, Returned.read(answer, now), now)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        return hop(retry=True, set_cookies=cookies)
+        return callback_page(retry=True, set_cookies=cookies)
 
     async def finish(self, request: Request) -> Response:
         """Ends the sign-in that has come back: a new session, or a reason why not."""

@@ -23,7 +23,7 @@ from bff.crypto import Keyring
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.oidc.client import OidcClient
-from bff.policy.cookies import cookie_values
+from bff.policy.cookie_parser import cookie_values
 from bff.policy.origin import DOCUMENTED, Guard, Rejected
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bff.crypto import Keyring
-from bff.policy.cookies import values_by_name
+from bff.policy.cookie_parser import values_by_name
 from bff.policy.redirects import error_code
 from bff.settings.model import ServerSettings, SessionSettings
 

@@ -29,7 +29,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         statuses.append(status)
         note_call(*args, status=status, **others)
 
-    monkeypatch.setattr("bff.proxy.forward.ending.note_call", listening)
+    monkeypatch.setattr("bff.proxy.forward.call_end.note_call", listening)
     return statuses
 
 

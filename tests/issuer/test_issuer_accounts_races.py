@@ -77,9 +77,9 @@ def test_nothing_of_before_survives_a_change(redis_server: RedisServer, change: 
                 one.result(60)
         for each in crowd:
             for tokens in each.tokens:
-                assert store.sign_ins.has_ended(payload_of(tokens["access_token"])["sid"])
+                assert store.sign_in_sessions.has_ended(payload_of(tokens["access_token"])["sid"])
                 assert "invalid_grant" == each.person.refresh(tokens["refresh_token"]).json()["error"]
-            assert not any(store.sign_ins.find(cookie) for cookie in each.cookies)
+            assert not any(store.sign_in_sessions.find(cookie) for cookie in each.cookies)
         assert 200 == bob.refresh(bobs["refresh_token"]).status_code
         left = [client.hget(key, "record") or "" for key in client.scan_iter("issuer:family:*")]
         left += [client.get(key) or "" for key in client.scan_iter("issuer:session:*")]

@@ -298,7 +298,7 @@ def test_a_sign_in_tells_where_it_came_from(person: Person, redis_server: RedisS
     person.http.headers["User-Agent"] = "Browser/1.0 " + "x" * 1000
     person.tokens()
     with redis_server.client() as client:
-        (standing,) = Store.on(IssuerRedis(client, "issuer")).sign_ins.tell("alice", time.time())
+        (standing,) = Store.on(IssuerRedis(client, "issuer")).sign_in_sessions.tell("alice", time.time())
     assert (OWNER, "Browser/1.0") == (standing.device.address, standing.device.user_agent[:11])
     assert 300 == len(standing.device.user_agent)
 
@@ -308,7 +308,7 @@ def test_a_sign_in_is_known_as_long_as_its_last_token(redis_server: RedisServer)
     """A refresh in a family's last second gives an access token that outlives it, and can be ended still."""
     ends = NOW + 7 * 86400
     with redis_server.client() as client:
-        sign_ins = Store.on(IssuerRedis(client, "issuer")).sign_ins
+        sign_ins = Store.on(IssuerRedis(client, "issuer")).sign_in_sessions
         family = Family("spa-bff", "openid", "alice", "the-sid", int(NOW), ends)
         sign_ins.note_family("the-family", family, NOW)
         assert ["the-sid"] == sign_ins.of("alice", ends + MAX_ACCESS_TOKEN_LIFETIME)

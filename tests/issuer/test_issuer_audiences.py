@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from bff.issuer.accounts.accounts import Account
 from bff.issuer.grants.audiences import InvalidTargetError, choose, read_resources
 from bff.issuer.grants.clients import TOKEN_EXCHANGE
-from bff.issuer.grants.exchange import ACCESS_TOKEN
+from bff.issuer.grants.token_exchange import ACCESS_TOKEN
 from bff.issuer.grants.tokens import Grant, Minter
 from bff.issuer.keys.keys import OneKey, SigningKey
 from bff.issuer.settings import ClientSettings

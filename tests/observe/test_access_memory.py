@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from bff.observe.access import AccessLines
+from bff.observe.access_log import AccessLines
 
 
 def test_long_paths_are_not_kept() -> None:

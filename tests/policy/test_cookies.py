@@ -2,15 +2,8 @@
 
 import pytest
 
-from bff.policy.cookies import (
-    PLAIN_COOKIE,
-    SESSION_COOKIE,
-    cookie_values,
-    is_own,
-    sets_own,
-    values_by_name,
-    without_own,
-)
+from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE, is_own, sets_own, without_own
+from bff.policy.cookie_parser import cookie_values, values_by_name
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _ON_BOTH_LOOPS = {
     "test_pool",
     "test_connector",
     "test_connector_tls",
-    "test_expectation",
+    "test_expect_continue",
     "test_stale",
     "test_without_content",
 }

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.session.model import EndReason, Refreshing, Session
+from bff.session.lifetime import slide_due
+from bff.session.model import Refreshing, Session
 from bff.session.token_policy import (
     Expired,
     PassOn,
@@ -18,14 +19,9 @@ from bff.session.token_policy import (
     ahead_at,
     effective_leeway,
     good_until,
-    idle_over,
-    last_moment,
     plan_after_401,
     plan_use,
     quiet_until,
-    session_end,
-    slide_due,
-    time_is_up,
     token_ended,
 )
 from bff.settings.model import RefreshSettings, SessionSettings
@@ -182,16 +178,6 @@ def test_a_401_without_a_refresh_token_is_passed_on() -> None:
     assert PassOn() == outcome
 
 
-def test_sliding_is_throttled() -> None:
-    """Use is noted once in an interval, and often enough for a short idle timeout."""
-    long = SessionSettings(idle_timeout=1800, slide_interval=60)
-    assert not slide_due(sample_session(), NOW + 59, long)
-    assert slide_due(sample_session(), NOW + 60, long)
-    short = SessionSettings(idle_timeout=8, slide_interval=60)
-    assert not slide_due(sample_session(), NOW + 1.9, short)
-    assert slide_due(sample_session(), NOW + 2, short)
-
-
 @given(
     after=st.floats(-10, 5000),
     session=st.builds(
@@ -225,44 +211,7 @@ def test_a_quiet_session_needs_nothing_done(
     assert UseToken() == plan_use(session, min(NOW + after, good_until(session, refresh) - 0.001), refresh)
 
 
-@pytest.mark.requirement("B-16")
-def test_a_session_never_outlives_its_refresh_token() -> None:
-    """Where the refresh token's end is known, the session ends with it at the latest."""
-    settings = SessionSettings(max_lifetime=1000)
-    assert NOW + 1000 == session_end(NOW + 5, NOW, sample_tokens(), settings)
-    assert NOW + 600 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 600), settings)
-    assert NOW + 1000 == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW + 2000), settings)
-    assert NOW == session_end(NOW, NOW, sample_tokens(refresh_expires_at=NOW - 1), settings)
-
-
 @pytest.mark.requirement("B-24")
 def test_a_sessions_short_name_opens_nothing() -> None:
     """Logs and answers name a session by twelve characters of a hash."""
     assert "0" * 12 == sample_session().id
-
-
-@pytest.mark.requirement("B-21")
-@pytest.mark.parametrize(
-    ("idle_timeout", "tolerance"),
-    [(2, 1), (100, 10), (1800, 30)],
-)
-def test_an_idle_session_ends(idle_timeout: float, tolerance: float) -> None:
-    """It ends once it was not used for the idle timeout and what clocks may differ by; see `last_moment`."""
-    settings = SessionSettings().model_copy(update={"idle_timeout": idle_timeout})
-    end = NOW + idle_timeout + tolerance
-    assert not idle_over(sample_session(), end - 0.01, settings)
-    assert idle_over(sample_session(), end, settings)
-    assert end == last_moment(sample_session(), settings)
-
-
-def test_no_use_carries_a_session_beyond_its_end() -> None:
-    """Its last moment is the absolute end, where that comes before the idle one."""
-    assert NOW + 5 == last_moment(sample_session(ends=NOW + 5), SessionSettings())
-
-
-def test_which_time_is_up() -> None:
-    """The absolute lifetime before the idle one; None while neither is over."""
-    session, settings = sample_session(), SessionSettings()
-    assert None is time_is_up(session, NOW, settings)
-    assert EndReason.IDLE == time_is_up(session, session.ends - 1, settings)
-    assert EndReason.MAX_LIFETIME == time_is_up(session, session.ends, settings)

@@ -18,7 +18,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.logs import configure
 from bff.observe.metrics import Metrics
 from bff.session.oversight import Oversight
-from bff.session.redis_trouble import trouble
+from bff.session.redis_errors import trouble
 from bff.session.store import SessionStore
 from bff.settings.load import load_all
 from bff.settings.model import Settings

@@ -15,7 +15,7 @@ from bff.cli.sessions.view import write_json_object, write_lines
 from bff.cli.sessions.which import the_one
 from bff.cli.settings import FAILED, UNUSABLE
 from bff.errors import StoreUnavailableError
-from bff.session.entry import Entry, Selection
+from bff.session.operator_view import Entry, Selection
 from bff.session.oversight import Operator, Oversight, Step
 from bff.settings.model import Settings
 

@@ -22,7 +22,7 @@ from bff.cli.sessions.options import (
 from bff.cli.sessions.view import write_json, write_lines
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
-from bff.session.entry import Entry, Selection
+from bff.session.operator_view import Entry, Selection
 from bff.session.oversight import Oversight
 
 app = CommandLine()

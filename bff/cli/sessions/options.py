@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bff.session.entry import Selection
+from bff.session.operator_view import Selection
 from bff.settings.model import parse_duration
 
 

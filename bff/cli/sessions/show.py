@@ -11,7 +11,7 @@ from bff.cli.sessions.view import browser, clean, facts, moment, span, write_jso
 from bff.cli.sessions.which import IdArgument, beginning_of, the_one
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
-from bff.session.entry import Entry
+from bff.session.operator_view import Entry
 from bff.session.oversight import Oversight
 
 app = CommandLine()

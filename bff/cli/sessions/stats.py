@@ -14,7 +14,7 @@ from bff.cli.sessions.options import FastOption, JsonOption
 from bff.cli.sessions.view import clean, span, write_json_object
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
-from bff.session.entry import Selection
+from bff.session.operator_view import Selection
 from bff.session.oversight import Oversight, Step
 
 _MINUTE, _HOUR = 60.0, 3600.0

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bff.observe.redact import one_line
 from bff.policy.user_agents import described
-from bff.session.entry import Entry
+from bff.session.operator_view import Entry
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _HEAD = ("session", "begun", "idle", "provider", "user", "who", "from", "browser")

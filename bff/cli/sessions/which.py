@@ -7,7 +7,7 @@ import typer
 
 from bff.cli.sessions.access import fail
 from bff.cli.settings import UNUSABLE
-from bff.session.entry import Entry
+from bff.session.operator_view import Entry
 from bff.session.oversight import Oversight
 
 _BEGINNING = re.compile(r"(?:[A-Za-z0-9_.-]+:session:)?([0-9a-f]{4,64})")

@@ -26,7 +26,7 @@ class AccountChanges:
     def __init__(self, client: "redis.Redis", settings: IssuerSettings, store: Store) -> None:
         self._accounts = Accounts(client, settings.prefix, settings.password_cost)
         self._limiter = SignInLimiter(client, settings.prefix, settings.sign_in_limits)
-        self._sign_ins = store.sign_ins
+        self._sign_in_sessions = store.sign_in_sessions
         self._termination = Termination(store, settings.clients)
 
     @property
@@ -69,10 +69,10 @@ class AccountChanges:
 
     def end_device(self, account: Account, sid: str) -> Ended:
         """Ends one sign-in of the account, a lost device's; AccountError where it has no such one."""
-        if sid not in self._sign_ins.of(account.sub, time.time()):
+        if sid not in self._sign_in_sessions.of(account.sub, time.time()):
             raise AccountError(f"{account.email} has no sign-in {sid}.")
         return self._termination.end_sign_in(sid, "device_lost")
 
     def standing(self, account: Account) -> list[Standing]:
         """The account's sign-ins, the latest first."""
-        return self._sign_ins.tell(account.sub, time.time())
+        return self._sign_in_sessions.tell(account.sub, time.time())

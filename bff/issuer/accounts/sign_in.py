@@ -83,13 +83,13 @@ class SignInService:
         settings: IssuerSettings,
         accounts: Accounts,
         limiter: SignInLimiter,
-        sign_ins: SignInSessions,
+        sign_in_sessions: SignInSessions,
         termination: Termination,
     ) -> None:
-        self._accounts, self._limiter, self._sign_ins, self._termination = (
+        self._accounts, self._limiter, self._sign_in_sessions, self._termination = (
             accounts,
             limiter,
-            sign_ins,
+            sign_in_sessions,
             termination,
         )
         self._trusted = settings.trusted_proxies
@@ -134,18 +134,18 @@ class SignInService:
     def _begin(
         self, account: Account, email: str, credentials: Credentials, now: float
     ) -> SignedIn | NotSignedIn:
-        former = self._sign_ins.find(credentials.former) if credentials.former else None
+        former = self._sign_in_sessions.find(credentials.former) if credentials.former else None
         if credentials.former is not None:
-            self._sign_ins.forget(credentials.former)
+            self._sign_in_sessions.forget(credentials.former)
         again = former is not None and former.sub == account.sub
         sid = former.sid if former is not None and again else secrets.token_urlsafe(16)
         sign_in = SignIn(account.sub, sid, int(now))
         session, known_as = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._sign_ins.save(session, sign_in, self._lifetime, now, credentials.device)
+        self._sign_in_sessions.save(session, sign_in, self._lifetime, now, credentials.device)
         current = self._accounts.find(account.sub)
         changed = current is None or current.generation != account.generation
-        if changed or self._sign_ins.has_ended(sid):
-            self._sign_ins.forget(session)  # an end that came in between may have forgotten its name
+        if changed or self._sign_in_sessions.has_ended(sid):
+            self._sign_in_sessions.forget(session)  # an end that came in between may have forgotten its name
             self._termination.end_sign_in(sid, "account_changed")
             return _fail(credentials, "account_changed", CHANGED, 409, account.sub)
         self._limiter.know(email, known_as, credentials.known_as, now)

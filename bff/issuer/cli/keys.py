@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bff.command_line import CommandLine
-from bff.issuer.cli.settings import UNUSABLE, ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.cli.settings import UNUSABLE, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.keys import key_plan
 from bff.issuer.keys.key_plan import KeyLife
 from bff.issuer.keys.key_store import KeyStore, key_store, new_key
@@ -84,8 +84,8 @@ def _keys(settings: IssuerSettings) -> Iterator[KeyStore]:
     if not settings.sealing_keys:
         typer.echo("server_keys: there is none, so signing keys are not kept: bff keys generate", err=True)
         raise typer.Exit(UNUSABLE)
-    with database_or_exit(settings) as database:
-        yield key_store(settings, database)
+    with redis_or_exit(settings) as redis:
+        yield key_store(settings, redis)
 
 
 def _record(

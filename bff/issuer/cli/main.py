@@ -15,7 +15,7 @@ from bff.hangup import ignore_hangups
 from bff.hangup import serve as serve_steadily
 from bff.issuer.app import create_app
 from bff.issuer.cli.keys import app as keys_app
-from bff.issuer.cli.settings import FAILED, ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.cli.settings import FAILED, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.cli.users import app as users_app
 from bff.issuer.keys.key_store import key_store, new_key
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
@@ -79,10 +79,10 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
     ignore_hangups()
     configure(LogSettings())
     listener = _listen_or_exit(host, port)
-    with database_or_exit(settings) as database:
-        database.ping()
+    with redis_or_exit(settings) as redis:
+        redis.ping()
         if settings.sealing_keys:
-            key_store(settings, database).begin(partial(new_key, settings), time.time())
+            key_store(settings, redis).begin(partial(new_key, settings), time.time())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     port = listener.getsockname()[1]
     get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)

@@ -54,7 +54,7 @@ def load_or_exit(config: Path | None) -> IssuerSettings:
 
 
 @contextmanager
-def database_or_exit(settings: IssuerSettings) -> Iterator[IssuerRedis]:
+def redis_or_exit(settings: IssuerSettings) -> Iterator[IssuerRedis]:
     """The issuer's Redis; what goes wrong with it, or with the keys in it, is a sentence and exit code 1."""
     client = connect(settings.redis_url.get_secret_value())
     try:

@@ -20,7 +20,7 @@ from bff.command_line import CommandLine
 from bff.issuer.accounts.account_changes import AccountChanges
 from bff.issuer.accounts.accounts import Account, AccountError
 from bff.issuer.accounts.passwords import MIN_CHARACTERS, PasswordRefusedError
-from bff.issuer.cli.settings import FAILED, ConfigOption, database_or_exit, load_or_exit
+from bff.issuer.cli.settings import FAILED, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.cli.users_view import facts, overview, print_table, show_one
 from bff.issuer.settings import UserSettings
 from bff.issuer.store.sign_in_sessions import Ended
@@ -152,9 +152,9 @@ def _changes(config: Path | None) -> Iterator[AccountChanges]:
     """The changes of accounts for one command; a failure ends it with a message."""
     settings = load_or_exit(config)
     configure(LogSettings())
-    with database_or_exit(settings) as database:
+    with redis_or_exit(settings) as redis:
         try:
-            yield AccountChanges(database.redis, settings, Store.on(database))
+            yield AccountChanges(redis.client, settings, Store.on(redis))
         except (AccountError, PasswordRefusedError) as error:
             _fail(str(error))
 

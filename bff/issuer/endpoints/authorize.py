@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bff.issuer.accounts.sign_in import Credentials, NotSignedIn
-from bff.issuer.context import Parts
+from bff.issuer.context import IssuerContext
 from bff.issuer.endpoints.authorization_request import Asked, read_request, refuse_unsupported
 from bff.issuer.endpoints.browser import asks_again, local_target
 from bff.issuer.endpoints.http import (
@@ -34,9 +34,9 @@ from bff.issuer.grants.refusal_log import log_refusal
 class AuthorizationEndpoint:
     """`/authorize` and `/sign-in`."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._uri = f"{parts.settings.url}/authorize"
+    def __init__(self, context: IssuerContext) -> None:
+        self._context = context
+        self._uri = f"{context.settings.url}/authorize"
 
     async def authorize(self, request: Request) -> Response:
         """Answers with a code, an error, or the sign-in page. A POST is turned into a GET."""
@@ -44,7 +44,7 @@ class AuthorizationEndpoint:
         if request.method == "POST":
             return redirect(with_parameters(self._uri, await read_form(request)))
         asked = await self._read(request.url.query)
-        cookie = self._parts.browser.session(request)
+        cookie = self._context.browser.session(request)
         location = await run_in_threadpool(self._decide, asked, cookie, time.time())
         if location is not None:
             return redirect(location)
@@ -54,7 +54,7 @@ class AuthorizationEndpoint:
         """Takes the sign-in form: a new sign-in and a code, or the page again."""
         asked = await self._read(request.url.query)
         form = await read_form(request)
-        email, browser, service = form.get("email", ""), self._parts.browser, self._parts.sign_in_service
+        email, browser, service = form.get("email", ""), self._context.browser, self._context.sign_in_service
         if not browser.form_is_ours(request, form):
             return self._page(request, asked, email=email, problem=NotSignedIn(STALE_FORM, 422))
         outcome = await service.sign_in(
@@ -76,13 +76,13 @@ class AuthorizationEndpoint:
         return response
 
     async def _read(self, query: str) -> Asked:
-        return await run_in_threadpool(read_request, self._parts.server, parse_parameters(query))
+        return await run_in_threadpool(read_request, self._context.server, parse_parameters(query))
 
     def _decide(self, asked: Asked, cookie: str | None, now: float) -> str | None:
         """Returns where to redirect to, or None for the sign-in page; blocks."""
         try:
             refuse_unsupported(asked)
-            user = self._parts.end_user(cookie)
+            user = self._context.end_user(cookie)
             auth_time = user.sign_in.auth_time if user else None
             prompt = asked.parameters.get("prompt", "")
             if asks_again(prompt, asked.parameters.get("max_age"), auth_time, now):
@@ -99,13 +99,13 @@ class AuthorizationEndpoint:
     def _grant(self, asked: Asked, user: EndUser | None) -> str | None:
         """Lets authlib check the request and, for somebody who is signed in, make the code."""
         protocol_request = ProtocolRequest("GET", self._uri, asked.parameters, {})
-        grant = self._parts.server.get_consent_grant(protocol_request, user)
+        grant = self._context.server.get_consent_grant(protocol_request, user)
         if user is None:
             return None
-        if asked.request_uri is not None and not self._parts.store.pushed.take(asked.request_uri):
+        if asked.request_uri is not None and not self._context.store.pushed.take(asked.request_uri):
             raise InvalidRequestError("This request was answered already.")
-        answer = self._parts.server.create_authorization_response(protocol_request, user, grant)
-        return with_parameters(answer.location, {"iss": self._parts.settings.url})
+        answer = self._context.server.create_authorization_response(protocol_request, user, grant)
+        return with_parameters(answer.location, {"iss": self._context.settings.url})
 
     def _go_on(self, asked: Asked, user: EndUser) -> str:
         """Returns where to redirect somebody who has just signed in; blocks."""
@@ -121,7 +121,7 @@ class AuthorizationEndpoint:
     def _is_meant(self, asked: Asked, user: EndUser) -> bool:
         """Return True if the signed-in user is the one that `id_token_hint` names, or it names none."""
         hint = asked.parameters.get("id_token_hint")
-        claims = self._parts.minter.read_id_token_hint(hint, int(time.time())) if hint else None
+        claims = self._context.minter.read_id_token_hint(hint, int(time.time())) if hint else None
         return claims is None or claims.get("sub") == user.account.sub
 
     def _error_location(self, asked: Asked, error: Any) -> str:
@@ -132,15 +132,15 @@ class AuthorizationEndpoint:
             parameters["error_description"] = description
         if state := asked.parameters.get("state"):
             parameters["state"] = state
-        return with_parameters(asked.redirect_uri, {**parameters, "iss": self._parts.settings.url})
+        return with_parameters(asked.redirect_uri, {**parameters, "iss": self._context.settings.url})
 
     def _page(
         self, request: Request, asked: Asked, *, email: str, problem: NotSignedIn | None = None
     ) -> Response:
-        token = self._parts.browser.csrf(request)
-        response = self._parts.pages.sign_in(
+        token = self._context.browser.csrf(request)
+        response = self._context.pages.sign_in(
             client=asked.client.name,
-            action=local_target(f"{self._parts.settings.path}/sign-in", request.url.query),
+            action=local_target(f"{self._context.settings.path}/sign-in", request.url.query),
             csrf=token,
             email=email[:254],
             form_target=origin_of(asked.redirect_uri),
@@ -149,5 +149,5 @@ class AuthorizationEndpoint:
         )
         if problem is not None and problem.retry_after is not None:
             response.headers["Retry-After"] = str(problem.retry_after)
-        self._parts.browser.set_csrf(response, token)
+        self._context.browser.set_csrf(response, token)
         return response

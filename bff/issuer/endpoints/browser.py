@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from bff.issuer.endpoints.http import origin_of
 from bff.issuer.settings import IssuerSettings
-from bff.policy.cookies import cookie_values
+from bff.policy.cookie_parser import cookie_values
 
 DEVICE_KEPT: Final = 90 * 86400  # seconds in which a browser that somebody signed in with is known again
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -19,35 +19,35 @@ SPENT_KEPT = 3600  # seconds for which a request that was answered can still be 
 class PushedRequests:
     """The pushed requests in Redis."""
 
-    def __init__(self, database: IssuerRedis) -> None:
-        self._database = database
+    def __init__(self, redis: IssuerRedis) -> None:
+        self._redis = redis
 
     def save(self, parameters: dict[str, str]) -> str:
         """Stores a checked request; returns its `request_uri`."""
         name = secrets.token_urlsafe(32)
-        self._database.redis.set(self._key(name), json.dumps(parameters), ex=LIFETIME)
+        self._redis.client.set(self._key(name), json.dumps(parameters), ex=LIFETIME)
         return URN + name
 
     def find(self, request_uri: str) -> dict[str, str] | None:
         """Returns a request that is still to be answered, and gives its sign-in page some time."""
         key = self._key(request_uri.removeprefix(URN))
-        text = cast("str | None", self._database.redis.getex(key, ex=SIGN_IN_TIME))
+        text = cast("str | None", self._redis.client.getex(key, ex=SIGN_IN_TIME))
         return None if text is None else cast("dict[str, str]", json.loads(text))
 
     def find_spent(self, request_uri: str) -> dict[str, str] | None:
         """Returns a request that was answered lately."""
-        text = cast("str | None", self._database.redis.get(self._spent(request_uri)))
+        text = cast("str | None", self._redis.client.get(self._spent(request_uri)))
         return None if text is None else cast("dict[str, str]", json.loads(text))
 
     def take(self, request_uri: str) -> bool:
         """Uses a request up; False if somebody else has."""
-        text = self._database.redis.getdel(self._key(request_uri.removeprefix(URN)))
+        text = self._redis.client.getdel(self._key(request_uri.removeprefix(URN)))
         if text is not None:
-            self._database.redis.set(self._spent(request_uri), text, ex=SPENT_KEPT)
+            self._redis.client.set(self._spent(request_uri), text, ex=SPENT_KEPT)
         return text is not None
 
     def _spent(self, request_uri: str) -> str:
-        return self._database.key("par-spent", digest(request_uri.removeprefix(URN)))
+        return self._redis.key("par-spent", digest(request_uri.removeprefix(URN)))
 
     def _key(self, name: str) -> str:
-        return self._database.key("par", digest(name))
+        return self._redis.key("par", digest(name))

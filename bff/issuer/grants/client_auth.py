@@ -35,13 +35,13 @@ class PrivateKeyJwt:
     """Authenticates a request by its assertion, as authlib's engine asks a method to.
 
     Args:
-        database: remembers which assertions were used.
+        redis: remembers which assertions were used.
         keys: the clients' keys.
         audiences: what an assertion may name as `aud`: the issuer, or the endpoints that it is sent to.
     """
 
-    def __init__(self, database: IssuerRedis, keys: ClientKeys, audiences: frozenset[str]) -> None:
-        self._database = database
+    def __init__(self, redis: IssuerRedis, keys: ClientKeys, audiences: frozenset[str]) -> None:
+        self._redis = redis
         self._keys = keys
         self._audiences = audiences
 
@@ -87,8 +87,8 @@ class PrivateKeyJwt:
         if not 0 < len(jti) <= _MAX_JTI:
             raise _refused("The client_assertion must have a jti.")
         name = hashlib.sha256(f"{client.client_id}\n{jti}".encode()).hexdigest()
-        key = self._database.key("assertion", name)
-        if not self._database.redis.set(key, "1", nx=True, ex=int(exp - now) + 2 * LEEWAY):
+        key = self._redis.key("assertion", name)
+        if not self._redis.client.set(key, "1", nx=True, ex=int(exp - now) + 2 * LEEWAY):
             raise _refused("The client_assertion was used before.")
 
 

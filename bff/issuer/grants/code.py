@@ -125,17 +125,17 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
         audiences = choose(wanted, record.resources, self.server.allowed_audiences(client))
         token, ends = RefreshToken(record.family, "").successor(), None
         now = time.time()
-        store.sign_ins.note_client(record.sid, record.sub, record.client_id, now)
+        store.sign_in_sessions.note_client(record.sid, record.sub, record.client_id, now)
         jti = store.issued.name(token.family, self.server.minter.access_token_lifetime, now)
         if "offline_access" in scope.split():
             ends = now + self.server.settings.refresh_token_lifetime
             family = Family(
                 record.client_id, scope, record.sub, record.sid, record.auth_time, ends, record.resources
             )
-            store.sign_ins.note_family(token.family, family, now)
+            store.sign_in_sessions.note_family(token.family, family, now)
             store.refresh_families.start(token, family, now)
         # A second use of the code, or a sign-out, a moment ago may have come too early to find this.
-        if store.sign_ins.has_ended(record.sid):
+        if store.sign_in_sessions.has_ended(record.sid):
             store.refresh_families.end(
                 token.family
             )  # an end that came in between may have forgotten its name

@@ -8,8 +8,8 @@ from bff.issuer.grants.client_auth import PrivateKeyJwt
 from bff.issuer.grants.client_keys import ClientKeys
 from bff.issuer.grants.code import CodeGrant, IdToken, S256Only
 from bff.issuer.grants.engine import ProtocolServer
-from bff.issuer.grants.exchange import ExchangeGrant
 from bff.issuer.grants.refresh import RefreshGrant
+from bff.issuer.grants.token_exchange import ExchangeGrant
 from bff.issuer.grants.tokens import Minter
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
@@ -28,7 +28,7 @@ def create_server(
     """Builds the engine with all that it can do."""
     server = ProtocolServer(settings, store, accounts, minter, termination)
     here = frozenset(f"{settings.url}{path}" for path in ("", "/token", "/par", "/revoke", "/introspect"))
-    by_key = PrivateKeyJwt(store.database, client_keys, here)
+    by_key = PrivateKeyJwt(store.redis, client_keys, here)
     server.register_client_auth_method("private_key_jwt", by_key)
     server.register_grant(CodeGrant, [S256Only(), IdToken()])
     server.register_grant(RefreshGrant)

@@ -37,11 +37,11 @@ class KeysUnusableError(Exception):
     """There is no key to sign with; the message tells an operator why, and holds no secret."""
 
 
-def key_store(settings: IssuerSettings, database: IssuerRedis) -> "KeyStore":
+def key_store(settings: IssuerSettings, issuer_redis: IssuerRedis) -> "KeyStore":
     """The keys of an issuer with these settings; ValueError without server keys."""
     longest = max(settings.access_token_lifetime, ID_TOKEN_LIFETIME, LOGOUT_TOKEN_LIFETIME)
     overlap = longest + CLOCKS_DIFFER + LONGEST_REST
-    return KeyStore(database, Sealer(settings.sealing_keys), settings.url, settings.key_lead, overlap)
+    return KeyStore(issuer_redis, Sealer(settings.sealing_keys), settings.url, settings.key_lead, overlap)
 
 
 def new_key(settings: IssuerSettings) -> SigningKey:
@@ -53,7 +53,7 @@ class KeyStore:
     """The keys of one issuer (`bff.issuer.keys.keys.Keys`).
 
     Args:
-        database: where they are.
+        issuer_redis: their Redis.
         sealer: opens and seals private halves.
         issuer: its identifier; keys are sealed for it.
         lead: seconds between publication and first signature.
@@ -61,10 +61,10 @@ class KeyStore:
     """
 
     def __init__(
-        self, database: IssuerRedis, sealer: Sealer, issuer: str, lead: float, overlap: float
+        self, issuer_redis: IssuerRedis, sealer: Sealer, issuer: str, lead: float, overlap: float
     ) -> None:
-        self._redis = database.redis
-        self._key = database.key("keys")
+        self._client = issuer_redis.client
+        self._key = issuer_redis.key("keys")
         self._sealer, self._issuer = sealer, issuer
         self._lead, self._overlap = lead, overlap
         self._rest = min(LONGEST_REST, lead / 4)
@@ -100,7 +100,7 @@ class KeyStore:
 
     def begin(self, new: Callable[[], SigningKey], now: float) -> None:
         """Makes the first key where there is none; of several processes one does."""
-        if not self._redis.exists(self._key):
+        if not self._client.exists(self._key):
             key = new()
             self._change(key, lambda lives: lives or key_plan.add([], key.kid, now, lead=0, overlap=0))
         self._read(now)
@@ -138,7 +138,7 @@ class KeyStore:
         return self._lives
 
     def _read(self, now: float) -> None:
-        fields = cast("Mapping[str, str]", self._redis.hgetall(self._key))
+        fields = cast("Mapping[str, str]", self._client.hgetall(self._key))
         lives, opened = [], {}
         for kid, text in fields.items():
             record = json.loads(text)
@@ -176,7 +176,7 @@ class KeyStore:
             pipe.delete(self._key)
             pipe.hset(self._key, mapping={life.kid: self._record(life, keys[life.kid]) for life in lives})
 
-        self._redis.transaction(apply, self._key)
+        self._client.transaction(apply, self._key)
 
     def _record(self, life: KeyLife, key: SigningKey) -> str:
         sealed = self._sealer.seal(json.dumps(key.document()), self._bound_to(life.kid))

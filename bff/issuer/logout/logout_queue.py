@@ -42,11 +42,11 @@ class LogoutJob:
 class LogoutQueue:
     """The jobs in Redis; calls block. Times are seconds since 1970."""
 
-    def __init__(self, database: IssuerRedis) -> None:
-        self._redis = database.redis
-        self._queue = database.key("logouts")
-        self._job = database.key("logout", "*").removesuffix("*")
-        self._take = self._redis.register_script(_TAKE)
+    def __init__(self, redis: IssuerRedis) -> None:
+        self._client = redis.client
+        self._queue = redis.key("logouts")
+        self._job = redis.key("logout", "*").removesuffix("*")
+        self._take = self._client.register_script(_TAKE)
 
     def add(self, pipe: Any, client_id: str, sub: str, sid: str, now: float) -> None:
         """Writes a job as part of somebody's transaction."""
@@ -65,7 +65,7 @@ class LogoutQueue:
 
     def done(self, job: LogoutJob) -> None:
         """Forgets a job."""
-        with self._redis.pipeline(transaction=True) as pipe:
+        with self._client.pipeline(transaction=True) as pipe:
             pipe.zrem(self._queue, job.name)
             pipe.delete(self._job + job.name)
             pipe.execute()
@@ -75,5 +75,5 @@ class LogoutQueue:
         if job.attempt > len(DELAYS):
             self.done(job)
             return False
-        self._redis.zadd(self._queue, {job.name: now + DELAYS[job.attempt - 1]}, xx=True)
+        self._client.zadd(self._queue, {job.name: now + DELAYS[job.attempt - 1]}, xx=True)
         return True

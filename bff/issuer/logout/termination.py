@@ -34,7 +34,7 @@ class Termination:
 
     def end_sign_in(self, sid: str, reason: str, **fields: str) -> Ended:
         """Ends one sign-in; one that is over already is ended again, which does nothing."""
-        ended = self._store.sign_ins.end(sid, reason, self._told, time.time())
+        ended = self._store.sign_in_sessions.end(sid, reason, self._told, time.time())
         audit("sign_in_ended", sub=ended.sub, reason=reason, sid=sid, families=ended.families, **fields)
         if self._told is None or self._told & set(ended.clients):
             self.on_end()
@@ -42,7 +42,7 @@ class Termination:
 
     def end_all(self, sub: str, reason: str, now: float) -> list[Ended]:
         """Ends all sign-ins of an account."""
-        return [self.end_sign_in(sid, reason) for sid in self._store.sign_ins.of(sub, now)]
+        return [self.end_sign_in(sid, reason) for sid in self._store.sign_in_sessions.of(sub, now)]
 
 
 def _nothing() -> None:

@@ -50,14 +50,14 @@ class Taken:
 class Codes:
     """The codes in Redis."""
 
-    def __init__(self, database: IssuerRedis) -> None:
-        self._database = database
-        self._take = database.redis.register_script(_TAKE)
+    def __init__(self, redis: IssuerRedis) -> None:
+        self._redis = redis
+        self._take = redis.client.register_script(_TAKE)
 
     def save(self, code: str, record: Code, lifetime: float) -> None:
         """Stores what a new code stands for; it ends by itself."""
         milliseconds = max(1, int(lifetime * 1000))
-        self._database.redis.set(self._key("code", code), json.dumps(asdict(record)), px=milliseconds)
+        self._redis.client.set(self._key("code", code), json.dumps(asdict(record)), px=milliseconds)
 
     def take(self, code: str) -> Taken | None:
         """Takes a code; None if there is none such, or no longer."""
@@ -69,4 +69,4 @@ class Codes:
         return Taken(Code(**{**fields, "resources": tuple(fields.get("resources", ()))}), when == "again")
 
     def _key(self, kind: str, code: str) -> str:
-        return self._database.key(kind, digest(code))
+        return self._redis.key(kind, digest(code))

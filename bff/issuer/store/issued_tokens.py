@@ -19,14 +19,14 @@ _DEEPEST = 16  # exchanges of exchanged tokens
 class IssuedTokens:
     """The tokens in Redis; calls block. Times are seconds since 1970."""
 
-    def __init__(self, database: IssuerRedis, revoked_tokens: RevokedTokens) -> None:
-        self._database = database
+    def __init__(self, redis: IssuerRedis, revoked_tokens: RevokedTokens) -> None:
+        self._redis = redis
         self._revoked_tokens = revoked_tokens
 
     def name(self, origin: str, lifetime: float, now: float) -> str:
         """Makes a `jti` for a token that is to come from a family (its key) or from a token (its jti)."""
-        jti, key = secrets.token_urlsafe(16), self._database.key("issued", origin)
-        with self._database.redis.pipeline(transaction=True) as pipe:
+        jti, key = secrets.token_urlsafe(16), self._redis.key("issued", origin)
+        with self._redis.client.pipeline(transaction=True) as pipe:
             pipe.zremrangebyscore(key, "-inf", now)
             pipe.zadd(key, {jti: now + lifetime})
             pipe.expire(key, int(lifetime) + 1)
@@ -35,10 +35,10 @@ class IssuedTokens:
 
     def end(self, origin: str, reason: str, now: float, deep: int = 0) -> None:
         """Revokes all tokens that came from this, and from these in turn."""
-        key = self._database.key("issued", origin)
-        found = self._database.redis.zrangebyscore(key, now, "+inf", withscores=True)
+        key = self._redis.key("issued", origin)
+        found = self._redis.client.zrangebyscore(key, now, "+inf", withscores=True)
         for jti, ends in cast("list[tuple[str, float]]", found):
             self._revoked_tokens.revoke(jti, reason, ends, now)
             if deep < _DEEPEST:
                 self.end(jti, reason, now, deep + 1)
-        self._database.redis.delete(key)
+        self._redis.client.delete(key)

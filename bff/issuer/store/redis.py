@@ -49,7 +49,7 @@ class IssuerRedis:
     """A client and the prefix of all keys; safe to share between threads."""
 
     def __init__(self, client: "redis.Redis", prefix: str) -> None:
-        self.redis = client
+        self.client = client
         self._prefix = prefix
 
     def key(self, kind: str, name: str = "") -> str:
@@ -58,4 +58,4 @@ class IssuerRedis:
 
     def ping(self) -> None:
         """Raises unless Redis answers."""
-        self.redis.ping()
+        self.client.ping()

@@ -112,14 +112,14 @@ class Gone:
 class RefreshFamilies:
     """The families in Redis."""
 
-    def __init__(self, database: IssuerRedis) -> None:
-        self._database = database
-        self._redis = database.redis
-        self._rotate = self._redis.register_script(_ROTATE)
+    def __init__(self, redis: IssuerRedis) -> None:
+        self._redis = redis
+        self._client = redis.client
+        self._rotate = self._client.register_script(_ROTATE)
 
     def start(self, token: RefreshToken, family: Family, now: float) -> None:
         """Stores a new family with its first token; it ends by itself at `family.ends`."""
-        with self._redis.pipeline(transaction=True) as pipe:
+        with self._client.pipeline(transaction=True) as pipe:
             fields: dict[Any, Any] = {"current": digest(token.secret), "record": json.dumps(asdict(family))}
             pipe.hset(self._key(token.family), mapping=fields)
             pipe.expire(self._key(token.family), max(1, int(family.ends - now)))
@@ -127,7 +127,7 @@ class RefreshFamilies:
 
     def find(self, token: RefreshToken, now: float) -> Found | None:
         """Returns the family of a token, a used one too, or None if there is no such family."""
-        fields = cast("Mapping[str, Any]", self._redis.hgetall(self._key(token.family)))
+        fields = cast("Mapping[str, Any]", self._client.hgetall(self._key(token.family)))
         if not fields:
             return None
         record, presented = json.loads(fields["record"]), digest(token.secret)
@@ -156,7 +156,7 @@ class RefreshFamilies:
 
     def end(self, family: str) -> None:
         """Ends a family: none of its tokens is good any more."""
-        self._redis.delete(self._key(family))
+        self._client.delete(self._key(family))
 
     def _key(self, family: str) -> str:
-        return self._database.key("family", family)
+        return self._redis.key("family", family)

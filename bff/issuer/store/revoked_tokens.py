@@ -10,16 +10,16 @@ from bff.issuer.store.redis import IssuerRedis
 class RevokedTokens:
     """The list in Redis."""
 
-    def __init__(self, database: IssuerRedis) -> None:
-        self._database = database
+    def __init__(self, redis: IssuerRedis) -> None:
+        self._redis = redis
 
     def revoke(self, jti: str, reason: str, exp: float, now: float) -> None:
         """Ends one access token; `exp` is when it would have ended by itself."""
         left = int(exp - now) + 1
         if left > 0:
-            self._database.redis.set(self._database.key("revoked:jti", jti), reason, ex=left)
+            self._redis.client.set(self._redis.key("revoked:jti", jti), reason, ex=left)
 
     def covers(self, jti: str, sid: str) -> bool:
         """Return True if a token was revoked, alone or with its sign-in."""
-        keys = (self._database.key("revoked:jti", jti), self._database.key("revoked:sid", sid))
-        return bool(self._database.redis.exists(*keys))
+        keys = (self._redis.key("revoked:jti", jti), self._redis.key("revoked:sid", sid))
+        return bool(self._redis.client.exists(*keys))

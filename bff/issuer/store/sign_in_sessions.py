@@ -67,11 +67,11 @@ class Ended:
 class SignInSessions:
     """The sign-ins in Redis."""
 
-    def __init__(self, database: IssuerRedis, logout_queue: LogoutQueue) -> None:
-        self._database = database
+    def __init__(self, redis: IssuerRedis, logout_queue: LogoutQueue) -> None:
+        self._redis = redis
         self._logout_queue = logout_queue
-        self._redis = database.redis
-        self._note = self._redis.register_script(_NOTE)
+        self._client = redis.client
+        self._note = self._client.register_script(_NOTE)
 
     def save(self, cookie: str, sign_in: SignIn, lifetime: float, now: float, device: Device) -> None:
         """Remembers a browser; the cookie is new and made here."""
@@ -84,16 +84,16 @@ class SignInSessions:
             "ip": device.address,
         }
         self._remember(sign_in.sid, sign_in.sub, fields, now + lifetime, now)
-        self._redis.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
+        self._client.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
 
     def find(self, cookie: str) -> SignIn | None:
         """Returns who is signed in with this cookie, or None."""
-        text = cast("str | None", self._redis.get(self._session(digest(cookie))))
+        text = cast("str | None", self._client.get(self._session(digest(cookie))))
         return None if text is None else SignIn(**json.loads(text))
 
     def forget(self, cookie: str) -> None:
         """Forgets a cookie alone: a new sign-in leaves the clients' earlier tokens valid."""
-        self._redis.delete(self._session(digest(cookie)))
+        self._client.delete(self._session(digest(cookie)))
 
     def note_family(self, family: str, record: Family, now: float) -> None:
         """Names a refresh family that is about to be made; the sign-in is known as long as its last token."""
@@ -106,13 +106,13 @@ class SignInSessions:
 
     def of(self, sub: str, now: float) -> list[str]:
         """Returns the `sid` of each sign-in of an account that may have something alive."""
-        return cast("list[str]", self._redis.zrangebyscore(self._sids(sub), now, "+inf"))
+        return cast("list[str]", self._client.zrangebyscore(self._sids(sub), now, "+inf"))
 
     def tell(self, sub: str, now: float) -> list[Standing]:
         """Returns what is known of each of them, the latest first."""
         found = []
         for sid in self.of(sub, now):
-            fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
+            fields = cast("Mapping[str, str]", self._client.hgetall(self._sid(sid)))
             device = Device(fields.get("ua", ""), fields.get("ip", ""))
             clients = tuple(sorted(name[7:] for name in fields if name.startswith("client:")))
             found.append(Standing(sid, int(fields.get("auth_time") or 0), device, clients))
@@ -124,14 +124,14 @@ class SignInSessions:
         Of the clients that had tokens by it those of `told` are to be told (None: all); that is noted in the
         same step.
         """
-        self._redis.set(self._ended(sid), reason, ex=ENDED_KEPT)
-        fields = cast("Mapping[str, str]", self._redis.hgetall(self._sid(sid)))
+        self._client.set(self._ended(sid), reason, ex=ENDED_KEPT)
+        fields = cast("Mapping[str, str]", self._client.hgetall(self._sid(sid)))
         families = [name.partition(":")[2] for name in fields if name.startswith("family:")]
         clients = sorted(name.partition(":")[2] for name in fields if name.startswith("client:"))
         sub = fields.get("sub", "")
-        with self._redis.pipeline(transaction=True) as pipe:
+        with self._client.pipeline(transaction=True) as pipe:
             for family in families:
-                pipe.delete(self._database.key("family", family))
+                pipe.delete(self._redis.key("family", family))
             for client_id in clients:
                 if told is None or client_id in told:
                     self._logout_queue.add(pipe, client_id, sub, sid, now)
@@ -145,20 +145,20 @@ class SignInSessions:
 
     def has_ended(self, sid: str) -> bool:
         """Return True if a sign-in ended so recently that codes or tokens of it could still be in use."""
-        return bool(self._redis.exists(self._ended(sid)))
+        return bool(self._client.exists(self._ended(sid)))
 
     def _remember(self, sid: str, sub: str, fields: Mapping[str, str | int], ends: float, now: float) -> None:
         pairs = [word for pair in fields.items() for word in pair]
         self._note(keys=[self._sid(sid), self._sids(sub)], args=[now, ends, sid, *pairs])
 
     def _session(self, name: str) -> str:
-        return self._database.key("session", name)
+        return self._redis.key("session", name)
 
     def _sid(self, sid: str) -> str:
-        return self._database.key("sid", sid)
+        return self._redis.key("sid", sid)
 
     def _sids(self, sub: str) -> str:
-        return self._database.key("sids", sub)
+        return self._redis.key("sids", sub)
 
     def _ended(self, sid: str) -> str:
-        return self._database.key("revoked:sid", sid)
+        return self._redis.key("revoked:sid", sid)

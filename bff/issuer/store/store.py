@@ -17,8 +17,8 @@ from bff.issuer.store.sign_in_sessions import SignInSessions
 class Store:
     """The parts of the store, each for one kind of thing; synchronous, and shared between threads."""
 
-    database: IssuerRedis
-    sign_ins: SignInSessions
+    redis: IssuerRedis
+    sign_in_sessions: SignInSessions
     codes: Codes
     refresh_families: RefreshFamilies
     pushed: PushedRequests
@@ -27,16 +27,16 @@ class Store:
     logout_queue: LogoutQueue
 
     @classmethod
-    def on(cls, database: IssuerRedis) -> Self:
+    def on(cls, redis: IssuerRedis) -> Self:
         """Builds the parts on one connection."""
-        logout_queue, revoked_tokens = LogoutQueue(database), RevokedTokens(database)
+        logout_queue, revoked_tokens = LogoutQueue(redis), RevokedTokens(redis)
         return cls(
-            database,
-            SignInSessions(database, logout_queue),
-            Codes(database),
-            RefreshFamilies(database),
-            PushedRequests(database),
+            redis,
+            SignInSessions(redis, logout_queue),
+            Codes(redis),
+            RefreshFamilies(redis),
+            PushedRequests(redis),
             revoked_tokens,
-            IssuedTokens(database, revoked_tokens),
+            IssuedTokens(redis, revoked_tokens),
             logout_queue,
         )

@@ -8,11 +8,11 @@ from bff.observe.metrics import Metrics
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
-from bff.proxy.forward.callers import Callers
+from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_limit import RouteLimit
+from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
@@ -49,7 +49,7 @@ class Destination:
     pool: UpstreamPool
     rules: HeaderRules
     credentials: Credentials
-    limit: RouteLimit | None = None
+    limit: RouteRateLimit | None = None
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.cookies import without_own
+from bff.policy.cookie_names import without_own
 from bff.policy.fields import Fields
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable

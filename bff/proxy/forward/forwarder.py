@@ -19,11 +19,11 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.policy.quota import Limited
-from bff.proxy.forward.callers import is_stream
+from bff.proxy.forward.call_end import CallEnd
+from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
-from bff.proxy.forward.ending import Ending
 from bff.proxy.forward.event_streams import first_tail, tail
-from bff.proxy.forward.upload import NO_UPLOAD, Upload
+from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
@@ -38,7 +38,7 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
-class ForwardedCall(Ending):
+class ForwardedCall(CallEnd):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and
@@ -47,7 +47,7 @@ class ForwardedCall(Ending):
 
     def hold(self, body: bytes) -> None:
         """Takes the whole body, which came with the head; before `begin` or `take_over`."""
-        self._upload = Upload.arrived(self._admitted.route.settings, self._client, self._body_late, body)
+        self._upload = RequestBody.arrived(self._admitted.route.settings, self._client, self._body_late, body)
 
     def take_over(
         self, credential: Signed | Anonymous, connection: UpstreamConnection, status: int, left: int
@@ -77,8 +77,8 @@ class ForwardedCall(Ending):
         if not self._caller.begin():
             self._too_many("calls at once from this address")
             return
-        if self.request.body_length != 0 and self._upload is NO_UPLOAD:
-            self._upload = Upload(verdict.route.settings, self._client, self._body_late)
+        if self.request.body_length != 0 and self._upload is NO_BODY:
+            self._upload = RequestBody(verdict.route.settings, self._client, self._body_late)
         destination = self._destination
         known: Signed | Anonymous | None = _ANONYMOUS
         if destination.limit is not None:

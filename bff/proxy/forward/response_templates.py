@@ -10,7 +10,7 @@ Rule 2: a shortcut and never a judge: an answer that is not plain is None, and g
 
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.proxy.forward.callers import is_stream
+from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.upstream.response_parser import (
     CONNECTION,
     END,

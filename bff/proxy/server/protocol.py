@@ -16,8 +16,8 @@ from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import is_own
-from bff.proxy.content import ChunkedContent, FramingError, LengthContent
-from bff.proxy.forward.asgi import STATE, ForwardingApp
+from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start

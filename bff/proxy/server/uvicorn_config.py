@@ -5,7 +5,7 @@ from typing import Any
 
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refused, RequestLimits
-from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
+from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
 from bff.settings.model import RouteSettings, ServerSettings
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from bff.policy.admission import RequestHead
 from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
-from bff.proxy.upstream.expectation import Expectation
+from bff.proxy.upstream.expect_continue import Expectation
 from bff.proxy.upstream.interfaces import (
     ConnectionOwner,
     FastSink,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from bff.policy.routes import Route, Upstream
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import Connector, TlsNames, UpstreamFaultError, client_tls
-from bff.proxy.upstream.expectation import Expectation
+from bff.proxy.upstream.expect_continue import Expectation
 from bff.proxy.upstream.fair_queue import FairQueue
 from bff.proxy.upstream.interfaces import Fault, FaultKind
 from bff.proxy.upstream.request_state import CallTimeouts

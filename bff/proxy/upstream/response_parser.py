@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bff.policy.fields import Header
-from bff.proxy.content import ChunkedContent, FramingError, LengthContent
+from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
 
 
 class AnswerLimits(NamedTuple):

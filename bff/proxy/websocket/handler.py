@@ -28,7 +28,7 @@ from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, note_refused
-from bff.proxy.forward.asgi import request_head
+from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.upstream_request import upstream_request

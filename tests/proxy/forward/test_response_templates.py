@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import PublicOrigin
 from bff.proxy.forward import response_templates
-from bff.proxy.forward.callers import is_stream
+from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.response_templates import PlainResponse, ResponseTemplates
 from bff.proxy.upstream import response_parser
 from bff.proxy.upstream.interfaces import Header

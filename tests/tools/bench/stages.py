@@ -23,7 +23,7 @@ from bff.observe.logs import access, configure
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
 from bff.policy.routes import Matched
-from bff.proxy.forward.asgi import ForwardingApp
+from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.request_parser import RequestLimits, RequestParser

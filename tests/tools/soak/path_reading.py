@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import h11
 
-from bff.policy.cookies import cookie_values
+from bff.policy.cookie_parser import cookie_values
 
 Fields = dict[bytes, bytes]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.forward.asgi import STATE
+from bff.proxy.forward.asgi_app import STATE
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
@@ -20,7 +20,7 @@ _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
 WITH_ASGI = 2  # the option
-_HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`forward/asgi_call.py`)
+_HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`forward/asgi_client.py`)
 _HEARD_WITH_BODY = 70.0  # the same while no backend takes a body: not before the wait for it ends
 _SECONDS = (0.01, 0.06, 0.2, 1.1, 5.5, 31.0, 61.0, 301.0)
 

@@ -11,7 +11,7 @@ from bff.observe.metrics import Metrics
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.proxy.forward.asgi import ForwardingApp
+from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from bff.proxy.forward.upload import NO_UPLOAD, Upload
+from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.settings.model import RouteSettings
 
 
@@ -20,11 +20,11 @@ class Client:
         self.paused = False
 
 
-def upload(buffer: int = 4, *, client: Any = None) -> Upload:
+def upload(buffer: int = 4, *, client: Any = None) -> RequestBody:
     settings = RouteSettings.model_validate(
         {"path": "/api", "upstream": "http://backend", "replay_buffer": buffer, "max_body": 8}
     )
-    return Upload(settings, client or cast("Any", Client()), lambda: None)
+    return RequestBody(settings, client or cast("Any", Client()), lambda: None)
 
 
 @pytest.mark.requirement("T-11")
@@ -108,4 +108,4 @@ async def test_the_client_waits_until_it_is_asked() -> None:
     body.end()
     assert body._timer is None
     body.hold()
-    assert (True, b"") == (NO_UPLOAD.at_hand, NO_UPLOAD.take())
+    assert (True, b"") == (NO_BODY.at_hand, NO_BODY.take())

@@ -1,6 +1,6 @@
-"""A worker's place: its socket, and who serves there.
+"""A worker's slot: its socket, and who serves there.
 
-Rule 1: a place keeps its listening socket for as long as somebody serves there, so that a successor takes
+Rule 1: a slot keeps its listening socket for as long as somebody serves there, so that a successor takes
 over what waits in it: the connections that wait in a socket are reset when its last holder closes it.
 Rule 2: a socket where nobody serves is closed at once, and a new one made for the next worker: connections
 go to the other workers then.
@@ -21,8 +21,8 @@ _LAST_LINES = 2.0  # seconds for the rest of what a worker said that has ended
 _log = get_logger("bff.serve")
 
 
-class Post:
-    """The place of one worker, filled again when the worker dies.
+class WorkerSlot:
+    """The slot of one worker, filled again when the worker dies.
 
     Attributes:
         number: from 1.
@@ -34,7 +34,7 @@ class Post:
     """
 
     def __init__(
-        self, number: int, ground: ServerResources, command: Sequence[str], lifeline: int, tasks: Tasks
+        self, number: int, resources: ServerResources, command: Sequence[str], lifeline: int, tasks: Tasks
     ) -> None:
         self.number = number
         self.worker: WorkerProcess | None = None
@@ -42,7 +42,7 @@ class Post:
         self.deaths = 0
         self.settings: Settings | None = None
         self.processes: set[WorkerProcess] = set()
-        self._ground = ground
+        self._resources = resources
         self._command = command
         self._lifeline = lifeline
         self._tasks = tasks
@@ -50,9 +50,9 @@ class Post:
         self._listening: dict[WorkerProcess, asyncio.Task[None]] = {}
 
     async def start(self, settings: Settings) -> WorkerProcess:
-        """Starts a worker on the place's socket; OSError if there can be no more processes or sockets."""
+        """Starts a worker on the slot's socket; OSError if there can be no more processes or sockets."""
         if self._listener is None:
-            self._listener = self._ground.worker_socket()
+            self._listener = self._resources.worker_socket()
         worker = await WorkerProcess.started(
             self.number, settings, self._listener, self._command, self._lifeline
         )

@@ -7,21 +7,21 @@ from starlette.responses import Response
 from bff.web.responses import NO_STORE
 
 FINISH = "/bff/callback/finish"
-_HOP = (
+_PAGE = (
     b'<!doctype html><html lang="en"><meta charset="utf-8"><title>Signing in</title>'
     b'<p><a href="/bff/callback/finish">Continue</a></p></html>'
 )
-_HOP_HEADERS = {
+_PAGE_HEADERS = {
     **NO_STORE,
     "content-type": "text/html; charset=utf-8",
     "content-security-policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 
 
-def hop(*, retry: bool, set_cookies: Sequence[str]) -> Response:
+def callback_page(*, retry: bool, set_cookies: Sequence[str]) -> Response:
     """The page, which goes on by itself; `retry` says whether finish may begin the sign-in anew."""
     target = FINISH if retry else f"{FINISH}?retry=no"
-    response = Response(_HOP, 200, {**_HOP_HEADERS, "refresh": f"0; url={target}"})
+    response = Response(_PAGE, 200, {**_PAGE_HEADERS, "refresh": f"0; url={target}"})
     for value in set_cookies:
         response.headers.append("set-cookie", value)
     return response

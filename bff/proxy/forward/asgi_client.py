@@ -19,7 +19,7 @@ _BUFFER = 64 * 1024
 _NOT_MODIFIED = 304
 
 
-class AsgiCall:
+class AsgiClientSide:
     """The client's side of one call (`ClientSide`); `call` is to be set before `run`."""
 
     call: ForwardedCall

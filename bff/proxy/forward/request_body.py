@@ -15,7 +15,7 @@ from bff.proxy.forward.context import ClientSide
 from bff.settings.model import RouteSettings
 
 
-class Upload:
+class RequestBody:
     """One body that is still to come, or is coming.
 
     Attributes:
@@ -43,7 +43,7 @@ class Upload:
     @classmethod
     def arrived(
         cls, settings: RouteSettings, client: ClientSide, late: Callable[[], None], body: bytes
-    ) -> "Upload":
+    ) -> "RequestBody":
         """Makes the upload of a body that came whole with its head, and fits the replay buffer."""
         upload = cls(settings, client, late)
         client.resume_request()
@@ -127,7 +127,7 @@ class Upload:
             self._late()
 
 
-class _NoUpload(Upload):
+class _NoBody(RequestBody):
     """The body of a call that has none."""
 
     def __init__(self) -> None:
@@ -136,5 +136,5 @@ class _NoUpload(Upload):
         self._sent = self.complete = True
 
 
-NO_UPLOAD: Upload = _NoUpload()
+NO_BODY: RequestBody = _NoBody()
 """The upload of every call without a body."""

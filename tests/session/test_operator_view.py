@@ -2,8 +2,8 @@
 
 import pytest
 
-from bff.session.entry import Entry, Selection, fields_of, read_entry
 from bff.session.inventory import share_done
+from bff.session.operator_view import Entry, Selection, fields_of, read_entry
 from tests.session.sample import NOW
 
 FIELDS = {

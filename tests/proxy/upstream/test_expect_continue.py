@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.proxy.upstream.expectation import Expectation
+from bff.proxy.upstream.expect_continue import Expectation
 from bff.proxy.upstream.interfaces import FaultKind
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.upstream import begin, fetch, pool_for, request

@@ -1,7 +1,7 @@
 """Limits on the calls of one session and one address to a route (`rate_per_session`, `rate_per_address`).
 
-Rule 1: a route without such a setting has no `RouteLimit`, and its calls pay nothing. One with it is not on
-the fast path: its calls wait for Redis, for `limits.timeout` at most.
+Rule 1: a route without such a setting has no `RouteRateLimit`, and its calls pay nothing. One with it is
+not on the fast path: its calls wait for Redis, for `limits.timeout` at most.
 Rule 2: the address is counted before the session is looked up, the session once it is known; a call is
 counted once, however often it is sent to the backend.
 """
@@ -13,7 +13,7 @@ from bff.session.rate_limits import RateLimits
 from bff.settings.model import RouteSettings
 
 
-class RouteLimit:
+class RouteRateLimit:
     """The limits of one route."""
 
     def __init__(self, settings: RouteSettings, limits: RateLimits) -> None:
@@ -23,7 +23,7 @@ class RouteLimit:
         self._session = None if per_session is None else Quota.of(f"session:{settings.path}", per_session)
 
     @classmethod
-    def of(cls, settings: RouteSettings, limits: RateLimits) -> "RouteLimit | None":
+    def of(cls, settings: RouteSettings, limits: RateLimits) -> "RouteRateLimit | None":
         """Returns the limits of a route; None where it has none."""
         unlimited = settings.rate_per_address is None and settings.rate_per_session is None
         return None if unlimited else cls(settings, limits)

@@ -13,7 +13,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit
 from bff.policy.fields import Fields
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable, is_own
-from bff.proxy.forward.asgi_call import AsgiCall
+from bff.proxy.forward.asgi_client import AsgiClientSide
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forwarder import ForwardedCall
@@ -53,7 +53,7 @@ class ForwardingApp:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_head(scope)
-        client = AsgiCall(self.context.tasks, send, bodyless=request.body_length == 0)
+        client = AsgiClientSide(self.context.tasks, send, bodyless=request.body_length == 0)
         call = self.call(request, client)
         if call is None:
             await self._otherwise(scope, receive, send)

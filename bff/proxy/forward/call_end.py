@@ -15,11 +15,11 @@ from bff.policy.headers import Hop
 from bff.policy.navigation import navigates
 from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
-from bff.proxy.forward.callers import Caller
+from bff.proxy.forward.concurrency_limits import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.event_streams import RETRY, is_whole
-from bff.proxy.forward.upload import NO_UPLOAD
+from bff.proxy.forward.request_body import NO_BODY
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Fault, Header
 from bff.proxy.upstream.request_state import Call
@@ -29,7 +29,7 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
-class Ending:
+class CallEnd:
     """The state of a forwarded call, its refusals and its end."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Ending:
         self._caller = Caller(context.callers, self._hop.client)
         self._credential: Signed | Anonymous = _ANONYMOUS
         self._refused_session: str | None = None  # its key, for the log
-        self._upload = NO_UPLOAD
+        self._upload = NO_BODY
         self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
         self._sent = False  # to a backend, at least once
         self._status = 0

@@ -1,0 +1,35 @@
+"""The names of our own cookies, and the rules that keep them between the browser and the proxy. Pure."""
+
+SESSION_COOKIE = b"__Host-Http-bff"
+"""The session cookie where `public_url` is https."""
+
+PLAIN_COOKIE = b"bff"
+"""The session cookie on plain http, which only development on loopback has."""
+
+_OWN = (SESSION_COOKIE.lower(), PLAIN_COOKIE)
+_OWN_PREFIXES = tuple(name + b"-" for name in _OWN)
+_BLANK = b" \t"
+
+
+def is_own(pair: bytes) -> bool:
+    """Returns True if a `name=value` pair is, or could be read as, a cookie of ours.
+
+    More is ours than we set: any case (browsers compare the `__Host-` prefixes so), the session name
+    and all that continue it with `-`, and nameless cookies such as `=bff=x`, which browsers send as `bff=x`.
+    """
+    name = pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
+    return name in _OWN or name.startswith(_OWN_PREFIXES)
+
+
+def without_own(header: bytes) -> bytes | None:
+    """A `Cookie` header value with our own cookies taken out and the others as they were, byte for byte.
+
+    None when nothing is left.
+    """
+    rest = [pair for pair in header.split(b";") if not is_own(pair)]
+    return b";".join(rest).strip(_BLANK) or None
+
+
+def sets_own(set_cookie: bytes) -> bool:
+    """Returns True if a `Set-Cookie` value would set, or in some browser could set, a cookie of ours."""
+    return is_own(set_cookie.partition(b";")[0])
