@@ -18,6 +18,8 @@ _TYPES = {"client.js": "text/javascript; charset=utf-8", "client.d.ts": "text/pl
 
 
 _SETTINGS = re.compile(r"^(const settings = )(\{.*\});$", re.MULTILINE)
+_IMPORT = re.compile(r'^import \{ \w+ \} from "\./(\w+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=function )", re.MULTILINE)
 
 
 def client_routes(
@@ -50,14 +52,21 @@ def configured(
     heartbeat: float | None = None,
     notice: float | None = None,
 ) -> bytes:
-    """A file's content as it is served: the package's, but for the one line that holds the settings."""
+    """A file's content as it is served: with these settings, and what it imports in it."""
     settings: dict[str, object] = {"csrfHeader": csrf_header, "taken": list(taken) or ["/bff"]}
     settings |= {"heartbeat": heartbeat} if heartbeat is not None else {}
     settings |= {"notice": notice} if notice is not None else {}
-    text = file.read_text(encoding="utf-8")
+    folder = files("bff.web") / "client"
+    text = _IMPORT.sub(lambda line: _inlined(folder / line[1]), file.read_text(encoding="utf-8"))
     return _SETTINGS.sub(
         lambda line: f"{line[1]}{{ ...{line[2]}, ...{json.dumps(settings)} }};", text
     ).encode()
+
+
+def _inlined(module: Traversable) -> str:
+    """A module of the package as a part of another one: without its head and its exports."""
+    _, _, code = module.read_text(encoding="utf-8").partition("*/\n\n")
+    return _EXPORT.sub("", code)
 
 
 async def _file(content: bytes, kind: str, request: Request) -> Response:

@@ -120,6 +120,45 @@ def test_another_person_who_signs_in_in_another_tab_is_noticed(context: BrowserC
     assert "Alice" not in alice.locator("body").inner_html()
 
 
+@pytest.mark.requirement("B-19")
+def test_a_call_that_meets_a_new_sign_in_is_made_once_more(page: Page, demo: Demo) -> None:
+    """The former session's 401 comes before the new cookie is here: no way of calling leads to sign-in."""
+    sign_in(page, demo.url)
+    page.goto(f"{demo.url}/bff/client.js")
+    asked = [json.dumps({"signed_in": False, "code": "session_ended", "reason": "signed_in_again"})]
+    page.route(
+        "**/bff/user?anonymous=ok&slide=false",
+        lambda route: (
+            route.fulfill(content_type="application/json", body=asked.pop()) if asked else route.continue_()
+        ),
+    )
+    bodies: list[str | None] = []
+
+    def late(route: Route) -> None:
+        bodies.append(route.request.post_data)
+        if len(bodies) > 1:
+            route.fulfill(status=200)
+        else:
+            _answer(401, "session_ended", reason="signed_in_again")(route)
+
+    page.route("**/api/late", late)
+    assert [["answered", 200]] == _call(page, {"method": "POST", "body": "an order"}, path="/api/late")
+    assert (["an order"] * 2, []) == (bodies, asked)
+    page.unroute("**/api/late", late)
+    page.route("**/api/late", _answer(401, "session_ended", reason="signed_in_again"))
+    said = page.evaluate(f"""async () => {{
+      {_MODULE}
+      const told = (error) => [error.code, error.signedOut];
+      const request = new Request("/api/late", {{ method: "POST", body: "read as it is sent" }});
+      const used = await client.bffFetch(request).catch(told);
+      const given = await fetch("/api/late").then(client.checkSession).catch(told);
+      const kept = await client.bffFetch("/api/late", {{ signIn: false }});
+      return [used, given, kept.status];
+    }}""")
+    assert [["session_ended", True], ["session_ended", True], 401] == said
+    assert f"{demo.url}/bff/client.js" == page.url
+
+
 def _call(
     page: Page, options: dict[str, Any] | None = None, *, path: str = "/api/orders", times: int = 1
 ) -> list[list[str | int]]:
@@ -133,7 +172,7 @@ def _call_and_leave(page: Page, *, times: int) -> None:
     page.evaluate(f"(given) => {{ ({_CALLS})(given); }}", ["/api/orders", {}, times])
 
 
-def _answer(status: int, code: str, headers: dict[str, str]) -> Any:
-    problem = {"type": "about:blank", "title": "A test", "status": status, "code": code}
-    headers = headers | {"Content-Type": "application/problem+json"}
+def _answer(status: int, code: str, headers: dict[str, str] | None = None, **more: str) -> Any:
+    problem = {"type": "about:blank", "title": "A test", "status": status, "code": code, **more}
+    headers = (headers or {}) | {"Content-Type": "application/problem+json"}
     return lambda route: route.fulfill(status=status, headers=headers, body=json.dumps(problem))

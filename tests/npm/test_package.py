@@ -1,6 +1,7 @@
 """What the package holds, beside what the proxy serves."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,19 @@ from tests.npm.workshop import CLIENT, HERE, pack, unpack
 
 
 def test_the_served_module_is_the_packages(tmp_path: Path) -> None:
-    """Letter by letter, but for the one line of settings; and the types are the same."""
+    """Letter by letter, but for what it imports and the line of settings; and the types are the same."""
     installed(HERE)
     unpack(pack(tmp_path), tmp_path)
+    part = (
+        (tmp_path / "return_to.js")
+        .read_bytes()
+        .partition(b"*/\n\n")[2]
+        .replace(b"export function", b"function")
+    )
     packed = (tmp_path / "client.js").read_bytes()
+    packed = packed.replace(b'import { isReturnTo } from "./return_to.js";\n', part)
     served = configured(CLIENT / "client.js", "X-Shop", ["/api"], heartbeat=5.0, notice=60.0)
+    assert re.search(rb"^\s*import[\s(]", served, re.MULTILINE) is None
     differ = [
         (ours, theirs)
         for ours, theirs in zip(packed.splitlines(), served.splitlines(), strict=True)
@@ -36,7 +45,8 @@ def test_what_is_packed(tmp_path: Path) -> None:
     unpack(pack(tmp_path), tmp_path / "package")
     names = {path.name for path in (tmp_path / "package").iterdir()}
     modules = {"client", "session", "react", "vue", "angular"}
-    assert {"package.json", "README.md"} | {m + end for m in modules for end in (".js", ".d.ts")} == names
+    parts = {"package.json", "README.md", "return_to.js"}
+    assert parts | {m + end for m in modules for end in (".js", ".d.ts")} == names
     about = json.loads((tmp_path / "package" / "package.json").read_text(encoding="utf-8"))
     targets = [
         each for value in about["exports"].values() if isinstance(value, dict) for each in value.values()

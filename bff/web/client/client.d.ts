@@ -127,7 +127,8 @@ export declare function csrfHeaders(url?: string): Record<string, string>;
 /**
  * Looks at an answer of this origin as `bffFetch` does, for clients that do not take a `fetch`. Where it says that the
  * session is gone, the page leaves for sign-in, and this rejects with a `BffError`; with `signIn: false` the answer
- * is handed back instead, as any other one is. Its body stays readable.
+ * is handed back instead, as any other one is. Its body stays readable. Where a new sign-in has just taken the session's
+ * place, this waits for the new cookie and does not leave: the call can be made again then.
  */
 export declare function checkSession(response: Response, options?: { signIn?: boolean }): Promise<Response>;
 
@@ -168,8 +169,9 @@ export interface BffRequestInit extends RequestInit {
 
 /**
  * `fetch`, with the CSRF header on requests to this origin. Where the session is gone it leaves for
- * sign-in and rejects with a `BffError`; with `signIn: false` it hands the 401 back instead. A
- * backend's own 401 is an answer like any other.
+ * sign-in and rejects with a `BffError`; with `signIn: false` it hands the 401 back instead. Where a
+ * new sign-in has just taken the session's place, the call is made once more when the new cookie is
+ * here, unless its body was used up. A backend's own 401 is an answer like any other.
  */
 export declare function bffFetch(input: RequestInfo | URL, init?: BffRequestInit): Promise<Response>;
 export { bffFetch as fetch };

@@ -8,6 +8,8 @@
  * Types, and the meaning of each setting, are in `client.d.ts` beside it. The proxy serves its own settings.
  */
 
+import { isReturnTo } from "./return_to.js";
+
 const BASE = "/bff";
 const settings = { csrfHeader: "X-CSRF", heartbeat: 20, notice: 120, taken: ["/bff"] };
 
@@ -36,6 +38,7 @@ let refused = false; // this page has read in its address that a sign-in came to
 const listeners = { ended: new Set(), ending: new Set(), extended: new Set(), refreshed: new Set() };
 let known = { id: null, rotations: 0, ending: null, over: false }; // of the session, as its listeners were told
 let watch = null; // while there are listeners
+let succession = null; // while a new sign-in's cookie is waited for: what `supplanted` will say
 
 /** Changes settings of a bundled copy, where they are not the defaults at the proxy. */
 export function configure(changes) { Object.assign(settings, changes); }
@@ -47,21 +50,33 @@ export function csrfHeaders(url = "") {
 
 /** `fetch`, with the CSRF header on requests to this origin, and `checkSession` on their answers. */
 export async function bffFetch(input, { signIn = true, ...init } = {}) {
-  const request = new Request(input, init);
-  const ours = Object.entries(csrfHeaders(request.url));
-  for (const [name, value] of ours) request.headers.set(name, value);
-  const response = await fetch(request);
-  return ours.length ? checkSession(response, { signIn }) : response;
+  let ours;
+  const send = async () => {
+    const request = new Request(input, init);
+    ours = Object.entries(csrfHeaders(request.url));
+    for (const [name, value] of ours) request.headers.set(name, value);
+    return fetch(request);
+  };
+  const response = await send();
+  return ours.length ? judged(response, signIn, send) : response;
 }
 
 /**
  * Looks at an answer of this origin. Where it says that the session is gone, the page leaves for sign-in, and this
  * rejects with a `BffError`; with `signIn: false` the answer is handed back instead, as any other one is.
  */
-export async function checkSession(response, { signIn = true } = {}) {
+export function checkSession(response, { signIn = true } = {}) { return judged(response, signIn); }
+
+async function judged(response, signIn, repeat) {
   if (response.status !== 401) return response;
   const error = await BffError.from(response);
   if (!error.signedOut) return response;
+  if (error.reason === "signed_in_again" && !leaving && (await (succession ??= supplanted(error.code)))) {
+    // Nothing of the call was done, and the new cookie is here. A body that is used up cannot be sent again.
+    if (repeat) return judged(await repeat().catch(() => { throw error; }), signIn);
+    if (signIn) throw error;
+    return response;
+  }
   noticeEnd(error.code, error.reason);
   if (!signIn) return response;
   // After a refused sign-in, trying again at once would only go in circles: the page has to say it first.
@@ -97,7 +112,7 @@ export async function refresh() {
 /** Leaves for sign-in; `returnTo` is a path of this site, by default the present one. Else it leads to `/`. */
 export function login(returnTo = here(), parameters = {}) {
   leave();
-  location.assign(`${BASE}/login?${new URLSearchParams({ ...parameters, return_to: isReturnTo(returnTo) ? returnTo : "/" })}`);
+  location.assign(`${BASE}/login?${new URLSearchParams({ ...parameters, return_to: isReturnTo(returnTo, settings.taken) ? returnTo : "/" })}`);
 }
 
 /** Ends the session, then leaves for the provider's sign-out. */
@@ -287,7 +302,7 @@ class Watch {
 
 /** Tells this page's listeners what is news to them, whichever way it came. */
 function notice({ type, code, reason, seconds, rotations }) {
-  if (type === "session-ended" && reason === "signed_in_again") supplanted(code);
+  if (type === "session-ended" && reason === "signed_in_again") succession ??= supplanted(code);
   else if (type === "session-ended") noticeEnd(code, reason);
   else if (type === "session-ending" && known.ending?.reason !== reason) {
     known.ending = { reason, at: Date.now() + 1000 * seconds };
@@ -304,18 +319,21 @@ function notice({ type, code, reason, seconds, rotations }) {
 /** Waits for so many milliseconds, or until the signal aborts. */
 const rest = (time, signal) => new Promise((resolve) => { signal?.addEventListener("abort", resolve, { once: true }); setTimeout(resolve, time); });
 
-/** A new sign-in has taken the session's place: no end for this page if it was the same person's. */
+/** A new sign-in has taken the session's place: no end for this page, and true, if it was the same person's. */
 async function supplanted(code) {
   watch?.leave();
   const answer = await successor();
-  answer?.sub === signedInAs ? met(answer) : noticeEnd(code, "signed_in_again");
+  const same = answer !== undefined && (signedInAs === null || signedInAs === answer.sub);
+  succession = null;
+  same ? met(answer) : noticeEnd(code, "signed_in_again");
+  return same;
 }
 
 /** Who has signed in in this session's place, once the new cookie, which may be on its way, is here; else nothing. */
 async function successor() {
   for (const pause of [0, 250, 500, 1000, 2000, 4000]) {
     await rest(pause);
-    const answer = await bffFetch(`${BASE}/user?anonymous=ok&slide=false`, { signIn: false }).then((it) => it.ok && it.json()).catch(() => null);
+    const answer = await fetch(`${BASE}/user?anonymous=ok&slide=false`, { headers: { [settings.csrfHeader]: "1" } }).then((it) => it.ok && it.json()).catch(() => null);
     if (answer && answer.signed_in !== false) return answer;
   }
 }
@@ -369,26 +387,6 @@ function here() {
   const url = new URL(location.href);
   if (url.searchParams.has("bff_error")) url.searchParams.delete("bff_error"); // else the query stays to the letter
   return (url.pathname + url.search + url.hash).replaceAll("\\", "%5C"); // queries may hold it bare
-}
-
-/** Whether the proxy takes this as `return_to`; it decodes as often, and one list of cases tests both. */
-function isReturnTo(value) {
-  let path = value.split(/[?#]/, 1)[0];
-  if (value.length > 1024 || !/^\/[!-[\]-~]*$/.test(value) || /%(?![0-9a-f]{2})/i.test(path)) return false;
-  for (let round = 0, encoded; round < 4; round += 1) {
-    if (isOdd(path) || isOdd(path.normalize("NFKC"))) return false;
-    try { path = (encoded = path).replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent); } catch { return false; }
-    if (path === encoded) return true;
-  }
-  return false;
-}
-
-/** Whether some reader would see dots, slashes or escapes in this path, or one of the proxy's own. */
-function isOdd(path) {
-  const bytes = String.fromCharCode(...new TextEncoder().encode(path)).replace(/[\x00-\x20\x7f-\xa0]/g, "");
-  const reading = bytes.replace(/;[^/]*/g, "").replace(/\/+/g, "/").toLowerCase();
-  return /\/\/|[\\\uff05\ufe6a\p{Cc}\p{Zl}\p{Zp}]/u.test(path) || /\/\.\.?(?:\/|$)/.test(reading)
-    || settings.taken.some((taken) => taken === "/" || `${reading}/`.startsWith(`${taken}/`));
 }
 
 /** Tabs in the background wait, or all of them would start a sign-in at the same moment. */
