@@ -28,12 +28,14 @@ from bff.issuer.grants.registry import create_server
 from bff.issuer.grants.tokens import Minter
 from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store, new_key
 from bff.issuer.keys.keys import Keys, OneKey, SigningKey
+from bff.issuer.keys.server_keys_file import ServerKeysFile
 from bff.issuer.logout.backchannel import BackChannel
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis, connect
 from bff.issuer.store.store import Store
 from bff.observe.logs import get_logger
+from bff.tasks import Tasks
 
 _PAGES = ("/authorize", "/sign-in", "/end-session", "/sign-out")
 
@@ -42,14 +44,19 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
     """Builds the issuer. Accounts that are missing are made when it starts; Redis must answer then.
 
     Args:
-        settings: what it is told.
+        settings: its settings.
         key: the one key that signs tokens; None: those in Redis, or where no server key is set a new one.
+
+    Returns:
+        The application; its `state.server_keys_file` follows the server keys' file; None where there is none.
     """
     client = connect(settings.redis_url.get_secret_value())
     store = Store.on(IssuerRedis(client, settings.prefix))
     termination = Termination(store, settings.clients)
     accounts = Accounts(client, settings.prefix, settings.password_cost)
     keys = _keys(settings, store.redis, key)
+    followed = _followed(settings, keys)
+    tasks = Tasks()
     minter = Minter(settings.url, settings.audience, keys, settings.access_token_lifetime)
     client_keys = ClientKeys()
     server = create_server(
@@ -79,7 +86,10 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         channel = BackChannel(store.logout_queue, minter, server.query_client)
         channel.start()
         termination.on_end = channel.kick
+        if followed is not None:
+            tasks.spawn(followed.watch(), name="server keys file")
         yield
+        await tasks.cancel_all()
         await channel.stop()
         await run_in_threadpool(client_keys.close)
         await run_in_threadpool(client.close)
@@ -89,7 +99,7 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         # RFC 8414 3.1: the well-known part stands before the issuer's path.
         known = f"/.well-known/oauth-authorization-server{settings.path}"
         routes = [Mount(settings.path, routes=routes), Route(known, Endpoints(context).discovery)]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
         exception_handlers={
@@ -98,6 +108,8 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
             KeysUnusableError: _tell_store_down(context),
         },
     )
+    app.state.server_keys_file = followed
+    return app
 
 
 def _keys(settings: IssuerSettings, issuer_redis: IssuerRedis, key: SigningKey | None) -> Keys:
@@ -106,6 +118,14 @@ def _keys(settings: IssuerSettings, issuer_redis: IssuerRedis, key: SigningKey |
     if key is None:
         get_logger("bff.issuer").info("signing_key_not_kept", fix="set server_keys: bff keys generate")
     return OneKey(key or new_key(settings))
+
+
+def _followed(settings: IssuerSettings, keys: Keys) -> ServerKeysFile | None:
+    if not isinstance(keys, KeyStore) or settings.server_keys_file is None:
+        return None
+    followed = ServerKeysFile(settings.server_keys_file, settings.sealing_keys, keys)
+    keys.ask_for_newer = followed.ask
+    return followed
 
 
 def _routes(context: IssuerContext) -> list[BaseRoute]:

@@ -22,10 +22,20 @@ MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
 MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0
 MIN_RSA_BITS = 2048
 
-__all__ = ["DEMO_USERS", "SCOPES", "ClientSettings", "IssuerSettings", "PasswordCost", "UserSettings", "load"]
+__all__ = [
+    "DEMO_USERS",
+    "SCOPES",
+    "ClientSettings",
+    "IssuerSettings",
+    "PasswordCost",
+    "UserSettings",
+    "check_url",
+    "load",
+    "read_server_keys",
+]
 
 
-def _check_url(value: str) -> str:
+def check_url(value: str) -> str:
     """Refuses what cannot be an issuer identifier (RFC 8414 section 2), and http outside of loopback."""
     parts = urlsplit(value)
     if parts.query or parts.fragment or "?" in value or "#" in value or not parts.hostname or parts.username:
@@ -37,7 +47,7 @@ def _check_url(value: str) -> str:
     return value
 
 
-IssuerUrl = Annotated[str, AfterValidator(_check_url)]
+IssuerUrl = Annotated[str, AfterValidator(check_url)]
 Role = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:-]{1,64}$")]
 
 
@@ -126,7 +136,7 @@ class IssuerSettings(BaseSettings):
         server_keys: what private signing keys are sealed with in Redis, newest first, apart by commas or
             whitespace; each as `bff keys generate` prints it. Without one (on loopback only) each process
             makes a signing key of its own, and forgets it.
-        server_keys_file: a file that holds them, in place of `server_keys`.
+        server_keys_file: a file that holds them, in place of `server_keys`; followed while the issuer runs.
         algorithm: what new signing keys are for; the next `bff issuer keys rotate` makes such a key.
         rsa_bits: of new RS256 keys.
         key_lead: seconds between the publication of a new signing key and its first signature: longer than
@@ -187,14 +197,8 @@ class IssuerSettings(BaseSettings):
         if self.server_keys_file is not None:
             if text:
                 raise ValueError("server_keys: give them or a file that holds them, not both")
-            try:
-                text = self.server_keys_file.read_text()
-                mode = self.server_keys_file.stat().st_mode
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError("server_keys_file: cannot be read") from error
-            if mode & stat.S_IWOTH:
-                raise ValueError("server_keys_file: every user of this machine may write it (chmod o-w)")
-        return tuple(text.replace(",", " ").split())
+            return read_server_keys(self.server_keys_file)
+        return _keys_in(text)
 
     @property
     def secure(self) -> bool:
@@ -217,6 +221,22 @@ class IssuerSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, and that over the TOML file; nothing else is read."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read_server_keys(path: Path) -> tuple[str, ...]:
+    """The server keys in a file, newest first; ValueError, which tells nothing of it, if it is unusable."""
+    try:
+        text = path.read_text()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError("server_keys_file: cannot be read") from error
+    if mode & stat.S_IWOTH:
+        raise ValueError("server_keys_file: every user of this machine may write it (chmod o-w)")
+    return _keys_in(text)
+
+
+def _keys_in(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
 
 
 def load(config: Path | None = None) -> IssuerSettings:

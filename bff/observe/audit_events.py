@@ -35,6 +35,7 @@ AuditEvent = Literal[
     "sign_in_ended",  # from here on: the issuer's
     "token_reused",
     "keys_rotated",
+    "keys_moved",
     "account_added",
     "account_suspended",
     "account_resumed",
@@ -219,6 +220,13 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         ("change",),
         "success",
         {"reason": "rotation", "kid": "k7dP"},
+    ),
+    "keys_moved": Described(
+        "Issuer: the signing keys of a former `url` were taken over (`bff issuer keys move`).",
+        ("configuration",),
+        ("change",),
+        "success",
+        {"former_issuer": "https://login.example.com", "issuer": "https://id.example.com", "kids": ["k7dP"]},
     ),
     "account_added": Described(
         "Issuer: an account was made.", _USER, ("user", "creation"), "success", {"sub": "alice"}

@@ -74,6 +74,22 @@ class Taken:
     refused: tuple[SettingProblem, ...] = ()
 
 
+class Settling:
+    """Since when files have been as they are, so that none is read while it is being written (Rule 1)."""
+
+    def __init__(self) -> None:
+        self._first_seen: dict[Path, tuple[Fingerprint | None, float]] = {}
+
+    def is_settled(self, path: Path, fingerprint: Fingerprint | None, wall: float, steady: float) -> bool:
+        """Return True if a file has been left alone for `SETTLE`, by either clock."""
+        known = self._first_seen.get(path)
+        if known is None or known[0] != fingerprint:
+            known = self._first_seen[path] = (fingerprint, steady)
+        if steady - known[1] >= SETTLE:
+            return True
+        return fingerprint is not None and wall - fingerprint[-1] / 1e9 >= SETTLE
+
+
 class WatchedFiles:
     """The files of some settings.
 
@@ -86,7 +102,7 @@ class WatchedFiles:
         self.settings = settings
         self.bad: set[str] = set()
         self._known: dict[str, tuple[Fingerprint | None, ...]] = {}
-        self._first_seen: dict[Path, tuple[Fingerprint | None, float]] = {}
+        self._settling = Settling()
 
     def begin(self, seen: Seen) -> None:
         """Notes the files that are used by their names, before they are used for the first time.
@@ -114,7 +130,7 @@ class WatchedFiles:
             steady: seconds of a clock that nobody sets.
             forced: whether a bad file is to be read and told of once more.
         """
-        settled = {path for path in seen if self._settled(path, seen[path], wall, steady)}
+        settled = {path for path in seen if self._settling.is_settled(path, seen[path], wall, steady)}
         return [
             source
             for source in self.sources()
@@ -148,14 +164,6 @@ class WatchedFiles:
 
     def _is_news(self, source: Source, seen: Seen) -> bool:
         return self._known.get(source.setting) != _prints(source, seen)
-
-    def _settled(self, path: Path, fingerprint: Fingerprint | None, wall: float, steady: float) -> bool:
-        known = self._first_seen.get(path)
-        if known is None or known[0] != fingerprint:
-            known = self._first_seen[path] = (fingerprint, steady)
-        if steady - known[1] >= SETTLE:
-            return True
-        return fingerprint is not None and wall - fingerprint[-1] / 1e9 >= SETTLE
 
 
 def see(paths: Collection[Path]) -> dict[Path, Fingerprint | None]:

@@ -274,6 +274,7 @@ def test_the_set_of_audit_events_is_closed() -> None:
             "sign_in_ended",
             "token_reused",
             "keys_rotated",
+            "keys_moved",
             "account_added",
             "account_suspended",
             "account_resumed",

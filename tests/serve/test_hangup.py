@@ -6,8 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from bff.embedded import free_port
+from bff.hangup import reload_nothing
 from tests.serve.service import service
 from tests.serve.small_service import Process
 from tests.support.network.backend import Received, Reply, backend
@@ -95,11 +97,17 @@ async def test_workers_that_start(tmp_path: Path) -> None:
         assert [] == running.lines("worker_died")
 
 
+@pytest.mark.requirement("S-09")
 async def test_the_issuer(tmp_path: Path, redis_server: RedisServer) -> None:
-    """It has nothing to reload, says so, and serves on."""
+    """It reads its server keys again, says so, and serves on."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environ = {"ISSUER_URL": url, "ISSUER_REDIS_URL": redis_server.url}
+    keys = secret(str(tmp_path / "keys"), KEY)
+    environ = {
+        "ISSUER_URL": url,
+        "ISSUER_REDIS_URL": redis_server.url,
+        "ISSUER_SERVER_KEYS_FILE": str(keys),
+    }
     log = tmp_path / "log"
     with log.open("wb") as output:
         command = ("issuer", "--port", str(port))
@@ -113,9 +121,18 @@ async def test_the_issuer(tmp_path: Path, redis_server: RedisServer) -> None:
                     return False
 
             await until(serves, PATIENCE)
+            keys.write_text(f"{OTHER}\n{KEY}\n")
             child.send_signal(signal.SIGHUP)
-            await until(lambda: "nothing_reloaded" in log.read_text() or child.poll() is not None, PATIENCE)
+            await until(lambda: '"reloaded"' in log.read_text() or child.poll() is not None, PATIENCE)
+            assert '"changed": ["server_keys_file"]' in log.read_text()
             assert serves()
             child.send_signal(signal.SIGTERM)
             await until(lambda: child.poll() is not None, PATIENCE)
             assert "Traceback" not in log.read_text()
+
+
+async def test_a_program_with_nothing_to_reload_says_so() -> None:
+    """The sample API, and an issuer whose server keys come from no file."""
+    with capture_logs() as lines:
+        await reload_nothing()
+    assert ["nothing_reloaded"] == [line["event"] for line in lines]

@@ -20,7 +20,7 @@ from bff.issuer.keys import key_plan
 from bff.issuer.keys.key_plan import KeyLife
 from bff.issuer.keys.key_store import KeyStore, key_store, new_key
 from bff.issuer.keys.keys import Algorithm
-from bff.issuer.settings import IssuerSettings
+from bff.issuer.settings import IssuerSettings, check_url
 from bff.observe.logs import audit, configure
 from bff.settings.model import LogSettings
 
@@ -45,6 +45,25 @@ LeakedOption = Annotated[
         "as soon as verifiers fetch the keys again.",
     ),
 ]
+
+
+def _issuer_url(value: str) -> str:
+    try:
+        return check_url(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+FormerOption = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="URL",
+        callback=_issuer_url,
+        help="The url under which they were made, to the letter.",
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say which keys would be moved.")]
 
 
 @app.command(
@@ -77,6 +96,30 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             )
         else:
             _tell(lives, now)
+
+
+@app.command(
+    epilog="Stop the issuers, set the new url, move, start them again. Whoever checks a token refuses "
+    "those of the former url, so that everybody signs in anew.  ·  Example: [bold]bff issuer keys "
+    "move --from https://login.example.com --dry-run[/bold]"
+)
+def move(
+    former: FormerOption,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Take over the keys that were made under another url in the same Redis: all of them, or none."""
+    settings = load_or_exit(config)
+    if former == settings.url:
+        raise typer.BadParameter("is the url that is set now: set the new one first", param_hint="'--from'")
+    with _keys(settings) as keys:
+        now = time.time()
+        moved = keys.move(former, now, dry_run=dry_run)
+        if not dry_run:
+            audit("keys_moved", former_issuer=former, issuer=settings.url, kids=moved)
+            _tell(keys.lives(now), now)
+    what = "would be moved" if dry_run else "moved"
+    typer.echo(f"{len(moved)} key{'' if len(moved) == 1 else 's'} {what}: {', '.join(moved)}", err=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 import uvicorn
 
 from bff.command_line import CommandLine
-from bff.hangup import ignore_hangups
+from bff.hangup import ignore_hangups, reload_nothing
 from bff.hangup import serve as serve_steadily
 from bff.issuer.app import create_app
 from bff.issuer.cli.keys import app as keys_app
@@ -75,7 +75,7 @@ def serve(
 
 
 def run(settings: IssuerSettings, host: str, port: int) -> None:
-    """Serves until SIGTERM or SIGINT; requests in flight get five seconds to finish."""
+    """Serves until SIGTERM or SIGINT; requests in flight get five seconds. SIGHUP reads server keys anew."""
     ignore_hangups()
     configure(LogSettings())
     listener = _listen_or_exit(host, port)
@@ -86,9 +86,11 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     port = listener.getsockname()[1]
     get_logger("bff.issuer").info("issuer_started", url=settings.url, host=host, port=port)
+    application = create_app(settings)
+    followed = application.state.server_keys_file
     served = serve_steadily(
         uvicorn.Config(
-            create_app(settings),
+            application,
             host=host,
             port=port,
             log_config=None,
@@ -98,6 +100,7 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
             timeout_graceful_shutdown=5,
         ),
         listener,
+        reload_nothing if followed is None else followed.reload,
     )
     if not served:
         raise typer.Exit(FAILED)

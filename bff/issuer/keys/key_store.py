@@ -4,7 +4,8 @@
 
 Rule 1: a key is used and published only if its private half opens: who writes to Redis cannot add one.
 Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
-Rule 3: a process looks again so often that it knows a new key well before that one signs. While Redis is
+Rule 3: a key is sealed for one issuer identifier. `move` takes all keys of another one over, or none.
+Rule 4: a process looks again so often that it knows a new key well before that one signs. While Redis is
 down, or holds what does not open, it goes on with what it knows, and says so; it does not start with that.
 """
 
@@ -58,6 +59,9 @@ class KeyStore:
         issuer: its identifier; keys are sealed for it.
         lead: seconds between publication and first signature.
         overlap: seconds that a replaced key stays published: the longest life of what it signed.
+
+    Attributes:
+        ask_for_newer: called where a key does not open; True if there are newer server keys, taken by now.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class KeyStore:
         self._client = issuer_redis.client
         self._key = issuer_redis.key("keys")
         self._sealer, self._issuer = sealer, issuer
+        self.ask_for_newer: Callable[[], bool] = lambda: False
         self._lead, self._overlap = lead, overlap
         self._rest = min(LONGEST_REST, lead / 4)
         self._lock = threading.Lock()
@@ -117,6 +122,52 @@ class KeyStore:
         self._change(key, lambda _: key_plan.replace_leaked(key.kid, now))
         self._read(now)
 
+    def move(self, former: str, now: float, *, dry_run: bool = False) -> list[str]:
+        """Seals for this issuer what was sealed for a former identifier: all of it, or nothing.
+
+        Keys that are this issuer's already stay as they are.
+
+        Args:
+            former: the identifier that they were sealed for.
+            now: seconds since 1970.
+            dry_run: writes nothing.
+
+        Returns:
+            The `kid` of each.
+
+        Raises:
+            KeysUnusableError: there is nothing to move, or one opens for neither.
+        """
+        moved: list[str] = []
+
+        def apply(pipe: Any) -> None:
+            fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
+            records = {kid: json.loads(text) for kid, text in fields.items()}
+            sealed = {kid: record.pop("private") for kid, record in records.items()}
+            moved[:] = [kid for kid in sealed if self._unseal(kid, sealed[kid], self._issuer) is None]
+            keys = {kid: self._open_former(kid, sealed[kid], former) for kid in moved}
+            pipe.multi()
+            for kid in [] if dry_run else moved:
+                pipe.hset(self._key, kid, self._record(KeyLife(kid=kid, **records[kid]), keys[kid]))
+
+        self._redis.transaction(apply, self._key)
+        if not moved:
+            raise KeysUnusableError("there is no key to move: no other url has left one here")
+        if not dry_run:
+            self._read(now)
+        return sorted(moved)
+
+    def take_server_keys(self, sealer: Sealer) -> None:
+        """Opens and seals with newer server keys from now on.
+
+        Raises:
+            KeysUnusableError: a key in Redis does not open with them: the former ones stay in force.
+        """
+        for kid, text in cast("Mapping[str, str]", self._redis.hgetall(self._key)).items():
+            if sealer.open(json.loads(text)["private"], self._bound_to(kid, self._issuer)) is None:
+                raise KeysUnusableError(f"the signing key {kid} does not open with them")
+        self._sealer = sealer
+
     # --- Redis
 
     def _look(self, now: float) -> Sequence[KeyLife]:
@@ -151,17 +202,29 @@ class KeyStore:
         self._lives = sorted(lives, key=lambda life: (life.signs_from, life.kid))
         self._looked = now
 
+    def _unseal(self, kid: str, sealed: str, issuer: str) -> str | None:
+        bound_to = self._bound_to(kid, issuer)
+        plaintext = self._sealer.open(sealed, bound_to)
+        if plaintext is None and self.ask_for_newer():
+            plaintext = self._sealer.open(sealed, bound_to)
+        return plaintext
+
     def _open(self, kid: str, sealed: str) -> SigningKey:
-        plaintext = self._sealer.open(sealed, self._bound_to(kid))
+        plaintext = self._unseal(kid, sealed, self._issuer)
         if plaintext is None:
             raise KeysUnusableError(
-                f"the signing key {kid} does not open: it was sealed with another server key, or changed"
+                f"the signing key {kid} does not open: it was sealed with another server key, for another "
+                "url (`bff issuer keys move` takes those over), or changed"
             )
-        try:
-            key = SigningKey.read(json.loads(plaintext))
-        except (JoseError, ValueError, TypeError) as error:
-            raise KeysUnusableError(f"the signing key {kid} cannot be read") from error
-        return key
+        return _parsed(kid, plaintext)
+
+    def _open_former(self, kid: str, sealed: str, former: str) -> SigningKey:
+        plaintext = self._unseal(kid, sealed, former)
+        if plaintext is None:
+            raise KeysUnusableError(
+                f"the signing key {kid} opens neither for {self._issuer} nor for {former}: nothing was moved"
+            )
+        return _parsed(kid, plaintext)
 
     def _change(self, new: SigningKey, change: Callable[[list[KeyLife]], list[KeyLife]]) -> None:
         """Applies a decision to what Redis has; what stays is sealed anew under the newest server key."""
@@ -179,9 +242,17 @@ class KeyStore:
         self._client.transaction(apply, self._key)
 
     def _record(self, life: KeyLife, key: SigningKey) -> str:
-        sealed = self._sealer.seal(json.dumps(key.document()), self._bound_to(life.kid))
+        sealed = self._sealer.seal(json.dumps(key.document()), self._bound_to(life.kid, self._issuer))
         times = {name: value for name, value in asdict(life).items() if name != "kid"}
         return json.dumps({**times, "private": sealed})
 
-    def _bound_to(self, kid: str) -> bytes:
-        return f"{self._issuer}\n{kid}".encode()
+    @staticmethod
+    def _bound_to(kid: str, issuer: str) -> bytes:
+        return f"{issuer}\n{kid}".encode()
+
+
+def _parsed(kid: str, plaintext: str) -> SigningKey:
+    try:
+        return SigningKey.read(json.loads(plaintext))
+    except (JoseError, ValueError, TypeError) as error:
+        raise KeysUnusableError(f"the signing key {kid} cannot be read") from error
