@@ -22,6 +22,7 @@ from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
+from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
@@ -29,6 +30,7 @@ from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
@@ -223,11 +225,14 @@ class App:
             guard=guard,
             lines=self._line_cache(csrf_header, public),
         )
+        forward_auth = ForwardAuth(Asking.compiled(public, routes, guard), settings.forward_auth.secrets)
+        self.live.take_forward_auth = forward_auth.take
         self._forwarding = ForwardingApp(
             context=context,
             fast_path=fast_path,
             routes=routes,
             guard=guard,
+            forward_auth=forward_auth,
             websockets=WebSocketForwarding(
                 context=context, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
             ),

@@ -5,8 +5,10 @@ far as they can be taken (`bff.settings.changes`). The rest waits for a restart,
 Rule 2: what is refused changes nothing: neither a bad file nor bad settings.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
@@ -35,7 +37,7 @@ class Reloaded:
 
 
 class LiveSettings:
-    """The settings in force.
+    """The settings in force. `take_forward_auth` is called with changed secrets of reverse proxies.
 
     Args:
         files: watches their files; it has begun before the parts were made.
@@ -61,6 +63,7 @@ class LiveSettings:
         self._pools = pools
         self._redis = redis
         self._tasks = Tasks()
+        self.take_forward_auth: Callable[[Sequence[SecretStr]], None] = lambda _: None
         self._reloader = Reloader(files, self._put_in_force, metrics)
         keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
         client.ask_for_newer(self._ask_for_credentials)
@@ -104,6 +107,8 @@ class LiveSettings:
             self._client.authenticate_by(settings.provider)
         if "provider.ca_file" in names:
             self._client.trust(settings.provider)
+        if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
+            self.take_forward_auth(settings.forward_auth.secrets)
         if "redis.url" in names:
             self._redis.changed(None)
         numbers = {int(name[6:].partition("]")[0]) for name in names if name.startswith("route[")}

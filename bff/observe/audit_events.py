@@ -30,6 +30,7 @@ AuditEvent = Literal[
     "revocation_failed",
     "rate_limited",
     "handle_rejected",
+    "forward_auth_refused",
     "provider_signed_out",
     "logout_token_rejected",
     "sign_in_ended",  # from here on: the issuer's
@@ -185,6 +186,13 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         ("denied",),
         "failure",
         {**_WHERE, "reason": "not signed by this server"},
+    ),
+    "forward_auth_refused": Described(
+        "A token was asked for at `/bff/forward-auth` by someone who did not prove to be the reverse proxy.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "secret_wrong"},
     ),
     "provider_signed_out": Described(
         "The provider told of a sign-out by the back channel; `sessions` is how many ended by it.",

@@ -65,6 +65,13 @@ class PublicOrigin:
         return cls(parts.scheme.encode("ascii"), name.encode("ascii"))
 
     @property
+    def hosts(self) -> frozenset[bytes]:
+        """The spellings of the host: the scheme's own port may be named or left out."""
+        own_port = b":443" if self.scheme == b"https" else b":80"
+        bare = self.host.endswith(b"]") or b":" not in self.host
+        return frozenset({self.host, self.host + own_port} if bare else {self.host})
+
+    @property
     def origin(self) -> bytes:
         """The serialised origin (RFC 6454 6.2)."""
         return self.scheme + b"://" + self.host

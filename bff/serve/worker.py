@@ -136,7 +136,7 @@ class Worker(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=client_protocol(server, refused),
+                http=client_protocol(server, refused, settings.forward_auth.hosts),
                 **websocket_options(server, settings.served_routes()),
                 interface="asgi3",
                 lifespan="on",

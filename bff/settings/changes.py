@@ -15,6 +15,8 @@ RELOADABLE: Final = frozenset(
         "provider.client_key",
         "provider.client_key_file",
         "provider.ca_file",
+        "forward_auth.secrets",
+        "forward_auth.secrets_file",
         "log.level",
         "log.format",
     }
@@ -25,6 +27,14 @@ FIXED: Final = frozenset(
     {"server.host", "server.port", "server.ops_host", "server.ops_port", "server.ops_hosts", "server.workers"}
 )
 """The settings of the supervisor itself: a rolling restart does not change them."""
+
+
+_SECRETS: Final = (
+    ("session", "keys"),
+    ("provider", "client_secret"),
+    ("provider", "client_key"),
+    ("forward_auth", "secrets"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,7 @@ def keep_files(current: Settings, newer: Settings) -> Settings:
 
     Secret files have a watch of their own, which knows when one is complete.
     """
-    for section, name in (("session", "keys"), ("provider", "client_secret"), ("provider", "client_key")):
+    for section, name in _SECRETS:
         before, after = getattr(current, section), getattr(newer, section)
         path = getattr(after, f"{name}_file")
         if path is not None and path == getattr(before, f"{name}_file"):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from bff.settings.client_key import check_client_auth
+from bff.settings.forward_auth_check import check_forward_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding
 from bff.settings.redis_urls import redis_complaint
@@ -84,6 +85,7 @@ def check(settings: Settings) -> list[Finding]:
         *_routes(settings.route),
         *_spa(settings),
         *_pages(settings),
+        *check_forward_auth(settings.forward_auth),
     ]
 
 

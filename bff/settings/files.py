@@ -21,6 +21,9 @@ from bff.settings.problem import Finding, SettingProblem
 from bff.settings.redis_urls import redis_tls_files
 from bff.settings.urls import proxy_complaint
 
+LISTS = frozenset({"keys", "secrets"})
+"""The settings of which a secret file holds several, one a line."""
+
 _MAX_SECRET_BYTES = 64 * 1024
 WRITABLE = "names a file that every user of this machine may write"
 _CA_FIX = "name a file with CA certificates in PEM form"

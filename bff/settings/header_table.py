@@ -133,6 +133,17 @@ TO_BACKEND = (
 )
 """Headers that a client cannot send to a backend."""
 
+BELIEVED = (
+    *(row for row in TO_BACKEND if row.reason in {_IDENTITY, _ROUTING} and row.pattern != "x-original-*"),
+    *(
+        Stopped(f"x-forwarded-{what}", _IDENTITY)  # oauth2-proxy
+        for what in ("access-token", "email", "groups", "preferred-username", "user")
+    ),
+    Stopped("x-middleware-*", _INTERNAL),
+    Stopped("x-invoke-*", _INTERNAL),
+)
+"""Headers that backends may believe, and that no reverse proxy writes into a request unless it is told to."""
+
 _ORIGIN = "speaks for the whole origin, which many backends share"
 _FRONT = "is an order to the reverse proxy in front"
 

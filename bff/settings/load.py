@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment
-from bff.settings.files import SecretFiles, check_files
+from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.line_numbers import line_of
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
@@ -30,6 +30,7 @@ _SECRETS = (
     ("session", "keys", "keys_file"),
     ("provider", "client_secret", "client_secret_file"),
     ("provider", "client_key", "client_key_file"),
+    ("forward_auth", "secrets", "secrets_file"),
 )
 _STAND_INS: Mapping[tuple[str, str], str] = {
     ("server", "public_url"): "http://localhost",
@@ -144,7 +145,7 @@ class _Loading:
                     SettingProblem(file_name, f"is set beside {name}", "keep one of the two", source)
                 )
                 continue
-            read = self.secrets.read_keys if key == "keys" else self.secrets.read_text
+            read = self.secrets.read_keys if key in LISTS else self.secrets.read_text
             value = read(file_name, Path(path))
             if value is None:
                 self.broken.add(name)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from bff.settings.model import (
+    ForwardAuthSettings,
     LimitSettings,
     LogSettings,
     ProviderSettings,
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "route": RouteSettings,
     "spa": SpaSettings,
     "limits": LimitSettings,
+    "forward_auth": ForwardAuthSettings,
     "log": LogSettings,
 }
 """Every section's model, by its name in the file."""

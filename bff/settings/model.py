@@ -302,6 +302,14 @@ class LimitSettings(Section):
     events_per_process: int = Field(default=10_000, ge=0)
 
 
+class ForwardAuthSettings(Section):
+    """`[forward_auth]`: the reverse proxies that may ask for tokens; none without secrets."""
+
+    secrets: tuple[SecretStr, ...] = ()
+    secrets_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+
+
 class LogSettings(Section):
     """`[log]`: what is written, and where."""
 
@@ -322,6 +330,7 @@ class Settings(Section):
     route: tuple[RouteSettings, ...] = ()
     spa: SpaSettings = SpaSettings()
     limits: LimitSettings = LimitSettings()
+    forward_auth: ForwardAuthSettings = ForwardAuthSettings()
     log: LogSettings = LogSettings()
 
     def served_routes(self) -> tuple[RouteSettings, ...]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from bff.settings.check import check
-from bff.settings.files import SecretFiles, check_files
+from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.model import Settings
 from bff.settings.problem import SettingProblem
 from bff.settings.redis_urls import redis_tls_files
@@ -181,7 +181,7 @@ def _read(source: Source, settings: Settings) -> Read:
     value: Any = None
     files = SecretFiles()
     if source.value is not None:
-        reads = files.read_keys if source.value[1] == "keys" else files.read_text
+        reads = files.read_keys if source.value[1] in LISTS else files.read_text
         value = reads(source.setting, source.paths[0])
     problems = tuple(files.problems)
     if not problems:
@@ -198,7 +198,7 @@ def _with(settings: Settings, read: Read) -> Settings:
     if read.source.value is None:
         return settings
     section, name = read.source.value
-    value = tuple(SecretStr(key) for key in read.value) if name == "keys" else SecretStr(read.value)
+    value = tuple(SecretStr(key) for key in read.value) if name in LISTS else SecretStr(read.value)
     return settings.model_copy(update={section: getattr(settings, section).model_copy(update={name: value})})
 
 
@@ -210,6 +210,9 @@ def _sources(settings: Settings) -> Iterator[Source]:
         path = getattr(provider, f"{name}_file")
         if path is not None:
             yield Source(f"provider.{name}_file", (path,), ("provider", name))
+    if settings.forward_auth.secrets_file is not None:
+        asked = settings.forward_auth.secrets_file
+        yield Source("forward_auth.secrets_file", (asked,), ("forward_auth", "secrets"))
     if tls := redis_tls_files(settings.redis.url.get_secret_value()):
         yield Source("redis.url", tuple(tls.values()))
     if provider.ca_file is not None:

@@ -269,6 +269,7 @@ def test_the_set_of_audit_events_is_closed() -> None:
             "revocation_failed",
             "rate_limited",
             "handle_rejected",
+            "forward_auth_refused",
             "provider_signed_out",
             "logout_token_rejected",
             "sign_in_ended",

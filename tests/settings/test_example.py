@@ -26,7 +26,7 @@ NOT_BESIDE = ("keys_file", "client_secret_file", "url")
 def keys_in_order() -> list[tuple[str, str]]:
     found, section = [], ""
     for line in TEXT.splitlines():
-        if header := re.fullmatch(r"\[\[?([a-z]+)\]?\]", line):
+        if header := re.fullmatch(r"\[\[?([a-z_]+)\]?\]", line):
             section = header[1]
         elif key := re.match(r"#?([a-z0-9_]+) = ", line):
             found.append((section, key[1]))
@@ -54,7 +54,7 @@ def plain(value: Any) -> Any:
 def commented() -> Iterator[tuple[str, str]]:
     section = ""
     for line in TEXT.splitlines():
-        if header := re.fullmatch(r"\[\[?([a-z]+)\]?\]", line):
+        if header := re.fullmatch(r"\[\[?([a-z_]+)\]?\]", line):
             section = header[1]
         elif key := re.match(r"#([a-z0-9_]+) = ", line):
             yield section, key[1]
@@ -97,7 +97,7 @@ def test_the_uncommented_form_loads(tmp_path: Path) -> None:
     """Every line can be used at once, where it does not exclude another."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     text = re.sub(
-        rf"^(?:{'|'.join(NOT_BESIDE)}) = .*5173.*\n|^(?:keys|client_secret)_file = .*\n",
+        rf"^(?:{'|'.join(NOT_BESIDE)}) = .*5173.*\n|^(?:keys|client_secret|secrets)_file = .*\n",
         "",
         UNCOMMENTED,
         flags=re.MULTILINE,

@@ -16,6 +16,7 @@ from bff.policy.routes import RouteTable, is_own
 from bff.proxy.forward.asgi_client import AsgiClientSide
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
 
@@ -33,6 +34,7 @@ class ForwardingApp:
         fast_path: FastPath,
         routes: RouteTable,
         guard: Guard,
+        forward_auth: ForwardAuth,
         websockets: ASGIApp,
         otherwise: ASGIApp,
     ) -> None:
@@ -41,13 +43,14 @@ class ForwardingApp:
         self._websockets = websockets
         self._routes = routes
         self._guard = guard
+        self._forward_auth = forward_auth
         self._otherwise = otherwise
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI entry point."""
         if scope["type"] == "websocket":
             return self._websockets(scope, receive, send)
-        if scope["type"] != "http" or is_own(scope["raw_path"]):
+        if scope["type"] != "http" or not self.takes(scope["raw_path"]):
             return self._otherwise(scope, receive, send)
         return self._forward(scope, receive, send)
 
@@ -62,8 +65,14 @@ class ForwardingApp:
         call.begin()
         await client.run(receive)
 
-    def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | None:
+    def takes(self, raw_path: bytes) -> bool:
+        """Returns True for a path that `call` is to be asked for, and not `otherwise`."""
+        return not is_own(raw_path) or self._forward_auth.takes(raw_path)
+
+    def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | ForwardAuthCall | None:
         """Returns the call of a request, which has not begun; None for a path of no route."""
+        if is_own(request.raw_path):
+            return self._forward_auth.call(self.context, request, client)
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None

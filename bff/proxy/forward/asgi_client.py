@@ -11,6 +11,7 @@ from collections import deque
 
 from starlette.types import Message, Receive, Send
 
+from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
 from bff.tasks import Tasks
@@ -22,7 +23,7 @@ _NOT_MODIFIED = 304
 class AsgiClientSide:
     """The client's side of one call (`ClientSide`); `call` is to be set before `run`."""
 
-    call: ForwardedCall
+    call: ForwardedCall | ForwardAuthCall
 
     def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool) -> None:
         self._tasks = tasks

@@ -19,6 +19,7 @@ from bff.policy.routes import is_own
 from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
+from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
@@ -60,7 +61,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._ready = False  # nothing is under way: the next request may take the fast path
         self._body: LengthContent | ChunkedContent | None = None  # of which more is to come
         self._fast: FastCall | None = None  # under way
-        self._call: ForwardedCall | AsgiBridge | None = None  # under way
+        self._call: ForwardedCall | ForwardAuthCall | AsgiBridge | None = None  # under way
         self._write_paused = False
         self._draining = False  # the next answer is the last one
 
@@ -170,11 +171,12 @@ class HttpServerProtocol(asyncio.Protocol):
         if head.length != 0:
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
-        if self._forwarding is not None and not is_own(head.path):
+        forwarding = self._forwarding
+        if forwarding is not None and (not is_own(head.path) or forwarding.takes(head.path)):
             request = RequestHead(
                 head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
             )
-            call = self._call = self._forwarding.call(request, self)
+            call = self._call = forwarding.call(request, self)
             if call is not None:
                 call.begin()
                 return

@@ -8,11 +8,12 @@ Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bff.errors import Problem
+from bff.policy.forward_auth import is_forward_auth
 from bff.policy.origin import Header, PublicOrigin
 from bff.settings.model import ServerSettings
 from bff.settings.route_check import parser_takes
@@ -74,10 +75,14 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """The limits of `[server]`, ready for use. Times are seconds."""
+    """The limits of `[server]`, ready for use. Times are seconds.
+
+    A reverse proxy that asks for a token may do so by one of `asking_hosts`.
+    """
 
     scheme: bytes
     hosts: frozenset[bytes]
+    asking_hosts: frozenset[bytes]
     max_head_bytes: int
     max_head_fields: int
     max_path_bytes: int
@@ -86,14 +91,13 @@ class RequestLimits:
     write_timeout: float
 
     @classmethod
-    def configured(cls, settings: ServerSettings) -> "RequestLimits":
-        """Returns the limits of a server; Host may name the scheme's own port or leave it out."""
+    def configured(cls, settings: ServerSettings, asking_hosts: Iterable[str] = ()) -> "RequestLimits":
+        """Returns the limits of a server; `asking_hosts` are those of `[forward_auth]`."""
         public = PublicOrigin.parse(settings.public_url)
-        own_port = b":443" if public.scheme == b"https" else b":80"
-        bare = public.host.endswith(b"]") or b":" not in public.host
         return cls(
             scheme=public.scheme,
-            hosts=frozenset({public.host, public.host + own_port} if bare else {public.host}),
+            hosts=public.hosts,
+            asking_hosts=frozenset(host.lower().encode("ascii") for host in asking_hosts),
             max_head_bytes=settings.max_head_bytes,
             max_head_fields=settings.max_head_fields,
             max_path_bytes=settings.max_path_bytes,
@@ -203,7 +207,7 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
         # The offer of HTTP/2 is declined by going on in HTTP/1.1 (RFC 9110 7.8), and forwarded to nobody.
         del single[b"upgrade"]
         fields = [field for field in fields if field[0] not in _OFFER]
-    _judge_host(single.get(b"host"), limits.hosts)
+    _judge_host(single.get(b"host"), path, limits)
     length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
     return Head(
         method,
@@ -256,10 +260,13 @@ def parse_field(line: bytes) -> Header:
     return found[1].lower(), found[2].rstrip(b" \t")
 
 
-def _judge_host(host: bytes | None, hosts: frozenset[bytes]) -> None:
+def _judge_host(host: bytes | None, path: bytes, limits: RequestLimits) -> None:
     if host is None:
         raise bad_request("no host header")
+    hosts = limits.hosts
     if host not in hosts and host.lower() not in hosts:
+        if is_forward_auth(path) and host.lower() in limits.asking_hosts:
+            return
         ours, came = min(hosts, key=len).decode("ascii"), host[:_SHOWN].decode("latin-1")
         raise Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
 

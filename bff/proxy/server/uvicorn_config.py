@@ -1,6 +1,6 @@
 """The protocol classes that uvicorn is given, and their settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bff.proxy.server.protocol import HttpServerProtocol
@@ -9,9 +9,14 @@ from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
 from bff.settings.model import RouteSettings, ServerSettings
 
 
-def client_protocol(settings: ServerSettings, refused: Refused | None = None) -> type[HttpServerProtocol]:
-    """Makes the protocol class for uvicorn's `http=`; `refused` hears of each request that is not let in."""
-    members: dict[str, Any] = {"limits": RequestLimits.configured(settings)}
+def client_protocol(
+    settings: ServerSettings, refused: Refused | None = None, asking_hosts: Iterable[str] = ()
+) -> type[HttpServerProtocol]:
+    """Makes the protocol class for uvicorn's `http=`.
+
+    `refused` is called with each request that is not let in; `asking_hosts` are those of `[forward_auth]`.
+    """
+    members: dict[str, Any] = {"limits": RequestLimits.configured(settings, asking_hosts)}
     if refused is not None:
         members["refused"] = staticmethod(refused)
     return type(HttpServerProtocol.__name__, (HttpServerProtocol,), members)

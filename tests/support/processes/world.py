@@ -153,7 +153,11 @@ async def serving(app: App, port: int) -> AsyncIterator[uvicorn.Server]:
     config = uvicorn.Config(
         app,
         lifespan="on",
-        **{"http": client_protocol(app.settings.server), **options, **UVICORN},
+        **{
+            "http": client_protocol(app.settings.server, asking_hosts=app.settings.forward_auth.hosts),
+            **options,
+            **UVICORN,
+        },
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -235,6 +239,7 @@ async def running_world(
                 },
                 "log": sections.get("log", {}),
                 "spa": sections.get("spa", {}),
+                "forward_auth": sections.get("forward_auth", {}),
             }
         )
         clock = Clock()

@@ -8,6 +8,7 @@ from typing import Any
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
@@ -15,6 +16,7 @@ from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
@@ -277,6 +279,7 @@ class World:
             fast_path=FastPath(context=parts, routes=_ROUTES, guard=_GUARD, lines=lines),
             routes=_ROUTES,
             guard=_GUARD,
+            forward_auth=ForwardAuth(Asking.compiled(PublicOrigin.parse(PUBLIC), _ROUTES, _GUARD), ()),
             websockets=otherwise,
             otherwise=otherwise,
         )

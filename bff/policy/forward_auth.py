@@ -1,0 +1,158 @@
+"""Forward-auth: the client's request, read from the question of a reverse proxy that forwards it. Pure.
+
+A reverse proxy tells of the client's request in one of three ways: by its path behind ours (Envoy), by
+`X-Forwarded-Method` and `X-Forwarded-Uri` (Traefik, Caddy), or by `X-Original-Method` and `X-Original-URI` or
+`X-Original-URL` (nginx). The other fields of the client's request come along.
+
+Rule 1: all that tells of one thing has to agree, byte for byte, and each field may come once: a client that
+adds a field of its own can only have itself refused.
+Rule 2: what is not told is not guessed: a question without method or path is refused.
+Rule 3: a path that two readers could take differently is refused, also where the route takes it otherwise:
+here the reverse proxy has chosen the backend, by a reading of its own.
+Rule 4: a field that a backend may believe, and that forwarding ourselves would drop, is refused: nobody says
+that the reverse proxy drops it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bff.errors import Problem
+from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.fields import Fields, Header
+from bff.policy.headers import NameFilter
+from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.paths import path_problem
+from bff.policy.routes import RouteTable
+from bff.settings.header_table import BELIEVED, as_pattern, plain_name
+from bff.settings.route_check import parser_takes
+
+FORWARD_AUTH = b"/bff/forward-auth"
+"""The path of the endpoint; a path behind it is that of the client's request."""
+
+SECRET = b"bff-forward-auth"
+"""The field by which a reverse proxy proves itself."""
+
+ROUTE = b"bff-forward-auth-route"
+"""The field that names the route that the reverse proxy means; a request for another one is refused."""
+
+UNAUTHORIZED_ONLY = b"refusal=401"
+"""The query that asks for 401 in place of every other refusal: nginx knows 401 and 403 alone."""
+
+_UNDER = FORWARD_AUTH + b"/"
+_METHODS = frozenset({b"x-forwarded-method", b"x-original-method"})
+_URIS = frozenset({b"x-forwarded-uri", b"x-original-uri"})
+_URL = b"x-original-url"
+_HOST = b"x-forwarded-host"
+_TOLD = _METHODS | _URIS | {_URL, _HOST, SECRET, ROUTE}
+_BELIEVED = as_pattern(BELIEVED)
+_ASKING = frozenset({"x-auth-request-redirect"})  # ingress-nginx writes it into its question
+
+
+def is_forward_auth(raw_path: bytes) -> bool:
+    """Returns True for the endpoint's path, and for one with a client's path behind it."""
+    return raw_path == FORWARD_AUTH or raw_path.startswith(_UNDER)
+
+
+class Asked(NamedTuple):
+    """The client's request, and what was found about it."""
+
+    request: RequestHead
+    verdict: Admitted | Denied
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The rules, for one origin and its routes.
+
+    `hosts` are the spellings of the origin's host; `believed` has, by a route's path, the fields of Rule 4.
+    """
+
+    origin: bytes
+    hosts: frozenset[bytes]
+    routes: RouteTable
+    guard: Guard
+    believed: Mapping[bytes, NameFilter]
+
+    @classmethod
+    def compiled(cls, public: PublicOrigin, routes: RouteTable, guard: Guard) -> "Asking":
+        """The rules for these routes."""
+        believed = {
+            route.path: NameFilter(
+                _BELIEVED, _ASKING.union(map(plain_name, route.settings.pass_request_headers))
+            )
+            for route in routes.routes
+        }
+        return cls(public.origin, public.hosts, routes, guard, believed)
+
+    def judge(self, question: RequestHead) -> Asked:
+        """Reads the client's request from the question of a proven reverse proxy, and judges it.
+
+        Where it cannot be read, the request is the question.
+        """
+        told: dict[bytes, bytes] = {}
+        fields: list[Header] = []
+        for header in question.fields.headers:
+            name = header[0]
+            if name not in _TOLD:
+                fields.append(header)
+            elif name in told:
+                return Asked(question, _unclear(f"more than one {name.decode('ascii')}"))
+            else:
+                told[name] = header[1]
+        host = told.get(_HOST) or next((value for name, value in fields if name == b"host"), b"")
+        if host.lower() not in self.hosts:
+            return Asked(question, Denied(Problem.WRONG_HOST, "host"))
+        method, target = _method(question, told), _target(question, told, self.origin)
+        if isinstance(method, Denied):
+            return Asked(question, method)
+        if isinstance(target, Denied):
+            return Asked(question, target)
+        path, _, query = target.partition(b"?")
+        request = RequestHead(method, path, query, Fields(fields), question.peer)
+        return Asked(request, self._admitted(request, told.get(ROUTE)))
+
+    def _admitted(self, request: RequestHead, meant: bytes | None) -> Admitted | Denied:
+        if (problem := path_problem(request.raw_path)) is not None:
+            return _unclear(problem)
+        verdict = admit(request, self.routes, self.guard)
+        if isinstance(verdict, Denied):
+            return verdict
+        route = verdict.route
+        if meant is not None and meant.rstrip(b"/") != route.path:
+            return _unclear("the reverse proxy takes this path for another route")
+        believed = self.believed[route.path]
+        for name, _ in request.fields.headers:
+            if believed.stops(name):
+                return _unclear(f"the field {name.decode('ascii')} may not go to a backend")
+        return verdict
+
+
+def _unclear(reason: str) -> Denied:
+    return Denied(Problem.BAD_REQUEST, reason)
+
+
+def _method(question: RequestHead, told: Mapping[bytes, bytes]) -> bytes | Denied:
+    """The one method that is told; the question's own where the path is behind ours."""
+    methods = {told[name] for name in _METHODS if name in told}
+    if question.raw_path != FORWARD_AUTH:
+        methods.add(question.method)
+    if len(methods) != 1:
+        return _unclear("two methods are told" if methods else "no method is told")
+    (method,) = methods
+    return method if parser_takes(method.decode("latin-1")) else _unclear("unknown method")
+
+
+def _target(question: RequestHead, told: Mapping[bytes, bytes], origin: bytes) -> bytes | Denied:
+    """The one path and query that is told."""
+    targets = {told[name] for name in _URIS if name in told}
+    if _URL in told:
+        url = told[_URL]
+        targets.add(url[len(origin) :] if url.startswith(origin + b"/") else url)
+    if question.raw_path != FORWARD_AUTH:
+        query = b"?" + question.query if question.query else b""
+        targets.add(question.raw_path[len(FORWARD_AUTH) :] + query)
+    if len(targets) != 1:
+        return _unclear("two paths are told" if targets else "no path is told")
+    (target,) = targets
+    return target

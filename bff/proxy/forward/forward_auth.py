@@ -1,0 +1,169 @@
+"""Forward-auth: a reverse proxy that forwards a call itself asks for its token.
+
+Rule 1: a token is told to a reverse proxy that has proved itself by the shared secret, and to nobody else.
+Everybody else gets the answer of an endpoint that does not exist.
+Rule 2: the client's request is judged by what judges a forwarded call: the same routes, guard, limits,
+sessions, refreshes and token exchanges. A route that asks for no session gets no token.
+Rule 3: a question is over with its answer: what follows the call of a forwarded route (limits on streams, the
+end with the session, the retry after a 401) is not done here. For a 401 the reverse proxy sends the call on
+to the forwarded route.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
+
+from pydantic import SecretStr
+
+from bff.errors import Problem
+from bff.observe.logs import audit
+from bff.policy.admission import Denied, RequestHead
+from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
+from bff.policy.quota import Limited
+from bff.proxy.forward.call_end import CallEnd
+from bff.proxy.forward.context import ClientSide, ForwardingContext
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.upstream.interfaces import Header
+
+_NAME = FORWARD_AUTH.decode("ascii")
+_NOTHING = Denied(Problem.NO_ROUTE, "no proof")
+_OK = 200
+_UNAUTHORIZED = 401
+_HEAD: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"content-length", b"0"))
+
+
+class ForwardAuth:
+    """The endpoint `/bff/forward-auth`. Without `secrets` there is none."""
+
+    def __init__(self, asking: Asking, secrets: Iterable[SecretStr]) -> None:
+        self._asking = asking
+        self._digests: Sequence[bytes] = ()
+        self.take(secrets)
+
+    def take(self, secrets: Iterable[SecretStr]) -> None:
+        """Follows a change of the secrets."""
+        self._digests = [_digest(secret.get_secret_value().encode()) for secret in secrets]
+
+    def takes(self, raw_path: bytes) -> bool:
+        """Returns True if a path is the endpoint's."""
+        return bool(self._digests) and is_forward_auth(raw_path)
+
+    def call(
+        self, context: ForwardingContext, question: RequestHead, client: ClientSide
+    ) -> "ForwardAuthCall":
+        """Returns the answering of a question, which has not begun."""
+        reason = self._no_proof(question)
+        if reason is not None:
+            return ForwardAuthCall(context, question, _NOTHING, client, unproven=reason)
+        asked = self._asking.judge(question)
+        if question.raw_path == FORWARD_AUTH and question.query == UNAUTHORIZED_ONLY:
+            client = _Unauthorized(client)
+        return ForwardAuthCall(context, asked.request, asked.verdict, client)
+
+    def _no_proof(self, question: RequestHead) -> str | None:
+        """Returns why a question does not come from our reverse proxy; None if it does."""
+        values = [value for name, value in question.fields.headers if name == SECRET]
+        if len(values) != 1:
+            return "secret_missing" if not values else "secret_repeated"
+        digest = _digest(values[0])
+        good = [hmac.compare_digest(digest, known) for known in self._digests]
+        return None if any(good) else "secret_wrong"
+
+
+class ForwardAuthCall(CallEnd):
+    """The answering of one question; its `request` is the client's. A front makes it, and calls `begin`.
+
+    `unproven` says why the question is not believed.
+    """
+
+    def __init__(self, *common: Any, unproven: str | None = None) -> None:
+        super().__init__(*common)
+        self._unproven = unproven
+
+    def begin(self) -> None:
+        """Answers at once where that takes no wait."""
+        verdict = self._verdict
+        if self._unproven is not None:
+            audit("forward_auth_refused", address=self._hop.client, reason=self._unproven)
+        if isinstance(verdict, Denied):
+            self._deny(verdict)
+            return
+        if not self._caller.begin():
+            self._too_many("calls at once from this address")
+            return
+        known: Signed | Anonymous | None = None
+        if self._destination.limit is None:
+            cookies = self.request.fields.values(b"cookie")
+            known = self._destination.credentials.at_hand(cookies) if verdict.signed else Anonymous()
+        if known is None:
+            self._spawn(self._open())
+        else:
+            self._answer(known)
+
+    async def _open(self) -> None:
+        credential = await self._destination.credential_for(self.request, self._admitted, self._hop.client)
+        match credential:
+            case Refused():
+                self._refuse(credential)
+            case Limited():
+                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
+            case Signed() | Anonymous():
+                self._answer(credential)
+            case other:
+                assert_never(other)
+
+    def _answer(self, credential: Signed | Anonymous) -> None:
+        self._credential = credential
+        headers = [*_HEAD]
+        if isinstance(credential, Signed):
+            session = credential.found.session
+            if not self._caller.sign(session.key):
+                self._too_many("calls at once from this session")
+                return
+            headers.append((b"authorization", b"Bearer " + session.tokens.access_token.encode()))
+        self._status = _OK
+        self._finish()
+        self._client.send_head(_OK, headers)
+        self._client.send_end()
+
+    def _route_name(self) -> str:
+        return _NAME
+
+    # From the front: a question's body means nothing, and its answer is too short to be paused.
+
+    def body(self, chunk: bytes) -> None:
+        """Drops a piece of the question's body."""
+
+    def body_end(self) -> None:
+        """Does nothing."""
+
+    def pause_answer(self) -> None:
+        """Does nothing."""
+
+    def resume_answer(self) -> None:
+        """Does nothing."""
+
+    def client_gone(self) -> None:
+        """Ends the wait, because the reverse proxy has left; never a refresh."""
+        if not self._finished:
+            self._finish(gone=True)
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _Unauthorized:
+    """The reverse proxy's side of a question: every refusal is a 401; the document keeps the true status."""
+
+    def __init__(self, client: ClientSide) -> None:
+        self.send_data, self.send_end, self.abort = client.send_data, client.send_end, client.abort
+        self.pause_request, self.resume_request = client.pause_request, client.resume_request
+        self._client = client
+
+    def send_head(self, status: int, headers: list[Header]) -> None:
+        """Begins the answer."""
+        self._client.send_head(status if status == _OK else _UNAUTHORIZED, headers)
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.sha256(value).digest()
