@@ -150,7 +150,7 @@ class KeyStore:
             for kid in [] if dry_run else moved:
                 pipe.hset(self._key, kid, self._record(KeyLife(kid=kid, **records[kid]), keys[kid]))
 
-        self._redis.transaction(apply, self._key)
+        self._client.transaction(apply, self._key)
         if not moved:
             raise KeysUnusableError("there is no key to move: no other url has left one here")
         if not dry_run:
@@ -163,7 +163,7 @@ class KeyStore:
         Raises:
             KeysUnusableError: a key in Redis does not open with them: the former ones stay in force.
         """
-        for kid, text in cast("Mapping[str, str]", self._redis.hgetall(self._key)).items():
+        for kid, text in cast("Mapping[str, str]", self._client.hgetall(self._key)).items():
             if sealer.open(json.loads(text)["private"], self._bound_to(kid, self._issuer)) is None:
                 raise KeysUnusableError(f"the signing key {kid} does not open with them")
         self._sealer = sealer
