@@ -9,15 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.crypto import Keyring
-from bff.errors import Problem
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
@@ -26,6 +21,7 @@ from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
+from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
@@ -55,18 +51,15 @@ from bff.session.store import SessionStore
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.tasks import Tasks
-from bff.web.accounting import Accounting
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
-from bff.web.error_pages import ErrorPages
 from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
+from bff.web.own_answers import own_answers
 from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.readiness import Check, ReadinessChecks
-from bff.web.responses import problem_answer
-from bff.web.spa import Spa
 from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
 
@@ -158,8 +151,9 @@ class App:
         )
         self._changes.subscribe(refresher.change_waiter)
         longest = settings.server.max_path_bytes
-        own_routes = RouteTable.from_settings(settings.route, longest)
-        routes = RouteTable.from_settings(settings.served_routes(), longest)
+        own_path = settings.server.own_path().encode("ascii")
+        own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
+        routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
         credentials = for_routes(
             {route.path: route.settings.audience for route in routes.routes},
             TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
@@ -195,6 +189,7 @@ class App:
             clock=time.perf_counter,
             access_log=settings.log.access,
             error_page=settings.spa.error_page,
+            login_url=settings.server.base_path + LOGIN,
             callers=Callers(settings.limits),
             signed_calls=SignedCalls(watch),
         )
@@ -236,7 +231,16 @@ class App:
             websockets=WebSocketForwarding(
                 context=context, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
             ),
-            otherwise=self._own_answers([*endpoints, *events.routes()], events),
+            otherwise=own_answers(
+                [*endpoints, *events.routes()],
+                events,
+                server=settings.server,
+                spa=settings.spa,
+                lifespan=self.running,
+                metrics=self.metrics,
+                is_own=routes.is_own,
+                access_log=settings.log.access,
+            ),
         )
         return self._forwarding
 
@@ -307,7 +311,7 @@ class App:
             refresher=refresher,
             guard=guard,
             limits=limits,
-            logout_url=partial(logout_url, keyring),
+            logout_url=partial(logout_url, keyring, base_path=settings.server.base_path),
             shown=settings.provider.claims,
             trusted_proxies=settings.server.trusted_proxies,
             clock=clock,
@@ -321,32 +325,18 @@ class App:
             *client_routes(
                 settings.session.csrf_header,
                 routes.taken,
+                base_path=settings.server.base_path,
                 heartbeat=settings.server.events_heartbeat,
                 notice=notice_of(settings.session.idle_timeout, settings.session.ending_notice),
             ),
         ]
 
-    def _own_answers(self, endpoints: list[Route], events: EventsEndpoint) -> ASGIApp:
-        """The application for what is not forwarded: our endpoints, then the page."""
-        routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
-        if self.settings.spa.dir is not None:
-            routes.append(Mount("/", Spa(self.settings.spa.dir, self.settings.spa)))
-        app = Starlette(
-            routes=routes,
-            lifespan=self._lifespan,
-            exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
-        )
-        app.router.redirect_slashes = False
-        counted = Accounting(
-            events.before(app),
-            metrics=self.metrics,
-            endpoints=[route.path for route in endpoints],
-            log=self.settings.log.access,
-        )
-        return ErrorPages(counted, self.settings.spa.error_page)
-
     @asynccontextmanager
-    async def _lifespan(self, _: Starlette) -> AsyncIterator[dict[str, object]]:
+    async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:
+        """Runs what the proxy does beside its requests, for as long as it serves; once, on one event loop.
+
+        Without it each call asks Redis, and connections are left open at the end.
+        """
         await self._changes.start()
         await self._silent.start()
         await self._live_count.start()
@@ -378,21 +368,3 @@ class App:
 def create_app(settings: Settings) -> App:
     """Builds the proxy. `settings` have been checked, and their Redis URL names a server."""
     return App(settings)
-
-
-async def _no_route(_: Request) -> Response:
-    return problem_answer(Problem.NO_ROUTE)
-
-
-async def _http_problem(_: Request, failure: Exception) -> Response:
-    assert isinstance(failure, HTTPException)
-    status = failure.status_code
-    allow = (failure.headers or {}).get("Allow")
-    if status == Problem.METHOD_NOT_ALLOWED.status:
-        headers = [(b"allow", allow.encode("ascii"))] if allow else []
-        return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=headers)
-    return problem_answer(Problem.NO_ROUTE if status == Problem.NO_ROUTE.status else Problem.BAD_REQUEST)
-
-
-async def _internal_problem(_: Request, __: Exception) -> Response:
-    return problem_answer(Problem.INTERNAL_ERROR)

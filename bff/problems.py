@@ -17,6 +17,9 @@ from bff.policy.redirects import with_error
 
 Header = tuple[bytes, bytes]
 
+LOGIN = "/bff/login"
+"""The path of the sign-in, under the base path."""
+
 _SIGN_IN_AGAIN = frozenset({Problem.SESSION_MISSING, Problem.SESSION_EXPIRED, Problem.SESSION_ENDED})
 _COME_BACK = frozenset(problem for problem in Problem if problem.status in {429, 503})
 _DEFAULT_WAIT = 5.0
@@ -48,6 +51,7 @@ def problem_response(
     retry_after: float | None = None,
     headers: Sequence[Header] = (),
     page: bool = False,
+    login_url: str = LOGIN,
     **extra: Any,
 ) -> tuple[int, list[Header], bytes]:
     """Renders a problem: `(status, headers, body)`, complete with Content-Length.
@@ -67,7 +71,7 @@ def problem_response(
     if detail:
         document["detail"] = detail
     if problem in _SIGN_IN_AGAIN:
-        document["login_url"] = "/bff/login"
+        document["login_url"] = login_url
     document.update((name, member) for name, member in extra.items() if member is not None)
     body = problem_page(document) if page else json.dumps(document).encode()
     kind: tuple[Header, ...] = PAGE_HEADERS if page else ((b"content-type", PROBLEM_TYPE),)

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption, load_or_exit
-from bff.settings.model import Settings, parse_duration
+from bff.settings.model import Settings
 from bff.settings.server_keys import ServerKey, in_force, parse_key, rotated
+from bff.settings.values import parse_duration
 
 _PLAIN_WIDTH: Final = 200
 

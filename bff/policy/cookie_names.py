@@ -7,15 +7,26 @@ PLAIN_COOKIE = b"bff"
 """The session cookie on plain http, which only development on loopback has."""
 
 _OWN = (SESSION_COOKIE.lower(), PLAIN_COOKIE)
-_OWN_PREFIXES = tuple(name + b"-" for name in _OWN)
+_OWN_PREFIXES = tuple(name + mark for name in _OWN for mark in (b"-", b"."))
 _BLANK = b" \t"
+
+
+def own_cookie(public_url: str, base_path: str, kind: str = "") -> str:
+    """The name of a cookie of ours.
+
+    `__Host-` cookies are always for the whole origin, so that a base path stands in the name: two BFFs on one
+    origin do not disturb each other.
+    """
+    name = (SESSION_COOKIE if public_url.startswith("https://") else PLAIN_COOKIE).decode("ascii")
+    return name + base_path.replace("/", ".") + kind
 
 
 def is_own(pair: bytes) -> bool:
     """Returns True if a `name=value` pair is, or could be read as, a cookie of ours.
 
     More is ours than we set: any case (browsers compare the `__Host-` prefixes so), the session name
-    and all that continue it with `-`, and nameless cookies such as `=bff=x`, which browsers send as `bff=x`.
+    and all that continue it with `-` or `.`, those of a BFF beside this one too, and nameless cookies such as
+    `=bff=x`, which browsers send as `bff=x`.
     """
     name = pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
     return name in _OWN or name.startswith(_OWN_PREFIXES)

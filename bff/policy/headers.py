@@ -134,8 +134,8 @@ class HeaderRules:
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
         same = [(b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)]
         compiled = compile_route(route)
-        if route.forwarded_prefix and route.strip_prefix and compiled.path:
-            same.append((b"x-forwarded-prefix", compiled.path))
+        if route.forwarded_prefix and (cut := route.cut_prefix()):
+            same.append((b"x-forwarded-prefix", cut.encode("ascii")))
         through = frozenset(map(plain_name, route.pass_request_headers))
         csrf = Stopped(plain_name(csrf_header.decode("ascii")), "is for the proxy", fixed=True)
         return cls(

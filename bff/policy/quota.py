@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bff.settings.model import Rate
+from bff.settings.values import Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from bff.settings.model import RouteSettings
 from bff.settings.urls import split_socket_url
 
 OWN_PREFIX = b"/bff"
-"""The prefix of the proxy's own endpoints; no route may be under it."""
+"""The prefix of the proxy's own endpoints, under the base path; no route may be under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +129,30 @@ def method_allowed(route: Route, method: bytes) -> bool:
     return method in route.methods
 
 
-def is_own(raw_path: bytes) -> bool:
-    """Returns True if the path belongs to the proxy's own endpoints."""
-    return raw_path == OWN_PREFIX or raw_path.startswith(b"/bff/")
-
-
 class RouteTable:
     """All routes. `match` serves the data path, `covers` the check of `return_to`."""
 
-    def __init__(self, routes: Iterable[Route], longest_path: int = LONGEST_PATH) -> None:
+    def __init__(
+        self, routes: Iterable[Route], longest_path: int = LONGEST_PATH, own: bytes = OWN_PREFIX
+    ) -> None:
+        self._own, self._own_and_slash = own, own + b"/"
         self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
-        self._plain = re.compile(b"|".join(map(_plain_paths, self.routes)) or b"(?!)")
-        self._folded = (OWN_PREFIX, *(folded(route.path) for route in self.routes))
+        self._plain = re.compile(b"|".join(_plain_paths(route, own) for route in self.routes) or b"(?!)")
+        self._folded = (folded(own), *(folded(route.path) for route in self.routes))
         self._longest_path = longest_path
 
     @classmethod
-    def from_settings(cls, routes: Iterable[RouteSettings], longest_path: int = LONGEST_PATH) -> "RouteTable":
+    def from_settings(
+        cls, routes: Iterable[RouteSettings], longest_path: int = LONGEST_PATH, own: bytes = OWN_PREFIX
+    ) -> "RouteTable":
         """Compiles the configured routes; ValueError names the one that cannot be."""
-        return cls((compile_route(route) for route in routes), longest_path)
+        return cls((compile_route(route) for route in routes), longest_path, own)
+
+    def is_own(self, raw_path: bytes) -> bool:
+        """Returns True if the path belongs to the proxy's own endpoints."""
+        return raw_path == self._own or raw_path.startswith(self._own_and_slash)
 
     def match(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         """The route of a raw path, which is without its query."""
@@ -169,7 +173,7 @@ class RouteTable:
             pages = path_problem(raw_path, LENIENT) is None and not self.covers(raw_path)
             return _NO_ROUTE if pages else BadPath(problem)
         target = b"" if route is None else route.target(raw_path)
-        if is_own(raw_path):
+        if self.is_own(raw_path):
             return _NO_ROUTE
         if target.startswith(b"//"):
             return BadPath("two slashes at the beginning, once the route's path is taken away")
@@ -182,7 +186,7 @@ class RouteTable:
         if not (b"%" in raw_path or b";" in raw_path or b"//" in raw_path):
             return None
         for reading in readings(raw_path, rules):
-            if is_own(reading) and not is_own(raw_path):
+            if self.is_own(reading) and not self.is_own(raw_path):
                 return "our own endpoint once decoded"
             if self._longest(reading) is not route:
                 return "another route once decoded"
@@ -210,9 +214,11 @@ class RouteTable:
         return None
 
 
-def _plain_paths(route: Route) -> bytes:
+def _plain_paths(route: Route, own: bytes) -> bytes:
     """The pattern of the paths of a route that `path_problem` and `readings` have nothing to say about."""
-    beginning = rb"(%b)(?=/|\Z)" % re.escape(route.path) if route.path else rb"()(?!/bff(?:/|\Z))(?=/)"
+    beginning = rb"(%b)(?=/|\Z)" % re.escape(route.path) if route.path else rb"()(?=/)"
+    if own.startswith(route.path_and_slash):
+        beginning = rb"(?!%b(?:/|\Z))%b" % (re.escape(own), beginning)
     return rb"%b(?:%b)*/?" % (beginning, _PLAIN_SEGMENT)
 
 
@@ -223,7 +229,7 @@ def compile_route(route: RouteSettings) -> Route:
         raise ValueError(f"route {route.path}: path: {problem}")
     if b"%" in path or b";" in path:
         raise ValueError(f"route {route.path}: path: write it without % and ;")
-    if is_own(path.lower()):
+    if path.lower() == OWN_PREFIX or path.lower().startswith(OWN_PREFIX + b"/"):
         raise ValueError(f"route {route.path}: path: /bff is the proxy's own")
     if not {"TRACE", "CONNECT"}.isdisjoint(route.methods):
         raise ValueError(f"route {route.path}: methods: TRACE and CONNECT are never forwarded")

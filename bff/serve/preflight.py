@@ -26,7 +26,7 @@ from bff.session.redis_connection import new_pool
 from bff.session.redis_errors import refusal, trouble
 from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.redis_urls import redis_target
-from bff.web.login import CALLBACK
+from bff.web.callback_page import redirect_uri
 
 OLDEST_REDIS = (6, 2)
 _FOUND = 200
@@ -38,14 +38,13 @@ DEADLINE = 15.0
 
 async def preflight(settings: Settings) -> list[Check]:
     """Makes all checks at once; takes no longer than `DEADLINE`."""
-    redis, provider = settings.redis, settings.provider
-    redirect_uri = settings.server.public_url.rstrip("/") + CALLBACK
+    redis, provider, redirects_to = settings.redis, settings.provider, redirect_uri(settings.server)
     upstreams = {
         (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
     }
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), _redis(redis)),
-        _bounded("provider", provider.issuer, _provider(provider, settings.route, redirect_uri)),
+        _bounded("provider", provider.issuer, _provider(provider, settings.route, redirects_to)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
             for (upstream, _), route in reversed(upstreams.items())

@@ -5,7 +5,7 @@ Rule 1: only a new sign-in and a logout write this cookie; no error answer ever 
 
 from dataclasses import dataclass
 
-from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE
+from bff.policy.cookie_names import own_cookie
 from bff.settings.model import ServerSettings, SessionSettings
 
 
@@ -23,7 +23,7 @@ class SessionCookie:
         secure = server.public_url.startswith("https://")
         same_site = session.same_site.capitalize()
         return cls(
-            name=(SESSION_COOKIE if secure else PLAIN_COOKIE).decode(),
+            name=own_cookie(server.public_url, server.base_path),
             attributes=f"; Path=/; HttpOnly; SameSite={same_site}" + ("; Secure" if secure else ""),
             max_age=int(session.max_lifetime) if session.persistent_cookie else None,
         )

@@ -19,6 +19,7 @@ from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.urls import (
     Complaint,
+    base_path_complaint,
     endpoint_complaint,
     host_complaint,
     issuer_complaint,
@@ -96,6 +97,7 @@ def _complaint(key: str, complaint: Complaint | None) -> Iterator[Finding]:
 
 def _server(server: ServerSettings) -> Iterator[Finding]:
     yield from _complaint("server.public_url", public_url_complaint(server.public_url))
+    yield from _complaint("server.base_path", base_path_complaint(server.base_path))
     if server.ops_port and server.ops_port == server.port:
         yield Finding(
             "server.ops_port",

@@ -5,87 +5,25 @@ Rule 2: secrets are `SecretStr`; only the part that needs one unwraps it.
 Rule 3: what needs two settings to judge, or the outside world, is in `check.py`.
 """
 
-import re
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES = {
-    "": 1,
-    "b": 1,
-    "kib": 1024,
-    "mib": 1024**2,
-    "gib": 1024**3,
-    "kb": 1000,
-    "mb": 1000**2,
-    "gb": 1000**3,
-}
-_MOST_TIMES = 1_000_000
-
-
-def parse_duration(value: Any) -> Any:
-    """Turns "90s", "30m", "12h", "7d", "250ms" or a plain number into seconds."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
-        if found is None:
-            raise ValueError('not a duration: write it like "30s", "15m", "12h" or "7d"')
-        return float(found[1]) * _UNITS[found[2] or "s"]
-    return value
-
-
-def parse_size(value: Any) -> Any:
-    """Turns "64KiB", "10MiB" or a plain number into bytes."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
-        if found is None or found[2].lower() not in _SIZES:
-            raise ValueError('not a size: write it like "64KiB" or "10MiB"')
-        return int(found[1]) * _SIZES[found[2].lower()]
-    return value
-
-
-def parse_off(value: Any) -> Any:
-    """Turns "off" into None, which TOML cannot say."""
-    return None if value == "off" else value
-
-
-class Rate(NamedTuple):
-    """A number of times within a number of seconds."""
-
-    times: int
-    seconds: float
-
-
-def parse_rate(value: Any) -> Any:
-    """Turns "600/m", "20/s" or "5/10m" into a `Rate`."""
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d+)?)?\s*(s|m|h|d)\s*", value)
-        if found is None:
-            raise ValueError('not a rate: write it like "20/s", "600/m" or "5/10m"')
-        return Rate(int(found[1]), float(found[2] or 1) * _UNITS[found[3]])
-    return value
-
-
-def _check_rate(rate: Rate) -> Rate:
-    if not 1 <= rate.times <= _MOST_TIMES or not 1 <= rate.seconds <= _UNITS["d"]:
-        raise ValueError("a rate is 1 to 1,000,000 times within 1 second to 1 day")
-    return rate
-
-
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
-SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
-Frequency = Annotated[Rate, BeforeValidator(parse_rate), AfterValidator(_check_rate)]
-Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
-FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
-Subprotocols = Annotated[
-    str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$", max_length=1024)
-]
-Network = IPv4Network | IPv6Network
+from bff.settings.urls import split_socket_url
+from bff.settings.values import (
+    Bytes,
+    FieldName,
+    Frequency,
+    Method,
+    Network,
+    Port,
+    Seconds,
+    SecondsOrZero,
+    SomeBytes,
+    Subprotocols,
+    parse_off,
+)
 
 
 class Section(BaseModel):
@@ -98,6 +36,7 @@ class ServerSettings(Section):
     """`[server]`: where the proxy listens, and what it takes from a client."""
 
     public_url: str
+    base_path: str = ""  # under which all paths of ours lie, as browsers see them; "" for all of the origin
     host: str = "127.0.0.1"
     port: Port = 8080
     workers: int = Field(default=1, ge=1, le=256)
@@ -122,6 +61,10 @@ class ServerSettings(Section):
     def ops_names(self) -> tuple[str, ...]:
         """The names that the ops port may be asked by, beside addresses and localhost."""
         return (*self.ops_hosts, self.ops_host)
+
+    def own_path(self) -> str:
+        """The path of our own endpoints, as browsers see it."""
+        return self.base_path + "/bff"
 
 
 class RedisSettings(Section):
@@ -261,6 +204,40 @@ class RouteSettings(Section):
     websocket_max_message: SomeBytes = 1024**2
     websocket_max_sockets: int = Field(default=20, ge=1)
 
+    def cut_prefix(self) -> str:
+        """The part of a public path that the backend does not see, to be told to it."""
+        return self.path.rstrip("/") if self.strip_prefix else ""
+
+
+class PlacedRoute(RouteSettings):
+    """A route under `server.base_path`: `path` is the public one, and all of it is stripped."""
+
+    told_prefix: str
+
+    @classmethod
+    def of(cls, route: RouteSettings, base_path: str) -> "PlacedRoute":
+        """The same route, under a base path that its backend does not see."""
+        upstream = route.upstream if route.strip_prefix else _joined(route.upstream, route.path)
+        values = {
+            **dict(route),
+            "path": base_path + route.path,
+            "upstream": upstream,
+            "strip_prefix": True,
+            "told_prefix": base_path + route.cut_prefix(),
+        }
+        return cls.model_construct(**values)
+
+    def cut_prefix(self) -> str:
+        """The part of a public path that the backend does not see, to be told to it."""
+        return self.told_prefix
+
+
+def _joined(upstream: str, path: str) -> str:
+    """The URL of a path at a backend."""
+    if (local := split_socket_url(upstream)) is not None:
+        return f"http://unix:{local[0]}:{local[1].rstrip('/')}{path}"
+    return upstream.rstrip("/") + path
+
 
 class DevelopmentPage(RouteSettings):
     """The route of a development server's page, which nobody configures: `Settings.served_routes` makes it.
@@ -333,20 +310,26 @@ class Settings(Section):
     forward_auth: ForwardAuthSettings = ForwardAuthSettings()
     log: LogSettings = LogSettings()
 
-    def served_routes(self) -> tuple[RouteSettings, ...]:
-        """The configured routes, and in development all other paths to the page's own server.
+    def public_routes(self) -> tuple[RouteSettings, ...]:
+        """The configured routes, by the paths that browsers see."""
+        base = self.server.base_path
+        return tuple(PlacedRoute.of(route, base) for route in self.route) if base else self.route
 
-        That takes WebSockets too: by them a page learns of what has been edited.
+    def served_routes(self) -> tuple[RouteSettings, ...]:
+        """The routes by their public paths, and in development all other paths to the page's own server.
+
+        That takes WebSockets too: by them a page learns of what has been edited. A page under a base path
+        is asked for by its public path, as development servers with such a setting want it.
         """
         if self.spa.url is None:
-            return self.route
+            return self.public_routes()
         header = {
             "enforce": "content-security-policy",
             "report-only": "content-security-policy-report-only",
             "off": None,
         }[self.spa.development_csp]
         page = DevelopmentPage(
-            path="/",
+            path=self.server.base_path or "/",
             upstream=self.spa.url,
             strip_prefix=False,
             encoded_slashes=True,
@@ -359,4 +342,4 @@ class Settings(Section):
             csp_header=header,
             csp=self.spa.csp,
         )
-        return (*self.route, page)
+        return (*self.public_routes(), page)

@@ -12,6 +12,7 @@ Complaint = tuple[str, str]
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.?"
 )
+_BASE_PATH = re.compile(r"(?=.{2,64}\Z)(?:/[A-Za-z0-9_-]+)+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(?:/[A-Za-z0-9_~.-]+)*/?")
 _SOCKET_PREFIX = "http://unix:"
@@ -52,6 +53,18 @@ def public_url_complaint(url: str) -> Complaint | None:
             "is plain http: cookies and tokens would travel in the clear",
             "use https; plain http is accepted on localhost, 127.0.0.0/8 and [::1] only",
         )
+    return None
+
+
+def base_path_complaint(path: str) -> Complaint | None:
+    """`server.base_path`: empty, or plain segments that a cookie's name can hold."""
+    if path and not _BASE_PATH.fullmatch(path):
+        return (
+            "is not a plain path without a slash at its end",
+            'write it like "/shop", of letters, digits, _ and -; "" is all of the origin',
+        )
+    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+        return "lies under /bff, which would be ambiguous", 'choose another path, like "/shop"'
     return None
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bff.errors import problem_named
 from bff.observe.logs import access
 from bff.observe.metrics import Metrics
-from bff.policy.routes import is_own
 from bff.policy.trace import REQUEST_ID_ENTROPY
 
 OTHER = "/bff/*"
@@ -27,13 +26,22 @@ def name_session(scope: Scope, key: str) -> None:
 class Accounting:
     """Wraps an application; `endpoints` are the paths of ours that get a series of their own.
 
-    One with a parameter is named by its pattern.
+    One with a parameter is named by its pattern. `is_own` tells the paths of ours.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, endpoints: Collection[str], log: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        endpoints: Collection[str],
+        is_own: Callable[[bytes], bool],
+        log: bool,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._endpoints = frozenset(endpoints)
+        self._is_own = is_own
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,9 +68,9 @@ class Accounting:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
         route = SPA
-        if is_own(scope["raw_path"]):
-            matched = scope.get("route")
-            name = matched.path if isinstance(matched, Route) else path
+        if self._is_own(scope["raw_path"]):
+            matched, mounted_at = scope.get("route"), scope.get("root_path", "")
+            name = matched.path if isinstance(matched, Route) else path.removeprefix(mounted_at)
             route = name if name in self._endpoints else OTHER
         self._metrics.request_finished(route, scope["method"], status, seconds)
         if self._log:

@@ -26,19 +26,24 @@ def client_routes(
     csrf_header: str,
     taken: Sequence[str] = (),
     *,
+    base_path: str = "",
     heartbeat: float | None = None,
     notice: float | None = None,
 ) -> list[Route]:
     """The routes of both files, which are read once, with what is configured in them.
 
-    That is the CSRF header's name; `taken`: the paths that no sign-in may lead to, in lower case; `heartbeat`
-    and `notice`, in seconds, as the stream of events has them.
+    That is the CSRF header's name; `base_path`, under which the endpoints lie; `taken`: the paths that no
+    sign-in may lead to, in lower case; `heartbeat` and `notice`, in seconds, as events are sent.
     """
     folder = files("bff.web") / "client"
     return [
         Route(
             f"/bff/{name}",
-            partial(_file, configured(folder / name, csrf_header, taken, heartbeat, notice), kind),
+            partial(
+                _file,
+                configured(folder / name, csrf_header, taken, heartbeat, notice, base_path=base_path),
+                kind,
+            ),
             methods=["GET"],
         )
         for name, kind in _TYPES.items()
@@ -51,9 +56,12 @@ def configured(
     taken: Sequence[str],
     heartbeat: float | None = None,
     notice: float | None = None,
+    *,
+    base_path: str = "",
 ) -> bytes:
     """A file's content as it is served: with these settings, and what it imports in it."""
     settings: dict[str, object] = {"csrfHeader": csrf_header, "taken": list(taken) or ["/bff"]}
+    settings |= {"base": base_path + "/bff"} if base_path else {}
     settings |= {"heartbeat": heartbeat} if heartbeat is not None else {}
     settings |= {"notice": notice} if notice is not None else {}
     folder = files("bff.web") / "client"

@@ -64,6 +64,7 @@ class EventsEndpoint:
         self._tick_every = min(_TICK, self._heartbeat / 2)
         open_streams.set_function(lambda: self._count)
         self._trusted = server.trusted_proxies
+        self._base_path, self._public_path = server.base_path, server.base_path + _PATH
         self._clock = clock
         self._count = 0
         self._open: dict[EventStream, None] = {}
@@ -77,7 +78,9 @@ class EventsEndpoint:
         """The application behind this endpoint: within a router each stream would hold all of its frames."""
 
         def answer(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            ours = scope["type"] == "http" and scope["path"] == _PATH
+            ours = scope["type"] == "http" and scope["path"] == self._public_path
+            if ours:
+                scope["root_path"] = self._base_path  # as the router does for all others
             return (self if ours else app)(scope, receive, send)
 
         return answer

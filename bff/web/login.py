@@ -37,7 +37,7 @@ from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
-from bff.web.callback_page import FINISH, callback_page
+from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import (
     address_of,
@@ -59,7 +59,6 @@ from bff.web.transaction import (
     transaction_id,
 )
 
-CALLBACK = "/bff/callback"
 _MAX_USER_AGENT = 256
 
 _NO_REFRESH = (
@@ -90,7 +89,8 @@ class LoginEndpoints:
         self._cookies = cookies
         self._codes = StoredCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
-        self._redirect_uri = server.public_url.rstrip("/") + CALLBACK
+        self._base_path = server.base_path
+        self._redirect_uri = redirect_uri(server)
         self._table = table
         self._limits = limits
         self._state_lifetime = state_lifetime
@@ -133,13 +133,14 @@ class LoginEndpoints:
         found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
         if not found:
             # Without a cookie finish cannot know what only this query tells: that there must be no restart.
-            return callback_page(retry="error" not in answer and not is_restarted(state), set_cookies=[])
+            may_retry = "error" not in answer and not is_restarted(state)
+            return callback_page(self._base_path, retry=may_retry, set_cookies=[])
         transaction = found[0]
         try:
             cookies = await self._with_answer(transaction, Returned.read(answer, now), now)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        return callback_page(retry=True, set_cookies=cookies)
+        return callback_page(self._base_path, retry=True, set_cookies=cookies)
 
     async def finish(self, request: Request) -> Response:
         """Ends the sign-in that has come back: a new session, or a reason why not."""

@@ -23,6 +23,7 @@ from bff.crypto import Keyring
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.oidc.client import OidcClient
+from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.origin import DOCUMENTED, Guard, Rejected
 from bff.session.model import EndReason, Session
@@ -47,9 +48,9 @@ _WRONG_SID = f"`sid` is not this session's: take the logout_url of /bff/user as 
 _log = get_logger("bff.logout")
 
 
-def logout_url(keyring: Keyring, handle: str) -> str:
+def logout_url(keyring: Keyring, handle: str, base_path: str = "") -> str:
     """The address that signs this one session out by a plain link."""
-    return "/bff/logout?" + urlencode({"sid": keyring.proof(_SID, handle)})
+    return base_path + "/bff/logout?" + urlencode({"sid": keyring.proof(_SID, handle)})
 
 
 class LogoutEndpoints:
@@ -78,7 +79,8 @@ class LogoutEndpoints:
         self._trusted = server.trusted_proxies
         self._landing = client.settings.post_logout_path
         self._landing_url = server.public_url.rstrip("/") + self._landing
-        self._cookie = "__Host-Http-bff-logout" if secure else "bff-logout"
+        self._cookie = own_cookie(server.public_url, server.base_path, "-logout")
+        self._continue = server.base_path + CONTINUE
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
         forgotten = ", ".join(f'"{kind}"' for kind in clear_site_data)
         self._forgotten = {"clear-site-data": forgotten} if forgotten else {}
@@ -112,7 +114,11 @@ class LogoutEndpoints:
     async def sign_out(self, request: Request, found: Found | NoSession) -> Response:
         """Signs this session out, and answers a script that has asked for it; StoreUnavailableError."""
         revoked, hop = await self._sign_out(request, found)
-        document = {"redirect": CONTINUE, "provider_revoked": revoked, "provider_sign_out": hop is not None}
+        document = {
+            "redirect": self._continue,
+            "provider_revoked": revoked,
+            "provider_sign_out": hop is not None,
+        }
         response = json_answer(document, headers=self._forgotten)
         for value in self._set_cookies(hop):
             response.headers.append("set-cookie", value)
@@ -127,14 +133,14 @@ class LogoutEndpoints:
             return self._rejected(request, verdict.reason, self._guard.explain(verdict.reason))
         handle = self._handle(request)
         if handle is None:
-            return redirect(303, CONTINUE)
+            return redirect(303, self._continue)
         if not self._keyring.proves(_SID, handle, request.query_params.get("sid", "")):
             return self._rejected(request, "sid", _WRONG_SID)
         try:
             _, hop = await self._sign_out(request, await self._sessions.open(handle))
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        return redirect(303, CONTINUE, set_cookies=self._set_cookies(hop), headers=self._forgotten)
+        return redirect(303, self._continue, set_cookies=self._set_cookies(hop), headers=self._forgotten)
 
     async def proceed(self, request: Request) -> Response:
         """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""

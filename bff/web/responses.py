@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from bff.errors import Problem, ProviderUnavailableError
@@ -15,7 +15,7 @@ from bff.oidc.refusals import ClientRefusedError
 from bff.policy.address import client_address, is_trusted
 from bff.policy.navigation import not_navigated
 from bff.policy.origin import DOCUMENTED
-from bff.problems import problem_response
+from bff.problems import LOGIN, problem_response
 
 NO_STORE = {
     "cache-control": "no-store",
@@ -24,6 +24,11 @@ NO_STORE = {
 }
 
 _log = get_logger("bff.web")
+
+
+def login_url(request: HTTPConnection) -> str:
+    """The address of the sign-in, for a request of a route of ours: these are mounted at the base path."""
+    return str(request.scope.get("root_path", "")) + LOGIN
 
 
 def problem_answer(problem: Problem, **extra: Any) -> Response:

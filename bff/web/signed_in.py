@@ -11,7 +11,7 @@ from bff.observe.logs import audit
 from bff.policy.origin import Guard, Rejected
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.web.accounting import name_session
-from bff.web.responses import address_of, cookie_headers, problem_answer
+from bff.web.responses import address_of, cookie_headers, login_url, problem_answer
 
 
 async def signed_in(
@@ -31,7 +31,7 @@ async def signed_in(
     if isinstance(found, NoSession):
         if found.key is not None:
             name_session(request.scope, found.key)
-        return problem_answer(found.problem, reason=found.reason)
+        return problem_answer(found.problem, reason=found.reason, login_url=login_url(request))
     name_session(request.scope, found.session.key)
     return found
 

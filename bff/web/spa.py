@@ -55,7 +55,7 @@ class Spa:
     async def _respond(self, scope: Scope) -> Response:
         if scope["method"] not in {"GET", "HEAD"}:
             return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=[(b"allow", b"GET, HEAD")])
-        path = scope["path"].lstrip("/")
+        path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         hidden = any(part.startswith(".") and part != ".well-known" for part in path.split("/"))
         immutable = self._immutable.fullmatch(f"/{path}") is not None
         response = None if hidden else await self._file(path or self._index, scope)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bff.crypto import Keyring
+from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import values_by_name
 from bff.policy.redirects import error_code
 from bff.settings.model import ServerSettings, SessionSettings
@@ -118,7 +119,7 @@ class TransactionCookies:
 
     def __init__(self, keyring: Keyring, server: ServerSettings, session: SessionSettings) -> None:
         secure = server.public_url.startswith("https://")
-        self._prefix = "__Host-Http-bff-tx-" if secure else "bff-tx-"
+        self._prefix = own_cookie(server.public_url, server.base_path, "-tx-")
         # Lax, because the provider's redirect to the callback comes from another site.
         self._attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
         self.keyring = keyring

@@ -17,7 +17,7 @@ from bff.refresh import Deferred, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, Sessions
 from bff.web.limits import EndpointLimits, too_many
-from bff.web.responses import address_of, json_answer, problem_answer
+from bff.web.responses import address_of, json_answer, login_url, problem_answer
 from bff.web.signed_in import counts_as_use, signed_in
 
 _UNAUTHORIZED = 401
@@ -87,9 +87,10 @@ class UserEndpoints:
             case Rotated(rotated):
                 return self._describe(rotated)
             case Over(problem, reason):
-                return problem_answer(problem, reason=reason)
+                return problem_answer(problem, reason=reason, login_url=login_url(request))
             case UserNeeded():
-                return problem_answer(Problem.SESSION_EXPIRED, reason=EndReason.SIGN_IN_REQUIRED)
+                reason = EndReason.SIGN_IN_REQUIRED
+                return problem_answer(Problem.SESSION_EXPIRED, reason=reason, login_url=login_url(request))
             case Deferred(problem, retry_after):
                 return problem_answer(problem, retry_after=retry_after)
             case other:

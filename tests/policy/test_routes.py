@@ -12,7 +12,6 @@ from bff.policy.routes import (
     RouteTable,
     Upstream,
     compile_route,
-    is_own,
     method_allowed,
 )
 from bff.settings.model import RouteSettings
@@ -169,8 +168,21 @@ def test_methods_are_literal() -> None:
     ],
 )
 def test_is_own(path: bytes, own: bool) -> None:
-    """The proxy's own endpoints are `/bff` and what lies under it."""
-    assert own is is_own(path)
+    """The proxy's own endpoints are `/bff` and what lies under it, below the base path."""
+    assert own is TABLE.is_own(path)
+    assert own is RouteTable([], own=b"/shop/bff").is_own(b"/shop" + path)
+    assert not RouteTable([], own=b"/shop/bff").is_own(path)
+
+
+def test_no_route_takes_our_own_paths_under_a_base_path() -> None:
+    """The development page at the base path leaves our endpoints alone, on the plain way too."""
+    page = RouteSettings(path="/shop", upstream="http://page:5173", strip_prefix=False)
+    table = RouteTable.from_settings([page], own=b"/shop/bff")
+    assert None is matched(b"/shop/bff/user", table)
+    assert None is matched(b"/shop/bff", table)
+    assert (b"page:5173", b"/shop/bffx") == matched(b"/shop/bffx", table)
+    assert (b"page:5173", b"/shop/") == matched(b"/shop/", table)
+    assert table.covers(b"/shop/BFF/user")
 
 
 @pytest.mark.requirement("O-04")

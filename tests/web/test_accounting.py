@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
+from bff.policy.routes import RouteTable
 from bff.web import accounting
 from bff.web.accounting import Accounting
 from bff.web.responses import problem_answer
@@ -21,7 +22,8 @@ class Counted:
 
     def __init__(self, app: ASGIApp, *, log: bool = False) -> None:
         self.metrics = Metrics()
-        self._app = Accounting(app, metrics=self.metrics, endpoints=["/bff/user"], log=log)
+        is_own = RouteTable([]).is_own
+        self._app = Accounting(app, metrics=self.metrics, endpoints=["/bff/user"], is_own=is_own, log=log)
 
     async def get(self, path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app=self._app)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bff.session.operator_view import Selection
-from bff.settings.model import parse_duration
+from bff.settings.values import parse_duration
 
 
 def parse_moment(text: str) -> float:

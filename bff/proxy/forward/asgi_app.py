@@ -12,7 +12,7 @@ from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
 from bff.policy.fields import Fields
 from bff.policy.origin import Guard
-from bff.policy.routes import RouteTable, is_own
+from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_client import AsgiClientSide
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
@@ -42,6 +42,7 @@ class ForwardingApp:
         self.fast_path = fast_path  # for a server protocol of ours; nothing here uses it
         self._websockets = websockets
         self._routes = routes
+        self.is_own = routes.is_own
         self._guard = guard
         self._forward_auth = forward_auth
         self._otherwise = otherwise
@@ -67,11 +68,11 @@ class ForwardingApp:
 
     def takes(self, raw_path: bytes) -> bool:
         """Returns True for a path that `call` is to be asked for, and not `otherwise`."""
-        return not is_own(raw_path) or self._forward_auth.takes(raw_path)
+        return not self.is_own(raw_path) or self._forward_auth.takes(raw_path)
 
     def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | ForwardAuthCall | None:
         """Returns the call of a request, which has not begun; None for a path of no route."""
-        if is_own(request.raw_path):
+        if self._forward_auth.takes(request.raw_path):
             return self._forward_auth.call(self.context, request, client)
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:

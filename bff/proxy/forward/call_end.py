@@ -120,7 +120,7 @@ class CallEnd:
         if page:
             redirect = error_redirect(problem, self._context.error_page, self.request.raw_path)
         status, rendered, body = redirect or problem_response(
-            problem, headers=headers or [], page=page, **extra
+            problem, headers=headers or [], page=page, login_url=self._context.login_url, **extra
         )
         self._status = status
         self._finish()

@@ -8,6 +8,7 @@ from bff.observe.metrics import Metrics
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
+from bff.problems import LOGIN
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
@@ -100,6 +101,7 @@ class ForwardingContext:
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
     error_page: str | None = None  # `spa.error_page`
+    login_url: str = LOGIN
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)

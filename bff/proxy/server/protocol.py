@@ -15,7 +15,6 @@ from typing import Any
 from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.fields import Fields
-from bff.policy.routes import is_own
 from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
@@ -172,7 +171,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
         forwarding = self._forwarding
-        if forwarding is not None and (not is_own(head.path) or forwarding.takes(head.path)):
+        if forwarding is not None and (not forwarding.is_own(head.path) or forwarding.takes(head.path)):
             request = RequestHead(
                 head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
             )

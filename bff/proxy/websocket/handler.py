@@ -283,7 +283,7 @@ class _Upgrade:
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         self._context.metrics.problem_sent(problem)
-        await self._answer(*problem_response(problem, **extra))
+        await self._answer(*problem_response(problem, login_url=self._context.login_url, **extra))
 
     async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
         self._note(status)

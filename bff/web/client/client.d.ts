@@ -107,6 +107,8 @@ export declare class BffError extends Error {
 export interface Settings {
   /** `server.csrf_header`: "X-CSRF". */
   readonly csrfHeader: string;
+  /** `server.base_path` and "/bff": where the proxy's endpoints are. */
+  readonly base: string;
   /** `server.events_heartbeat` in seconds: the stream of events is never silent for longer. */
   readonly heartbeat: number;
   /** `session.ending_notice` in seconds: a session is said to be ending so long before. */

@@ -10,8 +10,7 @@
 
 import { isReturnTo } from "./return_to.js";
 
-const BASE = "/bff";
-const settings = { csrfHeader: "X-CSRF", heartbeat: 20, notice: 120, taken: ["/bff"] };
+const settings = { base: "/bff", csrfHeader: "X-CSRF", heartbeat: 20, notice: 120, taken: ["/bff"] };
 
 /** An answer that says that something went wrong. `code` is the proxy's own word where it made the answer. */
 export class BffError extends Error {
@@ -99,26 +98,26 @@ export function signInError() {
 
 /** Who is signed in, or `null`. With `slide: false` asking does not count as the user's activity. */
 export async function user({ slide = true } = {}) {
-  const answer = await readAnswer(await bffFetch(`${BASE}/user?anonymous=ok${slide ? "" : "&slide=false"}`, { signIn: false }));
+  const answer = await readAnswer(await bffFetch(`${settings.base}/user?anonymous=ok${slide ? "" : "&slide=false"}`, { signIn: false }));
   const found = answer.signed_in !== false ? answer : answer.reason === "signed_in_again" && (await successor());
   return found ? readUser(found) : noticeEnd(answer.code, answer.reason ?? null) ?? null;
 }
 
 /** Rotates the tokens and reads the claims anew, now; answers as `user()`. */
 export async function refresh() {
-  return readUser(await readAnswer(await bffFetch(`${BASE}/refresh`, { method: "POST", signIn: false })));
+  return readUser(await readAnswer(await bffFetch(`${settings.base}/refresh`, { method: "POST", signIn: false })));
 }
 
 /** Leaves for sign-in; `returnTo` is a path of this site, by default the present one. Else it leads to `/`. */
 export function login(returnTo = here(), parameters = {}) {
   leave();
-  location.assign(`${BASE}/login?${new URLSearchParams({ ...parameters, return_to: isReturnTo(returnTo, settings.taken) ? returnTo : "/" })}`);
+  location.assign(`${settings.base}/login?${new URLSearchParams({ ...parameters, return_to: isReturnTo(returnTo, settings.taken) ? returnTo : "/" })}`);
 }
 
 /** Ends the session, then leaves for the provider's sign-out. */
 export async function logout() {
   leave(); // this end is no news
-  const response = await bffFetch(`${BASE}/logout`, { method: "POST", signIn: false });
+  const response = await bffFetch(`${settings.base}/logout`, { method: "POST", signIn: false });
   if (!response.ok && response.status !== 401) {
     leaving = false;
     throw await BffError.from(response);
@@ -129,20 +128,20 @@ export async function logout() {
 
 /** The user's sessions, this browser's first. With `slide: false` asking does not count as the user's activity. */
 export async function sessions({ slide = true } = {}) {
-  const response = await bffFetch(`${BASE}/sessions${slide ? "" : "?slide=false"}`, { signIn: false });
+  const response = await bffFetch(`${settings.base}/sessions${slide ? "" : "?slide=false"}`, { signIn: false });
   return (await readAnswer(response)).sessions;
 }
 
 /** Ends one of them; where it is this browser's own, that is a sign-out, and the page is left as by `logout()`. */
 export async function endSession(id) {
-  const path = `${BASE}/sessions/${encodeURIComponent(id)}`;
+  const path = `${settings.base}/sessions/${encodeURIComponent(id)}`;
   const { redirect } = await readAnswer(await bffFetch(path, { method: "DELETE", signIn: false }));
   if (redirect) leaveFor(redirect);
 }
 
 /** Ends all of them but this browser's own; answers with how many there were. */
 export async function endOtherSessions() {
-  return (await readAnswer(await bffFetch(`${BASE}/sessions`, { method: "DELETE", signIn: false }))).ended;
+  return (await readAnswer(await bffFetch(`${settings.base}/sessions`, { method: "DELETE", signIn: false }))).ended;
 }
 
 /**
@@ -224,10 +223,10 @@ class Watch {
   join() {
     if (this.#place || !navigator.locks || !globalThis.BroadcastChannel) return;
     const { signal } = this.#place = new AbortController();
-    this.#channel = new BroadcastChannel("bff-events");
+    this.#channel = new BroadcastChannel(`bff-events:${settings.base}`);
     this.#channel.onmessage = ({ data }) => this.#heard(data, signal);
     this.#channel.postMessage({ type: "hello" });
-    navigator.locks.request("bff-events", { signal }, () => this.#lead(signal)).catch(() => {});
+    navigator.locks.request(`bff-events:${settings.base}`, { signal }, () => this.#lead(signal)).catch(() => {});
   }
 
   leave() {
@@ -271,7 +270,7 @@ class Watch {
     signal.addEventListener("abort", abort);
     let silence = setTimeout(abort, 3000 * settings.heartbeat);
     try {
-      const response = await fetch(`${BASE}/events`, { headers: { [settings.csrfHeader]: "1" }, cache: "no-store", signal: stop.signal });
+      const response = await fetch(`${settings.base}/events`, { headers: { [settings.csrfHeader]: "1" }, cache: "no-store", signal: stop.signal });
       if (!response.ok) {
         const error = await BffError.from(response);
         if (error.signedOut) this.say({ type: "session-ended", code: error.code, reason: error.reason });
@@ -333,7 +332,7 @@ async function supplanted(code) {
 async function successor() {
   for (const pause of [0, 250, 500, 1000, 2000, 4000]) {
     await rest(pause);
-    const answer = await fetch(`${BASE}/user?anonymous=ok&slide=false`, { headers: { [settings.csrfHeader]: "1" } }).then((it) => it.ok && it.json()).catch(() => null);
+    const answer = await fetch(`${settings.base}/user?anonymous=ok&slide=false`, { headers: { [settings.csrfHeader]: "1" } }).then((it) => it.ok && it.json()).catch(() => null);
     if (answer && answer.signed_in !== false) return answer;
   }
 }

@@ -73,9 +73,12 @@ class Browser:
                 return response
         raise AssertionError("redirected in circles")
 
-    async def sign_in(self, who: tuple[str, str] = ALICE, return_to: str = "/") -> httpx.Response:
+    async def sign_in(
+        self, who: tuple[str, str] = ALICE, return_to: str = "/", base_path: str = ""
+    ) -> httpx.Response:
         """Goes through the whole sign-in; returns the page at its end."""
-        page = await self.follow(await self.client.get(f"/bff/login?return_to={quote(return_to)}"))
+        login = f"{base_path}/bff/login?return_to={quote(return_to)}"
+        page = await self.follow(await self.client.get(login))
         if "password" in page.text:
             page = await self.follow(await async_sign_in_at(page, self.client, who))
         return page
@@ -198,13 +201,14 @@ async def running_world(
     """
     port = free_port()
     url = public_url or f"http://localhost:{port}"
+    base = sections.get("server", {}).get("base_path", "")
     async with AsyncExitStack() as stack:
         issuer = stack.enter_context(
             running_issuer(
                 redis.url,
-                [f"{url}/bff/callback"],
+                [f"{url}{base}/bff/callback"],
                 post_logout_redirect_uris=[f"{url}/"],
-                backchannel_logout_uri=f"{url}/bff/backchannel-logout" if told_of_logouts else None,
+                backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
                 access_token_lifetime=access_token_lifetime,
                 key=issuer_key,
                 client=client,

@@ -1,0 +1,82 @@
+"""The types of single settings: durations, sizes, rates, ports, names."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {
+    "": 1,
+    "b": 1,
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "kb": 1000,
+    "mb": 1000**2,
+    "gb": 1000**3,
+}
+_MOST_TIMES = 1_000_000
+
+
+def parse_duration(value: Any) -> Any:
+    """Turns "90s", "30m", "12h", "7d", "250ms" or a plain number into seconds."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+        if found is None:
+            raise ValueError('not a duration: write it like "30s", "15m", "12h" or "7d"')
+        return float(found[1]) * _UNITS[found[2] or "s"]
+    return value
+
+
+def parse_size(value: Any) -> Any:
+    """Turns "64KiB", "10MiB" or a plain number into bytes."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+)\s*([A-Za-z]*)\s*", value)
+        if found is None or found[2].lower() not in _SIZES:
+            raise ValueError('not a size: write it like "64KiB" or "10MiB"')
+        return int(found[1]) * _SIZES[found[2].lower()]
+    return value
+
+
+def parse_off(value: Any) -> Any:
+    """Turns "off" into None, which TOML cannot say."""
+    return None if value == "off" else value
+
+
+class Rate(NamedTuple):
+    """A number of times within a number of seconds."""
+
+    times: int
+    seconds: float
+
+
+def parse_rate(value: Any) -> Any:
+    """Turns "600/m", "20/s" or "5/10m" into a `Rate`."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d+)?)?\s*(s|m|h|d)\s*", value)
+        if found is None:
+            raise ValueError('not a rate: write it like "20/s", "600/m" or "5/10m"')
+        return Rate(int(found[1]), float(found[2] or 1) * _UNITS[found[3]])
+    return value
+
+
+def _check_rate(rate: Rate) -> Rate:
+    if not 1 <= rate.times <= _MOST_TIMES or not 1 <= rate.seconds <= _UNITS["d"]:
+        raise ValueError("a rate is 1 to 1,000,000 times within 1 second to 1 day")
+    return rate
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+Frequency = Annotated[Rate, BeforeValidator(parse_rate), AfterValidator(_check_rate)]
+Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
+Subprotocols = Annotated[
+    str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$", max_length=1024)
+]
+Network = IPv4Network | IPv6Network

@@ -1,0 +1,73 @@
+"""The application for what is not forwarded: our endpoints, then the page, under the base path."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp
+
+from bff.errors import Problem
+from bff.observe.metrics import Metrics
+from bff.settings.model import ServerSettings, SpaSettings
+from bff.web.accounting import Accounting
+from bff.web.error_pages import ErrorPages
+from bff.web.events import EventsEndpoint
+from bff.web.responses import problem_answer, redirect
+from bff.web.spa import Spa
+
+
+def own_answers(
+    endpoints: Sequence[Route],
+    events: EventsEndpoint,
+    *,
+    server: ServerSettings,
+    spa: SpaSettings,
+    lifespan: Callable[[Starlette], Any],
+    metrics: Metrics,
+    is_own: Callable[[bytes], bool],
+    access_log: bool,
+) -> ASGIApp:
+    """Returns the application; `is_own` tells the paths of our endpoints, for the metrics."""
+    routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
+    if spa.dir is not None:
+        routes.append(Mount("/", Spa(spa.dir, spa)))
+    if base := server.base_path:
+        routes = [Mount(base, Router(routes, redirect_slashes=False))]
+        if spa.dir is not None:
+            routes.append(Route(base, lambda _: redirect(307, f"{base}/"), methods=["GET"]))
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
+    )
+    app.router.redirect_slashes = False
+    counted = Accounting(
+        events.before(app),
+        metrics=metrics,
+        endpoints=[route.path for route in endpoints],
+        is_own=is_own,
+        log=access_log,
+    )
+    return ErrorPages(counted, spa.error_page)
+
+
+async def _no_route(_: Request) -> Response:
+    return problem_answer(Problem.NO_ROUTE)
+
+
+async def _http_problem(_: Request, failure: Exception) -> Response:
+    assert isinstance(failure, HTTPException)
+    status = failure.status_code
+    allow = (failure.headers or {}).get("Allow")
+    if status == Problem.METHOD_NOT_ALLOWED.status:
+        headers = [(b"allow", allow.encode("ascii"))] if allow else []
+        return problem_answer(Problem.METHOD_NOT_ALLOWED, headers=headers)
+    return problem_answer(Problem.NO_ROUTE if status == Problem.NO_ROUTE.status else Problem.BAD_REQUEST)
+
+
+async def _internal_problem(_: Request, __: Exception) -> Response:
+    return problem_answer(Problem.INTERNAL_ERROR)
