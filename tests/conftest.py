@@ -65,8 +65,8 @@ def _is_embedded(item: pytest.Item) -> bool:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes a core for the whole suite, which mostly waits; none beside this one for a part of it."""
-    return 2 * (os.cpu_count() or 1) if _whole(config) else 0
+    """Three processes a core for the whole suite, which mostly waits; none but this one for a part."""
+    return 3 * (os.cpu_count() or 1) if _whole(config) else 0
 
 
 @pytest.hookimpl(optionalhook=True)

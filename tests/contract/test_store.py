@@ -22,9 +22,13 @@ KEY = f"bff:session:{SESSION.key}"
 UNTIL = f"bff:until:{SESSION.key[:16]}"
 
 
+def store_of(server: RedisServer, patience: float) -> SessionStore:
+    return SessionStore(RedisSettings(url=SecretStr(server.url), timeout=patience), Metrics())
+
+
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url), timeout=PATIENCE), Metrics())
+    store = store_of(redis_server, PATIENCE)
     yield store
     await store.aclose()
 
@@ -205,8 +209,10 @@ async def test_an_outage_is_no_answer(store: SessionStore, redis_server: RedisSe
     redis_server.start()
     assert await store.load(SESSION.key) is not None
     redis_server.pause()
+    impatient = store_of(redis_server, 0.5)
     with pytest.raises(StoreUnavailableError):
-        await store.load(SESSION.key)
+        await impatient.load(SESSION.key)
+    await impatient.aclose()
     redis_server.resume()
     assert await store.load(SESSION.key) is not None
 
