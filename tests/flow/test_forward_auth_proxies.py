@@ -1,0 +1,170 @@
+"""Real reverse proxies that forward calls themselves, with the configurations that the project ships."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bff.embedded import free_port
+from tests.issuer.flow import payload_of
+from tests.structure.source import ROOT
+from tests.support.network.backend import Received, Reply
+from tests.support.network.forward_auth import SECRET, Places, program, running_forward_auth
+from tests.support.network.nginx import listens
+from tests.support.network.tls import self_signed
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import Browser, World, running_world
+from tests.support.wait import until
+
+EXPIRED = 400  # seconds: the tokens of these tests live 300
+LIES = {
+    "Authorization": "Bearer of-the-client",
+    "X-Forwarded-For": "192.0.2.1",
+    "BFF-Forward-Auth": SECRET[::-1],
+    "BFF-Forward-Auth-Route": "/elsewhere",
+}
+"""What a client may send; the call is made all the same, and none of it arrives."""
+
+
+@asynccontextmanager
+async def behind(name: str, redis: RedisServer, folder: Path) -> AsyncIterator[World]:
+    """A world whose browsers go to this reverse proxy."""
+    if program(name) is None:
+        pytest.skip(f"no {name}")
+    tls, certificate = free_port(), self_signed(folder)
+    async with running_world(
+        redis,
+        public_url=f"https://localhost:{tls}",
+        server={"trusted_proxies": ["127.0.0.1"]},
+        route={"strip_prefix": False},
+        forward_auth={"secrets": [SECRET]},
+    ) as world:
+        world.verify = ssl.create_default_context(cafile=certificate.cert)
+        places = Places(tls, free_port(), world.port, world.backend.port)
+        with running_forward_auth(name, folder, certificate, places) as process:
+            await until(lambda: listens(tls) or process.poll() is not None)
+            yield world
+
+
+@pytest.mark.requirement("P-13", "B-08", "B-09", "B-12", "B-14", "B-15", "B-17")
+@pytest.mark.parametrize("name", ["nginx", "caddy", "envoy"])
+async def test_a_shipped_configuration(redis_server: RedisServer, tmp_path: Path, name: str) -> None:
+    """Calls go with the session's token and past bff; refusals have its codes; no browser gets a token."""
+    async with behind(name, redis_server, tmp_path) as world:
+        browser = await world.browser("127.0.0.7")
+        signed_out = await browser.call("/api/orders")
+        assert (401, "session_missing") == (signed_out.status_code, signed_out.json()["code"])
+        await browser.sign_in()
+        await _calls(world, browser)
+        await _refusals(world, browser)
+        world.clock.ahead += EXPIRED
+        assert 200 == (await browser.call("/api/orders")).status_code
+        assert 1 == world.refreshes
+        if name == "nginx":
+            await _healed(world, browser)
+            await _orders_of_a_backend(world, browser)
+        for answer in browser.answers:
+            assert "authorization" not in answer.headers
+
+
+async def _calls(world: World, browser: Browser) -> None:
+    """The backend gets the token in place of what the client says, and nothing of the session."""
+
+    async def answer(request: Received) -> Reply:
+        lies = [(b"set-cookie", b"__Host-Http-bff=x; Path=/; Secure"), (b"access-control-allow-origin", b"*")]
+        return Reply(body=request.body or b"[]", headers=[*lies, (b"cache-control", b"public")])
+
+    world.reply = answer
+    body, sub = b'{"order":7}', (await browser.user()).json()["sub"]
+    for method, sent in (("GET", b""), ("POST", body)):
+        call = await browser.call("/api/orders?page=2", method, content=sent, headers=LIES)
+        assert (200, sent or b"[]") == (call.status_code, call.content)
+        assert "private, no-store" == call.headers["cache-control"]
+        assert "nosniff" == call.headers["x-content-type-options"]
+        assert "sandbox" == call.headers["content-security-policy"]
+        assert {"set-cookie", "access-control-allow-origin"}.isdisjoint(call.headers)
+        seen = world.backend.requests[-1]
+        assert (method.encode(), b"/api/orders?page=2") == (seen.method, seen.target)
+        (bearer,) = seen.values(b"authorization")
+        assert sub == payload_of(bearer.decode().removeprefix("Bearer "))["sub"]
+        assert [] == seen.values(b"traceparent")  # else bff forwarded it
+        for own in (b"cookie", b"bff-forward-auth", b"bff-forward-auth-route", b"forwarded"):
+            assert [] == seen.values(own)
+        assert b"192.0.2.1" not in b"".join(seen.values(b"x-forwarded-for"))
+        assert b"of-the-client" not in seen.raw_head
+
+
+async def _refusals(world: World, browser: Browser) -> None:
+    """What is refused reaches no backend with a token, whatever a client says of its request."""
+    before = len(world.backend.requests)
+    refused = {
+        "csrf_rejected": await browser.client.post("/api/orders", content=b"x"),
+        "method_not_allowed": await browser.call("/api/orders", "OPTIONS"),
+        "no_route": await browser.call("/bff/forward-auth", headers={"X-Forwarded-Uri": "/api/orders"}),
+    }
+    for code, answer in refused.items():
+        assert code == answer.json()["code"]
+    guesses = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Uri": "/api/orders",
+        "BFF-Forward-Auth": SECRET[::-1],
+    }
+    for path in ("/bff/forward-auth", "/bff/forward-auth/api/orders"):
+        assert 404 == (await browser.call(path, headers=guesses)).status_code
+    for path in ("/api//orders", "/api/a%2f..%2fb", "/api/%2e%2e/b", "/%61pi/orders", "/api/a;x=1/..;/b"):
+        assert 400 == (await browser.call(path)).status_code, path
+    assert 404 == (await browser.call("/API/orders")).status_code
+    assert [] == [r for r in world.backend.requests[before:] if r.values(b"authorization")]
+
+
+async def _healed(world: World, browser: Browser) -> None:
+    """A call that the backend answers with 401 goes to bff, which refreshes and repeats it, body included."""
+    body = b"y" * 30_000
+
+    async def once(request: Received) -> Reply:
+        return Reply(401, body=b"no") if world.refreshes == before else Reply(body=request.body or b"[]")
+
+    for method, sent in (("GET", b""), ("POST", body)):
+        before, world.reply = world.refreshes, once
+        call = await browser.call("/api/orders", method, content=sent)
+        assert (200, sent or b"[]") == (call.status_code, call.content)
+        assert before + 1 == world.refreshes
+
+    async def never(_: Received) -> Reply:
+        return Reply(403, body=b"not yours")
+
+    world.reply, count = never, len(world.backend.requests)
+    forbidden = await browser.call("/api/orders", "POST", content=b"x")
+    assert (403, b"not yours") == (forbidden.status_code, forbidden.content)
+    assert 1 == len(world.backend.requests) - count  # no other refusal of a backend's has the call repeated
+
+
+async def _orders_of_a_backend(world: World, browser: Browser) -> None:
+    """A backend cannot lead nginx to the location that the tokens come from."""
+
+    async def order(_: Received) -> Reply:
+        return Reply(body=b"mine", headers=[(b"x-accel-redirect", b"/forward-auth")])
+
+    world.reply = order
+    answer = await browser.call("/api/orders")
+    assert (200, b"mine") == (answer.status_code, answer.content)
+    assert 404 == (await browser.call("/forward-auth")).status_code
+
+
+def test_traefiks_file() -> None:
+    """No Traefik runs here: the file is YAML, and its parts refer to one another in the order that counts."""
+    text = (ROOT / "config" / "forward-auth" / "traefik.yaml").read_text(encoding="utf-8")
+    http = yaml.safe_load(text)["http"]
+    assert ["bff-proof", "bff-token", "to-backend"] == http["routers"]["api"]["middlewares"]
+    assert {"bff-proof", "bff-token", "to-backend"} == http["middlewares"].keys()
+    assert {router["service"] for router in http["routers"].values()} == http["services"].keys()
+    forward = http["middlewares"]["bff-token"]["forwardAuth"]
+    assert (False, ["Authorization"]) == (forward["trustForwardHeader"], forward["authResponseHeaders"])
+    proof = http["middlewares"]["bff-proof"]["headers"]["customRequestHeaders"]
+    dropped = http["middlewares"]["to-backend"]["headers"]["customRequestHeaders"]
+    secret = {name for name, value in proof.items() if value}
+    assert secret == {name for name in proof if name.startswith("BFF-")}
+    assert secret | {"Cookie"} <= {name for name, value in dropped.items() if value == ""}
