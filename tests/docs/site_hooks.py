@@ -3,10 +3,12 @@
 Rule 1: a link in a page works in the repository itself too; links to documents that lie outside of
 `docs` lead to their page of the site, links to other files of the repository become plain text.
 Rule 2: a link that leads nowhere is left as it is, so that the strict build refuses it.
+Rule 3: what the code knows is made of the code, at `<!-- generated: … -->`; nothing of it is kept as a copy.
 """
 
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # MkDocs runs this file by its path, from anywhere
+
+from tests.docs import openapi_doc, provider_doc, settings_doc  # noqa: E402 - not before they are found
+
 DOCS = ".github/docs"
 ORDER = (
     "index.md",
@@ -34,15 +40,21 @@ ELSEWHERE = {
     "bff/ARCHITECTURE.md": "explanation/architecture.md",
     ".github/AUDIT.md": "reference/audit-events.md",
     ".github/decisions/*.md": "explanation/decisions/",
+    "config/providers/*.toml": "how-to/providers/",
+    "bff/web/openapi.yaml": "reference/openapi.yaml",
 }
 """The documents outside of `docs`, and their pages."""
+GENERATED = {"settings": settings_doc.text, "openapi": openapi_doc.text}
+"""The parts of pages that are made of the code, by their mark."""
+_MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def _elsewhere() -> Iterator[tuple[str, str]]:
     for pattern, page in ELSEWHERE.items():
         for path in sorted(ROOT.glob(pattern)):
-            yield path.relative_to(ROOT).as_posix(), page + path.name if page.endswith("/") else page
+            name = path.name.replace(".toml", ".md")
+            yield path.relative_to(ROOT).as_posix(), page + name if page.endswith("/") else page
 
 
 PAGES = dict(_elsewhere())
@@ -51,7 +63,12 @@ PAGES = dict(_elsewhere())
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the documents that lie elsewhere."""
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        if source.endswith(".toml"):
+            text = (ROOT / source).read_text(encoding="utf-8")
+            content = provider_doc.text(Path(source).stem, text)
+            files.append(File.generated(config, page, content=content))
+        else:
+            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
 
@@ -74,7 +91,7 @@ def _pages(item: StructureItem) -> Iterator[Page]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (the hook's signature)
-    """Follows links out of `docs`."""
+    """Puts in what is made of the code, and follows links out of `docs`."""
     sources = {site: source for source, site in PAGES.items()}
     here = posixpath.dirname(sources.get(page.file.src_uri, f"{DOCS}/{page.file.src_uri}"))
 
@@ -90,4 +107,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         inside = not path.startswith("..") and (ROOT / path).exists()
         return link["text"] if inside else link[0]
 
-    return _LINK.sub(followed, markdown)
+    made = _MARK.sub(lambda mark: GENERATED[mark[1]](), markdown)
+    return _LINK.sub(followed, made)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bff.settings.messages import SECTIONS
 from tests.structure.source import ROOT
+from tests.support.openapi import PATH, operations
 
 DOCS = ROOT / ".github" / "docs"
 
@@ -45,3 +47,31 @@ def test_the_pages_load_nothing_from_other_hosts(site: Path) -> None:
         loaded = {first or second for first, second in LOADED.findall(path.read_text(encoding="utf-8"))}
         assert loaded
         assert set() == {url for url in loaded if re.match(r"(?:https?:)?//", url)}, path
+
+
+def test_every_setting_has_its_place(site: Path) -> None:
+    """With its type, its default or an example, and the environment's variable; no type is unknown."""
+    html = (site / "reference" / "settings" / "index.html").read_text(encoding="utf-8")
+    for section, model in SECTIONS.items():
+        for key in model.model_fields:
+            assert f'id="{section}-{key}"' in html
+            assert section == "route" or f"BFF_{section}__{key}".upper() in html
+
+
+def test_every_provider_has_a_page(site: Path) -> None:
+    """With what to register there, its pitfalls and its settings, and the overview leads to it."""
+    overview = (site / "how-to" / "providers" / "index.html").read_text(encoding="utf-8")
+    names = [path.stem for path in (ROOT / "config" / "providers").glob("*.toml")]
+    assert len(names) > 10
+    for name in names:
+        html = (site / "how-to" / "providers" / name / "index.html").read_text(encoding="utf-8")
+        assert all(f'id="{part}"' in html for part in ("register-the-client", "pitfalls", "settings"))
+        assert f'href="{name}/"' in overview
+
+
+def test_the_description_can_be_fetched(site: Path) -> None:
+    """The page of it has each operation, and a link to the file."""
+    html = (site / "reference" / "openapi" / "index.html").read_text(encoding="utf-8")
+    assert all(f'id="{operation["operationId"]}"' in html for operation in operations().values())
+    assert 'href="../openapi.yaml"' in html
+    assert PATH.read_bytes() == (site / "reference" / "openapi.yaml").read_bytes()

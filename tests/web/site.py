@@ -38,6 +38,7 @@ from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.transaction import TransactionCookies
+from tests.support.conformance import hold
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
 
@@ -109,6 +110,7 @@ class Browser:
         for value in answer.headers.get_list("set-cookie"):
             self._keep(value)
         self.answers.append(answer)
+        hold(answer)
         return answer
 
     def _keep(self, set_cookie: str) -> None:

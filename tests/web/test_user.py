@@ -14,6 +14,7 @@ from bff.settings.model import LimitSettings
 from bff.web.limits import EndpointLimits
 from bff.web.user import UserEndpoints
 from tests.refresh.harness import RefreshHarness, running_harness
+from tests.support.conformance import hold
 from tests.support.processes.redis import RedisServer
 
 BASE = "http://localhost"
@@ -45,7 +46,9 @@ class Page:
         if found is not None:
             sent["cookie"] = f"bff={found.handle}"
         async with httpx.AsyncClient(transport=self._transport, base_url=BASE) as client:
-            return await client.request(method, path, headers=sent)
+            answer = await client.request(method, path, headers=sent)
+        hold(answer)
+        return answer
 
 
 @pytest.fixture(name="harness")

@@ -21,6 +21,7 @@ from bff.issuer.keys.keys import SigningKey
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
 from bff.settings.model import Settings
 from bff.tasks import Tasks
+from tests.support.conformance import hold
 from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
@@ -59,6 +60,7 @@ class Browser:
     async def _remember(self, response: httpx.Response) -> None:
         await response.aread()
         self.answers.append(response)
+        hold(response)
 
     async def follow(self, response: httpx.Response) -> httpx.Response:
         """Follows redirects and the callback's `Refresh` until a page comes that stays."""
