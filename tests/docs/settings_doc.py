@@ -19,7 +19,7 @@ from bff.settings.model import parse_duration, parse_off, parse_rate, parse_size
 from tests.structure.source import ROOT
 
 EXAMPLE: Final = ROOT / "config" / "bff.example.toml"
-_HEADER = re.compile(r"\[\[?([a-z]+)\]?\]")
+_HEADER = re.compile(r"\[\[?([a-z_]+)\]?\]")
 _SETTING = re.compile(r"(#?)([a-z0-9_]+) = (.+)")
 _CODE = re.compile(r"(`[^`]*`)")
 _MARK = re.compile(r"([\\*_<\[\]#])")

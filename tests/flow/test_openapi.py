@@ -22,7 +22,7 @@ async def test_every_operation_answers_as_described(world: World, signed_in: boo
     await browser.call("/bff/sessions")
     await browser.call("/bff/sessions/nonsense", "DELETE")
     await browser.call("/bff/events", "HEAD")
-    for name in ("client.js", "client.d.ts"):
+    for name in ("client.js", "client.d.ts", "forward-auth"):
         await browser.call(f"/bff/{name}")
     await browser.call("/bff/backchannel-logout", "POST", data={"logout_token": "nonsense"})
     await browser.call("/bff/user", headers={"X-CSRF": "2"})
