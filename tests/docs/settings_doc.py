@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
 from bff.settings.messages import SECTIONS
-from bff.settings.model import parse_duration, parse_off, parse_rate, parse_size
+from bff.settings.values import parse_duration, parse_off, parse_rate, parse_size
 from tests.structure.source import ROOT
 
 EXAMPLE: Final = ROOT / "config" / "bff.example.toml"
