@@ -76,7 +76,9 @@ class App:
         self.metrics = Metrics()
         self.tasks = Tasks()
         self._store = SessionStore(settings.redis, self.metrics)
-        self._changes = InvalidationFeed(settings.redis, prefix=self._store.watched)
+        self._changes = InvalidationFeed(
+            settings.redis, prefix=self._store.watched, topology=self._store.topology
+        )
         self._changes.subscribe(self._store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
         self._client = OidcClient(

@@ -5,15 +5,9 @@ Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
 """
 
 import asyncio
-import secrets
 import ssl
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
-
-from bff.embedded import EmbeddedRedisError, find_redis
 from bff.errors import ProviderUnavailableError
 from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
@@ -22,13 +16,11 @@ from bff.policy.routes import Upstream, compile_route
 from bff.proxy.upstream.connector import TlsNames, client_tls
 from bff.serve.provider_capabilities import Check, read_offers
 from bff.serve.provider_client import probe_client
-from bff.session.redis_connection import new_pool
-from bff.session.redis_errors import refusal, trouble
-from bff.settings.model import ProviderSettings, RedisSettings, RouteSettings, ServerSettings, Settings
+from bff.serve.redis_check import look_at_redis
+from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.redis_urls import redis_target
 from bff.web.callback_page import redirect_uri
 
-OLDEST_REDIS = (6, 2)
 _FOUND = 200
 _REDIRECTS = range(300, 400)
 _SHOWN = 5  # keys of which it is said why they are not used
@@ -43,7 +35,7 @@ async def preflight(settings: Settings) -> list[Check]:
         (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
     }
     results = await asyncio.gather(
-        _bounded("redis", redis_target(redis.url.get_secret_value()), _redis(redis)),
+        _bounded("redis", redis_target(redis.url.get_secret_value()), look_at_redis(redis)),
         _bounded("provider", provider.issuer, _provider(provider, settings.route, redirects_to)),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
@@ -68,78 +60,6 @@ async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list
             return await look
     except TimeoutError:
         return [Check(name, target, False, f"no answer within {DEADLINE:g} s", "see whether it hangs")]
-
-
-async def _redis(settings: RedisSettings) -> list[Check]:
-    url = settings.url.get_secret_value()
-    target = redis_target(url)
-    if url == "embedded":
-        try:
-            found = find_redis()
-        except EmbeddedRedisError as error:
-            return [Check("redis", target, False, str(error), "")]
-        fix = "" if found.real else "install redis-server; the imitation is for trying things out"
-        return [Check("redis", target, True, found.kind, fix)]
-    client: Redis = Redis.from_pool(new_pool(settings))
-    try:
-        return await _ask_redis(client, settings, target)
-    except (RedisError, OSError) as error:
-        told = trouble(error)
-        return [Check("redis", target, False, told.detail, told.fix)]
-    finally:
-        await client.aclose()
-
-
-async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> list[Check]:
-    await client.ping()
-    checks = [await _version(client, target)]
-    key = f"{settings.prefix}:check:{secrets.token_hex(8)}"
-    try:
-        # By a script, as the store writes: an account may be allowed the one and not the other.
-        await client.eval("return redis.call('SET', KEYS[1], '1', 'EX', 10)", 1, key)
-        await client.delete(key)
-        checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
-    except ResponseError as error:
-        fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
-        checks.append(Check("redis writable", target, False, refusal(error), fix))
-    checks.append(await _eviction(client, target))
-    checks += await _clock(client, target)
-    return checks
-
-
-async def _version(client: Redis, target: str) -> Check:
-    try:
-        info: Mapping[str, Any] = await client.info("server")
-    except ResponseError:
-        return Check("redis", target, True, "reached; INFO is not allowed, its version is unknown")
-    version = str(info.get("redis_version", "0"))
-    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
-    number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if number < OLDEST_REDIS:
-        return Check("redis", target, False, f"{name} is too old", "use Redis 6.2 or later, or Valkey")
-    return Check("redis", target, True, name)
-
-
-async def _eviction(client: Redis, target: str) -> Check:
-    name = "redis eviction"
-    try:
-        policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy", "unknown")
-    except ResponseError:
-        return Check(name, target, True, "CONFIG is not allowed: unknown", "make sure that it is noeviction")
-    if policy != "noeviction":
-        fix = "set maxmemory-policy noeviction: else a full Redis signs people out"
-        return Check(name, target, True, f"maxmemory-policy is {policy}", fix)
-    return Check(name, target, True, policy)
-
-
-async def _clock(client: Redis, target: str) -> list[Check]:
-    """Limits that all processes share count by Redis' clock; an account that may not ask has none."""
-    try:
-        await client.time()
-    except ResponseError:
-        detail = "TIME is not allowed: limits on how often fail open"
-        return [Check("redis limits", target, True, detail, "allow the user +time")]
-    return []
 
 
 async def _provider(

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -53,7 +53,7 @@ class _Ask(Generic[T]):
     """Something to be asked: the words of its commands, and the future of its answer.
 
     Attributes:
-        replies: which of the replies that `_outcome` takes were asked for.
+        replies: which of the replies that `outcome` takes were asked for.
     """
 
     __slots__ = ("answer", "replies", "words")
@@ -88,6 +88,27 @@ class _Load(_Ask[Loaded]):
         super().__init__(words, answer, (True, timed, note is not None))
 
 
+class Batches(Protocol):
+    """A reader of hashes: from one server, or from those of a cluster."""
+
+    def load(
+        self, name: bytes, *, timed: bool = False, note: bytes | None = None
+    ) -> "asyncio.Future[Loaded]":
+        """As `BatchReader.load`."""
+        ...
+
+    def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
+        """As `BatchReader.evaluate`."""
+        ...
+
+    def renew(self) -> None:
+        """As `BatchReader.renew`."""
+        ...
+
+    async def aclose(self) -> None:
+        """As `BatchReader.aclose`."""
+
+
 class WrongTypeError(Exception):
     """There is something under this name, and it is no hash."""
 
@@ -95,12 +116,18 @@ class WrongTypeError(Exception):
 class BatchReader:
     """Reads hashes from one server, and runs commands there that take a moment.
 
-    `took` is told the seconds of each batch.
+    In a cluster `address` says from which. `took` is told the seconds of each batch.
     """
 
-    def __init__(self, settings: RedisSettings, took: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        took: Callable[[float], None] = lambda _: None,
+        address: tuple[str, int] | None = None,
+    ) -> None:
         self._settings = settings
         self._took = took
+        self._address = address
         self._tasks = Tasks()
         self._waiting: list[_Ask[Any]] = []
         self._connection: AbstractConnection | None = None
@@ -125,14 +152,19 @@ class BatchReader:
         self._ask(ask)
         return ask.answer
 
-    def evaluate(self, words: bytes) -> "asyncio.Future[Any]":
+    def evaluate(self, name: bytes, words: bytes, *, replies: int = 1) -> "asyncio.Future[Any]":  # noqa: ARG002 - where one server has all keys the name is of no account
         """Runs one packed command, twice perhaps where a connection breaks: one of which that does no harm.
+
+        Args:
+            name: the key that it is about.
+            words: the command.
+            replies: how many answers come to them, of which the last one is meant.
 
         Raises, once awaited:
             ResponseError: what Redis says of it; it begins with NOSCRIPT where it does not know a script.
             StoreUnavailableError: nothing is known of it.
         """
-        ask = _Ask[Any](words, asyncio.get_running_loop().create_future())
+        ask = _Ask[Any](words, asyncio.get_running_loop().create_future(), (True,) * replies)
         self._ask(ask)
         return ask.answer
 
@@ -182,7 +214,7 @@ class BatchReader:
             await self._drop()
         connection, replies = self._connection, self._replies
         if connection is None or replies is None or not connection.is_connected:
-            connection = self._connection = new_connection(self._settings)
+            connection = self._connection = new_connection(self._settings, self._address)
             await connect(connection)
             replies = self._replies = Replies(connection)
         words = b"".join([ask.words for ask in batch])
@@ -196,7 +228,7 @@ class BatchReader:
                     await replies.more()
                     answer = take()
                 answers.append(answer)
-            ask.settle(_outcome(*answers) if isinstance(ask, _Load) else answers[0])
+            ask.settle(outcome(*answers) if isinstance(ask, _Load) else answers[-1])
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -208,11 +240,12 @@ class BatchReader:
     async def _give_up(self, batch: Sequence[_Ask[Any]], failure: BaseException) -> None:
         waiting, self._waiting = self._waiting, []
         for ask in (*batch, *waiting):
-            ask.settle(StoreUnavailableError(f"Redis: {type(failure).__name__}"))
+            ask.settle(_unavailable(failure))
         await self._drop()
 
 
-def _outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
+def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
+    """Returns what the answers to HGETALL, PTTL and GET say, None for those that were not asked for."""
     if isinstance(fields, ResponseError):
         return WrongTypeError() if _is_wrong_type(fields) else _unavailable(fields)
     if isinstance(note, ResponseError):
@@ -232,5 +265,7 @@ def _is_wrong_type(refused: ResponseError) -> bool:
     return str(refused).startswith("WRONGTYPE")
 
 
-def _unavailable(refused: ResponseError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"Redis: {type(refused).__name__}")
+def _unavailable(failure: BaseException) -> StoreUnavailableError:
+    unavailable = StoreUnavailableError(f"Redis: {type(failure).__name__}")
+    unavailable.__cause__ = failure
+    return unavailable

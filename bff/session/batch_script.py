@@ -9,13 +9,13 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from bff.session.batch_reader import BatchReader
+from bff.session.batch_reader import Batches
 
 
 class BatchScript:
     """One script on one key."""
 
-    def __init__(self, batches: BatchReader, source: str) -> None:
+    def __init__(self, batches: Batches, source: str) -> None:
         self._batches = batches
         self._source = source.encode()
         self._sha = (
@@ -31,11 +31,11 @@ class BatchScript:
         """
         rest = (b"1", name, *arguments)
         try:
-            return await self._batches.evaluate(packed(b"EVALSHA", self._sha, *rest))
+            return await self._batches.evaluate(name, packed(b"EVALSHA", self._sha, *rest))
         except ResponseError as refused:
             if not str(refused).startswith("NOSCRIPT"):
                 raise
-            return await self._batches.evaluate(packed(b"EVAL", self._source, *rest))
+            return await self._batches.evaluate(name, packed(b"EVAL", self._source, *rest))
 
 
 def packed(*words: bytes) -> bytes:

@@ -24,8 +24,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from bff.session import scripts
-from bff.session.batch_reader import BatchReader
+from bff.session.batch_reader import Batches
 from bff.session.batch_script import packed
+from bff.session.cluster.client import masters_of
 from bff.session.model import EndReason
 
 ENDED_SECONDS: Final = 3600.0
@@ -93,7 +94,7 @@ class Endings:
             if await self._redis.set(self.name(key), value, ex=seconds, nx=True):
                 return True
             if version is None:  # one about a former version must not stand in the way
-                former = _text(await self._redis.get(self.name(key)))
+                former = text_of(await self._redis.get(self.name(key)))
                 if former is None or " " in former:
                     await self._redis.set(self.name(key), value, ex=seconds)
             return False
@@ -113,8 +114,9 @@ class Endings:
     async def found(self, beginning: str) -> EndReason | None:
         """The reason in the note of the first session found whose key has this beginning (of hex digits)."""
         async with self._translated():
-            async for name in self._redis.scan_iter(f"{self.name(beginning)}*", count=_AT_ONCE):
-                return note_of(_text(await self._redis.get(name)), 0)
+            for server in await masters_of(self._redis):
+                async for name in server.scan_iter(f"{self.name(beginning)}*", count=_AT_ONCE):
+                    return note_of(text_of(await self._redis.get(name)), 0)
         return None
 
     async def forget(self, key: str) -> None:
@@ -131,12 +133,13 @@ class Endings:
             return
 
     def lives_until_soon(
-        self, batches: BatchReader, key: str, milliseconds: int, by: EndReason, sub: str
+        self, batches: Batches, key: str, milliseconds: int, by: EndReason, sub: str
     ) -> None:
         """Marks the same with the next batch of reads; nobody waits for it."""
         name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
         words = packed(b"SET", name.encode(), mark.encode(), b"PX", b"%d" % lifetime)
-        batches.evaluate(words).add_done_callback(lambda done: done.cancelled() or done.exception())
+        noted = batches.evaluate(name.encode(), words)
+        noted.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _mark_of(self, key: str, milliseconds: int, by: EndReason, sub: str) -> tuple[str, str, int]:
         lifetime = milliseconds + int(ENDED_SECONDS * 1000)
@@ -195,10 +198,12 @@ class Endings:
     async def evictions(self) -> int | None:
         """Returns the number of keys that Redis has evicted since it began; None where it does not say."""
         try:
-            count = (await self._redis.info("stats")).get("evicted_keys")
+            counts: list[Any] = [
+                (await server.info("stats")).get("evicted_keys") for server in await masters_of(self._redis)
+            ]
         except (RedisError, OSError):
             return None
-        return count if isinstance(count, int) else None
+        return sum(counts) if all(isinstance(count, int) for count in counts) else None
 
     async def _traces(self, keys: Sequence[str]) -> list[Trace]:
         async with self._translated():
@@ -220,11 +225,11 @@ class Endings:
 
 
 def _trace(note: Any, mark: Any, left: Any) -> Trace:
-    text = _text(mark) or ""
+    text = text_of(mark) or ""
     by, _, sub = text.partition(" ")
     over = isinstance(left, int) and 0 < left <= ENDED_SECONDS * 1000 + _LATE
     return Trace(
-        note=note_of(_text(note), 0),
+        note=note_of(text_of(note), 0),
         due=_WHY.get(by) if over else None,
         marked=bool(text),
         told=_is_told(text),
@@ -241,7 +246,7 @@ def _is_told(mark: str) -> bool:
     return mark.endswith(f" {_TOLD}")
 
 
-def _text(answer: Any) -> str | None:
+def text_of(answer: Any) -> str | None:
     """Returns the answer to a GET; None also where somebody put something else there."""
     if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
         return None

@@ -30,6 +30,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from bff.session import scripts
+from bff.session.endings import text_of
 from bff.session.model import EndReason, Session
 from bff.session.record import Record, format_second, format_time
 
@@ -208,9 +209,10 @@ class SessionIndex:
     async def ended_since(self, provider: str, names: Iterable[str], began: float) -> EndReason | None:
         """Returns why a sign-in of this `sub` and `sid`, begun at `began`, was ended; None if not."""
         async with self._translated():
-            notes = cast(
-                "list[str | None]", await self._redis.mget([self._note(provider, name) for name in names])
-            )
+            pipe = self._redis.pipeline(transaction=False)  # no MGET: a cluster takes one key at a time
+            for name in names:
+                pipe.get(self._note(provider, name))
+            notes = [text_of(said) for said in await pipe.execute(raise_on_error=False)]
         return next((reason for note in notes if (reason := _ended(note, began)) is not None), None)
 
     def _starting(self, key: str) -> str:

@@ -1,15 +1,16 @@
-"""The one feed of what changes in Redis under the sessions' keys, by `CLIENT TRACKING ON BCAST`.
+"""The one feed of what changes in Redis under the sessions' keys (`tracking.py`).
 
 Near cache, waiters, event streams and sockets hang on it.
 
 Rule 1: `trusted` is a matter of time, not of events: the server's last answer on the tracking connection must
 be to a question that we sent less than a lease ago. So a process that is woken from a stop distrusts the feed
 before anything else happens in it, and a silent connection is distrusted though nothing ever breaks.
-Rule 2: every question is ROLE: its answer shows that the connection lives and that the server is a master.
-Rule 3: pushes come in order with the answers, so what an answer vouches for has been told before it. A
-connection that was lost is never mended: listeners are told that everything may have changed, at the loss and
-again before the next connection is trusted.
-Rule 4: under Sentinel the server is followed for as long as it is the one that Sentinel names.
+Rule 2: a server that was lost is begun with anew: listeners are told that everything may have changed, at the
+loss and again before it is trusted.
+Rule 3: under Sentinel the server is followed for as long as it is the one that Sentinel names.
+Rule 4: in a cluster every master is followed, and all of them are lost together: where one falls silent, or
+names other masters, all is begun anew with those that most servers name. A key is told of by whichever
+master has it, so that slots may move among those that are followed.
 Rule 5: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
 is never trusted; the proxy works without it.
 """
@@ -20,15 +21,16 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from bff.observe.logs import get_logger
-from bff.session.redis_connection import connect, new_connection
-from bff.session.sentinel import ToMaster
+from bff.session.cluster.topology import Topology
+from bff.session.redis_connection import new_connection
+from bff.session.tracking import FeedBrokenError, MasterQuestion, Push, Question, SlotsQuestion, Tracking
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -36,7 +38,6 @@ LEASE = 2.0
 """Seconds for which an answer of the server vouches: the worst staleness that there can be."""
 
 _ASK_EVERY = LEASE / 4
-_WATCH_EVERY = LEASE / 2  # how often Sentinel is asked
 _PAUSE_FIRST, _PAUSE_LAST = 0.05, 2.0
 _PAUSE_UNSUPPORTED = 30.0  # the server may be exchanged for a better one while we run
 
@@ -59,27 +60,25 @@ class Listener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Push:
-    keys: list[str] | None  # None: everything
-
-
-class _FeedBrokenError(Exception):
-    """The connection answered something that this file does not understand, or not in time."""
-
-
 class InvalidationFeed:
-    """Follows one server, as a task of its own, from `start` to `aclose`.
+    """Follows the servers that hold the sessions, as a task of its own, from `start` to `aclose`.
 
     Args:
         settings: where Redis is.
         prefix: what the names of the watched keys begin with; listeners get what follows it.
         clock: steady seconds, see `steady_now`.
+        topology: the store's own, where that is a cluster.
     """
 
     def __init__(
-        self, settings: RedisSettings, *, prefix: str, clock: Callable[[], float] = steady_now
+        self,
+        settings: RedisSettings,
+        *,
+        prefix: str,
+        clock: Callable[[], float] = steady_now,
+        topology: Topology | None = None,
     ) -> None:
+        self._topology = topology
         self._settings = settings
         self._prefix = prefix
         self._clock = clock
@@ -87,8 +86,8 @@ class InvalidationFeed:
         self._listeners: list[Listener] = []
         self._tasks = Tasks()
         self._trusted_until = -math.inf
+        self._vouched: dict[int, float] = {}  # when each server was asked what it answered last
         self._following = False
-        self._moved = False
         self._pause = _PAUSE_FIRST
         self.problem: str | None = "not started"
 
@@ -125,84 +124,65 @@ class InvalidationFeed:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
 
     async def _follow_once(self) -> float:
-        """Follows until the connection is lost, whyever; returns how long to wait before the next."""
-        connection = new_connection(self._settings)
-        watch = self._tasks.spawn(self._watch(connection), name="the master that Sentinel names")
+        """Follows until a server is lost, whyever; returns how long to wait before the next time."""
+        followed: list[Tracking] = []
+        tasks = Tasks()
         try:
-            await self._follow(connection)
+            followed = await self._servers()
+            self._vouched = dict.fromkeys(range(len(followed)), -math.inf)
+            for each in followed:
+                tasks.spawn(each.question.watch(), name="the master that Sentinel names")
+            await _first_end([tasks.spawn(_ended(each), name="followed") for each in followed])
         except ResponseError as refused:
             self._report("changes_untracked", f"the server does not track for us: {refused}")
             return _PAUSE_UNSUPPORTED
-        except _FeedBrokenError as broken:
+        except FeedBrokenError as broken:
             self._report("changes_lost", str(broken))
         except (RedisError, OSError, TimeoutError) as failure:
             self._report("changes_lost", f"{type(failure).__name__}: {failure}".removesuffix(": "))
         finally:
-            watch.cancel()
             self._lose()
-            await connection.disconnect(nowait=True)
+            await tasks.cancel_all()
+            for each in followed:
+                await each.leave()
         pause, self._pause = self._pause, min(2 * self._pause, _PAUSE_LAST)
         return pause
 
-    async def _follow(self, connection: AbstractConnection) -> None:
-        async with asyncio.timeout(self._patience):
-            await connect(connection)
-            connection._parser.set_invalidation_push_handler(_received)  # type: ignore[attr-defined] # noqa: SLF001 - redis-py has no public way
-            await self._command(connection, "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
-            if await self._answer(connection, asyncio.get_running_loop().time() + self._patience) != "OK":
-                raise _FeedBrokenError("tracking was answered oddly")
-        self._tell(_Push(None))
-        while True:
-            asked = self._clock()
-            await self._ask(connection)
-            self._trusted_until = asked + LEASE
+    async def _servers(self) -> list[Tracking]:
+        """The servers to be followed: the one that there is, or all that have, or take over, slots."""
+        topology = self._topology
+        if topology is None:
+            connection = new_connection(self._settings)
+            return [self._tracking(0, connection, MasterQuestion(connection))]
+        masters = (await topology.read()).masters
+        topology.followed = masters | topology.extra
+        topology.extra = frozenset()  # whoever asks there again brings it back, should it not be followed
+        return [
+            self._tracking(
+                number, new_connection(self._settings, address), SlotsQuestion(topology, address, masters)
+            )
+            for number, address in enumerate(sorted(topology.followed))
+        ]
+
+    def _tracking(self, number: int, connection: AbstractConnection, question: Question) -> Tracking:
+        return Tracking(
+            connection,
+            question,
+            prefix=self._prefix,
+            patience=self._patience,
+            every=_ASK_EVERY,
+            clock=self._clock,
+            tell=self._tell,
+            vouch=partial(self._vouch, number),
+        )
+
+    def _vouch(self, number: int, asked: float) -> None:
+        self._vouched[number] = asked
+        self._trusted_until = min(self._vouched.values()) + LEASE
+        if self._trusted_until > -math.inf:
             self._now_following()
-            await self._rest(connection, until=asked + _ASK_EVERY)
 
-    async def _watch(self, connection: AbstractConnection) -> None:
-        """Notes when Sentinel names another master than the one on this connection (Rule 4)."""
-        self._moved = False
-        while isinstance(connection, ToMaster) and not self._moved:
-            await asyncio.sleep(_WATCH_EVERY)
-            self._moved = connection.is_connected and await connection.locator.has_moved(connection.address)
-
-    async def _ask(self, connection: AbstractConnection) -> None:
-        await self._command(connection, "ROLE")
-        role = await self._answer(connection, asyncio.get_running_loop().time() + self._patience)
-        if not isinstance(role, list) or not role:
-            raise _FeedBrokenError("ROLE was answered oddly")
-        if role[0] != "master":
-            raise _FeedBrokenError(f"the server is a {role[0]}, no master")
-        if self._moved:
-            raise _FeedBrokenError("Sentinel names another master")
-
-    async def _answer(self, connection: AbstractConnection, deadline: float) -> Any:
-        """The next answer; pushes that come before it are told first."""
-        while True:
-            left = deadline - asyncio.get_running_loop().time()
-            said = await connection.read_response(timeout=max(left, 0), push_request=True)
-            if isinstance(said, _Push):
-                self._tell(said)
-            elif said is None:
-                raise _FeedBrokenError(f"no answer within {self._patience:g} s")
-            else:
-                return said
-
-    async def _rest(self, connection: AbstractConnection, until: float) -> None:
-        """Passes on the changes that arrive until the next question is due."""
-        while (left := until - self._clock()) > 0:
-            said = await connection.read_response(timeout=left, push_request=True)
-            if isinstance(said, _Push):
-                self._tell(said)
-            elif said is not None:
-                raise _FeedBrokenError("an answer came to no question")
-
-    async def _command(self, connection: AbstractConnection, *words: str) -> None:
-        if not connection.is_connected:  # redis-py would connect again, and say nothing: without tracking
-            raise _FeedBrokenError("the connection is closed")
-        await connection.send_command(*words, check_health=False)
-
-    def _tell(self, push: _Push) -> None:
+    def _tell(self, push: Push) -> None:
         if push.keys is None:
             names: list[str | None] = [None]
         else:
@@ -217,13 +197,15 @@ class InvalidationFeed:
                 failed = failure
         if failed is not None:
             _log.error("listener_failed", exc_info=failed)
-            raise _FeedBrokenError("a listener failed")
+            raise FeedBrokenError("a listener failed")
 
     def _lose(self) -> None:
         self._trusted_until = -math.inf
         self._following = False
-        with contextlib.suppress(_FeedBrokenError):
-            self._tell(_Push(None))
+        if self._topology is not None:
+            self._topology.followed = frozenset()
+        with contextlib.suppress(FeedBrokenError):
+            self._tell(Push(None))
 
     def _now_following(self) -> None:
         self._pause = _PAUSE_FIRST
@@ -238,6 +220,16 @@ class InvalidationFeed:
         self.problem = problem
 
 
-async def _received(message: list[Any]) -> _Push:
-    """Turns a push into an answer of its own kind, and no more: the parser swallows errors raised here."""
-    return _Push(message[1])
+async def _ended(tracking: Tracking) -> BaseException:
+    """Follows a server; returns why that has ended."""
+    try:
+        await tracking.follow()
+    except (RedisError, OSError, TimeoutError, FeedBrokenError) as failure:
+        return failure
+    raise AssertionError("unreachable")
+
+
+async def _first_end(following: list["asyncio.Task[BaseException]"]) -> None:
+    """Waits until one of them has ended, and raises why."""
+    ended, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+    raise next(iter(ended)).result()

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
+from bff.session.cluster.client import masters_of
 from bff.session.operator_view import Entry, fields_of, read_entry
 
 _LOOKED_AT = 500
@@ -46,13 +48,31 @@ class Inventory:
         self._translated = translated
 
     async def scan(self, beginning: str = "", *, cursor: int = 0) -> AsyncIterator[Part]:
-        """The keys of all sessions, or of those whose key has this beginning (of hex digits)."""
+        """The keys of all sessions, or of those whose key has this beginning (of hex digits).
+
+        A cluster's masters are scanned one after the other; a cursor holds which one, and its own.
+        """
         async with self._translated():
-            names: int = await self._redis.dbsize()
+            servers = await masters_of(self._redis)
+        inner, place = divmod(cursor, len(servers))
+        for number in range(place, len(servers)):
+            async for part in self._scan(servers[number], beginning, inner):
+                over = not part.cursor
+                yield Part(
+                    part.keys,
+                    began=part.began * len(servers) + number,
+                    cursor=(number + 1) % len(servers) if over else part.cursor * len(servers) + number,
+                    done=(number + part.done) / len(servers),
+                )
+            inner = 0
+
+    async def _scan(self, server: Redis, beginning: str, cursor: int) -> AsyncIterator[Part]:
+        async with self._translated():
+            names: int = await server.dbsize()
         while True:
             began = cursor
             async with self._translated():
-                cursor, found = await self._redis.scan(
+                cursor, found = await server.scan(
                     cursor, match=f"{self._names}{beginning}*", count=_LOOKED_AT
                 )
             keys = sorted({str(name).removeprefix(self._names) for name in found})
@@ -95,11 +115,14 @@ class Inventory:
 
     async def used_memory(self) -> int | None:
         """Bytes that Redis holds, all in all; None where this account may not ask."""
+        used: list[Any] = []
         async with self._translated():
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.info("memory")
-            (answer,) = await pipe.execute(raise_on_error=False)
-        return answer.get("used_memory") if isinstance(answer, dict) else None
+            for server in await masters_of(self._redis):
+                try:
+                    used.append((await server.info("memory")).get("used_memory"))
+                except ResponseError:
+                    return None
+        return sum(used) if all(isinstance(each, int) for each in used) else None
 
     async def _raise_unless_odd(self, answer: Exception) -> None:
         """Passes over what is no session's hash: somebody put something else under its name."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from bff.policy.quota import Quota
-from bff.session.batch_reader import BatchReader
+from bff.session.batch_reader import Batches
 from bff.session.batch_script import BatchScript
 from bff.session.scripts import TAKE
 
@@ -25,7 +25,7 @@ _MICROSECONDS = 1_000_000
 class RateCounts:
     """Takes from quotas. `translated` turns what redis-py raises into our own error."""
 
-    def __init__(self, batches: BatchReader, prefix: str, translated: Translated) -> None:
+    def __init__(self, batches: Batches, prefix: str, translated: Translated) -> None:
         self._take = BatchScript(batches, TAKE)
         self._prefix = prefix
         self._translated = translated

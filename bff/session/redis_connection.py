@@ -19,7 +19,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from bff.session.sentinel import MasterLocator, ToMaster
 from bff.settings.model import RedisSettings
-from bff.settings.redis_urls import SentinelUrl
+from bff.settings.redis_urls import ClusterUrl, SentinelUrl
 
 _READ_AT_ONCE = 64 * 1024
 _OF_POOLS = (
@@ -46,11 +46,17 @@ def _led_to_master(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     return type(kind.__name__, (ToMaster, kind), {})
 
 
-def _target(settings: RedisSettings) -> dict[str, Any]:
-    """The options of redis-py for `redis.url`, `connection_class` among them."""
+def _target(settings: RedisSettings, address: tuple[str, int] | None) -> dict[str, Any]:
+    """The options of redis-py for `redis.url`, `connection_class` among them.
+
+    `address` is a cluster's server.
+    """
     url = settings.url.get_secret_value()
-    sentinel = SentinelUrl.parse(url)
-    options: dict[str, Any] = dict(parse_url(url if sentinel is None else sentinel.server))
+    sentinel, cluster = SentinelUrl.parse(url), ClusterUrl.parse(url)
+    several = sentinel or cluster
+    options: dict[str, Any] = dict(parse_url(url if several is None else several.server))
+    if cluster is not None:
+        options["host"], options["port"] = address or cluster.seeds[0]
     kind: type[AbstractConnection] = options.pop("connection_class", Connection)
     if sentinel is not None:
         tls = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -59,9 +65,12 @@ def _target(settings: RedisSettings) -> dict[str, Any]:
     return options | {"connection_class": kind}
 
 
-def new_connection(settings: RedisSettings) -> AbstractConnection:
-    """A connection that is not open yet, to what `redis.url` names; it speaks RESP3."""
-    options = _target(settings)
+def new_connection(settings: RedisSettings, address: tuple[str, int] | None = None) -> AbstractConnection:
+    """A connection that is not open yet, to what `redis.url` names; it speaks RESP3.
+
+    In a cluster `address` says to which server.
+    """
+    options = _target(settings, address)
     for name in _OF_POOLS:
         options.pop(name, None)
     kind: type[AbstractConnection] = options.pop("connection_class")
@@ -110,8 +119,11 @@ def _read_certificates_anew(connection: AbstractConnection) -> None:
         connection.ssl_context.context = None
 
 
-def new_pool(settings: RedisSettings) -> FreshPool:
-    """A pool of connections to what `redis.url` names: nothing is sent twice, and a crowd waits its turn."""
+def new_pool(settings: RedisSettings, address: tuple[str, int] | None = None) -> FreshPool:
+    """A pool of connections to what `redis.url` names: nothing is sent twice, and a crowd waits its turn.
+
+    In a cluster `address` says to which server.
+    """
     ours: dict[str, Any] = {
         "timeout": settings.timeout,
         "decode_responses": True,
@@ -122,7 +134,7 @@ def new_pool(settings: RedisSettings) -> FreshPool:
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
     }
-    return FreshPool(**ours | _target(settings))
+    return FreshPool(**ours | _target(settings, address))
 
 
 class Renewable(Protocol):

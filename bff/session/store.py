@@ -32,14 +32,14 @@ from enum import Enum
 from functools import partial
 from typing import cast
 
-from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError, RedisError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session import scripts
-from bff.session.batch_reader import BatchReader, Loaded, WrongTypeError
+from bff.session.batch_reader import Loaded, WrongTypeError
 from bff.session.batch_script import BatchScript
+from bff.session.cluster.topology import Topology
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
@@ -47,7 +47,8 @@ from bff.session.lifetime import ends_by, milliseconds, record_ttl
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
-from bff.session.redis_connection import Renewal, new_pool
+from bff.session.redis_clients import connected
+from bff.session.redis_condition import eviction_policy, tried
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -78,10 +79,9 @@ class SessionStore:
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._prefix = settings.prefix
-        pool = new_pool(settings)
-        self._redis: Redis = Redis.from_pool(pool)
-        self._loads = BatchReader(settings, partial(metrics.store_calls.took, "batch"))
-        self.renewal = Renewal(pool, self._loads)
+        self.topology = Topology.of(settings)
+        took = partial(metrics.store_calls.took, "batch")
+        self._redis, self._loads, self.renewal = connected(settings, self.topology, took)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
@@ -334,11 +334,11 @@ class SessionStore:
             await self._release(keys=[self._lock(key)], args=[owner])
 
     async def readiness(self) -> Readiness:
-        """Tries a write, and asks for the eviction policy."""
+        """Tries a write, and asks for the eviction policy; in a cluster one master is enough."""
         async with self._translated():
-            await self._redis.set(f"{self._prefix}:ready", "1", ex=60)
+            await tried(self._redis, f"{self._prefix}:ready", seconds=60)
         try:
-            policy = (await self._redis.config_get("maxmemory-policy")).get("maxmemory-policy")
+            policy = await eviction_policy(self._redis)
         except (RedisError, OSError):
             policy = None  # an ACL user without CONFIG: nothing can be said
         return Readiness(writable=True, eviction_policy=policy)

@@ -3,6 +3,7 @@
 redis://user:password@host:6379/0            rediss:// with TLS: ?ssl_ca_certs=…&ssl_certfile=…&ssl_keyfile=…
 unix:///run/redis.sock
 redis+sentinel://user:password@h1:26379,h2,h3/master/0     rediss+sentinel:// with TLS
+redis+cluster://user:password@h1:6379,h2,h3                rediss+cluster:// with TLS
 embedded                                     a private server, which ends with the process
 """
 
@@ -14,10 +15,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from bff.settings.urls import Complaint
 
 _MASTER = re.compile(r"[A-Za-z0-9._-]+")
-_SENTINEL_PORT = 26379
+_SENTINEL_PORT, _REDIS_PORT = 26379, 6379
 _NO_SENTINELS = (
     "does not name Sentinels and a master",
     'write it like "redis+sentinel://h1:26379,h2:26379,h3:26379/mymaster/0"; encode @ : / in passwords',
+)
+_NO_SERVERS = (
+    "does not name servers of a cluster",
+    'write it like "redis+cluster://h1:6379,h2:6379,h3:6379" (no database); encode @ : / in passwords',
 )
 
 
@@ -51,7 +56,7 @@ class SentinelUrl:
         authority, _, path = head.partition("/")
         master, _, database = path.partition("/")
         user, at, hosts = authority.rpartition("@")
-        sentinels = tuple(_sentinel(host) for host in hosts.split(","))
+        sentinels = _addresses(hosts, _SENTINEL_PORT)
         if not _MASTER.fullmatch(master) or re.fullmatch(r"\d*", database) is None:
             raise ValueError("no master is named")
         said = dict(parse_qsl(query))
@@ -60,21 +65,51 @@ class SentinelUrl:
         return cls(sentinels, master, server, said.get("sentinel_username"), said.get("sentinel_password"))
 
 
-def _sentinel(address: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{address}")
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("a Sentinel without a host or a port")
-    return parts.hostname, parts.port or _SENTINEL_PORT
+@dataclass(frozen=True, slots=True)
+class ClusterUrl:
+    """`redis.url` for Redis Cluster: `redis+cluster://user:password@h1:6379,h2,h3?…`.
+
+    Attributes:
+        seeds: host and port of each server that is named; the others are asked for.
+        server: a `redis://` or `rediss://` URL with all that a server is told, but for its address.
+    """
+
+    seeds: tuple[tuple[str, int], ...]
+    server: str
+
+    @classmethod
+    def parse(cls, url: str) -> "ClusterUrl | None":
+        """Returns the parts of such a URL; None for any other.
+
+        Raises:
+            ValueError: it has the scheme, and does not name servers of a cluster.
+        """
+        scheme, _, rest = url.partition("+cluster://")
+        if scheme not in {"redis", "rediss"} or not rest:
+            return None
+        head, mark, query = rest.partition("?")
+        authority, _, path = head.partition("/")
+        user, at, hosts = authority.rpartition("@")
+        if path not in {"", "0"}:
+            raise ValueError("a cluster has database 0 alone")
+        return cls(_addresses(hosts, _REDIS_PORT), f"{scheme}://{user}{at}cluster/0{mark}{query}")
+
+
+def _addresses(hosts: str, port: int) -> tuple[tuple[str, int], ...]:
+    found = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    if not all(each.hostname and each.port != 0 for each in found):
+        raise ValueError("a server without a host or a port")
+    return tuple((str(each.hostname), each.port or port) for each in found)
 
 
 def redis_complaint(url: str) -> Complaint | None:
     """`redis.url`; the texts never repeat it, since it may hold a password."""
-    known = 'use redis://, rediss:// (TLS), redis+sentinel://, unix:// or "embedded"'
+    known = 'use redis://, rediss:// (TLS), redis+sentinel://, redis+cluster://, unix:// or "embedded"'
     scheme = url.partition(":")[0]
     if scheme in {"redis+sentinel", "rediss+sentinel"}:
         return None if _names_sentinels(url) else _NO_SENTINELS
     if scheme in {"redis+cluster", "rediss+cluster"}:
-        return "asks for Cluster, which this version does not offer yet", known
+        return None if _names_cluster(url) else _NO_SERVERS
     if url != "embedded" and scheme not in {"redis", "rediss", "unix"}:
         return "has no scheme that is known here", known
     if url != "embedded" and not _names_redis(url):
@@ -88,8 +123,8 @@ def redis_complaint(url: str) -> Complaint | None:
 def redis_tls_files(url: str) -> dict[str, Path]:
     """The files that `redis.url` names for TLS: `ca`, `cert` and `key`, as far as it does."""
     names = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
-    named = _names_sentinels(url) if "+sentinel:" in url else _names_redis(url)
-    if not url.startswith(("rediss://", "rediss+sentinel://")) or not named:
+    named = _names_sentinels(url) or _names_cluster(url) or _names_redis(url)
+    if not url.startswith(("rediss://", "rediss+sentinel://", "rediss+cluster://")) or not named:
         return {}
     query = dict(parse_qsl(urlsplit(url).query))
     return {part: Path(query[name]) for part, name in names.items() if query.get(name)}
@@ -105,12 +140,21 @@ def redis_target(url: str) -> str:
     if (sentinel := SentinelUrl.parse(url)) is not None:
         hosts = ",".join(f"{host}:{port}" for host, port in sentinel.sentinels)
         return f"{parts.scheme}://{hosts}/{sentinel.master}"
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+    if (cluster := ClusterUrl.parse(url)) is not None:
+        return f"{parts.scheme}://{','.join(f'{host}:{port}' for host, port in cluster.seeds)}"
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or _REDIS_PORT}{parts.path}"
 
 
 def _names_sentinels(url: str) -> bool:
     try:
         return SentinelUrl.parse(url) is not None
+    except ValueError:
+        return False
+
+
+def _names_cluster(url: str) -> bool:
+    try:
+        return ClusterUrl.parse(url) is not None
     except ValueError:
         return False
 

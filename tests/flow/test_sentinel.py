@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -14,13 +13,11 @@ from bff.observe.metrics import Metrics
 from bff.serve.preflight import preflight
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
-from bff.tasks import Tasks
+from tests.support.load.calls import answers, called
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.sentinel import MASTER, SentinelGroup, sentinel_group
 from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until_async
-
-CALLS_A_SECOND = 200
 
 
 @pytest.fixture
@@ -35,35 +32,6 @@ async def world(redis_server: RedisServer, group: SentinelGroup) -> AsyncIterato
     await group.ready()
     async with running_world(redis_server, redis={"url": group.url, "timeout": 5}) as world:
         yield world
-
-
-@asynccontextmanager
-async def called(browsers: list[Browser]) -> AsyncIterator[Counter[tuple[int, str]]]:
-    """Calls all the while, each browser in turn; status and code of each answer are counted."""
-    answers: Counter[tuple[int, str]] = Counter()
-
-    async def call(browser: Browser) -> None:
-        answer = await browser.call("/api/orders")
-        answers[answer.status_code, "" if answer.is_success else answer.json()["code"]] += 1
-
-    async def go_on() -> None:
-        async with asyncio.TaskGroup() as calls:
-            while not stop.is_set():
-                for browser in browsers:
-                    calls.create_task(call(browser))
-                    await asyncio.sleep(1 / CALLS_A_SECOND)
-
-    stop = asyncio.Event()
-    running = Tasks().spawn(go_on(), name="calls")
-    try:
-        yield answers
-    finally:
-        stop.set()
-        await running
-
-
-async def answers(browser: Browser, status: int) -> bool:
-    return (await browser.call("/api/orders")).status_code == status
 
 
 async def deleted_is_gone(browser: Browser, master: RedisServer) -> bool:

@@ -33,6 +33,7 @@ PURE = [
     "bff.problems",
     "bff.policy",
     "bff.session.announcements",
+    "bff.session.cluster.slots",
     "bff.session.operator_view",
     "bff.session.lifetime",
     "bff.session.model",
@@ -122,21 +123,27 @@ def test_pure_modules_do_nothing(name: str) -> None:
     [
         (
             "redis",
-            {"bff.embedded", "bff.serve.preflight"}
+            {"bff.embedded", "bff.serve.redis_check"}
             | {
                 f"bff.session.{name}"
                 for name in (
                     "batch_reader",
                     "batch_script",
+                    "cluster.batches",
+                    "cluster.client",
+                    "cluster.topology",
                     "endings",
                     "index",
                     "inventory",
                     "invalidation_feed",
                     "rate_counts",
+                    "redis_clients",
+                    "redis_condition",
                     "redis_connection",
                     "redis_errors",
                     "sentinel",
                     "store",
+                    "tracking",
                 )
             },
         ),

@@ -1,0 +1,99 @@
+"""Looks at the Redis that the settings name: can it be used, and is there anything that we do without.
+
+Rule 1: what an account may not do, or a service does not offer, is told with its price; it is no error where
+the proxy works without it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from bff.embedded import EmbeddedRedisError, find_redis
+from bff.serve.provider_capabilities import Check
+from bff.session.cluster.client import masters_of
+from bff.session.redis_clients import new_client
+from bff.session.redis_condition import eviction_policy, names_on_each
+from bff.session.redis_errors import refusal, trouble
+from bff.settings.model import RedisSettings
+from bff.settings.redis_urls import redis_target
+
+OLDEST_REDIS = (6, 2)
+
+
+async def look_at_redis(settings: RedisSettings) -> list[Check]:
+    """Makes all checks of one Redis, or of the masters of a cluster."""
+    url = settings.url.get_secret_value()
+    target = redis_target(url)
+    if url == "embedded":
+        try:
+            found = find_redis()
+        except EmbeddedRedisError as error:
+            return [Check("redis", target, False, str(error), "")]
+        fix = "" if found.real else "install redis-server; the imitation is for trying things out"
+        return [Check("redis", target, True, found.kind, fix)]
+    client = new_client(settings)
+    try:
+        return await _ask_redis(client, settings, target)
+    except (RedisError, OSError) as error:
+        told = trouble(error)
+        return [Check("redis", target, False, told.detail, told.fix)]
+    finally:
+        await client.aclose()
+
+
+async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> list[Check]:
+    masters = await masters_of(client)
+    for master in masters:
+        await master.ping()
+    checks = [await _version(masters[0], target)]
+    name = f"{settings.prefix}:check:{secrets.token_hex(8)}"
+    try:
+        for key in await names_on_each(client, name):
+            # By a script, as the store writes: an account may be allowed the one and not the other.
+            await client.eval("return redis.call('SET', KEYS[1], '1', 'EX', 10)", 1, key)
+            await client.delete(key)
+        checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
+    except ResponseError as error:
+        fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
+        checks.append(Check("redis writable", target, False, refusal(error), fix))
+    checks.append(await _eviction(client, target))
+    checks += await _clock(masters[0], target)
+    return checks
+
+
+async def _version(client: Redis, target: str) -> Check:
+    try:
+        info: Mapping[str, Any] = await client.info("server")
+    except ResponseError:
+        return Check("redis", target, True, "reached; INFO is not allowed, its version is unknown")
+    version = str(info.get("redis_version", "0"))
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    number = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if number < OLDEST_REDIS:
+        return Check("redis", target, False, f"{name} is too old", "use Redis 6.2 or later, or Valkey")
+    return Check("redis", target, True, name)
+
+
+async def _eviction(client: Redis, target: str) -> Check:
+    name = "redis eviction"
+    try:
+        policy = await eviction_policy(client) or "unknown"
+    except ResponseError:
+        return Check(name, target, True, "CONFIG is not allowed: unknown", "make sure that it is noeviction")
+    if policy != "noeviction":
+        fix = "set maxmemory-policy noeviction: else a full Redis signs people out"
+        return Check(name, target, True, f"maxmemory-policy is {policy}", fix)
+    return Check(name, target, True, policy)
+
+
+async def _clock(client: Redis, target: str) -> list[Check]:
+    """Limits that all processes share count by Redis' clock; an account that may not ask has none."""
+    try:
+        await client.time()
+    except ResponseError:
+        detail = "TIME is not allowed: limits on how often fail open"
+        return [Check("redis limits", target, True, detail, "allow the user +time")]
+    return []

@@ -1,0 +1,1 @@
+"""Redis Cluster (`redis+cluster://`): which master has which keys, and how everything else goes there."""

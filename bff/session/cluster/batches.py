@@ -1,0 +1,164 @@
+"""The batches of reads in a cluster: one `BatchReader` for each master.
+
+Rule 1: a session and the note of its end have different slots, and are read at the same time. The note is
+written before the session goes, so that no order of the two shows a session that had ended before.
+Rule 2: what was read at a server that the feed does not follow has no time left: the near cache does not keep
+it (`topology.py`, Rule 3).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+
+from bff.errors import StoreUnavailableError
+from bff.session.batch_reader import BatchReader, Loaded, outcome
+from bff.session.batch_script import packed
+from bff.session.cluster.slots import Address
+from bff.session.cluster.topology import HOPS, Topology
+from bff.settings.model import RedisSettings
+from bff.tasks import Tasks
+
+T = TypeVar("T")
+
+_ASKING = packed(b"ASKING")
+_KEPT = 2.0  # a server's connection after it has left the map, as a multiple of `redis.timeout`
+
+
+class ClusterBatches:
+    """As `BatchReader`, for a cluster."""
+
+    def __init__(
+        self, settings: RedisSettings, topology: Topology, took: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._settings = settings
+        self._took = took
+        self._topology = topology
+        self._tasks = Tasks()
+        self._readers: dict[Address, BatchReader] = {}
+
+    def load(
+        self, name: bytes, *, timed: bool = False, note: bytes | None = None
+    ) -> "asyncio.Future[Loaded]":
+        """As `BatchReader.load`."""
+        return self._promised(self._load(name, timed=timed, note=note))
+
+    def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
+        """As `BatchReader.evaluate`."""
+        return self._promised(self._evaluate(name, words))
+
+    def renew(self) -> None:
+        """Every connection is made anew before its next use."""
+        for reader in self._readers.values():
+            reader.renew()
+
+    async def aclose(self) -> None:
+        """Closes the connections; whoever still waits is told that Redis is unavailable."""
+        readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            await reader.aclose()
+        await self._tasks.cancel_all()
+
+    def _promised(self, work: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
+        """The outcome of what runs on its own: who goes away ends nothing."""
+        promise: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            try:
+                done = await work
+            except Exception as failure:  # noqa: BLE001 - it is the caller's, whatever it is
+                if not promise.done():
+                    promise.set_exception(failure)
+            else:
+                if not promise.done():
+                    promise.set_result(done)
+            finally:
+                if not promise.done():
+                    promise.set_exception(StoreUnavailableError("Redis: closed"))
+
+        self._tasks.spawn(run(), name="loads")
+        return promise
+
+    async def _load(self, name: bytes, *, timed: bool, note: bytes | None) -> Loaded:
+        if note is None:
+            return await self._hash(name, timed=timed)
+        both: tuple[Any, Any] = await asyncio.gather(
+            self._hash(name, timed=timed), self._evaluate(note, packed(b"GET", note)), return_exceptions=True
+        )
+        found, said = both
+        if isinstance(found, BaseException):
+            raise found
+        if isinstance(said, BaseException) and not isinstance(said, ResponseError):
+            raise said
+        read = outcome(found.fields, None, said)
+        if isinstance(read, Exception):
+            raise read
+        return Loaded(found.fields, found.lifetime, read.note)
+
+    async def _hash(self, name: bytes, *, timed: bool) -> Loaded:
+        address, failure = await self._owner(name), None
+        for _ in range(HOPS):
+            try:
+                found = await self._reader(address).load(name, timed=timed)
+            except StoreUnavailableError as unavailable:
+                failure = unavailable
+                other = self._topology.elsewhere(unavailable.__cause__)
+                if other is None:
+                    raise
+                address, asks = other
+                if asks:
+                    return await self._asked(name, address)
+            else:
+                unfollowed = timed and address not in self._topology.followed
+                return Loaded(found.fields, 0.0) if unfollowed else found
+        raise StoreUnavailableError("Redis: sent from one to another") from failure
+
+    async def _asked(self, name: bytes, address: Address) -> Loaded:
+        """A hash at a server that takes its slot over just now."""
+        words = _ASKING + packed(b"HGETALL", name)
+        try:
+            fields = await self._reader(address).evaluate(name, words, replies=2)
+        except ResponseError as refused:
+            fields = refused
+        read = outcome(fields, None, None)
+        if isinstance(read, Exception):
+            raise read
+        return Loaded(read.fields, 0.0)
+
+    async def _evaluate(self, name: bytes, words: bytes) -> Any:
+        address, asks = await self._owner(name), False
+        for _ in range(HOPS):
+            reader = self._reader(address)
+            try:
+                if asks:
+                    return await reader.evaluate(name, _ASKING + words, replies=2)
+                return await reader.evaluate(name, words)
+            except ResponseError as refused:
+                other = self._topology.elsewhere(refused)
+                if other is None:
+                    raise
+                address, asks = other
+            except StoreUnavailableError as unavailable:
+                self._topology.elsewhere(unavailable.__cause__)
+                raise
+        raise StoreUnavailableError("Redis: sent from one to another")
+
+    async def _owner(self, name: bytes) -> Address:
+        try:
+            return await self._topology.owner(name)
+        except (RedisError, OSError) as failure:
+            raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
+
+    def _reader(self, address: Address) -> BatchReader:
+        if (reader := self._readers.get(address)) is None:
+            reader = self._readers[address] = BatchReader(self._settings, self._took, address)
+            for gone in self._readers.keys() - self._topology.masters - {address}:
+                self._tasks.spawn(self._leave(self._readers.pop(gone)), name="a server that has left")
+        return reader
+
+    async def _leave(self, reader: BatchReader) -> None:
+        try:
+            await asyncio.sleep(_KEPT * self._settings.timeout)
+        finally:
+            await reader.aclose()

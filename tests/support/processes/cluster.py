@@ -1,0 +1,203 @@
+"""A real Redis Cluster: three masters, a replica of each, and a master that has no slots yet."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import redis
+from redis.crc import key_slot
+
+from bff.embedded import RedisBinary, find_redis, free_port
+from tests.structure.source import ROOT
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.redis import redis_server as running_server
+from tests.support.wait import until
+
+SLOTS = 16384
+_PATIENT, _HASTY = 15_000, 500  # `cluster-node-timeout`: a slow machine is no failure where none is wanted
+
+_ACCOUNTS = (ROOT / "config" / "users.acl").read_text()
+_USER = next(line for line in _ACCOUNTS.splitlines() if line.startswith("user bff "))
+
+
+@dataclass(eq=False)
+class Node:
+    """One server of a cluster."""
+
+    server: RedisServer
+    bus: int
+    id: str = ""
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def ask(self, *words: Any) -> Any:
+        """The answer to one command."""
+        with self.server.client() as client:
+            return client.execute_command(*words)
+
+    def ask_there(self, *words: Any) -> Any:
+        """The same of a key whose slot is on its way here."""
+        with self.server.client() as client, client.pipeline(transaction=False) as pipe:
+            pipe.execute_command("ASKING")
+            pipe.execute_command(*words)
+            return pipe.execute()[1]
+
+    def meet(self, other: "Node") -> None:
+        self.ask("CLUSTER MEET", "127.0.0.1", other.server.port, other.bus)
+
+    def knows(self) -> dict[str, str]:
+        """The lines of CLUSTER NODES, by the node's name."""
+        with self.server.client() as client:
+            client.response_callbacks.clear()
+            text: Any = client.execute_command("CLUSTER NODES")
+        return {line.split()[0]: line for line in str(text).splitlines()}
+
+
+@dataclass
+class Cluster:
+    """The servers: three masters, then the replica of each, then a master that has no slots."""
+
+    nodes: list[Node]
+
+    @property
+    def masters(self) -> list[Node]:
+        return self.nodes[:3]
+
+    @property
+    def replicas(self) -> list[Node]:
+        return self.nodes[3:6]
+
+    @property
+    def spare(self) -> Node:
+        return self.nodes[6]
+
+    @property
+    def url(self) -> str:
+        """The setting `redis.url`, with the user of `config/users.acl`."""
+        return f"redis+cluster://bff:change-me-bff@{','.join(node.address for node in self.masters)}"
+
+    def master_of(self, key: str) -> Node:
+        """The server that says that it has this key's slot."""
+        slot = key_slot(key.encode())
+        for node in self.nodes:
+            with suppress(redis.RedisError, OSError):
+                for first, last, (_, port, *_), *_ in _slots(node):
+                    if first <= slot <= last and port == node.server.port:
+                        return node
+        raise AssertionError("no master of this slot")
+
+    def replica_of(self, node: Node) -> Node:
+        return self.replicas[self.masters.index(node)]
+
+    def alive(self) -> Iterator[Node]:
+        """The servers that answer."""
+        for node in self.nodes:
+            with suppress(redis.RedisError, OSError):
+                node.ask("PING")
+                yield node
+
+    async def create(self) -> None:
+        """Makes one cluster of them, and waits until all know it."""
+        self._timeout(_HASTY)  # servers hear of each other the sooner
+        for number, node in enumerate(self.nodes):
+            node.ask("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            node.id = str(node.ask("CLUSTER MYID"))
+            node.ask("ACL SETUSER", *_USER.split()[1:])
+        for number, node in enumerate(self.masters):
+            node.ask("CLUSTER ADDSLOTSRANGE", number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1)
+        for node, other in permutations(self.nodes, 2):
+            node.meet(other)
+        await until(lambda: all(len(node.knows()) == 7 for node in self.nodes))
+        for master, replica in zip(self.masters, self.replicas, strict=True):
+            replica.ask("CLUSTER REPLICATE", master.id)
+        await until(self._complete)
+        await self.replicated()
+        self._timeout(_PATIENT)
+
+    async def replicated(self) -> None:
+        """Waits until each replica has everything that its master has."""
+        for master, replica in zip(self.masters, self.replicas, strict=True):
+            await until(lambda pair=(master, replica): _same(*pair))  # type: ignore[misc] # bound at once
+
+    async def lose(self, node: Node) -> Node:
+        """Kills a master, and returns its replica once that has been elected."""
+        successor = self.replica_of(node)
+        self._timeout(_HASTY)
+        os.kill(node.server.pid, signal.SIGKILL)
+        await until(lambda: self._leads(successor))
+        self._timeout(_PATIENT)
+        return successor
+
+    def _leads(self, node: Node) -> bool:
+        """True once every server says so, and the cluster is whole."""
+        return all(
+            "master" in each.knows()[node.id].split()[2] and _state(each) == "ok" for each in self.alive()
+        )
+
+    def _timeout(self, milliseconds: int) -> None:
+        for node in self.alive():
+            node.ask("CONFIG SET", "cluster-node-timeout", milliseconds)
+
+    def _complete(self) -> bool:
+        whole = all(_state(node) == "ok" for node in self.nodes)
+        return whole and all(
+            sum(len(others) for _, _, _, *others in _slots(node)) == 3 for node in self.nodes
+        )
+
+    def begin_to_move(self, key: str, target: Node) -> None:
+        """Opens the slot of a key to another master, and moves the key: its slot is not the other's yet."""
+        slot, source = key_slot(key.encode()), self.master_of(key)
+        target.ask("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
+        keys = source.ask("CLUSTER GETKEYSINSLOT", slot, 100)
+        assert key in keys
+        source.ask("MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS", *keys)
+
+    def end_to_move(self, key: str, target: Node) -> None:
+        """Gives the slot of a key to the other master, as every master is told."""
+        slot = key_slot(key.encode())
+        for node in [target, *self.masters]:
+            with suppress(redis.ConnectionError):
+                node.ask("CLUSTER SETSLOT", slot, "NODE", target.id)
+
+
+def _state(node: Node) -> str:
+    return str(node.ask("CLUSTER INFO")["cluster_state"])
+
+
+def _slots(node: Node) -> list[Any]:
+    with node.server.client(protocol=2) as client:
+        client.response_callbacks.clear()
+        answer: Any = client.execute_command("CLUSTER SLOTS")
+    return list(answer)
+
+
+def _same(master: Node, replica: Node) -> bool:
+    with master.server.client() as there, replica.server.client() as here:
+        written, read = there.info("replication"), here.info("replication")
+    linked = read.get("master_link_status") == "up"
+    return bool(linked and read["slave_repl_offset"] >= written["master_repl_offset"])
+
+
+@contextmanager
+def cluster_of_seven() -> Iterator[Cluster]:
+    """Runs the servers; the test is skipped where there is no server, as by `redis_server`."""
+    found = find_redis()
+    with ExitStack() as stack:
+        nodes = []
+        for _ in range(7):
+            bus = free_port()
+            options = (
+                *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+                *("--cluster-node-timeout", str(_PATIENT), "--cluster-replica-validity-factor", "0"),
+                *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
+            )
+            binary: RedisBinary = replace(found, command=(*found.command, *options))
+            nodes.append(Node(stack.enter_context(running_server(binary=binary)), bus))
+        yield Cluster(nodes)
