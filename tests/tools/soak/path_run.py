@@ -80,7 +80,11 @@ def cut(data: bytes, how: int) -> list[bytes]:
 
 
 class Run:
-    """One input on one front, its pieces cut or not."""
+    """One input on one front, its pieces cut or not.
+
+    Attributes:
+        passed_over: a call waited for a connection while one was kept for clients that hold none.
+    """
 
     def __init__(self, bench: Bench, data: bytes, front: str, *, cut: int = 0, cut_answers: int = 0) -> None:
         options = data[0]
@@ -95,6 +99,7 @@ class Run:
         self._see_it_through = not options & 32  # or the clients leave with all that is under way
         self._same_peer = not options & 16
         self._rush = False
+        self.passed_over = False
         self._state = ServerState()
         bench.world = self.world
         protocol = client_protocol(bench.settings)
@@ -123,6 +128,8 @@ class Run:
     def _turn(self) -> None:
         if not self._rush:
             self.loop.settle()
+        pool = self.world.pool.stats()
+        self.passed_over |= bool(pool.waiting and pool.idle)
         assert not self.loop.errors, self.loop.errors
 
     def _step(  # noqa: C901, PLR0912 - a list of what can happen
