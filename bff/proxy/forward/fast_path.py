@@ -144,6 +144,7 @@ class FastCall:
     reader: Callable[[Then], None] | None = None
     connection: UpstreamConnection | None = None
     fell_back = False
+    _session: str | None = None  # its key
     _status = 0  # of an answer whose head has come
     _sent = _answered = _ended = 0.0  # by the context's clock: the request, the answer's head and its end
     _left = 0  # bytes of its content that are still to come
@@ -162,7 +163,9 @@ class FastCall:
 
     def take_connection(self) -> bool:
         """Takes an idle connection; returns False where there is none for this client."""
-        client = self._address if self.ready is None else self.ready.key
+        client = self._address
+        if self.ready is not None:
+            client = self._session = self.ready.key
         connection = self._route.pool.acquire_nowait(client)
         if connection is None or connection.closing:
             return False
@@ -251,7 +254,7 @@ class FastCall:
             route=route.name,
             method=request.method,
             path=request.path,
-            session=None if self.ready is None else self.ready.key,
+            session=self._session,
             request_id=self._request_id,
             status=self._status,
             started=self._started,

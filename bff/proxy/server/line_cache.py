@@ -145,7 +145,10 @@ class LineCache:
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
-        end = data.find(_END, 0, self._max_bytes)
+        if data.endswith(_END) and len(data) <= self._max_bytes:
+            end = len(data) - len(_END)  # behind an earlier end a line would be empty, and doubtful
+        else:
+            end = data.find(_END, 0, self._max_bytes)
         if end < 0:
             return None
         lines = data[:end].split(b"\r\n")

@@ -90,7 +90,9 @@ LINES = st.sampled_from(
 @given(
     LINES,
     st.lists(st.tuples(NAMES, VALUES), max_size=6),
-    st.sampled_from([b"", b"hi", b"GET / HTTP/1.1\r\n"]),
+    st.sampled_from(
+        [b"", b"hi", b"\r\n", b"\r\n\r\n", b"GET / HTTP/1.1\r\n", b"Accept: 1\r\n\r\n", START + b"\r\n"]
+    ),
 )
 def test_what_is_read_is_what_the_parser_reads(
     line: bytes, fields: list[tuple[bytes, bytes]], rest: bytes
@@ -101,6 +103,16 @@ def test_what_is_read_is_what_the_parser_reads(
         request = lines.read(data)
         if request is not None:
             assert by_the_parser(data) == seen(request)
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("rest", [b"\r\n", b"\r\n\r\n", b"Accept: 1\r\n\r\n", START + b"\r\n"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: %d\r\n"])
+def test_an_empty_line_further_back_is_not_the_heads_end(length: bytes, rest: bytes) -> None:
+    """Bytes that end like a head and hold another end before: no line of the rest is taken for a field."""
+    fields = length % len(rest) if length else b""
+    request = cache().read(START + fields + b"\r\n" + rest)
+    assert request is None or (rest, bool(length)) == (request.body, True)
 
 
 REFUSED = json.loads((corpus.DATA / "refused_requests.json").read_text(encoding="utf-8"))["cases"]
