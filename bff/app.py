@@ -4,6 +4,7 @@ The order of the shutdown: rotations under way are waited for, then the connecti
 and store are closed.
 """
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,10 @@ from bff.crypto import Keyring
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
+from bff.observe.telemetry import telemetry_of
+from bff.observe.tracing import Place
 from bff.oidc.client import OidcClient
+from bff.oidc.traced_http import http_maker
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
@@ -31,11 +35,13 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
+from bff.proxy.forward.traced import fast_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.refresh import RefreshCoordinator
+from bff.refresh.traced import coordinator_maker
 from bff.session.announcements import notice_of
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
@@ -47,7 +53,7 @@ from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Sessions
 from bff.session.silent_endings import SilentEndings
-from bff.session.store import SessionStore
+from bff.session.traced_store import new_store
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.tasks import Tasks
@@ -75,7 +81,10 @@ class App:
         files.begin(see(files.paths()))
         self.metrics = Metrics()
         self.tasks = Tasks()
-        self._store = SessionStore(settings.redis, self.metrics)
+        place = Place.of(settings.server.public_url)
+        self._telemetry = telemetry_of(settings.telemetry, os.environ, self.metrics, place)
+        spans = self._spans = self._telemetry.spans
+        self._store = new_store(settings.redis, self.metrics, spans)
         self._changes = InvalidationFeed(
             settings.redis, prefix=self._store.watched, topology=self._store.topology
         )
@@ -87,6 +96,7 @@ class App:
             tasks=self.tasks,
             failed=self.metrics.provider_failed,
             watched=self.metrics.provider_calls.timed,
+            http=http_maker(spans),
         )
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
@@ -126,7 +136,7 @@ class App:
 
     def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
         keyring = self._keys.keyring
-        public = PublicOrigin.parse(settings.server.public_url)
+        public, spans = PublicOrigin.parse(settings.server.public_url), self._spans
         csrf_header = settings.session.csrf_header.lower().encode("ascii")
         guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
         cache = self._near_cache(settings.session)
@@ -142,7 +152,7 @@ class App:
             shown=settings.provider.claims,
             missed=self._silent.missed,
         )
-        refresher = RefreshCoordinator(
+        refresher = coordinator_maker(spans)(
             sessions=sessions,
             client=self._client,
             tasks=self.tasks,
@@ -194,6 +204,7 @@ class App:
             login_url=settings.server.base_path + LOGIN,
             callers=Callers(settings.limits),
             signed_calls=SignedCalls(watch),
+            spans=spans,
         )
         self._count_connections()
         events = EventsEndpoint(
@@ -221,6 +232,7 @@ class App:
             routes=routes,
             guard=guard,
             lines=self._line_cache(csrf_header, public),
+            calls=fast_calls(spans),
         )
         forward_auth = ForwardAuth(Asking.compiled(public, routes, guard), settings.forward_auth.secrets)
         self.live.take_forward_auth = forward_auth.take
@@ -242,7 +254,9 @@ class App:
                 metrics=self.metrics,
                 is_own=routes.is_own,
                 access_log=settings.log.access,
+                spans=spans,
             ),
+            calls=forwarded_calls(spans),
         )
         return self._forwarding
 
@@ -343,6 +357,7 @@ class App:
         await self._silent.start()
         await self._live_count.start()
         self.live.start()
+        self._telemetry.start()
         try:
             yield {STATE: self._forwarding}
         finally:
@@ -357,6 +372,7 @@ class App:
             await self._pools.aclose()
             await self._client.aclose()
             await self._store.aclose()
+            await self._telemetry.aclose()
 
     def _count_connections(self) -> None:
         pools: dict[str, list[UpstreamPool]] = {}

@@ -18,6 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics import exposition
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -116,6 +117,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.exemplars = False  # some samples name a trace
         registry = self.registry
         Gauge("bff_info", "The version that runs.", ["version"], registry=registry).labels(__version__).set(1)
         ProcessCollector(namespace="bff", registry=registry)
@@ -268,9 +270,20 @@ class Metrics:
         """The gauge of open connections to one backend (`host:port`), to be kept by its pool."""
         return self._connections[(upstream,)]
 
-    def render(self) -> tuple[bytes, str]:
-        """Returns all metrics in Prometheus' text format, and its content type."""
-        return generate_latest(_WithoutCreated(self.registry)), CONTENT_TYPE_LATEST
+    def render(self, *, openmetrics: bool = False) -> tuple[bytes, str]:
+        """Returns all metrics in Prometheus' text format, and its content type.
+
+        With `openmetrics` in that format, where there are exemplars: the other one has no place for them.
+        """
+        registry = _WithoutCreated(self.registry)
+        if openmetrics and self.exemplars:
+            page: bytes = exposition.generate_latest(registry)  # type: ignore[no-untyped-call] # it has no types
+            return page, exposition.CONTENT_TYPE_LATEST
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def families(self) -> Iterable[Metric]:
+        """All metrics as they stand."""
+        return _WithoutCreated(self.registry).collect()
 
 
 class _WithoutCreated(CollectorRegistry):

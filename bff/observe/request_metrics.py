@@ -4,12 +4,14 @@ The client library takes a lock for every sample, which is more than the rest of
 Rule 1: they belong to one event loop; a collector in another thread may see a request half counted.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 BUCKETS = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
@@ -28,12 +30,18 @@ _HIGHEST = 599
 class Durations:
     """A histogram of seconds. `bounds` are the upper bounds of its buckets."""
 
-    __slots__ = ("bounds", "buckets", "seconds")
+    __slots__ = ("bounds", "buckets", "exemplars", "seconds")
 
     def __init__(self, bounds: tuple[float, ...] = BUCKETS) -> None:
         self.bounds = bounds
         self.buckets = [0] * (len(bounds) + 1)
         self.seconds = 0.0
+        self.exemplars: dict[int, Exemplar] = {}  # by the number of the bucket
+
+    def exemplify(self, seconds: float, trace_id: str) -> None:
+        """Keeps a trace as the example of the bucket of these seconds, which were counted."""
+        example = Exemplar({"trace_id": trace_id}, seconds, time.time())
+        self.exemplars[bisect_left(self.bounds, seconds)] = example
 
     def observe(self, seconds: float) -> None:
         """Counts one duration."""
@@ -42,10 +50,14 @@ class Durations:
 
     def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
         """Adds the samples to a metric."""
-        below, cumulated = 0, []
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.buckets, strict=True):
+        below = 0
+        cumulated: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for number, (bound, count) in enumerate(
+            zip([*map(str, self.bounds), "+Inf"], self.buckets, strict=True)
+        ):
             below += count
-            cumulated.append((bound, below))
+            example = self.exemplars.get(number)
+            cumulated.append((bound, below) if example is None else (bound, below, example))
         if below:
             family.add_metric(labels, cumulated, self.seconds)
 
@@ -95,6 +107,12 @@ class Requests:
             waited = durations.upstream
             waited.buckets[bisect_left(BUCKETS, upstream)] += 1
             waited.seconds += upstream
+
+    def exemplify(self, seconds: float, upstream: float | None, trace_id: str) -> None:
+        """Keeps a trace as an example of a request that was counted, by its durations."""
+        self._durations.whole.exemplify(seconds, trace_id)
+        if upstream is not None:
+            self._durations.upstream.exemplify(upstream, trace_id)
 
     def by_class(self) -> Iterator[tuple[str, int]]:
         """The counts of requests by class of status, without those at zero."""

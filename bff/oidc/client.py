@@ -58,6 +58,7 @@ class OidcClient:
         tasks: Tasks,
         failed: Callable[[ProviderCall], None] = lambda _: None,
         watched: Watched[ProviderCall] = unwatched,
+        http: Callable[[ProviderSettings, int], ProviderHttp] = ProviderHttp.of,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -65,7 +66,7 @@ class OidcClient:
         self._watched = watched
         self._authentication = Authentication(settings, clock)
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
-        self._wire = ProviderHttp.of(settings, token_calls=at_once)
+        self._wire = http(settings, at_once)
         self._told_unrevocable = False
         self.granted = 0  # good answers of the token endpoint, whatever was asked
         self.tickets = PrioritySemaphore(settings.max_token_calls)

@@ -203,7 +203,7 @@ class ProviderHttp:
         )
 
     @classmethod
-    def of(cls, settings: ProviderSettings, *, token_calls: int = 1) -> Self:
+    def of(cls, settings: ProviderSettings, token_calls: int = 1) -> Self:
         """The connections that the settings ask for."""
         proxy = OutgoingProxy.choose(settings.proxy, os.environ)
         return cls(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=token_calls, proxy=proxy)

@@ -36,7 +36,7 @@ from bff.tasks import Tasks
 _log = get_logger("bff.refresh")
 
 
-class _Flight:
+class Flight:
     """A rotation under way in this process."""
 
     def __init__(self, found: Found, cause: Cause) -> None:
@@ -76,7 +76,7 @@ class RefreshCoordinator:
         self._context = RotationContext(
             sessions, client, settings, metrics, clock, circuit_breaker, SessionBackoff(clock), refusals, me
         )
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
 
     async def rotate(self, found: Found, cause: Cause) -> Outcome:
         """Rotates, or waits for the rotation that is under way; gives up waiting after `refresh.timeout`.
@@ -103,14 +103,14 @@ class RefreshCoordinator:
         if session.key not in self._flights and not self._context.rest(session):
             self._start(found, "ahead")
 
-    def _start(self, found: Found, cause: Cause) -> _Flight:
+    def _start(self, found: Found, cause: Cause) -> Flight:
         session = found.session
-        flight = self._flights[session.key] = _Flight(found, cause)
+        flight = self._flights[session.key] = Flight(found, cause)
         flight.task = self._tasks.spawn(self._fly(flight), name=f"refresh {session.id}")
         flight.task.add_done_callback(lambda _: self._flights.pop(session.key, None))
         return flight
 
-    async def _fly(self, flight: _Flight) -> Outcome:
+    async def _fly(self, flight: Flight) -> Outcome:
         started = steady_now()
         try:
             outcome = await self._rotate_once(flight)
@@ -120,7 +120,7 @@ class RefreshCoordinator:
         self._report(flight.found.session, outcome, flight.cause, steady_now() - started)
         return outcome
 
-    async def _rotate_once(self, flight: _Flight) -> Outcome:
+    async def _rotate_once(self, flight: Flight) -> Outcome:
         found = flight.found
         lock = self._sessions.lock(found.session)
         since = give_up = None

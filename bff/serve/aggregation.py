@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+END = "# EOF\n"
+"""The last line of a page in OpenMetrics."""
+
 
 def merged(own: str, pages: Mapping[int, str]) -> str:
-    """One page in Prometheus' text format.
+    """One page in Prometheus' text format, or in OpenMetrics without its end.
 
     Args:
         own: the supervisor's page, taken as it is; its metrics are none of the workers'.
@@ -25,6 +28,8 @@ def merged(own: str, pages: Mapping[int, str]) -> str:
         for line in page.splitlines():
             if line.startswith("# HELP "):
                 family = line.split(" ", 3)[2]
+            if line == END.rstrip():
+                continue
             if line.startswith("# "):
                 if line not in heads.setdefault(family, []):
                     heads[family].append(line)
@@ -34,9 +39,15 @@ def merged(own: str, pages: Mapping[int, str]) -> str:
     return own + "".join(line + "\n" for line in lines)
 
 
-def metric(name: str, kind: str, text: str, value: float) -> str:
-    """A metric of one sample."""
-    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n{name} {value}\n"
+def is_openmetrics(pages: Mapping[int, str]) -> bool:
+    """Returns True if the workers have answered in OpenMetrics."""
+    return bool(pages) and all(page.endswith(END) for page in pages.values())
+
+
+def metric(name: str, kind: str, text: str, value: float, *, family: str | None = None) -> str:
+    """A metric of one sample; `family` is its name in OpenMetrics, where that is another."""
+    head = family or name
+    return f"# HELP {head} {text}\n# TYPE {head} {kind}\n{name} {value}\n"
 
 
 @dataclass(frozen=True, slots=True)

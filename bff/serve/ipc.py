@@ -21,7 +21,7 @@ from bff.settings.model import Settings
 from bff.tasks import Tasks
 
 Order = Literal["stop", "retire", "force"]
-Question = Literal["readiness", "metrics"]
+Question = Literal["readiness", "metrics", "openmetrics"]
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _SERVING: Final = "serving"

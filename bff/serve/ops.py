@@ -45,8 +45,10 @@ class CheckResult(Protocol):
 
 
 Readiness = Callable[[], Awaitable[Sequence[CheckResult]]]
-MetricsPage = Callable[[], Awaitable[tuple[bytes, str]]]
-"""Gives the page of metrics and its content type."""
+MetricsPage = Callable[[bool], Awaitable[tuple[bytes, str]]]
+"""Gives the page of metrics and its content type; True asks for OpenMetrics, which may be declined."""
+
+_OPENMETRICS = b"application/openmetrics-text"
 
 
 class OpsServer:
@@ -102,16 +104,16 @@ class OpsServer:
             return _rendered(
                 HTTPStatus.MISDIRECTED_REQUEST, "text/plain", refused, with_body=method == b"GET"
             )
-        status, content_type, body = await self._page(target.partition(b"?")[0])
+        status, content_type, body = await self._page(target.partition(b"?")[0], _OPENMETRICS in head.lower())
         return _rendered(status, content_type, body, with_body=method == b"GET")
 
-    async def _page(self, path: bytes) -> tuple[HTTPStatus, str, bytes]:
+    async def _page(self, path: bytes, openmetrics: bool) -> tuple[HTTPStatus, str, bytes]:
         if path == b"/livez":
             return HTTPStatus.OK, "text/plain", b"alive\n"
         if path == b"/readyz":
             return await self._ready()
         if path == b"/metrics":
-            body, content_type = await self._metrics()
+            body, content_type = await self._metrics(openmetrics)
             return HTTPStatus.OK, content_type, body
         return HTTPStatus.NOT_FOUND, "text/plain", b"/livez, /readyz, /metrics\n"
 

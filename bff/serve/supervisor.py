@@ -20,9 +20,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 
 from bff.observe.logs import configure, get_logger, reopen_audit
-from bff.serve.aggregation import Check, merged, metric, readiness_of
+from bff.serve.aggregation import END, Check, is_openmetrics, merged, metric, readiness_of
 from bff.serve.ipc import Question
 from bff.serve.ops import OpsServer
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
@@ -319,13 +320,16 @@ class Supervisor:
     async def _readiness(self) -> list[Check]:
         return readiness_of(await self._answers("readiness"), of=len(self._slots))
 
-    async def _metrics_page(self) -> tuple[bytes, str]:
-        pages = await self._answers("metrics")
+    async def _metrics_page(self, openmetrics: bool) -> tuple[bytes, str]:
+        pages = await self._answers("openmetrics" if openmetrics else "metrics")
+        answered: dict[int, str] = {number: page for number, page in pages.items() if page is not None}
         own = metric("bff_workers", "gauge", "Workers that serve.", len(pages))
         text = "Workers that ended without being told to."
-        own += metric("bff_worker_deaths_total", "counter", text, self._deaths)
-        answered = {number: page for number, page in pages.items() if page is not None}
-        return merged(own, answered).encode(), CONTENT_TYPE_LATEST
+        if not is_openmetrics(answered):
+            own += metric("bff_worker_deaths_total", "counter", text, self._deaths)
+            return merged(own, answered).encode(), CONTENT_TYPE_LATEST
+        own += metric("bff_worker_deaths_total", "counter", text, self._deaths, family="bff_worker_deaths")
+        return (merged(own, answered) + END).encode(), OPENMETRICS
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -21,6 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -321,8 +322,8 @@ class LoneWorker(Worker):
         )
         return reloaded
 
-    async def _metrics_page(self) -> tuple[bytes, str]:
-        return self._app.metrics.render()
+    async def _metrics_page(self, openmetrics: bool) -> tuple[bytes, str]:
+        return self._app.metrics.render(openmetrics=openmetrics)
 
 
 class TeamWorker(Worker):
@@ -332,7 +333,11 @@ class TeamWorker(Worker):
         super().__init__(settings, app)
         self._link = WorkerSide(
             link,
-            answers={"readiness": self._readiness, "metrics": self._metrics},
+            answers={
+                "readiness": self._readiness,
+                "metrics": self._metrics,
+                "openmetrics": partial(self._metrics, openmetrics=True),
+            },
             orders={"stop": self.stop, "retire": self.retire, "force": self.force},
             reload=self.reload,
         )
@@ -361,8 +366,8 @@ class TeamWorker(Worker):
     async def _readiness(self) -> list[dict[str, Any]]:
         return [said(check) for check in await self._app.readiness()]
 
-    async def _metrics(self) -> str:
-        return self._app.metrics.render()[0].decode()
+    async def _metrics(self, *, openmetrics: bool = False) -> str:
+        return self._app.metrics.render(openmetrics=openmetrics)[0].decode()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from bff.settings.model import Settings
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
+from bff.settings.packages import check_packages
 from bff.settings.problem import Finding, SettingProblem
 from bff.settings.redis_urls import redis_tls_files
 from bff.settings.urls import proxy_complaint
@@ -92,7 +93,7 @@ def _read(path: Path) -> tuple[str, int]:
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Findings about the page's folder, CA bundles, client certificates and the audit file."""
+    """Findings about the page's folder, CA bundles, client certificates, the audit file and packages."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
         yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")
@@ -105,6 +106,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
         )
     if isinstance(settings.log.audit, Path):
         yield from _audit_file(settings.log.audit)
+    yield from check_packages(settings.telemetry)
     yield from _redis(redis_tls_files(settings.redis.url.get_secret_value()))
     yield from _bundle("provider.ca_file", settings.provider.ca_file)
     yield from _environment_proxies(settings.provider.proxy)

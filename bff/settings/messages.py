@@ -21,6 +21,7 @@ from bff.settings.model import (
     ServerSettings,
     SessionSettings,
     SpaSettings,
+    TelemetrySettings,
 )
 
 SECTIONS: Mapping[str, type[Section]] = {
@@ -34,6 +35,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "limits": LimitSettings,
     "forward_auth": ForwardAuthSettings,
     "log": LogSettings,
+    "telemetry": TelemetrySettings,
 }
 """Every section's model, by its name in the file."""
 

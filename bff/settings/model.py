@@ -296,6 +296,12 @@ class LogSettings(Section):
     audit: Literal["stderr", "syslog"] | Path = "stderr"
 
 
+class TelemetrySettings(Section):
+    """`[telemetry]`: traces and metrics by OpenTelemetry; where to is said by the `OTEL_*` variables."""
+
+    opentelemetry: Literal["auto", "on", "off"] = "auto"
+
+
 class Settings(Section):
     """All sections together; only `app.py` and the commands see this."""
 
@@ -309,6 +315,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     forward_auth: ForwardAuthSettings = ForwardAuthSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     def public_routes(self) -> tuple[RouteSettings, ...]:
         """The configured routes, by the paths that browsers see."""

@@ -23,6 +23,25 @@ def name_session(scope: Scope, key: str) -> None:
     scope[_SESSION] = key
 
 
+class EndpointNames:
+    """The names of what answers: an endpoint's pattern, all other paths of ours together, or the page.
+
+    `endpoints` are the paths of ours that have names of their own; `is_own` tells the paths of ours.
+    """
+
+    def __init__(self, endpoints: Collection[str], is_own: Callable[[bytes], bool]) -> None:
+        self._endpoints = frozenset(endpoints)
+        self._is_own = is_own
+
+    def __call__(self, scope: Scope) -> str:
+        """Returns the name of what has answered the request of this scope."""
+        if not self._is_own(scope["raw_path"]):
+            return SPA
+        matched, mounted_at = scope.get("route"), scope.get("root_path", "")
+        name: str = matched.path if isinstance(matched, Route) else scope["path"].removeprefix(mounted_at)
+        return name if name in self._endpoints else OTHER
+
+
 class Accounting:
     """Wraps an application; `endpoints` are the paths of ours that get a series of their own.
 
@@ -40,8 +59,7 @@ class Accounting:
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._endpoints = frozenset(endpoints)
-        self._is_own = is_own
+        self.name = EndpointNames(endpoints, is_own)
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,11 +85,7 @@ class Accounting:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
-        route = SPA
-        if self._is_own(scope["raw_path"]):
-            matched, mounted_at = scope.get("route"), scope.get("root_path", "")
-            name = matched.path if isinstance(matched, Route) else path.removeprefix(mounted_at)
-            route = name if name in self._endpoints else OTHER
+        route = self.name(scope)
         self._metrics.request_finished(route, scope["method"], status, seconds)
         if self._log:
             access(

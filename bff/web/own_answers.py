@@ -12,12 +12,14 @@ from starlette.types import ASGIApp
 
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
+from bff.observe.tracing import Spans
 from bff.settings.model import ServerSettings, SpaSettings
 from bff.web.accounting import Accounting
 from bff.web.error_pages import ErrorPages
 from bff.web.events import EventsEndpoint
 from bff.web.responses import problem_answer, redirect
 from bff.web.spa import Spa
+from bff.web.traced import TracedAnswers
 
 
 def own_answers(
@@ -30,8 +32,9 @@ def own_answers(
     metrics: Metrics,
     is_own: Callable[[bytes], bool],
     access_log: bool,
+    spans: Spans | None = None,
 ) -> ASGIApp:
-    """Returns the application; `is_own` tells the paths of our endpoints, for the metrics."""
+    """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans."""
     routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
     if spa.dir is not None:
         routes.append(Mount("/", Spa(spa.dir, spa)))
@@ -45,13 +48,16 @@ def own_answers(
         exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
     )
     app.router.redirect_slashes = False
-    counted = Accounting(
+    accounting = Accounting(
         events.before(app),
         metrics=metrics,
         endpoints=[route.path for route in endpoints],
         is_own=is_own,
         log=access_log,
     )
+    counted: ASGIApp = accounting
+    if spans is not None:
+        counted = TracedAnswers(accounting, spans=spans, name=accounting.name)
     return ErrorPages(counted, spa.error_page)
 
 

@@ -34,8 +34,8 @@ class Ops:
             raise self.checks
         return self.checks
 
-    async def _page(self) -> tuple[bytes, str]:
-        return self.metrics.render()
+    async def _page(self, openmetrics: bool) -> tuple[bytes, str]:
+        return self.metrics.render(openmetrics=openmetrics)
 
     async def raw(self, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -208,7 +208,7 @@ async def test_the_configured_host_may_ask(host: str) -> None:
 async def test_a_scrape_in_flight_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """A scrape that is under way when the port closes leaves no error, whether or not it is answered."""
 
-    async def never() -> tuple[bytes, str]:
+    async def never(_: bool) -> tuple[bytes, str]:
         asked.set()
         await asyncio.Event().wait()
         return b"", ""

@@ -287,6 +287,15 @@ client_secret = ["hunter2"]
     assert "hunter2" not in shown
 
 
+def test_packages_that_a_setting_needs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry that is "on" and not installed is a mistake; "auto" is none."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    problem = only(GOOD + '[telemetry]\nopentelemetry = "on"\n')
+    assert "telemetry.opentelemetry" == problem.key
+    assert "bff-session-proxy[otel]" in problem.fix
+    assert isinstance(load_all(write(GOOD + '[telemetry]\nopentelemetry = "auto"\n'), {}), Loaded)
+
+
 def test_the_audit_file_must_be_writable(tmp_path: Path) -> None:
     """A mistyped stream, no folder, a folder in its place: said at the start, not by the first event."""
     (tmp_path / "folder").mkdir()

@@ -37,6 +37,7 @@ class ForwardingApp:
         forward_auth: ForwardAuth,
         websockets: ASGIApp,
         otherwise: ASGIApp,
+        calls: type[ForwardedCall] = ForwardedCall,
     ) -> None:
         self.context = context
         self.fast_path = fast_path  # for a server protocol of ours; nothing here uses it
@@ -46,6 +47,7 @@ class ForwardingApp:
         self._guard = guard
         self._forward_auth = forward_auth
         self._otherwise = otherwise
+        self._calls = calls
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI entry point."""
@@ -77,7 +79,7 @@ class ForwardingApp:
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
-        return ForwardedCall(self.context, request, verdict, client)
+        return self._calls(self.context, request, verdict, client)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""

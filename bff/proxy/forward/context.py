@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bff.observe.metrics import Metrics
+from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
@@ -105,3 +106,4 @@ class ForwardingContext:
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
+    spans: Spans | None = None  # of calls that leave a trace

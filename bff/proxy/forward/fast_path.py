@@ -20,6 +20,7 @@ from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.fields import Fields
+from bff.policy.headers import Hop
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
@@ -79,7 +80,13 @@ class FastPath:
     """The fast path of a process."""
 
     def __init__(
-        self, *, context: ForwardingContext, routes: RouteTable, guard: Guard, lines: LineCache
+        self,
+        *,
+        context: ForwardingContext,
+        routes: RouteTable,
+        guard: Guard,
+        lines: LineCache,
+        calls: type["FastCall"] | None = None,
     ) -> None:
         self.context = context
         self._routes = routes
@@ -92,6 +99,7 @@ class FastPath:
             if not route.settings.pass_request_headers and context.destinations[route.path].limit is None
         }
         self._verdicts: dict[object, bool] = {}
+        self._calls = calls or FastCall
 
     def begin(self, request: PlainRequest, peer: str, client: FastClient) -> "FastCall | None":
         """Returns the call of a request that `lines` has read, not yet sent; None to take the other path."""
@@ -103,7 +111,7 @@ class FastPath:
         if signed is None:
             return None
         assert isinstance(matched, Matched)
-        call = FastCall(route, matched, request, peer, client)
+        call = self._calls(route, matched, request, peer, client)
         if not signed:
             return call if call.take_connection() else None
         if request.cookie is None:
@@ -278,7 +286,7 @@ class FastCall:
         signed = self.ready is not None or self.reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
         hop = None if connection is None else context.hop.made(head, self._digits)
-        call = ForwardedCall(context, head, admitted, self._client, hop)
+        call = self._whole(head, admitted, hop)
         call.started = self._started
         if connection is not None:
             call.times.sent(self._sent)
@@ -292,6 +300,9 @@ class FastCall:
             return
         credential = _ANONYMOUS if self.ready is None else Signed(self.ready.found)
         call.take_over(credential, connection, self._status, self._left)
+
+    def _whole(self, head: RequestHead, admitted: Admitted, hop: Hop | None) -> ForwardedCall:
+        return ForwardedCall(self._route.context, head, admitted, self._client, hop)
 
     def interrupt(self) -> None:
         """Falls back, because of an event on the client's side."""

@@ -254,6 +254,7 @@ async def running_world(
                 "log": sections.get("log", {}),
                 "spa": sections.get("spa", {}),
                 "forward_auth": sections.get("forward_auth", {}),
+                "telemetry": sections.get("telemetry", {}),
             }
         )
         clock = Clock()

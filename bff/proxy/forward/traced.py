@@ -1,0 +1,171 @@
+"""Forwarded calls that leave a trace: chosen at the start in place of those that do not.
+
+Rule 1: the client's `traceparent` is the parent only if it is well-formed and the only one; `tracestate` goes
+with it, and is dropped without it.
+Rule 2: a backend gets the id of the span of its own attempt.
+Rule 3: what a trace adds is added around the call: a call that is not sampled does what it does without.
+"""
+
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from bff.errors import Problem
+from bff.observe.tracing import CallTrace, Parent, Place, Spans
+from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.fields import Fields, Header
+from bff.policy.headers import Hop
+from bff.policy.routes import Route
+from bff.policy.trace import valid_traceparent
+from bff.proxy.forward.context import ClientSide, ForwardingContext
+from bff.proxy.forward.fast_path import FastCall
+from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.upstream.connection import UpstreamConnection
+from bff.proxy.upstream.interfaces import Fault
+from bff.session.cached_session import CachedSession
+
+_TRACE = frozenset({b"traceparent", b"tracestate"})
+_SERVER_ERROR = 500
+
+
+def begun(context: ForwardingContext, request: RequestHead, route: str) -> CallTrace:
+    """Begins the trace of a request; `route` is empty where there is none."""
+    assert context.spans is not None
+    return context.spans.call(
+        parent_of(request.fields.values(b"traceparent"), request.fields.values(b"tracestate")),
+        request.method.decode("ascii", "replace"),
+        route,
+        request.raw_path.decode("ascii", "backslashreplace"),
+    )
+
+
+def parent_of(parents: Sequence[bytes], states: Sequence[bytes]) -> Parent | None:
+    """The trace context of a request, by the values of its two fields; None where there is none to go by."""
+    valid = len(parents) == 1 and valid_traceparent(parents[0])
+    return Parent(parents[0], states) if valid else None
+
+
+def place_of(route: Route) -> Place:
+    """The backend of a route."""
+    upstream = route.upstream
+    return Place(upstream.scheme, upstream.host, upstream.port)
+
+
+class TracedCall(ForwardedCall):
+    """A forwarded call with its trace. `trace`: that of the fast call that it takes over."""
+
+    def __init__(
+        self,
+        context: ForwardingContext,
+        request: RequestHead,
+        verdict: Admitted | Denied,
+        client: ClientSide,
+        hop: Hop | None = None,
+        *,
+        trace: CallTrace | None = None,
+    ) -> None:
+        super().__init__(context, request, verdict, client, hop)
+        route = verdict.route
+        self._trace = trace or begun(context, request, "" if route is None else route.settings.path)
+        self._problem: Problem | None = None
+
+    def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
+        with self._trace.attached():
+            super()._spawn(step)
+
+    def _send_over(self, connection: UpstreamConnection) -> None:
+        admitted = self._admitted
+        method, target = self.request.method.decode("ascii"), admitted.target.decode("ascii")
+        parent = self._trace.attempt(place_of(admitted.route), method, target)
+        self._hop = self._hop._replace(traceparent=parent)
+        fields: list[Header] = [field for field in self.request.fields.headers if field[0] not in _TRACE]
+        fields.append((b"traceparent", parent))
+        if (state := self._trace.state) is not None:
+            fields.append((b"tracestate", state))
+        self.request = self.request._replace(fields=Fields(fields))
+        super()._send_over(connection)
+
+    def head(self, status: int, headers: list[Header]) -> None:
+        """Takes the head of the backend's answer."""
+        self._trace.attempt_over(status)
+        super().head(status, headers)
+
+    def error(self, fault: Fault) -> None:
+        """Takes a backend's fault."""
+        self._trace.attempt_over(None, fault.kind.value)
+        super().error(fault)
+
+    def _fail(self, problem: Problem, **extra: Any) -> None:
+        self._problem = problem
+        super()._fail(problem, **extra)
+
+    def _finish(self, *, gone: bool = False) -> None:
+        super()._finish(gone=gone)
+        trace, status = self._trace, self._status
+        error = None if self._problem is None else self._problem.code
+        if gone:
+            error = "client_gone"
+        elif self._problem is not None and status == self._problem.status < _SERVER_ERROR:
+            error = None  # the client's own mistake
+        trace.end(status, error)
+        if trace.sampled:
+            requests = self._context.metrics.requests(
+                self._route_name(), self.request.method.decode("ascii", "replace")
+            )
+            requests.exemplify(self._context.clock() - self.started, self.times.upstream, trace.trace_id)
+
+
+class TracedFastCall(FastCall):
+    """A call on the fast path with its trace."""
+
+    _trace: CallTrace
+    _began = 0  # the read of its session, in nanoseconds since the epoch
+
+    def send(self) -> None:
+        """Sends it."""
+        spans, request = self._route.context.spans, self._request
+        assert spans is not None
+        # A request with a `tracestate` is not for the fast path.
+        parent = parent_of([] if request.trace is None else [request.trace], ())
+        self._trace = spans.call(
+            parent, request.method.decode("ascii"), self._route.name, request.path.decode("ascii")
+        )
+        if self.connection is None:
+            self._began = time.time_ns()
+        super().send()
+
+    def _fetched(self, found: CachedSession | None) -> None:
+        self._trace.read_session(self._began)
+        super()._fetched(found)
+
+    def _go(self, connection: UpstreamConnection) -> None:
+        matched, request = self._matched, self._request
+        request.trace = self._trace.attempt(
+            place_of(matched.route), request.method.decode("ascii"), matched.target.decode("ascii")
+        )
+        super()._go(connection)
+
+    def end(self) -> None:
+        """Passes the end of the answer on, and accounts for the call."""
+        trace, status, upstream = self._trace, self._status, self._answered - self._sent
+        trace.attempt_over(status)
+        super().end()
+        trace.end(status)
+        if trace.sampled:
+            seconds = self._route.context.clock() - self._started
+            self._route.counts[self._request.method].exemplify(seconds, upstream, trace.trace_id)
+
+    def _whole(self, head: RequestHead, admitted: Admitted, hop: Hop | None) -> ForwardedCall:
+        if self._status:
+            self._trace.attempt_over(self._status)
+        return TracedCall(self._route.context, head, admitted, self._client, hop, trace=self._trace)
+
+
+def forwarded_calls(spans: Spans | None) -> type[ForwardedCall]:
+    """The kind of calls that a process makes: with traces, or without."""
+    return ForwardedCall if spans is None else TracedCall
+
+
+def fast_calls(spans: Spans | None) -> type[FastCall]:
+    """The same for the fast path."""
+    return FastCall if spans is None else TracedFastCall
