@@ -40,6 +40,8 @@ def workshop() -> Iterator[Path]:
         for module in CLIENT.glob("*.js"):
             shutil.copy(module, folder / "made")
         (folder / "pages" / "react" / "readme.ts").write_text(readme_snippet(), encoding="utf-8")
+        for name, text in package_snippets().items():
+            (folder / "types" / name).write_text(text, encoding="utf-8")
         yield folder
 
 
@@ -69,6 +71,43 @@ def readme_snippet() -> str:
     )
     assert len(found) == 1
     return str(found[0])
+
+
+# What a reader of the package's page has above each of its snippets.
+_ABOVE = (
+    "",
+    "",
+    """import { createApp } from "vue";
+import { bff } from "@bff/client/vue";
+const app = createApp({});
+""",
+    """import { provideHttpClient, withInterceptors } from "@angular/common/http";
+import { bffInterceptor } from "@bff/client/angular";
+export const providers =
+""",
+    """import { QueryClient } from "@tanstack/query-core";
+import axios from "axios";
+import ky from "ky";
+import createClient from "openapi-fetch";
+import { BffError, bffFetch } from "@bff/client";
+type Answers = { responses: { 200: { content: { "application/json": string[] } } } };
+type paths = { "/api/orders": { get: Answers } };
+""",
+)
+
+
+def package_snippets() -> dict[str, str]:
+    """The snippets of the package's own page, each as a module by its file's name; markup becomes a value."""
+    text = (CLIENT / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```(tsx?)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    modules = {}
+    for number, ((kind, snippet), above) in enumerate(zip(found, _ABOVE, strict=True), 1):
+        code = snippet
+        if kind == "tsx":
+            imports, _, markup = snippet.partition("\n\n")
+            code = f"{imports}\nexport const page = <>\n{markup}</>;\n"
+        modules[f"readme{number}.{kind}"] = above + code
+    return modules
 
 
 def run(folder: Path, *command: str) -> str:
