@@ -27,6 +27,7 @@ TAKEN = b'{"taken":true}'
 TOKEN_LIFETIME = 900.0
 """Seconds; the longest that the issuer gives. Sessions are made anew well before."""
 JSON = Request("GET", "/api/json", SMALL)
+MEBIBYTE = Request("GET", "/api/mebibyte", b"0123456789abcdef" * 65_536)
 LARGE = Request("GET", "/api/large", BIG)
 POST = Request("POST", "/api/post", TAKEN, b'{"order":"' + b"x" * 10_000 + b'"}')
 
@@ -44,6 +45,7 @@ http {{
     location = /api/json {{ return 200 '{small}'; }}
     location = /api/post {{ return 200 '{taken}'; }}
     location = /api/large {{ alias {folder}/large; }}
+    location = /api/mebibyte {{ alias {folder}/mebibyte; }}
     location /api/json/ {{ return 200 '{small}'; }}
     location /api/post/ {{ return 200 '{taken}'; }}
     location /api/large/ {{ root {folder}; try_files /large =404; }}
@@ -106,6 +108,7 @@ def _start_backend(ground: Ground) -> None:
     if nginx is None:
         raise NotStartedError("nginx is not installed: it is the backend of all contenders")
     (ground.folder / "large").write_bytes(BIG)
+    (ground.folder / "mebibyte").write_bytes(MEBIBYTE.answer)
     configuration = ground.folder / "backend.conf"
     configuration.write_text(
         _BACKEND.format(

@@ -26,6 +26,7 @@ class Ours(Contender):
         redis_url: another Redis than the one of all.
         keys: server keys; those who are to share sessions share these.
         public_port: the port that browsers are told; else its own.
+        more: variables of its environment.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Ours(Contender):
         redis_url: str | None = None,
         keys: str | None = None,
         public_port: int | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -45,6 +47,7 @@ class Ours(Contender):
         self.ops_port = lasting_port()
         self.keys = keys or new_secret()
         self._near_cache = near_cache
+        self._more = more or {}
         self._routes, self.redis_url = routes, redis_url
 
     @property
@@ -116,4 +119,5 @@ class Ours(Contender):
             "BFF_LOG__FORMAT": "json",
             "BFF_ROUTE": json.dumps([*self._routes, api]),
             "BFF_SESSION__NEAR_CACHE": "true" if self._near_cache else "false",
+            **self._more,
         }
