@@ -121,6 +121,8 @@ async def test_tokens_are_refreshed_when_due_and_sessions_end(world: World) -> N
     assert 200 == (await ask(browser, PROOF, ORDERS, by_name)).status_code  # as Traefik does
     assert (421, "wrong_host") == told(await ask(browser, PROOF, ORDERS, {"Host": "bff:8080"}))
     assert 421 == (await browser.call("/bff/user", headers={"Host": "bff:8080"})).status_code
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    assert (400, "bad_request") == told(await ask(browser, PROOF, ORDERS, upgrade))
     world.redis.cli("DEL", browser.session_key)
     assert (401, "session_ended") == told(await ask(browser, PROOF, ORDERS))
 

@@ -57,7 +57,7 @@ class CallEnd:
         self._body_paused = False  # by the backend
         self._caller = Caller(context.callers, self._hop.client)
         self._credential: Signed | Anonymous = _ANONYMOUS
-        self._refused_session: str | None = None  # its key, for the log
+        self._session: str | None = None  # its key, for the log, where no credential has it
         self._upload = NO_BODY
         self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
         self._sent = False  # to a backend, at least once
@@ -96,7 +96,7 @@ class CallEnd:
         self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
 
     def _refuse(self, refused: Refused) -> None:
-        self._refused_session = refused.session
+        self._session = refused.session
         self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
 
     def _too_many(self, what: str) -> None:
@@ -166,7 +166,7 @@ class CallEnd:
         self._caller.end()
         if self._tail is not None:
             self._context.event_streams.end(self)
-        session = self._refused_session
+        session = self._session
         if isinstance(self._credential, Signed):
             self._context.signed_calls.end(self)
             session = self._credential.found.session.key

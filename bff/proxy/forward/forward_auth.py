@@ -89,17 +89,20 @@ class ForwardAuthCall(CallEnd):
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return
-        if not self._caller.begin():
-            self._too_many("calls at once from this address")
-            return
-        known: Signed | Anonymous | None = None
         if self._destination.limit is None:
             cookies = self.request.fields.values(b"cookie")
-            known = self._destination.credentials.at_hand(cookies) if verdict.signed else Anonymous()
-        if known is None:
+            if not verdict.signed:
+                self._allow(None)
+                return
+            ready = self._destination.credentials.ready(cookies[0]) if len(cookies) == 1 else None
+            if ready is not None:  # as most are: over at once, and not counted among those under way
+                self._session = ready.key
+                self._allow(ready.token)
+                return
+        if self._caller.begin():
             self._spawn(self._open())
         else:
-            self._answer(known)
+            self._too_many("calls at once from this address")
 
     async def _open(self) -> None:
         credential = await self._destination.credential_for(self.request, self._admitted, self._hop.client)
@@ -108,20 +111,18 @@ class ForwardAuthCall(CallEnd):
                 self._refuse(credential)
             case Limited():
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
-            case Signed() | Anonymous():
-                self._answer(credential)
+            case Signed(found):
+                self._session = found.session.key
+                self._allow(found.session.tokens.access_token.encode())
+            case Anonymous():
+                self._allow(None)
             case other:
                 assert_never(other)
 
-    def _answer(self, credential: Signed | Anonymous) -> None:
-        self._credential = credential
+    def _allow(self, token: bytes | None) -> None:
         headers = [*_HEAD]
-        if isinstance(credential, Signed):
-            session = credential.found.session
-            if not self._caller.sign(session.key):
-                self._too_many("calls at once from this session")
-                return
-            headers.append((b"authorization", b"Bearer " + session.tokens.access_token.encode()))
+        if token is not None:
+            headers.append((b"authorization", b"Bearer " + token))
         self._status = _OK
         self._finish()
         self._client.send_head(_OK, headers)
