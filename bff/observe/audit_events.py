@@ -20,6 +20,7 @@ AuditEvent = Literal[
     "signed_out",
     "sign_in_failed",
     "session_ended",
+    "ending_not_replicated",
     "tokens_refreshed",
     "refresh_failed",
     "refresh_token_sent_again",
@@ -114,6 +115,14 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         ("end",),
         "success",
         {**_WHO, "reason": "idle", "provider_revoked": False},
+    ),
+    "ending_not_replicated": Described(
+        "A session was ended, and no replica of Redis had confirmed it within `redis.wait_timeout`: were the "
+        "master lost at that moment, the session could be back. A `session_ended` tells of the end itself.",
+        _SESSION,
+        ("end",),
+        "unknown",
+        {"session": "0cd6f637684b", "reason": "logout"},
     ),
     "tokens_refreshed": Described(
         "The tokens of a session were rotated; the reason is the cause: `ahead`, `expiry`, `unauthorized` or "

@@ -35,6 +35,7 @@ from typing import cast
 from redis.exceptions import ReadOnlyError, RedisError
 
 from bff.errors import StoreUnavailableError
+from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.session import scripts
 from bff.session.batch_reader import Loaded, WrongTypeError
@@ -49,6 +50,7 @@ from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
 from bff.session.redis_condition import eviction_policy, tried
+from bff.session.replication import Replication
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -84,6 +86,7 @@ class SessionStore:
         self._redis, self._loads, self.renewal = connected(settings, self.topology, took)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
+        self._replication = Replication(self._redis, settings)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
         register = self._redis.register_script
@@ -92,7 +95,7 @@ class SessionStore:
             register(scripts.REPLACE),
             register(scripts.MARK),
         )
-        self._touch, self._delete = BatchScript(self._loads, scripts.TOUCH), register(scripts.DELETE)
+        self._touch = BatchScript(self._loads, scripts.TOUCH)
         self._exchanged = register(scripts.EXCHANGED)
         self._prolong, self._release = register(scripts.PROLONG), register(scripts.RELEASE)
         self._inherit = register(scripts.INHERIT)
@@ -277,8 +280,10 @@ class SessionStore:
             pipe = self._redis.pipeline(transaction=False)
             for key in sessions:
                 pipe.delete(self._session(key))
-            deleted = await pipe.execute()
+            deleted, replicated = await self._replication.run(pipe)
         ended = {key for key, count in zip(sessions, deleted, strict=True) if count}
+        if not replicated:
+            _tell_of_unreplicated(ended, reason)
         await self._clear_up(sessions, ended)
         return ended
 
@@ -291,14 +296,18 @@ class SessionStore:
         key = session.key
         noted = await self.endings.note(key, reason, version=session.version, kept=kept)
         async with self._translated():
-            deleted: int = await self._delete(keys=[self._session(key)], args=[session.version])
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.eval(scripts.DELETE, 1, self._session(key), str(session.version))
+            (deleted,), replicated = await self._replication.run(pipe)
             if not deleted and await self._redis.exists(self._session(key)):
                 if noted:
                     await self.endings.forget(key)
                 return False
+        if deleted and not replicated:
+            _tell_of_unreplicated([key], reason)
         whose = {key: (session.provider, session.sub, session.sid)}
         await self._clear_up(whose, [key] if deleted else [])
-        return deleted == 1
+        return bool(deleted == 1)
 
     async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
         """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
@@ -365,6 +374,11 @@ class SessionStore:
 
     def _lock(self, key: str) -> str:
         return f"{self._prefix}:lock:{key}"
+
+
+def _tell_of_unreplicated(keys: Collection[str], reason: EndReason) -> None:
+    for key in keys:
+        audit("ending_not_replicated", session=key, reason=reason)
 
 
 def _flat(record: Record) -> list[str]:

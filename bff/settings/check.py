@@ -122,6 +122,13 @@ def _server(server: ServerSettings) -> Iterator[Finding]:
 def _redis(settings: Settings) -> Iterator[Finding]:
     url = settings.redis.url.get_secret_value()
     yield from _complaint("redis.url", redis_complaint(url))
+    if settings.redis.wait_timeout >= settings.redis.timeout:
+        yield Finding(
+            "redis.wait_timeout",
+            "is not shorter than redis.timeout: a sign-out that waits for replicas would be taken for lost",
+            "make it a part of redis.timeout",
+            needs=("redis.timeout",),
+        )
     if url == "embedded" and settings.server.public_url.startswith("https://"):
         yield Finding(
             "redis.url",

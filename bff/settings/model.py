@@ -74,6 +74,8 @@ class RedisSettings(Section):
     prefix: str = Field(default="bff", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
     timeout: Seconds = 1.0
     max_connections: int = Field(default=50, ge=1)
+    wait_for_replicas: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    wait_timeout: Seconds = 0.2
 
 
 class SessionSettings(Section):

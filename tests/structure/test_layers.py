@@ -141,6 +141,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "redis_condition",
                     "redis_connection",
                     "redis_errors",
+                    "replication",
                     "sentinel",
                     "store",
                     "tracking",

@@ -87,6 +87,7 @@ def sentinel_group() -> Iterator[SentinelGroup]:
     """Runs them; the test is skipped where there is no server, as by `redis_server`."""
     with ExitStack() as stack:
         first, second = (stack.enter_context(running_server()) for _ in range(2))
+        first.cli("CONFIG", "SET", "repl-diskless-sync-delay", "0")
         with second.client() as replica:
             replica.replicaof("127.0.0.1", str(first.port))
         group = SentinelGroup(first, second)
