@@ -1,12 +1,14 @@
 """The reference names everything that a user can meet."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
-from tests.docs.pages import page
+from bff.settings.messages import SECTIONS
+from tests.docs.pages import DOCS, page
 from tests.structure.source import ROOT
 
 WEB = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "bff" / "web").glob("*.py")))
@@ -34,3 +36,13 @@ def test_every_metric_is_listed() -> None:
     ours = {name for name in names if not name.startswith("bff_process_")}
     assert len(ours) >= 10
     assert set() == {name for name in ours if f"`{name}`" not in page("operate/metrics.md")}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.relative_to(DOCS).as_posix()
+)
+def test_settings_that_are_named_exist(path: Path) -> None:
+    """A page that names a setting, like `server.port`, names one that there is."""
+    named = set(re.findall(r"`(\w+)\.(\w+)(?: = [^`]*)?`", path.read_text(encoding="utf-8")))
+    ours = {(section, key) for section, key in named if section in SECTIONS}
+    assert set() == {(section, key) for section, key in ours if key not in SECTIONS[section].model_fields}

@@ -10,13 +10,11 @@ from bff.errors import Problem
 from bff.policy.origin import Guard, Reason
 from bff.problems import problem_response
 from bff.session.model import EndReason
-from bff.settings.messages import SECTIONS
 from tests.docs.log_events import loud_events
 from tests.docs.pages import page, section
 
-CODES, LOG, SYMPTOMS = (page(f"troubleshooting/{name}.md") for name in ("codes", "log", "index"))
+CODES, LOG = (page(f"troubleshooting/{name}.md") for name in ("codes", "log"))
 ROW = re.compile(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", re.MULTILINE)
-SETTING = re.compile(r"`(\w+)\.(\w+)`")
 
 
 @pytest.mark.parametrize("problem", list(Problem), ids=lambda problem: problem.code)
@@ -59,11 +57,3 @@ def test_every_reason_of_a_csrf_refusal_has_a_row(reason: str) -> None:
 def test_every_reason_of_an_end_has_a_row(reason: EndReason) -> None:
     """What a page is told, in one of the rows of `Signed out too soon`."""
     assert f"`{reason}`" in section("troubleshooting/index.md", "Signed out too soon")
-
-
-@pytest.mark.parametrize("text", [CODES, LOG, SYMPTOMS], ids=["codes", "log", "index"])
-def test_settings_that_are_named_exist(text: str) -> None:
-    """A fix that names a setting names one that there is."""
-    named = {(name, key) for name, key in SETTING.findall(text) if name in SECTIONS}
-    assert named
-    assert set() == {(name, key) for name, key in named if key not in SECTIONS[name].model_fields}
