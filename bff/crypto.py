@@ -5,7 +5,7 @@ Rule 2: the newest key makes, every key verifies and opens; so keys rotate witho
 Rule 3: one handle has one spelling; what is not exactly that is refused before any hash is made of it.
 Rule 4: nothing here tells why something did not open.
 Rule 5: something that no key verifies is no garbage yet: another process may have read a newer key first.
-Whoever holds the keys is asked once for newer ones (`ask`), and it is looked at again.
+The holder of the keys is asked once for newer ones (`ask`), and the value is checked again.
 """
 
 import base64

@@ -45,7 +45,7 @@ _log = get_logger("bff.oidc")
 
 
 class OidcClient:
-    """One provider. The settings hold what authenticates us; `failed` hears of every call that failed.
+    """One provider. The settings hold what authenticates us; `failed` is called for every call that failed.
 
     `watched` makes the context of each call; `clock` gives seconds since the epoch.
     """

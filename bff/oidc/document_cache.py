@@ -91,7 +91,7 @@ class DocumentCache(Generic[T]):
     def _best(self) -> T:
         if self._good is not None:
             return self._good.value
-        assert self._failed is not None, "a fetch that ended without either raises in whoever waits for it"
+        assert self._failed is not None, "a fetch that ended without either raises in its callers"
         error, _ = self._failed
         raise ProviderUnavailableError(str(error), error.retry_after)
 

@@ -45,7 +45,7 @@ def endpoint_overrides(settings: ProviderSettings) -> dict[str, str]:
 
 
 class Documents:
-    """Both documents of one provider. `failed` hears of each fetch that failed; `watched` is around each."""
+    """Both documents of one provider. `failed` is called for each failed fetch; `watched` is around each."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 
 class FramingError(ValueError):
-    """The content cannot be told from what follows it, or costs too much; the text names no content."""
+    """The end of the content is in doubt, or its framing costs too much; the text names no content."""
 
 
 class LengthContent:

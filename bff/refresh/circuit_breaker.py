@@ -4,8 +4,8 @@ Rule 1: what every call would meet (it cannot be reached, asks to wait, refuses 
 at once. Answers that get lost or are late open it when several sessions in a row have met that, and a refusal
 when many have: one user's token is no outage, however often it is sent.
 Rule 2: an open circuit lets nobody ask for a while, with jitter, and for a few seconds at most unless the
-provider has asked for more: so it is asked again soon after it is back. Then one may ask, and what becomes of
-that one decides for all.
+provider has asked for more: so it is asked again soon after it is back. Then one call may ask, and its
+outcome decides for all.
 Rule 3: a call that began before the circuit opened neither closes it nor keeps it open. Where it opened only
 because answers are late, one that comes after all closes it.
 Rule 4: a clock that is put back ends a pause.

@@ -45,7 +45,7 @@ from bff.session.store import Write
 from bff.tasks import to_be_cancelled
 
 SETTLE = 2.0
-"""Seconds that whoever left a marker gets to save what it may have: it may only have been cut off."""
+"""The seconds that a process gets to save its tokens behind a marker: it may only have been cut off."""
 
 _PATIENCE = 300.0
 """Seconds for which new tokens are offered to a store that is down: nobody else has them."""

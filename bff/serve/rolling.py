@@ -1,7 +1,7 @@
 """A rolling restart: each worker replaced by a successor that serves before it stops.
 
 Rule 1: nothing is replaced by settings that cannot be used, or that the supervisor itself would need.
-Rule 2: a successor that does not come to serve stops the roll: it is ended, and whoever serves goes on.
+Rule 2: a successor that does not come to serve stops the roll: it is ended, and the former worker goes on.
 Rule 3: the successor listens on the same socket, so that no connection is lost on its way; the former worker
 lets each connection carry one last answer, and closes WebSockets by their close frame.
 Rule 4: one after the other: the next is replaced when the former worker of this slot has ended.

@@ -175,7 +175,7 @@ class BatchReader:
             asyncio.get_running_loop().call_soon(self._begin)
 
     async def aclose(self) -> None:
-        """Closes the connection; whoever still waits is told that Redis is unavailable."""
+        """Closes the connection; callers that still wait get `StoreUnavailableError`."""
         await self._tasks.cancel_all()
         await self._give_up([], ConnectionAbortedError())
 

@@ -1,7 +1,7 @@
 """A session as the near cache keeps it: one piece of bytes, from which everything else is derived.
 
 Rule 1: it holds what forwarded calls need. The refresh token and the ID token, the claims, and what is there
-for people (name, user agent, address) are left out: whoever needs these reads Redis.
+for people (name, user agent, address) are left out: code that needs these reads Redis.
 Rule 2: a session that is built from it says so: where there is a refresh token it shows `WITHHELD` instead.
 Rule 3: the layout is known to this file alone; it never leaves the process.
 """

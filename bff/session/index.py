@@ -232,4 +232,4 @@ def _ended(note: str | None, began: float) -> EndReason | None:
             return None
         return EndReason(reason)
     except ValueError:
-        return EndReason.UNKNOWN  # whoever wrote something else there meant an end
+        return EndReason.UNKNOWN  # another type of value was put there by hand: an end was meant

@@ -156,7 +156,7 @@ class InvalidationFeed:
             return [self._tracking(0, connection, MasterQuestion(connection))]
         masters = (await topology.read()).masters
         topology.followed = masters | topology.extra
-        topology.extra = frozenset()  # whoever asks there again brings it back, should it not be followed
+        topology.extra = frozenset()  # the next question there brings it back, should it not be followed
         return [
             self._tracking(
                 number, new_connection(self._settings, address), SlotsQuestion(topology, address, masters)

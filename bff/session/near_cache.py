@@ -93,7 +93,7 @@ class NearCache:
         clock: steady seconds.
 
     Attributes:
-        emptied: how often all entries went at once: what was taken out before has nobody who vouches for it.
+        emptied: how often all entries were dropped: nothing vouches for a session taken out before.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """A session as an operator sees it: the readable fields of its record, none of which is a secret.
 
-Nothing here was unsealed, so nothing here is proved: whoever writes Redis can change these fields
+Nothing here was unsealed, so nothing here is proved: a writer of Redis can change these fields
 (`record.py`, Rule 4). Pure.
 """
 

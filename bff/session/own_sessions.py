@@ -22,7 +22,7 @@ MOST = 100
 """Sessions that a list shows at most: those that end last."""
 
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
-_LONGEST = 256  # characters of a field: whoever writes Redis could have made it longer
+_LONGEST = 256  # characters of a field: a writer of Redis could have made it longer
 _WHY = EndReason.SIGNED_OUT_ELSEWHERE
 
 

@@ -1,6 +1,6 @@
 """Connections to Redis: single ones, for those who wait on their own terms (feed, loads), and a pool of them.
 
-Rule 1: nothing here is bounded in time but the TCP and TLS handshake; whoever holds such a connection bounds
+Rule 1: nothing here is bounded in time but the TCP and TLS handshake; the holder of such a connection bounds
 every wait on it. (A bound in the client library costs a task for each write, and would end a connection that
 has nothing to say.)
 Rule 2: whatever becomes of a connection, redis-py's `ConnectionError` tells of it.

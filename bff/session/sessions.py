@@ -5,8 +5,8 @@ This is what the rest of the program uses; the store, the record and the keys me
 Rule 1: a handle is never adopted: only `start` makes one, and a cookie that names no record is nobody.
 Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
 Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
-Rule 4: after each write, whatever became of it, the near cache forgets the session: the feed's word for it
-comes a moment later, and whoever hears of the write from us must find it done. After a note of its use the
+Rule 4: after each write, done or failed, the near cache forgets the session: the feed's word for it
+comes a moment later, and a caller that we tell of the write must find it done. After a note of its use the
 session is put back, once Redis has shown that nothing else has changed.
 """
 

@@ -169,7 +169,7 @@ FROM_BACKEND = (
     Stopped("report-to", "would report all of the origin's traffic to the backend's choice"),
     Stopped("expect-ct", _ORIGIN),
     Stopped("public-key-pins*", _ORIGIN),
-    Stopped("strict-transport-security", "is a matter of whoever ends TLS"),
+    Stopped("strict-transport-security", "is for the server that ends TLS"),
     Stopped("sec-session-*", "would bind the origin's session to a device (DBSC)"),
     Stopped("secure-session-*", "would bind the origin's session to a device (DBSC)"),
     Stopped("x-accel-*", _FRONT),  # nginx: reads files, calls locations, sets its caching and buffering

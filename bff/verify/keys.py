@@ -2,7 +2,7 @@
 
 Rule 1: an unknown `kid` costs at most one fetch per cooldown, however many tokens name one (RFC 8725 3.10).
 Rule 2: keys at hand are used while the issuer cannot be reached, but not for ever.
-Rule 3: nobody whose key is at hand waits for the issuer: old keys are fetched again beside the requests.
+Rule 3: a token whose key is at hand never waits for the issuer: old keys are fetched again beside it.
 """
 
 import asyncio

@@ -41,7 +41,7 @@ class TokenVerifier:
         algorithms: those that may sign; never `none`, never an HMAC.
         leeway: seconds by which clocks may differ.
         revocations: asked last, each time, for a token that is otherwise good.
-        unknown: what becomes of a token when one of them cannot be asked: it is refused (503), or accepted.
+        unknown: the outcome for a token where one of them cannot be asked: it is refused (503), or accepted.
         jwks_uri: where the keys are, if the issuer's metadata need not be asked.
         cooldown: seconds between two fetches of keys that tokens with unknown keys can cause.
         fresh: seconds after which the keys are fetched again.

@@ -8,8 +8,8 @@ Finish does the rest.
 Rule 1: a state is used once, and is used up before its code is spent (O-02).
 Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
 otherwise the browser lands on `return_to`, with `bff_error` in its query unless it is signed in (O-10).
-Rule 3: whoever was signed out everywhere while the sign-in was under way is not signed in by it (T-15): that
-is looked up after the session is written, so that whoever ends all sessions sees this one, or is seen here.
+Rule 3: a user who was signed out everywhere during the sign-in is not signed in by it (T-15): that note is
+read after the session is written, so that one of the two always sees the other.
 Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
 """
 

@@ -7,7 +7,7 @@
 
 Rule 1: a try is counted before the password is looked at, in one step for all limits, and given back when the
 password was right: many tries at once cannot pass together, and no sign-in of one's own buys more tries.
-Rule 2: a refused try counts nowhere: whoever waits is let in, however many came meanwhile.
+Rule 2: a refused try counts nowhere: a person who waits is let in, however many tries came meanwhile.
 Rule 3: a browser that was signed in to the account before has a limit of its own, and no other: strangers can
 use up what strangers have, and never lock the owner out of a browser that is known (OWASP, Device Cookies).
 Rule 4: nothing here depends on whether an account exists. What was typed as an address is kept as a hash.

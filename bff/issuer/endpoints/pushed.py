@@ -1,7 +1,7 @@
 """Pushed authorization requests (RFC 9126): stored for a moment, named by a `request_uri` of ours.
 
-Rule: a pushed request gives one code at most: it is taken in the step before the code is made. Where it asked
-to be answered is remembered a while: whoever comes back to it (by the back button) is sent on to the client.
+Rule: a pushed request gives one code at most: it is taken in the step before the code is made. Its
+`redirect_uri` is remembered for a while: a browser that comes back by its button is sent on to the client.
 """
 
 import json

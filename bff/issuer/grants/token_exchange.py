@@ -3,7 +3,7 @@
 Rule 1: only from an access token that was issued to the client that asks, and is good now.
 Rule 2: only for a service that the client's settings name.
 Rule 3: never more scope and never a longer life than the token has; the same `sub` and `sid`.
-Rule 4: no refresh token: whoever wants another one exchanges again.
+Rule 4: no refresh token: a client that needs another access token exchanges again.
 """
 
 import time

@@ -19,8 +19,8 @@ class Termination:
 
     Args:
         store: what is ended.
-        clients: those that are registered, or none where whoever ends does not know them (a command without
-            the settings of the issuer that serves): then it finds out who wants to be told.
+        clients: those that are registered; none for a caller that does not know them (a command without the
+            settings of the issuer that serves): that issuer then finds out which of them are to be told.
 
     Attributes:
         on_end: called when there are clients to be told.

@@ -17,7 +17,7 @@
 | `issuer:logouts`, `issuer:logout:<id>` | sorted set, hash | clients yet to be told of an end |
 | `issuer:revoked:sid:<sid>`, `issuer:revoked:jti:<jti>` | string (why), EX | what ended before its time |
 
-Rule 1: of cookies, codes and tokens only SHA-256 is stored: whoever reads Redis can use none of them.
+Rule 1: of cookies, codes and tokens only SHA-256 is stored: a reader of Redis can use none of them.
 Rule 2: calls block, so the app makes them in a thread. They raise `redis.RedisError` when Redis is down.
 """
 

@@ -2,7 +2,7 @@
 
 Rule 1: what is made under a sign-in is named in `issuer:sid:<sid>` before it is made: what no index names
 could not be ended.
-Rule 2: an end is marked before it is carried out, and whoever makes something looks for the mark afterwards.
+Rule 2: an end is marked before it is carried out, and each grant looks for the mark after it was made.
 """
 
 import json

@@ -58,7 +58,7 @@ class BackendTimes:
     Attributes:
         upstream: from the sending of a request to the head of its answer, all attempts together; None before
             the first.
-        not_ours: from the sending to the end of each answer, and what a client took for its body.
+        not_ours: from the sending to the end of each answer, and the time that a client took for its body.
     """
 
     __slots__ = ("_headless", "_sent_at", "not_ours", "upstream")

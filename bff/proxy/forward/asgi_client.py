@@ -1,4 +1,4 @@
-"""The client's side of a call over ASGI: messages that wait to be sent, and a listener for what comes.
+"""The client's side of a call over ASGI: messages that wait to be sent, and a listener for the request.
 
 Rule 1: the request's body is asked for only while the call takes it, so that the server's own flow control
 holds the client back.

@@ -68,7 +68,7 @@ class CallEnd:
         self._resent = False
         self._not_replayed = False
 
-    # What is awaited
+    # Tasks
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         self._task = self._context.tasks.spawn(step, name="forwarded call")

@@ -35,7 +35,7 @@ class Callers:
 
 
 class Caller:
-    """The client of one call, and what is counted for it until `end`."""
+    """The client of one call, and its counts until `end`."""
 
     __slots__ = ("_address", "_all", "_counted", "_session")
 

@@ -37,7 +37,7 @@ from bff.tasks import Tasks
 T = TypeVar("T")
 
 _MOST_ROTATIONS = 2
-"""Rotations that one decision waits for: a second one where what the first brought was over already."""
+"""Rotations that one decision waits for: a second one where the first one's token is over already."""
 
 _log = get_logger("bff.credentials")
 
@@ -170,7 +170,7 @@ class Credentials:
         invalid_token: bool,
         mode: Literal["any", "invalid_token", "never"],
     ) -> Signed | PassOn | Refused:
-        """Decides what follows a backend's 401: repeat with these tokens, pass it on, or refuse."""
+        """Decides after a backend's 401: repeat with these tokens, pass it on, or refuse."""
         sent = signed.found
         try:
             current = await self._sessions.open(sent.handle)

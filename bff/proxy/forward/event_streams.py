@@ -2,7 +2,7 @@
 
 Rule 1: when the server stops, an event stream under way ends at once and cleanly, and one that begins later
 ends with its head: its reader comes back by itself, to a process that goes on.
-Rule 2: what is behind the last whole event is dropped by any reader (HTML, 9.2.6), so that a `retry` only has
+Rule 2: a reader drops the part behind the last whole event (HTML, 9.2.6), so that a `retry` only has
 a place behind a whole one.
 """
 

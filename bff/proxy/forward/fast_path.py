@@ -10,7 +10,7 @@ falls back: a `ForwardedCall` takes over as if it had made the call itself, and 
 on within an answer that has begun.
 Rule 2: a request is on it only where it is allowed beyond doubt. One that would be refused takes the other
 way, which knows how to say so: every refusal has one home.
-Rule 3: what goes to the backend is what the whole forwarder would send; a test holds the two together.
+Rule 3: a backend gets exactly the request that the forwarder would send; a test holds the two together.
 """
 
 from collections.abc import Callable, Mapping
@@ -234,7 +234,7 @@ class FastCall:
     def read(self, data: bytes) -> int | None:
         """Takes a read of the answer; returns the number of bytes still to come, None where it is not plain.
 
-        Where more is to come, this much is passed on; what comes last is passed on by `end`.
+        A part of the content is passed on here, the last part by `end`.
         """
         self._ended = self._route.context.clock()
         if self._status:

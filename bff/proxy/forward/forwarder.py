@@ -9,7 +9,7 @@ breaks the answer (`abort`); truncated data never ends cleanly.
 Rule 2: a call is repeated at most once for a 401, a stale connection and a refused expectation each, and only
 with its whole body at hand.
 Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
-Rule 4: a backend call that is dropped says nothing more, so that what is heard is the present one's.
+Rule 4: a backend call that is dropped says nothing more: every event is of the present one.
 """
 
 from functools import partial

@@ -2,8 +2,8 @@
 
 Rule 1: a body is gathered up to the replay buffer before a connection is taken for it, so that a slow client
 holds none with a small body.
-Rule 2: what was gathered is kept until more than the buffer holds has come: until then a call can be repeated
-with it. A buffer that has overflowed holds no memory, and never becomes replayable again.
+Rule 2: a body is kept until it outgrows the buffer, and the call can be repeated
+with it until then. A buffer that has overflowed holds no memory, and never becomes replayable again.
 Rule 3: a body that comes too slowly is late, once.
 """
 
@@ -44,7 +44,7 @@ class RequestBody:
     def arrived(
         cls, settings: RouteSettings, client: ClientSide, late: Callable[[], None], body: bytes
     ) -> "RequestBody":
-        """Makes the upload of a body that came whole with its head, and fits the replay buffer."""
+        """Makes the state of a body that came whole with its head, and fits the replay buffer."""
         upload = cls(settings, client, late)
         client.resume_request()
         upload.add(body)
@@ -137,4 +137,4 @@ class _NoBody(RequestBody):
 
 
 NO_BODY: RequestBody = _NoBody()
-"""The upload of every call without a body."""
+"""The body of every call that has none."""

@@ -36,7 +36,7 @@ _CACHE, _CODED, _LASTS = (
     -2,
     -3,
 )  # a `Cache-Control` that passes, so that ours is not added; a coding; a stream
-_CLEARED = (b"keep-alive", b"")  # what a backend may say in `Connection`
+_CLEARED = (b"keep-alive", b"")  # values of a backend's `Connection` that change nothing
 
 
 class ResponseTemplates:

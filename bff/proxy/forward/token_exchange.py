@@ -8,7 +8,7 @@ Rule 2: one exchange at a time for a session and an audience in a process; it is
 reads the session again: another call or process may have kept a token since.
 Rule 3: a refusal rests: that session and audience are not asked for again at once; nor is anybody where the
 provider cannot be reached.
-Rule 4: what a call goes out with (`OwnFound`) shows the backend's token in place of the session's, and holds
+Rule 4: the session of a call (`OwnFound`) shows the backend's token in place of the session's, and holds
 no refresh token: nothing could rotate by it or write it down.
 """
 
@@ -208,7 +208,7 @@ class AudienceCredentials(Credentials):
     async def renew(
         self, signed: Signed, *, invalid_token: bool, mode: Literal["any", "invalid_token", "never"]
     ) -> Signed | PassOn | Refused:
-        """Decides what follows a backend's 401; newer tokens of the session are exchanged again."""
+        """Decides after a backend's 401; newer tokens of the session are exchanged again."""
         renewed = await super().renew(signed, invalid_token=invalid_token, mode=mode)
         return await self._exchanged(renewed.found) if isinstance(renewed, Signed) else renewed
 

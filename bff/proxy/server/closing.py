@@ -1,7 +1,7 @@
-"""The end of a client's connection, and what is read of it too early.
+"""The end of a client's connection, and the pausing of its input.
 
 Rule 1: the last answer reaches a client that is still sending (RFC 9112 9.6). The sending side is closed
-first; what comes is then read and dropped until the client closes, is silent, or has had its time or bytes.
+first; the input is then read and dropped until the client closes, is silent, or has had its time or bytes.
 A socket that is closed with unread input resets, and a reset destroys the answer on its way.
 Rule 2: a client that has closed its sending side behind a whole request gets its answer. A client that has
 gone altogether looks the same, until something is sent to it: so a 100 is sent (RFC 9110 15.2: any client
@@ -26,7 +26,7 @@ _LINGER_QUIET, _LINGER_TIME = 5.0, 30.0
 
 _LINGER_BYTES = 1024 * 1024 * 1024
 """How much a client may send after the last answer, in bytes: the largest upload that a client is likely to
-push without a look at what comes back."""
+push without reading the answer."""
 
 _FIRST_LOOK, _LOOK = 0.1, 1.0
 """When a half-closed client is looked for, first and then again, in seconds."""
@@ -36,7 +36,7 @@ class ReadFlow:
     """The input of a connection that nobody takes yet, and the reading that pauses for it.
 
     Attributes:
-        held: what was read, and not yet taken.
+        held: bytes that were read, and not yet taken.
         paused: reading rests.
     """
 
@@ -57,7 +57,7 @@ class ReadFlow:
             self._adjust()
 
     def release(self) -> bytes:
-        """Returns what was held."""
+        """Returns the bytes that were held."""
         held, self.held = self.held, b""
         self._adjust()
         return held
@@ -81,12 +81,12 @@ class State(Enum):
     """The states of a connection."""
 
     OPEN = auto()
-    LINGERING = auto()  # the last answer is written; what comes is dropped
+    LINGERING = auto()  # the last answer is written; input is dropped
     OVER = auto()  # lost, or handed over to the WebSocket protocol
 
 
 class Closing:
-    """The end of one connection, from the last answer on. `timer` is that of what the client is to send.
+    """The end of one connection, from the last answer on. `timer` is that of the client's next input.
 
     Attributes:
         half_closed: the client has closed its sending side, and is still to get an answer.
@@ -126,7 +126,7 @@ class Closing:
             self._unread.wait = Wait.NOTHING
 
     def linger(self) -> None:
-        """Closes the sending side; what comes is to be given to `drop` (Rule 1)."""
+        """Closes the sending side; input is to be given to `drop` from then on (Rule 1)."""
         if not self.open:
             return
         self.state = State.LINGERING
@@ -155,11 +155,11 @@ class Closing:
             self._timer.begin(Wait.HANG_UP, min(left, _LINGER_QUIET))
 
     def answered(self) -> None:
-        """Counts what is dropped from here on: an answer is complete."""
+        """Begins the count of dropped bytes anew: an answer is complete."""
         self._dropped = 0
 
     def close(self) -> None:
-        """Closes once the client has read what was written, within the write timeout."""
+        """Closes once the client has read all output, within the write timeout."""
         self._timer.stop()
         self._writer.flush()
         self._transport.close()

@@ -18,7 +18,7 @@ from bff.policy.fields import Header
 from bff.proxy.server.request_parser import Head, RequestLimits
 
 PASSED, DROPPED, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
-"""The kinds of lines: what a line means for a call.
+"""The kinds of lines, by their meaning for a call.
 
 PASSED goes on to a backend, DROPPED does not; the origin check looks at GUARD; OTHER is for the parser."""
 

@@ -1,8 +1,8 @@
 """The server protocol: one client's connection, for uvicorn's `http=`.
 
-It uses of uvicorn what a protocol class is handed (config, server state, lifespan state) and nothing else.
+Of uvicorn it uses the arguments of a protocol class (config, server state, lifespan state) and nothing else.
 
-Rule 1: one request at a time: what a client has pipelined waits unparsed until the answer before it is
+Rule 1: one request at a time: pipelined requests wait unparsed until the answer before it is
 complete, so that answers come in order and a lost connection is known to the call that it concerns.
 Rule 2: every wait has an end: for a head, for a body, for a client that reads nothing or is to hang up.
 Rule 3: a refusal is problem+json and ends the connection, unless an answer went before it: after a final
@@ -55,7 +55,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._fast_path = None if self._forwarding is None else self._forwarding.fast_path
         self._websockets: Any = config.ws_protocol_class  # `WebSocketServerProtocol`, or None
         self._keep_alive: float = config.timeout_keep_alive
-        self._timer = WaitTimer(self._loop, self._late)  # what the client is to send
+        self._timer = WaitTimer(self._loop, self._late)  # for the client's next input
         self._parser = RequestParser(self.limits, websocket=self._websockets is not None)
         self._ready = False  # nothing is under way: the next request may take the fast path
         self._body: LengthContent | ChunkedContent | None = None  # of which more is to come
@@ -124,7 +124,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._settle()
 
     def _go_on(self) -> None:
-        """Takes what was held, if its turn has come."""
+        """Takes the bytes that were held, if their turn has come."""
         may = self._body is not None or not (self._answering() or self._write_paused)
         if self._flow.held and may and self._closing.open:
             self._take(self._flow.release())
@@ -315,7 +315,7 @@ class HttpServerProtocol(asyncio.Protocol):
             call.client_gone()
 
     def _interrupt(self) -> None:
-        """Has a call on the fast path fall back, before an event that the whole call has to hear of."""
+        """Has a call on the fast path fall back before an event that the forwarder has to handle."""
         if self._fast is not None:
             self._fast.interrupt()
 
@@ -325,7 +325,7 @@ class HttpServerProtocol(asyncio.Protocol):
         if wait is Wait.HEAD:
             self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
         elif wait is Wait.BODY and (self._flow.paused or self._writer.awaited):
-            self._timer.begin(Wait.BODY, self.limits.body_timeout)  # it is we who make the client wait
+            self._timer.begin(Wait.BODY, self.limits.body_timeout)  # the client waits for us
         elif wait is Wait.BODY:
             self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
         else:  # for the next request, or for the client to hang up

@@ -155,7 +155,7 @@ class RequestParser:
         return self._judged(buffer, seen)
 
     def _judged(self, buffer: bytes | bytearray, seen: int) -> tuple[Head, bytes] | None:
-        """Judges what has come; `seen` bytes of it were looked at before."""
+        """Judges the bytes so far; `seen` of them were looked at before."""
         if buffer and not 0x41 <= buffer[0] <= 0x5A:  # noqa: PLR2004 - A to Z
             raise bad_request("not an HTTP request")
         limit = self._limits.max_head_bytes

@@ -13,7 +13,7 @@ class Wait(Enum):
     HEAD = auto()  # its end
     BODY = auto()  # its next piece
     HANG_UP = auto()  # the client's end of the connection, after the last answer
-    READING = auto()  # the client reads what was written
+    READING = auto()  # the client reads our output
     PING = auto()  # the time for the next ping of a WebSocket
     PONG = auto()  # its answer
 

@@ -4,7 +4,7 @@ Rule 1: a connection carries another call only if the last one ended cleanly on 
 delimited beyond doubt, the request wholly written, both persistent, nothing unread (RFC 9112, 9.3).
 Rule 2: the sink hears nothing before `start` has returned, except `pause_body`.
 Rule 3: the sink's last call is also this connection's last step: the sink may start the next call within it.
-Rule 4: one timer a connection, not one a call: it looks at what the call waits for when it rings.
+Rule 4: one timer a connection, not one a call: when it rings it looks at the call's present wait.
 
 When a request may be sent again (RFC 9110, 9.2.2; RFC 9112, 9.3.1): `STALE` is reported only where a
 connection ended before one byte of the answer, and either nothing of the request had been written, which is
@@ -119,7 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         return self.closed or self._transport.is_closing()
 
     def put_back(self) -> None:
-        """Gives an unused connection back to the pool: whoever acquired it has no call to make after all."""
+        """Gives an unused connection back to the pool: its call is not made after all."""
         assert self._call is None
         if not self.closed:
             self._owner.free(self)
@@ -192,7 +192,7 @@ class UpstreamConnection(asyncio.Protocol):
             transport.pause_reading()
 
     def watch(self, call: Call) -> None:
-        """Sets the timer, unless it rings early enough for what the call waits for."""
+        """Sets the timer, unless it rings early enough for the call's present wait."""
         due = call.waits_for()[1]
         if self._timer is None or self._rings_at > due:
             self._ring_at(due)
@@ -310,7 +310,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         call.head_seen = True
         if call.held is not None or (not call.body_done and reader.status >= _ERROR_STATUS):
-            call.stop_body()  # what is held was announced and never sent: `body_done` alone would not tell
+            call.stop_body()  # a body held back was announced and never sent; `body_done` does not show it
         call.sink.head(reader.status, reader.headers)
         if call.stopped and not reader.done and self._call is call:
             call.drop_rest()
@@ -376,7 +376,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(call, Fault(FaultKind.TIMEOUT, stage))
 
     def _close(self, *, politely: bool = False) -> None:
-        """Closes, once; `politely` lets TLS say goodbye and the transport send what it holds."""
+        """Closes, once; `politely` lets TLS say goodbye and the transport send its buffer."""
         if self.closed:
             return
         self.closed = True

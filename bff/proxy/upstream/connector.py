@@ -27,7 +27,7 @@ _UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux
 
 
 def bound_unsent(transport: asyncio.Transport) -> None:
-    """Bounds what the kernel holds unsent, so that backpressure works."""
+    """Bounds the kernel's unsent bytes, so that backpressure works."""
     connection = transport.get_extra_info("socket")
     if _UNSENT_OPTION is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, _UNSENT_MAX)
@@ -76,7 +76,7 @@ def client_tls(names: TlsNames | None = None) -> ssl.SSLContext:
     """Returns a context that checks names, for TLS 1.2 or newer and HTTP/1.1 only, with these certificates.
 
     Raises:
-        OSError: a file cannot be read, or (`ssl.SSLError`) is not what it should be.
+        OSError: a file cannot be read, or (`ssl.SSLError`) does not fit.
     """
     names = names or TlsNames()
     context = ssl.create_default_context(cafile=names.ca_file)
@@ -114,7 +114,7 @@ class Connector:
             deadline: by the loop's clock; name, addresses and TLS together.
 
         Raises:
-            UpstreamFaultError: TIMEOUT or UNREACHABLE, with what the last address said.
+            UpstreamFaultError: TIMEOUT or UNREACHABLE, with the failure at the last address.
         """
         loop = asyncio.get_running_loop()
         if self._upstream.socket is not None:

@@ -6,7 +6,7 @@ request's body arrives. Nothing here awaits, so that a forwarded request needs n
 
 Rule 1: after `end` or `error`, and after `cancel`, neither side calls the other again.
 Rule 2: `head` comes once, before any `data`. A 1xx goes no further: ASGI has no way to pass one on.
-Rule 3: a callee told to pause may still be handed what was already read: at most one read's worth.
+Rule 3: a callee told to pause may still be handed one read's worth that was already there.
 Rule 4: no callback raises; an error becomes `error` or `cancel`.
 """
 
@@ -39,7 +39,7 @@ class Fault:
     without an answer and the method is idempotent (RFC 9110, 9.2.2). Whether the body is still at hand is
     not the connection's to know.
 
-    `unsent`, with EXPECTATION only: what has come of the body so far, of which nothing was sent.
+    `unsent`, with EXPECTATION only: the body so far, of which nothing was sent.
     """
 
     kind: FaultKind

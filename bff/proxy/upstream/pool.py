@@ -3,11 +3,11 @@
 A *slot* is the right to one connection, open or being made; there are `max_connections` of them.
 
 Rule 1: a slot belongs to exactly one of: a connection in `_open` that is no stream, an `acquire` that is
-connecting, or the waiter it was granted to. Whoever lets go of it hands it on, cancelled or not.
+connecting, or the waiter it was granted to. A task that lets go of a slot hands it on, cancelled or not.
 Rule 2: clients that wait are served in turn (`fair_queue.py`), with a freed connection or with a freed slot,
 and nobody overtakes them: while one waits that may be served, nothing is idle and no slot is free.
 Rule 3: the idle connection that was used last is taken first, so that the others can age and be closed.
-Rule 4: a quarter of the slots is kept for clients that hold none: whoever fills a backend leaves them room.
+Rule 4: a quarter of the slots is kept for clients that hold none, so that one client cannot fill a backend.
 Rule 5: a connection whose answer is a stream gives its slot back: streams have a limit of their own.
 """
 
@@ -161,7 +161,7 @@ class UpstreamPool:
             raise
 
     def _give_up(self, client: str | None, grant: _Grant) -> None:
-        """Removes a waiter; what it was granted in the same moment goes to the next."""
+        """Removes a waiter; a connection granted to it in the same moment goes to the next."""
         if not grant.done() or grant.cancelled():
             self._waiters.remove(client, grant)  # unless `_serve` has passed over it already
         elif grant.exception() is None:

@@ -52,7 +52,7 @@ class CallConnection(Protocol):
         """Lets the transport read, or not."""
 
     def watch(self, call: "Call") -> None:
-        """Sets the timer for what the call waits for now."""
+        """Sets the timer for the call's present wait."""
 
     def doom(self, call: "Call", fault: Fault) -> None:
         """Fails the call, soon."""
@@ -70,7 +70,7 @@ class Call:
     Attributes:
         body_done: nothing more of the body will be handed over.
         stopped: the backend has answered and wants no more of it, or the call is doomed.
-        held: what has come of the body, while it waits for the go-ahead; None where nothing is waited for.
+        held: the body so far, while it waits for the go-ahead; None where nothing is waited for.
         full: the transport holds as much unsent as it should; `unsent` is how much that was.
         since: when the present wait began; `ends_at` is when the whole call must be over.
         written: at least the head has been handed to the transport.
@@ -173,7 +173,7 @@ class Call:
         self.write(first)
 
     def go_ahead(self) -> None:
-        """Sends what was held: the 100 has come, or has been waited for long enough."""
+        """Sends the body held back: the 100 has come, or has been waited for long enough."""
         held, self.held = self.held or [], None
         pieces = [piece for chunk in held for piece in self._framed(chunk)]
         if self._left is None and self.body_done:
@@ -202,7 +202,7 @@ class Call:
         self.adjust_flow()
 
     def took_some(self, unsent: int, now: float) -> bool:
-        """Returns true if the backend has taken any of what was unsent at the last look."""
+        """Returns true if the backend has taken bytes that were unsent at the last look."""
         if unsent >= self.unsent:
             return False
         self.unsent = unsent

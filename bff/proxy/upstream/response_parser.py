@@ -1,6 +1,6 @@
 """A parser of a backend's answers, which refuses each that two readers could frame differently. No I/O.
 
-Bytes go in by `feed`, and what they brought lies in the attributes until the next `feed`.
+Bytes go in by `feed`; the results lie in the attributes until the next `feed`.
 
 Rule 1: nothing is handed out of a feed that was refused, so that a refusal is an error of ours and not a
 broken answer wherever the whole answer came at once.
@@ -37,7 +37,7 @@ MAX_INTERIM = 16
 END = b"\r\n\r\n"
 WITHOUT_CONTENT = frozenset({204, 304})
 PLAIN, LENGTH, CODING, CONNECTION = range(4)
-"""The kinds of field lines, by what they say of the framing."""
+"""The kinds of field lines, by their part in the framing."""
 
 _UNWEIGHED = 64  # chunks in one read, whatever their framing: a server that sends a byte now and then
 _NOTHING = LengthContent(0)
@@ -153,7 +153,7 @@ class ResponseParser:
         self._content, self._step = LengthContent(left), self._read_content
 
     def feed(self, data: bytes) -> None:
-        """Takes what arrived; `interim`, `chunks` and the flags then say what it brought.
+        """Takes bytes; `interim`, `chunks` and the flags then hold the results.
 
         Data after the end is a refusal (RFC 9112, 6.3), but behind an answer that ends with its head it is
         dropped (Rule 3); once refused, an answer is not fed again.
@@ -299,7 +299,7 @@ def _read_fields(lines: list[bytes], *, bare: bool) -> tuple[list[Header], list[
 
 
 def _refuse_doubtful(status: int, lengths: list[bytes], codings: list[bytes], *, speaks_1_1: bool) -> None:
-    """Refuses what would let another reader see another end of this answer (RFC 9112, 6)."""
+    """Refuses fields that would let another reader see another end of this answer (RFC 9112, 6)."""
     interim = status < _OK
     if codings:
         if lengths:

@@ -1,9 +1,9 @@
 """The forwarding of WebSockets: the upgrade with a bearer, then messages both ways while the session lives.
 
 The order is that of every call: admission (here: the exact origin), session, token, backend; the client's
-handshake is answered last, with what the backend has said.
+handshake is answered last, by the backend's answer.
 
-Rule 1: a client's socket opens only after the backend's has; until then what fails is an HTTP answer.
+Rule 1: a client's socket opens only after the backend's has; until then a failure is an HTTP answer.
 Rule 2: the session is watched from before the backend is called; its end closes the socket with 4401, and a
 rotation does not touch it.
 Rule 3: a client that leaves while the backend is being called ends that call, and never a rotation.

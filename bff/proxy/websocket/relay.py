@@ -1,7 +1,7 @@
 """The relay between two WebSockets: messages both ways, and the end of one side told to the other.
 
 Rule 1: one message is under way in each direction; who reads slowly makes the other side wait (backpressure).
-Rule 2: a close code passes unchanged where it may be sent at all (RFC 6455 7.4); what has none becomes one.
+Rule 2: a close code passes unchanged where it may be sent at all (RFC 6455 7.4); an end without one gets one.
 Rule 3: only the client's messages count as use of the session: a backend that talks keeps nobody signed in.
 """
 
@@ -140,7 +140,7 @@ class WebSocketRelay:
                 await self._send({"type": "websocket.send", kind: content})
         except ConnectionClosed as closed:
             return End(after_backend(closed), None)
-        except OSError:  # what ASGI servers raise when nobody is there
+        except OSError:  # raised by ASGI servers once the client is gone
             return None
 
     def _too_big(self, content: str | bytes) -> bool:

@@ -6,7 +6,7 @@ flow control and ends are here.
 Rule 1: nothing may come behind the head before it is answered (RFC 6455 4.1).
 Rule 2: every wait has an end: for a client that reads nothing, or does not answer a ping or a close.
 Rule 3: an abnormal end is told from a clean one (1006, RFC 6455 7.1.5).
-Rule 4: one message waits for the application; reading, and the parsing of what was read, rest meanwhile.
+Rule 4: one message waits for the application; reading and parsing rest meanwhile.
 Rule 5: at a stop each socket gets its close frame (1012: come back), one in the middle of its handshake too.
 """
 
@@ -140,7 +140,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._parse()
 
     def _parse(self) -> None:
-        """Parses one turn's worth of what has come: a frame of one byte costs as much as a large one."""
+        """Parses one turn's worth of input: a frame of one byte costs as much as a large one."""
         self._parsing = False
         if self._deaf or self._state is State.OVER:
             self._waiting.clear()
@@ -157,7 +157,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._adjust()
 
     def _adjust(self) -> None:
-        """Parses on, reads on, or waits until the application has taken what there is."""
+        """Parses on, reads on, or waits until the application has taken its message."""
         taken = self._messages.empty() or self._state is not State.OPEN
         if self._waiting and taken and not self._parsing and not self._deaf:
             self._parsing = True
@@ -342,7 +342,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._answer(status, headers, body)
 
     def _hang_up(self) -> None:
-        """Closes once the client has read what was written."""
+        """Closes once the client has read all output."""
         self.transport.close()
         self._timer.begin(Wait.HANG_UP, self.write_timeout)
 
@@ -355,7 +355,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._adjust()
 
     def _say_last(self, code: int, reason: str) -> None:
-        """Drops what comes until the client hangs up: the last word is written."""
+        """Drops input until the client hangs up: the last word is written."""
         self._tell(code, reason)
         self._state = State.CLOSING
         if self.transport.can_write_eof():

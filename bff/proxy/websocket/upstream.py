@@ -43,7 +43,7 @@ async def open_socket(
         request: the upgrade, without the fields that belong to the handshake itself.
         route: whose timeouts and limits hold.
         dialer: makes the connection.
-        subprotocols: what the client offers; the backend chooses one or none (RFC 6455 4.2.2).
+        subprotocols: those that the client offers; the backend chooses one or none (RFC 6455 4.2.2).
         ping: seconds between two pings, and for the answer to one.
 
     Raises:
