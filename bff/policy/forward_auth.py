@@ -11,6 +11,7 @@ Rule 3: a path that two readers could take differently is refused, also where th
 here the reverse proxy has chosen the backend, by a reading of its own.
 Rule 4: a field that a backend may believe, and that forwarding ourselves would drop, is refused: nobody says
 that the reverse proxy drops it.
+Rule 5: a WebSocket or event stream of a session is refused: nobody would end it with its session.
 """
 
 from collections.abc import Mapping
@@ -45,6 +46,7 @@ _URIS = frozenset({b"x-forwarded-uri", b"x-original-uri"})
 _URL = b"x-original-url"
 _HOST = b"x-forwarded-host"
 _TOLD = _METHODS | _URIS | {_URL, _HOST, SECRET, ROUTE}
+_WEBSOCKET, _STREAM = b"sec-websocket-key", b"text/event-stream"
 _BELIEVED = as_pattern(BELIEVED)
 _ASKING = frozenset({"x-auth-request-redirect"})  # ingress-nginx writes it into its question
 
@@ -122,9 +124,11 @@ class Asking:
         if meant is not None and meant.rstrip(b"/") != route.path:
             return _unclear("the reverse proxy takes this path for another route")
         believed = self.believed[route.path]
-        for name, _ in request.fields.headers:
+        for name, value in request.fields.headers:
             if believed.stops(name):
                 return _unclear(f"the field {name.decode('ascii')} may not go to a backend")
+            if verdict.signed and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
+                return _unclear("a WebSocket or event stream, which has to end with its session")
         return verdict
 
 

@@ -146,6 +146,12 @@ async def _healed(world: World, browser: Browser) -> None:
         assert (200, sent or b"[]") == (call.status_code, call.content)
         assert before + 1 == world.refreshes
 
+    stream = await browser.call("/api/orders", headers={"Accept": "text/event-stream"})
+    assert 200 == stream.status_code
+    assert world.backend.requests[-1].values(
+        b"traceparent"
+    )  # bff has forwarded it, and ends it with its session
+
     async def never(_: Received) -> Reply:
         return Reply(403, body=b"not yours")
 

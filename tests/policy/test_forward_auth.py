@@ -134,6 +134,19 @@ def test_what_is_in_doubt_is_refused(reason: str, found: Asked) -> None:
     assert (Problem.BAD_REQUEST, reason) == refusal(found)
 
 
+@pytest.mark.requirement("S-01")
+@pytest.mark.parametrize(
+    "field",
+    [(b"sec-websocket-key", b"x"), (b"accept", b"Text/event-stream"), (b"accept", b"*/*, text/event-stream")],
+)
+def test_what_would_outlive_its_session_is_refused(field: Header) -> None:
+    """A WebSocket and an event stream are for bff itself, unless no session has to do with them."""
+    outlives = "a WebSocket or event stream, which has to end with its session"
+    assert (Problem.BAD_REQUEST, outlives) == refusal(told(b"/api/a", b"GET", field))
+    assert isinstance(told(b"/open/a", b"GET", field).verdict, Admitted)
+    assert isinstance(told(b"/api/a", b"GET", (b"accept", b"text/html, */*")).verdict, Admitted)
+
+
 def test_a_field_that_the_route_passes_is_no_reason() -> None:
     """`pass_request_headers` counts here as well, and so does what a reverse proxy says of itself."""
     found = told(
