@@ -4,6 +4,7 @@ Rule 1: what an account may not do, or a service does not offer, is told with it
 the proxy works without it.
 """
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +14,17 @@ from redis.exceptions import RedisError, ResponseError
 
 from bff.embedded import EmbeddedRedisError, find_redis
 from bff.serve.provider_capabilities import Check
-from bff.session.cluster.client import masters_of
+from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.redis_clients import new_client
 from bff.session.redis_condition import eviction_policy, names_on_each
+from bff.session.redis_connection import connect, new_connection
 from bff.session.redis_errors import refusal, trouble
 from bff.settings.model import RedisSettings
 from bff.settings.redis_urls import redis_target
 
 OLDEST_REDIS = (6, 2)
+_INFO = ("INFO", "replication")
+_UNFOLLOWED = "without it every call asks Redis, and open streams hear of an end half a second later"
 
 
 async def look_at_redis(settings: RedisSettings) -> list[Check]:
@@ -61,7 +65,16 @@ async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> lis
         checks.append(Check("redis writable", target, False, refusal(error), fix))
     checks.append(await _eviction(client, target))
     checks += await _clock(masters[0], target)
+    checks += await _changes(settings, target, await _address(client))
+    checks += await _replicas(masters[0], settings, target)
     return checks
+
+
+async def _address(client: Redis) -> tuple[str, int] | None:
+    """One of a cluster's masters; None where there is no cluster."""
+    if not isinstance(client, ClusterClient):
+        return None
+    return min((await client.topology.known()).masters)
 
 
 async def _version(client: Redis, target: str) -> Check:
@@ -96,4 +109,41 @@ async def _clock(client: Redis, target: str) -> list[Check]:
     except ResponseError:
         detail = "TIME is not allowed: limits on how often fail open"
         return [Check("redis limits", target, True, detail, "allow the user +time")]
+    return []
+
+
+async def _changes(settings: RedisSettings, target: str, address: tuple[str, int] | None) -> list[Check]:
+    """Asks for what the feed of changes needs; nothing is to be told where it has all."""
+    name, prefix = "redis changes", f"{settings.prefix}:session:"
+    connection = new_connection(settings, address)
+    refused: list[str] = []
+    try:
+        async with asyncio.timeout(settings.timeout):
+            await connect(connection)
+            for words in (("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix), ("ROLE",), _INFO):
+                await connection.send_command(*words)
+                try:
+                    await connection.read_response()
+                except ResponseError:
+                    refused.append(words[0])
+    except (RedisError, OSError, TimeoutError) as error:
+        return [Check(name, target, True, f"cannot be followed ({type(error).__name__})", _UNFOLLOWED)]
+    finally:
+        await connection.disconnect(nowait=True)
+    if "CLIENT" in refused:
+        return [Check(name, target, True, "CLIENT TRACKING is refused", f"+client|tracking: {_UNFOLLOWED}")]
+    if {"ROLE", "INFO"} <= set(refused) and address is None:
+        return [Check(name, target, True, "ROLE and INFO are refused", f"+role: {_UNFOLLOWED}")]
+    return []
+
+
+async def _replicas(client: Redis, settings: RedisSettings, target: str) -> list[Check]:
+    """Tries WAIT, which answers at once for no replica; nothing is told where it does, or is not used."""
+    if settings.wait_for_replicas == 0:
+        return []
+    try:
+        await client.wait(0, 1)
+    except ResponseError:
+        fix = "+wait: without it a master that is lost right after a sign-out may bring the session back"
+        return [Check("redis replicas", target, True, "WAIT is refused: endings are not confirmed", fix)]
     return []

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
+from bff.session import redis_connection
 from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -134,6 +135,7 @@ class BatchReader:
         self._replies: Replies | None = None
         self._busy = False
         self._renewing = False
+        self._used_at = 0.0
 
     def renew(self) -> None:
         """The connection is made anew before its next use."""
@@ -198,6 +200,9 @@ class BatchReader:
 
     async def _answer(self, batch: Sequence[_Ask[Any]]) -> None:
         started = time.perf_counter()
+        if started - self._used_at > redis_connection.IDLE_FOR:
+            self._renewing = True
+        self._used_at = started
         try:
             async with asyncio.timeout(self._settings.timeout):
                 try:

@@ -4,8 +4,11 @@ Rule 1: nothing here is bounded in time but the TCP and TLS handshake; the holde
 every wait on it. (A bound in the client library costs a task for each write, and would end a connection that
 has nothing to say.)
 Rule 2: whatever becomes of a connection, redis-py's `ConnectionError` tells of it.
+Rule 3: a connection that nobody has used for `IDLE_FOR` seconds is made anew before its next use: what stands
+between us and Redis may have forgotten it without a word, and a command on it would wait in vain.
 """
 
+import asyncio
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -20,6 +23,9 @@ from redis.exceptions import InvalidResponse, ResponseError
 from bff.session.sentinel import MasterLocator, ToMaster
 from bff.settings.model import RedisSettings
 from bff.settings.redis_urls import ClusterUrl, SentinelUrl
+
+IDLE_FOR = 30.0
+"""Seconds; load balancers and services begin to drop connections after a minute."""
 
 _READ_AT_ONCE = 64 * 1024
 _OF_POOLS = (
@@ -88,7 +94,7 @@ def new_connection(settings: RedisSettings, address: tuple[str, int] | None = No
 
 
 class FreshPool(BlockingConnectionPool):
-    """A pool that lends no connection whose end was heard of meanwhile, nor one from before `renew`.
+    """A pool that lends no connection that has ended or was idle for long, nor one from before `renew`.
 
     redis-py would find out by the command that is sent, and without resending, which may do things twice,
     each kept connection would cost a request after Redis was away.
@@ -98,6 +104,7 @@ class FreshPool(BlockingConnectionPool):
         super().__init__(connection_class=_steady(connection_class), **options)
         self._round = 0
         self._made_in: WeakKeyDictionary[AbstractConnection, int] = WeakKeyDictionary()
+        self._lent_at: WeakKeyDictionary[AbstractConnection, float] = WeakKeyDictionary()
 
     def renew(self) -> None:
         """Every connection is made anew before its next use."""
@@ -106,10 +113,13 @@ class FreshPool(BlockingConnectionPool):
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Prepares a connection for the next command."""
         reader = connection._reader  # noqa: SLF001 - the stream alone knows, and redis-py does not ask it
-        if reader is not None and (reader.at_eof() or self._made_in.get(connection) != self._round):
+        now = asyncio.get_running_loop().time()
+        idle = now - self._lent_at.get(connection, now) > IDLE_FOR
+        if reader is not None and (idle or reader.at_eof() or self._made_in.get(connection) != self._round):
             await connection.disconnect(nowait=True)
             _read_certificates_anew(connection)
         self._made_in[connection] = self._round
+        self._lent_at[connection] = now
         await super().ensure_connection(connection)
 
 

@@ -7,17 +7,20 @@ SLOTS which masters there are.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from bff.session.cluster.slots import Address, OddSlotsError, parse_slots
 from bff.session.cluster.topology import QUESTION, Topology
 from bff.session.redis_connection import connect
 from bff.session.sentinel import ToMaster
 
+_ROLE = re.compile(r"^role:(\w+)", re.MULTILINE)
 _WATCH_EVERY = 1.0  # seconds between two questions to Sentinel
 
 
@@ -37,27 +40,40 @@ class Question(Protocol):
         """Reads the answer; raises `FeedBrokenError` if the server must not be followed any more."""
         ...
 
+    def refused(self) -> bool:
+        """Takes note that the server does not answer the question; returns true if there is another."""
+        ...
+
     async def watch(self) -> None:
         """Runs beside the questions."""
 
 
 class MasterQuestion:
-    """Asks a server whether it is a master; under Sentinel also whether it is the one that Sentinel names."""
+    """Asks a server whether it is a master; under Sentinel also whether it is the one that Sentinel names.
 
-    words = ("ROLE",)
+    Where ROLE is refused it asks for INFO, which some services allow instead.
+    """
+
+    words: Sequence[str] = ("ROLE",)
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._moved = False
 
     def settle(self, answer: Any) -> None:
-        """Reads the answer to ROLE."""
-        if not isinstance(answer, list) or not answer:
-            raise FeedBrokenError("ROLE was answered oddly")
-        if answer[0] != "master":
-            raise FeedBrokenError(f"the server is a {answer[0]}, no master")
+        """Reads the answer to ROLE, or to INFO."""
+        role = answer[0] if isinstance(answer, list) and answer else _ROLE.search(str(answer))
+        if role is None:
+            raise FeedBrokenError(f"{self.words[0]} was answered oddly")
+        if (said := role if isinstance(role, str) else role[1]) != "master":
+            raise FeedBrokenError(f"the server is a {said}, no master")
         if self._moved:
             raise FeedBrokenError("Sentinel names another master")
+
+    def refused(self) -> bool:
+        """Goes on to INFO."""
+        asked, self.words = self.words, ("INFO", "replication")
+        return asked != self.words
 
     async def watch(self) -> None:
         """Notes when Sentinel names another master than the one on this connection."""
@@ -88,6 +104,10 @@ class SlotsQuestion:
         if not self._topology.extra <= self._topology.followed:
             raise FeedBrokenError("another server takes slots over")
         self._topology.take(found)
+
+    def refused(self) -> bool:
+        """Has no other question."""
+        return False
 
     async def watch(self) -> None:
         """Has nothing to do."""
@@ -147,7 +167,13 @@ class Tracking:
         while True:
             asked = self._clock()
             await self._command(*self.question.words)
-            self.question.settle(await self._answer())
+            try:
+                answer = await self._answer()
+            except ResponseError:
+                if self.question.refused():
+                    continue
+                raise
+            self.question.settle(answer)
             self._vouch(asked)
             await self._rest(until=asked + self._every)
 
