@@ -91,7 +91,7 @@ class SessionSettings(Section):
     ending_notice: SecondsOrZero = 120.0
     same_site: Literal["strict", "lax"] = "strict"
     persistent_cookie: bool = False
-    clear_site_data: tuple[Literal["cache", "storage"], ...] = ("cache", "storage")
+    clear_site_data: tuple[Literal["cache", "storage"], ...] = ("cache",)
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     transaction_lifetime: Seconds = 10 * 60.0
     max_transactions: int = Field(default=4, ge=1, le=10)

@@ -40,14 +40,19 @@ def test_a_sign_out_in_another_tab_is_noticed(context: BrowserContext, demo: Dem
 
 @pytest.mark.requirement("B-26", "L-01")
 def test_going_back_after_sign_out_shows_nothing_of_the_account(page: Page, demo: Demo) -> None:
-    """Neither the history nor the browser's cache of whole pages brings the account back."""
+    """Neither the history nor the browser's cache of pages brings it back; what the page keeps stays."""
     page.add_init_script(_TELL_WHAT_IS_SHOWN)
     sign_in(page, demo.url)
+    page.evaluate("localStorage.theme = 'dark'")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     former = session_id(page)
     page.get_by_role("button", name="Sign out").click()
     signed_out(page)
     assert [] == demo.sessions(former)
     page.wait_for_load_state("load")
+    assert "dark" == page.evaluate("localStorage.theme")
+    assert [text for text in said if text.endswith('Cleared data types: "cache".')]
     with page.expect_console_message(lambda said: said.text.startswith("shown again")) as shown:
         page.evaluate("setTimeout(() => history.back())")
     assert "Alice" not in shown.value.text
