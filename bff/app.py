@@ -66,6 +66,7 @@ from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_answers import own_answers
 from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.readiness import Check, ReadinessChecks
+from bff.web.shared_signals import SharedSignalsEndpoint
 from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
 
@@ -315,6 +316,7 @@ class App:
         backchannel = BackchannelEndpoint(
             client=self._client, sessions=sessions, server=settings.server, clock=clock
         )
+        signals = SharedSignalsEndpoint(client=self._client, sessions=sessions, server=settings.server)
         own = OwnSessionEndpoints(
             sessions=sessions,
             own=OwnSessions(store=self._store, sessions=sessions, settings=settings.session, clock=clock),
@@ -336,6 +338,7 @@ class App:
             *login.routes(),
             *logout.routes(),
             *backchannel.routes(),
+            *signals.routes(),
             *user.routes(),
             *own.routes(),
             *client_routes(

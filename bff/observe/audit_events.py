@@ -34,6 +34,8 @@ AuditEvent = Literal[
     "forward_auth_refused",
     "provider_signed_out",
     "logout_token_rejected",
+    "security_signal_taken",
+    "security_signal_rejected",
     "sign_in_ended",  # from here on: the issuer's
     "token_reused",
     "keys_rotated",
@@ -212,6 +214,21 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
     ),
     "logout_token_rejected": Described(
         "A logout token of the back channel was not accepted.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHERE, "reason": "aud"},
+    ),
+    "security_signal_taken": Described(
+        "The provider told of a danger to a session or an account by Shared Signals; the reason is the "
+        "event, `sessions` is how many ended by it.",
+        _SESSION,
+        ("end",),
+        "success",
+        {"sub": "alice", **_SID, **_WHERE, "reason": "account-disabled", "sessions": 2},
+    ),
+    "security_signal_rejected": Described(
+        "A security event token of Shared Signals was not accepted.",
         _ATTACK,
         ("denied",),
         "failure",

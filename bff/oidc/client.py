@@ -31,6 +31,7 @@ from bff.oidc.refusals import (
     told,
 )
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.transmitter import Transmitter
 from bff.oidc.userinfo import Userinfo
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
@@ -76,6 +77,9 @@ class OidcClient:
         self.documents = Documents(
             settings, self._wire, clock=clock, tasks=tasks, failed=failed, watched=watched
         )
+        self.transmitter: Transmitter | None = None
+        if (issuer := settings.signals_issuer) is not None:
+            self.transmitter = Transmitter(settings, issuer, self._wire, clock=clock, tasks=tasks)
 
     def authenticate_by(self, settings: ProviderSettings) -> None:
         """Takes a newer secret or key; the former one serves until the provider has accepted it."""

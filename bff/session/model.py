@@ -21,6 +21,7 @@ class EndReason(StrEnum):
     LOGOUT = "logout"  # the user signed out here
     OPERATOR = "operator"  # an operator ended it: `bff sessions end`
     PROVIDER_LOGOUT = "provider_logout"  # the provider told us, by the back channel, that they signed out
+    SECURITY_SIGNAL = "security_signal"  # the provider told us, by Shared Signals, of a danger to the account
     SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"  # the user ended it from another session of theirs
     SIGNED_IN_AGAIN = "signed_in_again"  # a new sign-in in the same browser took its place
     SESSION_LIMIT = (

@@ -364,6 +364,10 @@ class Sessions:
         """Takes a one-time value; False if it was taken before."""
         return await self._store.claim_once(kind, value, lifetime=lifetime)
 
+    async def is_claimed(self, kind: str, value: str) -> bool:
+        """True if the value was taken, and is kept still."""
+        return await self._store.is_claimed(kind, value)
+
     async def keep_claim(self, kind: str, value: str, lifetime: float, text: str = "1") -> str | None:
         """Keeps a value for longer, taken or not, and a text with it; the text that was there."""
         return await self._store.swap(kind, value, text, lifetime=lifetime)

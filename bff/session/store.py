@@ -315,6 +315,11 @@ class SessionStore:
         async with self._translated():
             return bool(await self._redis.set(name, "1", nx=True, px=milliseconds(lifetime)))
 
+    async def is_claimed(self, kind: str, value: str) -> bool:
+        """True if the value was taken, and is kept still."""
+        async with self._translated():
+            return bool(await self._redis.exists(f"{self._prefix}:jti:{kind}:{value}"))
+
     async def swap(self, kind: str, name: str, value: str, *, lifetime: float) -> str | None:
         """Sets a value under a name, for `lifetime` seconds, and returns the one it replaces."""
         key = f"{self._prefix}:jti:{kind}:{name}"

@@ -55,6 +55,7 @@ OWN_PARAMS = frozenset(
 PROVIDER_URLS = (
     "discovery_url", "authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint",
     "end_session_endpoint", "userinfo_endpoint", "pushed_authorization_request_endpoint",
+    "signals_jwks_uri",
 )  # fmt: skip
 """Addresses at the provider that can be set by hand."""
 
@@ -211,6 +212,8 @@ def _keys(keys: list[str]) -> Iterator[Finding]:
 
 def _provider(provider: ProviderSettings) -> Iterator[Finding]:
     yield from _complaint("provider.issuer", issuer_complaint(provider.issuer))
+    if provider.signals_issuer is not None:
+        yield from _complaint("provider.signals_issuer", issuer_complaint(provider.signals_issuer))
     for name in PROVIDER_URLS:
         if (url := getattr(provider, name)) is not None:
             yield from _complaint(f"provider.{name}", endpoint_complaint(url))

@@ -6,7 +6,7 @@ Rule 3: what needs two settings to judge, or the outside world, is in `check.py`
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -20,6 +20,7 @@ from bff.settings.values import (
     Port,
     Seconds,
     SecondsOrZero,
+    SignalEvent,
     SomeBytes,
     Subprotocols,
     parse_off,
@@ -128,6 +129,10 @@ class ProviderSettings(Section):
     userinfo: Literal["auto", "always", "never"] = "auto"
     acr_required: tuple[str, ...] = ()
     logout_exp: Literal["required", "optional"] = "required"
+    signals_issuer: str | None = None  # None: no receiver of Shared Signals
+    signals_jwks_uri: str | None = None  # None: by the transmitter's configuration
+    signals_audience: tuple[str, ...] = ()  # (): client_id
+    signals_events: tuple[SignalEvent, ...] = get_args(SignalEvent)
     client_id: str
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -18,6 +18,17 @@ _SIZES = {
     "gb": 1000**3,
 }
 _MOST_TIMES = 1_000_000
+
+
+SignalEvent = Literal[
+    "session-revoked",
+    "credential-change",
+    "account-disabled",
+    "account-purged",
+    "credential-compromise",
+    "sessions-revoked",
+]
+"""The events of Shared Signals that can end sessions: two of CAEP, the others of RISC."""
 
 
 def parse_duration(value: Any) -> Any:

@@ -272,6 +272,8 @@ def test_the_set_of_audit_events_is_closed() -> None:
             "forward_auth_refused",
             "provider_signed_out",
             "logout_token_rejected",
+            "security_signal_taken",
+            "security_signal_rejected",
             "sign_in_ended",
             "token_reused",
             "keys_rotated",

@@ -39,7 +39,7 @@ async def test_a_late_answer_is_kept(hasty: RefreshHarness) -> None:
     assert QUEUED == await here.rotate(found)
     assert isinstance(await there.rotate(found), Deferred)
     assert QUEUED == await here.rotate(found)
-    assert ["1/r1"] == hasty.provider.sent
+    await until(lambda: ["1/r1"] == hasty.provider.sent)
     here.client.may_answer.set()
     assert isinstance(await here.rotate(found), Rotated)
     assert isinstance(await there.rotate(found), Rotated)
@@ -55,6 +55,7 @@ async def test_a_late_answer_of_a_session_that_has_gone_is_given_back(hasty: Ref
     found = await hasty.signed_in()
     here.client.may_answer.clear()
     assert QUEUED == await here.rotate(found)
+    await until(lambda: ["1/r1"] == hasty.provider.sent)
     hasty.redis.cli("DEL", f"bff:session:{found.session.key}")
     here.client.may_answer.set()
     await until(lambda: ["1/r2"] == hasty.provider.revoked)
@@ -68,6 +69,7 @@ async def test_calls_that_are_late_keep_nobody_else_waiting(hasty: RefreshHarnes
     late = [await hasty.signed_in() for _ in range(2)]
     here.client.may_answer.clear()
     assert [QUEUED] * 2 == await asyncio.gather(*(here.rotate(found) for found in late))
+    await until(lambda: 2 == len(hasty.provider.sent))
     gate, here.client.may_answer = here.client.may_answer, asyncio.Event()
     here.client.may_answer.set()
     async with asyncio.timeout(60):

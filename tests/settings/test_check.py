@@ -80,6 +80,8 @@ def test_good_settings_have_no_findings() -> None:
         ("refresh.timeout", {"server": {"shutdown_timeout": "10s"}}),
         ("provider.issuer", {"provider": {"issuer": "https://id.example.com?x"}}),
         ("provider.issuer", {"provider": {"issuer": "http://localhost:9000"}}),
+        ("provider.signals_issuer", {"provider": {"signals_issuer": "http://id.example.com"}}),
+        ("provider.signals_jwks_uri", {"provider": {"signals_jwks_uri": "/jwks"}}),
         ("provider.client_id", {"provider": {"client_id": ""}}),
         ("provider.resource[0]", {"provider": {"resource": ["orders"]}}),
         ("provider.resource[1]", {"provider": {"resource": ["urn:orders", "https://api.example/#x"]}}),

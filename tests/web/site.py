@@ -37,6 +37,7 @@ from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
+from bff.web.shared_signals import SharedSignalsEndpoint
 from bff.web.transaction import TransactionCookies
 from tests.support.conformance import hold
 from tests.support.processes.redis import RedisServer
@@ -237,6 +238,7 @@ async def running_site(
         clock=clock,
     )
     backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)
+    signals = SharedSignalsEndpoint(client=client, sessions=sessions, server=server)
     own = OwnSessionEndpoints(
         sessions=sessions,
         own=OwnSessions(store=store, sessions=sessions, settings=session, clock=clock),
@@ -244,7 +246,9 @@ async def running_site(
         sign_out=logout.sign_out,
         trusted_proxies=server.trusted_proxies,
     )
-    app = Starlette(routes=[*login.routes(), *logout.routes(), *backchannel.routes(), *own.routes()])
+    app = Starlette(
+        routes=[*login.routes(), *logout.routes(), *backchannel.routes(), *signals.routes(), *own.routes()]
+    )
     try:
         yield Site(app, sessions, keyring, provider, redis, clock, server.public_url)
     finally:

@@ -21,6 +21,7 @@ const ENDINGS = {
   logout: "You signed out, here or in another tab.",
   operator: "An administrator ended your session.",
   provider_logout: "You signed out at the sign-in service.",
+  security_signal: "The sign-in service ended it to protect your account.",
   signed_out_elsewhere: "You ended it from another device.",
   session_limit: "You signed in on more devices than are allowed, and it was the oldest.",
   signed_in_again: "A new sign-in in this browser has taken its place.",

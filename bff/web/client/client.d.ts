@@ -54,6 +54,7 @@ export type EndReason =
   | "logout"
   | "operator"
   | "provider_logout"
+  | "security_signal"
   | "signed_out_elsewhere"
   | "session_limit"
   | "signed_in_again"

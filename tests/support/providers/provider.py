@@ -96,7 +96,7 @@ class Provider:
 
     def _answer(self, path: str, form: dict[str, str]) -> tuple[int, Any]:
         match path:
-            case "/.well-known/openid-configuration":
+            case "/.well-known/openid-configuration" | "/.well-known/ssf-configuration":
                 return 200, self._metadata()
             case "/jwks":
                 return 200, {"keys": [KEY.as_dict(private=False)]}
