@@ -16,6 +16,7 @@ SOURCES = sorted(
     if "__pycache__" not in path.parts
 )
 REASONED = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\])\s*(?:#|-|—|:|\()\s*\S")
+DOCUMENTED = (PACKAGE, ROOT / "tests" / "support", ROOT / "tests" / "tools")
 NOUN_CLAUSE = re.compile(
     r"(?:Tells )?(?:whether|wh(?:at|o|om|ose|y|en|ere|ich)(?:ever)?|how)\b", re.IGNORECASE
 )
@@ -51,11 +52,11 @@ def test_the_map_of_the_proxy_names_each_file() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in SOURCES if path.is_relative_to(PACKAGE)],
+    [path for path in SOURCES if any(path.is_relative_to(folder) for folder in DOCUMENTED)],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_docstrings_name_the_thing_first(path: Path) -> None:
-    """A docstring of `bff/` begins with its subject or a verb, not with a noun clause or a riddle."""
+    """A docstring begins with its subject or a verb, not with a noun clause or a riddle."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, documented)]
     docstrings = [ast.get_docstring(node) or "" for node in nodes]

@@ -1,4 +1,4 @@
-"""Something that goes on beside the test."""
+"""A task that goes on beside the test."""
 
 import asyncio
 import contextlib

@@ -12,7 +12,7 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    """The same for a condition that has to be asked for."""
+    """Waits as `until` for a condition that has to be awaited."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.005)

@@ -51,7 +51,7 @@ async def ask(fleet: Fleet, member: Member, worker: int, *, body: bytes = b"", n
 
 
 async def crowd(fleet: Fleet, member: Member, size: int, *, bodies: Sequence[int] = ()) -> list[Said]:
-    """So many calls of one session at once, all workers in turn, with bodies of these lengths in turn."""
+    """Calls of one session at once, at all workers in turn, with bodies of these lengths in turn."""
     pattern = random.Random(size).randbytes(max(bodies, default=0))  # noqa: S311 - any bytes will do
     workers = len(fleet.workers)
     calls = (

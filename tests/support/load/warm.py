@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class Plain:
-    """How many calls were plain, how many of them became whole ones, and the pieces that answers came in."""
+    """The counts of plain calls and of those that became whole ones, and the pieces that answers came in."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -57,7 +57,7 @@ class Plain:
 
     @property
     def ended_plain(self) -> int:
-        """How many were plain to their end; of those that are over."""
+        """The number of calls that were plain to their end."""
         return self.sent - self.fell_back
 
 
@@ -206,7 +206,7 @@ async def warm_caller(world: World, line: str = GET, *more: str) -> Caller:
 
 
 def pool(world: World) -> PoolStats:
-    """How the connections to the one backend are."""
+    """The numbers of the pool of the one backend."""
     (_, only) = world.app._pools.all()[0]
     return only.stats()
 
@@ -217,7 +217,7 @@ async def nothing_is_left(world: World) -> None:
 
 
 async def idle_connections(world: World, count: int) -> None:
-    """So many connections to the backend lie ready."""
+    """Makes this number of idle connections to the backend."""
     asked: list[Received] = []
     everybody = asyncio.Event()
 

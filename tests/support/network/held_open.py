@@ -1,4 +1,4 @@
-"""Things that a session has open at a worker (events, a backend's stream, a WebSocket), and the backend."""
+"""The streams and WebSockets that a session has open at a worker, and their backend."""
 
 import asyncio
 import time
@@ -49,7 +49,7 @@ async def answering(conversation: Conversation) -> None:
 
 @dataclass
 class Open:
-    """Something of a session that is open at a worker."""
+    """A stream or WebSocket of a session, open at a worker."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter

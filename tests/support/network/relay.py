@@ -37,7 +37,7 @@ class Relay:
         self.port = 0
 
     def silence(self, said: bytes = b"") -> None:
-        """From now on nothing passes on the connections whose client has said this; they stay open."""
+        """Silences the connections whose client has said this; they stay open."""
         for link in self._who(said):
             link.open.clear()
 

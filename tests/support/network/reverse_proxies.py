@@ -27,7 +27,7 @@ BROTLI = Path("/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reverse proxy listens, what is behind it, and a folder of its own."""
+    """The ports of a reverse proxy, the proxy behind it, and a folder of its own."""
 
     address: str
     tls: int

@@ -43,7 +43,7 @@ class SocketBackend:
 
     @property
     def headers(self) -> Headers:
-        """Those of the last handshake."""
+        """The headers of the last handshake."""
         return self.requests[-1].headers
 
     def judge(self, socket: ServerConnection, request: Request) -> Response | None:

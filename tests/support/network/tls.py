@@ -46,7 +46,7 @@ def self_signed(folder: Path, name: str = "localhost") -> Certificate:
 
 
 def encrypted_key(certificate: Certificate) -> Path:
-    """The same key behind a passphrase, in a file of its own."""
+    """Writes the key again, behind a passphrase, in a file of its own."""
     key = serialization.load_pem_private_key(certificate.key.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     path = certificate.key.with_suffix(".locked")

@@ -61,7 +61,7 @@ class WorkerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def set_clock(self, ahead: float) -> None:
-        """Its clock is off by so many seconds, if it was started with such a clock."""
+        """Sets the worker's clock off by this number of seconds, if it was started with such a clock."""
         fresh = self._clock.with_suffix(".new")
         fresh.write_text(str(ahead))
         fresh.rename(self._clock)  # never read half written
@@ -100,7 +100,7 @@ class WorkerProcess:
         os.kill(self.pid, signal.SIGCONT)
 
     def thaw_if_alive(self) -> None:
-        """Whatever had been done to it."""
+        """Continues the process if it was stopped and lives."""
         if self.alive:
             self.thaw()
 
@@ -116,7 +116,7 @@ class WorkerProcess:
         return child.wait()
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """The number of descriptors that it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Choice:
-    """What is to run; without names all. Contenders without loads get all loads, and the other way round."""
+    """The contenders, loads and scenarios to run; without names all, and all of a kind that is not named."""
 
     def __init__(self, wanted: Sequence[str], everyone: list[Contender], everything: list[Scenario]) -> None:
         self.contenders = [c for c in everyone if c.name in wanted]
@@ -99,7 +99,7 @@ class _Choice:
 
     @property
     def redirect_uris(self) -> list[str]:
-        """Where the issuer has to let browsers go back to."""
+        """The redirect URIs that the issuer has to accept."""
         ours = [proxy for scenario in self.scenarios for proxy in scenario.ours]
         return [uri for uri in (one.redirect_uri for one in (*self.contenders, *ours)) if uri is not None]
 

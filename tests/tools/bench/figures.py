@@ -1,4 +1,4 @@
-"""From runs to figures: medians, spread, and ratios within a round. Pure."""
+"""The figures of the runs: medians, spread, and ratios within a round. Pure."""
 
 import statistics
 from collections.abc import Mapping, Sequence

@@ -37,7 +37,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of every contender, and the body that has to come back."""
+    """A request to every contender, and the body that has to come back."""
 
     method: str
     path: str
@@ -71,7 +71,7 @@ class Figures:
         return self.cpu * self.seconds / self.requests * 1e6 if self.requests else 0.0
 
     def whole(self, answer: bytes) -> bool:
-        """Whether so many bytes came that every good answer can have been whole."""
+        """True if enough bytes came for every good answer to be whole."""
         return self.requests > 0 and self.size >= (self.requests - self.refused) * len(answer)
 
 

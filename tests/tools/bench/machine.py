@@ -22,7 +22,7 @@ class Cores:
 
     @property
     def apart(self) -> bool:
-        """Whether the two share no core; with one core there is nothing to compare."""
+        """True if the two share no core; with one core there is nothing to compare."""
         return not self.contender & self.rest
 
 
@@ -34,7 +34,7 @@ def cores(available: frozenset[int] | None = None) -> Cores:
 
 @contextlib.contextmanager
 def on(wanted: frozenset[int]) -> Iterator[None]:
-    """What is started within runs on these cores."""
+    """Runs the programs that are started within on these cores."""
     former = os.sched_getaffinity(0)
     os.sched_setaffinity(0, wanted)
     try:
@@ -44,7 +44,7 @@ def on(wanted: frozenset[int]) -> Iterator[None]:
 
 
 def describe(used: Cores) -> dict[str, str]:
-    """What a reader of the figures has to know about the machine."""
+    """A description of the machine for a reader of the figures."""
     text = (_PROC / "cpuinfo").read_text(errors="replace")
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     apart = "one of them the contender's" if used.apart else "NOT enough for a comparison"
@@ -80,12 +80,12 @@ def peak_memory(pid: int) -> int:
 
 
 def resident_memory(pid: int) -> int:
-    """What a process holds resident now, in bytes."""
+    """The resident memory of a process now, in bytes."""
     return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
 
 
 def available_memory() -> int:
-    """What the machine can still give, in bytes."""
+    """The memory that the machine can still give, in bytes."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", (_PROC / "meminfo").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 

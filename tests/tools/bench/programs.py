@@ -54,7 +54,7 @@ class Program:
 
 
 def find(name: str) -> str | None:
-    """Where a program is: on the PATH, beside this Python, or where systems keep servers."""
+    """The path of a program: on the PATH, beside this Python, or in the folders of servers."""
     beside = str(Path(sys.executable).parent)
     return shutil.which(name) or shutil.which(name, path=f"{beside}:/usr/sbin:/usr/local/sbin:/sbin")
 
@@ -85,7 +85,7 @@ def start(
 
 
 def python_environment(environ: Mapping[str, str], **more: str) -> dict[str, str]:
-    """For programs of this project: it can be imported, and settings of others do not reach them."""
+    """The environment for programs of this project: they can import it, and see no settings of others."""
     root = str(Path(__file__).resolve().parents[3])
     kept = common_environment(environ)
     return {**kept, "PYTHONPATH": f"{root}:{kept['PYTHONPATH']}", **more}
@@ -102,6 +102,6 @@ def lasting_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections on a loopback port."""
+    """Returns true if a server takes connections on a loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

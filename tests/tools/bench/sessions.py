@@ -80,7 +80,7 @@ def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str
 
 
 def _commands(stored: StoredSession) -> bytes:
-    """What the store's own writes come to: the hash and its end, both indexes and theirs, the mark."""
+    """The commands of the store's own writes: the hash and its end, both indexes and theirs, the mark."""
     session, user, sid, until = (key for _, key in keys_of(stored))
     ttl = str(_TTL)
     return b"".join(

@@ -64,7 +64,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the loops need."""
+    """The objects that the loops need."""
 
     forwarding: ForwardingApp
     sessions: Sessions
@@ -318,7 +318,7 @@ def _asking(parts: _Parts) -> list[tuple[str, str, Callable[[], Awaitable[object
 
 
 class _Nothing:
-    """As much of a transport, a loop and a server's state as a writer needs; it swallows all."""
+    """A transport, a loop and a server's state, as far as a writer needs them; it swallows all."""
 
     default_headers = ((b"date", b"Sun, 01 Nov 2026 12:00:00 GMT"),)
 

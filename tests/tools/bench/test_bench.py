@@ -101,7 +101,7 @@ def test_ratios_are_those_within_a_round() -> None:
 
 
 def test_added_latency() -> None:
-    """What a contender adds is its median latency less that of a direct call in the same round."""
+    """The added latency is the contender's median less that of a direct call in the same round."""
     runs = {
         ("json-1", "direct"): [run(1, 0.5), run(1, 5.0)],
         ("json-1", "nginx"): [run(1, 0.6), run(1, 5.1)],

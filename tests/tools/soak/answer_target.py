@@ -22,7 +22,7 @@ _AFTER = "data after the end of the answer"
 
 @dataclass
 class Read:
-    """What an answer came to."""
+    """The reading of an answer."""
 
     interim: list[int] = field(default_factory=list)
     status: int = 0
@@ -57,7 +57,7 @@ def read(pieces: list[bytes], *, head: bool) -> Read:
 
 
 def reference(data: bytes, *, head: bool) -> Read | None:
-    """What h11 makes of it; None where it refuses. h11 lets through more than we do."""
+    """The reading by h11; None where it refuses. h11 lets through more than we do."""
     client = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
     client.send(h11.Request(method="HEAD" if head else "GET", target="/", headers=[("host", "x")]))
     client.send(h11.EndOfMessage())

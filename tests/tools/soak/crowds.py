@@ -37,7 +37,7 @@ _console = Console(stderr=True)
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--calls", type=int, default=1000, help="how many calls at once (1000)")
     parser.add_argument("--sessions", type=int, default=10_000, help="how many sessions end (10000)")
     parser.add_argument("--keep-logs", type=Path, help="where the workers' logs go")

@@ -71,7 +71,7 @@ class Wire(asyncio.Transport):
 
 @dataclass
 class Served:
-    """What came of one connection."""
+    """The outcome of one connection."""
 
     requests: list[Request] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Door:
         self.config.load()
 
     def refused(self, refusal: Refusal, _: str) -> None:
-        """Which of two parsers noticed first, and what it said, may depend on the pieces."""
+        """Notes a refusal by its code alone: its text may depend on the pieces."""
         self.served.refusals.append(refusal.problem.code)
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:

@@ -26,7 +26,7 @@ Done = Callable[[Result], None]
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--only", action="append", help="only cells whose name holds this; may be repeated")
     parser.add_argument("--parallel", type=int, default=3, help="how many cells at the same time (3)")
     parser.add_argument("--json", action="store_true", help="write one JSON object instead of a table")
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def run_cells(
     cells: Sequence[Cell], parallel: int, seconds: float, done: Done = lambda _: None
 ) -> list[Result]:
-    """So many at a time; none is begun after so many seconds."""
+    """Runs the cells, this number at a time; none is begun after so many seconds."""
     until = time.monotonic() + seconds
     waiting = list(reversed(cells))
     results: list[Result] = []
@@ -118,7 +118,7 @@ def _show(results: Sequence[Result], *, not_run: int, seconds: float) -> None:
 
 
 def answers_of(result: Result) -> str:
-    """What the session's own clients got, as `200 x12, 503 x3`."""
+    """The answers to the session's own clients, as `200 x12, 503 x3`."""
     return ", ".join(f"{status or 'broken'} x{count}" for status, count in sorted(result.answers.items()))
 
 

@@ -37,7 +37,7 @@ _TOKENS = [
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--target", choices=TARGETS, action="append", help="only this one; may be repeated")
     parser.set_defaults(run=run)
 
@@ -91,7 +91,7 @@ def guided() -> bool:
 
 
 def seeds(target: str) -> list[bytes]:
-    """Where to begin: the corpora, and what was found before."""
+    """The first inputs: the corpora, and earlier findings."""
     if target == "answer":
         begun = [bytes([14 + (method == "HEAD")]) + corpus.raw(text) for method, text in corpus.answers()]
     elif target == "path":
@@ -130,7 +130,7 @@ def load(target: str) -> Check:
 
 
 def fuzz_guided(target: str, folder: Path, seconds: int, seed: int) -> None:
-    """By atheris, which ends the process itself."""
+    """Fuzzes by atheris, which ends the process itself."""
     import atheris  # noqa: PLC0415 - not everywhere
 
     with atheris.instrument_imports(include=["bff.proxy", f"tests.tools.soak.{target}_target"]):
@@ -151,7 +151,7 @@ def fuzz_guided(target: str, folder: Path, seconds: int, seed: int) -> None:
 
 
 def fuzz_blind(check: Check, begun: list[bytes], folder: Path, seconds: int, seed: int) -> None:
-    """By chance alone."""
+    """Fuzzes by chance alone."""
     chance = random.Random(seed)  # noqa: S311 - a seeded run can be repeated
     until, count = time.monotonic() + seconds, 0
     while time.monotonic() < until:

@@ -107,7 +107,7 @@ class HandLoop(asyncio.AbstractEventLoop):
 
     @property
     def timers(self) -> int:
-        """How many timers would still ring."""
+        """The number of timers that would still ring."""
         return sum(not handle.cancelled() for _, _, handle in self._timers)
 
 

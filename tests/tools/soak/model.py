@@ -9,5 +9,5 @@ from tests.model.__main__ import check_all
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """It has no arguments of its own."""
+    """Defines the command, which has no arguments of its own."""
     parser.set_defaults(run=lambda _: check_all(every=True))

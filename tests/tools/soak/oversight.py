@@ -42,7 +42,7 @@ _console = Console(stderr=True, width=120)
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument(
         "--sessions", type=int, default=1_000_000, help="how many sessions there are (1000000)"
     )
@@ -109,7 +109,7 @@ _COMMANDS = (
 
 
 def _wrong(small: _Run, runs: list[_Run]) -> list[str]:
-    """What should not be."""
+    """Returns the faults that were found."""
     wrong = []
     for each in runs:
         if max(each.memory) > max(small.memory) + _MORE_MEMORY:

@@ -30,7 +30,7 @@ class Asked:
 
     @property
     def announced(self) -> bool:
-        """Whether there is to be a body."""
+        """True if there is to be a body."""
         return bool(_FRAMED & self.fields.keys())
 
     @property
@@ -51,7 +51,7 @@ class Answered:
 
 
 def content(fields: Fields, data: bytes) -> tuple[bytes, int, bool]:
-    """What of a body is here, how many bytes that takes, and whether it is all."""
+    """Returns the body so far, the bytes that it takes, and true if that is all."""
     if b"transfer-encoding" not in fields:
         length = int(fields.get(b"content-length", b"0"))
         return data[:length], min(length, len(data)), len(data) >= length
@@ -136,7 +136,7 @@ def answered(data: bytes, requests: tuple[Asked, ...], *, ended: bool) -> list[A
 
 
 def _for_head(requests: tuple[Asked, ...], number: int, data: bytes, at: int) -> bool:
-    """Whether the answer belongs to a HEAD; a request that h11 refuses may have been one too."""
+    """Returns true if the answer belongs to a HEAD; a request that h11 refuses may have been one too."""
     if number < len(requests):
         return requests[number].method == b"HEAD"
     return at == len(data)

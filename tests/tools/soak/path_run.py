@@ -61,7 +61,7 @@ class Client:
 
 
 class Bench(Protocol):
-    """What all runs share: nothing may stick to it."""
+    """The parts that all runs share: no run may change them."""
 
     loop: HandLoop
     config: uvicorn.Config
@@ -70,7 +70,7 @@ class Bench(Protocol):
 
 
 def cut(data: bytes, how: int) -> list[bytes]:
-    """Its pieces: 0, one; 1, each byte; else two."""
+    """Cuts bytes into pieces: 0, one; 1, each byte; else two."""
     if how == 0 or len(data) < 2:
         return [data] if data else []
     if how == 1:
@@ -202,7 +202,7 @@ class Run:
         self.more(wire, 1 if kind & 64 else len(wire.pending))
 
     def more(self, wire: BackendWire, count: int) -> None:
-        """So many more pieces of its answer."""
+        """Sends more pieces of the answer."""
         for _ in range(min(count, len(wire.pending))):
             piece = wire.pending.pop(0)
             sound = wire.call is None or wire.call.sound  # what is too much is so in one read
@@ -318,7 +318,7 @@ class Run:
             self.loop.advance(0.01 if busy else 1.1)
 
     def _check_answered(self) -> None:
-        """Whoever is still there has got an answer to each whole request."""
+        """Checks that each client that is still there has got an answer to each whole request."""
         for client in self.clients:
             if not (client.wire.over or client.wire.said_eof):
                 requests = asked(bytes(client.sent))

@@ -49,13 +49,13 @@ class Outcome(NamedTuple):
     raced: bool
 
     def unordered(self) -> "Outcome":
-        """The same without the order of the calls, by which their answers are numbered."""
+        """Returns the outcome without the order of the calls, by which their answers are numbered."""
         answers = [[(status, _NUMBER.sub(b"", body)) for status, body in got] for got in self.answers]
         return Outcome(answers, sorted(self.calls, key=lambda call: (*call[:2], call[2] or b"")), self.raced)
 
 
 class Bench:
-    """What all runs share: nothing may stick to it."""
+    """The parts that all runs share: no run may change them."""
 
     world: World
 
@@ -121,7 +121,7 @@ def judged(run: Run) -> Outcome:
 
 
 def origins(call: Call, got: list[tuple[Client, tuple[Asked, ...], list[Answered]]]) -> list[tuple[int, int]]:
-    """Whose request this can be, by client and number: one is under way at a time, so answers are counted."""
+    """The requests that this can be, by client and number: a client has one under way at a time."""
     found = []
     for at, (client, requests, answers) in enumerate(got[: len(call.at)]):
         number = sum(one.end is not None and one.end <= call.at[at] for one in answers)
@@ -132,7 +132,7 @@ def origins(call: Call, got: list[tuple[Client, tuple[Asked, ...], list[Answered
 
 
 def is_of(call: Call, request: Asked, client: Client) -> bool:
-    """Whether the backend got this very request, with the token that goes with it."""
+    """Returns true if the backend got this very request, with the token that goes with it."""
     if (call.method, call.target) != (request.method, request.target):
         return False
     if not request.body.startswith(call.body) or (call.whole and call.body != request.body):

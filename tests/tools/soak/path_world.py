@@ -62,7 +62,7 @@ _GUARD = Guard(PublicOrigin.parse(PUBLIC).origin, b"x-csrf")
 
 @functools.lru_cache(1024)
 def _session(name: str, version: int) -> tuple[Session, Record]:
-    """Its access token says whose it is, and of which version."""
+    """Makes a session whose access token names it and its version."""
     session = Session(
         key=_KEYS[name], version=version, provider="main", sub=name, sid=None, name=name, created=_EPOCH,
         seen=_EPOCH, ends=_EPOCH + 1e6, tokens=Tokens(f"{name}-{version}", _EPOCH - 100, None, "refresh"),
@@ -196,7 +196,7 @@ class BackendWire(Wire):
 
     @property
     def waits(self) -> bool:
-        """Whether there is a request here that nothing was said to."""
+        """True if a request here has got no answer yet."""
         return self.call is not None and not self.answering and not self.over
 
     def write(self, data: bytes | bytearray | memoryview) -> None:

@@ -36,7 +36,7 @@ class Elsewhere:
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--uses", type=int, default=200, help="how many uses at once (200)")
     parser.add_argument("--processes", type=int, default=2, help="how many issuers (2)")
     parser.set_defaults(run=run)

@@ -27,7 +27,7 @@ Told = Callable[[Walk], None]
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--workers", type=int, default=2, help="how many workers (2)")
     parser.add_argument("--keep-logs", type=Path, help="where the workers' logs go")
     parser.set_defaults(run=run)

@@ -37,7 +37,7 @@ _console = Console(stderr=True, highlight=False)
 
 
 def define(parser: argparse.ArgumentParser) -> None:
-    """Its arguments."""
+    """Defines the command's arguments."""
     parser.add_argument("--watchers", type=int, default=5000, help="how many pages listen (5000)")
     parser.add_argument("--deletions", type=int, default=20, help="how often ten tabs are told (20)")
     parser.set_defaults(run=run)

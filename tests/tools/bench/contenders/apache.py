@@ -86,7 +86,7 @@ ProxyPass /api http://127.0.0.1:{backend}/api keepalive=On
 
 
 def modules_folder() -> Path | None:
-    """Where Apache's modules are, mod_auth_openidc among them."""
+    """The folder of Apache's modules, mod_auth_openidc among them."""
     for pattern in ("lib*/apache2/modules", "lib*/httpd/modules", "libexec/apache2"):
         for folder in Path("/usr").glob(pattern):
             if (folder / "mod_auth_openidc.so").exists():

@@ -12,7 +12,7 @@ _SESSION_AGE = 400.0
 
 
 class Contender(ABC):
-    """Something that answers the bench's requests on `port`.
+    """A program that answers the bench's requests on `port`.
 
     Attributes:
         name: what `--only` and the tables call it.
@@ -38,11 +38,11 @@ class Contender(ABC):
 
     @property
     def redirect_uri(self) -> str | None:
-        """Where the issuer sends the browser back to, for a contender that signs in there."""
+        """The redirect URI, for a contender that signs in at the issuer."""
         return None
 
     def missing(self) -> str | None:
-        """What has to be installed before it can take part; None if all is there."""
+        """The name of a program that has to be installed first; None if all is there."""
         return None
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Contender(ABC):
         return [self.sign_in()]
 
     def users_at_hand(self, ground: Ground, count: int) -> list[dict[str, str]]:
-        """The same, made anew now and then."""
+        """The users' headers, made anew now and then."""
         made_at, users = self._users.get(count, (float("-inf"), []))
         if time.monotonic() - made_at > _SESSION_AGE:
             users = self.users(ground, count)
@@ -103,6 +103,6 @@ class Contender(ABC):
         }
 
     def answers(self, request: Request) -> bool:
-        """Whether this kind of request makes sense for it."""
+        """Returns true if it can answer this kind of request."""
         del request
         return True

@@ -1,4 +1,4 @@
-"""Ours: the real `bff serve`, a real Redis, a session from a real sign-in; log, metrics and tracing on."""
+"""The real `bff serve`, a real Redis, a session from a real sign-in; log, metrics and tracing on."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class Ours(Contender):
         return {"Cookie": "; ".join(session)}
 
     def users(self, ground: Ground, count: int) -> list[dict[str, str]]:
-        """So many users, each with a session of its own."""
+        """This number of users, each with a session of its own."""
         url = self.redis_url or ground.redis.url
         port = (
             ground.redis.port

@@ -102,7 +102,7 @@ class Nginx(Contender):
 
 
 class FixedAnswer(Contender):
-    """What the framework can do at most."""
+    """A fixed answer by the same framework, as its upper bound."""
 
     name = "uvicorn"
     what = "uvicorn with a fixed answer from memory: the framework's limit"

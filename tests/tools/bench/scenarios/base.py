@@ -15,7 +15,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of it is done."""
+    """The size of a scenario."""
 
     deletions: int
     transfer: int  # bytes
@@ -33,7 +33,7 @@ QUICK = Scale(
 
 
 class Scenario(ABC):
-    """Something to find out. Everything that it starts is ended with the ground.
+    """A measurement. Everything that it starts is ended with the ground.
 
     Attributes:
         name: what `--only` and the tables call it.

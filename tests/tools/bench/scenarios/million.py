@@ -182,7 +182,7 @@ def _ask(ground: Ground, proxy: Ours, cookies: Path, seconds: float) -> Figures:
 
 
 def _near_cache(proxy: Ours) -> Iterator[Finding]:
-    """What the proxy's own metrics say of its near cache."""
+    """The near cache's numbers, from the proxy's own metrics."""
     with urllib.request.urlopen(f"http://127.0.0.1:{proxy.ops_port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     bound = SessionSettings().near_cache_memory
