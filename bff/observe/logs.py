@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
@@ -54,8 +55,9 @@ class _Output:
         self.access: AccessLines | None = None  # None: access lines go the way of all others
         self.audit: AuditStream | None = None  # None: so do audit events
 
-    def line(self, text: str) -> None:
-        self.flush()  # so that the order is that of the events
+    def line(self, text: str, *, thread: int | None = None) -> None:
+        if thread in {None, threading.main_thread().ident}:  # access lines belong to the thread of the loop
+            self.flush()  # so that the order is that of the events
         self.write(text + "\n")
 
     def write(self, text: str) -> None:
@@ -94,7 +96,7 @@ class _StdlibLines(logging.Handler):
                 line = self.format(record)
             except Exception:  # noqa: BLE001 - a library's broken message must not break its caller
                 line = one_line(f"a log record of {record.name} could not be formatted")
-            _output.line(line)
+            _output.line(line, thread=record.thread)
 
 
 def _floor(name: str) -> int:

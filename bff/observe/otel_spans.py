@@ -50,6 +50,7 @@ _MEMBER: Final = (
     r"[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 )
 _STATE: Final = re.compile(rf"[ \t]*{_MEMBER}[ \t]*(?:,[ \t]*{_MEMBER}[ \t]*){{0,31}}")
+_PLAIN: Final = re.compile("[A-Za-z0-9/_~-]*")  # holds nothing that a secret's shape needs
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
@@ -81,12 +82,11 @@ def _traceparent(span: OtelSpan) -> bytes:
 class OtelCall:
     """The trace of one request (`CallTrace`)."""
 
-    __slots__ = ("_attempts", "_client", "_context", "_server", "_tracer", "sampled")
+    __slots__ = ("_attempts", "_client", "_server", "_tracer", "sampled")
 
     def __init__(self, tracer: Tracer, server: OtelSpan) -> None:
         self._tracer = tracer
         self._server = server
-        self._context = set_span_in_context(server, Context())
         self._client: OtelSpan | None = None
         self._attempts = 0
         self.sampled = server.is_recording()
@@ -97,15 +97,24 @@ class OtelCall:
         return f"{self._server.get_span_context().trace_id:032x}"
 
     @property
+    def traceparent(self) -> bytes:
+        """The id of the span of the request, as a `traceparent`."""
+        return _traceparent(self._server)
+
+    @property
+    def _context(self) -> Context:
+        return set_span_in_context(self._server, Context())
+
+    @property
     def state(self) -> bytes | None:
         """The `tracestate` for a backend; None for none."""
         return self._server.get_span_context().trace_state.to_header().encode("latin-1") or None
 
     def attempt(self, place: Place, method: str, path: str) -> bytes:
         """Begins the span of an attempt; returns its `traceparent`."""
-        self.attempt_over(None, "repeated")
         if not self.sampled:
-            return _traceparent(self._server)
+            return self.traceparent
+        self.attempt_over(None, "repeated")
         attributes = _called(place, method, path)
         if self._attempts:
             attributes[HTTP_REQUEST_RESEND_COUNT] = self._attempts
@@ -129,10 +138,10 @@ class OtelCall:
 
     def end(self, status: int, error: str | None = None) -> None:
         """Ends the span of the request."""
-        self.attempt_over(None, error or "cancelled")
         if self.sampled:
+            self.attempt_over(None, error or "cancelled")
             _answered(self._server, status or None, error, _SERVER_ERROR)
-        self._server.end()
+            self._server.end()
 
     def read_session(self, began: int) -> None:
         """Adds a read from Redis that ends now."""
@@ -185,19 +194,30 @@ class OtelSpans:
             SERVER_ADDRESS: own.host,
             SERVER_PORT: own.port,
         }
+        self._beginnings: dict[
+            tuple[str, str], tuple[str, dict[str, Attribute]]
+        ] = {}  # bounded by `_METHODS`
 
     def call(self, parent: Parent | None, method: str, route: str, path: str) -> OtelCall:
         """Begins the span of a request."""
         context = Context()
         if parent is not None:
             context = set_span_in_context(NonRecordingSpan(remote_context(parent)), context)
-        attributes = {HTTP_REQUEST_METHOD: _known(method), URL_PATH: redact_text(path), **self._own}
+        name, attributes = self._beginnings.get((method, route)) or self._begin(method, route)
+        span = self._tracer.start_span(name, context, SpanKind.SERVER, attributes, record_exception=False)
+        if span.is_recording():
+            span.set_attribute(URL_PATH, _shown(path))
+        return OtelCall(self._tracer, span)
+
+    def _begin(self, method: str, route: str) -> tuple[str, dict[str, Attribute]]:
+        """The name and the attributes that the span of a request begins with."""
+        attributes = {HTTP_REQUEST_METHOD: _known(method), **self._own}
         if route:
             attributes[HTTP_ROUTE] = route
-        span = self._tracer.start_span(
-            _name(method, route), context, SpanKind.SERVER, attributes, record_exception=False
-        )
-        return OtelCall(self._tracer, span)
+        begun = _name(method, route), attributes
+        if method in _METHODS:
+            self._beginnings[method, route] = begun
+        return begun
 
     @contextmanager
     def part(self, name: str, attributes: Mapping[str, Attribute], *, root: bool = False) -> Iterator[Noted]:
@@ -247,8 +267,13 @@ def _called(place: Place, method: str, path: str) -> dict[str, Attribute]:
         HTTP_REQUEST_METHOD: _known(method),
         SERVER_ADDRESS: place.host,
         SERVER_PORT: place.port,
-        URL_FULL: redact_text(origin + path),
+        URL_FULL: origin + _shown(path),
     }
+
+
+def _shown(path: str) -> str:
+    """A path with what looks like a secret masked."""
+    return path if _PLAIN.fullmatch(path) else redact_text(path)
 
 
 def _known(method: str) -> str:

@@ -45,6 +45,10 @@ class CallTrace(Protocol):
     sampled: bool
 
     @property
+    def traceparent(self) -> bytes:
+        """The id of the span of the request; for a backend where the call is not sampled."""
+
+    @property
     def trace_id(self) -> str:
         """The id of the trace, in hex."""
 

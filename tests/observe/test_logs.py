@@ -1,5 +1,6 @@
 """What reaches standard error, and in which form."""
 
+import asyncio
 import io
 import json
 import logging
@@ -340,6 +341,17 @@ async def test_access_lines_come_in_batches_in_their_order(err: Err) -> None:
     for _ in range(501):
         logs.access(method="GET", path="/", **line)
     assert err.text.count('"event": "request"') >= 500
+
+
+@pytest.mark.requirement("B-24")
+async def test_a_thread_leaves_access_lines_to_the_loop(err: Err) -> None:
+    """What another thread logs is written, and takes no access line along, which it could lose."""
+    logs.configure(LogSettings())
+    logs.access(method="GET", path="/", status=200, duration=0, route="/", request_id="abcdefgh")
+    await asyncio.to_thread(logging.getLogger("some.library").warning, "down")
+    assert ["down"] == [record["event"] for record in err.records]
+    logs.get_logger("bff.x").info("later")
+    assert ["down", "request", "later"] == [record["event"] for record in err.records]
 
 
 def test_access_lines_can_be_turned_off(err: Err) -> None:

@@ -13,7 +13,9 @@ from tests.support.settings import KEY
 
 helm = pytest.importorskip("helm_python", reason="no wheel of Helm for this machine")
 CHART = ROOT / "config" / "helm"
+COLLECTOR = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}
 EVERYTHING = {
+    "env": [COLLECTOR],
     "podAnnotations": {"a": "b"},
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"key": "k", "operator": "Exists"}],
@@ -35,6 +37,12 @@ def test_every_object_keeps_to_its_schema(values: dict[str, Any]) -> None:
     """As kubeconform would look, strictly: an unknown field is refused."""
     for one in rendered(values).values():
         kubernetes_validate.validate(one, "1.31", strict=True)
+
+
+def test_further_variables_are_the_containers() -> None:
+    """As of OpenTelemetry."""
+    (container,) = rendered(EVERYTHING)["Deployment", "shop-bff"]["spec"]["template"]["spec"]["containers"]
+    assert COLLECTOR == container["env"][-1]
 
 
 def test_helm_finds_nothing_to_complain_of() -> None:

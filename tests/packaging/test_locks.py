@@ -14,7 +14,7 @@ LOCKS = ROOT / "config" / "locks"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 WANTED = {
-    "requirements.lock": PROJECT["dependencies"],
+    "requirements.lock": [*PROJECT["dependencies"], *EXTRAS["otel"]],
     "demo.lock": [*PROJECT["dependencies"], *EXTRAS["issuer"], *EXTRAS["demo"]],
     "build.lock": [line for line in (LOCKS / "build.in").read_text().splitlines() if line[:1] != "#"],
 }

@@ -139,19 +139,23 @@ class TracedFastCall(FastCall):
         super()._fetched(found)
 
     def _go(self, connection: UpstreamConnection) -> None:
-        matched, request = self._matched, self._request
-        request.trace = self._trace.attempt(
-            place_of(matched.route), request.method.decode("ascii"), matched.target.decode("ascii")
-        )
+        matched, request, trace = self._matched, self._request, self._trace
+        if trace.sampled:
+            request.trace = trace.attempt(
+                place_of(matched.route), request.method.decode("ascii"), matched.target.decode("ascii")
+            )
+        else:
+            request.trace = trace.traceparent
         super()._go(connection)
 
     def end(self) -> None:
         """Passes the end of the answer on, and accounts for the call."""
         trace, status, upstream = self._trace, self._status, self._answered - self._sent
-        trace.attempt_over(status)
-        super().end()
-        trace.end(status)
         if trace.sampled:
+            trace.attempt_over(status)
+        super().end()
+        if trace.sampled:
+            trace.end(status)
             seconds = self._route.context.clock() - self._started
             self._route.counts[self._request.method].exemplify(seconds, upstream, trace.trace_id)
 

@@ -5,6 +5,7 @@ from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.contenders.envoy import Envoy
 from tests.tools.bench.contenders.ours import Ours
 from tests.tools.bench.contenders.plain import Direct, FixedAnswer, Naive, Nginx
+from tests.tools.bench.contenders.traced import Traced
 
 __all__ = ["Contender", "contenders"]
 
@@ -17,6 +18,8 @@ def contenders() -> list[Contender]:
         FixedAnswer(),
         Ours("bff"),
         Ours("bff-uncached", near_cache=False),
+        Traced("bff-traced", share=1.0),
+        Traced("bff-sampled", share=0.01),
         Envoy("envoy", oauth2=False),
         Envoy("envoy-oauth2", oauth2=True),
         Apache(),
