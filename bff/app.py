@@ -6,14 +6,13 @@ and store are closed.
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bff.crypto import Keyring
+from bff.endpoints import own_endpoints
+from bff.hooks import NO_HOOKS, EndTeller, Hooks
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
@@ -27,29 +26,28 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
+from bff.proxy.forward.ask_before import AskBeforeForward
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
-from bff.proxy.forward.token_exchange import TokenExchanger, for_routes
+from bff.proxy.forward.token_exchange import TokenExchanger, by_audience
 from bff.proxy.forward.traced import fast_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
-from bff.refresh import RefreshCoordinator
 from bff.refresh.traced import coordinator_maker
-from bff.session.announcements import notice_of
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
 from bff.session.near_cache import NearCache
-from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Sessions
 from bff.session.silent_endings import SilentEndings
@@ -57,31 +55,43 @@ from bff.session.traced_store import new_store
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.tasks import Tasks
-from bff.web.backchannel import BackchannelEndpoint
-from bff.web.client_files import client_routes
 from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
-from bff.web.login import LoginEndpoints
-from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_answers import own_answers
-from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.readiness import Check, ReadinessChecks
-from bff.web.shared_signals import SharedSignalsEndpoint
-from bff.web.transaction import TransactionCookies
-from bff.web.user import UserEndpoints
 
 _log = get_logger("bff.app")
 
 
 class App:
-    """The proxy as an ASGI application. `clock` gives seconds since the epoch."""
+    """The proxy as an ASGI application.
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    `clock` gives seconds since the epoch. `audiences` are those that tokens are asked for beside the routes'.
+
+    Attributes:
+        credentials: those for each audience; under None the session's own.
+    """
+
+    credentials: Mapping[str | None, Credentials]
+    guard: Guard
+    sessions: Sessions
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        hooks: Hooks = NO_HOOKS,
+        audiences: Collection[str] = (),
+    ) -> None:
         self.settings = settings
+        self._audiences = frozenset(audiences)
         files = WatchedFiles(settings)
         files.begin(see(files.paths()))
         self.metrics = Metrics()
         self.tasks = Tasks()
+        self._hooks = hooks
+        ended = EndTeller(hooks, self.tasks).ended
         place = Place.of(settings.server.public_url)
         self._telemetry = telemetry_of(settings.telemetry, os.environ, self.metrics, place)
         spans = self._spans = self._telemetry.spans
@@ -102,7 +112,7 @@ class App:
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
         )
-        self._silent = SilentEndings(endings=self._store.endings, metrics=self.metrics)
+        self._silent = SilentEndings(endings=self._store.endings, metrics=self.metrics, ended=ended)
         self._changes.subscribe(self._silent)
         self._live_count = LiveCount(self._store.inventory, lambda: self._silent.leads, self.metrics.sessions)
         self._readiness = ReadinessChecks(
@@ -121,6 +131,7 @@ class App:
             redis=self._store.renewal,
             metrics=self.metrics,
         )
+        self._ended = ended
         self._asgi = self._build(settings, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,9 +150,9 @@ class App:
         keyring = self._keys.keyring
         public, spans = PublicOrigin.parse(settings.server.public_url), self._spans
         csrf_header = settings.session.csrf_header.lower().encode("ascii")
-        guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
+        guard = self.guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
         cache = self._near_cache(settings.session)
-        sessions = Sessions(
+        sessions = self.sessions = Sessions(
             store=self._store,
             keyring=keyring,
             cookie=SessionCookie.configured(settings.server, settings.session),
@@ -152,6 +163,7 @@ class App:
             refresh=settings.refresh,
             shown=settings.provider.claims,
             missed=self._silent.missed,
+            ended=self._ended,
         )
         refresher = coordinator_maker(spans)(
             sessions=sessions,
@@ -167,8 +179,8 @@ class App:
         own_path = settings.server.own_path().encode("ascii")
         own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
         routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
-        credentials = for_routes(
-            {route.path: route.settings.audience for route in routes.routes},
+        self.credentials = by_audience(
+            self._audiences | {name for route in settings.route if (name := route.audience) is not None},
             TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
             sessions=sessions,
             refresher=refresher,
@@ -190,9 +202,10 @@ class App:
             destinations={
                 route.path: Destination(
                     self._pools.for_upstream(route),
-                    HeaderRules.compiled(route.settings, public, csrf_header),
-                    credentials[route.path],
+                    HeaderRules.compiled(route.settings, public, csrf_header, self._hooks.fields),
+                    self.credentials[route.settings.audience],
                     RouteRateLimit.of(route.settings, self._limits),
+                    AskBeforeForward.of(self._hooks),
                 )
                 for route in routes.routes
             },
@@ -220,12 +233,18 @@ class App:
             open_streams=self.metrics.event_streams,
             clock=clock,
         )
-        endpoints = self._endpoints(
+        endpoints = own_endpoints(
+            settings,
+            client=self._client,
+            store=self._store,
             sessions=sessions,
             refresher=refresher,
             keyring=keyring,
             guard=guard,
             routes=own_routes,
+            limits=EndpointLimits(settings.limits, self._limits),
+            metrics=self.metrics,
+            admit=self._hooks.refusal_of,
             clock=clock,
         )
         fast_path = FastPath(
@@ -281,74 +300,6 @@ class App:
             cache
         )  # first, so that nobody else who is woken by a change finds stale entries
         return cache
-
-    def _endpoints(
-        self,
-        *,
-        sessions: Sessions,
-        refresher: RefreshCoordinator,
-        keyring: Keyring,
-        guard: Guard,
-        routes: RouteTable,
-        clock: Callable[[], float],
-    ) -> list[Route]:
-        settings, limits = self.settings, EndpointLimits(self.settings.limits, self._limits)
-        login = LoginEndpoints(
-            client=self._client,
-            sessions=sessions,
-            cookies=TransactionCookies(keyring, settings.server, settings.session),
-            server=settings.server,
-            table=routes,
-            limits=limits,
-            state_lifetime=settings.session.transaction_lifetime,
-            metrics=self.metrics,
-            clock=clock,
-        )
-        logout = LogoutEndpoints(
-            client=self._client,
-            sessions=sessions,
-            keyring=keyring,
-            guard=guard,
-            server=settings.server,
-            clear_site_data=settings.session.clear_site_data,
-            clock=clock,
-        )
-        backchannel = BackchannelEndpoint(
-            client=self._client, sessions=sessions, server=settings.server, clock=clock
-        )
-        signals = SharedSignalsEndpoint(client=self._client, sessions=sessions, server=settings.server)
-        own = OwnSessionEndpoints(
-            sessions=sessions,
-            own=OwnSessions(store=self._store, sessions=sessions, settings=settings.session, clock=clock),
-            guard=guard,
-            sign_out=logout.sign_out,
-            trusted_proxies=settings.server.trusted_proxies,
-        )
-        user = UserEndpoints(
-            sessions=sessions,
-            refresher=refresher,
-            guard=guard,
-            limits=limits,
-            logout_url=partial(logout_url, keyring, base_path=settings.server.base_path),
-            shown=settings.provider.claims,
-            trusted_proxies=settings.server.trusted_proxies,
-            clock=clock,
-        )
-        return [
-            *login.routes(),
-            *logout.routes(),
-            *backchannel.routes(),
-            *signals.routes(),
-            *user.routes(),
-            *own.routes(),
-            *client_routes(
-                settings.session.csrf_header,
-                routes.taken,
-                base_path=settings.server.base_path,
-                heartbeat=settings.server.events_heartbeat,
-                notice=notice_of(settings.session.idle_timeout, settings.session.ending_notice),
-            ),
-        ]
 
     @asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:

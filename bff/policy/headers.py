@@ -23,7 +23,7 @@ from bff.policy.routes import compile_route
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import DevelopmentPage, RouteSettings
 
-_PASSED_REQUEST = frozenset(
+FROM_BROWSERS = frozenset(
     {
         b"accept",
         b"accept-encoding",
@@ -78,6 +78,7 @@ class Hop(NamedTuple):
     client: str
     request_id: bytes
     traceparent: bytes
+    added: tuple[Header, ...] = ()  # by an application's hook
 
 
 _MOST_NAMES, _LONGEST_NAME = 1024, 64
@@ -129,18 +130,25 @@ class HeaderRules:
     forwarded_lines: bytes
 
     @classmethod
-    def compiled(cls, route: RouteSettings, public: PublicOrigin, csrf_header: bytes) -> "HeaderRules":
-        """The rules of `route` behind `public`. `csrf_header` is in lower case."""
+    def compiled(
+        cls, route: RouteSettings, public: PublicOrigin, csrf_header: bytes, added: Sequence[str] = ()
+    ) -> "HeaderRules":
+        """The rules of `route` behind `public`. `csrf_header` is in lower case.
+
+        `added` are the names of fields that an application's hook sets: a client's own never pass.
+        """
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
         same = [(b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)]
         compiled = compile_route(route)
         if route.forwarded_prefix and (cut := route.cut_prefix()):
             same.append((b"x-forwarded-prefix", cut.encode("ascii")))
-        through = frozenset(map(plain_name, route.pass_request_headers))
-        csrf = Stopped(plain_name(csrf_header.decode("ascii")), "is for the proxy", fixed=True)
+        hooked = {plain_name(name) for name in added}
+        through = frozenset(map(plain_name, route.pass_request_headers)) - hooked
+        names = (plain_name(csrf_header.decode("ascii")), *hooked)
+        ours = [Stopped(name, "is read or written by the proxy", fixed=True) for name in names]
         return cls(
             route=route.path.encode("ascii"),
-            to_backend=NameFilter(as_pattern([*TO_BACKEND, csrf]), through),
+            to_backend=NameFilter(as_pattern([*TO_BACKEND, *ours]), through),
             from_backend=NameFilter(_FROM_BACKEND, frozenset(map(plain_name, route.pass_response_headers))),
             keep_cookies=route.keep_cookies,
             map_cookies=route.keep_cookies and route.map_cookies,
@@ -171,6 +179,7 @@ class HeaderRules:
             *self.forwarded_same,
             (b"x-request-id", hop.request_id),
             (b"traceparent", hop.traceparent),
+            *hop.added,
         ]
         if bearer is not None:
             headers.append((b"authorization", b"Bearer " + bearer))
@@ -194,7 +203,7 @@ class HeaderRules:
         connection: list[bytes] = []
         for header in headers:
             name = header[0]
-            if name in _PASSED_REQUEST:
+            if name in FROM_BROWSERS:
                 passed.append(header)
             elif name == b"connection":
                 connection.append(header[1])
@@ -256,7 +265,7 @@ class HeaderRules:
 
     def passes_on(self, name: bytes) -> bool:
         """Returns True if a client's field of this name is passed on, `Connection` and `Cookie` aside."""
-        return name in _PASSED_REQUEST or not self.to_backend.stops(name)
+        return name in FROM_BROWSERS or not self.to_backend.stops(name)
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:

@@ -39,6 +39,12 @@ _TOLD = "!"  # no percent-encoded `sub` holds it
 _CLAIMED_SECONDS = 600
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
+Ended = Callable[[str, str | None, str], None]
+"""Hears of an ending: the session's id, whose it was where that is known, and why."""
+
+
+def untold(_session: str, _sub: str | None, _reason: str) -> None:
+    """Hears of an ending where nobody wants to know."""
 
 
 def note_of(note: str | None, version: int) -> EndReason | None:

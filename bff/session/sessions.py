@@ -27,7 +27,7 @@ from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
-from bff.session.endings import note_of
+from bff.session.endings import Ended, note_of, untold
 from bff.session.index import whose_is
 from bff.session.lifetime import ended, slide_due, time_is_up
 from bff.session.lock import SessionLock
@@ -69,7 +69,8 @@ class Sessions:
     """The sessions of one server.
 
     `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
-    only those are kept that a page is `shown`. `missed` hears the key of each session that was not there.
+    only those are kept that a page is `shown`. `missed` hears the key of each session that was not there,
+    `ended` of each that is ended here.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Sessions:
         refresh: RefreshSettings | None = None,
         shown: tuple[str, ...] | None = None,
         missed: Callable[[str], None] = _ignored,
+        ended: Ended = untold,
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
@@ -103,6 +105,7 @@ class Sessions:
         )
         self._drafts = Drafts(keyring, settings, shown)
         self._missed = missed
+        self._ended = ended
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -300,6 +303,7 @@ class Sessions:
                 reason=reason,
                 provider_revoked=provider_revoked,
             )
+            self._ended(session.id, session.sub, reason)
         return deleted
 
     async def supersede(self, browser: str, session: Session, lifetime: float) -> None:
@@ -353,6 +357,7 @@ class Sessions:
                     self._metrics.session_ended(reason)
                     sub, id_ = whose[key][1], key[:ID_LENGTH]
                     audit("session_ended", session=id_, sub=sub, reason=reason, provider_revoked=False, **who)
+                    self._ended(id_, sub, reason)
             count += len(ended)
         return count
 

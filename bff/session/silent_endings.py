@@ -20,9 +20,9 @@ from contextlib import suppress
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
-from bff.session.endings import Endings, Trace
+from bff.session.endings import Ended, Endings, Trace, untold
 from bff.session.invalidation_feed import steady_now
-from bff.session.model import EndReason
+from bff.session.model import ID_LENGTH, EndReason
 from bff.tasks import Tasks
 
 EVERY = 1.0
@@ -53,11 +53,13 @@ class SilentEndings:
         metrics: Metrics,
         every: float = EVERY,
         clock: Callable[[], float] = steady_now,
+        ended: Ended = untold,
     ) -> None:
         self._endings = endings
         self._metrics = metrics
         self._every = every
         self._clock = clock
+        self._ended = ended
         self._name = secrets.token_hex(8)
         self._changed: dict[str, float] = {}  # when each was named, the oldest first
         self._missed: set[str] = set()
@@ -161,6 +163,7 @@ class SilentEndings:
         for key, trace in gone.items():
             if pushed and trace.note is EndReason.OPERATOR:
                 self._metrics.session_ended(trace.note)
+                self._ended(key[:ID_LENGTH], trace.sub, trace.note)
             if trace.told or (not trace.marked and (trace.note is not None or not pushed)):
                 continue
             if trace.note is not None and key not in self._later:
@@ -176,6 +179,8 @@ class SilentEndings:
             if reason is not EndReason.OPERATOR:
                 self._metrics.session_ended(reason)
             audit("session_ended", session=key, sub=trace.sub, reason=reason, provider_revoked=False)
+            if reason is not EndReason.OPERATOR:
+                self._ended(key[:ID_LENGTH], trace.sub, reason)
 
     async def _how_deleted(self) -> str:
         """Returns "evicted" where Redis says that it was short of memory meanwhile, else "deleted"."""

@@ -14,7 +14,7 @@ Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a t
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 from urllib.parse import parse_qsl
@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
+from bff.hooks import NO_HOOKS, SignIn
 from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
@@ -38,6 +39,7 @@ from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
+from bff.web.identity import began_at, display_name, user_agent
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import (
     address_of,
@@ -58,8 +60,6 @@ from bff.web.transaction import (
     is_restarted,
     transaction_id,
 )
-
-_MAX_USER_AGENT = 256
 
 _NO_REFRESH = (
     "the provider gave no refresh token: each session ends with its access token; "
@@ -83,6 +83,7 @@ class LoginEndpoints:
         state_lifetime: float,
         metrics: Metrics,
         clock: Callable[[], float],
+        admit: Callable[[SignIn], Awaitable[str | None]] = NO_HOOKS.refusal_of,
     ) -> None:
         self._client = client
         self._sessions = sessions
@@ -96,6 +97,7 @@ class LoginEndpoints:
         self._state_lifetime = state_lifetime
         self._metrics = metrics
         self._clock = clock
+        self._admit = admit
         self._told_no_refresh = False
 
     def routes(self) -> list[Route]:
@@ -192,6 +194,9 @@ class LoginEndpoints:
             return await self._stale(request, transaction, found)
         try:
             claims = await self._claims(transaction, answer)
+            if (refused := await self._admit(self._sign_in(request, transaction, claims))) is not None:
+                await self._give_back(answer)
+                return self._failed(request, transaction, "not_allowed", refused)
             started = await self._start(request, transaction, claims, answer, found)
         except IdTokenRejectedError as rejected:
             await self._give_back(answer)
@@ -204,6 +209,16 @@ class LoginEndpoints:
             return self._failed(request, transaction, "ended_meanwhile", "session_ended")
         cookies = [self._sessions.cookie.set(started.handle), *self._used_up(transaction)]
         return redirect(303, self._landing(transaction), set_cookies=cookies)
+
+    def _sign_in(self, request: Request, transaction: Transaction, claims: Claims) -> SignIn:
+        return SignIn(
+            sub=claims["sub"],
+            provider=self._client.settings.name,
+            claims=claims,
+            address=self._address(request),
+            user_agent=user_agent(request),
+            return_to=self._landing(transaction),
+        )
 
     async def _claims(self, transaction: Transaction, answer: TokenAnswer) -> Claims:
         if answer.id_token is None:
@@ -234,16 +249,15 @@ class LoginEndpoints:
             provider=self._client.settings.name,
             sub=claims["sub"],
             sid=sid if isinstance(sid, str) else None,
-            name=_display_name(claims),
+            name=display_name(claims),
             claims=claims,
         )
         address = self._address(request)
-        user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT]
         started = await self._sessions.start(
-            identity, answer.tokens(), user_agent=user_agent, address=address
+            identity, answer.tokens(), user_agent=user_agent(request), address=address
         )
-        began = _began(transaction, claims, self._client.settings.clock_skew)
-        if (reason := await self._sessions.ended_since(started.session, began)) is not None:
+        since = began_at(transaction, claims, self._client.settings.clock_skew)
+        if (reason := await self._sessions.ended_since(started.session, since)) is not None:
             await self._sessions.end(started.session, reason, provider_revoked=False)
             return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
@@ -377,19 +391,3 @@ def _once(query: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The fields that stand exactly once (RFC 6749 3.1); one that is repeated has no value to go by."""
     names = [name for name, _ in query]
     return {name: value for name, value in query if names.count(name) == 1}
-
-
-def _display_name(claims: Claims) -> str:
-    candidates = (claims.get(name) for name in ("name", "preferred_username", "email"))
-    return next((value for value in candidates if isinstance(value, str) and value), "")
-
-
-def _began(transaction: Transaction, claims: Claims, clock_skew: float) -> float:
-    """The time since which a sign-out of the user is unknown to this sign-in: our hop, or their own act.
-
-    Who gives a password after the end has signed in anew, though our page was open before (`auth_time`).
-    """
-    at = claims.get("auth_time")
-    if not isinstance(at, int | float):
-        return transaction.created
-    return max(transaction.created, at - clock_skew)

@@ -89,7 +89,7 @@ def no_navigation(request: Request, address: str, allow: str = "GET") -> Respons
             assert_never(other)
 
 
-def address_of(request: Request, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+def address_of(request: HTTPConnection, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """The client's address, as far as trusted proxies tell (B-17)."""
     forwarded = [value for name, value in request.scope["headers"] if name == b"x-forwarded-for"]
     peer = request.client.host if request.client else None
@@ -112,6 +112,6 @@ def _tell_unnamed(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> No
     )
 
 
-def cookie_headers(request: Request) -> list[bytes]:
+def cookie_headers(request: HTTPConnection) -> list[bytes]:
     """The values of a request's Cookie headers, byte for byte."""
     return [value for name, value in request.scope["headers"] if name == b"cookie"]

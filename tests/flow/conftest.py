@@ -6,9 +6,7 @@ import pytest
 
 from tests.support.load.warm import Plain, counted
 from tests.support.processes.redis import RedisServer
-from tests.support.processes.world import UVICORN, World, running_world
-
-STOCK = {"http": "httptools", "ws": "websockets-sansio"}
+from tests.support.processes.world import STOCK, UVICORN, World, running_world
 
 
 @pytest.fixture(params=["server", "embedded"])

@@ -15,14 +15,14 @@ ROWS = [
         "bff.embedded",
         "bff.command_line",
     ],
-    ["bff.crypto", "bff.policy", "bff.problems", "bff.verify.jwk"],
+    ["bff.crypto", "bff.hooks", "bff.policy", "bff.problems", "bff.verify.jwk"],
     ["bff.session"],
     ["bff.oidc"],
     ["bff.refresh"],
     ["bff.proxy"],
     ["bff.web"],
-    ["bff.app", "bff.live_settings"],
-    ["bff.serve"],
+    ["bff.app", "bff.endpoints", "bff.live_settings"],
+    ["bff.library", "bff.serve"],
     ["bff.cli", "bff.__main__"],
 ]
 ASIDE = ["bff.issuer", "bff.verify", "bff.demo"]

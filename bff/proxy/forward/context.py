@@ -10,6 +10,7 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
 from bff.problems import LOGIN
+from bff.proxy.forward.ask_before import AskBeforeForward
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
@@ -52,6 +53,12 @@ class Destination:
     rules: HeaderRules
     credentials: Credentials
     limit: RouteRateLimit | None = None
+    ask: AskBeforeForward | None = None
+
+    @property
+    def waits(self) -> bool:
+        """True where each call has something to wait for: a limit, or the application's word."""
+        return self.limit is not None or self.ask is not None
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False

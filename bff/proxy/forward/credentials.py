@@ -58,7 +58,7 @@ class Refused:
     """A refusal: the call does not go out. `session` is the key of the one that came, for the log."""
 
     problem: Problem
-    reason: EndReason | None = None
+    reason: str | None = None
     retry_after: float | None = None
     session: str | None = None
 

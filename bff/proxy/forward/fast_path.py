@@ -96,7 +96,7 @@ class FastPath:
             route.path: _FastRoute(route, context.destinations[route.path], context)
             for route in routes.routes
             # else lines fare otherwise than `lines` says, or there is something to wait for
-            if not route.settings.pass_request_headers and context.destinations[route.path].limit is None
+            if not route.settings.pass_request_headers and not context.destinations[route.path].waits
         }
         self._verdicts: dict[object, bool] = {}
         self._calls = calls or FastCall

@@ -81,7 +81,7 @@ class ForwardedCall(CallEnd):
             self._upload = RequestBody(verdict.route.settings, self._client, self._body_late)
         destination = self._destination
         known: Signed | Anonymous | None = _ANONYMOUS
-        if destination.limit is not None:
+        if destination.waits:
             known = None
         elif verdict.signed:
             known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
@@ -144,10 +144,22 @@ class ForwardedCall(CallEnd):
             case Limited():
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             case Signed() | Anonymous():
-                if self._sign(credential):
+                if self._sign(credential) and (counted or await self._asked(credential)):
                     self._gather()
             case other:
                 assert_never(other)
+
+    async def _asked(self, credential: Signed | Anonymous) -> bool:
+        """Asks the application, where there is one; returns False where it refuses the call."""
+        ask = self._destination.ask
+        if ask is None:
+            return True
+        answer = await ask(self.request, self._admitted, credential)
+        if isinstance(answer, Refused):
+            self._refuse(answer)
+            return False
+        self._hop = self._hop._replace(added=answer)
+        return True
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
         """Counts the call for its session; returns False where it is one too many, and refused."""

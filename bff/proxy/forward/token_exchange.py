@@ -13,7 +13,7 @@ no refresh token: nothing could rotate by it or write it down.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
 
@@ -286,12 +286,10 @@ def _last_moment(session: Session) -> float | None:
     return ends - min(_ON_THE_WAY, 0.1 * max(0.0, ends - session.tokens.obtained_at))
 
 
-def for_routes(
-    audiences: Mapping[bytes, str | None], exchanger: TokenExchanger, **common: Any
-) -> dict[bytes, Credentials]:
-    """Returns the credentials of each route by its path, the same ones where no audience is named."""
-    shared = Credentials(**common)
-    return {
-        path: shared if audience is None else AudienceCredentials(audience, exchanger, **common)
-        for path, audience in audiences.items()
-    }
+def by_audience(
+    audiences: Iterable[str], exchanger: TokenExchanger, **common: Any
+) -> dict[str | None, Credentials]:
+    """Returns the credentials for each audience, and those without one under None."""
+    found: dict[str | None, Credentials] = {None: Credentials(**common)}
+    found.update((audience, AudienceCredentials(audience, exchanger, **common)) for audience in audiences)
+    return found

@@ -139,6 +139,12 @@ class _Upgrade:
         if isinstance(credential, Limited):
             await self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             return
+        if (ask := self._destination.ask) is not None:
+            answer = await ask(self._request, admitted, credential)
+            if isinstance(answer, Refused):
+                await self._refuse(answer)
+                return
+            self._hop = self._hop._replace(added=answer)
         self._credential = credential
         signed = self._credential
         holder = signed.found.session.key if isinstance(signed, Signed) else self._hop.client

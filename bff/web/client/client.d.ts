@@ -29,6 +29,7 @@ export type Code =
   | "session_expired"
   | "session_ended"
   | "csrf_rejected"
+  | "not_allowed"
   | "store_unavailable"
   | "provider_refused_client"
   | "provider_unavailable"

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from bff.app import App
 from bff.crypto import new_secret, session_key
@@ -26,9 +27,12 @@ from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
 
+STOCK = {"http": "httptools", "ws": "websockets-sansio"}
+"""The options of a uvicorn that knows nothing of ours."""
 UVICORN: dict[str, Any] = {}  # the options of `uvicorn.Config` that a fixture wants otherwise
 PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
 SESSION_NAMES = ("bff", "__Host-Http-bff")
+_IS_SESSION = re.compile(r"(__Host-Http-)?bff(\.(?!.*-tx-|.*-logout)[\w.-]+)?")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
 JSON = (b"content-type", b"application/json")
 _REFRESH = re.compile(r"0; url=(/\S+)")
@@ -104,7 +108,7 @@ class Browser:
     def handle(self) -> str | None:
         """The session cookie's value."""
         return next(
-            (cookie.value for cookie in self.client.cookies.jar if cookie.name in SESSION_NAMES), None
+            (each.value for each in self.client.cookies.jar if _IS_SESSION.fullmatch(each.name)), None
         )
 
     @property
@@ -157,18 +161,24 @@ class World:
 
 
 @asynccontextmanager
-async def serving(app: App, port: int) -> AsyncIterator[uvicorn.Server]:
-    """Serves the proxy on a loopback port, by the server protocol, on the test's own loop."""
+async def serving(
+    app: App, port: int, host: ASGIApp | None = None, **uvicorn_options: Any
+) -> AsyncIterator[uvicorn.Server]:
+    """Serves the proxy on a loopback port, by the server protocol, on the test's own loop.
+
+    With a `host` that is served in its place, as by stock uvicorn.
+    """
     tasks = Tasks()
     sock = socket.create_server(("127.0.0.1", port))
     options = websocket_options(app.settings.server, app.settings.served_routes())
     config = uvicorn.Config(
-        app,
-        lifespan="on",
+        host or app,
         **{
+            "lifespan": "on",
             "http": client_protocol(app.settings.server, asking_hosts=app.settings.forward_auth.hosts),
             **options,
-            **UVICORN,
+            **(STOCK if host is not None else UVICORN),
+            **uvicorn_options,
         },
         log_config=None,
         access_log=False,
@@ -201,13 +211,16 @@ async def running_world(
     issuer_key: SigningKey | None = None,
     told_of_logouts: bool = False,
     client: Mapping[str, Any] | None = None,
+    host: Callable[[Settings, str], ASGIApp] | None = None,
+    uvicorn_options: Mapping[str, Any] | None = None,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts.
 
     `route` changes the route `/api`, and `routes` stand beside it; `client` changes how the issuer knows the
     proxy, `sections` its settings. With `told_of_logouts` the issuer tells the proxy of sign-outs by the back
-    channel. With a `public_url` browsers go there, and a test has to bring them to `World.port`.
+    channel. `host` makes an application that holds the proxy, of settings and the backend's URL; `app` is not
+    used then. With a `public_url` browsers go there, and a test has to bring them to `World.port`.
     """
     port = free_port()
     url = public_url or f"http://localhost:{port}"
@@ -260,7 +273,9 @@ async def running_world(
         clock = Clock()
         app = App(settings, clock=clock)
         proxy = await stack.enter_async_context(AsyncExitStack())
-        server = await proxy.enter_async_context(serving(app, port))
+        server = await proxy.enter_async_context(
+            serving(app, port, host and host(settings, upstream.url), **(uvicorn_options or {}))
+        )
         world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy, server)
         worlds.append(world)
         yield world
