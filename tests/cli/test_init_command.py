@@ -3,10 +3,14 @@
 import stat
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from bff.cli import init
 from bff.cli.init import provider_files
+from bff.settings.first_file import questions
 from bff.settings.load import load_all
 from tests.support.processes.command import bff
 
@@ -67,6 +71,33 @@ def test_it_writes_the_settings_and_makes_the_key(tmp_path: Path) -> None:
     assert 44 == len((tmp_path / "bff-keys").read_text())
     assert "client-secret" in done.stdout
     assert "bff check" in done.stdout
+
+
+def test_on_a_terminal_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question with its example; what was given is not asked, and the secret is never shown."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(init, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    asked = [question.key for question in questions(provider_files()["keycloak"])]
+    assert {"provider.issuer", "provider.client_id", "server.public_url"} <= set(asked)
+    answers = {"provider.issuer": "https://sso.acme.test/realms/acme", "provider.client_id": "shop"}
+    lines = [answers.get(key, "") for key in asked if key != "server.public_url"]
+    done = CliRunner().invoke(
+        init.app,
+        ["keycloak", "--no-check", "--set", "server.public_url=https://shop.acme.test"],
+        input="\n".join([*lines, "hunter22 and more", ""]),
+    )
+    assert 0 == done.exit_code, done.output
+    written = tomllib.loads((tmp_path / "bff.toml").read_text())
+    assert ("https://sso.acme.test/realms/acme", "shop", "https://shop.acme.test") == (
+        written["provider"]["issuer"],
+        written["provider"]["client_id"],
+        written["server"]["public_url"],
+    )
+    assert "server.public_url" not in done.stderr
+    assert all(key in done.stderr for key in answers)
+    assert "hunter22" not in done.output
+    secret = tmp_path / "client-secret"
+    assert ("hunter22 and more\n", 0o600) == (secret.read_text(), stat.S_IMODE(secret.stat().st_mode))
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
