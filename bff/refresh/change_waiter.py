@@ -38,7 +38,7 @@ class Subscription:
         self._heard.set()
 
     def listen(self) -> None:
-        """Forgets what was heard so far: the session is read after this."""
+        """Forgets the changes so far: the session is read after this."""
         self._heard.clear()
 
     async def wait(self, seconds: float | None = None) -> None:

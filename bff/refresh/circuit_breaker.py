@@ -1,8 +1,8 @@
 """The circuit breaker before the provider, and a pause for each session that was refused.
 
-Rule 1: what every call would meet (it cannot be reached, asks to wait, refuses this client) opens the circuit
-at once. Answers that get lost or are late open it when several sessions in a row have met that, and a refusal
-when many have: one user's token is no outage, however often it is sent.
+Rule 1: a failure that every call would meet (the provider is out of reach, asks to wait, refuses this client)
+opens the circuit at once. Answers that get lost or are late open it when several sessions in a row have met
+that, and a refusal when many have: one user's token is no outage, however often it is sent.
 Rule 2: an open circuit lets nobody ask for a while, with jitter, and for a few seconds at most unless the
 provider has asked for more: so it is asked again soon after it is back. Then one call may ask, and its
 outcome decides for all.
@@ -23,7 +23,7 @@ SOON, LATER = 5.0, 30.0
 
 _FIRST = 1.0
 _LONGEST_ASKED = 300.0  # seconds: a provider cannot silence us for longer
-_PROBING = 1.0  # what those are told to wait who come while one call is being tried
+_PROBING = 1.0  # seconds that other calls are told to wait while one is being tried
 _MAX_SESSIONS = 10_000
 
 

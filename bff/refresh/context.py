@@ -41,7 +41,7 @@ class RotationContext(NamedTuple):
         return max(self.circuit_breaker.left(), self.pauses.left(session.key), marked)
 
     async def standing(self, found: Found) -> Found | Outcome:
-        """The session as it stands if its tokens are to be rotated here; else what has become of them."""
+        """The session as it stands if its tokens are to be rotated here; else the outcome without that."""
         current = await self.sessions.open(found.handle)
         if isinstance(current, NoSession):
             return Over(current.problem, current.reason)
@@ -61,7 +61,7 @@ class Try:
 
     Attributes:
         marker: ours.
-        former: what stood in its place.
+        former: the marker that stood in its place.
         again: whether the token may have been sent before.
     """
 

@@ -33,7 +33,7 @@ class Refusals:
         self._granted = granted
         self._seen = granted()
         self._sessions: dict[str, tuple[int, float]] = {}  # how often, and since when
-        self._kinds: dict[str, set[str]] = {}  # sessions by what they met, since the last good answer
+        self._kinds: dict[str, set[str]] = {}  # sessions by kind of refusal, since the last good answer
 
     def note(self, session: str, kind: str, *, passing: bool) -> Weight:
         """One more; `kind` tells refusals apart, `passing` ones end nothing."""

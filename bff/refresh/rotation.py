@@ -177,7 +177,7 @@ class Rotation:
         _log.warning("answer_late", session=this.found.session.id)
 
     def _settled(self, this: Try) -> None:
-        """The provider has said what it had to say about this session's token."""
+        """Forgets the pauses: the provider has answered about this session's token."""
         self._context.pauses.forget(this.found.session.key)
         self._context.refusals.forget(this.found.session.key)
 

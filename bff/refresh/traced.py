@@ -40,7 +40,7 @@ class TracedRefreshCoordinator(RefreshCoordinator):
 
 
 def coordinator_maker(spans: Spans | None) -> Callable[..., RefreshCoordinator]:
-    """Returns what makes the coordinator, which traces where there are `spans`."""
+    """Returns the factory of the coordinator, which traces where there are `spans`."""
     return RefreshCoordinator if spans is None else partial(TracedRefreshCoordinator, spans=spans)
 
 

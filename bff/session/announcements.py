@@ -62,7 +62,7 @@ def notice_of(idle_timeout: float, notice: float) -> float:
 
 
 def news(told: Told, session: Session, now: float, *, idle_timeout: float, notice: float) -> News:
-    """Compares a session with what a page knows of it.
+    """Compares a session with a page's knowledge of it.
 
     `notice` is as for `notice_of`; with 0 no end is announced.
     """

@@ -1,4 +1,4 @@
-"""Sessions' hashes and counts of limits: what is asked for in the same turn of the loop shares a round trip.
+"""Sessions' hashes and counts of limits: questions of the same turn of the loop share a round trip.
 
 Rule 1: one connection, one batch on it at a time, no transaction. What is asked for while a batch is under
 way is the next batch: the busier, the larger, and the cheaper for each.
@@ -31,7 +31,7 @@ LARGEST_BATCH = 128
 """The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
 
 _HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
-_GONE, _NO_END = -2, -1  # what PTTL says
+_GONE, _NO_END = -2, -1  # answers of PTTL
 _GET = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n"
 _PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%s\r\n"
 
@@ -163,7 +163,7 @@ class BatchReader:
             replies: how many answers come to them, of which the last one is meant.
 
         Raises, once awaited:
-            ResponseError: what Redis says of it; it begins with NOSCRIPT where it does not know a script.
+            ResponseError: Redis refuses it; the text begins with NOSCRIPT where it does not know a script.
             StoreUnavailableError: nothing is known of it.
         """
         ask = _Ask[Any](words, asyncio.get_running_loop().create_future(), (True,) * replies)
@@ -250,7 +250,7 @@ class BatchReader:
 
 
 def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
-    """Returns what the answers to HGETALL, PTTL and GET say, None for those that were not asked for."""
+    """Reads the answers to HGETALL, PTTL and GET; None for a command that was not sent."""
     if isinstance(fields, ResponseError):
         return WrongTypeError() if _is_wrong_type(fields) else _unavailable(fields)
     if isinstance(note, ResponseError):

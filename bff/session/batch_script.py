@@ -26,7 +26,7 @@ class BatchScript:
         """Runs it on the key of this name.
 
         Raises:
-            ResponseError: what Redis says of it.
+            ResponseError: Redis refuses it.
             StoreUnavailableError: nothing is known of it.
         """
         rest = (b"1", name, *arguments)

@@ -1,6 +1,6 @@
 """A session as the near cache keeps it: one piece of bytes, from which everything else is derived.
 
-Rule 1: it holds what forwarded calls need. The refresh token and the ID token, the claims, and what is there
+Rule 1: it holds the data for forwarded calls. The refresh token, the ID token, the claims, and the fields
 for people (name, user agent, address) are left out: code that needs these reads Redis.
 Rule 2: a session that is built from it says so: where there is a refresh token it shows `WITHHELD` instead.
 Rule 3: the layout is known to this file alone; it never leaves the process.
@@ -87,7 +87,7 @@ class CachedSession:
 
     @property
     def found(self) -> Found:
-        """The session, but for what Rule 1 names, and its handle."""
+        """The session without the data that Rule 1 names, and its handle."""
         return Found(self.value.decode("ascii"), self._session())
 
     @property

@@ -1,8 +1,8 @@
 """Handles and records that were opened before: each signature and each unchanged record costs its work once.
 
-Rule 1: nothing here says that a session lives, or what it holds now: that is Redis' word, each time. The same
+Rule 1: nothing here says that a session lives, or what it holds now: Redis is asked each time. The same
 handle and the same record, field by field, are the same session; that alone is answered from here.
-Rule 2: bounded by memory, what came first goes first; and what is found gone in Redis goes here too.
+Rule 2: bounded by memory, the oldest entry goes first; a session that is gone in Redis goes here too.
 Rule 3: beside a near cache nothing is remembered here: it would be the same once more.
 """
 
@@ -65,7 +65,7 @@ class DecryptCache:
             self._taken -= _cost(known[1])
 
     def clear(self) -> None:
-        """A server key has gone, and with it what it vouched for."""
+        """Forgets all: a server key has gone, and its signatures and seals with it."""
         self._handles.clear()
         self._sessions.clear()
         self._taken = 0

@@ -1,6 +1,6 @@
 """The next write of a session, worked out before it is made: its first version, or the one after it.
 
-Pure but for the nonces of what is sealed: the caller brings the time, and writes.
+Pure but for the nonces of the sealing: the caller brings the time, and writes.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ class Drafts:
                 former,
                 version=former.version + 1,
                 tokens=tokens,
-                # A refreshed ID token may be thin: what it does not mention stays.
+                # A refreshed ID token may hold few claims: the others stay.
                 claims=former.claims
                 if claims is None
                 else public_claims({**former.claims, **claims}, self._shown),

@@ -1,14 +1,14 @@
 """Notes that outlive a session: why it was ended, how long it would have lived, and whose it was.
 
     <prefix>:ended:<key>                 why a session was ended, kept for an hour or the idle timeout
-    <prefix>:until:<16 of the key>       the mark: what its time runs out by, and its `sub`; as long as the
+    <prefix>:until:<16 of the key>       the mark: the limit on its time, and its `sub`; as long as the
                                          session, and an hour more
     <prefix>:auditor                     the process that tells of the endings that nobody else tells of
 
 Rule 1: the reason of an end is there before the session goes. A record that stands beside the note of its end
 is no session: somebody put it back (`note_of`).
 Rule 2: an end that is bound to a version says which, and is about no later one.
-Rule 3: nothing hangs on the mark but what a page and the audit log are told. By Redis' own clock: while the
+Rule 3: only the reason given to a page and the audit log depends on the mark. By Redis' own clock: while the
 mark has more than its hour left, a session that is gone was deleted before its time.
 Rule 4: an ending is told to the audit log by the process that ended the session, and then the mark goes; any
 other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the first to write so into the mark.
@@ -63,7 +63,7 @@ class Trace:
 
     Attributes:
         note: why it was ended here; None where it was not.
-        due: what its time ran out by; None where it had time left, or nothing is known.
+        due: the limit by which its time ran out; None where it had time left, or nothing is known.
         marked: whether there is a mark; `told` whether an ending was told by it.
         sub: whose it was, where that is known.
     """
@@ -76,7 +76,7 @@ class Trace:
 
 
 class Endings:
-    """Writes and reads the notes. `translated` turns what redis-py raises into our own error."""
+    """Writes and reads the notes. `translated` turns redis-py's errors into our own."""
 
     def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
         self._redis = redis
@@ -131,7 +131,7 @@ class Endings:
             await self._redis.delete(self.name(key))
 
     async def lives_until(self, key: str, milliseconds: int, by: EndReason, sub: str) -> None:
-        """Marks how long a session has, and what ends it then. A failure costs it nothing but the reason."""
+        """Marks how long a session has, and by which limit. A failure costs it nothing but the reason."""
         name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
         try:
             await self._redis.set(name, mark, px=lifetime)

@@ -1,6 +1,6 @@
 """A watch on the sessions of open streams, sockets and calls: their holders are told when a session ends.
 
-Rule 1: the feed of changes says when to look, and Redis says what is so: a rotation, or a note of use, is a
+Rule 1: the feed of changes says when to look, and Redis gives the state: a rotation, or a note of use, is a
 change as well, and ends nothing.
 Rule 2: where the feed is not to be trusted, and when a session's time is up, Redis is asked twice a second.
 Rule 3: "not known" is not "ended": while Redis is away a session lives on, up to its absolute end.

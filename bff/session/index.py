@@ -76,7 +76,7 @@ class Sample:
 class SessionIndex:
     """Writes, cleans and reads the indexes, and keeps the notes.
 
-    `translated` turns what redis-py raises into our own error.
+    `translated` turns redis-py's errors into our own.
     """
 
     def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
@@ -108,7 +108,7 @@ class SessionIndex:
         return Sample(of_user, of_sid)
 
     async def clean(self, session: Session, sample: Sample) -> None:
-        """Ends what `begin` began, and removes the dead ones of a sample that was taken meanwhile.
+        """Ends the mark of `begin`, and removes the dead ones of a sample that was taken meanwhile.
 
         One round trip where the session stands alone, two where all others live, else three. Each command
         is on one key, without a transaction: a cluster allows no more.

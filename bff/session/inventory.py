@@ -40,7 +40,7 @@ class Part:
 
 
 class Inventory:
-    """Reads them. `translated` turns what redis-py raises into our own error."""
+    """Reads them. `translated` turns redis-py's errors into our own."""
 
     def __init__(self, redis: Redis, prefix: str, translated: Translated) -> None:
         self._redis = redis
@@ -125,7 +125,7 @@ class Inventory:
         return sum(used) if all(isinstance(each, int) for each in used) else None
 
     async def _raise_unless_odd(self, answer: Exception) -> None:
-        """Passes over what is no session's hash: somebody put something else under its name."""
+        """Passes over values that are no session's hash: another type was put under the name."""
         if not str(answer).startswith("WRONGTYPE"):
             async with self._translated():
                 raise answer

@@ -1,7 +1,7 @@
 """The server keys of a running process: which of them sign and verify at this moment.
 
-Rule 1: a key that is taken out of the file, or whose time has passed, ends what it vouched for at once, on
-this process: sessions in memory, and what is open for them.
+Rule 1: a key that is taken out of the file, or whose time has passed, ends the sessions it signed: those in
+memory of this process, and their open streams and sockets, at once.
 """
 
 from collections.abc import Callable, Sequence

@@ -26,7 +26,7 @@ LEASE = 5.0
 _PROLONG_EVERY = 1.5
 _TRY_AGAIN = 0.25  # after a store that did not answer
 _MOST_UNSURE = 8, 10_000  # owners of a session, sessions
-_MARGIN = 0.5  # of the lease, for what is sent while it ends
+_MARGIN = 0.5  # of the lease, for a request that is sent while it ends
 
 
 class SessionLock:

@@ -43,7 +43,7 @@ class EndReason(StrEnum):
 class Tokens:
     """The tokens that the provider issued; none of them ever leaves the server.
 
-    `access_expires_at` is the earlier one of what the answer said and of the token's own `exp`.
+    `access_expires_at` is the earlier one of the answer's `expires_in` and of the token's own `exp`.
     """
 
     access_token: str

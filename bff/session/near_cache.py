@@ -3,7 +3,7 @@
 Rule 1: an entry is kept only if nothing was told of its key while it was being read, our own writes included.
 Rule 2: every hit checks that the feed is trusted, and that the entry's own time is not up.
 Rule 3: one entry for each Redis key. It is asked for by the cookie's whole value, which is an alias of the
-key and goes with it: what was paid for once (signature, hash, unsealing) vouches for that spelling only.
+key and goes with it: the work done once (signature, hash, unsealing) vouches for that spelling only.
 Rule 4: the entries take `memory` bytes at most, everything counted that an entry costs. When they take more a
 hand goes round (the CLOCK algorithm): an entry that was asked for since the hand last came by stays for
 another round, the first one that was not is dropped. A hit sets one byte for that, and moves nothing.
@@ -23,7 +23,7 @@ from bff.session.invalidation_feed import steady_now
 _HEAD = Struct("<dI")  # when the entry's time is up, and its place in the ring
 
 PREFIX: Final = _HEAD.size
-"""Bytes at the beginning of an entry that are the cache's own; what was kept follows."""
+"""Bytes at the beginning of an entry that are the cache's own; the item follows."""
 
 OVERHEAD: Final = 270
 """Bytes that an entry takes beside its own and the cookie's value: headers of both, two tables, the ring."""
@@ -72,11 +72,11 @@ class Reading:
         self._cache.finished(self)
 
     def keep(self, value: bytes, item: bytes, lifetime: float) -> None:
-        """Keeps what was read, unless it is spoiled.
+        """Keeps the item that was read, unless the read is spoiled.
 
         Args:
             value: the cookie's value that leads to it.
-            item: what was read, behind `PREFIX` bytes that are overwritten.
+            item: the item, behind `PREFIX` bytes that are overwritten.
             lifetime: how long it is good for, in seconds from the beginning of the read.
         """
         if not self.spoiled:
@@ -88,7 +88,7 @@ class NearCache:
 
     Args:
         memory: bytes that all entries may take.
-        feed: what vouches for them; subscribe this cache to it.
+        feed: vouches for the entries; subscribe this cache to it.
         counts: where lookups are counted.
         clock: steady seconds.
 
@@ -121,7 +121,7 @@ class NearCache:
         return value in self._entries
 
     def get(self, value: bytes) -> bytes | None:
-        """Returns the entry of this cookie value, what was kept behind `PREFIX`; None: Redis must be asked.
+        """Returns the entry of this cookie value, the item behind `PREFIX`; None: Redis must be asked.
 
         A value without an entry is not counted: it may be anybody's; see `missed`.
         """
@@ -134,7 +134,7 @@ class NearCache:
             return None
         expires, place = _HEAD.unpack_from(entry)
         if now >= expires:
-            self._counts.misses += 1  # what has expired stays in its place until it is read again
+            self._counts.misses += 1  # an expired entry stays in its place until it is read again
             return None
         self._counts.hits += 1
         self._used[place] = 1
@@ -174,7 +174,7 @@ class NearCache:
             self.forget(key)
 
     def forget(self, key: str) -> None:
-        """Our own word: what is kept of this key, or being read now, is not to be used any more."""
+        """Drops the entry of this key, and spoils the reads of it that are under way."""
         _spoil(self._readings.get(key, ()))
         self._drop(_number(key))
 
@@ -206,7 +206,7 @@ class NearCache:
             del self._readings[reading.key]
 
     def _made_room(self, cost: int) -> bool:
-        """Drops what must go for an entry of that cost; False where the entry is not to have its place."""
+        """Makes room for an entry of that cost; False where the entry is not to be kept."""
         if self._counts.bytes + cost > self._memory:
             self._turned_away = (self._turned_away + 1) % ADMITTED
             if self._turned_away:

@@ -2,7 +2,7 @@
 
 Rule 1: a session is looked for in the index of the user who asks, and nowhere else: no id of somebody else's
 is ever looked up, so that neither answer nor time tells whether there is such a session.
-Rule 2: an index may name what is gone; a list leaves those out, and takes them out of the index.
+Rule 2: an index may name sessions that are gone; a list leaves these out, and takes them out of the index.
 Rule 3: who ends all others notes it first, so that a sign-in under way is ended with them (T-15).
 """
 

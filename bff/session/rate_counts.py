@@ -23,7 +23,7 @@ _MICROSECONDS = 1_000_000
 
 
 class RateCounts:
-    """Takes from quotas. `translated` turns what redis-py raises into our own error."""
+    """Takes from quotas. `translated` turns redis-py's errors into our own."""
 
     def __init__(self, batches: Batches, prefix: str, translated: Translated) -> None:
         self._take = BatchScript(batches, TAKE)

@@ -1,7 +1,7 @@
 """The limits on how often, shared by all processes of a deployment.
 
 Rule 1: a limit fails open: where Redis does not answer within `limits.timeout` the act goes on, is counted
-as unchecked, and the log says so once. Only what a process keeps by itself (`Quota.wall`) still holds.
+as unchecked, and the log says so once. Only the limit of each process by itself (`Quota.wall`) still holds.
 Rule 2: an outage costs one wait, not one for each act: for `PAUSE` seconds Redis is not asked, then one act
 tries for all.
 Rule 3: a refused client is refused from memory for a second, or until its time: a flood costs Redis little.

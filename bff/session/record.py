@@ -106,9 +106,9 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
 
 
 def fingerprint(record: Record) -> int:
-    """A number by which this process knows again what a session in memory was made of: all but its use.
+    """A number that identifies the record of a session in memory, all fields but `seen`.
 
-    Nothing is granted by it but what the former record, once opened, had granted. It differs by process.
+    It grants nothing beyond the record that was opened before. It differs by process.
     """
     return hash(tuple(map(record.get, _IN_MEMORY)))
 

@@ -1,4 +1,4 @@
-"""Trouble with Redis in words for an operator: what is wrong, and what to do.
+"""Errors of Redis in words for an operator: the cause and the remedy.
 
 Rule 1: Redis' own words are not repeated: they may name keys.
 """
@@ -32,7 +32,7 @@ class Trouble:
 
 
 def trouble(error: BaseException | None) -> Trouble:
-    """Explains what redis-py, or the network, raised."""
+    """Explains an error of redis-py or of the network."""
     if isinstance(error, AuthenticationError):
         return Trouble("refuses user or password", "correct them in redis.url")
     if isinstance(error, ResponseError):
@@ -47,7 +47,7 @@ def trouble(error: BaseException | None) -> Trouble:
 
 def refusal(error: ResponseError) -> str:
     """Returns the reason why Redis refused a command."""
-    said = str(error)  # Redis 6.2 wraps what a script met into a message of its own
+    said = str(error)  # Redis 6.2 wraps a script's error into a message of its own
     for kind, code, words in _REFUSALS:
         if isinstance(error, kind) or code in said:
             return f"{words} ({code})"

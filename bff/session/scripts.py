@@ -28,7 +28,7 @@ local before = redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[1], left)
 return {before, left}
 """
-"""Sets the TTL to what is left of the idle time since the `seen` that stands there, `ends` at most.
+"""Sets the TTL to the rest of the idle time since the `seen` that stands there, `ends` at most.
 
 It answers with the TTL before and after where it wrote.
 Its `seen` stays: it may have been noted after the session was read that is saved here.

@@ -1,8 +1,8 @@
-"""Reads sessions from Redis for callers that have no task to wait with, and keeps what was read.
+"""Reads sessions from Redis for callers that have no task to wait with, and keeps them in the near cache.
 
-Rule 1: a reader tells what is plain. A session that it does not find, or that needs something done, is
+Rule 1: a reader gives plain sessions alone. A session that it does not find, or that needs something done, is
 `Sessions.find`'s to explain.
-Rule 2: what was read is kept even if the caller has left meanwhile.
+Rule 2: a session that was read is kept even if the caller has left meanwhile.
 """
 
 import asyncio

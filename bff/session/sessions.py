@@ -1,6 +1,6 @@
 """Sessions by cookie: find, start, save, slide and end them.
 
-This is what the rest of the program uses; the store, the record and the keys meet only here.
+The rest of the program uses this module; the store, the record and the keys meet only here.
 
 Rule 1: a handle is never adopted: only `start` makes one, and a cookie that names no record is nobody.
 Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
@@ -150,7 +150,7 @@ class Sessions:
         return None if entry is None else CachedSession(values[0], entry)
 
     def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:
-        """Returns what reads the session of the only `Cookie` header from Redis; None if it names none."""
+        """Returns a reader, from Redis, of the session of the only `Cookie` header; None if it names none."""
         values = cookie_values((cookie_header,), self._cookie_name)
         handle = self._before.handle(values[0]) if len(values) == 1 else None
         if handle is None:
@@ -255,7 +255,7 @@ class Sessions:
 
     async def keep_exchanged(self, handle: str, version: int, audience: str, token: OwnToken) -> None:
         """Keeps a token for one backend beside the session's, unless these are no longer of that version."""
-        current = await self.open(handle)  # what was exchanged meanwhile for another backend stays
+        current = await self.open(handle)  # a token exchanged meanwhile for another backend stays
         if isinstance(current, NoSession) or current.session.version != version:
             return
         session = replace(current.session, exchanged={**current.session.exchanged, audience: token})

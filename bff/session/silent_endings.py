@@ -3,7 +3,7 @@
 Rule 1: the feed names sessions that have changed, and Redis says which of those are gone. Of all processes of
 a deployment one looks, the auditor; the others keep the names for a while, so that the next auditor finds
 what the last one has left undone.
-Rule 2: what a request finds gone any process tells of: a feed that was lost has not told it.
+Rule 2: any process tells of a session that a request finds gone: a feed that was lost has not told it.
 Rule 3: each ending is told once: it is claimed in Redis first (`Endings.claim`). Where a process dies between
 claim and line nobody tells of it.
 Rule 4: an ending with a note is told by the process that ended it. One that has not done so after `GRACE` has
@@ -98,7 +98,7 @@ class SilentEndings:
                     await self._endings.retire(self._name)
 
     async def look(self) -> None:
-        """Looks once; StoreUnavailableError, and then what is not done yet is done at the next look."""
+        """Looks once; StoreUnavailableError, and then the rest is done at the next look."""
         missed, self._missed = self._missed, set()
         try:
             await self._tell(missed, pushed=False)

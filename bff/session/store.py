@@ -8,11 +8,11 @@
     <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`endings.py`)
     <prefix>:auditor                      who tells of the endings that nobody else tells of (`endings.py`)
     <prefix>:starting:<key>               its first write is under way (`index.py`)
-    <prefix>:rate:<limit>:<who>           what a client has used of a limit (`rate_counts.py`)
+    <prefix>:rate:<limit>:<who>           how much a client has used of a limit (`rate_counts.py`)
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
-Rule 3: what a write seals is sealed for it alone (a nonce of its own); after a lost answer the record is
+Rule 3: each write is sealed for itself alone (a nonce of its own); after a lost answer the record is
 read, once, and finding it there means that the write was done. No write is resent by the client library. A
 note of use goes with the batches of reads, and may be done twice: the second time it changes nothing.
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow. Sign-ins clean them.
@@ -181,7 +181,7 @@ class SessionStore:
     ) -> Write:
         """Compare-and-set: writes the record if `version` is the expected one.
 
-        It is no use of the session: its TTL is what is left of the idle time, `ends` at most; where only
+        It is no use of the session: its TTL is the rest of the idle time, `ends` at most; where only
         the former `ends` had cut it short, it becomes longer. If the answer is lost the
         record is read once, and `StoreUnavailableError` means that the write may still be under way:
         repeat it with the same record.
@@ -288,7 +288,7 @@ class SessionStore:
         return ended
 
     async def _clear_up(self, sessions: Mapping[str, Whose], ended: Collection[str]) -> None:
-        """Removes what is left of sessions that have ended. After a failure others tell of their end."""
+        """Removes the remains of sessions that have ended. After a failure others tell of their end."""
         await self.index.leave(sessions)
         await self.endings.unmark(ended)  # last: until then others may tell of them
 
