@@ -34,7 +34,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator
 def _told(parameter: Mapping[str, Any]) -> str:
     schema = parameter["schema"]
     values = " or ".join(f"`{value}`" for value in schema.get("enum", ()))
-    default = f"default `{schema['default']}`" if "default" in schema else ""
+    default = f"Default `{schema['default']}`" if "default" in schema else ""
     return ". ".join(
         part.rstrip(".") for part in (escaped(parameter.get("description", "")), values, default) if part
     )

@@ -5,7 +5,7 @@ Rule 1: a setting's meaning stands in one place, the comment above it in the exa
 
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
@@ -22,6 +22,10 @@ EXAMPLE: Final = ROOT / "config" / "bff.example.toml"
 _HEADER = re.compile(r"\[\[?([a-z_]+)\]?\]")
 _SETTING = re.compile(r"(#?)([a-z0-9_]+) = (.+)")
 _CODE = re.compile(r"(`[^`]*`)")
+_NAME = re.compile(
+    r"(?<![\w/?&=.<`:-])(?:(?:server|session|refresh|provider|route|spa|limits|log)\.[a-z_]+"
+    r"|[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)+(?:=[a-z0-9]+)?)(?![\w`/-])"
+)
 _MARK = re.compile(r"([\\*_<\[\]#])")
 _FORMS = {parse_duration: "duration", parse_size: "size", parse_rate: "rate"}
 _NAMES: Mapping[Any, str] = {
@@ -120,8 +124,10 @@ def _bounds(metadata: Any) -> str:
 
 
 def escaped(meaning: str) -> str:
-    """The comment's words with nothing in it that Markdown would take for a mark; code stays."""
-    parts = _CODE.split(meaning)
-    return "".join(
-        part if part.startswith("`") else re.sub(r"([\\*_<\[\]#])", r"\\\1", part) for part in parts
-    )
+    """The words with nothing in them that Markdown would take for a mark; names of settings become code."""
+    named = _outside_code(meaning, lambda words: _NAME.sub(r"`\g<0>`", words))
+    return _outside_code(named, lambda words: _MARK.sub(r"\\\1", words))
+
+
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
+    return "".join(part if part.startswith("`") else change(part) for part in _CODE.split(text))
