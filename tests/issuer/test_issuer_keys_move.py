@@ -2,11 +2,14 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+import httpx
 import pytest
 import redis
+from joserfc import jws
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
@@ -19,7 +22,9 @@ from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis, connect
+from tests.issuer.flow import REDIRECT_URI, Person, payload_of
 from tests.support.processes.redis import RedisServer
+from tests.support.providers.issuer import RunningIssuer, running_issuer
 
 OLD, NEW, OTHER = "https://login.example", "https://id.example", "https://other.example"
 NOW = 1000.0
@@ -109,6 +114,40 @@ def test_a_rotation_in_between_is_moved_too(
     monkeypatch.setattr(taken, "_open_former", rotates_meanwhile)
     assert late.kid in taken.move(OLD, NOW)
     assert 2 == len(of(redis_server, NEW, secret).published(NOW))
+
+
+def test_what_began_under_the_former_url_goes_on(redis_server: RedisServer) -> None:
+    """A refresh token is good at the new url, and its tokens are of that one, signed by the same key."""
+    keys = SecretStr(new_secret())
+    with (
+        running_issuer(redis_server.url, (REDIRECT_URI,), server_keys=keys) as former,
+        Person(former) as person,
+    ):
+        before = person.tokens()
+        former.stop()
+        port = former.url.rpartition(":")[2]
+        settings = former.settings.model_copy(update={"url": f"http://127.0.0.1:{port}"})
+        taken = of(redis_server, settings.url, keys.get_secret_value())
+        assert 1 == len(taken.move(former.url, time.time()))
+        renamed = RunningIssuer(settings, int(port))
+        renamed.start()
+        try:
+            person.issuer = renamed
+            after = person.refresh(before["refresh_token"]).json()
+            token = after["access_token"]
+            assert settings.url == payload_of(token)["iss"] == payload_of(after["id_token"])["iss"]
+            assert kid_of(before["access_token"]) == kid_of(token)
+            bearer = {"Authorization": f"Bearer {token}"}
+            assert 200 == httpx.get(f"{renamed.url}/userinfo", headers=bearer).status_code
+            old = {"Authorization": f"Bearer {before['access_token']}"}
+            assert 401 == httpx.get(f"{renamed.url}/userinfo", headers=old).status_code
+        finally:
+            renamed.stop()
+
+
+def kid_of(token: str) -> str:
+    kid: str = jws.extract_compact(token.encode()).headers()["kid"]
+    return kid
 
 
 def run(server: RedisServer, secret: str, *arguments: str, url: str = NEW) -> Result:

@@ -99,8 +99,8 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 @app.command(
-    epilog="Stop the issuers, set the new url, move, start them again. Whoever checks a token refuses "
-    "those of the former url, so that everybody signs in anew.  ·  Example: [bold]bff issuer keys "
+    epilog="Stop the issuers, set the new url, move, start them again. Refresh tokens go on, access tokens "
+    "of the former url are refused until they are refreshed.  ·  Example: [bold]bff issuer keys "
     "move --from https://login.example.com --dry-run[/bold]"
 )
 def move(
