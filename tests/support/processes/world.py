@@ -213,6 +213,7 @@ async def running_world(
     client: Mapping[str, Any] | None = None,
     host: Callable[[Settings, str], ASGIApp] | None = None,
     uvicorn_options: Mapping[str, Any] | None = None,
+    also_at: Sequence[str] = (),
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts.
@@ -220,7 +221,8 @@ async def running_world(
     `route` changes the route `/api`, and `routes` stand beside it; `client` changes how the issuer knows the
     proxy, `sections` its settings. With `told_of_logouts` the issuer tells the proxy of sign-outs by the back
     channel. `host` makes an application that holds the proxy, of settings and the backend's URL; `app` is not
-    used then. With a `public_url` browsers go there, and a test has to bring them to `World.port`.
+    used then. `also_at` are base paths of proxies beside the one of the settings. With a `public_url`
+    browsers go there, and a test has to bring them to `World.port`.
     """
     port = free_port()
     url = public_url or f"http://localhost:{port}"
@@ -229,7 +231,7 @@ async def running_world(
         issuer = stack.enter_context(
             running_issuer(
                 redis.url,
-                [f"{url}{base}/bff/callback"],
+                [f"{url}{path}/bff/callback" for path in (base, *also_at)],
                 post_logout_redirect_uris=[f"{url}/"],
                 backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
                 access_token_lifetime=access_token_lifetime,
