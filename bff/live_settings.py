@@ -105,7 +105,7 @@ class LiveSettings:
             self._keys.take(settings.session.keys)
         if names & _CREDENTIALS:
             self._client.authenticate_by(settings.provider)
-        if "provider.ca_file" in names:
+        if names & {"provider.ca_file", "provider.client_cert_file"}:
             self._client.trust(settings.provider)
         if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
             self.take_forward_auth(settings.forward_auth.secrets)

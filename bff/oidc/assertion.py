@@ -1,4 +1,4 @@
-"""Client authentication at a provider: by a secret, or by a JWT that the proxy signs (private_key_jwt).
+"""Client authentication at a provider: by a secret, a JWT that the proxy signs, or its certificate.
 
 An assertion is made for one request. Its `aud` is the issuer identifier alone, so that one provider cannot
 use at another what it was sent (the update of RFC 7523 that followed the attack of 2025); a setting makes it
@@ -18,6 +18,7 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.requests import Client
 from bff.settings.client_key import PrivateKey, read_client_key
 from bff.settings.model import ProviderSettings
+from bff.settings.values import TLS_METHODS
 
 ASSERTION_LIFETIME = 60
 """Seconds; it is used at once, and providers remember its `jti` for so long."""
@@ -36,6 +37,9 @@ class Credentials:
             if settings.client_key is None:
                 raise ValueError("the client has to authenticate: provider.client_key is not set")
             self.key = read_client_key(settings.client_key.get_secret_value())
+        elif settings.client_auth in TLS_METHODS:
+            if settings.client_cert_file is None:
+                raise ValueError("the client has to authenticate: provider.client_cert_file is not set")
         elif settings.client_secret is None:
             raise ValueError("the client has to authenticate: provider.client_secret is not set")
         else:

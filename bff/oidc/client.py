@@ -19,6 +19,7 @@ from bff.oidc.authenticated import Answered, AuthenticatedCalls
 from bff.oidc.concurrency_limit import LATE_CALLS, PrioritySemaphore, Ticket
 from bff.oidc.documents import Documents
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, ProviderHttp, Sending
+from bff.oidc.http_clients import Certificates
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.pushed import PushedRequests
@@ -90,8 +91,8 @@ class OidcClient:
         self._calls.ask = ask
 
     def trust(self, settings: ProviderSettings) -> None:
-        """Reads the provider's CA certificates anew; OSError changes nothing."""
-        self._wire.renew(settings.ca_file)
+        """Reads the provider's CA certificates and the client's own anew; OSError changes nothing."""
+        self._wire.renew(Certificates.of(settings))
 
     async def aclose(self) -> None:
         """Closes every connection."""

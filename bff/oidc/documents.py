@@ -104,7 +104,7 @@ class Documents:
         metadata = await self._fetch(
             "discovery",
             document_url(settings),
-            lambda document: parse_metadata(document, settings.issuer, overrides),
+            lambda document: parse_metadata(document, settings.issuer, overrides, mtls=settings.over_mtls()),
         )
         if metadata.ignored != self._ignored:
             self._ignored = metadata.ignored

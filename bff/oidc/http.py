@@ -24,14 +24,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Self
 
 import httpcore
 import httpx
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.http_clients import Clients
+from bff.oidc.http_clients import Certificates, Clients
 from bff.oidc.requests import Form
 from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
@@ -39,6 +38,7 @@ from bff.settings.outgoing_proxy import OutgoingProxy
 MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600.0
 NO_PROXY = OutgoingProxy()
+NO_CERTIFICATES = Certificates()
 _PROXY_REFUSED = 407
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -177,36 +177,37 @@ class ProviderHttp:
         self,
         *,
         timeout: float,
-        ca_file: Path | None,
+        certificates: Certificates = NO_CERTIFICATES,
         token_calls: int = 1,
         proxy: OutgoingProxy = NO_PROXY,
     ) -> None:
         self._timeout = timeout
         self._proxy = proxy
         self._token_calls = token_calls
-        self._clients = self._made(ca_file)
+        self._clients = self._made(certificates)
         self._former: list[Clients] = []
 
-    def renew(self, ca_file: Path | None) -> None:
-        """Trusts other certificates from the next call on; calls under way end as they began.
+    def renew(self, certificates: Certificates) -> None:
+        """Uses other certificates from the next call on; calls under way end as they began.
 
         Raises:
-            OSError: the file holds no certificates; nothing has changed.
+            OSError: a file holds no certificates; nothing has changed.
         """
-        clients = self._made(ca_file)
+        clients = self._made(certificates)
         self._former.append(self._clients)
         self._clients = clients
 
-    def _made(self, ca_file: Path | None) -> Clients:
+    def _made(self, certificates: Certificates) -> Clients:
         return Clients(
-            ca_file, self._proxy, token_calls=self._token_calls, bounds=self._bounds(self._timeout)
+            certificates, self._proxy, token_calls=self._token_calls, bounds=self._bounds(self._timeout)
         )
 
     @classmethod
     def of(cls, settings: ProviderSettings, token_calls: int = 1) -> Self:
         """The connections that the settings ask for."""
         proxy = OutgoingProxy.choose(settings.proxy, os.environ)
-        return cls(timeout=settings.timeout, ca_file=settings.ca_file, token_calls=token_calls, proxy=proxy)
+        certificates = Certificates.of(settings)
+        return cls(timeout=settings.timeout, certificates=certificates, token_calls=token_calls, proxy=proxy)
 
     def _bounds(self, seconds: float) -> httpx.Timeout:
         """The bound on connecting is the shorter, so that "never sent" is seen as that."""

@@ -7,12 +7,15 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
+from typing import Self
 
 import httpx
 
 from bff import __version__
+from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
 
 _OTHER_CALLS = 30  # connections for revocations and the like, which no limit holds back
@@ -51,6 +54,20 @@ class _ByProxy(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The files of the authorities that are trusted, and of the client's own certificate with its key."""
+
+    ca_file: Path | None = None
+    client: Path | None = None
+    client_key: Path | None = None
+
+    @classmethod
+    def of(cls, settings: ProviderSettings) -> Self:
+        """Those that the settings name."""
+        return cls(settings.ca_file, settings.client_cert_file, settings.client_cert_key_file)
+
+
 class Clients:
     """Two clients. `token_calls` are as many as there can be at once, `bounds` those of a call.
 
@@ -61,17 +78,15 @@ class Clients:
     """
 
     def __init__(
-        self, ca_file: Path | None, proxy: OutgoingProxy, *, token_calls: int, bounds: httpx.Timeout
+        self, certificates: Certificates, proxy: OutgoingProxy, *, token_calls: int, bounds: httpx.Timeout
     ) -> None:
         self._proxy = proxy
         self._bounds = bounds
         self.calls = 0
-        # Certificates of `ca_file` alone, if one is given: a private provider needs no public authority.
-        verify = (
-            ssl.create_default_context(cafile=ca_file)
-            if ca_file
-            else httpx.create_ssl_context(trust_env=False)
-        )
+        self._trusted = _trusting(certificates.ca_file)
+        verify = _trusting(certificates.ca_file)
+        if certificates.client is not None:
+            verify.load_cert_chain(certificates.client, certificates.client_key, password=str)
         self.reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
         self.spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
 
@@ -98,7 +113,7 @@ class Clients:
                 limits=httpx.Limits(
                     max_connections=connections, max_keepalive_connections=keep_alive, keepalive_expiry=5.0
                 ),
-                proxy=None if proxy is None else _proxy(proxy, verify),
+                proxy=None if proxy is None else _proxy(proxy, self._trusted),
                 socket_options=_KEEP_ALIVE,
             )
 
@@ -110,6 +125,13 @@ class Clients:
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
             timeout=self._bounds,
         )
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that trusts the authorities of a file alone, if one is given, or else the public ones."""
+    if ca_file is not None:
+        return ssl.create_default_context(cafile=ca_file)
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:

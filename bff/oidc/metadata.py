@@ -63,11 +63,14 @@ def discovery_url(issuer: str) -> str:
     return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 
-def parse_metadata(document: Any, issuer: str, overrides: Mapping[str, str] = NONE) -> Metadata:
+def parse_metadata(
+    document: Any, issuer: str, overrides: Mapping[str, str] = NONE, *, mtls: bool = False
+) -> Metadata:
     """Reads a discovery document. Its `issuer` has to be ours, character for character (RFC 9700 4.4).
 
-    `overrides` are endpoints by the settings, which win. An optional endpoint that is empty, relative, or
-    plain http counts as absent, and is named in `ignored`.
+    `overrides` are endpoints by the settings, which win; with `mtls` so do those that are there for clients
+    with a certificate, over the others (`mtls_endpoint_aliases`, RFC 8705 5). An optional endpoint that is
+    empty, relative, or plain http counts as absent, and is named in `ignored`.
     """
     if not isinstance(document, Mapping):
         raise MetadataRejectedError("the discovery document is not a JSON object")
@@ -75,7 +78,8 @@ def parse_metadata(document: Any, issuer: str, overrides: Mapping[str, str] = NO
         raise MetadataRejectedError(
             f"the discovery document names another issuer ({_shown(named)}) than the settings do ({issuer})"
         )
-    told = {**document, **overrides}
+    aliases = document.get("mtls_endpoint_aliases") if mtls else None
+    told = {**document, **(aliases if isinstance(aliases, Mapping) else NONE), **overrides}
     ignored: list[str] = []
     return Metadata(
         issuer=issuer,

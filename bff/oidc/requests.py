@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
-ClientAuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+from bff.settings.values import TLS_METHODS, ClientAuth
+
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name of RFC 8693 2.1
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - of RFC 8693 3
@@ -57,7 +58,7 @@ class Client:
 
     client_id: str
     secret: str = field(repr=False)
-    method: ClientAuthMethod = "client_secret_basic"
+    method: ClientAuth = "client_secret_basic"
     assertion: str = field(default="", repr=False)
 
 
@@ -194,6 +195,8 @@ def _resource(resource: Sequence[str]) -> Fields:
 
 
 def _authenticated(client: Client, fields: Fields) -> Form:
+    if client.method in TLS_METHODS:  # the connection is the proof (RFC 8705 2)
+        return Form({}, {**fields, "client_id": client.client_id})
     if client.method == "private_key_jwt":
         own = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client.assertion}
         return Form({}, {**fields, "client_id": client.client_id, **own})

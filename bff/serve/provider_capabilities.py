@@ -50,6 +50,11 @@ def _authentication(document: Mapping[str, Any], settings: ProviderSettings) -> 
     if settings.client_auth not in ways:
         fix = f"set provider.client_auth to what it offers: {', '.join(ways)}"
         yield Check("provider auth", settings.issuer, False, f"{settings.client_auth} is not offered", fix)
+    if settings.token_binding == "mtls":  # noqa: S105 - a way, and no password
+        offered = document.get("tls_client_certificate_bound_access_tokens") is True
+        detail = "tokens are bound to the certificate" if offered else "does not mention bound tokens"
+        fix = "" if offered else "turn certificate-bound access tokens on at the provider (RFC 8705 3)"
+        yield Check("provider binding", settings.issuer, offered, detail, fix)
 
 
 def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:

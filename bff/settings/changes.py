@@ -15,6 +15,8 @@ RELOADABLE: Final = frozenset(
         "provider.client_key",
         "provider.client_key_file",
         "provider.ca_file",
+        "provider.client_cert_file",
+        "provider.client_cert_key_file",
         "forward_auth.secrets",
         "forward_auth.secrets_file",
         "log.level",

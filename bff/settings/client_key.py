@@ -13,6 +13,7 @@ from joserfc.jwk import import_key as import_pem
 
 from bff.settings.model import ProviderSettings
 from bff.settings.problem import Finding
+from bff.settings.values import TLS_METHODS
 
 PrivateKey = RSAKey | ECKey | OKPKey
 EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below
@@ -53,8 +54,13 @@ def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
     """The check that the client's credentials are complete (RFC 10017 6.1.3.1), with none beside them."""
     secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
     key = provider.client_key.get_secret_value() if provider.client_key else ""
+    yield from _certificate(provider)
     if provider.client_auth == "private_key_jwt":
         yield from _with_key(secret, key)
+        return
+    if provider.client_auth in TLS_METHODS:
+        if secret:
+            yield _needless(provider.client_auth)
         return
     if not secret:
         yield Finding(
@@ -75,14 +81,37 @@ def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
         )
 
 
+def _needless(method: str) -> Finding:
+    return Finding(
+        "provider.client_secret",
+        f'is not used, because client_auth is "{method}"',
+        "remove the secret: what is not there cannot leak",
+        needs=("provider.client_auth", "provider.client_secret_file"),
+    )
+
+
+def _certificate(provider: ProviderSettings) -> Iterator[Finding]:
+    if provider.client_cert_file is None:
+        if provider.over_mtls():
+            why = "client_auth" if provider.client_auth in TLS_METHODS else "token_binding"
+            yield Finding(
+                "provider.client_cert_file",
+                f"is missing, and {why} is by the client's certificate (RFC 8705)",
+                "name the PEM file of the certificate that the provider knows, and client_cert_key_file",
+                needs=(f"provider.{why}",),
+            )
+        elif provider.client_cert_key_file is not None:
+            yield Finding(
+                "provider.client_cert_key_file",
+                "is set without client_cert_file, whose key it is",
+                "set client_cert_file, or remove the line",
+                needs=("provider.client_cert_file",),
+            )
+
+
 def _with_key(secret: str, key: str) -> Iterator[Finding]:
     if secret:
-        yield Finding(
-            "provider.client_secret",
-            'is not used, because client_auth is "private_key_jwt"',
-            "remove the secret: what is not there cannot leak",
-            needs=("provider.client_auth", "provider.client_secret_file"),
-        )
+        yield _needless("private_key_jwt")
     if not key:
         yield Finding(
             "provider.client_key",

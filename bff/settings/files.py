@@ -110,11 +110,16 @@ def check_files(settings: Settings) -> Iterator[Finding]:
     yield from _redis(redis_tls_files(settings.redis.url.get_secret_value()))
     yield from _bundle("provider.ca_file", settings.provider.ca_file)
     yield from _environment_proxies(settings.provider.proxy)
+    own = settings.provider
+    if own.client_cert_file is not None:
+        names = ("provider.client_cert_file", "provider.client_cert_key_file")
+        yield from _client_certificate(names, own.client_cert_file, own.client_cert_key_file)
     for number, route in enumerate(settings.route):
         at = f"route[{number}]"
         yield from _bundle(f"{at}.ca_file", route.ca_file)
         if route.client_cert_file is not None:
-            yield from _client_certificate(at, route.client_cert_file, route.client_key_file)
+            names = (f"{at}.client_cert_file", f"{at}.client_key_file")
+            yield from _client_certificate(names, route.client_cert_file, route.client_key_file)
 
 
 def _redis(files: Mapping[str, Path]) -> Iterator[Finding]:
@@ -144,26 +149,25 @@ def _environment_proxies(setting: SecretStr | None) -> Iterator[Finding]:
         )
 
 
-def _client_certificate(at: str, cert: Path, key: Path | None) -> Iterator[Finding]:
-    needs = (f"{at}.client_key_file",)
-    for name, path in (("client_cert_file", cert), ("client_key_file", key)):
+def _client_certificate(names: tuple[str, str], cert: Path, key: Path | None) -> Iterator[Finding]:
+    for name, path in zip(names, (cert, key), strict=True):
         try:
             mode = 0 if path is None else path.stat().st_mode
         except OSError as error:
-            yield Finding(f"{at}.{name}", f"cannot be read ({error.strerror}): {path}", "correct the path")
+            yield Finding(name, f"cannot be read ({error.strerror}): {path}", "correct the path")
             return
         if mode & stat.S_IWOTH:
-            yield Finding(f"{at}.{name}", WRITABLE, f"chmod o-w {path}")
+            yield Finding(name, WRITABLE, f"chmod o-w {path}")
             return
         if path == (key or cert) and mode & stat.S_IROTH:
             message = "names a key that every user of this machine may read"
-            yield Finding(f"{at}.{name}", message, f"chmod o-r {path}", warning=True)
+            yield Finding(name, message, f"chmod o-r {path}", warning=True)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password=str)
     except OSError:
         message = f"holds no certificate with its key: {cert}"
-        fix = "name a PEM file whose key is in it or in client_key_file, without a passphrase"
-        yield Finding(f"{at}.client_cert_file", message, fix, needs)
+        fix = f"name a PEM file whose key is in it or in {names[1].rpartition('.')[2]}, without a passphrase"
+        yield Finding(names[0], message, fix, names[1:])
 
 
 def _audit_file(path: Path) -> Iterator[Finding]:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
+    TLS_METHODS,
     Bytes,
+    ClientAuth,
     FieldName,
     Frequency,
     Method,
@@ -136,11 +138,12 @@ class ProviderSettings(Section):
     client_id: str
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None
-    client_auth: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"] = (
-        "client_secret_basic"
-    )
+    client_auth: ClientAuth = "client_secret_basic"
     client_key: SecretStr | None = None  # private, in PEM or as a JWK
     client_key_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_cert_key_file: Path | None = None  # None: the key is in client_cert_file
+    token_binding: Literal["none", "mtls"] = "none"  # noqa: S105 - a way, and no password
     client_key_id: str | None = None  # None: the JWK's own `kid`, else the RFC 7638 thumbprint
     client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
     par: Literal["auto", "always", "never"] = "auto"
@@ -159,6 +162,10 @@ class ProviderSettings(Section):
     timeout: Seconds = 10.0
     max_token_calls: int = Field(default=20, ge=1, le=1000)
     metadata_lifetime: Seconds = 3600.0
+
+    def over_mtls(self) -> bool:
+        """Returns True if the provider knows us, or binds tokens to us, by the client's certificate."""
+        return self.client_auth in TLS_METHODS or self.token_binding != "none"  # noqa: S105 - a way
 
 
 class RouteSettings(Section):

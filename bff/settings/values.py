@@ -20,6 +20,18 @@ _SIZES = {
 _MOST_TIMES = 1_000_000
 
 
+ClientAuth = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+]
+"""The ways in which a client authenticates at the provider (RFC 6749 2.3, RFC 7523, RFC 8705 2)."""
+
+TLS_METHODS = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
+"""Those by the client's certificate."""
+
 SignalEvent = Literal[
     "session-revoked",
     "credential-change",

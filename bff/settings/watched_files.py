@@ -51,7 +51,7 @@ class Source:
         section = self.setting.rpartition(".")[0]
         own = {self.setting, self.setting.removesuffix("_file")}
         if self.setting.endswith("client_cert_file"):
-            own.add(f"{section}.client_key_file")
+            own |= {f"{section}.client_key_file", f"{section}.client_cert_key_file"}
         return frozenset(own)
 
 
@@ -217,13 +217,17 @@ def _sources(settings: Settings) -> Iterator[Source]:
         yield Source("redis.url", tuple(tls.values()))
     if provider.ca_file is not None:
         yield Source("provider.ca_file", (provider.ca_file,))
+    yield from _pair("provider.client_cert_file", provider.client_cert_file, provider.client_cert_key_file)
     for number, route in enumerate(settings.route):
         if route.ca_file is not None:
             yield Source(f"route[{number}].ca_file", (route.ca_file,))
-        if route.client_cert_file is not None:
-            key = route.client_key_file
-            pair = (route.client_cert_file,) if key is None else (route.client_cert_file, key)
-            yield Source(f"route[{number}].client_cert_file", pair)
+        yield from _pair(f"route[{number}].client_cert_file", route.client_cert_file, route.client_key_file)
+
+
+def _pair(setting: str, cert: Path | None, key: Path | None) -> Iterator[Source]:
+    """The source of a certificate, which its key belongs to."""
+    if cert is not None:
+        yield Source(setting, (cert,) if key is None else (cert, key))
 
 
 def _prints(source: Source, seen: Seen) -> tuple[Fingerprint | None, ...]:

@@ -1,14 +1,19 @@
 """The certified provider, the proxy as its client, and a browser for both."""
 
+import base64
 import json
 import re
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from bff.app import App
@@ -17,6 +22,7 @@ from bff.embedded import free_port
 from bff.settings.model import Settings
 from tests.node.packages import program
 from tests.support.network.backend import Backend, Received, Reply, backend
+from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import JSON, Browser, serving
 
@@ -24,6 +30,7 @@ SECRET = "a-secret-that-is-long-enough-for-the-provider"
 EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})
 RSA_KEY = RSAKey.generate_key(2048, {"kid": "rsa-of-the-bff", "alg": "PS256"})
 API = "https://orders.example/"
+BY_SECRET = {"client_secret": SECRET}
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 _ACTION = re.compile(r'<form[^>]* action="([^"]*)"')
 
@@ -34,6 +41,8 @@ class Certified:
 
     url: str
     port: int  # the proxy's
+    server: Certificate  # where it takes certificates of clients
+    client: Certificate  # that of the client "by-certificate"
 
     @property
     def base(self) -> str:
@@ -49,8 +58,15 @@ class Certified:
 @contextmanager
 def certified_provider(*, require_pushed: bool = False) -> Iterator[Certified]:
     """Starts it, with one client for each way of authentication."""
-    port, proxy = free_port(), free_port()
-    certified = Certified(f"http://localhost:{port}", proxy)
+    with tempfile.TemporaryDirectory(prefix="bff-certified-") as folder:
+        yield from _serving(Path(folder), require_pushed=require_pushed)
+
+
+def _serving(folder: Path, *, require_pushed: bool) -> Iterator[Certified]:
+    port, proxy, mtls = free_port(), free_port(), free_port()
+    server, client = self_signed(folder), self_signed(folder, "client")
+    client.key.chmod(0o600)
+    certified = Certified(f"http://localhost:{port}", proxy, server, client)
     common = {
         "redirect_uris": [f"{certified.base}/bff/callback"],
         "post_logout_redirect_uris": [f"{certified.base}/"],
@@ -59,11 +75,16 @@ def certified_provider(*, require_pushed: bool = False) -> Iterator[Certified]:
         "grant_types": ["authorization_code", "refresh_token"],
     }
     keys = KeySet([EC_KEY, RSA_KEY]).as_dict(private=False)
-    by_secret = {"client_secret": SECRET}
     ways: list[dict[str, Any]] = [
-        {**by_secret, "client_id": "by-basic", "token_endpoint_auth_method": "client_secret_basic"},
-        {**by_secret, "client_id": "by-post", "token_endpoint_auth_method": "client_secret_post"},
+        {**BY_SECRET, "client_id": "by-basic", "token_endpoint_auth_method": "client_secret_basic"},
+        {**BY_SECRET, "client_id": "by-post", "token_endpoint_auth_method": "client_secret_post"},
         {"jwks": keys, "client_id": "by-key", "token_endpoint_auth_method": "private_key_jwt"},
+        {
+            "jwks": {"keys": [_of_certificate(client)]},
+            "client_id": "by-certificate",
+            "token_endpoint_auth_method": "self_signed_tls_client_auth",
+            "tls_client_certificate_bound_access_tokens": True,
+        },
     ]
     told = {
         "issuer": certified.url,
@@ -71,10 +92,20 @@ def certified_provider(*, require_pushed: bool = False) -> Iterator[Certified]:
         "clients": [{**client, **common} for client in ways],
         "requirePushed": require_pushed,
         "resources": [API],
+        "mtls": {"port": mtls, "cert": str(server.cert), "key": str(server.key)},
     }
     with program("provider.mjs", json.dumps(told)) as running:
         assert running.line() == "ready"
         yield certified
+
+
+def _of_certificate(certificate: Certificate) -> dict[str, Any]:
+    """The public key of a certificate as a JWK that holds it (RFC 7517 4.7)."""
+    pem = certificate.cert.read_bytes()
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    key = x509.load_pem_x509_certificate(pem).public_key()
+    text = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return {**ECKey.import_key(text).as_dict(private=False), "x5c": [base64.b64encode(der).decode()]}
 
 
 @dataclass
@@ -125,7 +156,7 @@ async def running_proxy(redis: RedisServer, certified: Certified, **provider: An
                     "issuer": certified.url,
                     "client_id": "by-basic",
                     "scopes": ["openid", "profile", "offline_access"],
-                    **({} if "client_key" in provider else {"client_secret": SECRET}),
+                    **({} if {"client_key", "client_cert_file"} & set(provider) else BY_SECRET),
                     **provider,
                 },
                 "route": [{"path": "/api", "upstream": upstream.url}],

@@ -1,13 +1,16 @@
 // A certified OpenID Provider (npm oidc-provider) for the proxy to sign in at.
 //
-// Asked for by one JSON argument: { issuer, port, clients, requirePushed, resources }. Whoever signs in is alice, at
+// Asked for by one JSON argument: { issuer, port, clients, requirePushed, resources, mtls }. With mtls it takes
+// certificates of clients at a port of its own (RFC 8705), as { port, cert, key }. Whoever signs in is alice, at
 // once: what is tried here is the protocol. GET /__events tells what happened. Says "ready" on standard output.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { exportJWK, generateKeyPair } from "jose";
 import Provider, { errors } from "oidc-provider";
 
-const { issuer, port, clients, requirePushed, resources } = JSON.parse(process.argv[2]);
+const { issuer, port, clients, requirePushed, resources, mtls } = JSON.parse(process.argv[2]);
 const events = [];
 
 async function signingKey(alg, kid) {
@@ -31,6 +34,12 @@ const provider = new Provider(issuer, {
     backchannelLogout: { enabled: true },
     devInteractions: { enabled: false },
     introspection: { enabled: true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      selfSignedTlsClientAuth: true,
+      getCertificate: (ctx) => ctx.req.socket.getPeerX509Certificate?.(),
+    },
     pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: requirePushed },
     resourceIndicators: {
       enabled: true,
@@ -42,6 +51,17 @@ const provider = new Provider(issuer, {
     },
     revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true },
+  },
+  clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt", "self_signed_tls_client_auth"],
+  discovery: {
+    mtls_endpoint_aliases: Object.fromEntries(
+      Object.entries({
+        token_endpoint: "token",
+        revocation_endpoint: "token/revocation",
+        userinfo_endpoint: "me",
+        pushed_authorization_request_endpoint: "request",
+      }).map(([name, path]) => [name, `https://localhost:${mtls.port}/${path}`]),
+    ),
   },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: () => true,
@@ -92,6 +112,8 @@ async function interact(request, response) {
 }
 
 const handle = provider.callback();
+const [cert, key] = [mtls.cert, mtls.key].map((path) => readFileSync(path));
+createTlsServer({ cert, key, requestCert: true, rejectUnauthorized: false }, handle).listen(mtls.port, "127.0.0.1");
 createServer((request, response) => {
   if (request.url === "/__events") {
     response.setHeader("content-type", "application/json");

@@ -1,8 +1,12 @@
 """The proxy at a certified provider (npm oidc-provider): nothing of ours judges what is sent or answered."""
 
 import asyncio
+import base64
+import hashlib
 import json
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from tests.node.certified import (
     sent,
     submit,
 )
+from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
 
 
@@ -66,6 +71,48 @@ async def test_alice_signs_in_and_her_tokens_rotate(
         assert (0, "S256") == (pushed, asked["code_challenge_method"])
     else:
         assert (1, {"client_id", "request_uri"}) == (pushed, set(asked))
+
+
+@pytest.mark.requirement("P-04")
+async def test_a_client_by_its_certificate(redis_server: RedisServer, certified: Certified) -> None:
+    """Pushed, signed in, rotated, signed out: at the endpoints for certificates, which bind the tokens."""
+    cert, key = certified.client
+    settings: dict[str, Any] = {
+        "client_id": "by-certificate",
+        "client_auth": "self_signed_tls_client_auth",
+        "token_binding": "mtls",
+        "client_cert_file": cert,
+        "client_cert_key_file": key,
+        "ca_file": certified.server.cert,
+        "resource": [API],
+    }
+    der = ssl.PEM_cert_to_DER_cert(cert.read_text())
+    bound = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+    async with running_proxy(redis_server, certified, **settings) as proxy:
+        browser = await proxy.signed_in()
+        first = await proxy.token(browser)
+        assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+        second = await proxy.token(browser)
+        assert [bound] * 2 == [payload_of(token)["cnf"]["x5t#S256"] for token in (first, second)]
+        assert first != second
+        signed_out = (await browser.call("/bff/logout", "POST")).json()
+        assert signed_out["provider_revoked"] is True
+
+
+@pytest.mark.requirement("P-04")
+async def test_another_certificate_is_refused(
+    redis_server: RedisServer, certified: Certified, tmp_path: Path
+) -> None:
+    """Nobody signs in, and the log says that the provider refuses the client."""
+    other = self_signed(tmp_path, "client")
+    settings = {"client_id": "by-certificate", "client_auth": "self_signed_tls_client_auth"}
+    files = {"client_cert_file": other.cert, "client_cert_key_file": other.key}
+    async with running_proxy(
+        redis_server, certified, **settings, **files, ca_file=certified.server.cert
+    ) as proxy:
+        browser = await proxy.browser()
+        answer = await browser.client.get("/bff/login")
+        assert (503, "provider_refused_client") == (answer.status_code, answer.json()["code"])
 
 
 async def test_a_crowd_at_the_end_of_a_token_rotates_once(

@@ -89,7 +89,7 @@ def test_the_algorithm_fits_key_and_provider(key: Any, offered: tuple[str, ...],
 @pytest.mark.requirement("B-01")
 def test_without_its_means_there_is_no_client() -> None:
     """The proxy is a confidential client or none."""
-    for method in ("private_key_jwt", "client_secret_basic"):
+    for method in ("private_key_jwt", "client_secret_basic", "tls_client_auth"):
         settings = ProviderSettings(issuer=ISSUER, client_id="spa-bff", client_auth=method)
         with pytest.raises(ValueError, match="has to authenticate"):
             Authentication(settings, lambda: NOW)

@@ -27,6 +27,7 @@ from bff.oidc.http import (
     Sending,
     _Watched,
 )
+from bff.oidc.http_clients import Certificates
 from bff.oidc.requests import Client, refresh_form
 from tests.support.network.tls import self_signed, server_tls
 from tests.support.wait import until
@@ -83,7 +84,7 @@ async def scripted(reply: bytes, *, tls: ssl.SSLContext | None = None) -> AsyncI
 
 @asynccontextmanager
 async def wire(*, seconds: float = 5.0, ca_file: Path | None = None) -> AsyncIterator[ProviderHttp]:
-    made = ProviderHttp(timeout=seconds, ca_file=ca_file)
+    made = ProviderHttp(timeout=seconds, certificates=Certificates(ca_file))
     try:
         yield made
     finally:

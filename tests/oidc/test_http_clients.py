@@ -1,6 +1,7 @@
 """The provider's certificates change while calls are under way."""
 
 import asyncio
+import ssl
 from contextlib import aclosing
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.http import ProviderHttp
+from bff.oidc.http_clients import Certificates
+from bff.oidc.requests import Form
 from tests.support.network.tls import self_signed, server_tls
 
 
@@ -28,17 +31,46 @@ async def test_other_certificates_while_a_call_is_under_way(tmp_path: Path) -> N
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_tls(own))
     url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
-    made = ProviderHttp(timeout=60, ca_file=own.cert)
+    made = ProviderHttp(timeout=60, certificates=Certificates(own.cert))
     async with server, aclosing(made), asyncio.TaskGroup() as group:
         call = group.create_task(made.get(url))
         await asked.wait()
         with pytest.raises(OSError, match="No such file"):
-            made.renew(tmp_path / "nothing")
-        made.renew(other.cert)
+            made.renew(Certificates(tmp_path / "nothing"))
+        made.renew(Certificates(other.cert))
         with pytest.raises(ProviderUnavailableError, match="cannot be reached"):
             await made.get(url)
         go_on.set()
         assert 200 == (await call).status
-        made.renew(own.cert)
+        made.renew(Certificates(own.cert))
         assert 200 == (await made.get(url)).status
         assert [] == made._former
+
+
+@pytest.mark.requirement("P-04", "S-09")
+async def test_a_newer_certificate_of_our_own_is_shown(tmp_path: Path) -> None:
+    """From the next call on the provider sees the newer one; without one it takes no call."""
+    names = ("localhost", "former", "newer")
+    server, former, newer = (self_signed(tmp_path, name) for name in names)
+    shown: list[bytes | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    context = server_tls(server, clients=former)
+    context.load_verify_locations(newer.cert)
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://localhost:{listening.sockets[0].getsockname()[1]}/"
+    made = ProviderHttp(timeout=60, certificates=Certificates(server.cert, *former))
+    async with listening, aclosing(made):
+        assert 200 == (await made.get(url)).status
+        made.renew(Certificates(server.cert, *newer))
+        assert 200 == (await made.post(url, Form({}, {"a": "b"}))).status
+        made.renew(Certificates(server.cert))
+        with pytest.raises(ProviderUnavailableError):
+            await made.get(url)
+    assert [ssl.PEM_cert_to_DER_cert(each.cert.read_text()) for each in (former, newer)] == shown

@@ -249,3 +249,18 @@ class NewKey:
     @classmethod
     def import_key(cls, *_: Any, **__: Any) -> "NewKey":
         return cls()
+
+
+@pytest.mark.requirement("P-04")
+def test_endpoints_for_certificates() -> None:
+    """They are for clients with one (RFC 8705 5); the settings win over both; nonsense is nothing."""
+    alias = {"token_endpoint": "https://mtls.id.example/token"}
+    document = GOOD | {"mtls_endpoint_aliases": alias}
+    assert GOOD["token_endpoint"] == parse_metadata(document, ISSUER).token_endpoint
+    assert alias["token_endpoint"] == parse_metadata(document, ISSUER, mtls=True).token_endpoint
+    own = {"token_endpoint": "https://id.example/own"}
+    assert own["token_endpoint"] == parse_metadata(document, ISSUER, own, mtls=True).token_endpoint
+    nonsense = GOOD | {"mtls_endpoint_aliases": ["https://id.example"]}
+    assert GOOD["token_endpoint"] == parse_metadata(nonsense, ISSUER, mtls=True).token_endpoint
+    with pytest.raises(MetadataRejectedError):
+        parse_metadata(GOOD | {"mtls_endpoint_aliases": {"token_endpoint": "http://x"}}, ISSUER, mtls=True)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from bff.embedded import free_port
 from bff.errors import ProviderUnavailableError
 from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, ProviderHttp, Sending
+from bff.oidc.http_clients import Certificates
 from bff.settings.outgoing_proxy import OutgoingProxy
 from tests.oidc.test_http import FORM, ok, scripted
 from tests.support.network.http_proxy import http_proxy
@@ -24,7 +25,7 @@ async def wire(
     proxy: str, *, ca_file: Path | None = None, seconds: float = 10.0, **environ: str
 ) -> AsyncIterator[ProviderHttp]:
     choice = OutgoingProxy.choose(SecretStr(proxy), environ)
-    made = ProviderHttp(timeout=seconds, ca_file=ca_file, proxy=choice)
+    made = ProviderHttp(timeout=seconds, certificates=Certificates(ca_file), proxy=choice)
     try:
         yield made
     finally:
@@ -155,7 +156,7 @@ async def test_the_environment_counts_where_the_setting_says_so(monkeypatch: pyt
             assert 200 == (await made.get(provider.base)).status
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        plain = ProviderHttp(timeout=10, ca_file=None)
+        plain = ProviderHttp(timeout=10)
         assert 200 == (await plain.get(provider.base)).status
         await plain.aclose()
         assert [b"GET"] == proxy.methods

@@ -200,3 +200,14 @@ def test_an_exchange_asks_for_an_access_token_for_one_audience() -> None:
         "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "audience": "orders",
     } == exchange_form(BASIC, access_token="the-access-token", audience="orders").fields
+
+
+@pytest.mark.requirement("P-04")
+def test_a_certificate_needs_no_word_in_the_form() -> None:
+    """The connection is the proof: the form names the client and nothing else (RFC 8705 2)."""
+    client = Client("spa-bff", "", "tls_client_auth")
+    form = revocation_form(client, token="t", hint="refresh_token")
+    assert ({}, {"token": "t", "token_type_hint": "refresh_token", "client_id": "spa-bff"}) == (
+        form.headers,
+        form.fields,
+    )

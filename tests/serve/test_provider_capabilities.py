@@ -51,6 +51,15 @@ def test_authentication_by_a_key() -> None:
     assert not found(only_secrets, client_auth="private_key_jwt")["provider auth!"]
 
 
+@pytest.mark.requirement("P-04")
+def test_tokens_bound_to_the_certificate() -> None:
+    """Where the provider does not say that it binds them the check fails."""
+    bound = {"tls_client_certificate_bound_access_tokens": True}
+    assert found(bound, token_binding="mtls")["provider binding"]
+    assert not found({}, token_binding="mtls")["provider binding!"]
+    assert "provider binding" not in found(bound)
+
+
 def test_token_exchange() -> None:
     """It is looked for where a route needs it; what is not mentioned may be there all the same."""
     offered = {"grant_types_supported": ["authorization_code", TOKEN_EXCHANGE]}

@@ -1,6 +1,7 @@
 """What the proxy authenticates with: a secret or a private key, one of them, and usable."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,21 @@ def test_one_of_them_is_there_and_the_right_one() -> None:
     assert [("provider.client_secret", False)] == complaints(**by_key, client_key=key, client_secret=word)
     assert [("provider.client_key", True)] == complaints(client_key=key, client_secret=word)
     assert [("provider.client_secret", False), ("provider.client_key", True)] == complaints(client_key=key)
+
+
+@pytest.mark.requirement("P-04", "B-01")
+def test_a_certificate_takes_a_secrets_place() -> None:
+    """It is missed where it authenticates or binds; a secret beside it, and a key without it, are said."""
+    cert, word = {"client_cert_file": Path("c.pem")}, {"client_secret": SecretStr("s3cret")}
+    for method in ("tls_client_auth", "self_signed_tls_client_auth"):
+        assert [] == complaints(client_auth=method, **cert)
+        assert [("provider.client_cert_file", False)] == complaints(client_auth=method)
+        assert [("provider.client_secret", False)] == complaints(client_auth=method, **cert, **word)
+    assert [] == complaints(token_binding="mtls", **cert, **word)
+    assert [("provider.client_cert_file", False)] == complaints(token_binding="mtls", **word)
+    assert [("provider.client_cert_key_file", False)] == complaints(
+        client_cert_key_file=Path("k.pem"), **word
+    )
 
 
 @pytest.mark.requirement("O-13")
