@@ -1,6 +1,6 @@
 """`bff/web/openapi.yaml` describes `/bff/*`: all endpoints, codes and reasons.
 
-The browsers of this folder's tests and of `tests/flow` hold each real answer to it.
+The browsers of `tests/web` and of `tests/flow` hold each real answer to it.
 """
 
 import json
