@@ -89,7 +89,7 @@ async def _fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Flee
                 redis,
                 public_url=url,
                 server={"trusted_proxies": ["127.0.0.1"]},
-                route={"max_body": MAX_BODY},
+                route={"max_body": MAX_BODY, "keep_cookies": True},
                 routes=[
                     {"path": "/store", "upstream": store.url, "max_body": 2 * LARGE},
                     {"path": "/feed", "upstream": sockets.url, "websocket": True, "auth": "none"},
@@ -214,6 +214,20 @@ async def test_the_cookies_of_several_sign_ins_pass(fleet: Fleet, name: str) -> 
         )
     answer: httpx.Response = await browser.user()
     assert 200 == answer.status_code
+
+
+async def test_cookies_that_come_one_by_one(fleet: Fleet, name: str) -> None:
+    """Over HTTP/2 a browser sends each as a field of its own (RFC 9113, 8.2.3); bff gets them as one."""
+    browser = await fleet.browser(name)
+
+    async def nothing(_: Received) -> Reply:
+        return Reply(status=204)
+
+    fleet.world.reply = nothing
+    jar = [("Cookie", each) for each in ("theme=dark", f"__Host-Http-bff={browser.handle}", "size=7")]
+    answer = await browser.client.get("/api/cookies", headers=[*jar, *CSRF.items()])
+    assert (204, "HTTP/2") == (answer.status_code, answer.http_version)
+    assert [b"theme=dark; size=7"] == fleet.world.backend.requests[-1].values(b"cookie")
 
 
 @pytest.mark.requirement("H-10")
