@@ -23,6 +23,7 @@ from bff.oidc.traced_http import http_maker
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.route_access import AccessPlan, asked_claims
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
@@ -33,6 +34,7 @@ from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.route_credentials import for_routes
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, by_audience
@@ -52,6 +54,7 @@ from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Sessions
 from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
+from bff.settings.claim_rule import names_of
 from bff.settings.model import RouteSettings, SessionSettings, Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.tasks import Tasks
@@ -108,6 +111,7 @@ class App:
             failed=self.metrics.provider_failed,
             watched=self.metrics.provider_calls.timed,
             http=http_maker(spans),
+            needed=frozenset().union(names_of(settings.provider.allow), *map(asked_claims, settings.route)),
         )
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
@@ -152,6 +156,11 @@ class App:
         csrf_header = settings.session.csrf_header.lower().encode("ascii")
         guard = self.guard = Guard(public.origin, csrf_header, settings.session.csrf_header)
         cache = self._near_cache(settings.session)
+        longest = settings.server.max_path_bytes
+        own_path = settings.server.own_path().encode("ascii")
+        own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
+        routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
+        plan = AccessPlan((route.path, route.settings) for route in routes.routes)
         sessions = self.sessions = Sessions(
             store=self._store,
             keyring=keyring,
@@ -162,6 +171,7 @@ class App:
             cache=cache,
             refresh=settings.refresh,
             shown=settings.provider.claims,
+            plan=plan,
             missed=self._silent.missed,
             ended=self._ended,
         )
@@ -175,19 +185,20 @@ class App:
             feed=self._changes,
         )
         self._changes.subscribe(refresher.change_waiter)
-        longest = settings.server.max_path_bytes
-        own_path = settings.server.own_path().encode("ascii")
-        own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
-        routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
+        parts = {
+            "sessions": sessions,
+            "refresher": refresher,
+            "tasks": self.tasks,
+            "refresh_settings": settings.refresh,
+            "clock": clock,
+        }
+        exchanger = TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock)
         self.credentials = by_audience(
             self._audiences | {name for route in settings.route if (name := route.audience) is not None},
-            TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock),
-            sessions=sessions,
-            refresher=refresher,
-            tasks=self.tasks,
-            refresh_settings=settings.refresh,
-            clock=clock,
+            exchanger,
+            **parts,
         )
+        credentials = for_routes(routes.routes, plan, self.credentials, exchanger, **parts)
         watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
 
@@ -203,7 +214,7 @@ class App:
                 route.path: Destination(
                     self._pools.for_upstream(route),
                     HeaderRules.compiled(route.settings, public, csrf_header, self._hooks.fields),
-                    self.credentials[route.settings.audience],
+                    credentials[route.path],
                     RouteRateLimit.of(route.settings, self._limits),
                     AskBeforeForward.of(self._hooks),
                 )

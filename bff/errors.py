@@ -28,7 +28,7 @@ class Problem(Enum):
     SESSION_EXPIRED = ProblemType("session_expired", 401, "The session has expired", "info")
     SESSION_ENDED = ProblemType("session_ended", 401, "The session was ended", "info")
     CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request did not come from this site", "warning")
-    NOT_ALLOWED = ProblemType("not_allowed", 403, "The application does not allow this", "info")
+    NOT_ALLOWED = ProblemType("not_allowed", 403, "This is not allowed for this account", "info")
     STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store is out of reach", "error")
     PROVIDER_UNAVAILABLE = ProblemType("provider_unavailable", 503, "The provider is out of reach", "error")
     PROVIDER_REFUSED_CLIENT = ProblemType(

@@ -110,6 +110,8 @@ def problem_page(document: Mapping[str, Any]) -> bytes:
     )
     if "login_url" in document:
         way_on = f'<a href="{escape(str(document["login_url"]))}">Sign in</a>'
+    elif "other_account_url" in document:
+        way_on = f'<a href="{escape(str(document["other_account_url"]))}">Sign in with another account</a>'
     elif document.get("status") in _TEMPORARY:
         way_on = '<a href="">Try again</a> in a moment, or <a href="/">go to the start page</a>'
     else:

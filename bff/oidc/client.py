@@ -6,7 +6,7 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Literal
 
@@ -33,7 +33,7 @@ from bff.oidc.refusals import (
 )
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
 from bff.oidc.transmitter import Transmitter
-from bff.oidc.userinfo import Userinfo
+from bff.oidc.userinfo import Told, Userinfo
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
@@ -49,7 +49,8 @@ _log = get_logger("bff.oidc")
 class OidcClient:
     """One provider. The settings hold what authenticates us; `failed` is called for every call that failed.
 
-    `watched` makes the context of each call; `clock` gives seconds since the epoch.
+    `watched` makes the context of each call; `clock` gives seconds since the epoch. `needed` names the claims
+    of rules and headers.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class OidcClient:
         failed: Callable[[ProviderCall], None] = lambda _: None,
         watched: Watched[ProviderCall] = unwatched,
         http: Callable[[ProviderSettings, int], ProviderHttp] = ProviderHttp.of,
+        needed: Collection[str] = (),
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -74,7 +76,7 @@ class OidcClient:
         self.tickets = PrioritySemaphore(settings.max_token_calls)
         self._calls = AuthenticatedCalls(self._wire, self._authentication)
         self._pushed = PushedRequests(settings, self._calls, clock)
-        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched)
+        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched, needed)
         self.documents = Documents(
             settings, self._wire, clock=clock, tasks=tasks, failed=failed, watched=watched
         )
@@ -281,9 +283,13 @@ class OidcClient:
         """Checks the ID token of a refresh. Raises likewise; reason `iss` or `sub`: another person (T-13)."""
         return await self._validate(id_token, self._expected(sub=sub, access_token=access_token))
 
-    async def wanted_claims(self, claims: Claims, access_token: str) -> Claims:
+    async def wanted_claims(self, claims: Claims, access_token: str) -> Told:
         """The claims of a sign-in, with those that only the userinfo endpoint has; never fails."""
         return await self._userinfo.completed(claims, access_token)
+
+    async def refreshed_claims(self, claims: Claims | None, *, sub: str, access_token: str) -> Claims | None:
+        """The claims of a refresh likewise: those of its ID token, if any; None: there is nothing new."""
+        return await self._userinfo.refreshed(claims, sub, access_token)
 
     def _expected(
         self,

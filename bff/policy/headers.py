@@ -19,6 +19,7 @@ from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.origin import PublicOrigin
 from bff.policy.public_view import PublicView
+from bff.policy.route_access import headers_of
 from bff.policy.routes import compile_route
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import DevelopmentPage, RouteSettings
@@ -128,6 +129,8 @@ class HeaderRules:
     forwarded_tail: bytes
     forwarded_same: tuple[Header, ...]
     forwarded_lines: bytes
+    bearer: bool  # the backend gets the access token
+    claims: tuple[tuple[bytes, str], ...]  # headers, each with the claim that it tells
 
     @classmethod
     def compiled(
@@ -142,9 +145,9 @@ class HeaderRules:
         compiled = compile_route(route)
         if route.forwarded_prefix and (cut := route.cut_prefix()):
             same.append((b"x-forwarded-prefix", cut.encode("ascii")))
-        hooked = {plain_name(name) for name in added}
-        through = frozenset(map(plain_name, route.pass_request_headers)) - hooked
-        names = (plain_name(csrf_header.decode("ascii")), *hooked)
+        set_here = {plain_name(name) for name in (*added, *route.headers)}
+        through = frozenset(map(plain_name, route.pass_request_headers)) - set_here
+        names = (plain_name(csrf_header.decode("ascii")), *set_here)
         ours = [Stopped(name, "is read or written by the proxy", fixed=True) for name in names]
         return cls(
             route=route.path.encode("ascii"),
@@ -163,6 +166,8 @@ class HeaderRules:
             forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
             forwarded_same=tuple(same),
             forwarded_lines=b"".join(b"%b: %b\r\n" % field for field in same),
+            bearer=route.token_kind() != "none",
+            claims=headers_of(route),
         )
 
     def request(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:

@@ -262,7 +262,11 @@ class Rotation:
     async def _keep(self, found: Found, answer: TokenAnswer) -> Outcome:
         session = found.session
         try:
-            claims = await self._refreshed_claims(session, answer)
+            claims = await self._context.client.refreshed_claims(
+                await self._refreshed_claims(session, answer),
+                sub=session.sub,
+                access_token=answer.access_token,
+            )
         except IdTokenRejectedError as rejected:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)
             await self._revoke(session, answer, "identity_changed")

@@ -1,26 +1,29 @@
 """A session as the near cache keeps it: one piece of bytes, from which everything else is derived.
 
-Rule 1: it holds the data for forwarded calls. The refresh token, the ID token, the claims, and the fields
-for people (name, user agent, address) are left out: code that needs these reads Redis.
+Rule 1: it holds the data for forwarded calls. The refresh token, the ID token, the claims that no route asks
+for, and the fields for people (name, user agent, address) are left out: code that needs these reads Redis.
 Rule 2: a session that is built from it says so: where there is a refresh token it shows `WITHHELD` instead.
 Rule 3: the layout is known to this file alone; it never leaves the process.
 """
 
 import json
 import math
+from collections.abc import Mapping
 from struct import Struct
 from typing import Any
 
+from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import PREFIX
 
 _HOT = Struct(f"<{PREFIX}xddII")  # quiet until, good until, where the token begins and ends
 _COLD = Struct("<32sdqI5d??")
 _SEEN = Struct("<d")
+_VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
 _COLD_AT = _HOT.size
 _SEEN_AT = _COLD_AT + 32
 _KEY_END = _COLD_AT + 32
-_TOKEN_AT = _COLD_AT + _COLD.size
+_VIEWS_AT = _COLD_AT + _COLD.size
 
 
 class CachedSession:
@@ -33,9 +36,12 @@ class CachedSession:
         quiet_until: before that moment a call with it has nothing to wait for and nothing to note, in
             seconds since the epoch.
         good_until: before that moment a call with it has nothing to wait for; its use may have to be noted.
+        lines: the header lines of the route that it was read for, where that route has some (`allowed`).
     """
 
-    __slots__ = ("_texts_at", "entry", "good_until", "quiet_until", "token", "value")
+    __slots__ = ("_texts_at", "entry", "good_until", "lines", "quiet_until", "token", "value")
+
+    lines: bytes
 
     def __init__(self, value: bytes, entry: bytes) -> None:
         self.quiet_until, self.good_until, begin, end = _HOT.unpack_from(entry)
@@ -52,15 +58,23 @@ class CachedSession:
         quiet_until: float,
         good_until: float = -math.inf,
         fingerprint: int = 0,
+        *,
+        plan: AccessPlan = NO_ACCESS,
     ) -> "CachedSession":
-        """Packs a session; the moments are those of `token_policy`, the fingerprint that of its record."""
+        """Packs a session; the moments are those of `token_policy`, the fingerprint that of its record.
+
+        It holds the claims that the `plan` of the routes asks for, and how each of these routes sees it.
+        """
+        views, kept = b"", None
+        if plan.names:
+            kept, views = plan.kept(session.claims), _packed_views(plan, session)
         tokens = session.tokens
         token = tokens.access_token.encode()
         if b"\r" in token or b"\n" in token or b"\0" in token:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(quiet_until, good_until, _TOKEN_AT, _TOKEN_AT + len(token)),
+                _HOT.pack(quiet_until, good_until, token_at := _VIEWS_AT + len(views), token_at + len(token)),
                 _COLD.pack(
                     bytes.fromhex(session.key),
                     session.seen,
@@ -74,8 +88,9 @@ class CachedSession:
                     tokens.refresh_token is not None,
                     tokens.refresh_end_moves,
                 ),
+                views,
                 token,
-                json.dumps(_texts(session)).encode(),
+                json.dumps(_texts(session, kept)).encode(),
             )
         )
         return cls(handle.encode("ascii"), entry)
@@ -96,10 +111,18 @@ class CachedSession:
         number: int = _COLD.unpack_from(self.entry, _COLD_AT)[2]
         return number
 
+    def allowed(self, index: int, now: float) -> "CachedSession | None":
+        """Returns the session with its `lines` for the route of this index; None if that must be judged."""
+        until, begin, end = _VIEW.unpack_from(self.entry, _VIEWS_AT + index * _VIEW.size)
+        if now >= until:
+            return None
+        self.lines = self.entry[begin:end]
+        return self
+
     def used(self, seen: float, quiet_until: float) -> "CachedSession":
         """The same session, used last at `seen`, and quiet until then."""
         entry = bytearray(self.entry)
-        begin, end = _TOKEN_AT, self._texts_at
+        begin, end = self._texts_at - len(self.token), self._texts_at
         quiet_until = min(quiet_until, self.good_until)
         _HOT.pack_into(entry, 0, quiet_until, self.good_until, begin, end)
         _SEEN.pack_into(entry, _SEEN_AT, seen)
@@ -109,7 +132,7 @@ class CachedSession:
         cold = _COLD.unpack_from(self.entry, _COLD_AT)
         key, seen, _, version, created, ends, obtained, access_end, refresh_end, renewable, end_moves = cold
         provider, sub, sid, *more = json.loads(self.entry[self._texts_at :])
-        marker, exchanged = more or (None, {})
+        marker, exchanged, claims = (*more, {})[:3] if more else (None, {}, {})
         return Session(
             key=key.hex(),
             version=version,
@@ -128,21 +151,33 @@ class CachedSession:
                 refresh_expires_at=_time(refresh_end),
                 refresh_end_moves=end_moves,
             ),
-            claims={},
+            claims=claims,
             refreshing=None if marker is None else Refreshing(*marker),
             exchanged={audience: OwnToken(*own) for audience, own in exchanged.items()},
         )
 
 
-def _texts(session: Session) -> list[Any]:
+def _packed_views(plan: AccessPlan, session: Session) -> bytes:
+    views = plan.views(session.all_claims)
+    at = _VIEWS_AT + len(views) * _VIEW.size
+    table: list[bytes] = []
+    for view in views:
+        table.append(_VIEW.pack(view.until, at, at + len(view.lines)))
+        at += len(view.lines)
+    return b"".join([*table, *(view.lines for view in views)])
+
+
+def _texts(session: Session, kept: Mapping[str, Any] | None) -> list[Any]:
     """The parts of an entry without a place of their own; those that are rare stand there only if needed."""
     texts: list[Any] = [session.provider, session.sub, session.sid]
     marker, exchanged = session.refreshing, session.exchanged
-    if marker is not None or exchanged:
+    if marker is not None or exchanged or kept:
         texts.append(None if marker is None else [marker.at, marker.by, marker.lost])
         texts.append(
             {name: [own.access_token, own.obtained_at, own.expires_at] for name, own in exchanged.items()}
         )
+    if kept:
+        texts.append(kept)
     return texts
 
 

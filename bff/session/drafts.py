@@ -9,6 +9,7 @@ from typing import Any
 
 from bff.crypto import Keyring, session_key
 from bff.policy.public_claims import public_claims
+from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.lifetime import session_end
 from bff.session.model import Session, Tokens
 from bff.session.record import encode_record, rounded
@@ -37,12 +38,19 @@ class PreparedSave:
 
 
 class Drafts:
-    """Makes them. Of an identity's claims only those are kept that a page is `shown`."""
+    """Makes them. Of an identity's claims it keeps those that a page is `shown`, or that routes ask for."""
 
-    def __init__(self, keyring: Keyring, settings: SessionSettings, shown: tuple[str, ...] | None) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        settings: SessionSettings,
+        shown: tuple[str, ...] | None,
+        plan: AccessPlan = NO_ACCESS,
+    ) -> None:
         self._keyring = keyring
         self._settings = settings
         self._shown = shown
+        self._plan = plan
 
     def first(
         self, handle: str, identity: Identity, tokens: Tokens, now: float, *, user_agent: str, address: str
@@ -60,7 +68,7 @@ class Drafts:
                 seen=now,
                 ends=session_end(now, now, tokens, self._settings),
                 tokens=tokens,
-                claims=public_claims(identity.claims, self._shown),
+                claims=self._kept(identity.claims),
                 user_agent=user_agent,
                 address=address,
             )
@@ -78,9 +86,7 @@ class Drafts:
                 version=former.version + 1,
                 tokens=tokens,
                 # A refreshed ID token may hold few claims: the others stay.
-                claims=former.claims
-                if claims is None
-                else public_claims({**former.claims, **claims}, self._shown),
+                claims=former.claims if claims is None else self._kept(_updated(former.claims, claims)),
                 sid=sid if isinstance(sid, str) and sid else former.sid,
                 ends=session_end(now, former.created, tokens, self._settings),
                 rotations=former.rotations + 1,
@@ -93,5 +99,13 @@ class Drafts:
         left = former.sid if former.sid != session.sid else None
         return PreparedSave(session, record, expected_version=former.version, left_sid=left)
 
+    def _kept(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        return {**public_claims(claims, self._shown), **self._plan.kept(claims)}
+
     def _record(self, session: Session, handle: str) -> dict[str, str]:
         return encode_record(session, handle, self._keyring, self._settings.readable_claims)
+
+
+def _updated(former: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the claims with newer ones in place; one that is null now is gone."""
+    return {name: value for name, value in {**former, **claims}.items() if value is not None}

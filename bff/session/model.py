@@ -103,6 +103,11 @@ class Session:
         """The short name used in logs and answers; it opens nothing."""
         return self.key[:ID_LENGTH]
 
+    @property
+    def all_claims(self) -> Mapping[str, Any]:
+        """The claims that are kept, and those that have fields of their own."""
+        return {**self.claims, "sub": self.sub, "sid": self.sid}
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -13,6 +13,7 @@ from functools import partial
 
 from bff.crypto import session_key
 from bff.errors import StoreUnavailableError
+from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
@@ -42,6 +43,7 @@ class SessionReader:
         refresh: RefreshSettings,
         clock: Callable[[], float],
         cache: NearCache | None,
+        plan: AccessPlan = NO_ACCESS,
     ) -> None:
         self._store = store
         self._before = before
@@ -49,6 +51,7 @@ class SessionReader:
         self._refresh = refresh
         self._clock = clock
         self._cache = cache
+        self._plan = plan
 
     def read(self, handle: str, then: Then) -> None:
         """Reads the session of a handle of ours, and calls `then` with it, or with None, soon."""
@@ -98,7 +101,7 @@ class SessionReader:
             good_until(session, self._refresh),
             quiet_until(session, self._refresh, self._settings),
         )
-        return CachedSession.of(handle, session, quiet, good, fingerprint(record))
+        return CachedSession.of(handle, session, quiet, good, fingerprint(record), plan=self._plan)
 
     def _keep(self, reading: Reading, packed: CachedSession, session: Session, loaded: Loaded) -> None:
         left = last_moment(session, self._settings) - self._clock()

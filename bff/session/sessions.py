@@ -21,6 +21,7 @@ from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values
+from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.affected import NAMELESS, affected
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
@@ -69,8 +70,8 @@ class Sessions:
     """The sessions of one server.
 
     `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
-    only those are kept that a page is `shown`. `missed` hears the key of each session that was not there,
-    `ended` of each that is ended here.
+    those are kept that a page is `shown`, or that the `plan` of the routes asks for. `missed` hears the key
+    of each session that was not there, `ended` of each that is ended here.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Sessions:
         cache: NearCache | None = None,
         refresh: RefreshSettings | None = None,
         shown: tuple[str, ...] | None = None,
+        plan: AccessPlan = NO_ACCESS,
         missed: Callable[[str], None] = _ignored,
         ended: Ended = untold,
     ) -> None:
@@ -100,10 +102,9 @@ class Sessions:
         self._clock = clock
         self._cache = cache
         self._refresh = refresh or RefreshSettings()
-        self._reader = SessionReader(
-            store=store, before=before, settings=settings, refresh=self._refresh, clock=clock, cache=cache
-        )
-        self._drafts = Drafts(keyring, settings, shown)
+        reader = partial(SessionReader, store=store, before=before, settings=settings, clock=clock)
+        self._reader = reader(refresh=self._refresh, cache=cache, plan=plan)
+        self._drafts = Drafts(keyring, settings, shown, plan)
         self._missed = missed
         self._ended = ended
         self._sliding: set[str] = set()

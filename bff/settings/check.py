@@ -10,6 +10,7 @@ What an https `public_url` rules out (the settings that are weaker than what peo
 import re
 from collections.abc import Iterator
 
+from bff.settings.access_check import check_access
 from bff.settings.client_key import check_client_auth
 from bff.settings.forward_auth_check import check_forward_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
@@ -316,6 +317,7 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
             yield Finding(
                 f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"
             )
+        yield from check_access(route, at)
         yield from check_passing(route, at)
         if taken := {"TRACE", "CONNECT"} & set(route.methods):
             yield Finding(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from bff.settings.claim_rule import ClaimRule
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
     TLS_METHODS,
@@ -25,6 +26,7 @@ from bff.settings.values import (
     SignalEvent,
     SomeBytes,
     Subprotocols,
+    parse_auth,
     parse_off,
 )
 
@@ -129,6 +131,7 @@ class ProviderSettings(Section):
     userinfo_endpoint: str | None = None
     pushed_authorization_request_endpoint: str | None = None
     userinfo: Literal["auto", "always", "never"] = "auto"
+    allow: ClaimRule | None = None  # None: everybody who has an account there
     acr_required: tuple[str, ...] = ()
     logout_exp: Literal["required", "optional"] = "required"
     signals_issuer: str | None = None  # None: no receiver of Shared Signals
@@ -181,7 +184,10 @@ class RouteSettings(Section):
     encoded_slashes: bool = False
     double_slashes: bool = False
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    auth: Literal["required", "optional", "none"] = "required"
+    auth: Annotated[Literal["required", "optional", "none"], BeforeValidator(parse_auth)] = "required"
+    allow: ClaimRule | None = None  # None: everybody who is signed in
+    headers: dict[FieldName, str] = Field(default_factory=dict)  # names, and the claims that they tell
+    token: Literal["session", "exchange", "none"] | None = None  # None: "exchange" with an audience
     csrf: Literal["header", "navigation"] = "header"
     audience: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
@@ -221,6 +227,10 @@ class RouteSettings(Section):
     def cut_prefix(self) -> str:
         """The part of a public path that the backend does not see, to be told to it."""
         return self.path.rstrip("/") if self.strip_prefix else ""
+
+    def token_kind(self) -> Literal["session", "exchange", "none"]:
+        """The token that the backend gets."""
+        return self.token or ("session" if self.audience is None else "exchange")
 
 
 class PlacedRoute(RouteSettings):

@@ -68,6 +68,11 @@ def parse_off(value: Any) -> Any:
     return None if value == "off" else value
 
 
+def parse_auth(value: Any) -> Any:
+    """Turns "session", the other name of "required", into that."""
+    return "required" if value == "session" else value
+
+
 class Rate(NamedTuple):
     """A number of times within a number of seconds."""
 

@@ -1,11 +1,50 @@
-"""The person and the browser of a sign-in: the name to show, the user agent, the beginning."""
+"""The person and the browser of a sign-in: the rule, the name to show, the user agent, the beginning."""
 
 from starlette.requests import Request
 
+from bff.errors import ProviderUnavailableError
 from bff.oidc.id_token import Claims
+from bff.oidc.userinfo import Told
+from bff.policy.claim_rules import holds
+from bff.session.drafts import Identity
+from bff.settings.claim_rule import ClaimRule
 from bff.web.transaction import Transaction
 
 _MAX_USER_AGENT = 256
+
+
+class NotAllowedError(Exception):
+    """The provider's rule does not let this user in."""
+
+    def __init__(self, sub: str) -> None:
+        super().__init__(sub)
+        self.sub = sub
+
+
+def check_allowed(rule: ClaimRule | None, told: Told) -> None:
+    """Checks the claims of a sign-in by the rule of its provider.
+
+    Raises:
+        NotAllowedError: the rule does not let this user in.
+        ProviderUnavailableError: the same, and the userinfo endpoint, which may know better, did not answer.
+    """
+    if rule is None or holds(rule, told.claims):
+        return
+    if not told.complete:
+        raise ProviderUnavailableError("the claims that provider.allow asks for could not be had")
+    raise NotAllowedError(told.claims["sub"])
+
+
+def identity_of(provider: str, claims: Claims) -> Identity:
+    """The identity that the claims of an ID token tell."""
+    sid = claims.get("sid")
+    return Identity(
+        provider=provider,
+        sub=claims["sub"],
+        sid=sid if isinstance(sid, str) else None,
+        name=display_name(claims),
+        claims=claims,
+    )
 
 
 def user_agent(request: Request) -> str:

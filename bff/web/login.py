@@ -14,10 +14,9 @@ Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a t
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,17 +32,18 @@ from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.policy.redirects import check_return_to, error_code, login_params, with_error
 from bff.policy.routes import RouteTable
-from bff.session.drafts import Identity
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
-from bff.web.identity import began_at, display_name, user_agent
+from bff.web.identity import NotAllowedError, began_at, check_allowed, identity_of, user_agent
 from bff.web.limits import EndpointLimits, too_many
+from bff.web.query import query_of, stated_once
 from bff.web.responses import (
     address_of,
     cookie_headers,
+    login_url,
     no_navigation,
     problem_answer,
     provider_problem,
@@ -112,7 +112,7 @@ class LoginEndpoints:
         """Sends the browser to the provider, and remembers where it is to come back to."""
         if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
-        query = _query(request)
+        query = query_of(request)
         wanted = [value for name, value in query if name == "return_to"] or ["/"]
         return_to = self._checked(wanted[0]) if len(wanted) == 1 else None
         if return_to is None:
@@ -130,7 +130,7 @@ class LoginEndpoints:
         if (refusal := await self._refusal(request, "callback")) is not None:
             return refusal
         now = self._clock()
-        answer = _once(_query(request))
+        answer = stated_once(query_of(request))
         state = answer.get("state", "")
         found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
         if not found:
@@ -201,6 +201,9 @@ class LoginEndpoints:
         except IdTokenRejectedError as rejected:
             await self._give_back(answer)
             return self._failed(request, transaction, f"id_token_{rejected.reason}")
+        except NotAllowedError as turned_away:
+            await self._give_back(answer)
+            return self._not_allowed(request, transaction, turned_away.sub)
         except (StoreUnavailableError, ProviderUnavailableError):
             await self._give_back(answer)
             raise
@@ -230,7 +233,9 @@ class LoginEndpoints:
             requested_at=transaction.created,
             max_age=transaction.max_age,
         )
-        return await self._client.wanted_claims(claims, answer.access_token)
+        told = await self._client.wanted_claims(claims, answer.access_token)
+        check_allowed(self._client.settings.allow, told)
+        return told.claims
 
     async def _start(
         self,
@@ -244,14 +249,7 @@ class LoginEndpoints:
         if isinstance(found, Found):
             # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
             await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
-        sid = claims.get("sid")
-        identity = Identity(
-            provider=self._client.settings.name,
-            sub=claims["sub"],
-            sid=sid if isinstance(sid, str) else None,
-            name=display_name(claims),
-            claims=claims,
-        )
+        identity = identity_of(self._client.settings.name, claims)
         address = self._address(request)
         started = await self._sessions.start(
             identity, answer.tokens(), user_agent=user_agent(request), address=address
@@ -316,6 +314,18 @@ class LoginEndpoints:
         landing = with_error(self._landing(transaction), error)
         return redirect(303, landing, set_cookies=self._used_up(transaction))
 
+    def _not_allowed(self, request: Request, transaction: Transaction, sub: str) -> Response:
+        """Says so on a page; the page of the application could only begin the same sign-in again."""
+        self._metrics.login_finished("failed")
+        audit("sign_in_failed", address=self._address(request), reason="not_allowed", sub=sub)
+        another = None
+        if "prompt" in self._client.settings.login_params:
+            another = login_url(request) + "?prompt=select_account"
+        response = problem_answer(Problem.NOT_ALLOWED, other_account_url=another)
+        for cookie in self._used_up(transaction):
+            response.headers.append("set-cookie", cookie)
+        return response
+
     async def _send_to_provider(
         self, request: Request, return_to: str, asked: Mapping[str, str], *, restarted: bool = False
     ) -> Response:
@@ -377,17 +387,3 @@ class LoginEndpoints:
 
     def _address(self, request: Request) -> str:
         return address_of(request, self._trusted)
-
-
-def _query(request: Request) -> list[tuple[str, str]]:
-    raw: bytes = request.scope["query_string"]
-    try:
-        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=50, errors="replace")
-    except ValueError:  # not ASCII, or too many fields
-        return []
-
-
-def _once(query: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The fields that stand exactly once (RFC 6749 3.1); one that is repeated has no value to go by."""
-    names = [name for name, _ in query]
-    return {name: value for name, value in query if names.count(name) == 1}

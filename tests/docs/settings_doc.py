@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from bff.settings.claim_rule import parse_rule
 from bff.settings.messages import SECTIONS
 from bff.settings.values import parse_duration, parse_off, parse_rate, parse_size
 from tests.structure.source import ROOT
@@ -27,7 +28,7 @@ _NAME = re.compile(
     r"|[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)+(?:=[a-z0-9]+)?)(?![\w`/-])"
 )
 _MARK = re.compile(r"([\\*_<\[\]#])")
-_FORMS = {parse_duration: "duration", parse_size: "size", parse_rate: "rate"}
+_FORMS = {parse_duration: "duration", parse_size: "size", parse_rate: "rate", parse_rule: "rule about claims"}
 _NAMES: Mapping[Any, str] = {
     bool: "`true` or `false`",
     int: "number",

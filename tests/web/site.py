@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from bff.session.own_sessions import OwnSessions
 from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
+from bff.settings.claim_rule import names_of
 from bff.settings.model import (
     LimitSettings,
     ProviderSettings,
@@ -140,6 +141,7 @@ class Site:
     redis: RedisServer
     clock: "Clock"
     base: str
+    client: OidcClient
 
     def browser(self) -> Browser:
         return Browser(self.app, self.base)
@@ -190,6 +192,7 @@ async def running_site(
     *,
     per_minute: int = 1000,
     session: SessionSettings | None = None,
+    needed: Sequence[str] = (),
     **settings: Any,
 ) -> AsyncIterator[Site]:
     """The endpoints on https://app.example, with a route at /api."""
@@ -206,6 +209,7 @@ async def running_site(
         ),
         clock=clock,
         tasks=tasks,
+        needed={*needed, *names_of(settings.get("allow"))},
     )
     sessions = Sessions(
         store=store,
@@ -250,7 +254,7 @@ async def running_site(
         routes=[*login.routes(), *logout.routes(), *backchannel.routes(), *signals.routes(), *own.routes()]
     )
     try:
-        yield Site(app, sessions, keyring, provider, redis, clock, server.public_url)
+        yield Site(app, sessions, keyring, provider, redis, clock, server.public_url, client)
     finally:
         await tasks.drain(5)
         await client.aclose()

@@ -71,6 +71,10 @@ class Ready(Protocol):
         """The access token that goes with the call."""
 
     @property
+    def lines(self) -> bytes:
+        """The header lines of the route, where it has some of its own."""
+
+    @property
     def key(self) -> str:
         """The session's key."""
 

@@ -66,6 +66,7 @@ class _FastRoute:
         self.rules = destination.rules
         self.responses = ResponseTemplates(destination.rules)
         self.name = settings.path
+        self.usual = destination.rules.bearer and not destination.rules.claims
         self.signed_by = (settings.auth, settings.csrf)
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
@@ -74,6 +75,16 @@ class _FastRoute:
             for method in _METHODS
             if method in settings.methods
         }
+
+    def own_lines(self, ready: Ready) -> tuple[bytes, ...]:
+        """Returns the header lines by which this backend learns who is signed in."""
+        lines = ready.lines if self.rules.claims else b""
+        return (b"authorization: Bearer ", ready.token, b"\r\n", lines) if self.rules.bearer else (lines,)
+
+    def passing(self, request: PlainRequest) -> list[bytes]:
+        """Returns the client's lines without its own copies of what the route sets."""
+        passes = self.rules.passes_on
+        return [line for _, line, (name, _) in request.lines if line and passes(name)]
 
 
 class FastPath:
@@ -219,11 +230,13 @@ class FastCall:
         if request.query:
             pieces += (b"?", request.query)
         pieces += (route.head_tail, request_id, b"\r\ntraceparent: ", trace, b"\r\n")
-        if self.ready is not None:
+        if self.ready is not None and route.usual:
             pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
+        elif self.ready is not None:
+            pieces += route.own_lines(self.ready)
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
-        pieces += request.outgoing
+        pieces += request.outgoing if not rules.claims else route.passing(request)
         if rules.keep_cookies and request.cookie is not None:
             cookie = without_own(request.cookie)
             if cookie is not None:

@@ -11,7 +11,7 @@ to the forwarded route.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, assert_never
 
 from pydantic import SecretStr
@@ -21,10 +21,12 @@ from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
 from bff.policy.quota import Limited
+from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.upstream.interfaces import Header
+from bff.session.model import Session
 
 _NAME = FORWARD_AUTH.decode("ascii")
 _NOTHING = Denied(Problem.NO_ROUTE, "no proof")
@@ -97,7 +99,7 @@ class ForwardAuthCall(CallEnd):
             ready = self._destination.credentials.ready(cookies[0]) if len(cookies) == 1 else None
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
-                self._allow(ready.token)
+                self._allow(ready.token, lambda: ready.found.session)
                 return
         if self._caller.begin():
             self._spawn(self._open())
@@ -113,16 +115,19 @@ class ForwardAuthCall(CallEnd):
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             case Signed(found):
                 self._session = found.session.key
-                self._allow(found.session.tokens.access_token.encode())
+                self._allow(found.session.tokens.access_token.encode(), lambda: found.session)
             case Anonymous():
                 self._allow(None)
             case other:
                 assert_never(other)
 
-    def _allow(self, token: bytes | None) -> None:
+    def _allow(self, token: bytes | None, session: Callable[[], Session] | None = None) -> None:
         headers = [*_HEAD]
-        if token is not None:
+        rules = self._destination.rules
+        if token is not None and rules.bearer:
             headers.append((b"authorization", b"Bearer " + token))
+        if session is not None and rules.claims:
+            headers += claim_headers(rules.claims, session().all_claims)
         self._status = _OK
         self._finish()
         self._client.send_head(_OK, headers)

@@ -271,7 +271,8 @@ class ForwardedCall(CallEnd):
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
         signed = self._credential
-        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or self._retried_401:
+        healed = self._destination.rules.bearer and not self._retried_401
+        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or not healed:
             self.times.head(self._context.clock())
             self.answer(status, headers)
             return

@@ -49,6 +49,7 @@ class OwnReady(NamedTuple):
 
     token: bytes
     found: OwnFound
+    lines: bytes = b""
 
     @property
     def key(self) -> str:

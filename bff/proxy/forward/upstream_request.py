@@ -2,8 +2,9 @@
 
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules, Hop
+from bff.policy.route_access import claim_headers
 from bff.proxy.forward.credentials import Anonymous, Signed
-from bff.proxy.upstream.interfaces import UpstreamRequest
+from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 
 
 def upstream_request(
@@ -22,14 +23,19 @@ def upstream_request(
     """
     route, length, query = admitted.route, request.body_length, request.query
     bearer: bytes | None = None
+    told: list[Header] = []
     if isinstance(credential, Signed):
-        bearer = credential.found.session.tokens.access_token.encode()
+        session = credential.found.session
+        if rules.bearer:
+            bearer = session.tokens.access_token.encode()
+        if rules.claims:
+            told = claim_headers(rules.claims, session.all_claims)
     announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,
         target=admitted.target + (b"?" + query if query else b""),
         host=route.host_header,
-        headers=rules.request(request.fields, hop, bearer),
+        headers=[*rules.request(request.fields, hop, bearer), *told],
         body_length=length,
         expect_continue=announced and route.settings.expect and not at_hand,
     )

@@ -195,7 +195,7 @@ class _Upgrade:
         signed = self._credential
         if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED:
             return outcome
-        if not isinstance(signed, Signed):
+        if not isinstance(signed, Signed) or not self._destination.rules.bearer:
             return outcome
         invalid = says_invalid_token(outcome.headers)
         mode = self._route.refresh_on_401

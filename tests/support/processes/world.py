@@ -218,11 +218,12 @@ async def running_world(
 ) -> AsyncIterator[World]:
     """Starts all parts.
 
-    `route` changes the route `/api`, and `routes` stand beside it; `client` changes how the issuer knows the
-    proxy, `sections` its settings. With `told_of_logouts` the issuer tells the proxy of sign-outs by the back
-    channel. `host` makes an application that holds the proxy, of settings and the backend's URL; `app` is not
-    used then. `also_at` are base paths of proxies beside the one of the settings. With a `public_url`
-    browsers go there, and a test has to bring them to `World.port`.
+    `route` changes the route `/api`, and `routes` stand beside it, to the same backend if they name none;
+    `client` changes how the issuer knows the proxy, `sections` its settings. With `told_of_logouts` the
+    issuer tells the proxy of sign-outs by the back channel. `host` makes an application that holds the
+    proxy, of settings and the backend's URL; `app` is not used then. `also_at` are base paths of proxies
+    beside the one of the settings. With a `public_url` browsers go there, and a test has to bring them to
+    `World.port`.
     """
     port = free_port()
     url = public_url or f"http://localhost:{port}"
@@ -259,7 +260,10 @@ async def running_world(
                     "client_secret": issuer.client_secret,
                     **sections.get("provider", {}),
                 },
-                "route": [{"path": "/api", "upstream": upstream.url, **(route or {})}, *routes],
+                "route": [
+                    {"path": "/api", "upstream": upstream.url, **(route or {})},
+                    *({"upstream": upstream.url, **each} for each in routes),
+                ],
                 "limits": {
                     "login_per_minute": 1000,
                     "callback_per_minute": 1000,

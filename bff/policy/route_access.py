@@ -1,0 +1,98 @@
+"""The access of a signed-in user to one route, by the claims of the sign-in. Pure.
+
+Rule 1: a route's rule is judged once for each session that is read from Redis; what comes of it goes with the
+session into the near cache (`AccessPlan.views`). A session with newer claims is another one.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bff.policy.claim_rules import claim_at, header_value, holds, kept_claims
+from bff.settings.claim_rule import ClaimRule, names_of
+from bff.settings.model import RouteSettings
+
+Claims = Mapping[str, Any]
+
+
+class View(NamedTuple):
+    """A session as one route sees it: let in until this moment, with these header lines."""
+
+    until: float  # seconds since the epoch; -inf: not let in
+    lines: bytes
+
+
+_SHUT_OUT = View(-math.inf, b"")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAccess:
+    """One route's rule and headers. `index` is its place among the views of a session."""
+
+    index: int
+    allow: ClaimRule | None
+    headers: tuple[tuple[bytes, str], ...]  # each name with the claim that it tells
+
+    @classmethod
+    def of(cls, index: int, route: RouteSettings) -> "RouteAccess":
+        """The access to a route."""
+        return cls(index, route.allow, headers_of(route))
+
+    def allows(self, claims: Claims) -> bool:
+        """Returns True if the rule lets a user with these claims in."""
+        return self.allow is None or holds(self.allow, claims)
+
+    def view(self, claims: Claims) -> View:
+        """Returns what calls of a session need to know."""
+        if not self.allows(claims):
+            return _SHUT_OUT
+        lines = b"".join(b"%b: %b\r\n" % field for field in claim_headers(self.headers, claims))
+        return View(math.inf, lines)
+
+
+def headers_of(route: RouteSettings) -> tuple[tuple[bytes, str], ...]:
+    """Returns the headers that a route makes of claims: each name, in lower case, with its claim."""
+    return tuple((name.lower().encode("ascii"), claim) for name, claim in route.headers.items())
+
+
+def claim_headers(headers: Iterable[tuple[bytes, str]], claims: Claims) -> list[tuple[bytes, bytes]]:
+    """Returns the headers that tell of claims; one whose claim says nothing is left out."""
+    told = ((name, header_value(claim_at(claims, claim))) for name, claim in headers)
+    return [(name, value) for name, value in told if value is not None]
+
+
+class AccessPlan:
+    """The access of all routes that ask for claims.
+
+    Attributes:
+        by_path: each of them by its path.
+        names: the claims that they ask for, and `more` beside them.
+    """
+
+    def __init__(self, routes: Iterable[tuple[bytes, RouteSettings]] = (), more: Iterable[str] = ()) -> None:
+        asking = [(path, route) for path, route in routes if asks(route)]
+        self.by_path = {path: RouteAccess.of(index, route) for index, (path, route) in enumerate(asking)}
+        self.names = frozenset(more).union(*(asked_claims(route) for _, route in asking))
+
+    def kept(self, claims: Claims) -> dict[str, Any]:
+        """Returns the claims that a session keeps for the sake of the routes."""
+        return kept_claims(claims, self.names)
+
+    def views(self, claims: Claims) -> Sequence[View]:
+        """Returns a session's views, by the routes' indexes."""
+        return [access.view(claims) for access in self.by_path.values()]
+
+
+def asked_claims(route: RouteSettings) -> set[str]:
+    """Returns the names of the claims that a route asks for."""
+    return {*names_of(route.allow), *route.headers.values()}
+
+
+def asks(route: RouteSettings) -> bool:
+    """Returns True if a route asks for claims."""
+    return route.allow is not None or bool(route.headers)
+
+
+NO_ACCESS = AccessPlan()
+"""The plan of a proxy whose routes ask for no claims."""

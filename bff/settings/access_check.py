@@ -1,0 +1,74 @@
+"""Checks of a route's settings about who may pass, and what its backend is told of them. Pure."""
+
+from collections.abc import Iterator
+
+from bff.settings.header_table import TO_BACKEND, plain_name, row_of
+from bff.settings.model import RouteSettings
+from bff.settings.problem import Finding
+
+_USED = frozenset(
+    {"accept", "authorization", "cache-control", "dnt", "origin", "pragma", "priority", "range", "referer"}
+)
+_USED_PREFIXES = ("accept-", "content-", "if-", "sec-", "user-agent")
+
+
+def check_access(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """Findings about one route; `at` is its place, like `route[0]`."""
+    yield from _token(route, at)
+    for key, value in (("allow", route.allow), ("headers", route.headers)):
+        if value and route.auth == "none":
+            yield Finding(
+                f"{at}.{key}",
+                'means nothing with auth = "none": nobody is looked up',
+                "remove one of the two",
+                needs=(f"{at}.auth",),
+            )
+    passed = set(map(plain_name, route.pass_request_headers))
+    names = [plain_name(name) for name in route.headers]
+    for name, plain in zip(route.headers, names, strict=True):
+        row = row_of(TO_BACKEND, name)
+        if plain in _USED or plain.startswith(_USED_PREFIXES) or (row is not None and row.fixed):
+            yield Finding(
+                f"{at}.headers",
+                f'names "{name}", which has a meaning of its own',
+                "choose a name that your backend reads, like X-User",
+            )
+        elif names.count(plain) > 1:
+            yield Finding(
+                f"{at}.headers", f'names "{name}" twice: case does not count, and _ is -', "keep one of them"
+            )
+        elif plain in passed:
+            yield Finding(
+                f"{at}.headers",
+                f'names "{name}", which pass_request_headers lets clients send themselves',
+                "remove it there",
+                needs=(f"{at}.pass_request_headers",),
+            )
+    if wrong := [name for name, claim in route.headers.items() if not claim]:
+        yield Finding(
+            f"{at}.headers", f"names no claim for {', '.join(wrong)}", 'write it like X-User = "sub"'
+        )
+
+
+def _token(route: RouteSettings, at: str) -> Iterator[Finding]:
+    if route.audience is not None and route.token_kind() != "exchange":
+        yield Finding(
+            f"{at}.audience",
+            f'is set, but token = "{route.token}" exchanges none',
+            "remove one of the two",
+            needs=(f"{at}.token",),
+        )
+    if route.token_kind() == "exchange" and route.audience is None:
+        yield Finding(
+            f"{at}.token",
+            'is "exchange", and no audience says for whom',
+            'write audience = "…" too',
+            needs=(f"{at}.audience",),
+        )
+    if route.token is not None and route.auth == "none":
+        yield Finding(
+            f"{at}.token",
+            'is set, but auth = "none" sends no token at all',
+            "remove one of the two",
+            needs=(f"{at}.auth",),
+        )

@@ -1,0 +1,40 @@
+"""Routes whose settings about claims and tokens make no sense together."""
+
+from typing import Any
+
+import pytest
+
+from bff.settings.model import RouteSettings
+from tests.settings.test_check import keys, route
+
+
+@pytest.mark.parametrize(
+    ("expected", "values"),
+    [
+        ([], {"allow": {"groups": "staff"}, "headers": {"X-User": "sub", "Remote-User": "email"}}),
+        ([], {"token": "exchange", "audience": "orders"}),
+        ([], {"token": "none", "auth": "optional"}),
+        (["allow"], {"allow": {"groups": "staff"}, "auth": "none"}),
+        (["headers"], {"headers": {"X-User": "sub"}, "auth": "none"}),
+        (["headers"], {"headers": {"Cookie": "sub"}}),
+        (["headers"], {"headers": {"Host": "sub"}}),
+        (["headers"], {"headers": {"Authorization": "sub"}}),
+        (["headers"], {"headers": {"User_Agent": "sub"}}),
+        (["headers"], {"headers": {"X-Forwarded-For": "sub"}}),
+        (["headers", "headers"], {"headers": {"X-User": "sub", "x_user": "email"}}),
+        (["headers"], {"headers": {"X-User": ""}}),
+        (["headers"], {"headers": {"Remote-User": "sub"}, "pass_request_headers": ["remote_user"]}),
+        (["audience"], {"token": "none", "audience": "orders"}),
+        (["token"], {"token": "exchange"}),
+        (["token"], {"token": "session", "auth": "none"}),
+    ],
+)
+def test_what_a_route_cannot_mean(expected: list[str], values: dict[str, Any]) -> None:
+    """Each is named by its key."""
+    assert [f"route[0].{key}" for key in expected] == keys(route=[route(**values)])
+
+
+def test_session_is_the_other_name_of_required() -> None:
+    """`auth = "session"` says the same."""
+    settings = RouteSettings.model_validate({"path": "/a", "upstream": "http://b", "auth": "session"})
+    assert ("required", "session") == (settings.auth, settings.token_kind())
