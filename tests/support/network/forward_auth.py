@@ -4,118 +4,94 @@ The example's names, addresses, ports and secret are replaced by the test's, and
 """
 
 import contextlib
-import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
-from tests.structure.source import ROOT
-from tests.support.network.nginx import running_nginx
-from tests.support.network.reverse_proxies import found
-from tests.support.network.tls import Certificate
-from tests.tools.bench.contenders.envoy import find_envoy
+from tests.support.network.reverse_proxies import Place, certificate_of, running, written
 
 SECRET = "8c1f9f0b4e6d4d2ab0f1f5f6c7a3e9d2"
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """The ports of a reverse proxy, of the proxy behind it and of the backend."""
-
-    tls: int
-    plain: int
-    bff: int
-    backend: int
-
-
-def program(name: str) -> str | None:
-    """The program's path; None where it is not installed."""
-    return find_envoy() if name == "envoy" else found(name)
+_EXAMPLE = "REPLACE-ME-with-the-secret"
 
 
 @contextlib.contextmanager
-def running_forward_auth(
-    name: str, folder: Path, certificate: Certificate, places: Places
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Starts `nginx`, `caddy` or `envoy`; a test waits until it listens."""
-    if name == "nginx":
-        with running_nginx(folder, _nginx(folder, certificate, places)) as process:
-            yield process
-        return
-    binary = program(name)
-    assert binary is not None
-    file = folder / ("Caddyfile" if name == "caddy" else "envoy.yaml")
-    if name == "caddy":
-        file.write_text(_caddy(certificate, places))
-        arguments = ["run", "--adapter", "caddyfile", "--config", str(file)]
-    else:
-        file.write_text(_envoy(certificate, places))
-        arguments = ["-c", str(file), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
-    own = {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "BFF_FORWARD_AUTH": SECRET}
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([binary, *arguments], env=os.environ | own, stdout=log, stderr=log)
-    try:
+def running_forward_auth(name: str, place: Place, backend: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Starts one of `FORWARD_AUTH`, before a backend at this port; a test waits until it listens."""
+    with running(name, FORWARD_AUTH[name](place, backend), place, BFF_FORWARD_AUTH=SECRET) as process:
         yield process
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
-def _nginx(folder: Path, certificate: Certificate, places: Places) -> str:
-    proof = folder / "bff-forward-auth.conf"
+def _nginx(place: Place, backend: int) -> list[str]:
+    proof = place.folder / "bff-forward-auth.conf"
     proof.write_text(f'proxy_set_header BFF-Forward-Auth "{SECRET}";\n')
-    return _replaced(
-        "nginx.conf",
-        *_addresses(places),
-        *_certificate(certificate),
-        ("listen 443 ssl", f"listen 127.0.0.1:{places.tls} ssl"),
-        ("listen 80", f"listen 127.0.0.1:{places.plain}"),
+    file = written(
+        place,
+        "forward-auth/nginx.conf",
+        *_addresses(place, backend),
+        *certificate_of(place),
+        ("listen 443 ssl", f"listen {place.address}:{place.tls} ssl"),
+        ("listen 80", f"listen {place.address}:{place.plain}"),
         ("/etc/nginx/bff-forward-auth.conf", str(proof)),
         ("app.example.com", "localhost"),
     )
+    own = f"daemon off; pid {place.folder}/nginx.pid; error_log {place.folder}/error.log warn;"
+    return ["-p", str(place.folder), "-c", str(file), "-g", own]
 
 
-def _caddy(certificate: Certificate, places: Places) -> str:
-    return _replaced(
-        "Caddyfile",
-        *_addresses(places),
-        *_certificate(certificate),
-        ("http_port 80\n", f"http_port {places.plain}\n\tadmin off\n\tdefault_bind 127.0.0.1\n"),
-        ("https_port 443", f"https_port {places.tls}"),
+def _caddy(place: Place, backend: int) -> list[str]:
+    file = written(
+        place,
+        "forward-auth/Caddyfile",
+        *_addresses(place, backend),
+        *certificate_of(place),
+        ("http_port 80\n", f"http_port {place.plain}\n\tadmin off\n\tdefault_bind {place.address}\n"),
+        ("https_port 443", f"https_port {place.tls}"),
         ("app.example.com {", "localhost {"),
     )
+    return ["run", "--adapter", "caddyfile", "--config", str(file)]
 
 
-def _envoy(certificate: Certificate, places: Places) -> str:
-    return _replaced(
-        "envoy.yaml",
-        *_certificate(certificate),
-        ("http://127.0.0.1:8080", f"http://127.0.0.1:{places.bff}"),
-        ("127.0.0.1, port_value: 8080", f"127.0.0.1, port_value: {places.bff}"),
-        ("127.0.0.1, port_value: 8000", f"127.0.0.1, port_value: {places.backend}"),
-        ("0.0.0.0, port_value: 443", f"127.0.0.1, port_value: {places.tls}"),
-        ("REPLACE-ME-with-the-secret", SECRET),
+def _envoy(place: Place, backend: int) -> list[str]:
+    file = written(
+        place,
+        "forward-auth/envoy.yaml",
+        *certificate_of(place),
+        ("http://127.0.0.1:8080", f"http://127.0.0.1:{place.upstream}"),
+        ("127.0.0.1, port_value: 8080", f"127.0.0.1, port_value: {place.upstream}"),
+        ("127.0.0.1, port_value: 8000", f"127.0.0.1, port_value: {backend}"),
+        ("0.0.0.0, port_value: 443", f"{place.address}, port_value: {place.tls}"),
+        (_EXAMPLE, SECRET),
     )
+    return ["-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
 
 
-def _addresses(places: Places) -> list[tuple[str, str]]:
+def _traefik(place: Place, backend: int) -> list[str]:
+    dynamic = written(
+        place,
+        "forward-auth/traefik-dynamic.yaml",
+        *_addresses(place, backend),
+        *certificate_of(place),
+        ("app.example.com", "localhost"),
+        (_EXAMPLE, SECRET),
+    )
+    file = written(
+        place,
+        "traefik/traefik.yaml",
+        ('":443"', f"{place.address}:{place.tls}"),
+        ('":80"', f"{place.address}:{place.plain}"),
+        ("/etc/traefik/bff.yaml", str(dynamic)),
+    )
+    return [f"--configFile={file}"]
+
+
+FORWARD_AUTH: Mapping[str, Callable[[Place, int], list[str]]] = MappingProxyType(
+    {"nginx": _nginx, "caddy": _caddy, "envoy": _envoy, "traefik": _traefik}
+)
+"""The arguments of each program, which writes its files into the place's folder."""
+
+
+def _addresses(place: Place, backend: int) -> list[tuple[str, str]]:
     return [
-        ("127.0.0.1:8080", f"127.0.0.1:{places.bff}"),
-        ("127.0.0.1:8000", f"127.0.0.1:{places.backend}"),
+        ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
+        ("127.0.0.1:8000", f"127.0.0.1:{backend}"),
     ]
-
-
-def _certificate(certificate: Certificate) -> list[tuple[str, str]]:
-    return [
-        ("/etc/ssl/app.example.com.pem", str(certificate.cert)),
-        ("/etc/ssl/app.example.com.key", str(certificate.key)),
-    ]
-
-
-def _replaced(shipped: str, *changes: tuple[str, str]) -> str:
-    text = (ROOT / "config" / "forward-auth" / shipped).read_text(encoding="utf-8")
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    return text

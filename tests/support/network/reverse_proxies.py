@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -51,13 +51,25 @@ def found(name: str) -> str | None:
 @contextlib.contextmanager
 def running_shipped(name: str, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
     """Starts one of `SHIPPED`; a test waits until it listens."""
+    with running(name, SHIPPED[name](place), place) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running(
+    name: str, arguments: Sequence[str], place: Place, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Starts a program in its place's folder, where its log is."""
     program = found(name)
     assert program is not None
-    arguments = SHIPPED[name](place)
-    environment = os.environ | {"XDG_DATA_HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder)}
+    own = {"XDG_DATA_HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **environment}
     with (place.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [program, *arguments], env=environment, stdout=log, stderr=log, cwd=place.folder
+            [program, *arguments],
+            env=os.environ | own,
+            stdout=log,
+            stderr=log,
+            cwd=place.folder,
         )
     try:
         yield process
@@ -78,16 +90,16 @@ def _nginx(place: Place) -> list[str]:
     ]
     if BROTLI.exists():
         changes += [("#load_module modules/", f"load_module {BROTLI.parent}/"), ("#brotli", "brotli")]
-    file = _written(place, "nginx.conf", *_certificate(place), *changes)
+    file = written(place, "nginx.conf", *certificate_of(place), *changes)
     own = f"daemon off; pid {place.folder}/nginx.pid; error_log {place.folder}/error.log warn;"
     return ["-p", str(place.folder), "-c", str(file), "-g", own]
 
 
 def _caddy(place: Place) -> list[str]:
-    file = _written(
+    file = written(
         place,
         "Caddyfile",
-        *_certificate(place),
+        *certificate_of(place),
         ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
         ("http_port 80", f"http_port {place.plain}\n\tadmin off\n\tdefault_bind {place.address}"),
         ("https_port 443", f"https_port {place.tls}"),
@@ -99,7 +111,7 @@ def _caddy(place: Place) -> list[str]:
 def _haproxy(place: Place) -> list[str]:
     both = place.folder / "both.pem"
     both.write_bytes(place.certificate.cert.read_bytes() + place.certificate.key.read_bytes())
-    file = _written(
+    file = written(
         place,
         "haproxy.cfg",
         ("server one 127.0.0.1:8080", f"server one 127.0.0.1:{place.upstream}"),
@@ -111,14 +123,14 @@ def _haproxy(place: Place) -> list[str]:
 
 
 def _traefik(place: Place) -> list[str]:
-    route = _written(
+    route = written(
         place,
         "traefik/bff.yaml",
-        *_certificate(place),
+        *certificate_of(place),
         ("127.0.0.1:8080", f"127.0.0.1:{place.upstream}"),
         ("app.example.com", "localhost"),
     )
-    file = _written(
+    file = written(
         place,
         "traefik/traefik.yaml",
         ('":443"', f"{place.address}:{place.tls}"),
@@ -129,10 +141,10 @@ def _traefik(place: Place) -> list[str]:
 
 
 def _envoy(place: Place) -> list[str]:
-    file = _written(
+    file = written(
         place,
         "envoy.yaml",
-        *_certificate(place),
+        *certificate_of(place),
         ("0.0.0.0, port_value: 443", f"{place.address}, port_value: {place.tls}"),
         ("0.0.0.0, port_value: 80", f"{place.address}, port_value: {place.plain}"),
         ("127.0.0.1, port_value: 8080", f"127.0.0.1, port_value: {place.upstream}"),
@@ -147,14 +159,16 @@ SHIPPED: Mapping[str, Callable[[Place], list[str]]] = MappingProxyType(
 """The arguments of each program, which writes its files into the place's folder."""
 
 
-def _certificate(place: Place) -> list[tuple[str, str]]:
+def certificate_of(place: Place) -> list[tuple[str, str]]:
+    """The changes that put the test's certificate in the place of the example's."""
     return [
         ("/etc/ssl/app.example.com.pem", str(place.certificate.cert)),
         ("/etc/ssl/app.example.com.key", str(place.certificate.key)),
     ]
 
 
-def _written(place: Place, shipped: str, *changes: tuple[str, str]) -> Path:
+def written(place: Place, shipped: str, *changes: tuple[str, str]) -> Path:
+    """Writes a shipped file, changed, into the place's folder; `shipped` is its path below `config`."""
     text = (ROOT / "config" / shipped).read_text(encoding="utf-8")
     for old, new in changes:
         assert old in text, old

@@ -208,6 +208,7 @@ async def running_world(
     route: dict[str, Any] | None = None,
     routes: Sequence[Mapping[str, Any]] = (),
     public_url: str | None = None,
+    port: int | None = None,
     issuer_key: SigningKey | None = None,
     told_of_logouts: bool = False,
     client: Mapping[str, Any] | None = None,
@@ -223,9 +224,9 @@ async def running_world(
     issuer tells the proxy of sign-outs by the back channel. `host` makes an application that holds the
     proxy, of settings and the backend's URL; `app` is not used then. `also_at` are base paths of proxies
     beside the one of the settings. With a `public_url` browsers go there, and a test has to bring them to
-    `World.port`.
+    `World.port` (`port`, where that is given).
     """
-    port = free_port()
+    port = port or free_port()
     url = public_url or f"http://localhost:{port}"
     base = sections.get("server", {}).get("base_path", "")
     async with AsyncExitStack() as stack:
