@@ -43,6 +43,7 @@ from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
+from bff.proxy.websocket.traced import upgrades
 from bff.refresh.traced import coordinator_maker
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
@@ -274,7 +275,12 @@ class App:
             guard=guard,
             forward_auth=forward_auth,
             websockets=WebSocketForwarding(
-                context=context, routes=routes, guard=guard, watch=watch, ping=settings.server.websocket_ping
+                context=context,
+                routes=routes,
+                guard=guard,
+                watch=watch,
+                ping=settings.server.websocket_ping,
+                upgrades=upgrades(spans),
             ),
             otherwise=own_answers(
                 [*endpoints, *events.routes()],

@@ -13,11 +13,13 @@ from bff.observe import otel_setup
 from bff.observe.otel_setup import OpenTelemetry
 from tests.support.load.warm import Plain
 from tests.support.network.backend import Received, Reply
+from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STATE = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
+ON = {"opentelemetry": "on"}
 SAMPLED, NOT_SAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
@@ -39,15 +41,20 @@ class Traces:
         return spans
 
 
+def kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    memory = InMemorySpanExporter()
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    monkeypatch.setattr(otel_setup, "_exporter", lambda *_: memory)
+    return memory
+
+
 @asynccontextmanager
 async def traced_world(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[World, Browser, Traces]]:
     """A world with somebody signed in, whose spans are kept."""
-    memory = InMemorySpanExporter()
-    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
-    monkeypatch.setattr(otel_setup, "_exporter", lambda *_: memory)
-    async with running_world(redis, telemetry={"opentelemetry": "on"}) as world:
+    memory = kept_in_memory(monkeypatch)
+    async with running_world(redis, telemetry=ON) as world:
         traces = Traces(world, memory)
         browser = await world.signed_in()
         yield world, browser, traces
@@ -221,3 +228,31 @@ async def test_a_call_on_the_fast_path_is_traced(
         page, kind = world.app.metrics.render(openmetrics=True)
         assert kind.startswith("application/openmetrics-text")
         assert f'# {{trace_id="{TRACE}"}}'.encode() in page
+
+
+async def test_the_handshake_of_a_websocket_is_traced(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the wait for a rotation in it; over once the backend has answered, and a refused one as well."""
+    memory = kept_in_memory(monkeypatch)
+    async with running_sockets(redis_server, telemetry=ON) as sockets:
+        traces = Traces(sockets.world, memory)
+        browser = await sockets.world.signed_in()
+        traces.taken()
+        sockets.world.clock.ahead = 400
+        headers = [("traceparent", SAMPLED), ("tracestate", STATE)]
+        async with await sockets.connect(browser, headers=headers) as socket:
+            spans = traces.taken()
+            server, client = named(spans, "GET /api", SpanKind.SERVER), named(spans, "GET", SpanKind.CLIENT)
+            assert {"wait for refresh", "GET"} <= below(server, spans)
+            assert {"refresh"} <= below(named(spans, "wait for refresh", SpanKind.INTERNAL), spans)
+            assert 101 == told(server)["http.response.status_code"]
+            assert client.context is not None
+            sent = f"00-{TRACE}-{format_span_id(client.context.span_id)}-01"
+            assert [sent] == sockets.backend.headers.get_all("traceparent")
+            assert [STATE] == sockets.backend.headers.get_all("tracestate")
+            await socket.send("hello")
+            assert "hello" == await socket.recv()
+        await sockets.refused(None)
+        (refused,) = traces.taken()
+        assert ("GET /api", 401) == (refused.name, told(refused)["http.response.status_code"])

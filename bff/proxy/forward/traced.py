@@ -51,6 +51,19 @@ def place_of(route: Route) -> Place:
     return Place(upstream.scheme, upstream.host, upstream.port)
 
 
+def attempted(
+    trace: CallTrace, request: RequestHead, hop: Hop, admitted: Admitted
+) -> tuple[RequestHead, Hop]:
+    """Begins an attempt; returns the request and its hop with the attempt's own trace context."""
+    method, target = request.method.decode("ascii"), admitted.target.decode("ascii")
+    parent = trace.attempt(place_of(admitted.route), method, target)
+    fields: list[Header] = [field for field in request.fields.headers if field[0] not in _TRACE]
+    fields.append((b"traceparent", parent))
+    if (state := trace.state) is not None:
+        fields.append((b"tracestate", state))
+    return request._replace(fields=Fields(fields)), hop._replace(traceparent=parent)
+
+
 class TracedCall(ForwardedCall):
     """A forwarded call with its trace. `trace`: that of the fast call that it takes over."""
 
@@ -74,15 +87,7 @@ class TracedCall(ForwardedCall):
             super()._spawn(step)
 
     def _send_over(self, connection: UpstreamConnection) -> None:
-        admitted = self._admitted
-        method, target = self.request.method.decode("ascii"), admitted.target.decode("ascii")
-        parent = self._trace.attempt(place_of(admitted.route), method, target)
-        self._hop = self._hop._replace(traceparent=parent)
-        fields: list[Header] = [field for field in self.request.fields.headers if field[0] not in _TRACE]
-        fields.append((b"traceparent", parent))
-        if (state := self._trace.state) is not None:
-            fields.append((b"tracestate", state))
-        self.request = self.request._replace(fields=Fields(fields))
+        self.request, self._hop = attempted(self._trace, self.request, self._hop, self._admitted)
         super()._send_over(connection)
 
     def head(self, status: int, headers: list[Header]) -> None:

@@ -50,13 +50,21 @@ class WebSocketForwarding:
     """The ASGI application that forwards WebSockets. `ping` is in seconds."""
 
     def __init__(
-        self, *, context: ForwardingContext, routes: RouteTable, guard: Guard, watch: ExpiryWatch, ping: float
+        self,
+        *,
+        context: ForwardingContext,
+        routes: RouteTable,
+        guard: Guard,
+        watch: ExpiryWatch,
+        ping: float,
+        upgrades: "type[Upgrade] | None" = None,
     ) -> None:
         self.context = context
         self.watch = watch
         self.ping = ping
         self._routes = routes
         self._guard = guard
+        self._upgrades = upgrades or Upgrade
         self._open = {route.path: Counts(route.settings.websocket_max_sockets) for route in routes.routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +72,7 @@ class WebSocketForwarding:
         request = request_head(scope)
         verdict = admit_upgrade(request, self._routes, self._guard)
         await receive()  # websocket.connect
-        await _Upgrade(self, request, verdict, scope, receive=receive, send=send).run()
+        await self._upgrades(self, request, verdict, scope, receive=receive, send=send).run()
 
     @contextlib.contextmanager
     def seat(self, admitted: Admitted, holder: str) -> Iterator[bool]:
@@ -78,7 +86,7 @@ class WebSocketForwarding:
                 sockets.leave(holder)
 
 
-class _Upgrade:
+class Upgrade:
     """One upgrade, and the socket that comes of it."""
 
     def __init__(
@@ -132,7 +140,7 @@ class _Upgrade:
             self._note(CLIENT_GONE)
 
     async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
-        credential = await self._destination.credential_for(self._request, admitted, self._hop.client)
+        credential = await self._found(admitted)
         if isinstance(credential, Refused):
             await self._refuse(credential)
             return
@@ -156,6 +164,9 @@ class _Upgrade:
                     await self._connect(admitted, listening, watched)
             else:
                 await self._connect(admitted, listening, None)
+
+    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused | Limited:
+        return await self._destination.credential_for(self._request, admitted, self._hop.client)
 
     async def _connect(
         self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None

@@ -1,0 +1,58 @@
+"""Upgrades that leave a trace: the handshake is a span, and the socket's life is none."""
+
+import asyncio
+from typing import Any
+
+from starlette.types import Message
+from websockets.asyncio.client import ClientConnection
+
+from bff.observe.tracing import Spans
+from bff.policy.admission import Admitted
+from bff.policy.quota import Limited
+from bff.proxy.forward.accounting import CLIENT_GONE
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.traced import attempted, begun
+from bff.proxy.websocket.handler import Upgrade
+from bff.proxy.websocket.upstream import Answered
+from bff.session.sessions import NoSession
+
+_SWITCHING = 101
+
+
+class TracedUpgrade(Upgrade):
+    """An upgrade with its trace."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        route = self._verdict.route
+        self._trace = begun(self._context, self._request, "" if route is None else route.settings.path)
+
+    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused | Limited:
+        with self._trace.attached():
+            return await super()._found(admitted)
+
+    async def _opened(
+        self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
+    ) -> ClientConnection | Answered | Refused | None:
+        with self._trace.attached():
+            return await super()._opened(admitted, over, listening)
+
+    async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+        self._request, self._hop = attempted(self._trace, self._request, self._hop, admitted)
+        outcome = await super()._call(admitted)
+        if isinstance(outcome, Refused):
+            self._trace.attempt_over(None, outcome.problem.code)
+        else:
+            self._trace.attempt_over(outcome.status if isinstance(outcome, Answered) else _SWITCHING)
+        return outcome
+
+    def _note(self, status: int) -> None:
+        if not self._answered:
+            gone = status == CLIENT_GONE
+            self._trace.end(0 if gone else status, "client_gone" if gone else None)
+        super()._note(status)
+
+
+def upgrades(spans: Spans | None) -> type[Upgrade]:
+    """The kind of upgrades that a process makes: with traces, or without."""
+    return Upgrade if spans is None else TracedUpgrade
