@@ -39,6 +39,8 @@ HELD_ELSEWHERE = {
 }  # fmt: skip
 OWN_GROUPS = {"sessions": sessions_app, "demo": demo_app, "issuer": issuer_app}
 """Groups of commands that `bff` imports when they are run."""
+INCLUDE = re.compile(r"^--\s*8.*$", re.MULTILINE)
+"""A line that puts a file in; also one that a formatter has taken for Python."""
 SCRIPTS = {"js": "js", "mjs": "js", "ts": "ts", "tsx": "tsx", "jsx": "jsx"}
 _TRANSFORM = """
 const { transformSync } = require("esbuild");
@@ -49,12 +51,15 @@ for (const { name, loader, text } of JSON.parse(require("fs").readFileSync(0, "u
 }
 console.log(JSON.stringify(failed));
 """
+_IMPORT = re.compile(r'import \{([^}]*)\} from "@bff/client(?:/(\w+))?"')
+_EXPORT = re.compile(r"^export (?:declare )?(?:function|class|const|interface|type) (\w+)", re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|&&|\|\||[;|(])\s*((?:[A-Z_]+=\S+ +)*)([^\s;|&()<>]+)")
 
 
 def of_kind(*kinds: str) -> list[Snippet]:
     """The blocks of some languages that are held by nothing else."""
-    return [each for each in snippets() if each.kind in kinds and not each.reason and not each.run_by]
+    held = {each for each in snippets() if each.reason or each.run_by or INCLUDE.search(each.text)}
+    return [each for each in snippets() if each.kind in kinds and each not in held]
 
 
 def by_place(snippet: object) -> str:
@@ -77,6 +82,15 @@ def test_the_test_that_runs_a_page_reads_it(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     pages = {each.page for each in snippets() if each.run_by == path}
     assert all(Path(page).name in text for page in pages)
+
+
+@pytest.mark.parametrize("snippet", [each for each in snippets() if INCLUDE.search(each.text)], ids=by_place)
+def test_what_is_put_in_is_there(snippet: Snippet) -> None:
+    """A whole file of the tests' or of `config`, which a test runs."""
+    for line in INCLUDE.findall(snippet.text):
+        named = re.fullmatch(r'--8<-- "((?:tests|config)/[\w./-]+)"', line)
+        assert named, line
+        assert (ROOT / named[1]).is_file()
 
 
 def settings_are_accepted(snippet: Snippet) -> None:
@@ -138,6 +152,15 @@ def test_scripts_are_scripts() -> None:
         timeout=60,
     )
     assert [] == json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("snippet", of_kind(*SCRIPTS), ids=by_place)
+def test_what_is_imported_of_the_client_is_there(snippet: Snippet) -> None:
+    """By the types of `@bff/client` and of its parts."""
+    for names, part in _IMPORT.findall(snippet.text):
+        types = ROOT / "bff" / "web" / "client" / f"{part or 'client'}.d.ts"
+        exported = set(_EXPORT.findall(types.read_text(encoding="utf-8")))
+        assert set() == {name.strip().removeprefix("type ") for name in names.split(",")} - exported - {""}
 
 
 def server_settings_are_those_of_config(snippet: Snippet) -> None:
