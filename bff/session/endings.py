@@ -27,6 +27,7 @@ from bff.session import scripts
 from bff.session.batch_reader import Batches
 from bff.session.batch_script import packed
 from bff.session.cluster.client import masters_of
+from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason
 
 ENDED_SECONDS: Final = 3600.0
@@ -82,8 +83,8 @@ class Endings:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
-        self._lead = redis.register_script(scripts.LEAD)
-        self._release = redis.register_script(scripts.RELEASE)
+        self._lead = KeyedScript(redis, scripts.LEAD)
+        self._release = KeyedScript(redis, scripts.RELEASE)
 
     def name(self, key: str) -> str:
         """The name of a session's note."""

@@ -31,6 +31,7 @@ from redis.asyncio import Redis
 
 from bff.session import scripts
 from bff.session.endings import text_of
+from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason, Session
 from bff.session.record import Record, format_second, format_time
 
@@ -83,8 +84,8 @@ class SessionIndex:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
-        self._add_user = redis.register_script(scripts.INDEX_USER)
-        self._add_sid = redis.register_script(scripts.INDEX_SID)
+        self._add_user = KeyedScript(redis, scripts.INDEX_USER)
+        self._add_sid = KeyedScript(redis, scripts.INDEX_SID)
 
     async def begin(self, key: str) -> None:
         """Says that a session is about to be written: until `clean` no cleaner takes it for a dead one."""

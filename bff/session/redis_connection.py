@@ -87,6 +87,7 @@ def new_connection(settings: RedisSettings, address: tuple[str, int] | None = No
         "retry": Retry(NoBackoff(), 0),
         "retry_on_timeout": False,
         "health_check_interval": 0,
+        "driver_info": None,  # a name and a version for CLIENT LIST: two commands that an account may lack
         "decode_responses": True,
         "encoding_errors": "replace",  # bytes that are no UTF-8 were not written by us: they will not open
     }
@@ -143,6 +144,7 @@ def new_pool(settings: RedisSettings, address: tuple[str, int] | None = None) ->
         "max_connections": settings.max_connections,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
+        "driver_info": None,  # a name and a version for CLIENT LIST: two commands that an account may lack
     }
     return FreshPool(**ours | _target(settings, address))
 

@@ -44,6 +44,7 @@ from bff.session.cluster.topology import Topology
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
+from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import ends_by, milliseconds, record_ttl
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rate_counts import RateCounts
@@ -89,7 +90,7 @@ class SessionStore:
         self._replication = Replication(self._redis, settings)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
-        register = self._redis.register_script
+        register = partial(KeyedScript, self._redis)
         self._create, self._replace, self._mark = (
             register(scripts.CREATE),
             register(scripts.REPLACE),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -15,7 +16,11 @@ from bff.embedded import find_redis, free_port
 from tests.issuer.flow import REDIRECT_URI, Person
 from tests.structure.source import ROOT
 from tests.support.processes.command import bff, variables_for
+from tests.support.processes.redis import redis_server
 from tests.support.providers.issuer import running_issuer
+
+REFUSALS = ("no permissions to run", "command not allowed", "EXEC without MULTI")
+ACCOUNTS = (ROOT / "config" / "users.acl").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,35 @@ def test_an_account_can_do_no_more_than_it_must(port: int, name: str, command: t
     """Neither another service's keys nor orders to the server."""
     with account(port, name) as client, pytest.raises(NoPermissionError):
         client.execute_command(*command)
+
+
+def test_the_proxys_account_runs_what_it_names_and_nothing_else(port: int) -> None:
+    """Every command of the server is tried; those for signing in need no right."""
+    words = next(line for line in ACCOUNTS.splitlines() if line.startswith("user bff ")).split()
+    named = {word[1:] for word in words if word.startswith("+")}
+    with account(port, "bff") as client:
+        allowed = set()
+        for command, arity in every_command().items():
+            with client.pipeline(transaction=False) as pipe:
+                pipe.execute_command(*command.split("|"), *["0"] * (arity - 1 - command.count("|")))
+                (said,) = pipe.execute(raise_on_error=False)
+            if not any(words in str(said) for words in REFUSALS):
+                allowed.add(command)
+    assert (set(), set()) == (named - allowed, allowed - named)
+
+
+def every_command() -> dict[str, int]:
+    """The commands of a server of this kind, and of how many words they are at least."""
+    with redis_server() as server, server.client(protocol=2) as client:
+        client.response_callbacks.clear()
+        told: Any = client.execute_command("COMMAND")
+    found: dict[str, int] = {}
+    for name, arity, flags, *rest in told:
+        parts = rest[-1] if rest and isinstance(rest[-1], list) else []
+        for part, words, also in [(each[0], each[1], each[2]) for each in parts] or [(name, arity, flags)]:
+            if not {"no_auth", "no-auth"} & set(also):
+                found[str(part)] = abs(int(words))
+    return found
 
 
 def test_a_backend_may_ask_for_revocations(port: int) -> None:

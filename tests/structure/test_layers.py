@@ -136,6 +136,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "index",
                     "inventory",
                     "invalidation_feed",
+                    "keyed_script",
                     "rate_counts",
                     "redis_clients",
                     "redis_condition",

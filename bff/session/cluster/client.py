@@ -14,9 +14,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import HOPS, Topology
@@ -66,10 +64,6 @@ class ClusterClient(Redis):
         """Collects commands, to be sent to their servers at once."""
         assert not transaction
         return ClusterPipeline(self, shard_hint)
-
-    def register_script(self, script: Any) -> Any:
-        """Makes a script that can be called."""
-        return _Script(self, script)
 
     def renew(self) -> None:
         """Every connection is made anew before its next use, and the map of the slots with them."""
@@ -178,15 +172,3 @@ class ClusterPipeline(Pipeline):
         if raise_on_error:
             self.raise_first_error(commands, answers)
         return answers
-
-
-class _Script(AsyncScript):
-    """A script; a server that does not know it yet is sent all of it."""
-
-    async def __call__(self, keys: Any = None, args: Any = None, client: Any = None) -> Any:
-        runs = client or self.registered_client
-        words = (len(keys), *keys, *(args or ()))
-        try:
-            return await runs.evalsha(self.sha, *words)
-        except NoScriptError:
-            return await runs.eval(cast("str", self.script), *words)

@@ -41,6 +41,11 @@ class Node:
         with self.server.client() as client:
             return client.execute_command(*words)
 
+    def refusals(self) -> list[Any]:
+        """The commands and keys that an account was refused."""
+        with self.server.client() as client:
+            return [entry["object"] for entry in client.acl_log() if entry["reason"] != "auth"]
+
     def ask_there(self, *words: Any) -> Any:
         """The same of a key whose slot is on its way here."""
         with self.server.client() as client, client.pipeline(transaction=False) as pipe:
