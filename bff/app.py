@@ -148,7 +148,7 @@ class App:
         return await self._readiness.made()
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Takes what can be taken of newer settings, and what has changed in the files that they name."""
+        """Puts in force the newer settings that can change now, and changes of the files that they name."""
         return await self.live.reload(newer)
 
     def _build(self, settings: Settings, clock: Callable[[], float]) -> ASGIApp:
@@ -320,7 +320,7 @@ class App:
 
     @asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:
-        """Runs what the proxy does beside its requests, for as long as it serves; once, on one event loop.
+        """Runs the proxy's work beside its requests, for as long as it serves; once, on one event loop.
 
         Without it each call asks Redis, and connections are left open at the end.
         """

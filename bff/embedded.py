@@ -2,7 +2,7 @@
 
 Rule 1: the child never outlives this process, however this process ends (kill -9 included).
 Rule 2: it listens on loopback only, and writes nothing to disk unless it is told to `SAVE`.
-Rule 3: a real Redis wherever one can be had; what runs instead says so in `kind`.
+Rule 3: a real Redis wherever one can be had; `kind` names the server that runs.
 
 How rule 1 is kept: see `bff.child`.
 """
@@ -131,7 +131,7 @@ class EmbeddedRedis:
         port: where it listens; 0 or None takes a free one.
         directory: its working folder, kept by `stop()`; a dump.rdb in it is loaded at start. None makes
             a temporary one that `stop()` removes.
-        binary: what to start; None looks for it.
+        binary: the program to start; None looks for it.
         start_timeout: seconds until a server that does not answer PING counts as failed.
     """
 

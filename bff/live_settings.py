@@ -2,7 +2,7 @@
 
 Rule 1: a change of a file is put in force by itself; other changes of the settings' own file at a signal, as
 far as they can be taken (`bff.settings.changes`). The rest waits for a restart, and is named.
-Rule 2: what is refused changes nothing: neither a bad file nor bad settings.
+Rule 2: a refusal changes nothing, neither of a bad file nor of bad settings.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -82,7 +82,7 @@ class LiveSettings:
         await self._tasks.cancel_all()
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Takes what can be taken of newer settings, then what has changed in the files."""
+        """Puts in force the newer settings that can change now, then changes of their files."""
         changed: tuple[str, ...] = ()
         left: tuple[str, ...] = ()
         if newer is not None:

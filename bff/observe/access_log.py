@@ -81,7 +81,7 @@ class AccessLines:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what waits."""
+        """Writes the lines that wait."""
         if self._waiting:
             lines, self._waiting = self._waiting, []
             self._write("".join(lines))

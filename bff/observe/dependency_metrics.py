@@ -1,4 +1,4 @@
-"""Metrics of what the proxy depends on: how long Redis and the provider take.
+"""Metrics of the proxy's dependencies: how long Redis and the provider take.
 
 A part of `Metrics`, in its registry.
 """
@@ -55,12 +55,12 @@ class CallDurations(Collector, Generic[C]):
         self._durations: dict[C, Durations] = {kind: Durations(bounds) for kind in kinds}
 
     def took(self, kind: C, seconds: float) -> None:
-        """Counts a call that has ended, in whatever way."""
+        """Counts a call that has ended, well or not."""
         self._durations[kind].observe(seconds)
 
     @contextmanager
     def timed(self, kind: C) -> Iterator[None]:
-        """Counts what the block does as one call."""
+        """Counts the block as one call."""
         started = time.perf_counter()
         try:
             yield

@@ -4,7 +4,7 @@ Audit events may have a stream of their own (`audit_stream.py`), in the form of 
 
 Rule 1: every line, from here or from a library, passes `redact`; nothing is added after it but the time, the
 level and the logger's name.
-Rule 2: an audit event is written whatever the log level is.
+Rule 2: an audit event is written at any log level.
 Rule 3: a log line that cannot be written is dropped: a full disk or a closed pipe ends no request.
 """
 
@@ -87,7 +87,7 @@ class _Lines:
 
 
 class _StdlibLines(logging.Handler):
-    """Sends what libraries log by `logging` to the same place, in the same form."""
+    """Sends the libraries' lines, logged by `logging`, to the same place in the same form."""
 
     def emit(self, record: logging.LogRecord) -> None:
         floor = _floor(record.name)
@@ -218,7 +218,7 @@ def audit(
         session: a session's key or id; only its first characters are written.
         address: the client's address.
         reason: why, in one word of ours, never a stranger's text.
-        fields: what else this event has to say.
+        fields: the other fields of the event.
     """
     _audit.info(
         event,

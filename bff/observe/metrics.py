@@ -2,7 +2,7 @@
 
 Rule 1: no globals: a `Metrics` has a registry of its own, and is handed on as an argument. Audit events alone
 are counted by their process, as the log is the process's.
-Rule 2: a label never holds what a stranger chose: no raw path, method, session or address. Should a caller
+Rule 2: a label never holds a stranger's choice: no raw path, method, session or address. Should a caller
 break this, the number of series is capped all the same.
 """
 

@@ -1,4 +1,4 @@
-"""The last wall before a log line: what looks like a secret is masked.
+"""The last wall before a log line: text with the form of a secret is masked.
 
 Nothing should reach it: no part of this program logs tokens, cookies or codes. It stands for what a
 library, an exception's text or a careless line may bring along. It works on names (a key that is known to
@@ -18,7 +18,7 @@ from bff.errors import Problem
 MASK = "[redacted]"
 
 MAX_DEPTH = 8
-"""How deep nested values are followed; what lies deeper is masked whole (it may be a cycle)."""
+"""How deep nested values are followed; deeper ones are masked whole (it may be a cycle)."""
 
 _SECRET_NAMES = frozenset(
     {
@@ -109,7 +109,7 @@ def _names_secret(key: str) -> bool:
 
 
 def redact(value: Any, depth: int = 0) -> Any:
-    """A copy of the value, made of what JSON can hold, with secrets masked at any depth.
+    """A copy of the value that JSON can hold, with secrets masked at any depth.
 
     A pair whose first item names a secret counts as a key and its value: that is how header lists look.
     """

@@ -21,7 +21,7 @@ _log = get_logger("bff.oidc")
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer, its document, and what it answers."""
+    """An answer, its document, and the request that it answers."""
 
     answer: Answer
     document: Any

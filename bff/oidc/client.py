@@ -1,4 +1,4 @@
-"""The proxy as a client of its OpenID Provider: what it asks, and what the answers mean.
+"""The proxy as a client of its OpenID Provider: its requests, and the meaning of the answers.
 
 Rule 1: only `invalid_grant` means that a grant is gone (T-07). Everything else that is no success, a refused
 client included, is `ProviderUnavailableError`, by its kind (`refusals.py`): nobody is signed out for it here.
@@ -47,7 +47,7 @@ _log = get_logger("bff.oidc")
 
 
 class OidcClient:
-    """One provider. The settings hold what authenticates us; `failed` is called for every call that failed.
+    """One provider. The settings hold our credentials; `failed` is called for every call that failed.
 
     `watched` makes the context of each call; `clock` gives seconds since the epoch. `needed` names the claims
     of rules and headers.
@@ -72,7 +72,7 @@ class OidcClient:
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
         self._wire = http(settings, at_once)
         self._told_unrevocable = False
-        self.granted = 0  # good answers of the token endpoint, whatever was asked
+        self.granted = 0  # good answers of the token endpoint, to any request
         self.tickets = PrioritySemaphore(settings.max_token_calls)
         self._calls = AuthenticatedCalls(self._wire, self._authentication)
         self._pushed = PushedRequests(settings, self._calls, clock)
@@ -89,7 +89,7 @@ class OidcClient:
         self._authentication.replace(settings)
 
     def ask_for_newer(self, ask: Callable[[], bool]) -> None:
-        """Names what is called where the provider refuses us; True says that there is another secret."""
+        """Sets the function to call where the provider refuses us; it returns True for another secret."""
         self._calls.ask = ask
 
     def trust(self, settings: ProviderSettings) -> None:

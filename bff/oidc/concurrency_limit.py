@@ -3,8 +3,8 @@
 Rule 1: places that somebody waits behind (a request whose token is over, a sign-in) come before those that
 nobody does; within each kind, first come, first served.
 Rule 2: a caller that goes away passes its slot on, also if it was given it in the same moment.
-Rule 3: a call whose answer is late lends its slot to others and goes on: what hangs keeps nobody else out. So
-many calls are lent beside those that have one, and no more: the connections are bounded.
+Rule 3: a call whose answer is late lends its slot to others and goes on: a call that hangs keeps nobody else
+out. So many calls are lent beside those that have one, and no more: the connections are bounded.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class PrioritySemaphore:
         if not place.urgent:
             place.urgent = True
             if place.waiting:
-                self._urgent.append(place)  # what stands in the other queue is passed over when it comes up
+                self._urgent.append(place)  # its place in the other queue is passed over when it comes up
 
     async def _take(self, place: Ticket) -> None:
         if self._free:

@@ -1,7 +1,7 @@
 """A document of the provider, kept: fetched by one for all, renewed when old, and used through an outage.
 
 Rule 1: one fetch at a time; it belongs to no request, so that no disconnect cancels it.
-Rule 2: what was once good stays in use until something newer is: a provider that cannot be reached takes
+Rule 2: a document that was good stays in use until a newer one is: a provider that cannot be reached takes
 nothing away.
 Rule 3: a fetch that failed, and one that was forced, is not repeated before `PAUSE`.
 """

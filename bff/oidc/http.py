@@ -2,13 +2,14 @@
 
 Rule 1: a call is made once. Nothing here resends, follows a redirect or keeps a cookie (the jar of one
 client would be shared by all users).
-Rule 2: what spends something goes over a connection of its own. On a kept-alive one that the provider
-closes at that moment nobody can tell whether a refresh token was spent.
+Rule 2: a request that spends something goes over a connection of its own. On a kept-alive one that the
+provider closes at that moment nobody can tell whether a refresh token was spent.
 Rule 3: an answer is bounded in bytes and in time, as a whole; compressed ones are refused, so that the
 bound is one.
 Rule 4: no URL, form or body gets into a log line or an error's message.
-Rule 5: what spends something is looked at once more when its connection stands, before its first byte leaves.
-Rule 6: whatever leaves the HTTP client, foreseen or not, becomes one of three: an answer; "not sent", where
+Rule 5: a request that spends something is checked once more when its connection stands, before its first
+byte.
+Rule 6: each outcome of the HTTP client, foreseen or not, becomes one of three: an answer; "not sent", where
 no byte of the form was written; "lost", where it may have been read and no answer came.
 Rule 7: a time-out is told apart from a broken connection (`AnswerLateError`): the provider may be at it yet.
 
@@ -52,7 +53,7 @@ _TIMED_OUT = (TimeoutError, httpx.TimeoutException)
 
 
 class AnswerLostError(ProviderUnavailableError):
-    """The request may have reached the provider, and no usable answer came: what it spent may be spent.
+    """The request may have reached the provider, and no usable answer came: its token or code may be spent.
 
     `status` is that of an answer that says so itself (a 5xx); None where none came.
     """
@@ -63,7 +64,7 @@ class AnswerLostError(ProviderUnavailableError):
 
 
 class AnswerLateError(AnswerLostError):
-    """No answer came in time: the provider, or what stands before it, may be at the request yet."""
+    """No answer came in time: the provider, or a server before it, may be at the request yet."""
 
 
 class CallWithdrawnError(Exception):
@@ -131,7 +132,7 @@ class _Watched:
         self._deadline, self._connecting, self._whole = deadline, connecting, deadline.when() or 0.0
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """The `trace` extension of httpcore: what it raises before a step ends the call before that step.
+        """The `trace` extension of httpcore: raising before a step ends the call before that step.
 
         What a form spends is in its body. A write that fails has written nothing: the connection had broken
         before, and httpcore reads on, for an answer that may have come.
@@ -274,7 +275,7 @@ class ProviderHttp:
         seconds: float,
         watched: _Watched,
     ) -> Answer:
-        """One call; the chain of what it raises is cut, because httpx's errors hold the request."""
+        """One call; its exceptions have no chain, because httpx's errors hold the request."""
         await self._close_former()
         failure: ProviderUnavailableError
         try:
@@ -288,7 +289,7 @@ class ProviderHttp:
             answer = Answer(response.status_code, response.headers, body)
         except (CallWithdrawnError, AnswerLostError):
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary: what comes out of the client can be anything
+        except Exception as error:  # noqa: BLE001 - the boundary: the client can raise anything
             failure = _failure(error, unsent=watched.unsent(error))
         else:
             if answer.status != _PROXY_REFUSED or not self._proxy.proxies:

@@ -1,4 +1,4 @@
-"""The HTTP clients of one set of certificates: one that reads documents, and one for what spends something.
+"""The HTTP clients of one set of certificates: one for documents, one for requests that spend something.
 
 httpx reads no environment variables here (`trust_env`): `provider.proxy` says which proxy a call takes.
 """

@@ -1,7 +1,7 @@
 """The ID token: validated before anything in it is believed. Pure.
 
 Rule 1: no claim is looked at before the signature holds, with a key from the provider's own key set and an
-algorithm from our list; what a token's header says about keys is never followed (RFC 8725 3.1, 3.10).
+algorithm from our list; keys that a token's header names are never followed (RFC 8725 3.1, 3.10).
 Rule 2: a refusal carries a reason that a program can test, and nothing of the token.
 Rule 3: time is an argument; `now` and all moments are seconds since the epoch.
 """
@@ -97,7 +97,7 @@ def validate_id_token(token: str, keys: Sequence[SigningKey], expected: Expected
 def verified_claims(
     token: str, keys: Sequence[SigningKey], algs: Collection[str]
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Header and claims of a JWT that the provider signed; what kind of token it is, nobody has looked at.
+    """Header and claims of a JWT that the provider signed; the kind of token is not checked yet.
 
     Raises:
         IdTokenRejectedError: malformed, or not signed by one of the keys with one of the algorithms.
@@ -115,7 +115,7 @@ def verified_claims(
     if not isinstance(header, dict) or not isinstance(payload, dict):
         raise IdTokenRejectedError("malformed")
     alg = header.get("alg")
-    # A shared secret verifies nothing here, whatever the settings say: HMAC with a public key (RFC 8725 2.1).
+    # A shared secret verifies nothing here, in spite of any setting: HMAC with a public key (RFC 8725 2.1).
     if not isinstance(alg, str) or alg not in algs or alg == "none" or alg.startswith("HS"):
         raise IdTokenRejectedError("alg_not_allowed")
     if any(name in header for name in _FORBIDDEN_HEADERS):

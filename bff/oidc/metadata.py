@@ -1,6 +1,6 @@
 """The provider's metadata: its discovery document and its keys, read with suspicion.
 
-Pure: a document goes in, a frozen value comes out, or `MetadataRejectedError` says what is wrong with it.
+Pure: a document goes in, a frozen value comes out, or `MetadataRejectedError` names its fault.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Pushed authorization requests (RFC 9126): what a sign-in asks for goes to the provider, not by the browser.
+"""Pushed authorization requests (RFC 9126): a sign-in's parameters go straight to the provider.
 
 Rule 1: a push that fails never falls back to the address bar: a request that must not be seen or changed
 there would be.

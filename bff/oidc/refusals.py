@@ -2,7 +2,7 @@
 
 Rule 1: `invalid_grant` means that the grant is gone. `invalid_client`, 429 and 5xx are about everybody. Every
 other refusal is about this one grant, until several sessions meet it (`bff/refresh/refusals.py`).
-Rule 2: a 2xx with an `error` is that error, whatever its status says.
+Rule 2: a 2xx with an `error` is that error, in spite of its status.
 Rule 3: nothing of an answer gets into a message but its status; the log gets the error code, and a
 description from which all is taken out that was sent or looks like a token.
 """
@@ -51,7 +51,7 @@ class SignInRequired:
 
 
 class RefusedError(ProviderUnavailableError):
-    """The provider answered, and not with what was asked for; what it was sent is not spent.
+    """The provider answered without the result; the token or code that it was sent is not spent.
 
     `kind` tells refusals apart that are not the same: status and error code.
     """
@@ -111,7 +111,7 @@ def refuses_client(document: Any) -> bool:
 
 
 def parse_error_description(document: Any, sent: Collection[str] = ()) -> str | None:
-    """The answer's own words about its error, fit for a log: short, printable, without what was `sent`."""
+    """The answer's own words about its error, fit for a log: short, printable, without the values `sent`."""
     if not isinstance(document, Mapping):
         return None
     texts = (document.get(name) for name in _DESCRIPTIONS)

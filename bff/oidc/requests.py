@@ -143,7 +143,7 @@ def code_form(
 def refresh_form(
     client: Client, *, refresh_token: str, scope: str | None = None, resource: Sequence[str] = ()
 ) -> Form:
-    """The request that spends a refresh token (RFC 6749 6). Without `scope` it asks for what was granted."""
+    """The request that spends a refresh token (RFC 6749 6). Without `scope`: the one that was granted."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     if scope is not None:
         fields["scope"] = scope
@@ -185,7 +185,7 @@ def end_session_url(
 
 
 def secrets_of(form: Form) -> frozenset[str]:
-    """The values of a form that no log may repeat, whatever an answer echoes."""
+    """The values of a form that no log may repeat, even where an answer echoes them."""
     values = (form.fields.get(name) for name in _SECRET_FIELDS)
     return frozenset(value for value in values if isinstance(value, str))
 

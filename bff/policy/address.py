@@ -1,7 +1,7 @@
 """The client's address, as far as the proxies that report it are trusted.
 
 Rule 1: `X-Forwarded-For` is read from its right end, and only as long as the one who wrote an entry is a
-trusted proxy; what stands further left is hearsay and is never passed on.
+trusted proxy; addresses further left are hearsay and never passed on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
 
 
 def rate_key(address: str) -> str:
-    """Returns what a rate limit counts an address as: an IPv6 client has a whole /64 to choose from."""
+    """Returns an address as rate limits count it: an IPv6 client has a whole /64 to choose from."""
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))

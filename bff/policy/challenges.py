@@ -4,8 +4,8 @@
 there goes nowhere, since `Authorization` is ours. Known good schemes pass, and all others do not: what a
 browser will take for a reason to ask is for it to decide.
 
-Rule 1: what passes was read to its end, and is written again from its parts; a value that cannot be read
-passes nothing, since a browser may read it otherwise.
+Rule 1: a challenge that passes was read to its end, and is written again from its parts; a value that cannot
+be read passes nothing, since a browser may read it otherwise.
 """
 
 import re

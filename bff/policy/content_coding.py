@@ -1,4 +1,4 @@
-"""The content coding of an answer, by what the client accepts (RFC 9110 12.5.3). Pure."""
+"""The content coding of an answer, by the client's `Accept-Encoding` (RFC 9110 12.5.3). Pure."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,8 +1,8 @@
 """The headers that pass, in both directions: pure functions over lists of `(name, value)`.
 
-Rule 1: what the proxy sets for a backend, a client cannot set, in no spelling: `_` counts as `-`, because
-CGI-like servers cannot tell them apart.
-Rule 2: what `Connection` nominates is dropped from what the client sent, never from what the proxy sets.
+Rule 1: a client cannot set a field that the proxy sets for a backend, in no spelling: `_` counts as `-`,
+because CGI-like servers cannot tell them apart.
+Rule 2: fields that `Connection` nominates are dropped from the client's, never from the proxy's own.
 Rule 3: Host, framing, Expect and Upgrade belong to a connection, not to a request: neither passes.
 Rule 4: names are judged by the tables in `bff.settings.header_table`, which say why.
 Rule 5: a backend's answer cannot open the origin that it is shown under (no CORS, no service worker scope,
@@ -274,7 +274,7 @@ class HeaderRules:
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:
-    """Drops what `Connection` nominates (RFC 9110 7.6.1); framing is not open to nomination."""
+    """Drops the fields that `Connection` nominates (RFC 9110 7.6.1); framing is not open to nomination."""
     if not connection or (len(connection) == 1 and connection[0].lower() in _NOMINATE_NOTHING):
         return headers
     nominated = {token.strip(b" \t").lower() for value in connection for token in value.split(b",")}

@@ -26,7 +26,7 @@ def immutable_patterns(wanted: Sequence[str] | None, index: str) -> re.Pattern[s
         wanted: `spa.immutable`: folders, which end in "/", and shell patterns as "/main-*.js"; None to find
             them by `index`.
         index: the text of the page's index. A folder counts if the index loads a script from it:
-            what is in Angular's "/assets/", which is named as Vite's, has no hash.
+            a file in Angular's "/assets/", which is named as Vite's, has no hash.
     """
     if wanted is None:
         wanted = [

@@ -1,8 +1,8 @@
 """The check for a person's own navigation, which every address that acts by GET makes first. Pure.
 
-Rule 1: HEAD never acts: it is what link checkers and mail scanners send (RFC 9110 9.3.2).
-Rule 2: what a browser fetches ahead (prefetch, prerender, preview) is no wish of the user's yet. Chromium
-sends the cookies along, Strict ones too where the link stands on a page of ours.
+Rule 1: HEAD never acts: link checkers and mail scanners send it (RFC 9110 9.3.2).
+Rule 2: a page that a browser fetches ahead (prefetch, prerender, preview) is no wish of the user's yet.
+Chromium sends the cookies along, Strict ones too where the link stands on a page of ours.
 Rule 3: `Sec-Fetch-Mode`, where it is sent, is `navigate`: a picture, a script or a `fetch` is no navigation.
 """
 

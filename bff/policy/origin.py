@@ -2,7 +2,7 @@
 
 Rule 1: a header that a foreign page cannot set, `X-CSRF: 1`, is the defence; `Sec-Fetch-Site` and `Origin`
 are checked on top of it where the browser sends them.
-Rule 2: what is there twice is refused, for another parser could see the other one.
+Rule 2: a field that stands twice is refused, for another parser could see the other one.
 Rule 3: names are compared as ASGI hands them out, in lower case.
 """
 

@@ -3,9 +3,9 @@
 A backend knows itself by the Host and the path that it is asked for. A redirect that is built from these
 names the inside: `http://10.0.0.7:8000/items/` for `/api/items/`. Pure.
 
-Rule 1: only what names the backend itself, under the path that its route leads to, is mapped; all else is the
-backend's word, and stays as it is (as with nginx's `proxy_redirect default`).
-Rule 2: what is mapped stays on our origin, whatever the backend put behind its own name.
+Rule 1: only a URL that names the backend itself, under the path that its route leads to, is mapped; all else
+is the backend's word, and stays as it is (as with nginx's `proxy_redirect default`).
+Rule 2: a mapped URL stays on our origin, with any path that the backend put behind its own name.
 """
 
 import re

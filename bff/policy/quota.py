@@ -1,7 +1,7 @@
 """A limit on how often one client may do something, and the fields that tell a client of it. Pure.
 
 The fields are those of draft-ietf-httpapi-ratelimit-headers (revision 11): `RateLimit-Policy` has the limit,
-`RateLimit` what is left of it. They stand on refusals alone.
+`RateLimit` the rest of it. They stand on refusals alone.
 """
 
 import math

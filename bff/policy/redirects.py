@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 MAX_RETURN_TO = 1024
 MAX_PARAM = 512
-_MAX_ROUNDS = 4  # what is still encoded after that many decodings is meant to deceive
+_MAX_ROUNDS = 4  # text still encoded after that many decodings is meant to deceive
 _VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
@@ -41,7 +41,7 @@ def check_return_to(value: str, covered: Callable[[bytes], bool]) -> str | None:
 
 
 def error_code(code: str) -> str:
-    """A provider's error code as a page and a log may see it; what does not look like one: `server_error`."""
+    """A provider's error code as a page and a log may see it; `server_error` for text of another form."""
     return code if _ERROR_CODE.fullmatch(code) else "server_error"
 
 
@@ -54,7 +54,7 @@ def with_error(return_to: str, code: str) -> str:
 
 
 def login_params(query: Iterable[tuple[str, str]], allowed: Collection[str]) -> dict[str, str] | None:
-    """Returns what of a login request's query goes on to the provider; None if any of that is malformed.
+    """Returns the parameters of a login request that go on to the provider; None if one is malformed.
 
     Names that are not allowed are left out without a word: a page may have its own reasons for them.
     """

@@ -5,7 +5,7 @@ the destination come from the settings alone.
 Rule 2: a path that two parsers could read differently is refused, never repaired (`bff.policy.paths`).
 Rule 3: a path that would reach another route once a backend has decoded it is refused as well, so that one
 route's methods and session rules cannot be walked around by way of another's.
-Rule 4: a path of our own endpoints is no route's, whatever the route `/` takes otherwise.
+Rule 4: a path of our own endpoints is no route's, not even the route `/`'s.
 Rule 5: a path that is only unusual (`//`, an encoded slash), and in no reading a route's or ours, is the
 page's.
 """
@@ -36,7 +36,7 @@ OWN_PREFIX = b"/bff"
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A backend's address: what a connection pool is keyed by, and the Host it is sent.
+    """A backend's address: the key of its connection pool, and its Host.
 
     With a `socket`, the path of a Unix socket, `host` is "localhost" and only told to the backend.
     """
@@ -91,7 +91,7 @@ class Route:
 
     @cached_property
     def plain_target(self) -> tuple[int, bytes]:
-        """The length of what is cut off a path, and what is put in its place: see `target`."""
+        """The length that is cut off a path, and the prefix put in its place: see `target`."""
         return (len(self.path) if self.settings.strip_prefix else 0), self.upstream_path
 
     def target(self, raw_path: bytes) -> bytes:
@@ -200,7 +200,7 @@ class RouteTable:
     def covers(self, path: bytes) -> bool:
         """Returns True if a path lies, for the most lenient reader, under `/bff` or a route.
 
-        The path may be anything, hostile included; what stands behind `?` or `#` is not looked at.
+        The path may be anything, hostile included; the part behind `?` or `#` is not looked at.
         """
         reading = folded(re.split(rb"[?#]", path, maxsplit=1)[0])
         if is_encoded(reading):
@@ -223,7 +223,7 @@ def _plain_paths(route: Route, own: bytes) -> bytes:
 
 
 def compile_route(route: RouteSettings) -> Route:
-    """Prepares one route; ValueError says what is wrong with it."""
+    """Prepares one route; ValueError names its fault."""
     path = route.path.rstrip("/").encode()
     if (problem := path_problem(path or b"/")) is not None:
         raise ValueError(f"route {route.path}: path: {problem}")

@@ -1,6 +1,6 @@
 """A browser and its system in words, as a `User-Agent` field tells them (RFC 9110 10.1.5). Pure.
 
-Rule 1: the words are ours, but for the number of a version: what a client sent is not repeated.
+Rule 1: the words are ours, but for the number of a version: a client's own text is not repeated.
 Rule 2: it is a help for people who look for a device of theirs. Nothing is decided by it: a client can say
 what it likes, and browsers freeze what they say (Windows 11 calls itself 10, every Mac 10_15_7).
 """
@@ -45,7 +45,7 @@ class Device:
 
 
 def described(user_agent: str) -> Device:
-    """Returns what a `User-Agent` field says, in words."""
+    """Describes a `User-Agent` field in words."""
     text = user_agent[:_LONGEST]
     browsers = ((name, pattern.search(text)) for name, pattern in _COMPILED_BROWSERS)
     browser = next((f"{name} {found[1]}" for name, found in browsers if found), None)

@@ -52,7 +52,7 @@ def metric(name: str, kind: str, text: str, value: float, *, family: str | None 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. Where it is not `needed`, requests may come whatever it says."""
+    """One thing that was looked at. Where it is not `needed`, requests may come even if it fails."""
 
     name: str
     ok: bool
@@ -83,7 +83,7 @@ def readiness_of(answers: Mapping[int, Sequence[Mapping[str, Any]] | None], *, o
 
 
 def _labelled(sample: str, number: int) -> str:
-    """A sample's name holds neither a brace nor a space; what follows it does not matter here."""
+    """A sample's name holds neither a brace nor a space; the rest of the line does not matter here."""
     end = min(at for at in (sample.find("{"), sample.find(" ")) if at >= 0)
     labels = f'{{worker="{number}"'
     if sample[end] == "{":

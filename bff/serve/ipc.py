@@ -68,7 +68,7 @@ class SupervisorSide:
             del self._asked[number]
 
     async def listen(self) -> None:
-        """Takes what the worker says, until it is gone."""
+        """Takes the worker's messages, until it is gone."""
         with contextlib.suppress(OSError, ValueError):
             while line := await self._reader.readline():
                 said = json.loads(line)
@@ -92,9 +92,9 @@ class WorkerSide:
     """The worker's end.
 
     Args:
-        answers: what to do about each question; the result is JSON.
-        orders: what to do about each order.
-        reload: what to do about newer settings, or None of them.
+        answers: a function for each question; its result is JSON.
+        orders: a function for each order.
+        reload: called with newer settings, or with None where they cannot be used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Looks whether what the settings name is there and usable: Redis, the provider, each backend.
+"""Checks that the servers named in the settings are usable: Redis, the provider, each backend.
 
 Rule 1: nothing is left behind: the one key that is written has our prefix and a TTL, and goes at once.
 Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
@@ -25,7 +25,7 @@ _FOUND = 200
 _REDIRECTS = range(300, 400)
 _SHOWN = 5  # keys of which it is said why they are not used
 DEADLINE = 15.0
-"""Seconds after which a check is given up, whatever the settings allow."""
+"""Seconds after which a check is given up, in spite of longer settings."""
 
 
 async def preflight(settings: Settings) -> list[Check]:

@@ -41,7 +41,7 @@ class WorkerProcess:
 
         Args:
             number: which worker it is, from 1.
-            settings: what it serves by.
+            settings: those that it serves by.
             listener: the socket that it listens on; the caller's stays open.
             command: a program and its first arguments.
             lifeline: the reading end of the pipe whose writing end only the supervisor holds.

@@ -22,7 +22,7 @@ class Check:
 def read_offers(
     document: Mapping[str, Any], settings: ProviderSettings, routes: Sequence[RouteSettings]
 ) -> list[Check]:
-    """Each thing that is offered and needed, or not offered and needed; what is not mentioned is advice."""
+    """Each thing that is offered and needed, or not offered and needed; things not mentioned are advice."""
     return [
         *_pkce(document, settings.issuer),
         *_authentication(document, settings),

@@ -87,7 +87,7 @@ class ServerResources:
 
 @contextlib.contextmanager
 def prepared(settings: Settings) -> Iterator[ServerResources]:
-    """Raises the descriptor limit, binds, and starts the private Redis; CannotStartError says what failed."""
+    """Raises the descriptor limit, binds, and starts the private Redis; CannotStartError names the fault."""
     _raise_descriptor_limit()
     server = settings.server
     with contextlib.ExitStack() as stack:

@@ -123,5 +123,5 @@ class Roll:
             task.cancel()
         if first.done():
             return True
-        slot.close()  # nobody takes what waits there
+        slot.close()  # nobody takes the connections that wait there
         return False

@@ -1,4 +1,4 @@
-"""The settings read again while the proxy runs, and what the log says about it."""
+"""The settings read again while the proxy runs, and the log lines about that."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ async def read_again(settings: ReadSettings | None, current: Settings) -> Settin
 def tell_reload(
     *, changed: Sequence[str], refused: Sequence[str], left: Sequence[str], several: bool, good: bool
 ) -> None:
-    """Writes the outcome of a SIGHUP: what is in force, what was refused, and what it takes for the rest."""
+    """Writes the outcome of a SIGHUP: the changes in force, those refused, and those that need more."""
     roll = [name for name in left if several and name not in FIXED]
     restart = [name for name in left if name not in roll]
     more = {"needs_sigusr2": roll} if roll else {}

@@ -41,7 +41,7 @@ from bff.tasks import Tasks
 _START_TIMEOUT = 60.0  # seconds until a worker has to serve
 _STABLE = 60.0  # seconds after which a worker's death has nothing to do with the one before
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the first comes at once
-_GRACE = 2.0  # seconds beyond what a worker may take by itself
+_GRACE = 2.0  # seconds beyond a worker's own time to stop
 
 _log = get_logger("bff.serve")
 
@@ -57,7 +57,7 @@ def run(
 
     Args:
         settings: all of them; the workers get them as they are.
-        command: what starts a worker.
+        command: the command line of a worker.
         start_timeout: seconds within which a worker has to serve.
         read_settings: reads them again, at a reload and before a rolling restart.
     """
@@ -217,7 +217,7 @@ class Supervisor:
             task.add_done_callback(self._changes.discard)
 
     async def _reload(self) -> None:
-        """SIGHUP: everybody looks at the files, and takes what can be taken of the settings."""
+        """SIGHUP: all processes look at the files, and put in force the settings that can change now."""
         async with self._changing:
             reopen_audit()
             newer = await read_again(self._read_settings, self._settings)

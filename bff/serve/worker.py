@@ -46,7 +46,7 @@ from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
-_LOOK = 0.05  # seconds between two looks at what a signal sets, or a connection's end
+_LOOK = 0.05  # seconds between two looks at a signal's flag, or a connection's end
 
 _log = get_logger("bff.serve")
 
@@ -61,7 +61,7 @@ class ServedApp(Protocol):
         ...
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Takes what can be taken of newer settings, and what has changed in the files that they name."""
+        """Puts in force the newer settings that can change now, and changes of the files that they name."""
         ...
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +79,7 @@ def run(
 
     Args:
         settings: all of them.
-        make_app: builds what is served.
+        make_app: builds the application.
         read_settings: reads them again at SIGHUP.
     """
     configure(settings.log)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str], make_app: MakeApp = create_app) -> int:
 
     Args:
         arguments: the worker's number, and the descriptors of its socket, its link and the lifeline.
-        make_app: builds what is served.
+        make_app: builds the application.
     """
     number, listening, linked, lifeline = (int(argument) for argument in arguments)
     die_with(lifeline)
@@ -222,7 +222,7 @@ class Worker(uvicorn.Server):
             yield
         finally:
             for number, handler in former.items():
-                if number not in {RELOAD, ROLL}:  # what comes now still ends nothing
+                if number not in {RELOAD, ROLL}:  # a SIGHUP now still ends nothing
                     signal.signal(number, handler)
 
     def _handle_reload(self, _: int, __: FrameType | None) -> None:
@@ -274,7 +274,7 @@ class Worker(uvicorn.Server):
 
 
 class LoneWorker(Worker):
-    """The only serving process: it has the ops port, and says itself what it does."""
+    """The only serving process: it has the ops port, and logs its own steps."""
 
     def __init__(
         self, ground: ServerResources, app: ServedApp, read_settings: ReadSettings | None = None

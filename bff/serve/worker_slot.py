@@ -1,7 +1,7 @@
 """A worker's slot: its socket, and who serves there.
 
 Rule 1: a slot keeps its listening socket for as long as somebody serves there, so that a successor takes
-over what waits in it: the connections that wait in a socket are reset when its last holder closes it.
+over the connections that wait in it: those are reset when its last holder closes it.
 Rule 2: a socket where nobody serves is closed at once, and a new one made for the next worker: connections
 go to the other workers then.
 """
@@ -16,7 +16,7 @@ from bff.serve.resources import ServerResources
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
-_LAST_LINES = 2.0  # seconds for the rest of what a worker said that has ended
+_LAST_LINES = 2.0  # seconds for the last messages of a worker that has ended
 
 _log = get_logger("bff.serve")
 
@@ -68,7 +68,7 @@ class WorkerSlot:
         self.processes.discard(worker)
         listening = self._listening.pop(worker, None)
         if listening is not None:
-            await asyncio.wait([listening], timeout=_LAST_LINES)  # it has reached the end of what was said
+            await asyncio.wait([listening], timeout=_LAST_LINES)  # it has read the last message
             listening.cancel()
         return code
 
