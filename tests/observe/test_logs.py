@@ -260,6 +260,7 @@ def test_the_set_of_audit_events_is_closed() -> None:
             "signed_out",
             "sign_in_failed",
             "session_ended",
+            "ending_not_replicated",
             "tokens_refreshed",
             "refresh_failed",
             "refresh_token_sent_again",
