@@ -4,15 +4,19 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from bff.embedded import free_port
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
 from tests.support.network.forward_auth import FORWARD_AUTH, SECRET, running_forward_auth
 from tests.support.network.reverse_proxies import Place, found
+from tests.support.network.sockets import socket_backend
 from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
@@ -29,8 +33,8 @@ LIES = {
 
 
 @asynccontextmanager
-async def behind(name: str, redis: RedisServer, folder: Path, auth: str = "required") -> AsyncIterator[World]:
-    """A world whose browsers go to this reverse proxy; `auth` is that of its route."""
+async def behind(name: str, redis: RedisServer, folder: Path, **route: Any) -> AsyncIterator[World]:
+    """A world whose browsers go to this reverse proxy; `route` changes its route."""
     if found(name) is None:
         pytest.skip(f"no {name}")
     tls, certificate, port = free_port(), self_signed(folder), free_port()
@@ -38,7 +42,7 @@ async def behind(name: str, redis: RedisServer, folder: Path, auth: str = "requi
         redis,
         public_url=f"https://localhost:{tls}",
         server={"trusted_proxies": ["127.0.0.1"]},
-        route={"strip_prefix": False, "auth": auth},
+        route={"strip_prefix": False, **route},
         forward_auth={"secrets": [SECRET], "hosts": [f"127.0.0.1:{port}"]},
         port=port,
     ) as world:
@@ -94,6 +98,26 @@ async def test_a_route_without_sign_in(redis_server: RedisServer, tmp_path: Path
         assert b"of-the-client" not in seen.raw_head
         if name != "caddy":  # before 2.9 it writes a placeholder of its own there
             assert [] == seen.values(b"authorization")
+
+
+@pytest.mark.requirement("S-01")
+async def test_a_websocket_goes_to_bff(redis_server: RedisServer, tmp_path: Path) -> None:
+    """An upgrade, whose question is refused, goes to bff behind nginx; the socket ends with its session."""
+    async with (
+        socket_backend() as sockets,
+        behind("nginx", redis_server, tmp_path, upstream=sockets.url, websocket=True) as world,
+    ):
+        browser = await world.signed_in()
+        uri = world.url.replace("https://", "wss://") + "/api/feed"
+        cookie = [("Cookie", f"__Host-Http-bff={browser.handle}")]
+        async with connect(
+            uri, additional_headers=cookie, origin=Origin(world.url), ssl=world.verify, proxy=None
+        ) as socket:
+            await socket.send("hello")
+            assert "hello" == await socket.recv()
+            world.redis.cli("DEL", browser.session_key)
+            await socket.wait_closed()
+            assert 4401 == socket.close_code
 
 
 async def _calls(world: World, browser: Browser) -> None:
