@@ -19,6 +19,7 @@ from bff.session.store import SessionStore
 from bff.settings.model import Settings
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
+from bff.web.frontchannel import FrontchannelEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
@@ -66,6 +67,9 @@ def own_endpoints(
         clock=clock,
     )
     backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=settings.server, clock=clock)
+    frontchannel = FrontchannelEndpoint(
+        provider=settings.provider, sessions=sessions, server=settings.server, limits=limits
+    )
     signals = SharedSignalsEndpoint(client=client, sessions=sessions, server=settings.server)
     own = OwnSessionEndpoints(
         sessions=sessions,
@@ -88,6 +92,7 @@ def own_endpoints(
         *login.routes(),
         *logout.routes(),
         *backchannel.routes(),
+        *frontchannel.routes(),
         *signals.routes(),
         *user.routes(),
         *own.routes(),

@@ -134,6 +134,7 @@ class ProviderSettings(Section):
     allow: ClaimRule | None = None  # None: everybody who has an account there
     acr_required: tuple[str, ...] = ()
     logout_exp: Literal["required", "optional"] = "required"
+    frontchannel_logout: bool = False
     signals_issuer: str | None = None  # None: no receiver of Shared Signals
     signals_jwks_uri: str | None = None  # None: by the transmitter's configuration
     signals_audience: tuple[str, ...] = ()  # (): client_id

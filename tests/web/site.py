@@ -34,6 +34,7 @@ from bff.settings.model import (
 )
 from bff.tasks import Tasks
 from bff.web.backchannel import BackchannelEndpoint
+from bff.web.frontchannel import FrontchannelEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
@@ -242,6 +243,9 @@ async def running_site(
         clock=clock,
     )
     backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)
+    frontchannel = FrontchannelEndpoint(
+        provider=client.settings, sessions=sessions, server=server, limits=EndpointLimits(limits, rates)
+    )
     signals = SharedSignalsEndpoint(client=client, sessions=sessions, server=server)
     own = OwnSessionEndpoints(
         sessions=sessions,
@@ -251,7 +255,14 @@ async def running_site(
         trusted_proxies=server.trusted_proxies,
     )
     app = Starlette(
-        routes=[*login.routes(), *logout.routes(), *backchannel.routes(), *signals.routes(), *own.routes()]
+        routes=[
+            *login.routes(),
+            *logout.routes(),
+            *backchannel.routes(),
+            *frontchannel.routes(),
+            *signals.routes(),
+            *own.routes(),
+        ]
     )
     try:
         yield Site(app, sessions, keyring, provider, redis, clock, server.public_url, client)
