@@ -56,6 +56,7 @@ def own_endpoints(
         metrics=metrics,
         clock=clock,
         admit=admit,
+        home=settings.home(),
     )
     logout = LogoutEndpoints(
         client=client,

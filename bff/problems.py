@@ -52,12 +52,13 @@ def problem_response(
     headers: Sequence[Header] = (),
     page: bool = False,
     login_url: str = LOGIN,
+    home: str = "/",
     **extra: Any,
 ) -> tuple[int, list[Header], bytes]:
     """Renders a problem: `(status, headers, body)`, complete with Content-Length.
 
     `detail` is shown to the client, so it must hold nothing that came out of a token or a cookie.
-    `page` asks for HTML, for a person who has navigated here.
+    `page` asks for HTML, for a person who has navigated here, with a link to `home`.
     `retry_after` is in seconds; 429 and 503 answers carry one in any case (RFC 9110 10.2.3). `extra`
     members are added to the body; those that are None are left out.
     """
@@ -73,7 +74,7 @@ def problem_response(
     if problem in _SIGN_IN_AGAIN:
         document["login_url"] = login_url
     document.update((name, member) for name, member in extra.items() if member is not None)
-    body = problem_page(document) if page else json.dumps(document).encode()
+    body = problem_page(document, home) if page else json.dumps(document).encode()
     kind: tuple[Header, ...] = PAGE_HEADERS if page else ((b"content-type", PROBLEM_TYPE),)
     rendered: list[Header] = [
         *kind,
@@ -103,7 +104,7 @@ def error_redirect(
     return 303, [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")], b""
 
 
-def problem_page(document: Mapping[str, Any]) -> bytes:
+def problem_page(document: Mapping[str, Any], home: str = "/") -> bytes:
     """The page of a problem's document: what happened, what can be done, and the code to report."""
     title, detail, status, code = (
         escape(str(document.get(name, ""))) for name in ("title", "detail", "status", "code")
@@ -113,9 +114,9 @@ def problem_page(document: Mapping[str, Any]) -> bytes:
     elif "other_account_url" in document:
         way_on = f'<a href="{escape(str(document["other_account_url"]))}">Sign in with another account</a>'
     elif document.get("status") in _TEMPORARY:
-        way_on = '<a href="">Try again</a> in a moment, or <a href="/">go to the start page</a>'
+        way_on = f'<a href="">Try again</a> in a moment, or <a href="{escape(home)}">go to the start page</a>'
     else:
-        way_on = '<a href="/">Go to the start page</a>'
+        way_on = f'<a href="{escape(home)}">Go to the start page</a>'
     described = f"<p>{detail}</p>" if detail else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

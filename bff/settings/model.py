@@ -347,6 +347,11 @@ class Settings(Section):
         base = self.server.base_path
         return tuple(PlacedRoute.of(route, base) for route in self.route) if base else self.route
 
+    def home(self) -> str:
+        """The path of the start page: the page's own, else that of the origin, which is somebody else's."""
+        has_page = self.spa.dir is not None or self.spa.url is not None
+        return f"{self.server.base_path}/" if has_page else "/"
+
     def served_routes(self) -> tuple[RouteSettings, ...]:
         """The routes by their public paths, and in development all other paths to the page's own server.
 

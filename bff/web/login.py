@@ -84,6 +84,7 @@ class LoginEndpoints:
         metrics: Metrics,
         clock: Callable[[], float],
         admit: Callable[[SignIn], Awaitable[str | None]] = NO_HOOKS.refusal_of,
+        home: str = "/",
     ) -> None:
         self._client = client
         self._sessions = sessions
@@ -98,6 +99,7 @@ class LoginEndpoints:
         self._metrics = metrics
         self._clock = clock
         self._admit = admit
+        self._home = home
         self._told_no_refresh = False
 
     def routes(self) -> list[Route]:
@@ -113,7 +115,7 @@ class LoginEndpoints:
         if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
         query = query_of(request)
-        wanted = [value for name, value in query if name == "return_to"] or ["/"]
+        wanted = [value for name, value in query if name == "return_to"] or [self._home]
         return_to = self._checked(wanted[0]) if len(wanted) == 1 else None
         if return_to is None:
             return problem_answer(Problem.BAD_RETURN_TO)
@@ -372,7 +374,7 @@ class LoginEndpoints:
 
     def _landing(self, transaction: Transaction | None) -> str:
         """The page to go to in the end, checked again: the routes may have changed since."""
-        return (self._checked(transaction.return_to) if transaction else None) or "/"
+        return (self._checked(transaction.return_to) if transaction else None) or self._home
 
     def _checked(self, return_to: str) -> str | None:
         return check_return_to(return_to, self._table.covers)

@@ -32,6 +32,7 @@ def own_answers(
     metrics: Metrics,
     is_own: Callable[[bytes], bool],
     access_log: bool,
+    home: str,
     spans: Spans | None = None,
 ) -> ASGIApp:
     """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans."""
@@ -58,7 +59,7 @@ def own_answers(
     counted: ASGIApp = accounting
     if spans is not None:
         counted = TracedAnswers(accounting, spans=spans, name=accounting.name)
-    return ErrorPages(counted, spa.error_page)
+    return ErrorPages(counted, spa.error_page, home)
 
 
 async def _no_route(_: Request) -> Response:

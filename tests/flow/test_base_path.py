@@ -41,6 +41,10 @@ async def test_everything_lies_under_the_base_path(redis_server: RedisServer, tm
         assert (302, f"{BASE}/api/orders/7") == (moved.status_code, moved.headers["location"])
         assert (b"/orders", [b"/shop/api"]) == (told[-1].target, told[-1].values(b"x-forwarded-prefix"))
         await _nothing_elsewhere(world, browser)
+        lost = await browser.client.get(f"{BASE}/bff/nothing", headers={"Sec-Fetch-Mode": "navigate"})
+        assert f'<a href="{BASE}/">' in lost.text
+        refused = await browser.client.get(f"{BASE}/api/a%2Fb", headers={"Sec-Fetch-Mode": "navigate"})
+        assert (400, True) == (refused.status_code, f'<a href="{BASE}/">' in refused.text)
         assert '"base": "/shop/bff"' in (await browser.client.get(f"{BASE}/bff/client.js")).text
         left = await browser.call(f"{BASE}/bff/logout", "POST")
         assert f"{BASE}/bff/logout/continue" == left.json()["redirect"]

@@ -1,5 +1,7 @@
 """The proxy inside a FastAPI application, at the root of its paths: `tests/examples/library/shop.py`."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.examples.library.shop import create_app
@@ -45,7 +47,7 @@ async def test_a_fastapi_application_with_the_proxy_inside(redis_server: RedisSe
         assert "no_route" == (await browser.call("/nothing")).json()["code"]
         person = await browser.client.get("/me", headers=PAGE)
         assert (403, True) == (person.status_code, person.text.startswith("<!doctype html>"))
-        await _warm(world, browser)
+        await warm(world, browser)
         with redis_server.client() as redis:
             redis.delete(browser.session_key)
         ended = await browser.call("/me")
@@ -53,14 +55,14 @@ async def test_a_fastapi_application_with_the_proxy_inside(redis_server: RedisSe
         assert "Sign in" in (await browser.client.get("/", headers=CSRF)).text
 
 
-async def _warm(world: World, browser: Browser) -> None:
+async def warm(world: World, browser: Browser, headers: Mapping[str, str] | None = None) -> None:
     """Asks until nothing is read any more: the feed's word for the sign-in may come late."""
 
     async def quiet() -> bool:
         before = reads(world.redis)
         for _ in range(5):
             for path in ("/me", "/", "/api/orders"):
-                assert 200 == (await browser.call(path)).status_code
+                assert 200 == (await browser.call(path, headers=headers or {})).status_code
         return before == reads(world.redis)
 
     for _ in range(100):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.settings.model import PlacedRoute, RouteSettings, Settings
+from bff.settings.model import PlacedRoute, RouteSettings, Settings, SpaSettings
 from bff.settings.urls import base_path_complaint
 
 BASE = "/shop"
@@ -44,6 +44,8 @@ def test_the_development_page_lies_at_the_base_path() -> None:
     api, page = settings.served_routes()
     assert ("/shop/api", "/shop", False) == (api.path, page.path, page.strip_prefix)
     assert "" == page.cut_prefix()
+    assert "/shop/" == settings.home()
+    assert "/" == settings.model_copy(update={"spa": SpaSettings()}).home()
 
 
 @pytest.mark.parametrize("path", ["", "/shop", "/a/b-c_d/9"])

@@ -119,8 +119,14 @@ class CallEnd:
         page, redirect = navigates(self.request.fields.headers), None
         if page:
             redirect = error_redirect(problem, self._context.error_page, self.request.raw_path)
+        context = self._context
         status, rendered, body = redirect or problem_response(
-            problem, headers=headers or [], page=page, login_url=self._context.login_url, **extra
+            problem,
+            headers=headers or [],
+            page=page,
+            login_url=context.login_url,
+            home=context.home,
+            **extra,
         )
         self._status = status
         self._finish()

@@ -110,6 +110,7 @@ class ForwardingContext:
     access_log: bool = True
     error_page: str | None = None  # `spa.error_page`
     login_url: str = LOGIN
+    home: str = "/"  # the start page, for pages of ours
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
