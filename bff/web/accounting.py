@@ -1,4 +1,4 @@
-"""Access log and metrics of what the proxy answers itself: its own endpoints and the page."""
+"""Access log and metrics of the proxy's own answers: its endpoints and the page."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def name_session(scope: Scope, key: str) -> None:
 
 
 class EndpointNames:
-    """The names of what answers: an endpoint's pattern, all other paths of ours together, or the page.
+    """The names for the metrics: an endpoint's pattern, all other paths of ours together, or the page.
 
     `endpoints` are the paths of ours that have names of their own; `is_own` tells the paths of ours.
     """
@@ -34,7 +34,7 @@ class EndpointNames:
         self._is_own = is_own
 
     def __call__(self, scope: Scope) -> str:
-        """Returns the name of what has answered the request of this scope."""
+        """Returns the name of the endpoint or page that has answered the request of this scope."""
         if not self._is_own(scope["raw_path"]):
             return SPA
         matched, mounted_at = scope.get("route"), scope.get("root_path", "")

@@ -1,6 +1,6 @@
 """POST /bff/backchannel-logout: the provider says that somebody signed out (Back-Channel Logout 1.0).
 
-Nothing here comes from a browser, and nothing is believed but what the provider has signed.
+Nothing here comes from a browser, and only signed claims of the provider are believed.
 
 Rule 1: a token works once: its `jti` is taken before anything ends, at first for a moment only, so that the
 provider may try again what a failing store kept us from; for as long as the token could be repeated once all

@@ -30,7 +30,7 @@ def client_routes(
     heartbeat: float | None = None,
     notice: float | None = None,
 ) -> list[Route]:
-    """The routes of both files, which are read once, with what is configured in them.
+    """The routes of both files, which are read once, with their settings filled in.
 
     That is the CSRF header's name; `base_path`, under which the endpoints lie; `taken`: the paths that no
     sign-in may lead to, in lower case; `heartbeat` and `notice`, in seconds, as events are sent.
@@ -59,7 +59,7 @@ def configured(
     *,
     base_path: str = "",
 ) -> bytes:
-    """A file's content as it is served: with these settings, and what it imports in it."""
+    """A file's content as it is served: with these settings, and with its imports in it."""
     settings: dict[str, object] = {"csrfHeader": csrf_header, "taken": list(taken) or ["/bff"]}
     settings |= {"base": base_path + "/bff"} if base_path else {}
     settings |= {"heartbeat": heartbeat} if heartbeat is not None else {}

@@ -1,6 +1,6 @@
 """One stream of `GET /bff/events`: the bytes that it sends, and its end.
 
-Rule 1: a stream waits in one task, for its client to leave; what it sends goes by a task of a moment's life.
+Rule 1: a stream waits in one task, for its client to leave; each piece is sent by a short task.
 So an idle stream costs no more memory than it must.
 Rule 2: while the client reads too slowly nothing more is sent but news, of which a session has few; the
 server ends a client that reads nothing at all.
@@ -35,7 +35,7 @@ class EventStream:
 
     Attributes:
         watched: its session.
-        told: what the page knows.
+        told: the state that the page knows.
         look_at: when its session is to be looked at again, in seconds since the epoch.
         beat_at: when the next heartbeat is due, by a steady clock.
     """

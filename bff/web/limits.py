@@ -1,6 +1,6 @@
 """Limits on sign-ins, callbacks and requested rotations of a browser, session and address (B-30).
 
-Rule 1: what belongs to a browser or a session counts by that first, so that others at its address are not
+Rule 1: an act of a browser or a session counts by that first, so that others at its address are not
 held up by it, and then with everything else of its address: a new browser is made by one request.
 """
 

@@ -1,6 +1,6 @@
 """GET /bff/login, /bff/callback and /bff/callback/finish: sign-in by authorization code.
 
-Login seals what it has to remember into a cookie and sends the browser to the provider. The callback only
+Login seals its state into a cookie and sends the browser to the provider. The callback only
 moves the provider's answer into that cookie, and lets the browser come back by itself: the next request is
 same-site, so that the session cookie arrives with it, and the code is out of the address bar (O-16).
 Finish does the rest.
@@ -170,7 +170,7 @@ class LoginEndpoints:
                 continue
             metadata = (
                 await self._client.metadata()
-            )  # before the state is used up: what fails here can be repeated
+            )  # before the state is used up: a failure here can be repeated
             if not await self._claim(transaction):
                 continue  # another tab's finish has taken it
             stated = answer.iss is not None or metadata.iss_parameter_supported
@@ -380,7 +380,7 @@ class LoginEndpoints:
         return check_return_to(return_to, self._table.covers)
 
     async def _refusal(self, request: Request, what: Literal["login", "callback"]) -> Response | None:
-        """The refusal of what is no navigation, or is tried too often (B-30)."""
+        """The refusal of a request that is no navigation, or one too many (B-30)."""
         address = self._address(request)
         if (refusal := no_navigation(request, address)) is not None:
             return refusal

@@ -1,13 +1,13 @@
 """POST or GET /bff/logout, and /bff/logout/continue: sign-out here, then at the provider.
 
 Rule 1: the order is revoke, delete, clear, and only then the provider's page (L-01); none of it waits long
-for a provider that does not answer, and the answer says what could not be done (L-02).
+for a provider that does not answer, and the answer names the steps that failed (L-02).
 Rule 2: a script asks with the CSRF header, a navigation with the `sid` of `logout_url`, which a foreign page
 cannot know (L-03).
-Rule 3: what is deleted is what was revoked: tokens that a rotation has saved in between are revoked as well.
+Rule 3: the deleted tokens are the revoked ones: those that a rotation saved in between are revoked as well.
 Rule 4: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
 sealed in a cookie that works once, for a minute.
-Rule 5: a prefetch, a HEAD, and what is no navigation sign nobody out (B-37).
+Rule 5: a prefetch, a HEAD, and a request that is no navigation sign nobody out (B-37).
 """
 
 import json
@@ -56,8 +56,8 @@ def logout_url(keyring: Keyring, handle: str, base_path: str = "") -> str:
 class LogoutEndpoints:
     """The three endpoints.
 
-    `clear_site_data` is what a browser forgets: never "cookies", which would wipe those of sibling hosts, the
-    provider's included (B-26). `clock` gives seconds since the epoch.
+    `clear_site_data` names the data that a browser forgets: never "cookies", which would wipe those of
+    sibling hosts, the provider's included (B-26). `clock` gives seconds since the epoch.
     """
 
     def __init__(

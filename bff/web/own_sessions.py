@@ -1,6 +1,7 @@
 """GET /bff/sessions, DELETE /bff/sessions/{id} and DELETE /bff/sessions: the devices a user is signed in on.
 
-Rule 1: an id that is not one of the user's own is 404, whatever it names; nothing is looked up by it.
+Rule 1: an id that is not one of the user's own is 404, even if there is such a session; it is never looked
+up.
 Rule 2: ending this browser's own session is a sign-out, with all that belongs to it.
 Rule 3: only the browser's own cookie opens its tokens: those of another session stay good at the provider
 until they end, and the answer and the audit event say so (`provider_revoked`).

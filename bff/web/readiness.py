@@ -1,7 +1,7 @@
 """The checks behind `/readyz`: whether requests may come to this process.
 
 Rule 1: readiness is about this process and Redis. All processes of a fleet lose the provider at the same
-moment, and each still serves the sessions there are: taking them out would end what works.
+moment, and each still serves the sessions there are: taking them out would end working sessions.
 Rule 2: no check waits for the provider, nor for Redis longer than `PATIENCE`.
 """
 
@@ -19,7 +19,7 @@ PATIENCE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. Where it is not `needed`, requests may come whatever it says."""
+    """One check. Where it is not `needed`, requests may come even if it fails."""
 
     name: str
     ok: bool

@@ -68,7 +68,7 @@ def redirect(
 
 
 def no_navigation(request: Request, address: str, allow: str = "GET") -> Response | None:
-    """The refusal of what is no navigation, where the address acts by GET; None where it is one (B-37).
+    """The refusal of a GET that acts and is no navigation; None for a navigation (B-37).
 
     503 to a prefetch: browsers throw such an answer away, and ask again when the user really goes there; a
     204 could be taken for the real answer. `allow` are the methods that do act.

@@ -1,9 +1,9 @@
-"""A sign-in under way: what login has to remember until the provider sends the browser back.
+"""A sign-in under way: the state of login until the provider sends the browser back.
 
 It lives in the browser, one sealed cookie for each sign-in, so that nobody can fill Redis by calling login
 (B-30) and two tabs do not disturb each other (O-11). `state` names the cookie, by its hash.
 
-Rule 1: what does not open, is too old, stands twice, or lies under another transaction's name is nothing.
+Rule 1: a cookie that does not open, is too old, stands twice, or has another transaction's name is ignored.
 Rule 2: at most `max_transactions` cookies, and not too many bytes of them; those that are of no more use go
 first, then the oldest.
 Rule 3: a transaction that is done keeps where it led, and nothing that opens anything: a repeated callback
@@ -24,11 +24,11 @@ from bff.policy.cookie_parser import values_by_name
 from bff.policy.redirects import error_code
 from bff.settings.model import ServerSettings, SessionSettings
 
-MAX_COOKIE = 4096  # name and value together: what browsers keep (RFC 6265bis 5.6)
+MAX_COOKIE = 4096  # name and value together: the bytes that browsers keep (RFC 6265bis 5.6)
 MAX_HOP = 3000  # of the callback's one cookie: with it the answer's head stays below nginx' 4 KiB
 MAX_KEPT = 4096  # of all of them beside a new one: servers in front of us limit a request's head
 MAX_CODE = 8192
-"""The longest code in bytes: what a request line of 8 KiB, the limit of many servers, can bring."""
+"""The longest code in bytes: the most in a request line of 8 KiB, the limit of many servers."""
 _PURPOSE = b"sign-in transaction v1"
 _FIRST, _RESTARTED = "1", "2"
 _OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
@@ -140,7 +140,7 @@ class TransactionCookies:
         return None if len(pair) > limit else f"{pair}{self._attributes}; Max-Age={left}"
 
     def make_room(self, cookie_headers: Sequence[bytes], now: float) -> list[str]:
-        """The `Set-Cookie` values that clear what must go before one more transaction is stored."""
+        """The `Set-Cookie` values that clear old transactions before one more is stored."""
         names = values_by_name(cookie_headers, self._prefix.encode())
         kept = sorted(self.read(cookie_headers, now), key=lambda each: (not each.done, each.created))
         surplus = max(0, len(kept) - self._limit + 1)
@@ -172,7 +172,7 @@ def _encode(transaction: Transaction) -> bytes:
 
 
 def _decode(plaintext: bytes) -> Transaction | None:
-    """None for what another version of this program sealed."""
+    """None for the cookie of another version of this program."""
     try:
         fields: dict[str, Any] = json.loads(plaintext)
         returned = fields.pop("returned")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -215,3 +216,9 @@ def test_a_quiet_session_needs_nothing_done(
 def test_a_sessions_short_name_opens_nothing() -> None:
     """Logs and answers name a session by twelve characters of a hash."""
     assert "0" * 12 == sample_session().id
+
+
+def test_all_claims_of_a_session() -> None:
+    """The kept claims with `sub` and `sid` of the session's own fields, which no kept claim replaces."""
+    session = replace(sample_session(), claims={"groups": ["staff"], "sub": "somebody else"})
+    assert {"groups": ["staff"], "sub": session.sub, "sid": session.sid} == session.all_claims
