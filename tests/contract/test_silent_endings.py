@@ -37,11 +37,15 @@ class Process:
         settings = RedisSettings(url=SecretStr(redis.url))
         self.redis = redis
         self.ahead = 0.0
+        self.heard: list[tuple[str, str]] = []  # by an application's hook: which, and why
         self.metrics = Metrics()
         self.store = SessionStore(settings, self.metrics)
         self.feed = InvalidationFeed(settings, prefix=self.store.watched)
         self.silent = SilentEndings(
-            endings=self.store.endings, metrics=self.metrics, clock=lambda: 1000 + self.ahead
+            endings=self.store.endings,
+            metrics=self.metrics,
+            clock=lambda: 1000 + self.ahead,
+            ended=self.hears,
         )
         self.feed.subscribe(self.silent)
         self.sessions = self.with_settings()
@@ -56,7 +60,11 @@ class Process:
             metrics=self.metrics,
             clock=lambda: NOW,
             missed=self.silent.missed,
+            ended=self.hears,
         )
+
+    def hears(self, session: str, _: str | None, reason: str) -> None:
+        self.heard.append((session, reason))
 
     async def signed_in(self, sub: str = "alice", **settings: Any) -> Found:
         identity = Identity(provider="main", sub=sub, sid="sid-1", name="", claims={"sub": sub})
@@ -101,6 +109,11 @@ def name(found: Found) -> str:
     return f"bff:session:{found.session.key}"
 
 
+def heard(processes: list[Process]) -> list[tuple[str, str]]:
+    """Which and why, of each ending that an application's hook in one of them would hear of."""
+    return [end for process in processes for end in process.heard]
+
+
 def endings(lines: Lines) -> list[tuple[str | None, str, str]]:
     """Who, which and why, of each ending that was told."""
     return [
@@ -128,6 +141,7 @@ async def test_a_deletion_is_told_once(three: list[Process], redis_server: Redis
         ("b o/b!", found[1].session.id, "deleted"),
     } == set(endings(lines))
     assert 2 == len(endings(lines))
+    assert sorted((each.session.id, "deleted") for each in found) == sorted(heard(three))
     counted = [
         b'bff_sessions_ended_total{reason="deleted"} 2.0' in each.metrics.render()[0] for each in three
     ]
@@ -215,10 +229,11 @@ async def test_an_end_of_ours_is_told_by_us_alone(three: list[Process], redis_se
             assert isinstance(await process.sessions.open(found.handle), NoSession)
             await process.look()
     assert [("alice", found.session.id, "logout")] == endings(lines)
+    assert [(found.session.id, "logout")] == heard(three)
 
 
 async def test_an_end_by_a_command_is_counted_once(three: list[Process]) -> None:
-    """The command has told of it, and has no metrics: the auditor counts."""
+    """The command has told of it, and has no metrics and no hooks: the auditor counts, and tells those."""
     found = await three[1].signed_in()
     with capture_logs() as lines:
         whose = {found.session.key: ("main", "alice", "sid-1")}
@@ -229,6 +244,7 @@ async def test_an_end_by_a_command_is_counted_once(three: list[Process]) -> None
     assert [] == endings(lines)
     pages = [process.metrics.render()[0].decode() for process in three]
     assert 1 == sum('bff_sessions_ended_total{reason="operator"} 1.0' in page for page in pages)
+    assert [(found.session.id, "operator")] == heard(three)
 
 
 @pytest.mark.requirement("S-07")
