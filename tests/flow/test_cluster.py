@@ -102,6 +102,9 @@ async def test_sessions_live_through_moved_slots_and_a_masters_death(world: Worl
 
     new = await world.signed_in()
     assert {browser.session_key for browser in [*staying, new]} <= await listed(world)
+    waits = sum(node.calls("wait") for node in cluster.alive())
+    assert 200 == (await other.call("/bff/logout", "POST")).status_code
+    assert waits < sum(node.calls("wait") for node in cluster.alive()), "the ending is on a replica"
     assert [] == [entry for node in cluster.alive() for entry in node.refusals()]
     found = {check.name: check for check in await preflight(world.app.settings)}
     for name in ("redis", "redis writable", "redis eviction"):

@@ -41,6 +41,16 @@ class Node:
         with self.server.client() as client:
             return client.execute_command(*words)
 
+    def answers(self) -> bool:
+        """True unless it is gone, or hangs."""
+        with self.server.client(socket_timeout=0.2, retry=None) as client:
+            return bool(client.ping())
+
+    def calls(self, command: str) -> int:
+        """Returns the number of times that a command was run here."""
+        with self.server.client() as client:
+            return int(client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
     def refusals(self) -> list[Any]:
         """The commands and keys that an account was refused."""
         with self.server.client() as client:
@@ -104,8 +114,8 @@ class Cluster:
         """The servers that answer."""
         for node in self.nodes:
             with suppress(redis.RedisError, OSError):
-                node.ask("PING")
-                yield node
+                if node.answers():
+                    yield node
 
     async def create(self) -> None:
         """Makes one cluster of them, and waits until all know it."""
@@ -135,6 +145,22 @@ class Cluster:
         successor = self.replica_of(node)
         self._timeout(_HASTY)
         os.kill(node.server.pid, signal.SIGKILL)
+        await until(lambda: self._leads(successor))
+        self._timeout(_PATIENT)
+        return successor
+
+    async def hand_over(self, node: Node) -> Node:
+        """Has a master's replica take its place, as an operator does; both live on."""
+        successor = self.replica_of(node)
+        successor.ask("CLUSTER FAILOVER")
+        await until(lambda: self._leads(successor))
+        return successor
+
+    async def freeze(self, node: Node) -> Node:
+        """Stops a master without a word, and returns its replica once that has been elected."""
+        successor = self.replica_of(node)
+        self._timeout(_HASTY)
+        node.server.pause()
         await until(lambda: self._leads(successor))
         self._timeout(_PATIENT)
         return successor

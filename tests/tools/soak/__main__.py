@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.tools.soak import crowds, faults, fuzz, model, oversight, reuse, walk, watchers
+from tests.tools.soak import crowds, faults, fuzz, model, oversight, reuse, topologies, walk, watchers
 
 Scenario = Callable[[argparse.ArgumentParser], None]
 SCENARIOS: Mapping[str, Scenario] = {
@@ -16,6 +16,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "reuse": reuse.define,
     "oversight": oversight.define,
     "watchers": watchers.define,
+    "topologies": topologies.define,
 }
 """Each describes its arguments, and sets `run`: from them to the exit status."""
 
