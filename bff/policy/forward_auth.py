@@ -25,7 +25,8 @@ from bff.policy.headers import NameFilter
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.paths import path_problem
 from bff.policy.routes import RouteTable
-from bff.settings.header_table import BELIEVED, as_pattern, plain_name
+from bff.settings.header_table import BELIEVED, Stopped, as_pattern, plain_name
+from bff.settings.model import RouteSettings
 from bff.settings.route_check import parser_takes
 
 FORWARD_AUTH = b"/bff/forward-auth"
@@ -47,7 +48,6 @@ _URL = b"x-original-url"
 _HOST = b"x-forwarded-host"
 _TOLD = _METHODS | _URIS | {_URL, _HOST, SECRET, ROUTE}
 _WEBSOCKET, _STREAM = b"sec-websocket-key", b"text/event-stream"
-_BELIEVED = as_pattern(BELIEVED)
 _ASKING = frozenset({"x-auth-request-redirect"})  # ingress-nginx writes it into its question
 
 
@@ -79,12 +79,7 @@ class Asking:
     @classmethod
     def compiled(cls, public: PublicOrigin, routes: RouteTable, guard: Guard) -> "Asking":
         """The rules for these routes."""
-        believed = {
-            route.path: NameFilter(
-                _BELIEVED, _ASKING.union(map(plain_name, route.settings.pass_request_headers))
-            )
-            for route in routes.routes
-        }
+        believed = {route.path: _believed(route.settings) for route in routes.routes}
         return cls(public.origin, public.hosts, routes, guard, believed)
 
     def judge(self, question: RequestHead) -> Asked:
@@ -130,6 +125,14 @@ class Asking:
             if verdict.signed and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
                 return _unclear("a WebSocket or event stream, which has to end with its session")
         return verdict
+
+
+def _believed(route: RouteSettings) -> NameFilter:
+    """The fields of Rule 4 for a route: those that it writes from claims are believed above all."""
+    written = frozenset(map(plain_name, route.headers))
+    pattern = as_pattern([*BELIEVED, *(Stopped(name, "is written from claims") for name in written)])
+    passed = frozenset(map(plain_name, route.pass_request_headers))
+    return NameFilter(pattern, (_ASKING | passed) - written)
 
 
 def _unclear(reason: str) -> Denied:

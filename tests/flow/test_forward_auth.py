@@ -24,6 +24,10 @@ async def world(redis_server: RedisServer) -> AsyncIterator[World]:
     async with running_world(
         redis_server,
         route=route,
+        routes=[
+            {"path": "/staff", "allow": {"sub": ["nobody"]}},
+            {"path": "/named", "token": "none", "headers": {"X-User": "sub"}},
+        ],
         client={"audiences": ["orders"]},
         forward_auth={"secrets": [SECRET, OLDER], "hosts": ["bff:8080"]},
     ) as world:
@@ -101,6 +105,12 @@ async def test_the_rules_of_a_forwarded_call(world: World) -> None:
 
     behind = await ask(browser, PROOF, path=f"{ASK}/api/orders?page=2", method="POST")
     assert 200 == behind.status_code
+    staff, named = ({**ORDERS, "X-Forwarded-Uri": path} for path in ("/staff/a", "/named/a"))
+    assert (403, "not_allowed") == told(await ask(browser, PROOF, staff))
+    user = await ask(browser, PROOF, named)
+    assert (200, (await browser.user()).json()["sub"]) == (user.status_code, user.headers["x-user"])
+    assert "authorization" not in user.headers
+    assert (400, "bad_request") == told(await ask(browser, PROOF, named, {"X-User": "root"}))
     for _ in range(4):
         await ask(browser, PROOF, ORDERS)
     limited = await ask(browser, PROOF, ORDERS)

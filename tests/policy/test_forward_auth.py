@@ -17,6 +17,7 @@ ROUTES = RouteTable.from_settings(
         RouteSettings(path="/api", upstream="http://a", pass_request_headers=("X-Remote-User",)),
         RouteSettings(path="/files", upstream="http://b", encoded_slashes=True, double_slashes=True),
         RouteSettings(path="/open", upstream="http://c", auth="none"),
+        RouteSettings(path="/claims", upstream="http://d", headers={"X-Tenant": "tid"}),
     ]
 )
 BY_PATH = {route.path: route for route in ROUTES.routes}
@@ -132,6 +133,13 @@ def test_each_way_of_telling(found: Asked) -> None:
 def test_what_is_in_doubt_is_refused(reason: str, found: Asked) -> None:
     """Nothing is guessed: what is missing, told twice or read differently by others."""
     assert (Problem.BAD_REQUEST, reason) == refusal(found)
+
+
+def test_a_field_that_is_written_from_claims_is_no_clients() -> None:
+    """The reverse proxy may leave the client's own, where the claim says nothing."""
+    found = told(b"/claims/a", b"GET", (b"x_tenant", b"acme"))
+    assert (Problem.BAD_REQUEST, "the field x_tenant may not go to a backend") == refusal(found)
+    assert isinstance(told(b"/api/a", b"GET", (b"x_tenant", b"acme")).verdict, Admitted)
 
 
 @pytest.mark.requirement("S-01")
