@@ -229,6 +229,7 @@ class App:
             error_page=settings.spa.error_page,
             login_url=settings.server.base_path + LOGIN,
             home=settings.home(),
+            login_params=settings.provider.login_params,
             callers=Callers(settings.limits),
             signed_calls=SignedCalls(watch),
             spans=spans,

@@ -27,6 +27,7 @@ class Problem(Enum):
     SESSION_MISSING = ProblemType("session_missing", 401, "Nobody is signed in", "debug")
     SESSION_EXPIRED = ProblemType("session_expired", 401, "The session has expired", "info")
     SESSION_ENDED = ProblemType("session_ended", 401, "The session was ended", "info")
+    STEP_UP_REQUIRED = ProblemType("step_up_required", 401, "A stronger or fresher sign-in is needed", "info")
     CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request did not come from this site", "warning")
     NOT_ALLOWED = ProblemType("not_allowed", 403, "This is not allowed for this account", "info")
     STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store is out of reach", "error")

@@ -20,7 +20,14 @@ Header = tuple[bytes, bytes]
 LOGIN = "/bff/login"
 """The path of the sign-in, under the base path."""
 
-_SIGN_IN_AGAIN = frozenset({Problem.SESSION_MISSING, Problem.SESSION_EXPIRED, Problem.SESSION_ENDED})
+_SIGN_IN_AGAIN = frozenset(
+    {
+        Problem.SESSION_MISSING,
+        Problem.SESSION_EXPIRED,
+        Problem.SESSION_ENDED,
+        Problem.STEP_UP_REQUIRED,
+    }
+)
 _COME_BACK = frozenset(problem for problem in Problem if problem.status in {429, 503})
 _DEFAULT_WAIT = 5.0
 

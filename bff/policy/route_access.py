@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bff.policy.claim_rules import claim_at, header_value, holds, kept_claims
+from bff.policy.step_up import Demand
 from bff.settings.claim_rule import ClaimRule, names_of
 from bff.settings.model import RouteSettings
 
@@ -33,11 +34,12 @@ class RouteAccess:
     index: int
     allow: ClaimRule | None
     headers: tuple[tuple[bytes, str], ...]  # each name with the claim that it tells
+    demand: Demand | None = None  # for a stronger or fresher sign-in
 
     @classmethod
     def of(cls, index: int, route: RouteSettings) -> "RouteAccess":
         """The access to a route."""
-        return cls(index, route.allow, headers_of(route))
+        return cls(index, route.allow, headers_of(route), demand_of(route))
 
     def allows(self, claims: Claims) -> bool:
         """Returns True if the rule lets a user with these claims in."""
@@ -47,8 +49,9 @@ class RouteAccess:
         """Returns what calls of a session need to know."""
         if not self.allows(claims):
             return _SHUT_OUT
+        until = math.inf if self.demand is None else self.demand.met_until(claims)
         lines = b"".join(b"%b: %b\r\n" % field for field in claim_headers(self.headers, claims))
-        return View(math.inf, lines)
+        return View(until, lines)
 
 
 def headers_of(route: RouteSettings) -> tuple[tuple[bytes, str], ...]:
@@ -86,12 +89,20 @@ class AccessPlan:
 
 def asked_claims(route: RouteSettings) -> set[str]:
     """Returns the names of the claims that a route asks for."""
-    return {*names_of(route.allow), *route.headers.values()}
+    stepping = [*(["acr"] if route.acr else []), *(["auth_time"] if route.max_age is not None else [])]
+    return {*names_of(route.allow), *route.headers.values(), *stepping}
+
+
+def demand_of(route: RouteSettings) -> Demand | None:
+    """Returns the sign-in that a route demands by itself."""
+    if not route.acr and route.max_age is None:
+        return None
+    return Demand(route.acr, None if route.max_age is None else int(route.max_age))
 
 
 def asks(route: RouteSettings) -> bool:
     """Returns True if a route asks for claims."""
-    return route.allow is not None or bool(route.headers)
+    return bool(asked_claims(route))
 
 
 NO_ACCESS = AccessPlan()

@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bff.crypto import Keyring, session_key
+from bff.policy.claim_rules import kept_claims
 from bff.policy.public_claims import public_claims
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.lifetime import session_end
 from bff.session.model import Session, Tokens
 from bff.session.record import encode_record, rounded
 from bff.settings.model import SessionSettings
+
+_OF_THE_SIGN_IN = ("acr", "auth_time")
+"""Claims that are always kept: a backend may demand a stronger or fresher sign-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,18 @@ class Drafts:
         self._plan = plan
 
     def first(
-        self, handle: str, identity: Identity, tokens: Tokens, now: float, *, user_agent: str, address: str
+        self,
+        handle: str,
+        identity: Identity,
+        tokens: Tokens,
+        now: float,
+        *,
+        user_agent: str,
+        address: str,
+        since: float | None = None,
     ) -> PreparedSave:
-        """A new session under a new handle."""
+        """A new session under a new handle; `since` is the beginning of the one that it goes on with."""
+        created = now if since is None else min(since, now)
         session = rounded(
             Session(
                 key=session_key(handle),
@@ -64,9 +77,9 @@ class Drafts:
                 sub=identity.sub,
                 sid=identity.sid,
                 name=identity.name,
-                created=now,
+                created=created,
                 seen=now,
-                ends=session_end(now, now, tokens, self._settings),
+                ends=session_end(now, created, tokens, self._settings),
                 tokens=tokens,
                 claims=self._kept(identity.claims),
                 user_agent=user_agent,
@@ -100,7 +113,11 @@ class Drafts:
         return PreparedSave(session, record, expected_version=former.version, left_sid=left)
 
     def _kept(self, claims: Mapping[str, Any]) -> dict[str, Any]:
-        return {**public_claims(claims, self._shown), **self._plan.kept(claims)}
+        return {
+            **public_claims(claims, self._shown),
+            **self._plan.kept(claims),
+            **kept_claims(claims, _OF_THE_SIGN_IN),
+        }
 
     def _record(self, session: Session, handle: str) -> dict[str, str]:
         return encode_record(session, handle, self._keyring, self._settings.readable_claims)

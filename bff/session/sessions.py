@@ -203,10 +203,10 @@ class Sessions:
         """Returns why the session's time is up; None while it is not."""
         return time_is_up(session, self._clock(), self._settings)
 
-    async def start(self, identity: Identity, tokens: Tokens, *, user_agent: str, address: str) -> Found:
-        """Writes a new session under a new handle."""
+    async def start(self, identity: Identity, tokens: Tokens, **more: Any) -> Found:
+        """Writes a new session under a new handle; `more` is as for `Drafts.first`."""
         now, handle = self._clock(), self._keyring.new_handle()
-        made = self._drafts.first(handle, identity, tokens, now, user_agent=user_agent, address=address)
+        made = self._drafts.first(handle, identity, tokens, now, **more)
         await self._store.create(
             made.session,
             made.record,

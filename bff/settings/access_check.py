@@ -1,6 +1,6 @@
 """Checks of a route's settings about who may pass, and what its backend is told of them. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from bff.settings.header_table import TO_BACKEND, plain_name, row_of
 from bff.settings.model import RouteSettings
@@ -15,7 +15,8 @@ _USED_PREFIXES = ("accept-", "content-", "if-", "sec-", "user-agent")
 def check_access(route: RouteSettings, at: str) -> Iterator[Finding]:
     """Findings about one route; `at` is its place, like `route[0]`."""
     yield from _token(route, at)
-    for key, value in (("allow", route.allow), ("headers", route.headers)):
+    asked = {"allow": route.allow, "headers": route.headers, "acr": route.acr, "max_age": route.max_age}
+    for key, value in asked.items():
         if value and route.auth == "none":
             yield Finding(
                 f"{at}.{key}",
@@ -48,6 +49,19 @@ def check_access(route: RouteSettings, at: str) -> Iterator[Finding]:
         yield Finding(
             f"{at}.headers", f"names no claim for {', '.join(wrong)}", 'write it like X-User = "sub"'
         )
+
+
+def check_step_up(routes: Sequence[RouteSettings], login_params: Collection[str]) -> Iterator[Finding]:
+    """Findings about routes that demand what no sign-in could be asked for."""
+    for index, route in enumerate(routes):
+        for key, value, name in (("acr", route.acr, "acr_values"), ("max_age", route.max_age, "max_age")):
+            if value and name not in login_params:
+                yield Finding(
+                    f"route[{index}].{key}",
+                    f"is set, but provider.login_params lets no sign-in ask for {name}",
+                    f'add "{name}" there',
+                    needs=("provider.login_params",),
+                )
 
 
 def _token(route: RouteSettings, at: str) -> Iterator[Finding]:

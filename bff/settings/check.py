@@ -10,7 +10,7 @@ What an https `public_url` rules out (the settings that are weaker than what peo
 import re
 from collections.abc import Iterator
 
-from bff.settings.access_check import check_access
+from bff.settings.access_check import check_access, check_step_up
 from bff.settings.client_key import check_client_auth
 from bff.settings.forward_auth_check import check_forward_auth
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
@@ -86,6 +86,7 @@ def check(settings: Settings) -> list[Finding]:
         *_provider(settings.provider),
         *_https(settings),
         *_routes(settings.route),
+        *check_step_up(settings.route, settings.provider.login_params),
         *_spa(settings),
         *_pages(settings),
         *check_forward_auth(settings.forward_auth),

@@ -14,6 +14,7 @@ from bff.settings.claim_rule import ClaimRule
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
     TLS_METHODS,
+    AcrValue,
     Bytes,
     ClientAuth,
     FieldName,
@@ -28,6 +29,7 @@ from bff.settings.values import (
     Subprotocols,
     parse_auth,
     parse_off,
+    parse_words,
 )
 
 
@@ -187,6 +189,8 @@ class RouteSettings(Section):
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     auth: Annotated[Literal["required", "optional", "none"], BeforeValidator(parse_auth)] = "required"
     allow: ClaimRule | None = None  # None: everybody who is signed in
+    acr: Annotated[tuple[AcrValue, ...], BeforeValidator(parse_words)] = ()  # of which the sign-in has one
+    max_age: Annotated[Seconds, Field(ge=1)] | None = None  # of the sign-in; None: any
     headers: dict[FieldName, str] = Field(default_factory=dict)  # names, and the claims that they tell
     token: Literal["session", "exchange", "none"] | None = None  # None: "exchange" with an audience
     csrf: Literal["header", "navigation"] = "header"

@@ -73,6 +73,11 @@ def parse_auth(value: Any) -> Any:
     return "required" if value == "session" else value
 
 
+def parse_words(value: Any) -> Any:
+    """Turns one text into a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 class Rate(NamedTuple):
     """A number of times within a number of seconds."""
 
@@ -103,6 +108,7 @@ Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
+AcrValue = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
 Subprotocols = Annotated[
     str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+(, ?[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$", max_length=1024)

@@ -7,6 +7,7 @@ from bff.oidc.id_token import Claims
 from bff.oidc.userinfo import Told
 from bff.policy.claim_rules import holds
 from bff.session.drafts import Identity
+from bff.session.sessions import Found, NoSession
 from bff.settings.claim_rule import ClaimRule
 from bff.web.transaction import Transaction
 
@@ -67,3 +68,18 @@ def began_at(transaction: Transaction, claims: Claims, clock_skew: float) -> flo
     if not isinstance(at, int | float):
         return transaction.created
     return max(transaction.created, at - clock_skew)
+
+
+def too_weak(transaction: Transaction, claims: Claims) -> bool:
+    """Return True if a step-up has come back without any `acr` that it asked for (RFC 9470 4)."""
+    wanted = transaction.acr_values if transaction.step_up else ()
+    return bool(wanted) and claims.get("acr") not in wanted
+
+
+def went_on_since(transaction: Transaction, identity: Identity, found: Found | NoSession) -> float | None:
+    """The beginning of the session that a step-up goes on with; None for another user's, or without one."""
+    if not transaction.step_up or not isinstance(found, Found):
+        return None
+    former = found.session
+    same = (former.provider, former.sub) == (identity.provider, identity.sub)
+    return former.created if same else None

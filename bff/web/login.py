@@ -37,14 +37,22 @@ from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
-from bff.web.identity import NotAllowedError, began_at, check_allowed, identity_of, user_agent
+from bff.web.identity import (
+    NotAllowedError,
+    began_at,
+    check_allowed,
+    identity_of,
+    too_weak,
+    user_agent,
+    went_on_since,
+)
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.query import query_of, stated_once
 from bff.web.responses import (
     address_of,
     cookie_headers,
-    login_url,
     no_navigation,
+    not_allowed,
     problem_answer,
     provider_problem,
     provider_reason,
@@ -123,7 +131,8 @@ class LoginEndpoints:
         if params is None:
             return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
         try:
-            return await self._send_to_provider(request, return_to, params)
+            how = {"step_up": ("step_up", "1") in query}
+            return await self._send_to_provider(request, return_to, params, **how)
         except ProviderUnavailableError as failure:
             return provider_problem(failure)
 
@@ -202,7 +211,7 @@ class LoginEndpoints:
             started = await self._start(request, transaction, claims, answer, found)
         except IdTokenRejectedError as rejected:
             await self._give_back(answer)
-            return self._failed(request, transaction, f"id_token_{rejected.reason}")
+            return self._failed(request, transaction, f"id_token_{rejected.reason}", transaction.failure)
         except NotAllowedError as turned_away:
             await self._give_back(answer)
             return self._not_allowed(request, transaction, turned_away.sub)
@@ -235,6 +244,8 @@ class LoginEndpoints:
             requested_at=transaction.created,
             max_age=transaction.max_age,
         )
+        if too_weak(transaction, claims):
+            raise IdTokenRejectedError("acr")
         told = await self._client.wanted_claims(claims, answer.access_token)
         check_allowed(self._client.settings.allow, told)
         return told.claims
@@ -254,7 +265,11 @@ class LoginEndpoints:
         identity = identity_of(self._client.settings.name, claims)
         address = self._address(request)
         started = await self._sessions.start(
-            identity, answer.tokens(), user_agent=user_agent(request), address=address
+            identity,
+            answer.tokens(),
+            user_agent=user_agent(request),
+            address=address,
+            since=went_on_since(transaction, identity, found),
         )
         since = began_at(transaction, claims, self._client.settings.clock_skew)
         if (reason := await self._sessions.ended_since(started.session, since)) is not None:
@@ -288,13 +303,10 @@ class LoginEndpoints:
             return self._failed(request, transaction, "stale", error or "login_expired")
         if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
-        params: dict[str, str] = {}
-        if transaction is not None and transaction.max_age is not None:
-            params["max_age"] = str(transaction.max_age)
-        if transaction is not None and transaction.acr_values:
-            params["acr_values"] = " ".join(transaction.acr_values)
+        params = {} if transaction is None else transaction.asked()
         audit("sign_in_failed", address=self._address(request), reason="stale", restarted=True)
-        response = await self._send_to_provider(request, self._landing(transaction), params, restarted=True)
+        how = {"restarted": True, "step_up": transaction is not None and transaction.step_up}
+        response = await self._send_to_provider(request, self._landing(transaction), params, **how)
         if transaction is not None:
             response.headers.append("set-cookie", self._cookies.clear(transaction))
         return response
@@ -320,21 +332,18 @@ class LoginEndpoints:
         """Says so on a page; the page of the application could only begin the same sign-in again."""
         self._metrics.login_finished("failed")
         audit("sign_in_failed", address=self._address(request), reason="not_allowed", sub=sub)
-        another = None
-        if "prompt" in self._client.settings.login_params:
-            another = login_url(request) + "?prompt=select_account"
-        response = problem_answer(Problem.NOT_ALLOWED, other_account_url=another)
-        for cookie in self._used_up(transaction):
-            response.headers.append("set-cookie", cookie)
-        return response
+        another = "prompt" in self._client.settings.login_params
+        return not_allowed(request, another_account=another, set_cookies=self._used_up(transaction))
 
     async def _send_to_provider(
-        self, request: Request, return_to: str, asked: Mapping[str, str], *, restarted: bool = False
+        self, request: Request, return_to: str, asked: Mapping[str, str], **how: bool
     ) -> Response:
         now = self._clock()
         params = self._client.request_params(asked)
+        if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
+            params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
         browser = next((each.browser for each in self._transactions(request)), "")
-        transaction = begin(return_to, params, now, browser=browser, restarted=restarted)
+        transaction = begin(return_to, params, now, browser=browser, **how)
         url = await self._client.authorization_url(
             redirect_uri=self._redirect_uri,
             state=transaction.state,
@@ -346,7 +355,7 @@ class LoginEndpoints:
         if kept is None:  # acr_values from the settings could be that long
             return problem_answer(Problem.BAD_REQUEST, detail="The sign-in's parameters are too long.")
         cleared = self._cookies.make_room(cookie_headers(request), now)
-        self._metrics.login_finished("restarted" if restarted else "started")
+        self._metrics.login_finished("restarted" if transaction.restarted else "started")
         return redirect(302, url, set_cookies=[*cleared, kept])
 
     async def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:

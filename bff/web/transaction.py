@@ -68,6 +68,7 @@ class Transaction:
     browser: str = ""  # the same for all sign-ins that one browser has under way
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
+    step_up: bool = False  # asked for by a 401 `step_up_required`: a weaker sign-in than that will not do
     restarted: bool = False
     done: bool = False
     returned: Returned | None = None
@@ -76,6 +77,16 @@ class Transaction:
     def id(self) -> str:
         """The part of the cookie's name that identifies the transaction; it does not reveal `state`."""
         return transaction_id(self.state)
+
+    @property
+    def failure(self) -> str:
+        """The code for the page, of an ID token that is not taken."""
+        return "step_up_failed" if self.step_up else "login_failed"
+
+    def asked(self) -> dict[str, str]:
+        """Returns the parameters of the sign-in that ask for its strength and age."""
+        age = {} if self.max_age is None else {"max_age": str(self.max_age)}
+        return {**age, **({"acr_values": " ".join(self.acr_values)} if self.acr_values else {})}
 
     def finished(self) -> "Transaction":
         """The same, once its state has been used."""
@@ -88,7 +99,13 @@ def transaction_id(state: str) -> str:
 
 
 def begin(
-    return_to: str, params: Mapping[str, str], now: float, *, browser: str = "", restarted: bool = False
+    return_to: str,
+    params: Mapping[str, str],
+    now: float,
+    *,
+    browser: str = "",
+    restarted: bool = False,
+    step_up: bool = False,
 ) -> Transaction:
     """Makes a transaction with 256 random bits each for state, nonce and code verifier (RFC 7636 7.1).
 
@@ -105,6 +122,7 @@ def begin(
         browser=browser or secrets.token_urlsafe(16),
         max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
         acr_values=tuple(params.get("acr_values", "").split()),
+        step_up=step_up,
         restarted=restarted,
     )
 

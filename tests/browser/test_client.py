@@ -62,6 +62,24 @@ def test_a_backends_own_401_is_not_taken_for_a_sign_out(page: Page, demo: Demo) 
     signed_in(page)
 
 
+@pytest.mark.requirement("P-06")
+def test_a_call_that_needs_a_stronger_sign_in_leaves_for_it(page: Page, demo: Demo) -> None:
+    """To the address of the problem, with the way back; the session goes on, and the page is where it was."""
+    sign_in(page, demo.url)
+    place = f"{demo.url}/some/place"
+    page.goto(place)
+    asked = {"login_url": "/bff/login?step_up=1&max_age=600"}
+    page.route("**/api/pay", _answer(401, "step_up_required", **asked))
+    assert [["answered", 401]] == _call(page, {"signIn": False}, path="/api/pay")
+    with page.expect_request(lambda sent: "/bff/login" in sent.url) as leaving:
+        _call_and_leave(page, times=3, path="/api/pay")
+    assert "step_up=1&max_age=600&return_to=%2Fsome%2Fplace" in leaving.value.url
+    page.wait_for_url(place)
+    signed_in(page)
+    page.evaluate("history.replaceState(null, '', '/?bff_error=step_up_failed')")
+    assert [["step_up_required", 401]] == _call(page, path="/api/pay")
+
+
 @pytest.mark.requirement("B-10")
 def test_the_csrf_header_goes_to_this_origin_only(page: Page, demo: Demo, foreign: ForeignSite) -> None:
     """A call to another origin carries nothing of ours, so that it needs no preflight."""
@@ -167,9 +185,9 @@ def _call(
     return outcome
 
 
-def _call_and_leave(page: Page, *, times: int) -> None:
+def _call_and_leave(page: Page, *, times: int, path: str = "/api/orders") -> None:
     """The same without waiting: the document will be gone before it can answer."""
-    page.evaluate(f"(given) => {{ ({_CALLS})(given); }}", ["/api/orders", {}, times])
+    page.evaluate(f"(given) => {{ ({_CALLS})(given); }}", [path, {}, times])
 
 
 def _answer(status: int, code: str, headers: dict[str, str] | None = None, **more: str) -> Any:

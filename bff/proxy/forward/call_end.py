@@ -13,6 +13,7 @@ from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.headers import Hop
 from bff.policy.navigation import navigates
+from bff.policy.step_up import Demand
 from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
 from bff.proxy.forward.concurrency_limits import Caller
@@ -97,7 +98,9 @@ class CallEnd:
 
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
-        self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+        self._fail(
+            refused.problem, reason=refused.reason, retry_after=refused.retry_after, demand=refused.demand
+        )
 
     def _too_many(self, what: str) -> None:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._hop.request_id.decode())
@@ -108,7 +111,14 @@ class CallEnd:
         self._drop_call()
         self._fail(problem)
 
-    def _fail(self, problem: Problem, *, headers: list[Header] | None = None, **extra: Any) -> None:
+    def _fail(
+        self,
+        problem: Problem,
+        *,
+        headers: list[Header] | None = None,
+        demand: Demand | None = None,
+        **extra: Any,
+    ) -> None:
         if self._finished:
             return
         if self._status:
@@ -124,7 +134,7 @@ class CallEnd:
             problem,
             headers=headers or [],
             page=page,
-            login_url=context.login_url,
+            login_url=context.login_for(demand),
             home=context.home,
             **extra,
         )

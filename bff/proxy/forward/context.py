@@ -1,6 +1,6 @@
 """The context of forwarded calls: the client's side of one, and the parts that all of a process share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
+from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.ask_before import AskBeforeForward
 from bff.proxy.forward.concurrency_limits import Callers
@@ -111,7 +112,17 @@ class ForwardingContext:
     error_page: str | None = None  # `spa.error_page`
     login_url: str = LOGIN
     home: str = "/"  # the start page, for pages of ours
+    login_params: tuple[str, ...] = ()  # that a sign-in may be asked with
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
     spans: Spans | None = None  # of calls that leave a trace
+
+    def login_for(self, demand: Demand | None) -> str:
+        """Returns the address of the sign-in that meets a demand."""
+        return self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
+
+    def demand_in(self, headers: Sequence[Header]) -> Demand | None:
+        """Returns the demand of a backend's 401, if a sign-in can be asked for it."""
+        demand = challenged(headers)
+        return demand if demand is not None and demand.can_be_asked(self.login_params) else None

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, assert_never
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.policy.fields import Header
+from bff.policy.step_up import Demand
 from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
@@ -55,12 +56,16 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A refusal: the call does not go out. `session` is the key of the one that came, for the log."""
+    """A refusal: the call does not go out. `session` is the key of the one that came, for the log.
+
+    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED.
+    """
 
     problem: Problem
     reason: str | None = None
     retry_after: float | None = None
     session: str | None = None
+    demand: Demand | None = None
 
 
 class Ready(Protocol):
@@ -199,6 +204,15 @@ class Credentials:
                 return await self._rotate(current, cause, or_else=None if invalid_token else PassOn())
             case other:
                 assert_never(other)
+
+    async def meets(self, signed: Signed, demand: Demand) -> bool:
+        """Returns true if the session's sign-in is what a backend demands; then another would not help."""
+        try:
+            current = await self._sessions.open(signed.found.handle)
+        except StoreUnavailableError:
+            return False
+        claims = {} if isinstance(current, NoSession) else current.session.claims
+        return self.clock() < demand.met_until(claims)
 
     def used(self, found: Found) -> bool:
         """Notes a use of the session that is no call, throttled as any; returns true if the note was due."""

@@ -19,6 +19,7 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.policy.quota import Limited
+from bff.policy.step_up import Demand
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
@@ -242,6 +243,14 @@ class ForwardedCall(CallEnd):
         elif not self._body_paused:
             upload.want()
 
+    async def _step_up(self, signed: Signed, demand: Demand) -> None:
+        """Asks for the sign-in that a backend demands; newer tokens of the same sign-in would not do."""
+        if await self._destination.credentials.meets(signed, demand):
+            self._release()
+        else:
+            self._drop_call()
+            self._refuse(Refused(Problem.STEP_UP_REQUIRED, demand=demand))
+
     async def _renew(self, signed: Signed, *, invalid_token: bool) -> None:
         settings = self._admitted.route.settings
         renewed = await self._destination.credentials.renew(
@@ -271,8 +280,11 @@ class ForwardedCall(CallEnd):
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
         signed = self._credential
+        demand = None
+        if status == _UNAUTHORIZED and isinstance(signed, Signed):
+            demand = self._context.demand_in(headers)
         healed = self._destination.rules.bearer and not self._retried_401
-        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or not healed:
+        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or not (healed or demand):
             self.times.head(self._context.clock())
             self.answer(status, headers)
             return
@@ -280,6 +292,9 @@ class ForwardedCall(CallEnd):
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
+        if demand is not None:
+            self._spawn(self._step_up(signed, demand))
+            return
         self._spawn(self._renew(signed, invalid_token=says_invalid_token(headers)))
 
     def data(self, chunk: bytes) -> None:

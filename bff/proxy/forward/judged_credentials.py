@@ -73,10 +73,13 @@ class JudgedCredentials(Credentials):
         return credential
 
     def _refused(self, found: Found) -> Refused | None:
-        session = found.session
-        if self._access.allows(session.all_claims):
-            return None
-        return Refused(Problem.NOT_ALLOWED, session=session.key)
+        session, demand = found.session, self._access.demand
+        claims = session.all_claims
+        if not self._access.allows(claims):
+            return Refused(Problem.NOT_ALLOWED, session=session.key)
+        if demand is not None and self.clock() >= demand.met_until(claims):
+            return Refused(Problem.STEP_UP_REQUIRED, session=session.key, demand=demand)
+        return None
 
 
 class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):

@@ -208,6 +208,9 @@ class Upgrade:
             return outcome
         if not isinstance(signed, Signed) or not self._destination.rules.bearer:
             return outcome
+        if (demand := self._context.demand_in(outcome.headers)) is not None:
+            met = await self._destination.credentials.meets(signed, demand)
+            return outcome if met else Refused(Problem.STEP_UP_REQUIRED, demand=demand)
         invalid = says_invalid_token(outcome.headers)
         mode = self._route.refresh_on_401
         renewed = await self._destination.credentials.renew(signed, invalid_token=invalid, mode=mode)
@@ -296,11 +299,14 @@ class Upgrade:
         await self._answer(answer.status, rendered, answer.body)
 
     async def _refuse(self, refused: Refused) -> None:
-        await self._fail(refused.problem, reason=refused.reason, retry_after=refused.retry_after)
+        login_url = self._context.login_for(refused.demand)
+        await self._fail(
+            refused.problem, reason=refused.reason, retry_after=refused.retry_after, login_url=login_url
+        )
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         self._context.metrics.problem_sent(problem)
-        await self._answer(*problem_response(problem, login_url=self._context.login_url, **extra))
+        await self._answer(*problem_response(problem, **{"login_url": self._context.login_url, **extra}))
 
     async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
         self._note(status)

@@ -30,6 +30,7 @@ export type Code =
   | "session_ended"
   | "csrf_rejected"
   | "not_allowed"
+  | "step_up_required"
   | "store_unavailable"
   | "provider_refused_client"
   | "provider_unavailable"

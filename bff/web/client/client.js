@@ -69,19 +69,20 @@ export function checkSession(response, { signIn = true } = {}) { return judged(r
 async function judged(response, signIn, repeat) {
   if (response.status !== 401) return response;
   const error = await BffError.from(response);
-  if (!error.signedOut) return response;
+  const stepUp = error.code === "step_up_required" && signIn;
+  if (!stepUp && !error.signedOut) return response;
   if (error.reason === "signed_in_again" && !leaving && (await (succession ??= supplanted(error.code)))) {
     // Nothing of the call was done, and the new cookie is here. A body that is used up cannot be sent again.
     if (repeat) return judged(await repeat().catch(() => { throw error; }), signIn);
     if (signIn) throw error;
     return response;
   }
-  noticeEnd(error.code, error.reason);
+  if (!stepUp) noticeEnd(error.code, error.reason);
   if (!signIn) return response;
   // After a refused sign-in, trying again at once would only go in circles: the page has to say it first.
   if (!refused && !new URLSearchParams(location.search).has("bff_error")) {
     await whenVisible();
-    if (!leaving) login();
+    if (!leaving) login(here(), stepUp ? Object.fromEntries(new URL(error.problem.login_url, location).searchParams) : {});
   }
   throw error;
 }
