@@ -85,3 +85,10 @@ def test_a_wait_is_told_in_whole_seconds(given: float | None, sent: bytes) -> No
     _, headers, _ = problem_response(Problem.NO_ROUTE, retry_after=given, headers=[(b"allow", b"GET")])
     assert b"retry-after" not in dict(headers)
     assert b"GET" == dict(headers)[b"allow"]
+
+
+def test_a_page_that_offers_another_account() -> None:
+    """A sign-in that is turned away shows the way to another one, escaped."""
+    url = '/bff/login?prompt=select_account&x="'
+    _, _, body = problem_response(Problem.NOT_ALLOWED, page=True, other_account_url=url)
+    assert b'<a href="/bff/login?prompt=select_account&amp;x=&quot;">Sign in with another account</a>' in body

@@ -172,3 +172,14 @@ def test_the_views_of_a_session() -> None:
     access = plan.by_path[b"/t"]
     assert isinstance(access, RouteAccess)
     assert [(b"x-g", b"a")] == claim_headers(access.headers, {"g": "a"})
+
+
+def test_a_route_that_demands_a_sign_in() -> None:
+    """Its view ends with the sign-in's age, and shuts out a weaker one; it asks for these claims alone."""
+    base = {"path": "/a", "upstream": "http://b"}
+    strong = RouteSettings.model_validate({**base, "acr": "mfa"})
+    fresh = RouteSettings.model_validate({**base, "max_age": "1m"})
+    plan = AccessPlan([(b"/s", strong), (b"/f", fresh)])
+    assert {"acr", "auth_time"} == plan.names
+    assert [float("-inf"), 160] == [view.until for view in plan.views({"auth_time": 100, "acr": "pwd"})]
+    assert [float("inf"), float("-inf")] == [view.until for view in plan.views({"acr": "mfa"})]

@@ -38,3 +38,12 @@ def test_session_is_the_other_name_of_required() -> None:
     """`auth = "session"` says the same."""
     settings = RouteSettings.model_validate({"path": "/a", "upstream": "http://b", "auth": "session"})
     assert ("required", "session") == (settings.auth, settings.token_kind())
+
+
+def test_a_sign_in_that_could_not_be_asked_for() -> None:
+    """A route's `acr` and `max_age` need the parameters that ask for them."""
+    demands = route(acr="mfa", max_age="1h")
+    assert [] == keys(route=[demands])
+    assert ["route[0].acr", "route[0].max_age"] == keys(
+        route=[demands], provider={"login_params": ["prompt"]}
+    )
