@@ -164,6 +164,7 @@ def test_the_views_of_a_session() -> None:
     told = RouteSettings.model_validate({**base, "path": "/t", "headers": {"X-User": "sub", "X-G": "g"}})
     plain = RouteSettings.model_validate({**base, "path": "/p"})
     plan = AccessPlan([(b"/p", plain), (b"/s", staff), (b"/t", told)], more=["acr"])
+    assert {"acr": "silver"} == plan.kept({"acr": "silver", "shoe_size": 44})
     assert {b"/s", b"/t"} == set(plan.by_path)
     assert {"g", "sub", "acr"} == plan.names
     out, lines = plan.views({"sub": "alice"})
