@@ -68,8 +68,8 @@ def test_a_call_that_needs_a_stronger_sign_in_leaves_for_it(page: Page, demo: De
     sign_in(page, demo.url)
     place = f"{demo.url}/some/place"
     page.goto(place)
-    asked = {"login_url": "/bff/login?step_up=1&max_age=600"}
-    page.route("**/api/pay", _answer(401, "step_up_required", **asked))
+    asked = "/bff/login?step_up=1&max_age=600"
+    page.route("**/api/pay", _answer(401, "step_up_required", login_url=asked))
     assert [["answered", 401]] == _call(page, {"signIn": False}, path="/api/pay")
     with page.expect_request(lambda sent: "/bff/login" in sent.url) as leaving:
         _call_and_leave(page, times=3, path="/api/pay")
