@@ -268,7 +268,8 @@ class App:
             lines=self._line_cache(csrf_header, public),
             calls=fast_calls(spans),
         )
-        forward_auth = ForwardAuth(Asking.compiled(public, routes, guard), settings.forward_auth.secrets)
+        asking = Asking.compiled(public, routes, guard, self._hooks.fields)
+        forward_auth = ForwardAuth(asking, settings.forward_auth.secrets)
         self.live.take_forward_auth = forward_auth.take
         self._forwarding = ForwardingApp(
             context=context,

@@ -3,15 +3,19 @@
 Rule 1: no hook gets a token, a cookie or a session's key.
 Rule 2: who is asked (`on_sign_in`, `before_forward`) has to answer: an error, or no answer in time, is a no.
 Rule 3: who is told (`on_end`) holds nothing up, and its errors are logged.
-Rule 4: a hook that is no coroutine function runs in a thread: it may wait, and holds up nobody else.
+Rule 4: a hook that is no coroutine function runs in a thread of its kind: it may wait, and holds up nobody
+else, the proxy's own threads neither.
 """
 
 import asyncio
+import contextvars
 import inspect
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from bff.observe.logs import get_logger
@@ -26,6 +30,7 @@ _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
 _AT_ONCE = 8
+_MOST_THREADS = 32  # of one kind of hook; one that is idle takes the next call
 _MOST_WAITING = 10_000
 _log = get_logger("bff.hooks")
 
@@ -105,6 +110,12 @@ OnEnd = Callable[[SessionEnd], Awaitable[None] | None]
 BeforeForward = Callable[[Call], Awaitable[Mapping[str, str] | None] | Mapping[str, str] | None]
 
 
+def _threads() -> Mapping[str, ThreadPoolExecutor]:
+    """Threads for each kind of hook: one kind that hangs takes none of another's."""
+    names = ("on_sign_in", "on_end", "before_forward")
+    return {name: ThreadPoolExecutor(_MOST_THREADS, f"bff {name}") for name in names}
+
+
 class HookFailedError(Exception):
     """A hook raised, took too long, or returned what it may not."""
 
@@ -123,6 +134,9 @@ class Hooks:
     before_forward: BeforeForward | None = None
     fields: Sequence[str] = field(default=())
     timeout: float = 5.0
+    _threads: Mapping[str, ThreadPoolExecutor] = field(
+        init=False, repr=False, compare=False, default_factory=_threads
+    )
 
     def __post_init__(self) -> None:
         """Raises ValueError for a field that is not the application's to set."""
@@ -181,16 +195,27 @@ class Hooks:
         try:
             async with asyncio.timeout(self.timeout):
                 waits = inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__)
-                answer = hook(event) if waits else await asyncio.to_thread(hook, event)
+                answer = hook(event) if waits else await self._in_a_thread(name, hook, event)
                 return await answer if inspect.isawaitable(answer) else answer
         except NotAllowed:
             raise
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # who has asked waits no more
+            _log.error("hook_failed", hook=name, problem="CancelledError", exc_info=cancelled)
+            raise HookFailedError from cancelled
         except TimeoutError as late:
             _log.error("hook_failed", hook=name, problem=f"no answer in {self.timeout:g} s", exc_info=late)
             raise HookFailedError from late
         except Exception as error:
             _log.error("hook_failed", hook=name, problem=type(error).__name__, exc_info=error)
             raise HookFailedError from error
+
+    async def _in_a_thread(self, name: str, hook: Callable[[Any], Any], event: object) -> Any:
+        """Calls a hook in a thread of its kind: those of the event loop look up the names of servers."""
+        call = partial(contextvars.copy_context().run, hook, event)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[name], call)
 
 
 NO_HOOKS = Hooks()

@@ -14,7 +14,7 @@ that the reverse proxy drops it.
 Rule 5: a WebSocket or event stream of a session is refused: nobody would end it with its session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,9 +77,11 @@ class Asking:
     believed: Mapping[bytes, NameFilter]
 
     @classmethod
-    def compiled(cls, public: PublicOrigin, routes: RouteTable, guard: Guard) -> "Asking":
-        """The rules for these routes."""
-        believed = {route.path: _believed(route.settings) for route in routes.routes}
+    def compiled(
+        cls, public: PublicOrigin, routes: RouteTable, guard: Guard, added: Sequence[str] = ()
+    ) -> "Asking":
+        """The rules for these routes; `added` are the names of fields that an application's hook sets."""
+        believed = {route.path: _believed(route.settings, added) for route in routes.routes}
         return cls(public.origin, public.hosts, routes, guard, believed)
 
     def judge(self, question: RequestHead) -> Asked:
@@ -127,10 +129,10 @@ class Asking:
         return verdict
 
 
-def _believed(route: RouteSettings) -> NameFilter:
-    """The fields of Rule 4 for a route: those that it writes from claims are believed above all."""
-    written = frozenset(map(plain_name, route.headers))
-    pattern = as_pattern([*BELIEVED, *(Stopped(name, "is written from claims") for name in written)])
+def _believed(route: RouteSettings, added: Sequence[str]) -> NameFilter:
+    """The fields of Rule 4 for a route: those that are written here are believed above all."""
+    written = frozenset(map(plain_name, (*added, *route.headers)))
+    pattern = as_pattern([*BELIEVED, *(Stopped(name, "is written by the proxy") for name in written)])
     passed = frozenset(map(plain_name, route.pass_request_headers))
     return NameFilter(pattern, (_ASKING | passed) - written)
 

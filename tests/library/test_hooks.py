@@ -1,8 +1,10 @@
 """The contract of the hooks: what they are asked and told, and what becomes of their errors."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,12 @@ SIGN_IN = SignIn("alice", "main", {"email": "alice@example.com"}, "127.0.0.1", "
 CALL = Call("GET", "/api/orders", "/api", "alice", "0123456789ab")
 _OTHERS = "Authorization Cookie Host Content-Length X-Forwarded-For Accept Sec-Fetch-Site Traceparent"
 END = SessionEnd("0123456789ab", "alice", "logout")
+SECRET = "8c1f9f0b4e6d4d2ab0f1f5f6c7a3e9d2"
+QUESTION = {
+    "BFF-Forward-Auth": SECRET,
+    "X-Forwarded-Method": "GET",
+    "X-Forwarded-Uri": "/api/orders",
+}
 
 
 class Later:
@@ -41,6 +49,16 @@ def _fails(_: object) -> None:
     raise KeyError("tenant")
 
 
+def _is_cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+async def _waits_for_what_is_cancelled(_: object) -> None:
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    await gone
+
+
 @pytest.mark.parametrize(
     ("hook", "code"),
     [
@@ -51,6 +69,8 @@ def _fails(_: object) -> None:
         (partial(_refuses), "trial_over"),
         (Later(), "later"),
         (_fails, "login_failed"),
+        (lambda _: _is_cancelled(), "login_failed"),
+        (_waits_for_what_is_cancelled, "login_failed"),
     ],
 )
 async def test_a_sign_in_needs_a_yes(hook: Any, code: str | None) -> None:
@@ -178,6 +198,32 @@ async def test_a_sync_hook_does_not_hold_up_the_loop() -> None:
     await tasks.cancel_all()
 
 
+async def test_listeners_that_hang_hold_up_nobody_who_is_asked() -> None:
+    """Threads of hooks are their own: neither `on_end` nor a sign-in takes those of another, or of names."""
+    go_on, hanging = threading.Event(), threading.Semaphore(0)
+
+    def hangs(_: object) -> None:
+        hanging.release()
+        go_on.wait(60)
+
+    tasks = Tasks()
+    hooks = Hooks(on_sign_in=lambda _: None, on_end=hangs, before_forward=lambda _: None, timeout=60)
+    teller = EndTeller(hooks, tasks)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    try:
+        for number in range(20):
+            teller.ended(str(number), "alice", "idle")
+        await until(lambda: hanging.acquire(blocking=False))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert None is await hooks.refusal_of(SIGN_IN)
+            assert [] == await hooks.fields_for(CALL)
+            assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
+    finally:
+        go_on.set()
+        assert [] == await tasks.drain(60)
+
+
 async def test_the_hooks_of_a_running_proxy(redis_server: RedisServer) -> None:
     """A refused sign-in leaves no session and no token; an end is told with its reason."""
     ends: list[SessionEnd] = []
@@ -195,7 +241,7 @@ async def test_the_hooks_of_a_running_proxy(redis_server: RedisServer) -> None:
     def host(settings: Settings, _: str) -> BFF:
         return BFF(settings, on_sign_in=hooked, on_end=ends.append, before_forward=hooked, fields=["X-A"])
 
-    async with running_world(redis_server, host=host) as world:
+    async with running_world(redis_server, host=host, forward_auth={"secrets": [SECRET]}) as world:
         browser = await world.browser()
         for act, code in ((refuse, "trial_over"), (lambda: 1 // 0, "login_failed")):
             answer[0] = act
@@ -214,10 +260,18 @@ async def test_the_hooks_of_a_running_proxy(redis_server: RedisServer) -> None:
         )
         assert not any("token" in name for name in asked[-1].claims)
         assert 200 == (await browser.call("/api/orders")).status_code
+        answer[0] = lambda: {"X-A": "7"}
+        told = await browser.call("/bff/forward-auth", headers=QUESTION)
+        assert (200, "7") == (told.status_code, told.headers["x-a"])
+        own = await browser.call("/bff/forward-auth", headers={**QUESTION, "X_A": "8"})
+        assert (400, "bad_request") == _problem(own)
         answer[0] = lambda: {"X-B": "not announced"}
+        assert (500, "internal_error") == _problem(await browser.call("/api/orders"))
+        answer[0] = _is_cancelled
         assert (500, "internal_error") == _problem(await browser.call("/api/orders"))
         answer[0] = refuse
         assert (403, "not_allowed") == _problem(await browser.call("/api/orders"))
+        assert (403, "not_allowed") == _problem(await browser.call("/bff/forward-auth", headers=QUESTION))
         session = (await browser.user()).json()["session"]["id"]
         await browser.call("/bff/logout", "POST")
         await until(lambda: len(ends) == 1)

@@ -30,7 +30,7 @@ def hold(answer: httpx.Response) -> None:
     """Fails unless an answer of the proxy's own endpoints is as described."""
     request = answer.request
     said = complaints(request.method, request.url.path, answer.status_code, answer.headers, answer.content)
-    assert [] == said
+    assert [] == said, f"{said} {answer.content!r}"
 
 
 def complaints(method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> list[str]:

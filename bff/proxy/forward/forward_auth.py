@@ -3,7 +3,7 @@
 Rule 1: a token is told to a reverse proxy that has proved itself by the shared secret, and to nobody else.
 Everybody else gets the answer of an endpoint that does not exist.
 Rule 2: the client's request is judged by what judges a forwarded call: the same routes, guard, limits,
-sessions, refreshes and token exchanges. A route that asks for no session gets no token.
+sessions, refreshes, token exchanges and hook. A route that asks for no session gets no token.
 Rule 3: a question is over with its answer: what follows the call of a forwarded route (limits on streams, the
 end with the session, the retry after a 401) is not done here. For a 401 the reverse proxy sends the call on
 to the forwarded route.
@@ -91,7 +91,7 @@ class ForwardAuthCall(CallEnd):
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return
-        if self._destination.limit is None:
+        if not self._destination.waits:
             cookies = self.request.fields.values(b"cookie")
             if not verdict.signed:
                 self._allow(None)
@@ -113,16 +113,31 @@ class ForwardAuthCall(CallEnd):
                 self._refuse(credential)
             case Limited():
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
-            case Signed(found):
-                self._session = found.session.key
-                self._allow(found.session.tokens.access_token.encode(), lambda: found.session)
-            case Anonymous():
-                self._allow(None)
+            case Signed() | Anonymous():
+                await self._ask(credential)
             case other:
                 assert_never(other)
 
-    def _allow(self, token: bytes | None, session: Callable[[], Session] | None = None) -> None:
-        headers = [*_HEAD]
+    async def _ask(self, credential: Signed | Anonymous) -> None:
+        """Asks the application, where there is one, and allows the call or refuses it."""
+        ask = self._destination.ask
+        added = () if ask is None else await ask(self.request, self._admitted, credential)
+        if isinstance(added, Refused):
+            self._refuse(added)
+        elif isinstance(credential, Signed):
+            session = credential.found.session
+            self._session = session.key
+            self._allow(session.tokens.access_token.encode(), lambda: session, added)
+        else:
+            self._allow(None, None, added)
+
+    def _allow(
+        self,
+        token: bytes | None,
+        session: Callable[[], Session] | None = None,
+        added: Sequence[Header] = (),
+    ) -> None:
+        headers = [*_HEAD, *added]
         rules = self._destination.rules
         if token is not None and rules.bearer:
             headers.append((b"authorization", b"Bearer " + token))
