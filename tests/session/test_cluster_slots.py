@@ -3,8 +3,12 @@
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
+from redis.exceptions import AskError
 
 from bff.session.cluster.slots import OddSlotsError, SlotMap, agreed, parse_slots
+from bff.session.cluster.topology import Topology
+from bff.settings.model import RedisSettings
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 ASKED = ("asked", 9)
@@ -41,3 +45,12 @@ def test_most_servers_are_believed() -> None:
     assert now == agreed([former, now, SlotMap(((0, 9, B),), frozenset({C}))])
     assert former == agreed([SlotMap(()), former])
     assert None is agreed([SlotMap(())])
+
+
+def test_a_server_without_a_name_is_where_the_one_that_was_asked_is() -> None:
+    """As Redis sends it with `cluster-preferred-endpoint-type unknown-endpoint`."""
+    topology = Topology(RedisSettings(url=SecretStr("redis+cluster://asked:9")))
+    assert (("asked", 7001), True) == topology.elsewhere(AskError("7 :7001"), ASKED)
+    assert {("asked", 7001)} == topology.extra
+    assert (("b", 2), True) == topology.elsewhere(AskError("7 b:2"), ASKED)
+    assert None is topology.elsewhere(None, ASKED)

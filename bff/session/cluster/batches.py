@@ -103,7 +103,7 @@ class ClusterBatches:
                 found = await self._reader(address).load(name, timed=timed)
             except StoreUnavailableError as unavailable:
                 failure = unavailable
-                other = self._topology.elsewhere(unavailable.__cause__)
+                other = self._topology.elsewhere(unavailable.__cause__, address)
                 if other is None:
                     raise
                 address, asks = other
@@ -135,12 +135,12 @@ class ClusterBatches:
                     return await reader.evaluate(name, _ASKING + words, replies=2)
                 return await reader.evaluate(name, words)
             except ResponseError as refused:
-                other = self._topology.elsewhere(refused)
+                other = self._topology.elsewhere(refused, address)
                 if other is None:
                     raise
                 address, asks = other
             except StoreUnavailableError as unavailable:
-                self._topology.elsewhere(unavailable.__cause__)
+                self._topology.elsewhere(unavailable.__cause__, address)
                 raise
         raise StoreUnavailableError("Redis: sent from one to another")
 

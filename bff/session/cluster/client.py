@@ -104,15 +104,15 @@ class ClusterClient(Redis):
                 return_exceptions=True,
             )
             left = []
-            for places, said in zip(parts.values(), told, strict=True):
+            for ((asked, _), places), said in zip(parts.items(), told, strict=True):
                 if isinstance(said, BaseException):
-                    self.topology.elsewhere(said)
+                    self.topology.elsewhere(said, asked)
                     raise said
                 if lasts is not None:
                     lasts += said[len(places) :]
                 for at, answer in zip(places, said, strict=False):
                     answers[at] = answer
-                    if isinstance(answer, Exception) and (other := self.topology.elsewhere(answer)):
+                    if isinstance(answer, Exception) and (other := self.topology.elsewhere(answer, asked)):
                         left.append((*other, at))
             if not left:
                 return answers

@@ -107,10 +107,10 @@ class Topology:
         self._moved.clear()
         self.extra -= found.masters
 
-    def elsewhere(self, refused: BaseException | None) -> tuple[Address, bool] | None:
+    def elsewhere(self, refused: BaseException | None, asked: Address) -> tuple[Address, bool] | None:
         """Returns where a refused command is to go instead, and true for this time only (ASK); None: nowhere.
 
-        The map learns of it.
+        The map learns of it. A server without a name is at the host of the one that was `asked`.
         """
         redirect = _redirect(refused)
         if redirect is None:
@@ -120,6 +120,7 @@ class Topology:
                 self.doubt()
             return None
         slot, address, asks = redirect
+        address = (address[0] or asked[0], address[1])
         if asks:
             if address not in self.followed:
                 self.extra |= {address}
