@@ -48,6 +48,8 @@ def _passes(test: ClaimTest, value: Any) -> bool:
     members = value if isinstance(value, list | tuple) else () if value is None else (value,)
     if value is None or any(isinstance(member, Mapping) for member in members):
         return False
+    if test.none_of and not {type(member) for member in members} <= {type(one) for one in test.none_of}:
+        return False  # of another type: Rule 1
     return (
         (not test.any_of or any(_has(members, wanted) for wanted in test.any_of))
         and all(_has(members, wanted) for wanted in test.all_of)

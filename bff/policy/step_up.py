@@ -15,6 +15,7 @@ _ERROR = re.compile(rb'\berror[ \t]*=[ \t]*"?insufficient_user_authentication\b'
 _ACR = re.compile(
     rb'\bacr_values[ \t]*=[ \t]*(?:"([\x21\x23-\x5b\x5d-\x7e \t]{1,512})"|([!#-+./-9:A-Z^-z~-]{1,512}))'
 )
+_END_OF_TIME = 1e12  # seconds since the epoch
 _MAX_AGE = re.compile(rb'\bmax_age[ \t]*=[ \t]*"?([0-9]{1,9})"?(?![0-9])')
 
 
@@ -47,7 +48,9 @@ class Demand:
         if self.max_age is None:
             return math.inf
         at = claims.get("auth_time")
-        return at + self.max_age if isinstance(at, int | float) and at is not True else -math.inf
+        if isinstance(at, bool) or not isinstance(at, int | float) or not abs(at) < _END_OF_TIME:
+            return -math.inf  # no moment; NaN is none either
+        return at + self.max_age
 
 
 def challenged(headers: Iterable[tuple[bytes, bytes]]) -> Demand | None:

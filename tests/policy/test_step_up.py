@@ -40,6 +40,8 @@ def test_a_challenge(expected: Demand | None, value: bytes) -> None:
         (160, Demand(("a",), 60), {"auth_time": 100, "acr": "a"}),
         (-math.inf, Demand((), 60), {"auth_time": "100"}),
         (-math.inf, Demand((), 60), {"auth_time": True}),
+        (-math.inf, Demand((), 60), {"auth_time": math.nan}),
+        (-math.inf, Demand((), 60), {"auth_time": 10**400}),
         (-math.inf, Demand((), 60), {}),
     ],
 )
