@@ -33,7 +33,7 @@ def _demo(browser: Browser) -> Iterator[Demo]:  # noqa: ARG001 - without a brows
 @pytest.fixture(name="context")
 def _context(browser: Browser, demo: Demo) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=demo.url)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()
 
@@ -60,7 +60,7 @@ def _recorded(
     """
     path = tmp_path / "record.har"
     context = browser.new_context(base_url=demo.url, record_har_path=path, record_har_content="embed")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     yield context, lambda: _read(context, path)
     context.close()
 

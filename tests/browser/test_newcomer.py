@@ -51,7 +51,7 @@ def sign_in(newcomer: Newcomer, page: Page, url: str) -> None:
     """By the page's button, once all that was started is there: sign-in leads to the form then."""
     opened(newcomer, page, f"{url}/bff/login?return_to=/")
     page.goto(url)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in").click(timeout=_PATIENCE)
     fill_in(page)
 
 

@@ -97,16 +97,12 @@ type paths = { "/api/orders": { get: Answers } };
 
 
 def package_snippets() -> dict[str, str]:
-    """The snippets of the package's own page, each as a module by its file's name; markup becomes a value."""
+    """The snippets of the package's own page, each as a module by its file's name."""
     text = (CLIENT / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"^```(tsx?)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     modules = {}
     for number, ((kind, snippet), above) in enumerate(zip(found, _ABOVE, strict=True), 1):
-        code = snippet
-        if kind == "tsx":
-            imports, _, markup = snippet.partition("\n\n")
-            code = f"{imports}\nexport const page = <>\n{markup}</>;\n"
-        modules[f"readme{number}.{kind}"] = above + code
+        modules[f"readme{number}.{kind}"] = above + snippet
     return modules
 
 
