@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -108,19 +109,28 @@ LISTENABLE = (20_000, 32_000)
 _RANDOM = random.SystemRandom()  # a seeded one, as tests have it, gives several processes the same ports
 
 
+_GIVEN: deque[int] = deque(maxlen=256)
+"""The ports that were returned last: nobody may listen on them yet."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Returns a TCP port that was free a moment ago.
+    """Returns a TCP port that was free a moment ago, and that this process was not given just now.
 
     It lies below those that systems give to outgoing connections (RFC 6335 6, Linux from 32768): one of these
     could otherwise take the port before the caller listens on it.
     """
+    first, last = LISTENABLE
+    recent = set(list(_GIVEN)[-((last - first) // 2) :])
     while True:
-        port = _RANDOM.randrange(*LISTENABLE)
+        port = _RANDOM.randrange(first, last)
+        if port in recent:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
+            _GIVEN.append(port)
             return port
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 
+from bff import embedded
 from bff.embedded import (
     EmbeddedRedis,
     EmbeddedRedisError,
@@ -199,3 +200,10 @@ def test_a_server_of_the_tests_can_be_frozen(redis_server: RedisServer) -> None:
     redis_server.resume()
     with redis_server.client() as client:
         assert client.ping()
+
+
+def test_a_port_is_not_given_twice_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who have been given one need a moment to listen on it; half of all ports are always to be had."""
+    monkeypatch.setattr(embedded, "LISTENABLE", (21_000, 21_040))
+    given = [embedded.free_port() for _ in range(200)]
+    assert all(given[at] not in given[max(0, at - 20) : at] for at in range(200))
