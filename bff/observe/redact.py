@@ -18,7 +18,7 @@ from bff.errors import Problem
 MASK = "[redacted]"
 
 MAX_DEPTH = 8
-"""How deep nested values are followed; deeper ones are masked whole (it may be a cycle)."""
+"""The depth to which nested values are followed; deeper ones are masked whole (it may be a cycle)."""
 
 _SECRET_NAMES = frozenset(
     {
