@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bff.cli.sessions.app import app
-from tests.cli.signed_in import SECRETS, SignIn, sessions, sign_in
+from tests.cli.signed_in import SECRETS, SignIn, environ, sessions, sign_in
 from tests.docs.pages import page
 from tests.support.processes.redis import RedisServer
 
@@ -130,6 +130,17 @@ def test_stats_count(redis_server: RedisServer) -> None:
     shown = sessions(redis_server, "stats").stdout
     assert "4 sessions" in shown
     assert "partners" in shown
+
+
+@pytest.mark.parametrize(("options", "nice"), [((), [10]), (("--fast",), [])])
+def test_live_traffic_goes_first(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], nice: list[int]
+) -> None:
+    """A command lowers its priority, unless the operator is in a hurry."""
+    lowered: list[int] = []
+    monkeypatch.setattr("os.nice", lowered.append)
+    done = CliRunner().invoke(app, ["list", *options], env=environ(redis_server))
+    assert (0, nice) == (done.exit_code, lowered)
 
 
 def test_fields_that_somebody_else_wrote_do_no_harm(redis_server: RedisServer) -> None:

@@ -27,6 +27,7 @@ from bff.settings.redis_urls import redis_target
 
 INTERRUPTED: Final = 130
 _REST = 1.0  # half of the time is live traffic's
+_NICENESS: Final = 10
 _PATIENCE = 10.0  # seconds for an answer: nobody waits for it but the operator
 
 Result = TypeVar("Result")
@@ -70,12 +71,19 @@ def run(
     settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool = False
 ) -> Result:
     """Does the work; trouble with Redis is one line, with the setting and what to do, and exit code 1."""
+    if not fast:
+        give_way()
     try:
         return asyncio.run(_run(settings, work, fast=fast))
     except StoreUnavailableError as failure:
         found = trouble(failure.__cause__)
         target = redis_target(settings.redis.url.get_secret_value())
         fail(f"redis.url: Redis at {target}: {found.detail}: {found.fix}")
+
+
+def give_way() -> None:
+    """Lowers the priority of this process: on a busy machine live traffic goes first."""
+    os.nice(_NICENESS)
 
 
 async def _run(

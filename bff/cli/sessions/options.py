@@ -68,7 +68,10 @@ IdleOption = Annotated[
 ]
 FastOption = Annotated[
     bool,
-    typer.Option("--fast", help="Do not pause for live traffic: half the time, and others may have to wait."),
+    typer.Option(
+        "--fast",
+        help="Neither pause nor give way for live traffic: half the time, and others may have to wait.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
