@@ -8,9 +8,19 @@ Rule 3: what needs two settings to judge, or the outside world, is in `check.py`
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from bff.settings.claim_rule import ClaimRule
+from bff.settings.sections import (
+    ForwardAuthSettings,
+    LimitSettings,
+    LogSettings,
+    RedisSettings,
+    RefreshSettings,
+    Section,
+    SpaSettings,
+    TelemetrySettings,
+)
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
     TLS_METHODS,
@@ -32,11 +42,23 @@ from bff.settings.values import (
     parse_words,
 )
 
-
-class Section(BaseModel):
-    """A frozen part of the settings; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+__all__ = [
+    "DevelopmentPage",
+    "ForwardAuthSettings",
+    "LimitSettings",
+    "LogSettings",
+    "PlacedRoute",
+    "ProviderSettings",
+    "RedisSettings",
+    "RefreshSettings",
+    "RouteSettings",
+    "Section",
+    "ServerSettings",
+    "SessionSettings",
+    "Settings",
+    "SpaSettings",
+    "TelemetrySettings",
+]
 
 
 class ServerSettings(Section):
@@ -74,17 +96,6 @@ class ServerSettings(Section):
         return self.base_path + "/bff"
 
 
-class RedisSettings(Section):
-    """`[redis]`: where the sessions are kept."""
-
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # a secret: it may hold a password
-    prefix: str = Field(default="bff", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
-    timeout: Seconds = 1.0
-    max_connections: int = Field(default=50, ge=1)
-    wait_for_replicas: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
-    wait_timeout: Seconds = 0.2
-
-
 class SessionSettings(Section):
     """`[session]`: the session, its cookie, and when it ends."""
 
@@ -107,16 +118,6 @@ class SessionSettings(Section):
     )
     near_cache: bool = True
     near_cache_memory: Annotated[SomeBytes, Field(ge=1024**2)] = 64 * 1024**2
-
-
-class RefreshSettings(Section):
-    """`[refresh]`: when tokens are rotated."""
-
-    leeway: Seconds = 30.0
-    min_age_for_401: SecondsOrZero = 30.0
-    timeout: Seconds = 15.0
-    answer_timeout: Seconds = 300.0
-    grace: SecondsOrZero = 30.0
 
 
 class ProviderSettings(Section):
@@ -276,59 +277,6 @@ class DevelopmentPage(RouteSettings):
 
     csp_header: str | None = None
     csp: str = ""
-
-
-class SpaSettings(Section):
-    """`[spa]`: the page itself, from a folder or from a development server."""
-
-    dir: Path | None = None
-    url: str | None = None
-    index: str = "index.html"
-    immutable: tuple[str, ...] | None = None  # None: found by the index
-    csp: str = (
-        "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    development_csp: Literal["report-only", "enforce", "off"] = "report-only"
-    error_page: str | None = None  # None: a small page of our own
-
-
-class LimitSettings(Section):
-    """`[limits]`: how often, and how much at once, one browser, session or address may do what is costly."""
-
-    login_per_minute: int = Field(default=60, ge=1)
-    callback_per_minute: int = Field(default=60, ge=1)
-    refresh_per_minute: int = Field(default=30, ge=1)
-    address_per_minute: int = Field(default=600, ge=1)
-    timeout: Seconds = 0.25
-    calls_per_session: int = Field(default=256, ge=1)
-    calls_per_address: int = Field(default=4096, ge=1)
-    streams_per_session: int = Field(default=20, ge=1)
-    streams_per_address: int = Field(default=4096, ge=1)
-    events_per_session: int = Field(default=20, ge=0)
-    events_per_process: int = Field(default=10_000, ge=0)
-
-
-class ForwardAuthSettings(Section):
-    """`[forward_auth]`: the reverse proxies that may ask for tokens; none without secrets."""
-
-    secrets: tuple[SecretStr, ...] = ()
-    secrets_file: Path | None = None
-    hosts: tuple[str, ...] = ()
-
-
-class LogSettings(Section):
-    """`[log]`: what is written, and where."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
-    access: bool = True
-    audit: Literal["stderr", "syslog"] | Path = "stderr"
-
-
-class TelemetrySettings(Section):
-    """`[telemetry]`: traces and metrics by OpenTelemetry; where to is said by the `OTEL_*` variables."""
-
-    opentelemetry: Literal["auto", "on", "off"] = "auto"
 
 
 class Settings(Section):
