@@ -11,23 +11,18 @@ import re
 from collections.abc import Iterator
 
 from bff.settings.access_check import check_access, check_step_up
-from bff.settings.client_key import check_client_auth
 from bff.settings.forward_auth_check import check_forward_auth
-from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, SessionSettings, Settings
-from bff.settings.problem import Finding
+from bff.settings.model import RouteSettings, ServerSettings, SessionSettings, Settings
+from bff.settings.problem import Finding, complaint_about
+from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.urls import (
-    Complaint,
     base_path_complaint,
-    endpoint_complaint,
     host_complaint,
-    issuer_complaint,
     local_path_complaint,
-    proxy_complaint,
     public_url_complaint,
-    resource_complaint,
     route_path_complaint,
     spa_url_complaint,
     under,
@@ -35,30 +30,6 @@ from bff.settings.urls import (
 )
 
 EXAMPLE_KEY = "REPLACE-ME-with-what-bff-keys-generate-says"
-
-LOGIN_PARAMS = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
-"""What a page may pass through to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""
-
-ID_TOKEN_ALGS = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
-)  # fmt: skip
-"""Signature algorithms with a public key (RFC 8725 3.1, 3.2): never `none`, never HMAC."""
-
-OWN_PARAMS = frozenset(
-    {
-        "claims", "client_assertion", "client_assertion_type", "client_id", "client_secret", "code",
-        "code_challenge", "code_challenge_method", "dpop_jkt", "nonce", "redirect_uri", "request",
-        "request_uri", "resource", "response_mode", "response_type", "scope", "state",
-    }
-)  # fmt: skip
-"""Authorization parameters that the proxy alone sets; the request builder drops them all the same."""
-
-PROVIDER_URLS = (
-    "discovery_url", "authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint",
-    "end_session_endpoint", "userinfo_endpoint", "pushed_authorization_request_endpoint",
-    "signals_jwks_uri",
-)  # fmt: skip
-"""Addresses at the provider that can be set by hand."""
 
 MAX_LIFETIME = 7 * 86400.0
 
@@ -70,9 +41,6 @@ _TAKEN = frozenset(
     }
 )  # fmt: skip
 _TAKEN_PREFIXES = ("sec-", "proxy-", "access-control-", "x-forwarded-")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-_PARAM = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}", re.ASCII)
-_NEVER_PASSED = frozenset({"return_to", "id_token_hint", "registration", "code_verifier"})
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", re.ASCII)
 
 
@@ -83,7 +51,7 @@ def check(settings: Settings) -> list[Finding]:
         *_redis(settings),
         *_session(settings.session),
         *_refresh(settings),
-        *_provider(settings.provider),
+        *check_provider(settings.provider),
         *_https(settings),
         *_routes(settings.route),
         *check_step_up(settings.route, settings.provider.login_params),
@@ -93,14 +61,9 @@ def check(settings: Settings) -> list[Finding]:
     ]
 
 
-def _complaint(key: str, complaint: Complaint | None) -> Iterator[Finding]:
-    if complaint is not None:
-        yield Finding(key, *complaint)
-
-
 def _server(server: ServerSettings) -> Iterator[Finding]:
-    yield from _complaint("server.public_url", public_url_complaint(server.public_url))
-    yield from _complaint("server.base_path", base_path_complaint(server.base_path))
+    yield from complaint_about("server.public_url", public_url_complaint(server.public_url))
+    yield from complaint_about("server.base_path", base_path_complaint(server.base_path))
     if server.ops_port and server.ops_port == server.port:
         yield Finding(
             "server.ops_port",
@@ -124,7 +87,7 @@ def _server(server: ServerSettings) -> Iterator[Finding]:
 
 def _redis(settings: Settings) -> Iterator[Finding]:
     url = settings.redis.url.get_secret_value()
-    yield from _complaint("redis.url", redis_complaint(url))
+    yield from complaint_about("redis.url", redis_complaint(url))
     if settings.redis.wait_timeout >= settings.redis.timeout:
         yield Finding(
             "redis.wait_timeout",
@@ -166,11 +129,7 @@ def _session(session: SessionSettings) -> Iterator[Finding]:
             needs=("session.idle_timeout",),
         )
     name = session.csrf_header.lower()
-    if (
-        name in _SAFELISTED
-        or name in _TAKEN
-        or name.startswith(("sec-", "proxy-", "access-control-", "x-forwarded-"))
-    ):
+    if name in _SAFELISTED or name in _TAKEN or name.startswith(_TAKEN_PREFIXES):
         yield Finding(
             "session.csrf_header",
             "is a header that other sites can send or that means something else",
@@ -212,60 +171,6 @@ def _keys(keys: list[str]) -> Iterator[Finding]:
         earlier.add(secret)
 
 
-def _provider(provider: ProviderSettings) -> Iterator[Finding]:
-    yield from _complaint("provider.issuer", issuer_complaint(provider.issuer))
-    if provider.signals_issuer is not None:
-        yield from _complaint("provider.signals_issuer", issuer_complaint(provider.signals_issuer))
-    for name in PROVIDER_URLS:
-        if (url := getattr(provider, name)) is not None:
-            yield from _complaint(f"provider.{name}", endpoint_complaint(url))
-    if provider.proxy is not None:
-        yield from _complaint("provider.proxy", proxy_complaint(provider.proxy.get_secret_value()))
-    if not provider.client_id:
-        yield Finding(
-            "provider.client_id", "is empty", "use the id that the provider registered the proxy under"
-        )
-    yield from check_client_auth(provider)
-    yield from _scopes(provider)
-    if unknown := [name for name in provider.login_params if not _may_pass(name)]:
-        yield Finding(
-            "provider.login_params",
-            f"lets through what a page must not choose: {', '.join(unknown)}",
-            f"name {', '.join(LOGIN_PARAMS)}, or what your provider knows beside them, as domain_hint",
-        )
-    for number, resource in enumerate(provider.resource):
-        yield from _complaint(f"provider.resource[{number}]", resource_complaint(resource))
-    if taken := sorted(OWN_PARAMS & provider.extra_params.keys()):
-        yield Finding(
-            "provider.extra_params", f"sets what the proxy itself sets: {', '.join(taken)}", "remove it there"
-        )
-    if not provider.id_token_algs or any(alg not in ID_TOKEN_ALGS for alg in provider.id_token_algs):
-        yield Finding(
-            "provider.id_token_algs",
-            "must name signature algorithms with a public key: `none` and HMAC (HS…) are never accepted",
-            f"choose among {', '.join(ID_TOKEN_ALGS)}",
-        )
-
-
-def _may_pass(name: str) -> bool:
-    return bool(_PARAM.fullmatch(name)) and name not in OWN_PARAMS | _NEVER_PASSED
-
-
-def _scopes(provider: ProviderSettings) -> Iterator[Finding]:
-    if "openid" not in provider.scopes:
-        yield Finding(
-            "provider.scopes",
-            "does not contain openid: there would be no ID token that says who signed in",
-            'add "openid"',
-        )
-    if any(not _SCOPE.fullmatch(scope) for scope in provider.scopes):
-        yield Finding(
-            "provider.scopes",
-            "holds a scope with blanks, quotes or other forbidden characters (RFC 6749 3.3)",
-            "write each scope as an item of its own",
-        )
-
-
 def _https(settings: Settings) -> Iterator[Finding]:
     if not settings.server.public_url.startswith("https://"):
         return
@@ -296,8 +201,8 @@ def _https(settings: Settings) -> Iterator[Finding]:
 def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
     for index, route in enumerate(routes):
         at = f"route[{index}]"
-        yield from _complaint(f"{at}.path", route_path_complaint(route.path))
-        yield from _complaint(f"{at}.upstream", upstream_complaint(route.upstream))
+        yield from complaint_about(f"{at}.path", route_path_complaint(route.path))
+        yield from complaint_about(f"{at}.upstream", upstream_complaint(route.upstream))
         yield from _upstream_tls(route, at)
         for earlier, other in enumerate(routes[:index]):
             if other.path == route.path:
@@ -336,7 +241,7 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
 def _upstream_tls(route: RouteSettings, at: str) -> Iterator[Finding]:
     """The TLS settings of a backend: its certificate and ours."""
     if route.server_name is not None:
-        yield from _complaint(f"{at}.server_name", host_complaint(route.server_name))
+        yield from complaint_about(f"{at}.server_name", host_complaint(route.server_name))
     if route.client_key_file is not None and route.client_cert_file is None:
         yield Finding(
             f"{at}.client_key_file",
@@ -360,7 +265,7 @@ def _spa(settings: Settings) -> Iterator[Finding]:
     if spa.dir is not None and spa.url is not None:
         yield Finding("spa.url", "is set beside spa.dir", "keep one of the two", needs=("spa.dir",))
     if spa.url is not None:
-        yield from _complaint("spa.url", spa_url_complaint(spa.url))
+        yield from complaint_about("spa.url", spa_url_complaint(spa.url))
     if not spa.index or "/" in spa.index or "\\" in spa.index or spa.index in {".", ".."}:
         yield Finding("spa.index", "is not a plain file name", 'write it like "index.html"')
     if wrong := [item for item in spa.immutable or () if not item.startswith("/") or item == "/"]:
@@ -379,7 +284,7 @@ def _pages(settings: Settings) -> Iterator[Finding]:
 
 def _page(key: str, path: str, settings: Settings) -> Iterator[Finding]:
     complaint = local_path_complaint(path)
-    yield from _complaint(key, complaint)
+    yield from complaint_about(key, complaint)
     for index, route in enumerate(settings.route):
         if complaint is None and route_path_complaint(route.path) is None and under(path, route.path):
             yield Finding(

@@ -1,6 +1,6 @@
 """Problems of the settings, each with its remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -46,7 +46,7 @@ class Finding:
         message: what is wrong.
         fix: what to do.
         needs: other settings that the finding rests on; if one of them is itself broken, it is moot.
-        warning: whether the proxy may start all the same.
+        warning: True if the proxy may start all the same.
     """
 
     key: str
@@ -54,3 +54,9 @@ class Finding:
     fix: str
     needs: tuple[str, ...] = ()
     warning: bool = False
+
+
+def complaint_about(key: str, complaint: tuple[str, str] | None) -> Iterator[Finding]:
+    """Yields the finding about one setting of a complaint: a message and its fix; nothing for None."""
+    if complaint is not None:
+        yield Finding(key, *complaint)

@@ -3,20 +3,18 @@
 Login seals its state into a cookie and sends the browser to the provider. The callback only
 moves the provider's answer into that cookie, and lets the browser come back by itself: the next request is
 same-site, so that the session cookie arrives with it, and the code is out of the address bar (O-16).
-Finish does the rest.
+Finish does the rest; `session_start.py` turns the code into a session.
 
 Rule 1: a state is used once, and is used up before its code is spent (O-02).
 Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
 otherwise the browser lands on `return_to`, with `bff_error` in its query unless it is signed in (O-10).
-Rule 3: a user who was signed out everywhere during the sign-in is not signed in by it (T-15): that note is
-read after the session is written, so that one of the two always sees the other.
-Rule 4: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
+Rule 3: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, assert_never
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,28 +22,15 @@ from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.hooks import NO_HOOKS, SignIn
-from bff.observe.logs import audit, get_logger
+from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
-from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.refusals import InvalidGrant
-from bff.oidc.tokens import TokenAnswer
 from bff.policy.redirects import check_return_to, error_code, login_params, with_error
 from bff.policy.routes import RouteTable
-from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.accounting import name_session
 from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
-from bff.web.identity import (
-    NotAllowedError,
-    began_at,
-    check_allowed,
-    identity_of,
-    too_weak,
-    user_agent,
-    went_on_since,
-)
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.query import query_of, stated_once
 from bff.web.responses import (
@@ -58,6 +43,7 @@ from bff.web.responses import (
     provider_reason,
     redirect,
 )
+from bff.web.session_start import NoStart, NotAllowed, SessionStart
 from bff.web.stored_codes import StoredCodes
 from bff.web.transaction import (
     MAX_HOP,
@@ -68,12 +54,6 @@ from bff.web.transaction import (
     is_restarted,
     transaction_id,
 )
-
-_NO_REFRESH = (
-    "the provider gave no refresh token: each session ends with its access token; "
-    'it may give one for the scope "offline_access" (provider.scopes)'
-)
-_log = get_logger("bff.web")
 
 
 class LoginEndpoints:
@@ -96,6 +76,14 @@ class LoginEndpoints:
     ) -> None:
         self._client = client
         self._sessions = sessions
+        self._start = SessionStart(
+            client=client,
+            sessions=sessions,
+            server=server,
+            state_lifetime=state_lifetime,
+            metrics=metrics,
+            admit=admit,
+        )
         self._cookies = cookies
         self._codes = StoredCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
@@ -106,9 +94,7 @@ class LoginEndpoints:
         self._state_lifetime = state_lifetime
         self._metrics = metrics
         self._clock = clock
-        self._admit = admit
         self._home = home
-        self._told_no_refresh = False
 
     def routes(self) -> list[Route]:
         """The routes of all three."""
@@ -198,99 +184,20 @@ class LoginEndpoints:
     async def _complete(
         self, request: Request, transaction: Transaction, code: str, found: Found | NoSession
     ) -> Response:
-        answer = await self._client.exchange_code(
-            code, redirect_uri=self._redirect_uri, code_verifier=transaction.code_verifier
-        )
-        if isinstance(answer, InvalidGrant):
-            return await self._stale(request, transaction, found)
-        try:
-            claims = await self._claims(transaction, answer)
-            if (refused := await self._admit(self._sign_in(request, transaction, claims))) is not None:
-                await self._give_back(answer)
-                return self._failed(request, transaction, "not_allowed", refused)
-            started = await self._start(request, transaction, claims, answer, found)
-        except IdTokenRejectedError as rejected:
-            await self._give_back(answer)
-            return self._failed(request, transaction, f"id_token_{rejected.reason}", transaction.failure)
-        except NotAllowedError as turned_away:
-            await self._give_back(answer)
-            return self._not_allowed(request, transaction, turned_away.sub)
-        except (StoreUnavailableError, ProviderUnavailableError):
-            await self._give_back(answer)
-            raise
-        if started is None:
-            await self._give_back(answer)
-            return self._failed(request, transaction, "ended_meanwhile", "session_ended")
-        cookies = [self._sessions.cookie.set(started.handle), *self._used_up(transaction)]
-        return redirect(303, self._landing(transaction), set_cookies=cookies)
-
-    def _sign_in(self, request: Request, transaction: Transaction, claims: Claims) -> SignIn:
-        return SignIn(
-            sub=claims["sub"],
-            provider=self._client.settings.name,
-            claims=claims,
-            address=self._address(request),
-            user_agent=user_agent(request),
-            return_to=self._landing(transaction),
-        )
-
-    async def _claims(self, transaction: Transaction, answer: TokenAnswer) -> Claims:
-        if answer.id_token is None:
-            raise IdTokenRejectedError("malformed")
-        claims = await self._client.validate_id_token(
-            answer.id_token,
-            nonce=transaction.nonce,
-            access_token=answer.access_token,
-            requested_at=transaction.created,
-            max_age=transaction.max_age,
-        )
-        if too_weak(transaction, claims):
-            raise IdTokenRejectedError("acr")
-        told = await self._client.wanted_claims(claims, answer.access_token)
-        check_allowed(self._client.settings.allow, told)
-        return told.claims
-
-    async def _start(
-        self,
-        request: Request,
-        transaction: Transaction,
-        claims: Claims,
-        answer: TokenAnswer,
-        found: Found | NoSession,
-    ) -> Found | None:
-        """The new session; None if everything of this user or sign-in was ended meanwhile."""
-        if isinstance(found, Found):
-            # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
-            await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
-        identity = identity_of(self._client.settings.name, claims)
-        address = self._address(request)
-        started = await self._sessions.start(
-            identity,
-            answer.tokens(),
-            user_agent=user_agent(request),
-            address=address,
-            since=went_on_since(transaction, identity, found),
-        )
-        since = began_at(transaction, claims, self._client.settings.clock_skew)
-        if (reason := await self._sessions.ended_since(started.session, since)) is not None:
-            await self._sessions.end(started.session, reason, provider_revoked=False)
-            return None
-        await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
-        await self._sessions.end_oldest(started.session)
-        if answer.refresh_token is None and not self._told_no_refresh:
-            self._told_no_refresh = True
-            _log.warning("no_refresh_token", problem=_NO_REFRESH)
-        self._metrics.login_finished("signed_in")
-        name_session(request.scope, started.session.key)
-        audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
-        return started
-
-    async def _give_back(self, answer: TokenAnswer) -> None:
-        """Tokens that no session will ever hold are revoked."""
-        if answer.refresh_token is not None:
-            revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
-            if revoked is not None:
-                audit("tokens_revoked" if revoked else "revocation_failed", reason="sign_in_failed")
+        landing = self._landing(transaction)
+        outcome = await self._start.from_code(request, transaction, code, found, return_to=landing)
+        match outcome:
+            case Found():
+                cookies = [self._sessions.cookie.set(outcome.handle), *self._used_up(transaction)]
+                return redirect(303, landing, set_cookies=cookies)
+            case InvalidGrant():
+                return await self._stale(request, transaction, found)
+            case NoStart():
+                return self._failed(request, transaction, outcome.reason, outcome.error)
+            case NotAllowed():
+                return self._not_allowed(request, transaction, outcome.sub)
+            case _:
+                assert_never(outcome)
 
     async def _stale(
         self, request: Request, transaction: Transaction | None, found: Found | NoSession

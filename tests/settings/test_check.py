@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from bff.oidc.requests import RESERVED
-from bff.settings.check import EXAMPLE_KEY, OWN_PARAMS, check
+from bff.settings.check import EXAMPLE_KEY, check
 from bff.settings.client_key import EXAMPLE_SECRET
 from bff.settings.model import Settings
+from bff.settings.provider_check import OWN_PARAMS
 from tests.support.settings import KEY, OTHER
 
 
