@@ -11,8 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from bff.oidc.id_token import Claims, IdTokenRejectedError, moment, verified_claims
 from bff.oidc.metadata import SigningKey
+from bff.oidc.signed_event import (
+    SignedEventRejectedError,
+    check_parties,
+    check_times,
+    signed_claims,
+    text_of,
+)
 from bff.settings.values import SignalEvent
 
 MAX_AGE: Final = 24 * 3600.0
@@ -27,21 +33,11 @@ _BY_URI: Final[Mapping[str, SignalEvent]] = {
     f"{_EVENTS}risc/event-type/credential-compromise": "credential-compromise",
     f"{_EVENTS}risc/event-type/sessions-revoked": "sessions-revoked",
 }
+_TYPES: Final = ("secevent+jwt",)
 VERIFICATION: Final = f"{_EVENTS}ssf/event-type/verification"
 
-Reason = Literal["signature", "unknown_key", "typ", "iss", "aud", "iat", "exp", "jti", "events"]
 Ignored = Literal["verification", "event", "subject", "credential_added"]
 """verification: asked for by an operator. event: none that ends sessions. subject: nobody we could know."""
-
-
-class SecurityEventRejectedError(Exception):
-    """A token that is not to be believed."""
-
-    def __init__(self, reason: Reason, *, key_may_be_new: bool = False) -> None:
-        """`key_may_be_new`: the key that signed it may be newer than the keys at hand."""
-        super().__init__(f"security event token rejected: {reason}")
-        self.reason: Reason = reason
-        self.key_may_be_new = key_may_be_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,47 +69,21 @@ def validate_security_event(token: str, keys: Sequence[SigningKey], expected: Ex
     """Checks a security event token (RFC 8417 2.2, SSF 1.0); `now` is in seconds since the epoch.
 
     Raises:
-        SecurityEventRejectedError: it is not to be believed.
+        SignedEventRejectedError: it is not to be believed.
     """
-    claims = _signed(token, keys, expected.algs)
-    if claims.get("iss") != expected.issuer:
-        raise SecurityEventRejectedError("iss")
-    audience = claims.get("aud")
-    if not set(_texts(audience if isinstance(audience, list) else [audience])) & set(expected.audiences):
-        raise SecurityEventRejectedError("aud")
-    _check_times(claims, expected.clock_skew, now)
-    jti, events = _text(claims, "jti"), claims.get("events")
+    claims = signed_claims(token, keys, expected.algs, _TYPES)
+    check_parties(claims, expected.issuer, expected.audiences)
+    # SSF has no `exp`; where one stands it is kept to.
+    check_times(claims, now, max_age=MAX_AGE, clock_skew=expected.clock_skew, exp_required=False)
+    jti, events = text_of(claims, "jti"), claims.get("events")
     if jti is None:
-        raise SecurityEventRejectedError("jti")
+        raise SignedEventRejectedError("jti")
     if not isinstance(events, Mapping) or len(events) != 1:
-        raise SecurityEventRejectedError("events")
+        raise SignedEventRejectedError("events")
     ((uri, payload),) = events.items()
     if not isinstance(payload, Mapping):
-        raise SecurityEventRejectedError("events")
+        raise SignedEventRejectedError("events")
     return _read(jti, uri, payload, claims.get("sub_id", payload.get("subject")), expected.provider)
-
-
-def _signed(token: str, keys: Sequence[SigningKey], algs: Collection[str]) -> Claims:
-    try:
-        header, claims = verified_claims(token, keys, algs)
-    except IdTokenRejectedError as rejected:
-        reason: Reason = "unknown_key" if rejected.reason == "unknown_key" else "signature"
-        maybe = rejected.reason in ("unknown_key", "bad_signature")
-        raise SecurityEventRejectedError(reason, key_may_be_new=maybe) from None
-    typ = header.get("typ")
-    if not isinstance(typ, str) or typ.lower().removeprefix("application/") != "secevent+jwt":
-        raise SecurityEventRejectedError("typ")
-    return claims
-
-
-def _check_times(claims: Claims, clock_skew: float, now: float) -> None:
-    issued = moment(claims.get("iat"))
-    if issued is None or not now - MAX_AGE - clock_skew < issued <= now + clock_skew:
-        raise SecurityEventRejectedError("iat")
-    if "exp" in claims:  # SSF has none; where one stands it is kept to
-        ends = moment(claims["exp"])
-        if ends is None or ends + clock_skew <= now:
-            raise SecurityEventRejectedError("exp")
 
 
 def _read(jti: str, uri: str, payload: Mapping[str, Any], subject: Any, provider: str) -> Signal:
@@ -152,7 +122,7 @@ def _sub(subject: Any, provider: str) -> str | None:
         simple = [one for one in several if not _is_aliases(one)] if isinstance(several, list) else []
         return next((sub for one in simple if (sub := _sub(one, provider)) is not None), None)
     if kind == "iss_sub":
-        return _text(subject, "sub") if subject.get("iss") == provider else None
+        return text_of(subject, "sub") if subject.get("iss") == provider else None
     return _opaque(subject)
 
 
@@ -163,13 +133,4 @@ def _is_aliases(subject: Any) -> bool:
 def _opaque(subject: Any) -> str | None:
     if not isinstance(subject, Mapping) or subject.get("format") != "opaque":
         return None
-    return _text(subject, "id")
-
-
-def _text(values: Mapping[str, Any], name: str) -> str | None:
-    value = values.get(name)
-    return value if isinstance(value, str) and value and value.isprintable() else None
-
-
-def _texts(values: Sequence[Any]) -> list[str]:
-    return [value for value in values if isinstance(value, str)]
+    return text_of(subject, "id")

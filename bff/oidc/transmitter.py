@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.document_cache import PAUSE, DocumentCache
+from bff.oidc.document_cache import DocumentCache
+from bff.oidc.event_reader import EventReader
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, SigningKey, parse_jwks
-from bff.oidc.security_event import Expected, SecurityEventRejectedError, Signal, validate_security_event
+from bff.oidc.security_event import Expected, Signal, validate_security_event
 from bff.settings.model import ProviderSettings
 from bff.settings.urls import endpoint_complaint
 from bff.tasks import Tasks
@@ -39,10 +40,9 @@ class Transmitter:
         tasks: Tasks,
     ) -> None:
         self._wire = wire
-        self._clock = clock
         self._issuer = issuer
         self._jwks_uri = settings.signals_jwks_uri
-        self._expected = Expected(
+        expected = Expected(
             issuer=issuer,
             audiences=settings.signals_audience or (settings.client_id,),
             provider=settings.issuer,
@@ -56,31 +56,25 @@ class Transmitter:
             clock=clock,
             tasks=tasks,
         )
+        self._reader = EventReader(
+            self, lambda token, keys, now: validate_security_event(token, keys, expected, now), clock
+        )
 
     async def read(self, token: str) -> Signal:
-        """Checks a token; a key that is not known is looked for at the transmitter, once.
+        """Checks a token; raises as `EventReader.read` does."""
+        return await self._reader.read(token)
 
-        Raises:
-            SecurityEventRejectedError: it is not to be believed.
-            ProviderUnavailableError: the keys have never been had, or the token's key is not among them, and
-                they could not be fetched again just now.
-        """
-        arrived = self._clock()
-        try:
-            return self._validated(token, (await self._keys.get()).keys)
-        except SecurityEventRejectedError as rejected:
-            if not rejected.key_may_be_new:
-                raise
-        try:
-            return self._validated(token, (await self._keys.renew()).keys)
-        except SecurityEventRejectedError as again:
-            if again.key_may_be_new and not self._keys.asked_since(arrived):
-                # The cooldown, or an outage: a 400 would be the last word on a token that may be good.
-                raise ProviderUnavailableError("the key set is older than the token", PAUSE) from None
-            raise
+    async def keys(self) -> Sequence[SigningKey]:
+        """The keys at hand; `ProviderUnavailableError` if there never were any."""
+        return (await self._keys.get()).keys
 
-    def _validated(self, token: str, keys: Sequence[SigningKey]) -> Signal:
-        return validate_security_event(token, keys, self._expected, self._clock())
+    async def newer_keys(self) -> Sequence[SigningKey]:
+        """The keys as they are at the transmitter now, unless they have just been fetched."""
+        return (await self._keys.renew()).keys
+
+    def keys_asked_since(self, moment: float) -> bool:
+        """Returns True if the keys at hand were asked for at `moment` or later."""
+        return self._keys.asked_since(moment)
 
     async def _fetch(self) -> KeySet:
         try:

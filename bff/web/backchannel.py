@@ -19,13 +19,15 @@ from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit
-from bff.oidc.backchannel import LogoutTokens
+from bff.oidc.backchannel import logout_tokens
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import MAX_ID_TOKEN
-from bff.oidc.logout_token import MAX_AGE, LogoutTokenRejectedError, ProviderLogout
+from bff.oidc.logout_token import MAX_AGE, ProviderLogout
+from bff.oidc.signed_event import SignedEventRejectedError
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
 from bff.settings.model import ServerSettings
+from bff.web.query import body_of
 from bff.web.responses import NO_STORE, address_of, problem_answer
 
 BACKCHANNEL_LOGOUT = "/bff/backchannel-logout"
@@ -42,7 +44,7 @@ class BackchannelEndpoint:
         self, *, client: OidcClient, sessions: Sessions, server: ServerSettings, clock: Callable[[], float]
     ) -> None:
         self._settings = client.settings
-        self._tokens = LogoutTokens(client, clock)
+        self._tokens = logout_tokens(client, clock)
         self._sessions = sessions
         self._trusted = server.trusted_proxies
 
@@ -60,7 +62,7 @@ class BackchannelEndpoint:
             if not await self._sessions.claim_once(_GUARD, self._guard(logout), _AT_WORK):
                 return self._refused(request, "repeated")
             await self._end(request, logout)
-        except LogoutTokenRejectedError as rejected:
+        except SignedEventRejectedError as rejected:
             return self._refused(request, rejected.reason)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -92,16 +94,9 @@ class BackchannelEndpoint:
 
 async def _logout_token(request: Request) -> str | None:
     """The one `logout_token` of a form (2.5), or None."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            return None
+    body = await body_of(request, "application/x-www-form-urlencoded", _MAX_BODY)
     try:
-        values = parse_qs(body.decode("ascii"), max_num_fields=10).get("logout_token", [])
-    except ValueError:  # not ASCII, or too many fields
+        values = parse_qs(body or "", max_num_fields=10).get("logout_token", [])
+    except ValueError:  # too many fields
         return None
     return values[0] if len(values) == 1 else None

@@ -1,4 +1,4 @@
-"""The query of a request to an endpoint of ours."""
+"""The query and the body of a request to an endpoint of ours."""
 
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
@@ -19,3 +19,15 @@ def stated_once(query: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Returns the fields that stand exactly once (RFC 6749 3.1); one that is repeated has no value."""
     names = [name for name, _ in query]
     return {name: value for name, value in query if names.count(name) == 1}
+
+
+async def body_of(request: Request, kind: str, most: int) -> str | None:
+    """Returns a body of this media type and of at most so many bytes, all ASCII; None for any other."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            return None
+    return body.decode("ascii") if body.isascii() else None

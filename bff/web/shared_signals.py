@@ -22,11 +22,13 @@ from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import MAX_ID_TOKEN
-from bff.oidc.security_event import MAX_AGE, Reason, SecurityEventRejectedError, Signal
+from bff.oidc.security_event import MAX_AGE, Signal
+from bff.oidc.signed_event import Reason, SignedEventRejectedError
 from bff.oidc.transmitter import Transmitter
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
 from bff.settings.model import ServerSettings
+from bff.web.query import body_of
 from bff.web.responses import NO_STORE, address_of, problem_answer
 
 SHARED_SIGNALS: Final = "/bff/events/ssf"
@@ -59,13 +61,13 @@ class SharedSignalsEndpoint:
 
     def _receiver(self, transmitter: Transmitter) -> Callable[[Request], object]:
         async def receive(request: Request) -> Response:
-            token = await _token(request)
+            token = await body_of(request, "application/secevent+jwt", MAX_ID_TOKEN)  # RFC 8935 2.1
             if token is None:
                 return self._refused(request, "malformed")
             try:
-                signal = await transmitter.read(token)
+                signal = await transmitter.read(token.strip())
                 await self._take(request, signal)
-            except SecurityEventRejectedError as rejected:
+            except SignedEventRejectedError as rejected:
                 return self._refused(request, rejected.reason)
             except StoreUnavailableError:
                 return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -104,16 +106,3 @@ class SharedSignalsEndpoint:
             "description": f"The security event token is not accepted: {reason}.",
         }
         return JSONResponse(told, 400, {**NO_STORE, "content-language": "en"})
-
-
-async def _token(request: Request) -> str | None:
-    """The token that is the body (RFC 8935 2.1), or None."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/secevent+jwt":
-        return None
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_ID_TOKEN:
-            return None
-    return body.decode("ascii").strip() if body.isascii() else None

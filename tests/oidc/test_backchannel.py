@@ -9,10 +9,11 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.backchannel import LogoutTokens
+from bff.oidc.backchannel import logout_tokens
 from bff.oidc.client import OidcClient
 from bff.oidc.document_cache import PAUSE
-from bff.oidc.logout_token import EVENT, LogoutTokenRejectedError
+from bff.oidc.logout_token import EVENT
+from bff.oidc.signed_event import SignedEventRejectedError
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, ISSUER, KEY, NEW_KEY, SETTINGS, Clock, jwks
 
@@ -44,7 +45,7 @@ async def test_a_key_newer_than_the_set_is_no_lasting_refusal(
     """Within the cooldown the provider is asked to come again; after it the new keys are fetched."""
     clock = Clock()
     client = OidcClient(SETTINGS, clock=clock, tasks=Tasks())
-    tokens = LogoutTokens(client, clock)
+    tokens = logout_tokens(client, clock)
     await client.keys()
     clock.now += PAUSE / 2
     provider["jwks"].respond(json=jwks(key))
@@ -60,7 +61,7 @@ async def test_an_outage_refuses_no_logout_token_for_good(provider: respx.MockRo
     """The keys cannot be fetched: 503, not 400; a token that no key of the newest set signed is 400."""
     clock = Clock()
     client = OidcClient(SETTINGS, clock=clock, tasks=Tasks())
-    tokens = LogoutTokens(client, clock)
+    tokens = logout_tokens(client, clock)
     await client.keys()
     clock.now += PAUSE
     provider["jwks"].respond(503)
@@ -68,5 +69,5 @@ async def test_an_outage_refuses_no_logout_token_for_good(provider: respx.MockRo
         await tokens.read(token(clock, NEW_KEY, kid="two"))
     clock.now += PAUSE
     provider["jwks"].respond(json=jwks(KEY))
-    with pytest.raises(LogoutTokenRejectedError):
+    with pytest.raises(SignedEventRejectedError):
         await tokens.read(token(clock, NEW_KEY, kid="two"))

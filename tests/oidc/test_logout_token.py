@@ -9,10 +9,10 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from bff.oidc.logout_token import (
     EVENT,
     MAX_AGE,
-    LogoutTokenRejectedError,
     ProviderLogout,
     validate_logout_token,
 )
+from bff.oidc.signed_event import SignedEventRejectedError
 
 ISSUER, CLIENT, NOW, SKEW = "https://id.example", "spa-bff", 1_800_000_000.0, 30.0
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
@@ -55,7 +55,7 @@ def read_lax(text: str) -> ProviderLogout:
 
 
 def reason(text: str) -> str:
-    with pytest.raises(LogoutTokenRejectedError) as caught:
+    with pytest.raises(SignedEventRejectedError) as caught:
         read(text)
     return caught.value.reason
 
@@ -132,7 +132,7 @@ def test_exp_may_be_missing_where_the_settings_say_so() -> None:
     """Only missing: an `exp` that has passed or is no time is refused all the same, and `iat` counts."""
     assert ProviderLogout("the-jti", "alice", "the-sid") == read_lax(token(exp=None))
     for changes in ({"exp": NOW - 120}, {"exp": "soon"}, {"exp": None, "iat": NOW - MAX_AGE - 60}):
-        with pytest.raises(LogoutTokenRejectedError):
+        with pytest.raises(SignedEventRejectedError):
             read_lax(token(**changes))
 
 

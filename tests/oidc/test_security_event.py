@@ -10,10 +10,10 @@ from bff.oidc.security_event import (
     MAX_AGE,
     VERIFICATION,
     Expected,
-    SecurityEventRejectedError,
     Signal,
     validate_security_event,
 )
+from bff.oidc.signed_event import SignedEventRejectedError
 from bff.oidc.transmitter import configuration_url
 
 TRANSMITTER, PROVIDER, NOW, SKEW = "https://ssf.example/a", "https://id.example", 1_800_000_000.0, 30.0
@@ -159,7 +159,7 @@ def _reason(text: str) -> str:
 
 
 def _rejected(text: str) -> tuple[str, bool]:
-    with pytest.raises(SecurityEventRejectedError) as caught:
+    with pytest.raises(SignedEventRejectedError) as caught:
         read(text)
     return caught.value.reason, caught.value.key_may_be_new
 

@@ -44,6 +44,8 @@ PURE = [
     "bff.oidc.tokens",
     "bff.oidc.id_token",
     "bff.oidc.logout_token",
+    "bff.oidc.security_event",
+    "bff.oidc.signed_event",
     "bff.proxy.body_framing",
     "bff.proxy.upstream.addresses",
     "bff.proxy.forward.response_templates",
