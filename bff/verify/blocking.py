@@ -9,9 +9,11 @@ application before it forks (`gunicorn --preload`) leaves the thread behind.
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
 
 from .claims import Claims, Refusal, TokenRefusedError
+from .request_parts import RequestParts
 from .verifier import TokenVerifier
 
 
@@ -36,13 +38,11 @@ class BlockingVerifier:
 
         `scope`: what the token has to be good for.
         """
-        loop, verifier = self._running()
-        check = asyncio.run_coroutine_threadsafe(verifier.verify(token, scope), loop)
-        try:
-            return check.result(self._timeout)
-        except TimeoutError:
-            check.cancel()
-            raise TokenRefusedError(Refusal.UNAVAILABLE) from None
+        return self._wait(lambda verifier: verifier.verify(token, scope))
+
+    def verify_request(self, request: RequestParts, scope: Collection[str] = ()) -> Claims:
+        """Returns the claims likewise; with the proof that the request shows where the token is bound."""
+        return self._wait(lambda verifier: verifier.verify_request(request, scope))
 
     def close(self) -> None:
         """Closes the connections and ends the thread; the next token begins anew."""
@@ -54,6 +54,15 @@ class BlockingVerifier:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(self._timeout)
             loop.close()
+
+    def _wait(self, check: Callable[[TokenVerifier], Coroutine[Any, Any, Claims]]) -> Claims:
+        loop, verifier = self._running()
+        checked = asyncio.run_coroutine_threadsafe(check(verifier), loop)
+        try:
+            return checked.result(self._timeout)
+        except TimeoutError:
+            checked.cancel()
+            raise TokenRefusedError(Refusal.UNAVAILABLE) from None
 
     def _running(self) -> tuple[asyncio.AbstractEventLoop, TokenVerifier]:
         with self._lock:

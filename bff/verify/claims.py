@@ -7,9 +7,11 @@ Rule 2: a refusal names its reason, and never holds the token or a part of it.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
-MAX_TOKEN = 8 * 1024  # characters; more than that is no access token
+from .confirmation import UNBOUND, Confirmation, read_confirmation
+from .jws import MAX_TOKEN as MAX_TOKEN  # noqa: PLC0414 - its public name since the beginning
+
 ALGORITHMS = ("ES256", "RS256")
 # Header parameters that bring keys along or change what is signed: nobody here needs them (RFC 8725 3.10).
 FORBIDDEN_HEADERS = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc")
@@ -66,6 +68,26 @@ class Refusal(Enum):
     CLAIMS = _Told("claims", 401, "invalid_token")
     REVOKED = _Told("revoked", 401, "invalid_token")
     SCOPE = _Told("scope", 403, "insufficient_scope")
+    BOUND = _Told("bound", 401, "invalid_token")
+    """The token is bound to a key or certificate, and came without the proof that goes with it."""
+    UNBOUND = _Told("unbound", 401, "invalid_token")
+    """The token is bound to nothing, and came as one that is, or is demanded to be."""
+    CERTIFICATE = _Told("certificate", 401, "invalid_token")
+    PROOF_MISSING = _Told("proof_missing", 401, "invalid_dpop_proof")
+    PROOF_DOUBLED = _Told("proof_doubled", 400, "invalid_dpop_proof")
+    PROOF_MALFORMED = _Told("proof_malformed", 401, "invalid_dpop_proof")
+    PROOF_TYPE = _Told("proof_type", 401, "invalid_dpop_proof")
+    PROOF_ALGORITHM = _Told("proof_algorithm", 401, "invalid_dpop_proof")
+    PROOF_KEY = _Told("proof_key", 401, "invalid_dpop_proof")
+    PROOF_SIGNATURE = _Told("proof_signature", 401, "invalid_dpop_proof")
+    PROOF_METHOD = _Told("proof_method", 401, "invalid_dpop_proof")
+    PROOF_URL = _Told("proof_url", 401, "invalid_dpop_proof")
+    PROOF_TIME = _Told("proof_time", 401, "invalid_dpop_proof")
+    PROOF_TOKEN = _Told("proof_token", 401, "invalid_dpop_proof")
+    PROOF_BINDING = _Told("proof_binding", 401, "invalid_token")
+    """The proof is by another key than the one that the token is bound to."""
+    PROOF_REPLAYED = _Told("proof_replayed", 401, "invalid_dpop_proof")
+    PROOF_NONCE = _Told("proof_nonce", 401, "use_dpop_nonce")
     UNAVAILABLE = _Told("unavailable", 503, None)
 
     @property
@@ -84,17 +106,36 @@ class Refusal(Enum):
         return self.value.error
 
 
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The schemes that a refused client is told of, the one that it used first (RFC 9449 7.1).
+
+    Attributes:
+        schemes: of "Bearer" and "DPoP".
+        algorithms: those that may sign a proof, for "DPoP".
+        nonce: the server's nonce for the next proof, if it asks for one.
+    """
+
+    schemes: tuple[str, ...] = ("Bearer",)
+    algorithms: tuple[str, ...] = ()
+    nonce: str | None = None
+
+
+BEARER = Challenge()
+
+
 class TokenRefusedError(Exception):
     """A token was not taken.
 
     Attributes:
         refusal: the reason.
         scope: the scope that would have been enough.
+        challenge: the schemes that the client is told of.
     """
 
-    def __init__(self, refusal: Refusal, scope: Collection[str] = ()) -> None:
+    def __init__(self, refusal: Refusal, scope: Collection[str] = (), challenge: Challenge = BEARER) -> None:
         super().__init__(refusal.reason)
-        self.refusal, self.scope = refusal, frozenset(scope)
+        self.refusal, self.scope, self.challenge = refusal, frozenset(scope), challenge
 
     @property
     def status(self) -> int:
@@ -103,10 +144,15 @@ class TokenRefusedError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header fields of the answer: `WWW-Authenticate` (RFC 6750 3), or `Retry-After` with 503."""
+        """The header fields of the answer: `WWW-Authenticate` (RFC 6750 3), or `Retry-After` with 503.
+
+        With `DPoP-Nonce` where the next proof has to repeat a nonce (RFC 9449 9).
+        """
         if self.refusal is Refusal.UNAVAILABLE:
             return {"Cache-Control": "no-store", "Retry-After": "2"}
-        return {"Cache-Control": "no-store", "WWW-Authenticate": challenge(self.refusal, self.scope)}
+        told = challenge(self.refusal, self.scope, self.challenge)
+        nonce = {} if self.challenge.nonce is None else {"DPoP-Nonce": self.challenge.nonce}
+        return {"Cache-Control": "no-store", "WWW-Authenticate": told, **nonce}
 
     @property
     def body(self) -> dict[str, str]:
@@ -114,8 +160,8 @@ class TokenRefusedError(Exception):
         return {"error": self.refusal.error or self.refusal.reason, "reason": self.refusal.reason}
 
 
-def bearer_token(authorization: Collection[str]) -> str:
-    """Returns the token of a request, by the values of its `Authorization` header fields.
+def credentials(authorization: Collection[str]) -> tuple[Literal["Bearer", "DPoP"], str]:
+    """Returns scheme and token of a request, by the values of its `Authorization` header fields.
 
     TokenRefusedError if there is none, or more than one field. A token in a query or a form is none
     (RFC 9700 4.3.2).
@@ -123,18 +169,28 @@ def bearer_token(authorization: Collection[str]) -> str:
     if len(authorization) > 1:
         raise TokenRefusedError(Refusal.DOUBLED)
     scheme, _, token = next(iter(authorization), "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    known = _SCHEMES.get(scheme.lower())
+    if known is None or not token.strip():
         raise TokenRefusedError(Refusal.MISSING)
     if not token.isascii():
         raise TokenRefusedError(Refusal.MALFORMED)
-    return token.strip()
+    return known, token.strip()
+
+
+def bearer_token(authorization: Collection[str]) -> str:
+    """Returns the token of a request that comes as a bearer token; as `credentials` otherwise."""
+    scheme, token = credentials(authorization)
+    if scheme != "Bearer":
+        raise TokenRefusedError(Refusal.MISSING)
+    return token
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The claims of a good token. Times are in seconds since 1970; `rest` holds every other claim, unchecked.
 
-    `role` and `tid` (the tenant) are None where the token does not say.
+    `role` and `tid` (the tenant) are None where the token does not say. `confirmation` is the key or
+    certificate that the token is bound to; empty for a bearer token.
     """
 
     sub: str
@@ -147,6 +203,7 @@ class Claims:
     role: str | None
     tid: str | None
     rest: Mapping[str, Any]
+    confirmation: Confirmation = UNBOUND
 
 
 def check_header(
@@ -183,15 +240,18 @@ def check_claims(
         return Refusal.TYPE
     if audience not in (named if isinstance(named, list) else [named]):
         return Refusal.AUDIENCE
-    read = _read(claims, profile)
+    confirmation = read_confirmation(claims)
+    if confirmation is None:
+        return Refusal.BOUND
+    read = _read(claims, profile, confirmation)
     return Refusal.CLAIMS if read is None else _timely(read, claims, now, leeway)
 
 
-def _read(claims: Mapping[str, Any], profile: Profile) -> Claims | None:
+def _read(claims: Mapping[str, Any], profile: Profile, confirmation: Confirmation) -> Claims | None:
     """The claims by their types; None if a required one is missing or one is of another type."""
     names = {name: _word(claims.get(name)) for name in ("sub", "sid", "jti")}
     names["client_id"] = _word(next((claims[name] for name in profile.client_id if name in claims), None))
-    exp, iat = _time(claims.get("exp")), _time(claims.get("iat"))
+    exp, iat = finite_time(claims.get("exp")), finite_time(claims.get("iat"))
     typed = all(isinstance(claims.get(name, ""), str) for name in ("role", "tid", "scope"))
     if exp is None or iat is None or not typed or not all(names.values()):
         return None
@@ -203,11 +263,12 @@ def _read(claims: Mapping[str, Any], profile: Profile) -> Claims | None:
         role=claims.get("role"),
         tid=claims.get("tid"),
         rest={name: value for name, value in claims.items() if name not in _TAKEN},
+        confirmation=confirmation,
     )
 
 
 def _timely(read: Claims, claims: Mapping[str, Any], now: float, leeway: float) -> Claims | Refusal:
-    not_before = _time(claims.get("nbf", read.iat))
+    not_before = finite_time(claims.get("nbf", read.iat))
     if not_before is None:
         return Refusal.CLAIMS
     if read.exp <= now - leeway:
@@ -215,15 +276,25 @@ def _timely(read: Claims, claims: Mapping[str, Any], now: float, leeway: float) 
     return Refusal.NOT_YET if max(read.iat, not_before) > now + leeway else read
 
 
-def challenge(refusal: Refusal, scope: Collection[str] = ()) -> str:
+def challenge(refusal: Refusal, scope: Collection[str] = (), to: Challenge = BEARER) -> str:
     """The value of `WWW-Authenticate` (RFC 6750 section 3): no error code where no token came.
 
-    `scope` is what would have been enough.
+    `scope` is what would have been enough. The error stands with the first scheme of `to`.
     """
+    said: list[str] = []
+    for number, scheme in enumerate(to.schemes):
+        words = _error_words(refusal, scope) if number == 0 else []
+        if scheme == "DPoP":
+            words.append(f'algs="{" ".join(to.algorithms)}"')
+        said.append(f"{scheme} {', '.join(words)}" if words else scheme)
+    return ", ".join(said)
+
+
+def _error_words(refusal: Refusal, scope: Collection[str]) -> list[str]:
     if refusal.error is None:
-        return "Bearer"
-    wanted = f', scope="{" ".join(sorted(scope))}"' if scope and refusal is Refusal.SCOPE else ""
-    return f'Bearer error="{refusal.error}", error_description="{refusal.reason}"{wanted}'
+        return []
+    wanted = [f'scope="{" ".join(sorted(scope))}"'] if scope and refusal is Refusal.SCOPE else []
+    return [f'error="{refusal.error}"', f'error_description="{refusal.reason}"', *wanted]
 
 
 def _word(value: Any) -> str:
@@ -231,11 +302,12 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _time(value: Any) -> float | None:
-    """A finite number (in Python `True` would be one as well), else None."""
+def finite_time(value: Any) -> float | None:
+    """Returns a finite number (in Python `True` would be one as well), else None."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _FAR_FUTURE
     return float(value) if number else None
 
 
 _FAR_FUTURE = 1e12
+_SCHEMES: Mapping[str, Literal["Bearer", "DPoP"]] = {"bearer": "Bearer", "dpop": "DPoP"}
 _TAKEN = frozenset({"sub", "sid", "client_id", "jti", "iat", "exp", "scope", "role", "tid"})

@@ -5,13 +5,15 @@ A view that is a coroutine function (under ASGI) is given a `TokenVerifier`, ano
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from .blocking import BlockingVerifier
-from .claims import TokenRefusedError, bearer_token
+from .claims import TokenRefusedError
+from .request_parts import RequestParts
 from .verifier import TokenVerifier
 
 
@@ -41,7 +43,7 @@ def _checked(
     @wraps(view)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            claims = verifier.verify(_token(request), scope)
+            claims = verifier.verify_request(_parts(request), scope)
         except TokenRefusedError as error:
             return _refusal(error)
         setattr(request, "claims", claims)  # noqa: B010 - an attribute that HttpRequest does not declare
@@ -56,7 +58,7 @@ def _checked_later(
     @wraps(view)
     async def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            claims = await verifier.verify(_token(request), scope)
+            claims = await verifier.verify_request(_parts(request), scope)
         except TokenRefusedError as error:
             return _refusal(error)
         setattr(request, "claims", claims)  # noqa: B010 - an attribute that HttpRequest does not declare
@@ -65,10 +67,15 @@ def _checked_later(
     return checked
 
 
-def _token(request: HttpRequest) -> str:
-    # The gateway joins repeated fields by a comma, which no token has: the verifier refuses it.
-    value = request.META.get("HTTP_AUTHORIZATION")
-    return bearer_token([] if value is None else [value])
+def _parts(request: HttpRequest) -> RequestParts:
+    # The gateway joins repeated fields by a comma, which neither a token nor a proof has: they are refused.
+    if (scope := getattr(request, "scope", None)) is not None:
+        parts = RequestParts.of_scope(scope)
+    else:
+        parts = RequestParts.of_environ(request.META)
+    path = parts.url.partition("://")[2].partition("/")[2]
+    # Scheme and host as Django's settings have them told: SECURE_PROXY_SSL_HEADER, USE_X_FORWARDED_HOST.
+    return replace(parts, url=f"{request.scheme}://{request.get_host()}/{path}")
 
 
 def _refusal(error: TokenRefusedError) -> JsonResponse:

@@ -13,7 +13,8 @@ from fastapi import HTTPException, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from .claims import Claims, TokenRefusedError, bearer_token
+from .claims import Claims, TokenRefusedError
+from .request_parts import RequestParts
 from .verifier import TokenVerifier
 
 
@@ -33,7 +34,6 @@ class Bearer(SecurityBase):
     async def __call__(self, request: Request) -> Claims:
         """Returns the claims, or raises an HTTPException with status, header fields and reason."""
         try:
-            token = bearer_token(request.headers.getlist("authorization"))
-            return await self._verifier.verify(token, self._scope)
+            return await self._verifier.verify_request(RequestParts.of_scope(request.scope), self._scope)
         except TokenRefusedError as error:
             raise HTTPException(error.status, detail=error.body, headers=error.headers) from None

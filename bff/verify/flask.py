@@ -8,7 +8,8 @@ from flask import g, make_response, request
 from flask.typing import ResponseReturnValue
 
 from .blocking import BlockingVerifier
-from .claims import TokenRefusedError, bearer_token
+from .claims import TokenRefusedError
+from .request_parts import RequestParts
 
 P = ParamSpec("P")
 
@@ -25,9 +26,8 @@ def bearer_required(
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
             try:
-                # WSGI joins repeated fields by a comma, which no token has: the verifier refuses it.
-                token = bearer_token(request.headers.getlist("Authorization"))
-                g.claims = verifier.verify(token, scope)
+                # WSGI joins repeated fields by a comma, which neither token nor proof has: they are refused.
+                g.claims = verifier.verify_request(RequestParts.of_environ(request.environ), scope)
             except TokenRefusedError as error:
                 return make_response(error.body, error.status, error.headers)
             return view(*args, **kwargs)

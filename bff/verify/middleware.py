@@ -4,7 +4,8 @@ import json
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
-from .claims import TokenRefusedError, bearer_token
+from .claims import TokenRefusedError
+from .request_parts import RequestParts
 from .verifier import TokenVerifier
 
 # ASGI's types, as Starlette spells them: a service on another framework has no Starlette.
@@ -46,18 +47,11 @@ class BearerAuth:
             await self._app(scope, receive, send)
             return
         try:
-            scope["claims"] = await self._verifier.verify(bearer_of(scope), self._scope)
+            scope["claims"] = await self._verifier.verify_request(RequestParts.of_scope(scope), self._scope)
         except TokenRefusedError as error:
             await refuse(scope, send, error)
             return
         await self._app(scope, receive, send)
-
-
-def bearer_of(scope: Scope) -> str:
-    """Returns the token of a request; TokenRefusedError if there is none, or more than one header."""
-    return bearer_token(
-        [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    )
 
 
 async def refuse(scope: Scope, send: Send, error: TokenRefusedError) -> None:

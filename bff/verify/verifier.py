@@ -1,20 +1,16 @@
 """`TokenVerifier`: the whole check of an access token, as a backend service needs it."""
 
-import json
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from joserfc.errors import JoseError
 from joserfc.jwk import Key
-from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate_compact
 
+from .binding import Binding, Dpop, check_algorithms
 from .claims import (
     ALGORITHMS,
-    MAX_TOKEN,
     RFC9068,
     Claims,
     Profile,
@@ -22,9 +18,12 @@ from .claims import (
     TokenRefusedError,
     check_claims,
     check_header,
+    credentials,
 )
 from .fetch import Fetcher
+from .jws import is_signed, read_parts, read_payload
 from .keys import FetchJson, IssuerKeys, KeysUnavailableError
+from .request_parts import RequestParts
 from .revocation import Revocations
 from .seen import Seen, SeenTokens
 
@@ -49,6 +48,10 @@ class TokenVerifier:
         remembered: how many good tokens are remembered, so that their signature is checked once; 0: none.
         ca_file: a PEM file of the authorities that the issuer's certificate is checked against, in place of
             the public ones.
+        dpop: how proofs of possession are checked (RFC 9449).
+        certificate_header: the field in which a reverse proxy tells the client's certificate (RFC 8705), such
+            as "Client-Cert"; it must drop the client's own. None: no header is believed.
+        require_binding: True refuses tokens that are bound to no key and no certificate.
         fetch: gets a JSON object; None uses an HTTP client of its own, which `close` closes.
         clock: seconds since 1970.
     """
@@ -69,14 +72,16 @@ class TokenVerifier:
         stale: float = 24 * 3600.0,
         remembered: int = 10_000,
         ca_file: str | Path | None = None,
+        dpop: Dpop | None = None,
+        certificate_header: str | None = None,
+        require_binding: bool = False,
         fetch: FetchJson | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not algorithms or any(name.lower() == "none" or name.startswith("HS") for name in algorithms):
-            raise ValueError("only algorithms with a public key can be allowed")
+        check_algorithms(algorithms)
         self._issuer, self._audience, self._profile = issuer, audience, profile
         self._algorithms, self._leeway = tuple(algorithms), leeway
-        self._registries = {name: _registry(name) for name in algorithms}
+        self._binding = Binding(dpop or Dpop(), certificate_header, required=require_binding, clock=clock)
         self._revocations, self._unknown = tuple(revocations), unknown
         self._fetcher = None if fetch else Fetcher(ca_file=ca_file)
         get = fetch or (self._fetcher.get if self._fetcher else None)
@@ -93,26 +98,38 @@ class TokenVerifier:
         self._clock = clock
 
     async def verify(self, token: str, scope: Collection[str] = ()) -> Claims:
-        """Returns what a good token says; TokenRefusedError says why another is not taken.
+        """Returns what a good bearer token says; TokenRefusedError says why another is not taken.
+
+        A token that is bound to a key or certificate is refused: `verify_request` sees the proof for it.
 
         `scope`: what it has to be good for.
         """
-        seen = self._seen.get(token, self._clock())
-        if seen is not None and self._keys.vouch(seen.kid, seen.key, time.monotonic()):
-            claims = seen.claims
-        else:
-            claims = await self._check(token)
-        for revocations in self._revocations:
-            if await self._is_revoked(revocations, token, claims):
-                self._seen.forget(token)
-                raise TokenRefusedError(Refusal.REVOKED)
-        if not claims.scope.issuperset(scope):
-            raise TokenRefusedError(Refusal.SCOPE, scope)
+        claims = await self._good(token)
+        self._binding.check_unbound(claims)
+        await self._judge(token, claims, scope)
+        return claims
+
+    async def verify_request(self, request: RequestParts, scope: Collection[str] = ()) -> Claims:
+        """Returns what the token of a request says, as `verify`; with its proof where the token is bound.
+
+        `Authorization: DPoP` takes a proof by the key of the token (RFC 9449 7.1), a token that is bound to a
+        certificate that certificate (RFC 8705 3). A bound token that comes without is refused.
+        """
+        scheme, token = credentials(request.values("authorization"))
+        try:
+            claims = await self._good(token)
+            proof = self._binding.check(request, scheme, token, claims)
+            await self._judge(token, claims, scope)
+            await self._binding.use_up(proof)
+        except TokenRefusedError as error:
+            told = self._binding.challenge(scheme, error.refusal)
+            raise TokenRefusedError(error.refusal, error.scope, told) from None
         return claims
 
     async def close(self) -> None:
         """Closes the connections, those of the revocation lists included."""
         await self._keys.close()
+        await self._binding.close()
         if self._fetcher is not None:
             await self._fetcher.close()
         for revocations in self._revocations:
@@ -124,16 +141,37 @@ class TokenVerifier:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _good(self, token: str) -> Claims:
+        """The claims of a token that is signed, for this service, and in its time."""
+        seen = self._seen.get(token, self._clock())
+        if seen is not None and self._keys.vouch(seen.kid, seen.key, time.monotonic()):
+            return seen.claims
+        return await self._check(token)
+
+    async def _judge(self, token: str, claims: Claims, scope: Collection[str]) -> None:
+        for revocations in self._revocations:
+            if await self._is_revoked(revocations, token, claims):
+                self._seen.forget(token)
+                raise TokenRefusedError(Refusal.REVOKED)
+        if not claims.scope.issuperset(scope):
+            raise TokenRefusedError(Refusal.SCOPE, scope)
+
     async def _check(self, token: str) -> Claims:
-        parsed, header = _parsed(token)
+        read = read_parts(token)
+        if read is None:
+            raise TokenRefusedError(Refusal.MALFORMED)
+        parts, header = read
         if (refusal := check_header(header, self._algorithms, self._profile)) is not None:
             raise TokenRefusedError(refusal)
         kid = header.get("kid")
         key = await self._key(kid)
-        if not _is_signed(parsed, key, self._registries[header["alg"]]):
+        if not is_signed(parts, key, header["alg"]):
             raise TokenRefusedError(Refusal.SIGNATURE)
+        payload = read_payload(parts)
+        if payload is None:
+            raise TokenRefusedError(Refusal.MALFORMED)
         outcome = check_claims(
-            _payload(parsed),
+            payload,
             issuer=self._issuer,
             audience=self._audience,
             now=self._clock(),
@@ -163,50 +201,3 @@ class TokenVerifier:
             if self._unknown == "accept":
                 return False
             raise TokenRefusedError(Refusal.UNAVAILABLE) from error
-
-
-def _registry(algorithm: str) -> JWSRegistry:
-    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    registry.max_header_length = MAX_TOKEN
-    registry.max_payload_length = MAX_TOKEN
-    return registry
-
-
-_READ_ONLY = _registry("ES256")  # only reads the parts; what may sign is decided after the header was judged
-
-
-def _parsed(token: str) -> tuple[CompactSignature, dict[str, Any]]:
-    if len(token) > MAX_TOKEN:
-        raise TokenRefusedError(Refusal.MALFORMED)
-    try:
-        parsed = extract_compact(token.encode(), registry=_READ_ONLY)
-        header: Any = parsed.headers()
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise TokenRefusedError(Refusal.MALFORMED) from None
-    if not isinstance(header, dict):
-        raise TokenRefusedError(Refusal.MALFORMED)
-    return parsed, header
-
-
-def _is_signed(parsed: CompactSignature, key: Key, registry: JWSRegistry) -> bool:
-    try:
-        return validate_compact(parsed, key, registry=registry)
-    except (JoseError, ValueError, TypeError):
-        return False  # a bad signature, or a key of another type, curve or purpose
-
-
-def _payload(parsed: CompactSignature) -> dict[str, Any]:
-    try:
-        payload: Any = json.loads(parsed.payload or b"", parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError):
-        raise TokenRefusedError(Refusal.MALFORMED) from None
-    if not isinstance(payload, dict):
-        raise TokenRefusedError(Refusal.MALFORMED)
-    return payload
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("not a number")
-    return value

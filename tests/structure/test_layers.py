@@ -52,6 +52,10 @@ PURE = [
     "bff.proxy.upstream.response_parser",
     "bff.serve.provider_capabilities",
     "bff.verify.claims",
+    "bff.verify.confirmation",
+    "bff.verify.dpop",
+    "bff.verify.http_url",
+    "bff.verify.jws",
     "bff.verify.jwk",
 ]
 IMPURE_IMPORTS = {

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bff.verify import BearerAuth, Refusal
-from bff.verify.claims import challenge
+from bff.verify import BearerAuth, Refusal, TokenRefusedError, bearer_token
+from bff.verify.claims import challenge, credentials
 from tests.verify.tokens import token, verifier
 
 
@@ -50,6 +50,16 @@ def test_challenges_follow_rfc_6750() -> None:
 def test_what_a_client_is_told_of_each(refusal: Refusal, told: tuple[str, int, str | None]) -> None:
     """A stable word, the status, and the code of RFC 6750 3.1: clients tell refusals apart by them."""
     assert told == (refusal.reason, refusal.status, refusal.error)
+
+
+@pytest.mark.requirement("P-03")
+def test_a_header_names_scheme_and_token() -> None:
+    """`credentials` reads both schemes, `bearer_token` the one of bearer tokens alone."""
+    assert ("DPoP", "abc") == credentials(["dpop abc"])
+    assert ("Bearer", "abc") == credentials(["Bearer  abc"])
+    assert "abc" == bearer_token(["bearer abc"])
+    with pytest.raises(TokenRefusedError, match="missing"):
+        bearer_token(["DPoP abc"])
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:

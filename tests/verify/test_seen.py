@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from bff.verify import Refusal, TokenRefusedError, TokenVerifier
+from bff.verify import Refusal, TokenRefusedError, TokenVerifier, jws
 from bff.verify import verifier as module
 from tests.support.providers.issuer import AUDIENCE
 from tests.verify.tokens import ISSUER, KEY, NOW, OTHER, Documents, token
@@ -28,13 +28,13 @@ class Counted:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.signatures = 0
         self.steady = 0.0
-        check = module._is_signed
+        check = jws.is_signed
 
         def counted(*args: Any) -> bool:
             self.signatures += 1
             return check(*args)
 
-        monkeypatch.setattr(module, "_is_signed", counted)
+        monkeypatch.setattr(module, "is_signed", counted)
         clock = SimpleNamespace(time=time.time, monotonic=lambda: self.steady)
         monkeypatch.setattr("bff.verify.verifier.time", clock)
 
