@@ -34,7 +34,7 @@ from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_credentials import for_routes
+from bff.proxy.forward.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import TokenExchanger, by_audience
@@ -44,7 +44,9 @@ from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
+from bff.refresh.client_tokens import ClientTokens
 from bff.refresh.traced import coordinator_maker
+from bff.session.client_tokens import ClientTokenStore
 from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
@@ -195,11 +197,19 @@ class App:
         }
         exchanger = TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock)
         self.credentials = by_audience(
-            self._audiences | {name for route in settings.route if (name := route.audience) is not None},
+            self._audiences | exchanged_for(settings.route),
             exchanger,
             **parts,
         )
-        credentials = for_routes(routes.routes, plan, self.credentials, exchanger, **parts)
+        client_tokens = ClientTokens(
+            client=self._client,
+            store=ClientTokenStore(self._store, keyring),
+            tasks=self.tasks,
+            settings=settings.refresh,
+            clock=clock,
+        )
+        sources = TokenSources(exchanger, client_tokens)
+        credentials = for_routes(routes.routes, plan, self.credentials, sources, **parts)
         watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
 
@@ -218,6 +228,7 @@ class App:
                     credentials[route.path],
                     RouteRateLimit.of(route.settings, self._limits),
                     AskBeforeForward.of(self._hooks),
+                    unsigned_of(route, credentials[route.path]),
                 )
                 for route in routes.routes
             },

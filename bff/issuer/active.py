@@ -1,6 +1,6 @@
 """The check of our own access tokens: signature and time, revocation, account."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bff.issuer.accounts.accounts import Accounts
@@ -9,17 +9,24 @@ from bff.issuer.store.store import Store
 
 
 class ActiveTokens:
-    """Checks access tokens where the issuer itself is asked with one; calls block."""
+    """Checks access tokens where the issuer itself is asked with one; calls block.
 
-    def __init__(self, minter: Minter, store: Store, accounts: Accounts) -> None:
+    `clients` are the subjects of those that may have tokens in their own name.
+    """
+
+    def __init__(
+        self, minter: Minter, store: Store, accounts: Accounts, clients: Collection[str] = ()
+    ) -> None:
         self._minter, self._store, self._accounts = minter, store, accounts
+        self._clients = clients
 
     def find(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of a token that is good now, else None."""
         claims = self._minter.read_access_token(token, now)
-        if claims is None or self._store.revoked_tokens.covers(claims["jti"], claims["sid"]):
+        if claims is None or self._store.revoked_tokens.covers(claims["jti"], claims.get("sid")):
             return None
-        return claims if self._accounts.find(claims["sub"]) else None
+        sub = claims["sub"]
+        return claims if sub in self._clients or self._accounts.find(sub) else None
 
 
 def audiences_of(claims: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from bff.crypto import decode
-from bff.settings.model import Section
+from bff.settings.sections import Section
 
 SCOPES = ("openid", "profile", "email", "offline_access")
 MIN_RSA_BITS = 2048
@@ -56,6 +56,7 @@ def _is_weak(entry: dict[str, Any]) -> bool:
 
 
 ClientUrl = Annotated[str, AfterValidator(_check_client_url)]
+OwnScope = Annotated[str, Field(max_length=256, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
 Audience = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]+$")]
 
 
@@ -74,6 +75,8 @@ class ClientSettings(Section):
         backchannel_logout_uri: where it is told that a sign-in ended (OpenID Connect Back-Channel
             Logout 1.0).
         scopes: what it may ask for.
+        client_credentials: the scopes that it may have in its own name, by the grant of that name (RFC 6749
+            4.4); None: it may not use it.
         audiences: what else its tokens may be for: by `resource`, and by token exchange, which it may use
             if this names any.
         introspects: the audiences whose access tokens it may ask about (RFC 7662); its own it always may.
@@ -90,10 +93,17 @@ class ClientSettings(Section):
     post_logout_redirect_uris: tuple[ClientUrl, ...] = ()
     backchannel_logout_uri: ClientUrl | None = None
     scopes: tuple[str, ...] = SCOPES
+    client_credentials: tuple[OwnScope, ...] | None = None
     audiences: tuple[Audience, ...] = ()
     introspects: tuple[Audience, ...] = ()
     require_par: bool = False
     name: str = ""
+
+    @model_validator(mode="after")
+    def _is_no_user(self) -> Self:
+        if users := sorted(set(SCOPES) & set(self.client_credentials or ())):
+            raise ValueError(f"client_credentials names scopes about users: {', '.join(users)}")
+        return self
 
     @model_validator(mode="after")
     def _shows_itself_in_one_way(self) -> Self:

@@ -16,7 +16,7 @@ from pydantic_settings import (
 
 from bff.crypto import KEY_BYTES, decode
 from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings
-from bff.settings.model import Section
+from bff.settings.sections import Section
 from bff.settings.values import Network, Seconds, SecondsOrZero
 
 MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0

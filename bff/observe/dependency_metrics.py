@@ -17,10 +17,12 @@ from bff.observe.request_metrics import Durations
 StoreCall = Literal["batch", "command"]
 """batch: reads that were joined into one round trip. command: everything else."""
 
-ProviderCall = Literal["discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "userinfo"]
+ProviderCall = Literal[
+    "discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "client", "userinfo"
+]
 
 PROVIDER_CALLS: Final[tuple[ProviderCall, ...]] = (
-    "discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "userinfo",
+    "discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "client", "userinfo",
 )  # fmt: skip
 
 _STORE_SECONDS: Final = (

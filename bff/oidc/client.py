@@ -198,6 +198,10 @@ class OidcClient:
             lambda client: requests.exchange_form(client, access_token=access_token, audience=audience),
         )
 
+    async def client_token(self, grant: requests.ClientGrant) -> TokenAnswer | InvalidGrant:
+        """Gets a token in our own name (RFC 6749 4.4). Raises as `exchange_token` does."""
+        return await self._token_call("client", lambda client: requests.client_form(client, grant))
+
     async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool | None:
         """Revokes a token as well as can be (RFC 7009).
 
@@ -324,7 +328,9 @@ class OidcClient:
                 raise
         return validate_id_token(id_token, await self.documents.newer_keys(), expected, self._clock())
 
-    async def _token_call(self, call: Literal["token", "exchange"], form: Form) -> TokenAnswer | InvalidGrant:
+    async def _token_call(
+        self, call: Literal["token", "exchange", "client"], form: Form
+    ) -> TokenAnswer | InvalidGrant:
         """A token call that somebody waits for."""
         async with AsyncExitStack() as slot:
             try:
@@ -338,7 +344,7 @@ class OidcClient:
         return answer
 
     async def _counted(
-        self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
+        self, call: Literal["token", "refresh", "exchange", "client"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         try:
             return await self._spend(call, form, sending)
@@ -347,7 +353,7 @@ class OidcClient:
             raise
 
     async def _spend(
-        self, call: Literal["token", "refresh", "exchange"], form: Form, sending: Sending
+        self, call: Literal["token", "refresh", "exchange", "client"], form: Form, sending: Sending
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         metadata = await self.metadata()
         sent_at = self._clock()

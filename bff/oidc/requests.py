@@ -63,6 +63,15 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientGrant:
+    """The content of a token in the client's own name: its scopes, and the services that it is for."""
+
+    scopes: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    audience: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A POST to an endpoint of the provider: header fields and form fields. Both hold secrets: no `repr`."""
 
@@ -160,6 +169,16 @@ def exchange_form(client: Client, *, access_token: str, audience: str) -> Form:
         "audience": audience,
     }
     return _authenticated(client, fields)
+
+
+def client_form(client: Client, grant: ClientGrant) -> Form:
+    """The request for a token in the client's own name (RFC 6749 4.4.2, RFC 8707 2.2)."""
+    fields: dict[str, str] = {"grant_type": "client_credentials"}
+    if grant.scopes:
+        fields["scope"] = " ".join(grant.scopes)
+    if grant.audience is not None:
+        fields["audience"] = grant.audience
+    return _authenticated(client, {**fields, **_resource(grant.resource)})
 
 
 def revocation_form(client: Client, *, token: str, hint: Literal["refresh_token", "access_token"]) -> Form:

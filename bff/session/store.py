@@ -5,6 +5,7 @@
     <prefix>:sid:<provider>:<sid>         set of session keys
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:lock:<key>                   who is rotating its tokens
+    <prefix>:client:<name>                a token in the proxy's own name (`client_tokens.py`)
     <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`endings.py`)
     <prefix>:auditor                      who tells of the endings that nobody else tells of (`endings.py`)
     <prefix>:starting:<key>               its first write is under way (`index.py`)
@@ -52,6 +53,7 @@ from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
 from bff.session.redis_condition import eviction_policy, tried
 from bff.session.replication import Replication
+from bff.session.sealed_tokens import SealedTokens
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]
@@ -90,6 +92,7 @@ class SessionStore:
         self._replication = Replication(self._redis, settings)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
+        self.client_tokens = SealedTokens(self._redis, f"{settings.prefix}:client:", self._translated)
         register = partial(KeyedScript, self._redis)
         self._create, self._replace, self._mark = (
             register(scripts.CREATE),

@@ -14,7 +14,6 @@ _USED_PREFIXES = ("accept-", "content-", "if-", "sec-", "user-agent")
 
 def check_access(route: RouteSettings, at: str) -> Iterator[Finding]:
     """Findings about one route; `at` is its place, like `route[0]`."""
-    yield from _token(route, at)
     asked = {"allow": route.allow, "headers": route.headers, "acr": route.acr, "max_age": route.max_age}
     for key, value in asked.items():
         if value and route.auth == "none":
@@ -62,27 +61,3 @@ def check_step_up(routes: Sequence[RouteSettings], login_params: Collection[str]
                     f'add "{name}" there',
                     needs=("provider.login_params",),
                 )
-
-
-def _token(route: RouteSettings, at: str) -> Iterator[Finding]:
-    if route.audience is not None and route.token_kind() != "exchange":
-        yield Finding(
-            f"{at}.audience",
-            f'is set, but token = "{route.token}" exchanges none',
-            "remove one of the two",
-            needs=(f"{at}.token",),
-        )
-    if route.token_kind() == "exchange" and route.audience is None:
-        yield Finding(
-            f"{at}.token",
-            'is "exchange", and no audience says for whom',
-            'write audience = "…" too',
-            needs=(f"{at}.audience",),
-        )
-    if route.token is not None and route.auth == "none":
-        yield Finding(
-            f"{at}.token",
-            'is set, but auth = "none" sends no token at all',
-            "remove one of the two",
-            needs=(f"{at}.auth",),
-        )

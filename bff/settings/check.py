@@ -18,6 +18,7 @@ from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
+from bff.settings.token_check import check_token
 from bff.settings.urls import (
     base_path_complaint,
     host_complaint,
@@ -212,17 +213,11 @@ def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
                     "join the two, or give one a longer path: the longest match wins",
                     needs=(f"route[{earlier}].path",),
                 )
-        if route.audience is not None and route.auth == "none":
-            yield Finding(
-                f"{at}.audience",
-                'is set, but auth = "none" sends no token at all',
-                "remove one of the two",
-                needs=(f"{at}.auth",),
-            )
         if not route.methods:
             yield Finding(
                 f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"
             )
+        yield from check_token(route, at)
         yield from check_access(route, at)
         yield from check_passing(route, at)
         if taken := {"TRACE", "CONNECT"} & set(route.methods):

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, SecretStr
 
 from bff.settings.claim_rule import ClaimRule
+from bff.settings.route_token import RouteTokenSettings
 from bff.settings.sections import (
     ForwardAuthSettings,
     LimitSettings,
@@ -175,7 +176,7 @@ class ProviderSettings(Section):
         return self.client_auth in TLS_METHODS or self.token_binding != "none"  # noqa: S105 - a way
 
 
-class RouteSettings(Section):
+class RouteSettings(RouteTokenSettings):
     """`[[route]]`: one backend, and what is allowed through to it."""
 
     path: str
@@ -193,9 +194,7 @@ class RouteSettings(Section):
     acr: Annotated[tuple[AcrValue, ...], BeforeValidator(parse_words)] = ()  # of which the sign-in has one
     max_age: Annotated[Seconds, Field(ge=1)] | None = None  # of the sign-in; None: any
     headers: dict[FieldName, str] = Field(default_factory=dict)  # names, and the claims that they tell
-    token: Literal["session", "exchange", "none"] | None = None  # None: "exchange" with an audience
     csrf: Literal["header", "navigation"] = "header"
-    audience: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
     keep_cookies: bool = False
     map_cookies: bool = True
@@ -233,10 +232,6 @@ class RouteSettings(Section):
     def cut_prefix(self) -> str:
         """The part of a public path that the backend does not see, to be told to it."""
         return self.path.rstrip("/") if self.strip_prefix else ""
-
-    def token_kind(self) -> Literal["session", "exchange", "none"]:
-        """The token that the backend gets."""
-        return self.token or ("session" if self.audience is None else "exchange")
 
 
 class PlacedRoute(RouteSettings):

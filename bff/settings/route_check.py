@@ -25,12 +25,12 @@ def check_passing(route: RouteSettings, at: str) -> Iterator[Finding]:
     yield from _names(f"{at}.pass_request_headers", TO_BACKEND, route.pass_request_headers)
     yield from _names(f"{at}.pass_response_headers", FROM_BACKEND, route.pass_response_headers)
     lets_through = _AUTHORIZATION in map(plain_name, route.pass_request_headers)
-    if lets_through and route.auth != "none":
+    if lets_through and (route.auth != "none" or route.token_kind() == "client"):
         yield Finding(
             f"{at}.pass_request_headers",
-            'lets Authorization through, which is the proxy\'s own unless auth = "none"',
-            "remove it: the backend gets the session's token there",
-            needs=(f"{at}.auth",),
+            'lets Authorization through, which is the proxy\'s own unless auth = "none", and no token is set',
+            "remove it: the backend gets a token of ours there",
+            needs=(f"{at}.auth", f"{at}.token"),
         )
     if route.rate_per_session is not None and route.auth == "none":
         yield Finding(

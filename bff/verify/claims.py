@@ -189,8 +189,9 @@ def bearer_token(authorization: Collection[str]) -> str:
 class Claims:
     """The claims of a good token. Times are in seconds since 1970; `rest` holds every other claim, unchecked.
 
-    `role` and `tid` (the tenant) are None where the token does not say. `confirmation` is the key or
-    certificate that the token is bound to; empty for a bearer token.
+    `sid` is empty where no sign-in stands behind the token, as with a client's own. `role` and `tid` (the
+    tenant) are None where the token does not say. `confirmation` is the key or certificate that the token is
+    bound to; empty for a bearer token.
     """
 
     sub: str
@@ -249,14 +250,16 @@ def check_claims(
 
 def _read(claims: Mapping[str, Any], profile: Profile, confirmation: Confirmation) -> Claims | None:
     """The claims by their types; None if a required one is missing or one is of another type."""
-    names = {name: _word(claims.get(name)) for name in ("sub", "sid", "jti")}
+    names = {name: _word(claims.get(name)) for name in ("sub", "jti")}
+    sid = claims.get("sid", "")
     names["client_id"] = _word(next((claims[name] for name in profile.client_id if name in claims), None))
     exp, iat = finite_time(claims.get("exp")), finite_time(claims.get("iat"))
-    typed = all(isinstance(claims.get(name, ""), str) for name in ("role", "tid", "scope"))
+    typed = all(isinstance(claims.get(name, ""), str) for name in ("role", "tid", "scope", "sid"))
     if exp is None or iat is None or not typed or not all(names.values()):
         return None
     return Claims(
         **names,
+        sid=sid,
         iat=iat,
         exp=exp,
         scope=frozenset(claims.get("scope", "").split()),

@@ -8,9 +8,11 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from bff.oidc.requests import (
     Client,
+    ClientGrant,
     Fields,
     authorization_params,
     authorization_url,
+    client_form,
     code_challenge,
     code_form,
     end_session_url,
@@ -200,6 +202,22 @@ def test_an_exchange_asks_for_an_access_token_for_one_audience() -> None:
         "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "audience": "orders",
     } == exchange_form(BASIC, access_token="the-access-token", audience="orders").fields
+
+
+def test_a_token_in_our_own_name() -> None:
+    """RFC 6749 4.4.2: the grant, and what the token is for, where that is set; never anything of a user."""
+    plain = client_form(BASIC, ClientGrant())
+    assert {"grant_type": "client_credentials"} == plain.fields
+    assert "authorization" in plain.headers
+    whole = client_form(POST, ClientGrant(("a", "b"), (API, "https://other.example"), "orders"))
+    assert {
+        "grant_type": "client_credentials",
+        "scope": "a b",
+        "audience": "orders",
+        "resource": (API, "https://other.example"),
+        "client_id": "spa-bff",
+        "client_secret": "secret",
+    } == whole.fields
 
 
 @pytest.mark.requirement("P-04")

@@ -27,6 +27,14 @@ from tests.settings.test_check import keys, route
         (["audience"], {"token": "none", "audience": "orders"}),
         (["token"], {"token": "exchange"}),
         (["token"], {"token": "session", "auth": "none"}),
+        ([], {"token": "client", "auth": "none"}),
+        ([], {"token": "client", "scopes": ["a"], "resource": ["https://a.example"], "audience": "a"}),
+        (["scopes", "resource"], {"scopes": ["a"], "resource": ["https://a.example"]}),
+        (["resource[0]"], {"token": "client", "resource": ["a"]}),
+        (
+            ["pass_request_headers"],
+            {"token": "client", "auth": "none", "pass_request_headers": ["Authorization"]},
+        ),
     ],
 )
 def test_what_a_route_cannot_mean(expected: list[str], values: dict[str, Any]) -> None:

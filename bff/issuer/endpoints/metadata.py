@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from bff.issuer.grants import client_auth
-from bff.issuer.grants.clients import AUTH_METHODS, TOKEN_EXCHANGE
+from bff.issuer.grants.clients import AUTH_METHODS, CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from bff.issuer.settings import SCOPES
 
 JWT_SIGNING = list(client_auth.ALGORITHMS)
@@ -29,7 +29,7 @@ def discovery_document(url: str, algorithms: Iterable[str]) -> dict[str, object]
         "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token", TOKEN_EXCHANGE],
+        "grant_types_supported": ["authorization_code", "refresh_token", TOKEN_EXCHANGE, CLIENT_CREDENTIALS],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": sorted(set(algorithms)),
         "code_challenge_methods_supported": ["S256"],

@@ -8,6 +8,7 @@ from authlib.oauth2.rfc6749 import ClientMixin
 from bff.issuer.client_settings import ClientSettings
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - RFC 8693 section 2.1
+CLIENT_CREDENTIALS = "client_credentials"
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
@@ -24,6 +25,8 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         self.require_par = settings.require_par
         self.jwks, self.jwks_uri = settings.jwks, settings.jwks_uri
         self._redirect_uris = settings.redirect_uris
+        self.own_scopes = settings.client_credentials or ()
+        self.acts_for_itself = settings.client_credentials is not None
         self._scopes = settings.scopes
         self._secret = _stored_secret(settings)
 
@@ -60,7 +63,12 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         return response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """A code and what follows from it; token exchange where there is something to exchange for."""
+        """A code and what follows from it; token exchange where there is something to exchange for.
+
+        Client credentials where the settings name the scopes of such tokens.
+        """
+        if grant_type == CLIENT_CREDENTIALS:
+            return self.acts_for_itself
         return grant_type in ("authorization_code", "refresh_token") or (
             grant_type == TOKEN_EXCHANGE and bool(self.audiences)
         )

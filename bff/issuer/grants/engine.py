@@ -15,7 +15,7 @@ from bff.issuer.accounts.accounts import Account, Accounts
 from bff.issuer.active import ActiveTokens
 from bff.issuer.grants.clients import Client
 from bff.issuer.grants.refusal_log import client_named, log_refusal, why_not_authenticated
-from bff.issuer.grants.tokens import Minter
+from bff.issuer.grants.tokens import Minter, client_subject
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.sign_in_sessions import SignIn
@@ -76,9 +76,10 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         self.store = store
         self.accounts = accounts
         self.minter = minter
-        self.active = ActiveTokens(minter, store, accounts)
         self.termination = termination
         self.clients = {client.client_id: Client(client) for client in settings.clients}
+        subjects = {client_subject(name) for name, client in self.clients.items() if client.acts_for_itself}
+        self.active = ActiveTokens(minter, store, accounts, subjects)
 
     def query_client(self, client_id: str) -> Client | None:
         """Returns a registered client, or None."""

@@ -5,6 +5,7 @@ from bff.issuer.endpoints.authorization_request import PushedAuthorization
 from bff.issuer.endpoints.introspection import Introspection
 from bff.issuer.endpoints.revocation import Revocation
 from bff.issuer.grants.client_auth import PrivateKeyJwt
+from bff.issuer.grants.client_credentials import ClientCredentialsGrant
 from bff.issuer.grants.client_keys import ClientKeys
 from bff.issuer.grants.code import CodeGrant, IdToken, S256Only
 from bff.issuer.grants.engine import ProtocolServer
@@ -33,6 +34,7 @@ def create_server(
     server.register_grant(CodeGrant, [S256Only(), IdToken()])
     server.register_grant(RefreshGrant)
     server.register_grant(ExchangeGrant)
+    server.register_grant(ClientCredentialsGrant)
     server.register_endpoint(Revocation)
     server.register_endpoint(Introspection)
     server.register_endpoint(PushedAuthorization)

@@ -19,7 +19,8 @@ class RevokedTokens:
         if left > 0:
             self._redis.client.set(self._redis.key("revoked:jti", jti), reason, ex=left)
 
-    def covers(self, jti: str, sid: str) -> bool:
-        """Return True if a token was revoked, alone or with its sign-in."""
-        keys = (self._redis.key("revoked:jti", jti), self._redis.key("revoked:sid", sid))
+    def covers(self, jti: str, sid: str | None) -> bool:
+        """Return True if a token was revoked, alone or with its sign-in; a client's own has none."""
+        signed_in = () if sid is None else (self._redis.key("revoked:sid", sid),)
+        keys = (self._redis.key("revoked:jti", jti), *signed_in)
         return bool(self._redis.client.exists(*keys))

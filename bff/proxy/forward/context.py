@@ -18,9 +18,11 @@ from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
+from bff.proxy.forward.unsigned import Mode, TokenOnly, Unsigned
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.pool import UpstreamPool
+from bff.session.token_policy import PassOn
 from bff.tasks import Tasks
 
 
@@ -55,11 +57,12 @@ class Destination:
     credentials: Credentials
     limit: RouteRateLimit | None = None
     ask: AskBeforeForward | None = None
+    unsigned: Unsigned | None = None  # the token of calls for which no session is looked up
 
     @property
     def waits(self) -> bool:
-        """True where each call has something to wait for: a limit, or the application's word."""
-        return self.limit is not None or self.ask is not None
+        """True where calls may have to wait: for a limit, the application, a token without a session."""
+        return self.limit is not None or self.ask is not None or self.unsigned is not None
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False
@@ -72,7 +75,7 @@ class Destination:
         if limit is not None and (limited := await limit.of_address(client)) is not None:
             return limited
         if not admitted.signed:
-            return Anonymous()
+            return Anonymous() if self.unsigned is None else await self.unsigned.unsigned()
         cookies, required = request.fields.values(b"cookie"), admitted.route.settings.auth == "required"
         known = None if limit is None else self.credentials.at_hand(cookies)  # else asked for before
         credential = known or await self.credentials.obtain(cookies, address=client, required=required)
@@ -89,14 +92,34 @@ class Destination:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
         connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
-        while isinstance(credential, Signed) and self.credentials.over(credential):
+        while self._over(credential):
             connection.put_back()  # others may have it meanwhile
-            renewed = await self.credentials.again(credential, required=required)
+            renewed = await self._again(credential, required=required)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
             connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
         return connection, credential
+
+    async def renew(
+        self, credential: Signed | TokenOnly, *, invalid_token: bool, mode: Mode
+    ) -> Signed | TokenOnly | PassOn | Refused:
+        """Decides after a backend's 401: repeat with another token, pass it on, or refuse."""
+        if isinstance(credential, Signed):
+            return await self.credentials.renew(credential, invalid_token=invalid_token, mode=mode)
+        if self.unsigned is None or credential.own is None:
+            return PassOn()
+        return await self.unsigned.renew_unsigned(credential, invalid_token=invalid_token, mode=mode)
+
+    def _over(self, credential: Signed | Anonymous) -> bool:
+        if isinstance(credential, TokenOnly):
+            return self.unsigned is not None and self.unsigned.unsigned_over(credential)
+        return isinstance(credential, Signed) and self.credentials.over(credential)
+
+    async def _again(self, credential: Signed | Anonymous, *, required: bool) -> Signed | Anonymous | Refused:
+        if isinstance(credential, Signed):
+            return await self.credentials.again(credential, required=required)
+        return credential if self.unsigned is None else await self.unsigned.unsigned()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header
 from bff.session.model import Session
 
@@ -129,7 +130,8 @@ class ForwardAuthCall(CallEnd):
             self._session = session.key
             self._allow(session.tokens.access_token.encode(), lambda: session, added)
         else:
-            self._allow(None, None, added)
+            token = credential.token.encode() if isinstance(credential, TokenOnly) else None
+            self._allow(token, None, added)
 
     def _allow(
         self,

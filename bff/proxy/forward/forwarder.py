@@ -25,6 +25,7 @@ from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
+from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
@@ -251,13 +252,13 @@ class ForwardedCall(CallEnd):
             self._drop_call()
             self._refuse(Refused(Problem.STEP_UP_REQUIRED, demand=demand))
 
-    async def _renew(self, signed: Signed, *, invalid_token: bool) -> None:
+    async def _renew(self, sent: Signed | TokenOnly, *, invalid_token: bool) -> None:
         settings = self._admitted.route.settings
-        renewed = await self._destination.credentials.renew(
-            signed, invalid_token=invalid_token, mode=settings.refresh_on_401
+        renewed = await self._destination.renew(
+            sent, invalid_token=invalid_token, mode=settings.refresh_on_401
         )
         match renewed:
-            case Signed():
+            case Signed() | TokenOnly():
                 self._credential = renewed
                 if self._upload.replayable:
                     self._retried_401 = True
@@ -279,12 +280,12 @@ class ForwardedCall(CallEnd):
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        signed = self._credential
+        sent = self._credential
         demand = None
-        if status == _UNAUTHORIZED and isinstance(signed, Signed):
+        if status == _UNAUTHORIZED and isinstance(sent, Signed):
             demand = self._context.demand_in(headers)
         healed = self._destination.rules.bearer and not self._retried_401
-        if status != _UNAUTHORIZED or not isinstance(signed, Signed) or not (healed or demand):
+        if status != _UNAUTHORIZED or not isinstance(sent, Signed | TokenOnly) or not (healed or demand):
             self.times.head(self._context.clock())
             self.answer(status, headers)
             return
@@ -292,10 +293,10 @@ class ForwardedCall(CallEnd):
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
-        if demand is not None:
-            self._spawn(self._step_up(signed, demand))
+        if demand is not None and isinstance(sent, Signed):
+            self._spawn(self._step_up(sent, demand))
             return
-        self._spawn(self._renew(signed, invalid_token=says_invalid_token(headers)))
+        self._spawn(self._renew(sent, invalid_token=says_invalid_token(headers)))
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
@@ -352,7 +353,7 @@ class ForwardedCall(CallEnd):
         if stream and not self._stream():
             return
         rendered = self._destination.rules.response(status, headers)
-        if status == _UNAUTHORIZED and isinstance(self._credential, Signed):
+        if status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
             rendered.append((b"bff-upstream", b"1"))
             if self._not_replayed:
                 rendered.append((b"bff-retry", b"1"))

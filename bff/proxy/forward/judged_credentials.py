@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from bff.errors import Problem
 from bff.policy.route_access import RouteAccess, claim_headers
+from bff.proxy.forward.client_credentials import ClientCredentials
 from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed
 from bff.proxy.forward.token_exchange import AudienceCredentials
 from bff.session.cached_session import CachedSession
@@ -80,6 +81,10 @@ class JudgedCredentials(Credentials):
         if demand is not None and self.clock() >= demand.met_until(claims):
             return Refused(Problem.STEP_UP_REQUIRED, session=session.key, demand=demand)
         return None
+
+
+class JudgedClientCredentials(ClientCredentials, JudgedCredentials):
+    """The same for a backend with a token in the proxy's own name: the session is judged first."""
 
 
 class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):

@@ -1,31 +1,80 @@
 """The credentials of each route, as its settings ask for them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, assert_never
 
 from bff.policy.route_access import AccessPlan, RouteAccess
 from bff.policy.routes import Route
+from bff.proxy.forward.client_credentials import ClientCredentials
 from bff.proxy.forward.credentials import Credentials
-from bff.proxy.forward.judged_credentials import JudgedAudienceCredentials, JudgedCredentials
+from bff.proxy.forward.judged_credentials import (
+    JudgedAudienceCredentials,
+    JudgedClientCredentials,
+    JudgedCredentials,
+)
 from bff.proxy.forward.token_exchange import TokenExchanger
+from bff.proxy.forward.unsigned import Unsigned
+from bff.refresh.client_tokens import ClientTokens
+from bff.settings.model import RouteSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSources:
+    """The sources of all tokens that are no session's own."""
+
+    exchanger: TokenExchanger
+    client_tokens: ClientTokens
 
 
 def for_routes(
     routes: Iterable[Route],
     plan: AccessPlan,
     shared: Mapping[str | None, Credentials],
-    exchanger: TokenExchanger,
+    sources: TokenSources,
     **common: Any,
 ) -> dict[bytes, Credentials]:
     """Returns the credentials of each route by its path: those `shared` by audience where it has no rule."""
+    return {
+        route.path: _made(route, plan.by_path.get(route.path), shared, sources, **common) for route in routes
+    }
 
-    def made(route: Route, access: RouteAccess | None) -> Credentials:
-        settings = route.settings
-        audience = settings.audience if settings.token_kind() == "exchange" else None
-        if access is None:
-            return shared[audience]
-        if audience is None:
-            return JudgedCredentials(access, **common)
-        return JudgedAudienceCredentials(access, audience=audience, exchanger=exchanger, **common)
 
-    return {route.path: made(route, plan.by_path.get(route.path)) for route in routes}
+def _made(
+    route: Route,
+    access: RouteAccess | None,
+    shared: Mapping[str | None, Credentials],
+    sources: TokenSources,
+    **common: Any,
+) -> Credentials:
+    settings = route.settings
+    match settings.token_kind():
+        case "session" | "none":
+            return shared[None] if access is None else JudgedCredentials(access, **common)
+        case "exchange":
+            assert settings.audience is not None  # the settings' check sees to it
+            if access is None:
+                return shared[settings.audience]
+            return JudgedAudienceCredentials(
+                access, audience=settings.audience, exchanger=sources.exchanger, **common
+            )
+        case "client":
+            token = sources.client_tokens.of(settings.scopes, settings.resource, settings.audience)
+            if access is None:
+                return ClientCredentials(token, **common)
+            return JudgedClientCredentials(client_token=token, access=access, **common)
+        case other:
+            assert_never(other)
+
+
+def exchanged_for(routes: Iterable[RouteSettings]) -> set[str]:
+    """Returns the audiences for which tokens are exchanged."""
+    return {
+        route.audience for route in routes if route.audience is not None and route.token_kind() == "exchange"
+    }
+
+
+def unsigned_of(route: Route, credentials: Credentials) -> Unsigned | None:
+    """Returns the source of a token for a route's calls without a session; None where these carry none."""
+    needed = route.settings.auth == "required"
+    return credentials if isinstance(credentials, ClientCredentials) and not needed else None

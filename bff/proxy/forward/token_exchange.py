@@ -117,7 +117,7 @@ class TokenExchanger:
         token = current.session.exchanged.get(audience)
         if token is None or token == found.session.exchanged.get(audience):
             return None
-        ends = _last_moment(_seen(current, token).session)
+        ends = _last_moment(shown(current, token).session)
         return token if ends is None or self._clock() < ends else None
 
     async def _ask(self, session: Session, audience: str) -> OwnToken | Unusable | NotNow:
@@ -230,7 +230,7 @@ class AudienceCredentials(Credentials):
 
     async def _exchange(self, found: Found) -> Found | Unusable | NotNow:
         token = await self._exchanger.exchange(found, self._audience)
-        return _seen(found, token) if isinstance(token, OwnToken) else token
+        return shown(found, token) if isinstance(token, OwnToken) else token
 
     async def _renewed(self, found: Found) -> Signed | Refused:
         """Returns the session with newer tokens, if the present ones are old enough to be the reason."""
@@ -251,7 +251,7 @@ class AudienceCredentials(Credentials):
         token = found.session.exchanged.get(self._audience)
         if token is None:
             return None
-        own = _seen(found, token)
+        own = shown(found, token)
         ends = _last_moment(own.session)
         return own if ends is None or self.clock() < ends else None
 
@@ -266,7 +266,8 @@ def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
     )
 
 
-def _seen(found: Found, token: OwnToken) -> OwnFound:
+def shown(found: Found, token: OwnToken) -> OwnFound:
+    """Returns a session with one backend's token in place of its own, and no other."""
     session = found.session
     tokens = replace(
         session.tokens,

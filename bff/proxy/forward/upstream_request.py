@@ -4,6 +4,7 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import HeaderRules, Hop
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.credentials import Anonymous, Signed
+from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 
 
@@ -30,6 +31,8 @@ def upstream_request(
             bearer = session.tokens.access_token.encode()
         if rules.claims:
             told = claim_headers(rules.claims, session.all_claims)
+    elif isinstance(credential, TokenOnly):
+        bearer = credential.token.encode()
     announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,

@@ -31,6 +31,7 @@ from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, not
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
+from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Header
@@ -203,17 +204,18 @@ class Upgrade:
     async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
         """Calls the backend, and once more with newer tokens after its 401, as with every call."""
         outcome = await self._call(admitted)
-        signed = self._credential
+        sent = self._credential
         if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED:
             return outcome
-        if not isinstance(signed, Signed) or not self._destination.rules.bearer:
+        if not isinstance(sent, Signed | TokenOnly) or not self._destination.rules.bearer:
             return outcome
-        if (demand := self._context.demand_in(outcome.headers)) is not None:
-            met = await self._destination.credentials.meets(signed, demand)
+        demand = self._context.demand_in(outcome.headers)
+        if demand is not None and isinstance(sent, Signed):
+            met = await self._destination.credentials.meets(sent, demand)
             return outcome if met else Refused(Problem.STEP_UP_REQUIRED, demand=demand)
         invalid = says_invalid_token(outcome.headers)
         mode = self._route.refresh_on_401
-        renewed = await self._destination.credentials.renew(signed, invalid_token=invalid, mode=mode)
+        renewed = await self._destination.renew(sent, invalid_token=invalid, mode=mode)
         if isinstance(renewed, PassOn):
             return outcome
         if isinstance(renewed, Refused):
@@ -294,7 +296,7 @@ class Upgrade:
     async def _pass_on(self, answer: Answered) -> None:
         fields = [field for field in answer.headers if field[0] != b"content-length"]  # the server's to write
         rendered = self._destination.rules.response(answer.status, fields)
-        if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed):
+        if answer.status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
             rendered.append((b"bff-upstream", b"1"))
         await self._answer(answer.status, rendered, answer.body)
 

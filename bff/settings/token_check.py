@@ -1,0 +1,52 @@
+"""Checks of a route's settings about the token that its backend gets. Pure."""
+
+from collections.abc import Iterator
+
+from bff.settings.model import RouteSettings
+from bff.settings.problem import Finding
+from bff.settings.urls import resource_complaint
+
+_FOR_SOMEBODY = ("exchange", "client")  # kinds that can be meant for an audience
+
+
+def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """Findings about one route; `at` is its place, like `route[0]`."""
+    kind, one_of_them = route.token_kind(), "remove one of the two"
+    if route.audience is not None and kind not in _FOR_SOMEBODY:
+        yield Finding(
+            f"{at}.audience",
+            f'is set, but token = "{kind}" exchanges none',
+            one_of_them,
+            needs=(f"{at}.token",),
+        )
+    if kind == "exchange" and route.audience is None:
+        yield Finding(
+            f"{at}.token",
+            f'is "{kind}", and no audience says for whom',
+            'write audience = "…" too',
+            needs=(f"{at}.audience",),
+        )
+    for key in ("token", "audience"):
+        if getattr(route, key) is not None and route.auth == "none" and kind != "client":
+            yield Finding(
+                f"{at}.{key}",
+                'is set, but auth = "none" sends no token at all',
+                one_of_them,
+                needs=(f"{at}.auth", f"{at}.token"),
+            )
+    yield from _client(route, at)
+
+
+def _client(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """The settings of a token that the proxy has as a client."""
+    for key in ("scopes", "resource"):
+        if getattr(route, key) and route.token_kind() != "client":
+            yield Finding(
+                f"{at}.{key}",
+                'is set, and only a token = "client" is asked for with it',
+                "remove one of the two",
+                needs=(f"{at}.token",),
+            )
+    for number, resource in enumerate(route.resource):
+        if (complaint := resource_complaint(resource)) is not None:
+            yield Finding(f"{at}.resource[{number}]", *complaint)
