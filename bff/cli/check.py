@@ -32,7 +32,7 @@ def check(
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Look at the settings only.")] = False,
 ) -> None:
-    """Check the settings, then whether Redis, the provider and every backend can be used."""
+    """Check the settings, then Redis, the provider and every backend."""
     try:
         loaded = load_all(config, os.environ)
     except SettingsError as error:

@@ -19,7 +19,7 @@ app = CommandLine()
 
 
 def _require_extra(extra: str, modules: tuple[str, ...]) -> None:
-    """Leaves with one line where an extra of the distribution is not installed."""
+    """Ends the command with one line if an extra of the distribution is not installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         typer.echo(
@@ -32,7 +32,7 @@ def _require_extra(extra: str, modules: tuple[str, ...]) -> None:
 
 @app.command(context_settings=_PASS_ON)
 def sessions(context: typer.Context) -> None:
-    """See who is signed in, and end sessions: list, show, end, stats."""
+    """Show and end the sessions of signed-in users: list, show, end, stats."""
     from bff.cli.sessions.app import app as sessions_app  # noqa: PLC0415 - see the package's first lines
 
     sessions_app(args=context.args, prog_name="bff sessions")
@@ -40,7 +40,7 @@ def sessions(context: typer.Context) -> None:
 
 @app.command(context_settings=_PASS_ON)
 def demo(context: typer.Context) -> None:
-    """Show it all at work: Redis, issuer, a sample API, the proxy and a page."""
+    """Run the demo: Redis, an issuer, a sample API, the proxy and a page."""
     _require_extra("demo", _ISSUER)
     from bff.demo.cli import app as demo_app  # noqa: PLC0415 - see the package's first lines
 

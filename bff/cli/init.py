@@ -38,7 +38,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a bff.toml that is there.")] = False,
     skip_check: Annotated[bool, typer.Option("--no-check", help="Leave `bff check` out at the end.")] = False,
 ) -> None:
-    """Write bff.toml for a provider by name, ask what it needs, make the keys, and check it all."""
+    """Write bff.toml for a provider by name: ask for its values, make the keys, and run `bff check`."""
     texts = provider_files()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if provider is None:
@@ -110,7 +110,7 @@ def _ask_secret() -> str:
 
 
 def _make_secrets(*, ask: bool) -> None:
-    """Makes the session keys and the client secret's file; what is there already stays."""
+    """Makes the session keys and the client secret's file; existing files stay."""
     from bff.crypto import new_secret  # noqa: PLC0415 - see the package's first lines
 
     if _write_new(_KEYS, new_secret() + "\n"):
@@ -124,7 +124,7 @@ def _make_secrets(*, ask: bool) -> None:
 
 
 def _write_new(path: Path, text: str) -> bool:
-    """Writes a file for its owner alone; False where there is one already."""
+    """Writes a file that only its owner may read; returns False if the file exists."""
     try:
         path.touch(mode=_PRIVATE, exist_ok=False)
     except FileExistsError:

@@ -23,7 +23,7 @@ def serve(
         typer.Option(min=1, max=256, help="Serving processes, one for each core; else server.workers."),
     ] = None,
 ) -> None:
-    """Run the proxy until it is told to stop (SIGTERM, Ctrl-C); requests in flight are finished."""
+    """Run the proxy until SIGTERM or Ctrl-C; requests in flight are finished."""
     from bff.serve.signals import ignore_until_handled  # noqa: PLC0415 - see the package's first lines
 
     ignore_until_handled()

@@ -2,7 +2,7 @@
 
 Rule 1: the file is replaced as a whole, by `rename`, so that no process reads half of it; its mode and owner
 stay. Two rotations at once come one after the other.
-Rule 2: nothing that is printed holds a key, except with --print, which is there for that.
+Rule 2: no output holds a key, except that of --print.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for progra
 
 @dataclass(frozen=True, slots=True)
 class KeyLife:
-    """A key without its secret, and where it is in its life."""
+    """A key without its secret, and the stage of its life."""
 
     id: str
     state: str
@@ -90,7 +90,7 @@ def rotate(
 
 
 def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show the server keys: which one signs, and until when the others verify."""
+    """Show the server keys: the one that signs, and the times until which the others verify."""
     settings = load_or_exit(config).settings
     keys = [parse_key(key.get_secret_value()) for key in settings.session.keys]
     now = time.time()
@@ -102,7 +102,7 @@ def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def lives(keys: Sequence[ServerKey], now: float) -> list[KeyLife]:
-    """The public facts of keys, which show none of them."""
+    """The facts about keys that are safe to print."""
     from bff.crypto import key_id  # noqa: PLC0415 - see the package's first lines
 
     counting = in_force(keys, now)
@@ -176,7 +176,7 @@ def _read(path: Path) -> tuple[list[str], list[ServerKey]]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the file for this process alone, as it is now: another rotation may just have replaced it."""
+    """Locks the file for this process, and reads it anew: another rotation may just have replaced it."""
     while True:
         with ExitStack() as stack:
             try:

@@ -1,1 +1,1 @@
-"""The demonstration: everything on one machine, in one command."""
+"""The demonstration: all programs on one machine, by one command."""

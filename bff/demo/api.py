@@ -1,7 +1,7 @@
 """A sample backend: orders, each user's own, for a valid access token.
 
-It knows nothing of cookies or sessions: the verifier tells it who asks. Orders are kept in memory, as are the
-tokens that were revoked here by hand (so that a 401 can be watched being healed).
+It has no cookies and no sessions: the verifier names the user. Orders are kept in memory, and so are the
+tokens that were revoked here by hand (to watch how the proxy heals a 401).
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Order:
 
 
 class Orders:
-    """Everybody's orders, and the revoked tokens."""
+    """The orders of all users, and the revoked tokens."""
 
     def __init__(self) -> None:
         self._numbers = count(1001)
@@ -67,7 +67,7 @@ class Orders:
         return order
 
     def revoke(self, claims: Claims) -> None:
-        """Refuses a token from now on, until it would have ended anyway."""
+        """Refuses a token from now on, until its end."""
         now = time.time()
         self._revoked = {jti: exp for jti, exp in self._revoked.items() if exp > now}
         self._revoked[claims.jti] = claims.exp
@@ -90,7 +90,7 @@ class OrdersApi:
         return JSONResponse({"orders": [asdict(order) for order in orders]})
 
     async def create(self, request: Request) -> Response:
-        """POST /orders with `{"item": …, "quantity": …}`: 201, or 400 with what is wrong."""
+        """POST /orders with `{"item": …, "quantity": …}`: 201, or 400 with the mistake."""
         item, quantity = _read_order(await _read_json(request))
         order = self._orders.add(_claims(request).sub, item, quantity)
         return JSONResponse(asdict(order), 201, headers={"Location": f"/orders/{order.id}"})
@@ -125,7 +125,7 @@ class OrdersApi:
         return JSONResponse({"revoked": True})
 
     async def whoami(self, request: Request) -> Response:
-        """GET /whoami: who asks, and which headers came; their names only, and never the token."""
+        """GET /whoami: the user, and the names of the request's headers; never the token."""
         claims = _claims(request)
         return JSONResponse(
             {

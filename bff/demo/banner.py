@@ -99,7 +99,7 @@ def announce(console: Console, facts: Facts) -> None:
 
 
 class _Saying:
-    """Lines without wrapping: what is printed can be copied, and one sentence stays on one line."""
+    """Lines without wrapping: a command can be copied, and a sentence stays on one line."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

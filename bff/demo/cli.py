@@ -1,4 +1,4 @@
-"""`bff demo`: everything on one machine, in one command."""
+"""`bff demo`: all programs on one machine, by one command."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
         ),
     ] = SAMPLE_PAGE,
 ) -> None:
-    """Runs everything; taken ports are replaced by free ones."""
+    """Runs all programs; taken ports are replaced by free ones."""
     if context.invoked_subcommand is None:
         ports = Ports(bff=port, issuer=issuer_port, api=api_port, redis=redis_port, ops=ops_port)
         raise typer.Exit(run(ports, os.environ, Console(), access_token_lifetime, page))

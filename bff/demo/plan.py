@@ -1,8 +1,8 @@
 """The demo's plan: its programs, their settings and ports. No process is started here.
 
 Rule 1: secrets are made anew for each run, and handed on by the environment only.
-Rule 2: all listens on loopback. The page is on `localhost` and the issuer on 127.0.0.1: two sites, as a
-provider usually is, so that sign-in is as cross-site as in earnest, and their cookies lie apart.
+Rule 2: all programs listen on loopback. The page is on `localhost` and the issuer on 127.0.0.1: two sites,
+as usual for a provider, so that sign-in is as cross-site as in production, and their cookies lie apart.
 """
 
 import errno
@@ -47,7 +47,7 @@ class Service:
 
 
 def choose_ports(wanted: Ports) -> tuple[Ports, list[str]]:
-    """Returns ports that are free, and a sentence for each that had to be another one than was wanted."""
+    """Returns free ports, and a sentence for each that differs from the wanted one."""
     chosen: dict[str, int] = {}
     said: list[str] = []
     for name in (field.name for field in fields(Ports)):

@@ -90,7 +90,7 @@ class Demo:
                 raise ChildDiedError(name, how, child.last_lines(LAST_LINES))
 
     def stop(self) -> None:
-        """Asks all to end, the BFF first so that it can finish what it has begun; then ends what is left."""
+        """Asks all programs to end, the BFF first, which finishes its requests; then ends the others."""
         for name in reversed(self._children):
             self._children[name].terminate()
             if name == self._plan[-1].name:
@@ -149,7 +149,7 @@ def run(
 def _signals(stop: Callable[[], None], console: Console) -> Iterator[None]:
     """Lets Ctrl-C, SIGTERM and a closed terminal end the demo in order; a second Ctrl-C ends it at once.
 
-    SIGHUP from somebody else ends nothing: there is nothing to reload.
+    SIGHUP without a closed terminal ends nothing: there is nothing to reload.
     """
     had_terminal = console.file.isatty()
 

@@ -9,9 +9,9 @@ from bff.issuer.store.store import Store
 
 
 class ActiveTokens:
-    """Checks access tokens where the issuer itself is asked with one; calls block.
+    """Checks access tokens that the issuer's own endpoints get; calls block.
 
-    `clients` are the subjects of those that may have tokens in their own name.
+    `clients` are the subjects of the clients that may have tokens in their own name.
     """
 
     def __init__(

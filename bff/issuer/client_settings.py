@@ -1,4 +1,4 @@
-"""A client's settings: who it is, how it shows that, and what it may ask for."""
+"""A client's settings: its name, its authentication, and its rights."""
 
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def _check_client_url(value: str) -> str:
-    """Refuses what is no https URL (http on loopback), or has credentials or a fragment (RFC 6749 3.1.2)."""
+    """Refuses all but https URLs (http on loopback) without credentials and fragment (RFC 6749 3.1.2)."""
     parts = urlsplit(value)
     if not parts.hostname or parts.username is not None or parts.fragment or "#" in value:
         raise ValueError("must be a URL without credentials and fragment")
@@ -80,7 +80,7 @@ class ClientSettings(Section):
         audiences: what else its tokens may be for: by `resource`, and by token exchange, which it may use
             if this names any.
         introspects: the audiences whose access tokens it may ask about (RFC 7662); its own it always may.
-        require_par: whether each of its authorization requests must be pushed first (RFC 9126).
+        require_par: True if each of its authorization requests must be pushed first (RFC 9126).
         name: what people read on the sign-in page.
     """
 

@@ -37,7 +37,7 @@ __all__ = [
 
 
 def check_url(value: str) -> str:
-    """Refuses what cannot be an issuer identifier (RFC 8414 section 2), and http outside of loopback."""
+    """Refuses all but issuer identifiers (RFC 8414 section 2), and http outside of loopback."""
     parts = urlsplit(value)
     if parts.query or parts.fragment or "?" in value or "#" in value or not parts.hostname or parts.username:
         raise ValueError("must be a plain URL without query, fragment or credentials")
@@ -70,7 +70,7 @@ class PasswordCost(Section):
         time: argon2id's passes. The defaults are RFC 9106's second choice, above OWASP's least (19 MiB, 2).
         memory_kib: argon2id's memory.
         lanes: argon2id's lanes.
-        at_once: how many passwords one process hashes at the same time: the memory it takes for that is
+        at_once: the passwords that one process hashes at the same time: the memory it takes for that is
             `at_once` times `memory_kib`.
     """
 
@@ -93,7 +93,7 @@ class SignInLimits(Section):
         window: seconds until as many more as the limit have been forgotten.
         per_address: from one address (IPv6: one /64), whatever the account.
         per_account: for one account, from all browsers that were never signed in to it.
-        per_pair: for one account from one address. Less than `per_account`, so that nobody alone locks
+        per_pair: for one account from one address. Less than `per_account`, so that no single client locks
             the account's owner out.
         per_device: for one account from a browser that was signed in to it before. The other limits are
             not asked then: strangers cannot lock that browser out.
@@ -125,24 +125,24 @@ class IssuerSettings(BaseSettings):
 
     Attributes:
         url: the issuer identifier, to the letter; its path, if any, is where the issuer is mounted.
-        redis_url: where accounts, sign-ins, codes and refresh families are kept.
-        prefix: what all its Redis keys begin with.
-        audience: the `aud` of access tokens (RFC 9068): what the APIs call themselves.
+        redis_url: the store of accounts, sign-ins, codes and refresh families.
+        prefix: the beginning of all its Redis keys.
+        audience: the `aud` of access tokens (RFC 9068): the name of the APIs.
         access_token_lifetime: at most 15 minutes.
         refresh_token_lifetime: of a whole family, from the sign-in on; at most 7 days.
         refresh_grace: seconds in which a client whose answer got lost may repeat a refresh, and gets the same
             new token again; 0 ends the sign-in instead.
-        session_lifetime: how long the browser stays signed in here.
+        session_lifetime: seconds for which a browser stays signed in here.
         code_lifetime: seconds until an authorization code ends unused.
-        server_keys: what private signing keys are sealed with in Redis, newest first, apart by commas or
+        server_keys: the keys that seal private signing keys in Redis, newest first, apart by commas or
             whitespace; each as `bff keys generate` prints it. Without one (on loopback only) each process
             makes a signing key of its own, and forgets it.
         server_keys_file: a file that holds them, in place of `server_keys`; followed while the issuer runs.
-        algorithm: what new signing keys are for; the next `bff issuer keys rotate` makes such a key.
+        algorithm: the algorithm of new signing keys; the next `bff issuer keys rotate` makes such a key.
         rsa_bits: of new RS256 keys.
         key_lead: seconds between the publication of a new signing key and its first signature: longer than
             any verifier keeps the key set without asking again.
-        trusted_proxies: whose `X-Forwarded-For` is believed; sign-ins are limited by client address.
+        trusted_proxies: proxies whose `X-Forwarded-For` is believed; sign-ins are limited by client address.
     """
 
     model_config = SettingsConfigDict(
@@ -193,7 +193,7 @@ class IssuerSettings(BaseSettings):
 
     @cached_property
     def sealing_keys(self) -> tuple[str, ...]:
-        """The server keys, newest first; none where signing keys are not kept."""
+        """The server keys, newest first; none if signing keys are not kept."""
         text = self.server_keys.get_secret_value()
         if self.server_keys_file is not None:
             if text:
@@ -225,7 +225,7 @@ class IssuerSettings(BaseSettings):
 
 
 def read_server_keys(path: Path) -> tuple[str, ...]:
-    """The server keys in a file, newest first; ValueError, which tells nothing of it, if it is unusable."""
+    """The server keys in a file, newest first; raises ValueError, which repeats nothing, for a bad one."""
     try:
         text = path.read_text()
         mode = path.stat().st_mode

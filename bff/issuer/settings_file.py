@@ -1,7 +1,6 @@
-"""The issuer's settings from a file and the environment, with every problem at once, and where it stands.
+"""The issuer's settings from a file and the environment, with every problem at once, and its line.
 
-Rule 1: a value that is refused is told once, taken away, and the rest is checked again, until nothing is
-left to say.
+Rule 1: a refused value is reported once and removed, and the rest is checked again, until no problem is left.
 Rule 2: no text repeats a value: it could be a secret in the wrong place.
 """
 
@@ -35,7 +34,7 @@ _MOST_ROUNDS = 20
 
 
 class _Given(IssuerSettings):
-    """The settings as they are given, and nothing of the environment beside them."""
+    """The settings from given values only, without the environment."""
 
     @classmethod
     def settings_customise_sources(

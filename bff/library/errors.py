@@ -19,9 +19,9 @@ class BffError(HTTPException):
 
     Attributes:
         problem: one of the closed set.
-        reason: more about it, such as why a session ended; None where there is no more.
-        retry_after: seconds after which to try again, with 429 and 503; None where nothing is known.
-        login_url: where to sign in.
+        reason: details, such as the reason of a session's end; None without any.
+        retry_after: seconds after which to try again, with 429 and 503; None if they are unknown.
+        login_url: the address of the sign-in.
     """
 
     def __init__(

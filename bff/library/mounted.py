@@ -1,9 +1,9 @@
 """The proxy as a part of a FastAPI or Starlette application.
 
-Rule 1: it is started once for each event loop: by its lifespan where the host runs that, else by the first
-request or the first question; however many come at once.
+Rule 1: it is started once for each event loop: by its lifespan if the host runs that, else by the first
+request or the first question, of however many at once.
 Rule 2: two of them in one process keep apart: paths, cookies, Redis' keys.
-Rule 3: what is stopped can be started again; each start has connections of its own.
+Rule 3: a stopped proxy can be started again; each start has connections of its own.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ class BFF:
     """The session proxy as a part of an application: an ASGI application, and its own users' sessions.
 
     Args:
-        settings: what `load_settings` returns. `server.base_path` is the path that it is mounted at, as
-            browsers see it; what concerns a listening server (`host`, `port`, `workers`, `ops_port`) is left
-            to the host.
+        settings: the result of `load_settings`. `server.base_path` is the path that it is mounted at, as
+            browsers see it; the settings of a listening server (`host`, `port`, `workers`, `ops_port`) do
+            not count.
         on_sign_in: asked about each sign-in, before there is a session. It may raise `NotAllowed`.
         on_end: told of each session's end, afterwards.
         before_forward: asked about each call before it is forwarded; returns header fields to add, or None.
@@ -144,10 +144,10 @@ class BFF:
     # The sessions of requests to the application's own endpoints
 
     async def current_user(self, request: HTTPConnection) -> User | None:
-        """Returns who is signed in; None for nobody.
+        """Returns the signed-in user; None without one.
 
         Never refreshes a token. A request that may change something (any method but GET and HEAD) and that no
-        page of this origin has sent is nobody's: it lacks the CSRF header, or is another site's (RFC 10017
+        page of this origin has sent has no user: it lacks the CSRF header, or is another site's (RFC 10017
         6.1.3.3). A request is a use of the session, which keeps it from ending for want of use.
 
         Raises:
@@ -156,7 +156,7 @@ class BFF:
         return await (await self._running()).access.user(request, required=False)
 
     async def require_session(self, request: HTTPConnection) -> User:
-        """Returns who is signed in, where a page of this origin has sent the request; for any method.
+        """Returns the signed-in user, if a page of this origin has sent the request; for any method.
 
         As FastAPI's dependency: `Depends(bff.require_session)`; for a WebSocket too, by its `Origin`.
 
@@ -169,7 +169,7 @@ class BFF:
         return user
 
     async def token_for(self, request: HTTPConnection, audience: str | None = None) -> str:
-        """Returns an access token for calls on the user's behalf; refreshed first where that is due.
+        """Returns an access token for calls on the user's behalf; refreshed first if that is due.
 
         Without an `audience` it is the session's own token, else one that the provider gives in exchange for
         it (RFC 8693), as for a route with that audience. Never hand it to a browser. Ask anew for each

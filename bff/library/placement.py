@@ -24,7 +24,7 @@ class MountError(RuntimeError):
 
 
 def placed(scope: Scope, base_path: str) -> Scope:
-    """Returns the scope of a request for the proxy, without what its host has made of it.
+    """Returns the scope of a request for the proxy, without the changes of its host.
 
     Raises:
         MountError: the host has mounted it elsewhere.
@@ -61,7 +61,7 @@ def check_mounts(app: Any, bff: object, base_path: str) -> None:
 
 
 def check_neighbours(settings: Settings, others: Iterable[Settings]) -> None:
-    """Raises MountError where a session of another proxy in this process would be one of this proxy."""
+    """Raises MountError if a session of another proxy in this process would count for this proxy."""
     redis, keys, base_path = settings.redis, set(settings.session.keys), settings.server.base_path
     for other in others:
         same = (redis.url, redis.prefix) == (other.redis.url, other.redis.prefix)

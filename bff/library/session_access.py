@@ -37,8 +37,8 @@ class User:
         sub: the user, as the provider names them.
         session: the session's id, as `/bff/user` and the log have it; no key to it.
         claims: the claims that a page may see (`provider.claims`).
-        created: when they signed in, in seconds since the epoch.
-        ends: when the session ends at the latest.
+        created: the time of the sign-in, in seconds since the epoch.
+        ends: the latest end of the session.
     """
 
     sub: str
@@ -59,7 +59,7 @@ class SessionAccess:
         self._remembered: OrderedDict[str, tuple[int, Mapping[str, Any]]] = OrderedDict()
 
     async def user(self, request: HTTPConnection, *, required: bool) -> User | None:
-        """Returns the user; None where nobody is signed in, or BffError if that is `required`."""
+        """Returns the signed-in user; without one None, or if one is `required` raises BffError."""
         rejected = self._rejected(request, strict=required)
         if rejected is not None:
             if required:
@@ -76,7 +76,7 @@ class SessionAccess:
         return User(session.sub, session.id, claims, session.created, session.ends)
 
     async def token(self, request: HTTPConnection, audience: str | None) -> str:
-        """Returns an access token for the user's calls; BffError where there is none."""
+        """Returns an access token for the user's calls; raises BffError without one."""
         credentials = self._app.credentials.get(audience)
         if credentials is None:
             raise ValueError(f"no route has the audience {audience!r}, and `audiences` does not name it")

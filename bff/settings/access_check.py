@@ -1,4 +1,4 @@
-"""Checks of a route's settings about who may pass, and what its backend is told of them. Pure."""
+"""Checks of a route's access settings: the users that may pass, and the fields about them. Pure."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -51,7 +51,7 @@ def check_access(route: RouteSettings, at: str) -> Iterator[Finding]:
 
 
 def check_step_up(routes: Sequence[RouteSettings], login_params: Collection[str]) -> Iterator[Finding]:
-    """Findings about routes that demand what no sign-in could be asked for."""
+    """Findings about routes that demand a sign-in which `provider.login_params` does not allow."""
     for index, route in enumerate(routes):
         for key, value, name in (("acr", route.acr, "acr_values"), ("max_age", route.max_age, "max_age")):
             if value and name not in login_params:

@@ -1,4 +1,4 @@
-"""The difference between two readings of the settings: what can be taken while the proxy runs. Pure."""
+"""The difference between two readings of the settings, and the part that can be taken at run time. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ RELOADABLE: Final = frozenset(
         "log.format",
     }
 )
-"""The settings whose new values SIGHUP puts in force; the files that settings name are another matter."""
+"""The settings whose new values SIGHUP puts in force; files that settings name are watched apart."""
 
 FIXED: Final = frozenset(
     {"server.host", "server.port", "server.ops_host", "server.ops_port", "server.ops_hosts", "server.workers"}
@@ -41,7 +41,7 @@ _SECRETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The names of the settings that differ; `settings` are the former ones with what can be taken."""
+    """The names of the settings that differ; `settings` are the former ones with the possible changes."""
 
     settings: Settings
     taken: tuple[str, ...]
@@ -49,9 +49,9 @@ class Changes:
 
 
 def keep_files(current: Settings, newer: Settings) -> Settings:
-    """The newer settings with what is in force of each secret file that is still the same.
+    """The newer settings, with the present value of each secret file whose name is unchanged.
 
-    Secret files have a watch of their own, which knows when one is complete.
+    Secret files have a watch of their own, which reads a file only when it is complete.
     """
     for section, name in _SECRETS:
         before, after = getattr(current, section), getattr(newer, section)

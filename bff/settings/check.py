@@ -3,8 +3,8 @@
 Each rule yields findings, and the loader collects them all. A finding names every setting that it rests
 on, so that it can be dropped when one of them is itself broken.
 
-What an https `public_url` rules out (the settings that are weaker than what people may be exposed to):
-`same_site = "lax"`, and an http issuer. Both are accepted on plain http, that is on loopback.
+An https `public_url` rules out two settings that are too weak for real users: `same_site = "lax"`, and an
+http issuer. Both are accepted on plain http, that is on loopback.
 """
 
 import re
@@ -46,7 +46,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", r
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Everything that is wrong, or doubtful, with settings whose single values are valid."""
+    """Returns all findings about settings whose single values are valid."""
     return [
         *_server(settings.server),
         *_redis(settings),

@@ -23,7 +23,7 @@ _FIX = "write it as PEM (PKCS #8, without a passphrase) or as a JWK"
 
 
 def read_client_key(text: str) -> PrivateKey:
-    """Reads a private key in PEM or as a JWK; ValueError says what is wrong with it."""
+    """Reads a private key in PEM or as a JWK; raises ValueError with the reason for a bad one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)  # what it warns about is refused below
@@ -51,7 +51,7 @@ def _pem(text: str) -> object:
 
 
 def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
-    """The check that the client's credentials are complete (RFC 10017 6.1.3.1), with none beside them."""
+    """Checks that the client's credentials are complete (RFC 10017 6.1.3.1), and of one kind."""
     secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
     key = provider.client_key.get_secret_value() if provider.client_key else ""
     yield from _certificate(provider)

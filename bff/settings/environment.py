@@ -1,6 +1,6 @@
 """Settings from environment variables: `BFF_SECTION__KEY`, and `BFF_ROUTE` as JSON.
 
-Rule 1: a variable of ours that no setting has is a problem, not ignored: it was meant to do something.
+Rule 1: a `BFF_…` variable without a setting is a problem, and not ignored: it was set for a purpose.
 """
 
 import json
@@ -27,7 +27,7 @@ _SERVICE_PORT = re.compile(r"BFF_(?:[A-Z0-9_]+_)?PORT")
 
 
 class Sources(Settings, BaseSettings):
-    """The settings' model as pydantic-settings wants it; only sources are made of it, never settings."""
+    """The settings' model in the form of pydantic-settings; it makes sources only, never settings."""
 
     model_config = SettingsConfigDict(env_prefix="BFF_", env_nested_delimiter="__", env_ignore_empty=True)
 
@@ -36,8 +36,8 @@ class Environment(EnvSettingsSource):
     """The variables of one environment, as nested values.
 
     Attributes:
-        values: what is set, by section.
-        problems: what cannot be used.
+        values: the values that are set, by section.
+        problems: the variables that cannot be used.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -48,7 +48,7 @@ class Environment(EnvSettingsSource):
         self.values: dict[str, Any] = self()
 
     def name_of(self, section: str, key: str) -> str | None:
-        """The variable that sets a key, if one does."""
+        """Returns the variable that sets a key; None without one."""
         wanted = "BFF_ROUTE" if section == "route" else env_name(section, key)
         for upper, name in self._names.items():
             if name.lower() in self.env_vars and (upper == wanted or upper.startswith(wanted + "__")):
@@ -56,7 +56,7 @@ class Environment(EnvSettingsSource):
         return None
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
-        """JSON where it begins like it, else a list with commas between."""
+        """Reads JSON if the text begins like JSON, else a list that is separated by commas."""
         if value.lstrip().startswith(("[", "{")):
             try:
                 return json.loads(value)

@@ -1,9 +1,8 @@
 """Files and folders that the settings name: secrets, the page's folder, certificates, the audit file.
 
-Rule 1: what a secret file holds is never part of a message.
-Rule 2: a file that decides whom we trust, or that is our secret, and that every user of the machine may
-write is refused: a user who can put a key of their own there makes cookies, records and certificates that
-are accepted.
+Rule 1: the text of a secret file is never part of a message.
+Rule 2: a file of secrets or of trusted certificates that every user of the machine may write is refused: such
+a user could put a key there, and make cookies, records and certificates that the proxy accepts.
 """
 
 import os
@@ -23,7 +22,7 @@ from bff.settings.redis_urls import redis_tls_files
 from bff.settings.urls import proxy_complaint
 
 LISTS = frozenset({"keys", "secrets"})
-"""The settings of which a secret file holds several, one a line."""
+"""The settings whose secret file holds several values, one a line."""
 
 _MAX_SECRET_BYTES = 64 * 1024
 WRITABLE = "names a file that every user of this machine may write"
@@ -36,7 +35,7 @@ class _UnreadableError(Exception):
 
 @dataclass
 class SecretFiles:
-    """Reads secret files, and gathers what is wrong with them."""
+    """Reads secret files, and collects the problems with them."""
 
     problems: list[SettingProblem] = field(default_factory=list)
     warnings: list[SettingProblem] = field(default_factory=list)
@@ -123,7 +122,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(files: Mapping[str, Path]) -> Iterator[Finding]:
-    """The URL may hold a password, and is not repeated."""
+    """Findings about the files that `redis.url` names; the URL may hold a password, and is not repeated."""
     key = "redis.url"
     yield from _bundle(key, files.get("ca"))
     cert = files.get("cert")

@@ -1,7 +1,7 @@
 """The first settings file of a new user, made of a provider's file in `config/providers`. Pure.
 
 Rule 1: a value with "example" in it is asked for, and so are the client id, the page and the API's address:
-the user knows them, and nobody else does. All else stays as the provider's file has it.
+only the user knows them. All other values stay as they are in the provider's file.
 """
 
 import json
@@ -38,7 +38,7 @@ def title(text: str) -> str:
 
 
 def questions(text: str) -> list[Question]:
-    """Everything that a provider's file leaves to the user, in the file's order."""
+    """Returns the questions that a provider's file leaves to the user, in the file's order."""
     return [question for _, question in _places(text)]
 
 

@@ -1,4 +1,4 @@
-"""The headers that do not pass between a client and a backend, each with its reason. Data, and how to ask it.
+"""The headers that do not pass between a client and a backend, each with its reason: data and look-ups.
 
 A pattern is a field's name in lower case; a `*` stands for any characters, and `-` for `_` as well, since
 CGI-like servers cannot tell the two apart. `fixed` headers are the proxy's own to write or to drop: no
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Stopped(NamedTuple):
-    """One row: what is stopped, and why."""
+    """One row: a pattern of names that are stopped, and the reason."""
 
     pattern: str
     reason: str
@@ -142,7 +142,7 @@ BELIEVED = (
     Stopped("x-middleware-*", _INTERNAL),
     Stopped("x-invoke-*", _INTERNAL),
 )
-"""Headers that backends may believe, and that no reverse proxy writes into a request unless it is told to."""
+"""Headers that backends may trust, and that reverse proxies write only if they are configured to."""
 
 _ORIGIN = "speaks for the whole origin, which many backends share"
 _FRONT = "is an order to the reverse proxy in front"
@@ -183,12 +183,12 @@ FROM_BACKEND = (
 
 
 def plain_name(name: str) -> str:
-    """A field's name as the tables have it."""
+    """A field's name in the spelling of the tables."""
     return name.lower().replace("_", "-")
 
 
 def row_of(table: Iterable[Stopped], name: str) -> Stopped | None:
-    """The row that stops a field, the most exact one first; None where none does."""
+    """Returns the row that stops a field, the most exact one first; None for a field that passes."""
     plain = plain_name(name)
     found = [row for row in table if as_pattern([row]).fullmatch(plain)]
     return max(found, key=lambda row: (row.fixed, len(row.pattern)), default=None)

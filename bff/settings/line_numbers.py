@@ -1,7 +1,7 @@
-"""On which line of a TOML file a setting stands. Pure.
+"""The line of a setting in a TOML file. Pure.
 
-A parser that keeps places would be another dependency; this finds the usual way of writing, `[section]`
-and `key = value`, and says nothing where a file is written otherwise.
+A parser that keeps positions would be another dependency; this module finds settings that are written in the
+usual way, `[section]` and `key = value`, and returns None for all others.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Settings from a TOML file, the environment and secret files; every problem is reported at once.
 
 Rule 1: the environment wins over the file, key by key.
-Rule 2: one mistake hides no other: what a broken value would have been is assumed to be good, and only
-what rests on it is left unjudged.
+Rule 2: one mistake hides no other: a broken value is assumed to be good, and only the findings that rest on
+it are left out.
 Rule 3: no message holds a value that could be a secret.
 """
 
@@ -42,7 +42,7 @@ _STAND_INS: Mapping[tuple[str, str], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings that can be used, and what a careful operator would change all the same."""
+    """Settings that can be used, and warnings about values that a careful operator would change."""
 
     settings: Settings
     warnings: tuple[SettingProblem, ...]
@@ -50,7 +50,7 @@ class Loaded:
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """BatchReader the settings.
+    """Loads the settings.
 
     Args:
         path: the settings file; `None` for the one that `BFF_CONFIG` names, else `bff.toml` if it is there.
@@ -63,7 +63,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def load_all(path: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """Like `load`, with the warnings."""
+    """Loads the settings as `load` does, and returns the warnings too."""
     return _Loading(_choose_file(path, environ), Environment(environ)).result()
 
 
@@ -113,7 +113,7 @@ class _Loading:
         return found.data
 
     def _merged(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """The environment laid over the file; a section that must be there is there, if only empty."""
+        """Merges the environment into the file's values; a required section is there, if only empty."""
         merged: dict[str, Any] = {"server": {}, "provider": {}} | {
             name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()
         }
@@ -178,7 +178,7 @@ class _Loading:
         _replace(raw, error["loc"])
 
     def _is_moot(self, finding: Finding) -> bool:
-        """Return True if it rests on a broken value, or on a file that could not be read."""
+        """Returns True if a finding rests on a broken value, or on a file that could not be read."""
         keys = {_base(key) for key in (finding.key, *finding.needs)}
         sections = {key.partition(".")[0] for key in keys}
         unknown = self.file_broken and not all(self.environment.name_of(*_parts(key)) for key in keys)
@@ -226,7 +226,7 @@ def _index(key: str) -> int:
 
 
 def _meant(loc: tuple[int | str, ...]) -> str:
-    """The setting that an unknown key was most likely meant to be."""
+    """Guesses the setting that an unknown key was meant to be."""
     section, name = str(loc[0]), str(loc[-1])
     if len(loc) == 1 or (near := nearest(section, name)) is None:
         return ""
@@ -234,7 +234,7 @@ def _meant(loc: tuple[int | str, ...]) -> str:
 
 
 def _replace(raw: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    """Takes a refused value out of the raw settings; one that must be there gets a stand-in."""
+    """Removes a refused value from the raw settings; a required setting gets a stand-in."""
     section = str(loc[0])
     depth = 2 if section == "route" else 1
     if len(loc) <= depth:
@@ -255,7 +255,7 @@ def _replace(raw: dict[str, Any], loc: tuple[int | str, ...]) -> None:
 
 
 def _rank(problem: SettingProblem) -> tuple[int, str]:
-    """Sorts by section, in the order of the settings; what concerns a whole file comes first."""
+    """Sorts problems by section, in the order of the settings; those of a whole file come first."""
     section = _parts(problem.key)[0]
     order = list(SECTIONS)
     at = order.index(section) if section in order else -1

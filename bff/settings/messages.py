@@ -1,4 +1,4 @@
-"""Turns what pydantic and guesswork know about a mistake into words. Pure.
+"""Messages about mistakes in the settings, from pydantic's errors and from guesses. Pure.
 
 Rule 1: no text repeats a value: it could be a secret in the wrong place.
 """
@@ -90,7 +90,7 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
 
 
 def describe_value(error: ErrorDetails) -> tuple[str, str]:
-    """The same for a value of whatever model, by its kind and bounds alone."""
+    """The same for a value of any model, by its kind and bounds alone."""
     kind, context = error["type"], error.get("ctx", {})
     return _TYPES.get(kind) or _formed(kind, context) or ("is not valid", error["msg"])
 
@@ -107,7 +107,7 @@ def _formed(kind: str, context: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def nearest(section: str, key: str) -> str | None:
-    """The key of a section that an unknown one was most likely meant to be."""
+    """Guesses the key of a section that an unknown key was meant to be."""
     return next(iter(difflib.get_close_matches(key, SECTIONS[section].model_fields, n=1)), None)
 
 
@@ -133,7 +133,7 @@ def _home(key: str) -> str | None:
 
 
 def unknown_variable(name: str) -> str:
-    """A guess what an unknown `BFF_…` variable was meant to be."""
+    """Guesses the variable that an unknown `BFF_…` variable was meant to be."""
     if name.upper().startswith("BFF_ROUTE"):
         return "routes come from the environment as one JSON list of objects: BFF_ROUTE"
     known = [env_name(section, key) for section, model in SECTIONS.items() for key in model.model_fields]

@@ -2,7 +2,7 @@
 
 Rule 1: sections are frozen, and a part of the program is handed its own section, never all of them.
 Rule 2: secrets are `SecretStr`; only the part that needs one unwraps it.
-Rule 3: what needs two settings to judge, or the outside world, is in `check.py`.
+Rule 3: rules that need two settings, or the outside world, are in `check.py`.
 """
 
 from pathlib import Path
@@ -63,7 +63,7 @@ __all__ = [
 
 
 class ServerSettings(Section):
-    """`[server]`: where the proxy listens, and what it takes from a client."""
+    """`[server]`: the addresses that the proxy listens on, and its bounds for clients."""
 
     public_url: str
     base_path: str = ""  # under which all paths of ours lie, as browsers see them; "" for all of the origin
@@ -89,7 +89,7 @@ class ServerSettings(Section):
     events_heartbeat: Seconds = 20.0
 
     def ops_names(self) -> tuple[str, ...]:
-        """The names that the ops port may be asked by, beside addresses and localhost."""
+        """Host names that the ops port accepts, beside addresses and localhost."""
         return (*self.ops_hosts, self.ops_host)
 
     def own_path(self) -> str:
@@ -98,7 +98,7 @@ class ServerSettings(Section):
 
 
 class SessionSettings(Section):
-    """`[session]`: the session, its cookie, and when it ends."""
+    """`[session]`: the session, its cookie, and its lifetime."""
 
     keys: tuple[SecretStr, ...] = ()
     keys_file: Path | None = None
@@ -172,12 +172,12 @@ class ProviderSettings(Section):
     metadata_lifetime: Seconds = 3600.0
 
     def over_mtls(self) -> bool:
-        """Returns True if the provider knows us, or binds tokens to us, by the client's certificate."""
+        """Returns True if the provider authenticates the client, or binds its tokens, by its certificate."""
         return self.client_auth in TLS_METHODS or self.token_binding != "none"  # noqa: S105 - a way
 
 
 class RouteSettings(RouteTokenSettings):
-    """`[[route]]`: one backend, and what is allowed through to it."""
+    """`[[route]]`: one backend, and the calls that may pass to it."""
 
     path: str
     upstream: str
@@ -275,7 +275,7 @@ class DevelopmentPage(RouteSettings):
 
 
 class Settings(Section):
-    """All sections together; only `app.py` and the commands see this."""
+    """All sections together; only `app.py` and the commands use this class."""
 
     server: ServerSettings
     redis: RedisSettings = RedisSettings()
@@ -295,15 +295,15 @@ class Settings(Section):
         return tuple(PlacedRoute.of(route, base) for route in self.route) if base else self.route
 
     def home(self) -> str:
-        """The path of the start page: the page's own, else that of the origin, which is somebody else's."""
+        """The path of the start page: under `base_path` if there is a page, else that of the origin."""
         has_page = self.spa.dir is not None or self.spa.url is not None
         return f"{self.server.base_path}/" if has_page else "/"
 
     def served_routes(self) -> tuple[RouteSettings, ...]:
         """The routes by their public paths, and in development all other paths to the page's own server.
 
-        That takes WebSockets too: by them a page learns of what has been edited. A page under a base path
-        is asked for by its public path, as development servers with such a setting want it.
+        The page's route takes WebSockets too: a development server tells a page of edited files by them.
+        Under a base path the server is called by the public path, as development servers expect it.
         """
         if self.spa.url is None:
             return self.public_routes()

@@ -1,6 +1,6 @@
 """The proxy that calls to the provider leave through (`provider.proxy`). Pure.
 
-Without the setting there is none, whatever the environment says: what these calls carry must not go
+Without the setting there is no proxy, whatever the environment says: the secrets in these calls must not go
 elsewhere because of a variable that was set for another purpose. `"environment"` honours `HTTPS_PROXY`,
 `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in small letters or capitals.
 """
@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class OutgoingProxy:
-    """Proxies by the scheme of what is asked, and who is asked without one. The URLs may hold passwords."""
+    """Proxies by the scheme of the URL, and hosts that are called without one. URLs may hold passwords."""
 
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     exempt: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def _proxy_variable(environ: Mapping[str, str], scheme: str) -> str | None:
 
 
 def _covers(entry: str, host: str, port: str) -> bool:
-    """Return True if a host is covered by an entry of `NO_PROXY`: `*`, a domain, an address, a network."""
+    """Returns True if a host is covered by an entry of `NO_PROXY`: `*`, a domain, an address, a network."""
     if entry == "*":
         return True
     try:

@@ -12,7 +12,7 @@ ADVICE: Final = "pip install 'bff-session-proxy[otel]'"
 
 
 def installed(package: str) -> bool:
-    """Returns True if a package can be imported; it is not."""
+    """Returns True if a package can be imported, without importing it."""
     try:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:  # of the package that it is in
@@ -20,6 +20,6 @@ def installed(package: str) -> bool:
 
 
 def check_packages(settings: TelemetrySettings) -> Iterator[Finding]:
-    """Findings about settings whose packages are not there."""
+    """Findings about settings whose packages are not installed."""
     if settings.opentelemetry == "on" and not installed(OPENTELEMETRY):
         yield Finding("telemetry.opentelemetry", 'is "on", and its packages are not installed', ADVICE)

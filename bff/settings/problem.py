@@ -10,9 +10,9 @@ class SettingProblem:
 
     Attributes:
         key: the setting, as in `session.idle_timeout` or `route[1].upstream`; empty for a whole file.
-        message: what is wrong.
-        fix: what to do.
-        source: where it was set: `file:bff.toml`, `env BFF_SESSION__KEYS`, `secret file …`, or `default`.
+        message: the mistake.
+        fix: the remedy.
+        source: its origin: `file:bff.toml`, `env BFF_SESSION__KEYS`, `secret file …`, or `default`.
     """
 
     key: str
@@ -43,8 +43,8 @@ class Finding:
 
     Attributes:
         key: the setting it is about.
-        message: what is wrong.
-        fix: what to do.
+        message: the mistake.
+        fix: the remedy.
         needs: other settings that the finding rests on; if one of them is itself broken, it is moot.
         warning: True if the proxy may start all the same.
     """

@@ -9,7 +9,7 @@ from bff.settings.problem import Finding, complaint_about
 from bff.settings.urls import endpoint_complaint, issuer_complaint, proxy_complaint, resource_complaint
 
 LOGIN_PARAMS = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
-"""What a page may pass through to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""
+"""Parameters that a page may pass to the provider at sign-in (OpenID Connect Core 3.1.2.1)."""
 
 ID_TOKEN_ALGS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",

@@ -1,4 +1,4 @@
-"""The forms of `redis.url`: what is accepted, and what it says. Pure.
+"""The forms of `redis.url`, their parts and their rules. Pure.
 
 redis://user:password@host:6379/0            rediss:// with TLS: ?ssl_ca_certs=…&ssl_certfile=…&ssl_keyfile=…
 unix:///run/redis.sock

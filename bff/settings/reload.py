@@ -2,7 +2,7 @@
 
 Rule 1: the files are looked at every few seconds beside the event loop, at a signal, and at once where the
 server keys do not know what another process has signed.
-Rule 2: nothing that a file holds gets into a log line.
+Rule 2: no log line holds a part of a file.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from bff.tasks import Tasks
 _PROMPT = SETTLE / 2  # seconds until a file is looked at again that has changed a moment ago
 
 Apply = Callable[[Settings, Collection[str]], None]
-"""Puts settings in force, given the names of those that have changed; OSError or ValueError: it cannot."""
+"""Puts settings in force, given the names of the changed ones; raises OSError or ValueError if it cannot."""
 
 _log = get_logger("bff.settings")
 
@@ -31,11 +31,11 @@ class ReloadCounts(Protocol):
         """A file's change was put in force, or refused."""
 
     def files_refused(self, count: int) -> None:
-        """So many files have a last change that is not in force."""
+        """Sets the number of files whose last change is not in force."""
 
 
 class NoCounts:
-    """For a process that counts nothing."""
+    """Counters of a process without metrics."""
 
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """Counts nothing."""
@@ -51,7 +51,7 @@ class Reloader:
         files: the files, and the settings in force.
         apply: puts a change in force.
         counts: where changes are counted.
-        told: False for a process beside others that tell of the same change.
+        told: False for a process whose siblings log the same change.
     """
 
     def __init__(self, files: WatchedFiles, apply: Apply, counts: ReloadCounts, *, told: bool = True) -> None:
@@ -81,13 +81,13 @@ class Reloader:
             await asyncio.sleep(min(interval, _PROMPT) if waiting else interval)
 
     async def look(self, *, forced: bool = False) -> Taken:
-        """Looks at all files now, and puts in force what has changed; `forced` tells of bad ones again."""
+        """Looks at all files now, and puts changes in force; with `forced` bad files are logged again."""
         due = self._files.due(await self._see(), wall=time.time(), steady=time.monotonic(), forced=forced)
         reads = await asyncio.to_thread(read, due, self.settings) if due else []
         return self._put_in_force(self._files.take(reads, forced=forced))
 
     async def look_settled(self) -> Taken:
-        """Looks as an operator wants it who has just written a file: waits for it, tells of bad ones."""
+        """Looks for an operator who has just written a file: waits for its end, and logs bad files."""
         deadline = time.monotonic() + 3 * SETTLE
         changed = (await self.look()).changed
         while self._files.waiting(await self._see()) and time.monotonic() < deadline:
@@ -110,7 +110,7 @@ class Reloader:
         return bool(self._put_in_force(self._files.take(read(due, self.settings))).changed)
 
     def take(self, settings: Settings, changed: Collection[str]) -> None:
-        """Puts settings in force that were read by somebody else."""
+        """Puts settings in force that another part has read."""
         self._files.settings = settings
         self._apply(settings, changed)
 

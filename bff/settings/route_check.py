@@ -59,7 +59,7 @@ def _methods(route: RouteSettings, at: str) -> Iterator[Finding]:
 
 
 def parser_takes(method: str) -> bool:
-    """True if the request parser takes the method; TRACE and CONNECT it refuses in words of their own."""
+    """Returns True if the request parser takes the method; TRACE and CONNECT have a message of their own."""
     return method in _METHODS
 
 

@@ -15,7 +15,7 @@ class Section(BaseModel):
 
 
 class RedisSettings(Section):
-    """`[redis]`: where the sessions are kept."""
+    """`[redis]`: the store of the sessions."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # a secret: it may hold a password
     prefix: str = Field(default="bff", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
@@ -26,7 +26,7 @@ class RedisSettings(Section):
 
 
 class RefreshSettings(Section):
-    """`[refresh]`: when tokens are rotated."""
+    """`[refresh]`: the times of a rotation of tokens."""
 
     leeway: Seconds = 30.0
     min_age_for_401: SecondsOrZero = 30.0
@@ -50,7 +50,7 @@ class SpaSettings(Section):
 
 
 class LimitSettings(Section):
-    """`[limits]`: how often, and how much at once, one browser, session or address may do what is costly."""
+    """`[limits]`: bounds for one browser, session or address: calls per minute, and calls at once."""
 
     login_per_minute: int = Field(default=60, ge=1)
     callback_per_minute: int = Field(default=60, ge=1)
@@ -74,7 +74,7 @@ class ForwardAuthSettings(Section):
 
 
 class LogSettings(Section):
-    """`[log]`: what is written, and where."""
+    """`[log]`: level, format and destinations of the logs."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -83,6 +83,6 @@ class LogSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """`[telemetry]`: traces and metrics by OpenTelemetry; where to is said by the `OTEL_*` variables."""
+    """`[telemetry]`: traces and metrics by OpenTelemetry; the `OTEL_*` variables name the collector."""
 
     opentelemetry: Literal["auto", "on", "off"] = "auto"

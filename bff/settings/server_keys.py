@@ -1,10 +1,10 @@
-"""A server key with its times, as it stands in `session.keys_file`, and which keys count at a moment. Pure.
+"""A server key and its times in `session.keys_file`, and the keys in force at a moment. Pure.
 
     <43 characters> made=2026-11-28T18:00:00Z signs=2026-11-28T18:10:00Z until=2026-11-29T07:10:00Z
 
 Rule 1: a key without times signs where it stands first, and verifies for as long as it stands there.
 Rule 2: the first key that signs already makes everything new; all keys verify, those that do not sign yet,
-too: several processes read a key at different moments, and each has to know what another one has signed.
+too: several processes read a key at different moments, and each has to accept the others' signatures.
 Rule 3: a key whose `until` has passed does not count, unless no other key would be left.
 Rule 4: no message holds a part of a key.
 """
@@ -40,7 +40,7 @@ class ServerKey:
 
 
 def parse_key(text: str) -> ServerKey:
-    """Reads a key with its times; ValueError says what is wrong with it."""
+    """Reads a key with its times; raises ValueError with the reason for a bad one."""
     secret, *rest = text.split() or [""]
     if not _is_key(secret):
         raise ValueError("is not 32 random bytes in base64url")
@@ -54,7 +54,7 @@ def parse_key(text: str) -> ServerKey:
 
 
 def in_force(keys: Sequence[ServerKey], now: float) -> tuple[ServerKey, ...]:
-    """The keys that count now: the one that signs first, then those that only verify (Rules 2 and 3)."""
+    """Returns the keys in force: first the one that signs, then those that only verify (Rules 2 and 3)."""
     counting = [key for key in keys if key.until is None or key.until > now] or list(keys[:1])
     signing = next((key for key in counting if key.signs is None or key.signs <= now), counting[-1])
     return (signing, *(key for key in counting if key is not signing))

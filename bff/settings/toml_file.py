@@ -1,4 +1,4 @@
-"""A settings file: its text and its tables, or what is wrong with it in one problem."""
+"""A settings file: its text and its tables, or one problem."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bff.settings.problem import SettingProblem
 
 @dataclass(frozen=True, slots=True)
 class TomlFile:
-    """A file as it was read; `problem` where it could not be, and then it is empty."""
+    """A file that was read; empty and with a `problem` if it could not be read."""
 
     text: str = ""
     data: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Rules for the URLs and paths among the settings. Pure.
 
-Each function returns `None` for a good value, else what is wrong and what to do, as a pair.
+Each function returns `None` for a good value, else a pair: the mistake and the remedy.
 """
 
 import re

@@ -30,7 +30,7 @@ ClientAuth = Literal[
 """The ways in which a client authenticates at the provider (RFC 6749 2.3, RFC 7523, RFC 8705 2)."""
 
 TLS_METHODS = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
-"""Those by the client's certificate."""
+"""The ways that use the client's certificate."""
 
 SignalEvent = Literal[
     "session-revoked",

@@ -1,9 +1,9 @@
-"""The files that settings come from, looked at again: which have changed, and whether they can be used.
+"""The files that settings come from, watched for changes that can be used.
 
 Rule 1: a change is read once the file has been left alone for `SETTLE`: a file that is being written may look
 whole. (A replacement by `rename`, and Kubernetes' swap of a link, are whole at once, and wait as well.)
-Rule 2: a file is judged as at the start, by the same checks. One that fails leaves everything as it is, and
-is told of once for each change.
+Rule 2: a file is checked as at the start, by the same rules. A file that fails leaves the former values in
+force, and is logged once for each change.
 Rule 3: a look has three steps: `see` and `read` touch the disk, and may run beside the event loop; `due` and
 `take` decide, and hold the state. Two looks at once do no harm: what has been taken is not taken again.
 """
@@ -67,7 +67,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome of a look: the settings in force now, what has changed in them, and what is wrong."""
+    """The outcome of a look: the settings in force now, the changes, and the problems."""
 
     settings: Settings
     changed: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Taken:
 
 
 class Settling:
-    """Since when files have been as they are, so that none is read while it is being written (Rule 1)."""
+    """The times since which files are unchanged, so that none is read while it is written (Rule 1)."""
 
     def __init__(self) -> None:
         self._first_seen: dict[Path, tuple[Fingerprint | None, float]] = {}
@@ -94,7 +94,7 @@ class WatchedFiles:
     """The files of some settings.
 
     Attributes:
-        settings: those in force.
+        settings: the settings in force.
         bad: the settings whose last change is not in force.
     """
 
@@ -107,14 +107,14 @@ class WatchedFiles:
     def begin(self, seen: Seen) -> None:
         """Notes the files that are used by their names, before they are used for the first time.
 
-        What the settings hold was read earlier: the first look compares it.
+        Values of the settings were read earlier: the first look compares them with the files.
         """
         for source in self.sources():
             if source.value is None:
                 self._known[source.setting] = _prints(source, seen)
 
     def sources(self) -> list[Source]:
-        """Everything that comes from a file and can change while the proxy runs."""
+        """All sources that can change while the proxy runs."""
         return list(_sources(self.settings))
 
     def paths(self) -> list[Path]:
@@ -127,8 +127,8 @@ class WatchedFiles:
         Args:
             seen: the files as they are.
             wall: seconds since the epoch.
-            steady: seconds of a clock that nobody sets.
-            forced: whether a bad file is to be read and told of once more.
+            steady: seconds of a monotonic clock.
+            forced: True to read and log a bad file again.
         """
         settled = {path for path in seen if self._settling.is_settled(path, seen[path], wall, steady)}
         return [
@@ -143,7 +143,7 @@ class WatchedFiles:
         return any(self._is_news(source, seen) for source in self.sources())
 
     def take(self, reads: Sequence[Read], *, forced: bool = False) -> Taken:
-        """Takes what was read into the settings; what failed leaves them as they were (Rule 2)."""
+        """Puts the values that were read in force; a bad file leaves the former ones (Rule 2)."""
         changed: list[str] = []
         refused: list[SettingProblem] = []
         for read in reads:

@@ -34,9 +34,9 @@ class BlockingVerifier:
         os.register_at_fork(after_in_child=self._forget)
 
     def verify(self, token: str, scope: Collection[str] = ()) -> Claims:
-        """Returns the claims of a good token; TokenRefusedError says why another is not taken.
+        """Returns the claims of a good token; raises TokenRefusedError with the reason for a bad one.
 
-        `scope`: what the token has to be good for.
+        `scope`: the scope that the token needs.
         """
         return self._wait(lambda verifier: verifier.verify(token, scope))
 

@@ -1,6 +1,7 @@
 """The checks of an access token's claims (RFC 9068 section 4, RFC 8725), without I/O or clock.
 
-Rule 1: a check passes on what is there and right; what is missing, doubled or of another type is refused.
+Rule 1: a check passes for a value that is present and right; one that is missing, doubled or of another type
+is refused.
 Rule 2: a refusal names its reason, and never holds the token or a part of it.
 """
 
@@ -39,7 +40,7 @@ PLAIN_JWT = Profile(
     foreign=frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"}),
     client_id=("client_id", "azp"),
 )
-"""For issuers that do not mark access tokens: what has the marks of another kind is refused."""
+"""For issuers that do not mark access tokens: a token with the marks of another kind is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Refusal(Enum):
 
     @property
     def error(self) -> str | None:
-        """The error code of RFC 6750 section 3.1, if there is one to tell."""
+        """The error code of RFC 6750 section 3.1, if there is one."""
         return self.value.error
 
 
@@ -282,7 +283,7 @@ def _timely(read: Claims, claims: Mapping[str, Any], now: float, leeway: float) 
 def challenge(refusal: Refusal, scope: Collection[str] = (), to: Challenge = BEARER) -> str:
     """The value of `WWW-Authenticate` (RFC 6750 section 3): no error code where no token came.
 
-    `scope` is what would have been enough. The error stands with the first scheme of `to`.
+    `scope` is the scope that would have been enough. The error stands with the first scheme of `to`.
     """
     said: list[str] = []
     for number, scheme in enumerate(to.schemes):
@@ -301,7 +302,7 @@ def _error_words(refusal: Refusal, scope: Collection[str]) -> list[str]:
 
 
 def _word(value: Any) -> str:
-    """A text, or the empty one for everything else."""
+    """Returns a text; the empty one for a value of another type."""
     return value if isinstance(value, str) else ""
 
 

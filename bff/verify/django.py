@@ -22,7 +22,7 @@ def bearer_required(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Returns a decorator: the view is called for good tokens only; others are answered as RFC 6750 says.
 
-    `scope`: what the token has to be good for.
+    `scope`: the scope that the token needs.
     """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:

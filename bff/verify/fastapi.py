@@ -19,11 +19,11 @@ from .verifier import TokenVerifier
 
 
 class Bearer(SecurityBase):
-    """A dependency: the claims of a good token; everything else is answered as RFC 6750 says.
+    """A dependency: the claims of a good token; a bad one is answered as RFC 6750 says.
 
     Args:
         verifier: checks the token.
-        scope: what the token has to be good for.
+        scope: the scope that the token needs.
     """
 
     def __init__(self, verifier: TokenVerifier, scope: Collection[str] = ()) -> None:

@@ -40,7 +40,7 @@ class Fetcher:
         )
 
     async def get(self, url: str) -> Mapping[str, Any]:
-        """Returns the object at an address; FetchError for whatever goes wrong."""
+        """Returns the object at an address; raises FetchError for any failure."""
         body = b""
         try:
             async with self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer:

@@ -19,7 +19,7 @@ def bearer_required(
 ) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
     """Returns a decorator: the view is called for good tokens only; others are answered as RFC 6750 says.
 
-    `scope`: what the token has to be good for.
+    `scope`: the scope that the token needs.
     """
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:

@@ -14,7 +14,7 @@ _NUMBERS = ("x", "y", "n", "e")
 
 
 def public_part(data: Any) -> dict[str, Any] | str:
-    """The members that make a key for verifying signatures (RFC 7517 4), or why this one cannot be one."""
+    """Returns the members of a key that verifies signatures (RFC 7517 4), or the reason against it."""
     if not isinstance(data, Mapping):
         return "is no JSON object"
     said = {name: value for name, value in data.items() if value is not None and value not in ("", [])}

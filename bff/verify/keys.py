@@ -33,8 +33,8 @@ class IssuerKeys:
     Args:
         issuer: its identifier; `jwks_uri` is looked up in its metadata, whose `issuer` must equal it.
         fetch: gets a JSON object, or raises FetchError.
-        jwks_uri: where the keys are, if the metadata need not be asked.
-        cooldown: seconds between two fetches that nothing but unknown keys or failures ask for.
+        jwks_uri: the address of the keys, if the metadata need not be asked.
+        cooldown: seconds between two fetches that only unknown keys or failures cause.
         fresh: seconds after which the keys are fetched again.
         stale: seconds after which keys are no longer used when they cannot be fetched again.
     """
@@ -145,7 +145,7 @@ class IssuerKeys:
 
 
 def read_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
-    """The usable keys of a key set, and why each other one is none.
+    """The usable keys of a key set, and the reason against each other one.
 
     Usable are public keys for signatures, RSA of at least 2048 bits.
     """

@@ -19,15 +19,15 @@ POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
 
 
 class BearerAuth:
-    """Puts the claims of a good token at `scope["claims"]`; answers everything else itself (RFC 6750).
+    """Puts the claims of a good token at `scope["claims"]`; answers all other requests itself (RFC 6750).
 
     The token is read from the `Authorization` header only, never from a query or a form (RFC 9700 4.3.2).
 
     Args:
-        app: what is protected.
-        verifier: who checks.
-        open_path: tells which paths need no token; they get no claims.
-        scope: what every token has to be good for.
+        app: the protected application.
+        verifier: checks the tokens.
+        open_path: returns True for a path that needs no token; it gets no claims.
+        scope: the scope that every token needs.
     """
 
     def __init__(

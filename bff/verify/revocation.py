@@ -1,7 +1,7 @@
-"""Tokens that ended before their time: who is asked, and what an answer is worth.
+"""Revocation lists: sources that know which tokens ended before their time.
 
-A verifier asks for every token, one it has seen before too: what it remembers is that a token was good, never
-that it still is. Who can live with a bounded delay says so by `fresh`.
+A verifier asks for every token, one it has seen before too: it remembers that a token was good, never that it
+still is. A service that accepts a bounded delay sets `fresh`.
 
 Rule 1: "not known" is an exception, never "not revoked"; the verifier turns it into 503.
 Rule 2: what is remembered is bounded in number and in time.
@@ -26,19 +26,19 @@ MAX_ANSWER = 64 * 1024
 
 
 class Revocations(Protocol):
-    """Somebody who knows which tokens ended before their time."""
+    """A source that knows which tokens ended before their time."""
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
         """Return True if an otherwise valid token was revoked; raises the error that prevented the check."""
         ...
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes the connections."""
         ...
 
 
 class _Good:
-    """The names that were found good a moment ago, and until when that holds."""
+    """The names that were found good a moment ago, each with the end of that answer."""
 
     def __init__(self, fresh: float, size: int) -> None:
         self._fresh, self._size = fresh, size
@@ -65,7 +65,7 @@ class RedisRevocations:
         prefix: the issuer's.
         timeout: seconds to wait for Redis.
         fresh: seconds for which "not revoked" is believed without asking again; 0 asks each time.
-        size: how many answers are remembered.
+        size: the number of answers that are remembered.
         ca_file: a PEM file of the authorities of a Redis with TLS (`rediss://`).
 
     Needs the package redis: `bff-verify[redis]`.
@@ -120,11 +120,11 @@ class Introspection:
 
     Args:
         endpoint: the introspection endpoint.
-        client_id: who asks; the issuer decides who may.
+        client_id: the client that asks; the issuer decides about its right.
         client_secret: sent by HTTP Basic.
         timeout: seconds for a question as a whole.
         fresh: seconds for which "active" is believed without asking again; 0 asks each time.
-        size: how many answers are remembered.
+        size: the number of answers that are remembered.
         ca_file: a PEM file of the authorities that the issuer's certificate is checked against.
     """
 
@@ -147,7 +147,7 @@ class Introspection:
         self._good = _Good(fresh, size)
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
-        """Asks the issuer; an error, or an answer that is none, is raised."""
+        """Asks the issuer; raises for an error and for a malformed answer."""
         if self._good.holds(claims.jti):
             return False
         asked = time.monotonic()
@@ -180,7 +180,7 @@ class OwnRevocations:
         self._is_revoked = is_revoked
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
-        """Asks it."""
+        """Calls the function."""
         del token
         return await self._is_revoked(claims)
 

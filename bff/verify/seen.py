@@ -1,7 +1,7 @@
-"""Tokens that were found good: what they said, and the key that vouched.
+"""Tokens that were found good: their claims, and the key that verified them.
 
 Rule 1: an entry ends with its token, and counts only while its key is one of the issuer's.
-Rule 2: bounded in number; what was not asked for longest goes first.
+Rule 2: bounded in number; the entry that was not used for longest goes first.
 Rule 3: a token is found by all of it: one that differs in a character is another token.
 """
 
@@ -23,7 +23,7 @@ class Seen(NamedTuple):
 
 
 class SeenTokens:
-    """At most `size` of them; 0 keeps none."""
+    """A memory of at most `size` tokens; 0 keeps none."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -51,5 +51,5 @@ class SeenTokens:
                 self._by_token.popitem(last=False)
 
     def forget(self, token: str) -> None:
-        """Forgets one."""
+        """Forgets a token."""
         self._by_token.pop(token, None)

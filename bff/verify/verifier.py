@@ -35,17 +35,17 @@ class TokenVerifier:
 
     Args:
         issuer: the identifier, to the letter.
-        audience: what this service calls itself.
-        profile: what kind of tokens: RFC 9068's, or `PLAIN_JWT` for an issuer that does not mark them.
-        algorithms: those that may sign; never `none`, never an HMAC.
+        audience: the name of this service.
+        profile: the kind of tokens: RFC 9068's, or `PLAIN_JWT` for an issuer that does not mark them.
+        algorithms: the algorithms that may sign; never `none`, never an HMAC.
         leeway: seconds by which clocks may differ.
         revocations: asked last, each time, for a token that is otherwise good.
-        unknown: the outcome for a token where one of them cannot be asked: it is refused (503), or accepted.
-        jwks_uri: where the keys are, if the issuer's metadata need not be asked.
+        unknown: the outcome if one of them cannot be asked: the token is refused (503), or accepted.
+        jwks_uri: the address of the keys, if the issuer's metadata need not be asked.
         cooldown: seconds between two fetches of keys that tokens with unknown keys can cause.
         fresh: seconds after which the keys are fetched again.
         stale: seconds for which keys at hand serve while the issuer cannot be reached.
-        remembered: how many good tokens are remembered, so that their signature is checked once; 0: none.
+        remembered: the number of good tokens whose signature is checked once and remembered; 0: none.
         ca_file: a PEM file of the authorities that the issuer's certificate is checked against, in place of
             the public ones.
         dpop: how proofs of possession are checked (RFC 9449).
@@ -102,7 +102,7 @@ class TokenVerifier:
 
         A token that is bound to a key or certificate is refused: `verify_request` sees the proof for it.
 
-        `scope`: what it has to be good for.
+        `scope`: the scope that it needs.
         """
         claims = await self._good(token)
         self._binding.check_unbound(claims)
@@ -193,7 +193,7 @@ class TokenVerifier:
         return key
 
     async def _is_revoked(self, revocations: Revocations, token: str, claims: Claims) -> bool:
-        """Asks; a list that cannot be read is no permission, unless the service has said that it is."""
+        """Asks the lists; one that cannot be read refuses the token, unless `unknown` accepts it."""
         try:
             return await revocations.is_revoked(token, claims)
         except Exception as error:

@@ -1,1 +1,1 @@
-"""`bff sessions`: who is signed in, and the end of it, for an operator."""
+"""`bff sessions`: lists and ends sessions, for an operator."""

@@ -1,4 +1,4 @@
-"""The way from a command to the sessions: settings, connection, interruption, and errors in one line."""
+"""A command's access to the sessions: settings, connection, interruption, and errors in one line."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ def load_settings(config: Path | None) -> Settings:
 def run(
     settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool = False
 ) -> Result:
-    """Does the work; trouble with Redis is one line, with the setting and what to do, and exit code 1."""
+    """Does the work; a failure of Redis is one line with the setting and the remedy, and exit code 1."""
     if not fast:
         give_way()
     try:
@@ -108,7 +108,7 @@ async def _run(
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[float, str], None]]:
-    """Shows how far long work is, where a person looks; it is told how much is done, and a few words."""
+    """Shows the progress of long work on a terminal: the number done, and a few words."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

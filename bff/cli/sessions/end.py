@@ -61,9 +61,9 @@ def end(  # noqa: PLR0917 - typer passes them by name
     fast: FastOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """End sessions at once, in every process: their pages are told why, and each is an audit event.
+    """End sessions at once, in every process. Their pages get the reason, and each end is an audit event.
 
-    Their refresh tokens live on at the provider, since only the user's cookie opens them: where the account
+    Their refresh tokens stay valid at the provider, since only the user's cookie opens them: if the account
     itself is in danger, lock it at the provider as well.
     """
     options = {

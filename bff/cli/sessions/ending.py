@@ -1,4 +1,4 @@
-"""The course of `bff sessions end`: find, ask, end, and say how far it came."""
+"""The course of `bff sessions end`: find, ask, end, and report the progress."""
 
 import getpass
 import os
@@ -76,7 +76,7 @@ class Ending:
         self._report(tally)
 
     def of_selected(self, selection: Selection) -> None:
-        """Ends those that fit. They are counted first, unless nothing is asked anyway."""
+        """Ends the sessions that fit. They are counted first, unless no question is asked."""
         tally = _Tally()
         if self._dry_run or not self._yes:
             self._run(lambda oversight, stop: self._count(oversight, stop, selection, tally))
@@ -143,7 +143,7 @@ class Ending:
 
 
 def shell_user() -> str:
-    """The person at this shell, as far as the system knows: behind sudo, too."""
+    """The user at this shell, as far as the system knows: the one behind sudo, too."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in a container

@@ -1,4 +1,4 @@
-"""`bff sessions list`: who is signed in, page by page."""
+"""`bff sessions list`: the sessions, page by page."""
 
 import re
 import time
@@ -54,7 +54,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     fast: FastOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show sessions, in no order: name, begun and idle for how long, user, address, browser."""
+    """Show sessions, in no order: name, age, idle time, user, address, browser."""
     settings = load_settings(config)
     selection = selection_of(
         user=user,
@@ -72,7 +72,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
 
 
 class _Listing:
-    """A page: what was asked for, and how far it is."""
+    """A page: its query, and the sessions shown so far."""
 
     def __init__(self, limit: int | None, *, as_json: bool) -> None:
         self._left = limit
@@ -82,7 +82,7 @@ class _Listing:
         self._console = Console(highlight=False, markup=False)
 
     def begin_at(self, page: str) -> None:
-        """Goes on where another page ended: a place of the scan, and the last key that was shown of it."""
+        """Goes on after the end of another page: a position of the scan, and the last key shown of it."""
         if (found := _PAGE.fullmatch(page)) is None:
             raise typer.BadParameter(f"{page!r} is no page: copy it from the last line of the page before")
         self._cursor, self._after = int(found[1]), found[2] or ""

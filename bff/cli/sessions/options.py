@@ -1,4 +1,4 @@
-"""The options of the commands about sessions: which ones are meant, and from when on."""
+"""The options that select sessions: by user, claim, provider, age."""
 
 import time
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from bff.settings.values import parse_duration
 
 
 def parse_moment(text: str) -> float:
-    """Seconds since the epoch, of an ISO 8601 time (UTC unless it says otherwise), or of how long ago."""
+    """Reads an ISO 8601 time (UTC without an offset), or a duration before now: seconds since the epoch."""
     try:
         return time.time() - float(parse_duration(text))
     except ValueError:
@@ -86,7 +86,7 @@ def selection_of(
     idle: str | None,
     known: tuple[str, ...],
 ) -> Selection:
-    """The sessions that options mean; `known` are the claims that can be asked for."""
+    """The selection that the options make; `known` are the claims that a selection may name."""
     pair = None if claim is None else parse_claim(claim)
     if pair is not None and pair[0] not in {*known, "name"}:
         there = ", ".join(known) or "none"

@@ -1,4 +1,4 @@
-"""`bff sessions show`: one session, by its name in the logs."""
+"""`bff sessions show`: one session, by its id in the logs."""
 
 import time
 
@@ -24,7 +24,7 @@ app = CommandLine()
     ),
 )
 def show(session: IdArgument, as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Show one session: whose, since when, from where, and when it ends. Its tokens stay sealed."""
+    """Show one session: user, beginning, address, browser, end. Its tokens stay sealed."""
     settings = load_settings(config)
     beginning = beginning_of(session)
 

@@ -1,4 +1,4 @@
-"""`bff sessions stats`: how many sessions there are, how old, and what they take."""
+"""`bff sessions stats`: the number of sessions, their ages, and their memory."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ app = CommandLine()
 
 
 class Stats:
-    """The counts. An age counts for the first bound that it is under; None is above all of them."""
+    """The counts. An age counts under the first bound above it; None is above all of them."""
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -38,7 +38,7 @@ class Stats:
         self.stopped = False
 
     def add(self, step: Step, sizes: Sequence[int], now: float) -> None:
-        """Counts a part of the sessions, of some of which the sizes are known."""
+        """Counts a part of the sessions; the sizes of some are known."""
         self.sessions += len(step.entries)
         for entry in step.entries:
             self.providers[entry.provider] += 1
@@ -55,7 +55,7 @@ class Stats:
         return self.sampled_bytes / self.sampled if self.sampled else None
 
     def facts(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """All counts, for programs."""
         each = self.session_bytes
         return {
             "sessions": self.sessions,

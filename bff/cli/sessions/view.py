@@ -1,6 +1,6 @@
-"""Sessions as a person reads them, a line each, and as a program does: one JSON object a line.
+"""Sessions for people, a line each, and for programs: one JSON object a line.
 
-What a client or a provider sent is shown without the characters that a terminal obeys.
+Text from clients and providers is shown without the characters that control a terminal.
 """
 
 import json
@@ -66,7 +66,7 @@ def write_lines(console: Console, entries: Iterable[Entry], now: float, *, head:
 
 
 def who(entry: Entry) -> str:
-    """The person, as well as the record says: a readable claim, or the name."""
+    """The user in words: a readable claim, else the name."""
     return next(iter(entry.claims.values()), "") or entry.name
 
 
@@ -114,7 +114,7 @@ def write_json(entries: Iterable[Entry]) -> None:
 
 
 def clean(text: str) -> str:
-    """The text without what a terminal would obey."""
+    """The text without the characters that control a terminal."""
     return one_line(text)
 
 

@@ -1,4 +1,4 @@
-"""A session named on the command line: as a log line names it, or by its key in Redis."""
+"""A session named on the command line: by its id in the logs, or by its key in Redis."""
 
 import re
 from typing import Annotated
@@ -28,7 +28,7 @@ def beginning_of(text: str) -> str:
 
 
 async def the_one(oversight: Oversight, beginning: str) -> Entry:
-    """The session with this beginning; the command ends where there is none, or more than one."""
+    """The session with this beginning; the command ends if there is none, or more than one."""
     found = await oversight.named(beginning)
     if not found:
         reason = await oversight.why_ended(beginning)

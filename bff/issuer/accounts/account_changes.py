@@ -1,8 +1,8 @@
 """Changes of an account, together with the sign-ins that end by them.
 
-Rule 1: the account is changed first, and with it its generation; then its sign-ins end. What begins in
-between finds the change (sign_in.py).
-Rule 2: nothing of another account ends, and of a lost device nothing but its own sign-in.
+Rule 1: the account is changed first, and with it its generation; then its sign-ins end. A sign-in that begins
+in between finds the change (sign_in.py).
+Rule 2: sign-ins of other accounts stay; for a lost device only its own sign-in ends.
 Rule 3: each change is an audit event.
 """
 
@@ -31,11 +31,11 @@ class AccountChanges:
 
     @property
     def accounts(self) -> Accounts:
-        """The accounts, to look at."""
+        """The accounts, for reading."""
         return self._accounts
 
     def add(self, user: UserSettings) -> Account:
-        """Makes an account; AccountError where it cannot be, PasswordRefusedError for a bad password."""
+        """Makes an account; raises AccountError if it is refused, PasswordRefusedError for a bad password."""
         check_new(user.password.get_secret_value(), user.email, user.name)
         account = self._accounts.add(user, time.time())
         audit("account_added", sub=account.sub)
@@ -51,14 +51,14 @@ class AccountChanges:
         return self._termination.end_all(account.sub, "password_changed", now)
 
     def suspend(self, account: Account) -> list[Ended]:
-        """Lets nobody sign in any more, and ends every sign-in; again it ends what is left."""
+        """Suspends the account and ends every sign-in; a repeated call ends those that are left."""
         now = time.time()
         self._accounts.suspend(account.sub, now)
         audit("account_suspended", sub=account.sub)
         return self._termination.end_all(account.sub, "suspended", now)
 
     def resume(self, account: Account) -> None:
-        """Takes a suspension back; what it ended stays ended."""
+        """Takes a suspension back; ended sign-ins stay ended."""
         self._accounts.resume(account.sub)
         audit("account_resumed", sub=account.sub)
 
@@ -68,7 +68,7 @@ class AccountChanges:
         return self._termination.end_all(account.sub, "signed_out_everywhere", time.time())
 
     def end_device(self, account: Account, sid: str) -> Ended:
-        """Ends one sign-in of the account, a lost device's; AccountError where it has no such one."""
+        """Ends one sign-in of the account, as a lost device's; raises AccountError for an unknown one."""
         if sid not in self._sign_in_sessions.of(account.sub, time.time()):
             raise AccountError(f"{account.email} has no sign-in {sid}.")
         return self._termination.end_sign_in(sid, "device_lost")

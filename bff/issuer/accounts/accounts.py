@@ -8,10 +8,10 @@
 Neither has a TTL. Fields: `email name password roles tenant created changed suspended generation`.
 
 Rule 1: a wrong password and an unknown address give the same answer and cost the same time; that an account
-is suspended is told to nobody but who has its password.
+is suspended is told only to a user who has its password.
 Rule 2: an address belongs to one account: both keys are written in one step, or neither.
-Rule 3: no update makes an account. What ends all sign-ins of an account raises its `generation` in the same
-step: a sign-in that was under way compares it afterwards (see termination.py).
+Rule 3: no update makes an account. A change that ends all sign-ins of an account raises its `generation` in
+the same step: a sign-in that was under way compares it afterwards (see termination.py).
 
 Calls block. They raise `redis.RedisError` when Redis is not usable.
 """
@@ -52,7 +52,7 @@ return 1
 
 
 class AccountError(ValueError):
-    """An account cannot be made or changed so; the message says why."""
+    """An account cannot be made or changed in this way; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Accounts:
     # --- making
 
     def add(self, user: UserSettings, now: float) -> Account:
-        """Makes an account; AccountError where the address or the sub is taken, or no address at all."""
+        """Makes an account; raises AccountError if the address is malformed, or it or the sub is taken."""
         email = normal_address(user.email)
         if email is None:
             raise AccountError(f"{user.email!r} is no email address.")
@@ -121,7 +121,7 @@ class Accounts:
     # --- finding
 
     def find(self, sub: str) -> Account | None:
-        """Returns an account that may be used; None where there is none (any more), or it is suspended."""
+        """Returns an account that may be used; None for one that is missing or suspended."""
         account = self.read(sub)
         return account if account is not None and account.suspended is None else None
 
@@ -144,7 +144,7 @@ class Accounts:
     # --- passwords
 
     def check(self, email: str, password: str) -> Account | None:
-        """Returns whose address and password these are, suspended or not; else None, at the same cost.
+        """Returns the account of an address and a password, suspended or not; else None, at the same cost.
 
         (Where the parameters of the hash were changed, an account that has not signed in since has the old
         cost; each sign-in stores the password anew under the present ones.)
@@ -174,7 +174,7 @@ class Accounts:
         self._set(sub, suspended="")
 
     def raise_generation(self, sub: str) -> None:
-        """Says that every sign-in from before is over."""
+        """Marks every earlier sign-in as ended, by a new generation."""
         self._set(sub)
 
     def _set(self, sub: str, **fields: str | int) -> None:
@@ -211,7 +211,7 @@ def _account(sub: str, fields: Mapping[str, Any]) -> Account:
 
 
 def normal_address(text: str) -> str | None:
-    """The one spelling of an email address under which it is kept; None for what cannot be one.
+    """Returns the one spelling of an email address for its key; None for a text that cannot be an address.
 
     Upper and lower case count as the same, before the @ as well: two people who differ in that alone would
     be one another's trap.

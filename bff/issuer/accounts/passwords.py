@@ -1,8 +1,8 @@
-"""Passwords: which are taken, and how they are hashed (argon2id, RFC 9106).
+"""Passwords: their rules, and their hashes (argon2id, RFC 9106).
 
 Rule 1: a password is compared and hashed in its NFKC form, so that it works from every keyboard
 (NIST SP 800-63B, 3.1.1.2).
-Rule 2: what is checked costs the same whether there is something to check it against or not.
+Rule 2: a check costs the same with a stored hash and without one.
 Rule 3: no error and no log line names a password or a hash.
 """
 
@@ -19,7 +19,7 @@ MAX_BYTES = 1024  # as UTF-8; what is longer is nobody's password, and is not ha
 
 
 class PasswordRefusedError(ValueError):
-    """A password that is too weak; the message says why, and may be shown to its user."""
+    """A password that is too weak; the message gives the reason, and may be shown to the user."""
 
 
 class Passwords:
@@ -32,7 +32,7 @@ class Passwords:
         self._nobodys = self._hasher.hash(secrets.token_urlsafe(16))
 
     def hash(self, password: str) -> str:
-        """Returns what is stored in place of a password, parameters and salt included."""
+        """Returns the hash that is stored in place of a password, with parameters and salt."""
         return self._hasher.hash(_form(password) or "")
 
     def verify(self, stored: str | None, password: str) -> bool:
@@ -66,7 +66,7 @@ def check_new(password: str, *names: str) -> None:
 
 
 def _form(password: str) -> str | None:
-    """The form that is hashed; None for what is empty, no text, or too long (NFKC can make it so)."""
+    """The form that is hashed; None for one that is empty, no text, or too long (NFKC can make it so)."""
     if len(password) > MAX_BYTES:
         return None
     form = unicodedata.normalize("NFKC", password)

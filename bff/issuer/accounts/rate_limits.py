@@ -10,7 +10,7 @@ password was right: many tries at once cannot pass together, and no sign-in of o
 Rule 2: a refused try counts nowhere: a person who waits is let in, however many tries came meanwhile.
 Rule 3: a browser that was signed in to the account before has a limit of its own, and no other: strangers can
 use up what strangers have, and never lock the owner out of a browser that is known (OWASP, Device Cookies).
-Rule 4: nothing here depends on whether an account exists. What was typed as an address is kept as a hash.
+Rule 4: existing and unknown accounts are counted alike. A typed address is kept as a hash.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A password that is about to be checked: which buckets it counts in, and how many each holds."""
+    """A password that is about to be checked: the buckets that it counts in, and the size of each."""
 
     buckets: tuple[tuple[str, int], ...]
 
@@ -67,11 +67,11 @@ class SignInLimiter:
         self._give_back = client.register_script(_GIVE_BACK)
 
     def plan(self, email: str, address: str, device: str | None) -> Try:
-        """Says where a try counts.
+        """Returns the buckets that a try counts in.
 
         Args:
-            email: the account's address as it is kept, or whatever was typed in its place.
-            address: where the try comes from, as limits count it.
+            email: the account's address as it is kept, or the text that was typed in its place.
+            address: the client's address, as the limits count it.
             device: the browser's cookie, if it has one.
         """
         account, limits = digest(email), self._limits
@@ -86,7 +86,7 @@ class SignInLimiter:
         )
 
     def take(self, attempt: Try, now: float) -> float:
-        """Counts a try and returns 0, or counts nothing and returns how many seconds to wait."""
+        """Counts a try and returns 0, or counts nothing and returns the seconds to wait."""
         milliseconds = cast("int", self._run(self._take, attempt, now))
         return milliseconds / 1000
 
@@ -95,7 +95,7 @@ class SignInLimiter:
         self._run(self._give_back, attempt, now)
 
     def know(self, email: str, device: str, former: str | None, now: float) -> None:
-        """Remembers the browser of somebody who has signed in, in place of what it was known as before."""
+        """Remembers the browser of a user who has signed in, in place of its former name."""
         key = self._devices(digest(email))
         with self._redis.pipeline(transaction=True) as pipe:
             if former is not None:

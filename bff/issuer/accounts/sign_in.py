@@ -1,9 +1,9 @@
-"""Checks who signs in (limits, password, suspension), and begins the sign-in.
+"""Checks a sign-in (limits, password, suspension), and begins it.
 
 Rule 1: few passwords are hashed at once, and few wait for it: memory and patience are bounded.
-Rule 2: what is told does not depend on whether an account exists, but to those who know its password.
-Rule 3: each sign-in has a new cookie. The one who is signed in already keeps the `sid`: signing out ends what
-clients have from before, too.
+Rule 2: answers are the same for existing and unknown accounts, except to a user who knows the password.
+Rule 3: each sign-in has a new cookie. A user who is signed in already keeps the `sid`: signing out ends the
+clients' earlier tokens, too.
 Rule 4: a sign-in that was under way while its account was changed, or its `sid` ended, is over.
 """
 
@@ -56,7 +56,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Somebody is signed in, by the cookie `session`, in a browser that is `known_as` from now on."""
+    """A sign-in with the cookie `session`, in a browser that is `known_as` from now on."""
 
     account: Account
     sign_in: SignIn
@@ -68,7 +68,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class NotSignedIn:
-    """Nobody is signed in: what the page says, its status, and how many seconds to wait, where that helps."""
+    """A refused sign-in: the page's message, its status, and the seconds to wait, if waiting helps."""
 
     problem: str
     status: int
@@ -106,7 +106,7 @@ class SignInService:
         return Device(user_agent, client_address(peer, forwarded, self._trusted))
 
     async def sign_in(self, credentials: Credentials) -> SignedIn | NotSignedIn:
-        """Does it all in a thread, when it is this one's turn."""
+        """Checks in a thread, when it is this sign-in's turn."""
         if self._here >= self._at_once + MAX_WAITING:
             return NotSignedIn(BUSY, 503, 5)
         self._here += 1

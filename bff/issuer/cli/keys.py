@@ -1,6 +1,6 @@
 """`bff issuer keys`: the keys that the issuer signs tokens with.
 
-Exit codes: 0 done, 1 it could not be done, 2 the settings or the arguments are wrong.
+Exit codes: 0 done, 1 failed, 2 the settings or the arguments are wrong.
 """
 
 import json
@@ -85,7 +85,7 @@ def rotate(config: ConfigOption = None, leaked: LeakedOption = False) -> None:
 
 @app.command("list", epilog="Example: [bold]bff issuer keys list --json | jq -r '.[].kid'[/bold]")
 def list_keys(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show each key, and where it is in its life: waiting, signing, retiring, retired."""
+    """Show each key and its stage: waiting, signing, retiring, retired."""
     settings = load_or_exit(config)
     with _keys(settings) as keys:
         now = time.time()

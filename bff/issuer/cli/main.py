@@ -107,7 +107,7 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
 
 
 def _listen_or_exit(host: str, port: int) -> socket.socket:
-    """The socket to serve on, bound before anything else begins; one line if it is taken."""
+    """The socket to serve on, bound before all other steps; a taken port is one line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)

@@ -55,7 +55,7 @@ def load_or_exit(config: Path | None) -> IssuerSettings:
 
 @contextmanager
 def redis_or_exit(settings: IssuerSettings) -> Iterator[IssuerRedis]:
-    """The issuer's Redis; what goes wrong with it, or with the keys in it, is a sentence and exit code 1."""
+    """The issuer's Redis; a failure of it, or of the keys in it, is one sentence and exit code 1."""
     client = connect(settings.redis_url.get_secret_value())
     try:
         yield IssuerRedis(client, settings.prefix)

@@ -1,9 +1,9 @@
 """`bff issuer users`: the accounts, from a terminal or a script.
 
-What a command was asked for goes to standard output, audit lines and what went wrong to standard error. A
-password is never an argument: arguments are seen by everybody on the machine, and kept by the shell.
+Results go to standard output, audit lines and errors to standard error. A password is never an argument:
+arguments are visible to every user of the machine, and kept by the shell.
 
-Exit codes: 0 done, 1 it could not be done, 2 the settings or the arguments are wrong.
+Exit codes: 0 done, 1 failed, 2 the settings or the arguments are wrong.
 """
 
 import json
@@ -85,7 +85,7 @@ def show(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all accounts, or one with its sign-ins: where, since when, and their sid."""
+    """Show all accounts, or one with its sign-ins: device, beginning, and sid."""
     with _changes(config) as changes:
         accounts = [_find(changes, who)] if who is not None else list(changes.accounts.every())
         accounts.sort(key=lambda account: account.email)
@@ -103,7 +103,7 @@ def show(
 
 @app.command(epilog="Example: [bold]bff issuer users suspend alice@example.com[/bold]")
 def suspend(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Let nobody sign in to an account, and end all that is signed in; the clients are told."""
+    """Suspend an account, and end its sign-ins; the clients are told."""
     with _changes(config) as changes:
         account = _find(changes, who)
         ended = changes.suspend(account)
@@ -112,7 +112,7 @@ def suspend(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption =
 
 @app.command()
 def resume(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Take a suspension back; they sign in anew."""
+    """Take a suspension back; the user signs in anew."""
     with _changes(config) as changes:
         account = _find(changes, who)
         changes.resume(account)
@@ -121,7 +121,7 @@ def resume(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = 
 
 @app.command(epilog="Example: [bold]pass alice | bff issuer users password alice@example.com[/bold]")
 def password(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Replace a password, and end all that is signed in; the clients are told."""
+    """Replace a password, and end the account's sign-ins; the clients are told."""
     with _changes(config) as changes:
         account = _find(changes, who)
         ended = changes.change_password(account, _read_password())
@@ -172,7 +172,7 @@ def _find(changes: AccountChanges, who: str) -> Account:
 
 
 def _read_password() -> str:
-    """Asks twice where somebody sits, else takes the first line of what is piped in."""
+    """Asks twice on a terminal, else takes the first line of standard input."""
     if sys.stdin.isatty():
         prompt = f"Password (at least {MIN_CHARACTERS} characters)"
         return str(typer.prompt(prompt, hide_input=True, confirmation_prompt="The same again", err=True))

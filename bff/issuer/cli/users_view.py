@@ -74,7 +74,7 @@ def _plain(*headings: str) -> Table:
 
 
 def print_table(table: Table, rows: Sequence[tuple[str, ...]]) -> None:
-    """Prints; what strangers chose (a browser's name) can neither colour nor command the terminal."""
+    """Prints text; foreign text in it (a browser's name) cannot control the terminal."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=_PLAIN_WIDTH)

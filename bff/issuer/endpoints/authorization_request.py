@@ -1,7 +1,7 @@
 """Parsing and checks of authorization requests, in a query or pushed (RFC 6749 4.1.1, RFC 9126).
 
 Rule 1: a request whose client or redirect URI is not good is never answered by a redirect.
-Rule 2: of a pushed request counts what was pushed; what the query says beside it is not read (RFC 9101 5).
+Rule 2: of a pushed request only the pushed parameters count; the query's others are not read (RFC 9101 5).
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Asked:
 
 
 def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
-    """Reads a request; BadRequestError for what has to be told on a page; blocks if it was pushed."""
+    """Reads a request; raises BadRequestError if a page has to show the error; blocks if it was pushed."""
     client = server.query_client(parameters.get("client_id", ""))
     if client is None:
         raise BadRequestError("This client is not known here.")
@@ -58,7 +58,7 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
 
 
 def refuse_unsupported(asked: Asked) -> None:
-    """Refuses what discovery does not offer, before authlib quotes it in a message."""
+    """Refuses values that discovery does not offer, before authlib quotes them in a message."""
     parameters = asked.parameters
     if asked.spent:
         raise InvalidRequestError("This request was answered already.")
@@ -87,7 +87,7 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
     server: ProtocolServer
 
     def create_endpoint_response(self, request: ProtocolRequest) -> tuple[int, Mapping[str, Any], Any]:
-        """Checks the request as the authorization endpoint would, stores it, and names it."""
+        """Checks the request as the authorization endpoint does, stores it, and returns its name."""
         client = self.authenticate_endpoint_client(request)
         parameters = {name: value for name, value in request.form.items() if name not in _CREDENTIALS}
         if parameters.setdefault("client_id", client.client_id) != client.client_id:

@@ -79,7 +79,7 @@ class AuthorizationEndpoint:
         return await run_in_threadpool(read_request, self._context.server, parse_parameters(query))
 
     def _decide(self, asked: Asked, cookie: str | None, now: float) -> str | None:
-        """Returns where to redirect to, or None for the sign-in page; blocks."""
+        """Returns the URL to redirect to, or None for the sign-in page; blocks."""
         try:
             refuse_unsupported(asked)
             user = self._context.end_user(cookie)
@@ -97,7 +97,7 @@ class AuthorizationEndpoint:
         return location
 
     def _grant(self, asked: Asked, user: EndUser | None) -> str | None:
-        """Lets authlib check the request and, for somebody who is signed in, make the code."""
+        """Lets authlib check the request and, for a signed-in user, make the code."""
         protocol_request = ProtocolRequest("GET", self._uri, asked.parameters, {})
         grant = self._context.server.get_consent_grant(protocol_request, user)
         if user is None:
@@ -108,7 +108,7 @@ class AuthorizationEndpoint:
         return with_parameters(answer.location, {"iss": self._context.settings.url})
 
     def _go_on(self, asked: Asked, user: EndUser) -> str:
-        """Returns where to redirect somebody who has just signed in; blocks."""
+        """Returns the URL for a user who has just signed in; blocks."""
         try:
             refuse_unsupported(asked)
             # A user who has just signed in is not asked again, for any `prompt`.

@@ -1,10 +1,10 @@
-"""The issuer's own cookies: who is signed in here, the token that its forms carry, and a known browser.
+"""The issuer's own cookies: the sign-in, the token of its forms, and the known browser.
 
 Rule 1: names and paths differ from every proxy's: cookies ignore ports, and both may live on `localhost`.
 Rule 2: a sign-in never keeps the cookie that the browser came with.
 Rule 3: a cookie goes to no path that has no use for it: an issuer under a path keeps its cookies there
 (`__Secure-`); one that has a host to itself binds them to the host (`__Host-`, which asks for `Path=/`).
-Rule 4: a cookie that comes twice is none: a sibling host may have planted one of them.
+Rule 4: a cookie that comes twice counts as absent: a sibling host may have planted one of them.
 """
 
 import hmac
@@ -43,7 +43,7 @@ class Browser:
         return self._read(request, self._session)
 
     def device(self, request: Request) -> str | None:
-        """The cookie by which a browser is known that somebody has signed in with before."""
+        """The cookie of a browser with an earlier sign-in."""
         return self._read(request, self._device)
 
     def csrf(self, request: Request) -> str:

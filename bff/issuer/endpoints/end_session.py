@@ -1,6 +1,6 @@
 """Sign-out that a client starts (OpenID Connect RP-Initiated Logout 1.0).
 
-Rule 1: a request without an ID token of the one who is signed in (`id_token_hint`) is asked about on a page:
+Rule 1: a request without an ID token of the signed-in user (`id_token_hint`) leads to a page that asks:
 a foreign page must not sign anybody out. A `logout_hint` proves nothing: a `sub` stands in every access
 token, in the clients' data and logs, and `client_id` in the address of every sign-in.
 Rule 2: the browser goes on only to an address that the client has registered to the letter.
@@ -103,7 +103,7 @@ class EndSessionEndpoint:
         return response
 
     def _done(self, wish: _Wish) -> Response:
-        """Goes on. The cookie stays: clearing it unasked would let a foreign page sign somebody out."""
+        """Goes on. The cookie stays: clearing it unasked would let a foreign page sign a user out."""
         text = "You can close this page."
         return redirect(wish.target) if wish.target else self._context.pages.message("Signed out", text)
 

@@ -66,7 +66,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def check_is_navigation(request: Request) -> None:
-    """Refuses what acts by GET and is no navigation: HEAD, a prefetch, a picture."""
+    """Refuses a GET that acts and is no navigation: HEAD, a prefetch, an image."""
     if request.method == "POST":
         return
     match not_navigated(request.method, request.scope["headers"]):
@@ -83,7 +83,7 @@ def check_is_navigation(request: Request) -> None:
 
 
 def check_client_authentication(request: Request, form: Mapping[str, str]) -> None:
-    """Refuses two ways at once (RFC 6749 2.3), and a header that authlib would stumble over."""
+    """Refuses two ways of authentication at once (RFC 6749 2.3), and a header that authlib cannot read."""
     header = request.headers.get("authorization")
     ways = (header is not None, "client_secret" in form, "client_assertion" in form)
     if sum(ways) > 1:

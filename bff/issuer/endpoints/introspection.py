@@ -38,7 +38,7 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publ
         return {**claims, "token_type": "Bearer"} if claims else self._refresh_token(token_string)
 
     def check_permission(self, token: Mapping[str, Any], client: Client, request: Any) -> bool:
-        """Its own, or for an audience that it introspects."""
+        """Returns True for the client's own token, or one for an audience that it introspects."""
         del request
         own = token["client_id"] == client.client_id
         return own or any(name in client.introspects for name in audiences_of(token))

@@ -35,17 +35,17 @@ class Pages:
         problem: str = "",
         status: int = 200,
     ) -> Response:
-        """The sign-in page, with what went wrong where it comes back."""
+        """The sign-in page, with the error of a failed sign-in."""
         values = {"client": client, "action": action, "csrf": csrf, "email": email, "problem": problem}
         return self._page("sign_in.html", values, status, (form_target,))
 
     def sign_out(self, *, email: str, action: str, csrf: str, form_target: str | None) -> Response:
-        """Asks whether somebody wants to sign out, where the request does not prove it."""
+        """The page that asks before a sign-out which the request does not prove."""
         targets = (form_target,) if form_target else ()
         return self._page("sign_out.html", {"email": email, "action": action, "csrf": csrf}, 200, targets)
 
     def message(self, heading: str, text: str, status: int = 200) -> Response:
-        """A page that only says something."""
+        """A page with a message only."""
         return self._page("message.html", {"heading": heading, "text": text}, status, ())
 
     def _page(self, template: str, values: dict[str, str], status: int, targets: tuple[str, ...]) -> Response:

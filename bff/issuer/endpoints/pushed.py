@@ -40,7 +40,7 @@ class PushedRequests:
         return None if text is None else cast("dict[str, str]", json.loads(text))
 
     def take(self, request_uri: str) -> bool:
-        """Uses a request up; False if somebody else has."""
+        """Uses a request up; returns False if it was used already."""
         text = self._redis.client.getdel(self._key(request_uri.removeprefix(URN)))
         if text is not None:
             self._redis.client.set(self._spent(request_uri), text, ex=SPENT_KEPT)

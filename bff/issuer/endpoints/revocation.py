@@ -1,7 +1,7 @@
 """Revocation (RFC 7009).
 
 Rule 1: a refresh token ends its whole family, a used one too: a client that lost the last answer can
-still end what it holds. The access tokens of the family end with it.
+still end its tokens. The access tokens of the family end with it.
 Rule 2: an access token goes to the list of revoked ones, until it would have ended, and with it those that it
 was exchanged for.
 """
@@ -32,7 +32,7 @@ class PresentedAccessToken:
 
 
 class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes no types
-    """Ends tokens that a client no longer wants; of unknown ones it says the same (RFC 7009 2.2)."""
+    """Ends tokens that a client no longer wants; the answer for unknown ones is the same (RFC 7009 2.2)."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
@@ -46,7 +46,7 @@ class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes 
     def query_token(
         self, token_string: str, token_type_hint: str | None
     ) -> PresentedRefreshToken | PresentedAccessToken | None:
-        """Finds what a token stands for; their forms tell the two kinds apart, so no hint is needed."""
+        """Finds the token; its form shows its kind, so no hint is needed."""
         del token_type_hint
         now = time.time()
         token = RefreshToken.parse(token_string)

@@ -14,7 +14,7 @@ from bff.issuer.grants.tokens import personal_claims
 from bff.issuer.keys.keys import public_set
 
 JWKS_KEPT = 60.0
-"""Seconds for which anybody may keep the keys; less where the lead of a new one is short."""
+"""Seconds for which the keys may be cached; less if the lead of a new key is short."""
 
 
 class Endpoints:

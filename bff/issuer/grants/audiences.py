@@ -1,6 +1,6 @@
 """A token's audience (RFC 8707, and the targets of RFC 8693), decided without I/O.
 
-Rule: nobody gets a token for a service that the settings do not name for the client.
+Rule: a client gets tokens only for services that its settings name.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ MAX_TARGETS = 8
 
 
 class InvalidTargetError(OAuth2Error):  # type: ignore[misc] # authlib publishes no types
-    """A service that the client must not have tokens for, or that cannot be named so (RFC 8707 2)."""
+    """A service that the client must not have tokens for, or a malformed name of one (RFC 8707 2)."""
 
     error = "invalid_target"
     description = "The requested resource or audience is not one that this client may have."
@@ -30,9 +30,9 @@ def choose(wanted: Collection[str], granted: Collection[str], allowed: Collectio
     """Decides on the audiences of a token.
 
     Args:
-        wanted: what this request names; nothing: all that was granted.
-        granted: what the authorization request named; nothing: whatever the client may have.
-        allowed: what the client may have, the one it gets unasked first.
+        wanted: the audiences that this request names; none: all that were granted.
+        granted: those that the authorization request named; none: all that the client may have.
+        allowed: those that the client may have, the default one first.
     """
     if any(name not in (granted or allowed) or name not in allowed for name in wanted):
         raise InvalidTargetError

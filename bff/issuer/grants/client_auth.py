@@ -1,8 +1,8 @@
-"""private_key_jwt: a client shows who it is by a JWT that it has signed (RFC 7521, RFC 7523).
+"""private_key_jwt: a client authenticates by a JWT that it has signed (RFC 7521, RFC 7523).
 
 Rule 1: an assertion is for this issuer and nobody else: one `aud`, compared to the letter.
 Rule 2: it is good once, and not for long: its `jti` is remembered until it ends.
-Rule 3: why one is refused is told in words of ours; nothing of the assertion is repeated.
+Rule 3: the reason of a refusal repeats nothing of the assertion.
 
 authlib's own class is not used: it takes any of joserfc's default algorithms, HMAC among them, one `aud`
 among several, any `exp`, and chooses keys without their `kid`.
@@ -35,9 +35,9 @@ class PrivateKeyJwt:
     """Authenticates a request by its assertion, as authlib's engine asks a method to.
 
     Args:
-        redis: remembers which assertions were used.
+        redis: remembers the used assertions.
         keys: the clients' keys.
-        audiences: what an assertion may name as `aud`: the issuer, or the endpoints that it is sent to.
+        audiences: the values that `aud` may have: the issuer, or the endpoints that an assertion is sent to.
     """
 
     def __init__(self, redis: IssuerRedis, keys: ClientKeys, audiences: frozenset[str]) -> None:
@@ -46,7 +46,7 @@ class PrivateKeyJwt:
         self._audiences = audiences
 
     def __call__(self, query_client: Callable[[str], Client | None], request: Any) -> Client | None:
-        """Returns the client; None where there is no assertion; InvalidClientError for a bad one."""
+        """Returns the client; None without an assertion; raises InvalidClientError for a bad one."""
         assertion = request.form.get("client_assertion")
         if not assertion and "client_assertion_type" not in request.form:
             return None
@@ -93,7 +93,7 @@ class PrivateKeyJwt:
 
 
 def _peek(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads header and claims before the signature is checked: they say whose key to check it with."""
+    """Reads header and claims before the signature is checked: they name the client whose key checks it."""
     try:
         found = jws.extract_compact(assertion.encode())
         claims = json.loads(found.payload)

@@ -1,7 +1,7 @@
-"""The public keys of clients that show themselves by private_key_jwt: given, or fetched and kept a while.
+"""The public keys of clients that use private_key_jwt: from the settings, or fetched and cached.
 
-Rule 1: what a request says causes at most one fetch per cooldown and client, and never from an address that
-the settings do not name.
+Rule 1: requests cause at most one fetch per cooldown and client, and only from the address that the settings
+name.
 Rule 2: keys at hand are used while their address cannot be reached, but not for ever.
 """
 

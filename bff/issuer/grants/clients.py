@@ -13,7 +13,7 @@ AUTH_METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
 class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
-    """A confidential client. Its secret is kept as a hash: what is not there cannot be logged."""
+    """A confidential client. Its secret is kept as a hash, so that it cannot be logged."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.client_id = settings.client_id
@@ -41,7 +41,7 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         """None: a request names its redirect URI, always."""
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The part of a wish that this client may have; None (an error) if nothing is left of it."""
+        """The allowed part of a requested scope; None (an error) if no part is allowed."""
         wanted = (scope or "").split()
         return " ".join(dict.fromkeys(name for name in wanted if name in self._scopes)) or None
 
@@ -54,7 +54,7 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         return self._secret is not None and hmac.compare_digest(self._secret, _hash(client_secret))
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Its secret, in the header or in the form, or its keys; never none."""
+        """Allows a secret in the header or in the form, or keys; never no authentication."""
         del endpoint
         return method in (AUTH_METHODS[:2] if self._secret is not None else AUTH_METHODS[2:])
 
@@ -63,9 +63,9 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         return response_type == "code"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """A code and what follows from it; token exchange where there is something to exchange for.
+        """Allows codes and refresh tokens; token exchange if the client has audiences for it.
 
-        Client credentials where the settings name the scopes of such tokens.
+        Client credentials if the settings name the scopes of such tokens.
         """
         if grant_type == CLIENT_CREDENTIALS:
             return self.acts_for_itself

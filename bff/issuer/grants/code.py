@@ -28,7 +28,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # RFC 7636 4.2: a SHA-256 in base
 
 
 class S256Only(CodeChallenge):  # type: ignore[misc] # authlib publishes no types
-    """PKCE as a duty, for confidential clients too (RFC 9700 2.1.1).
+    """Required PKCE, for confidential clients too (RFC 9700 2.1.1).
 
     authlib asks for the verifier wherever a challenge was stored; here one always was.
     """
@@ -54,7 +54,7 @@ class IdToken(OpenIDCode):  # type: ignore[misc] # authlib publishes no types
     """Adds the checks and the ID token of OpenID Connect to the code grant."""
 
     def exists_nonce(self, nonce: str, request: Any) -> bool:
-        """Says no: a nonce is bound to its code, and a code is good once; the check is the client's."""
+        """Returns False: a nonce is bound to its code, which is good once; the client checks it."""
         del nonce, request
         return False
 
@@ -75,7 +75,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
         return secrets.token_urlsafe(32)
 
     def save_authorization_code(self, code: str, request: Any) -> None:
-        """Stores the code with all that it is bound to."""
+        """Stores the code with its bindings."""
         user: EndUser = request.user
         data = request.payload.data
         lifetime = self.server.settings.code_lifetime
@@ -94,7 +94,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
         self.server.store.codes.save(code, record, lifetime)
 
     def query_authorization_code(self, code: str, client: Client) -> "PresentedCode | None":
-        """Takes the code. A second use is refused, and ends the sign-in with all that the first began."""
+        """Takes the code. A second use is refused, and ends the sign-in with the tokens of the first."""
         taken = self.server.store.codes.take(code)
         if taken is None or taken.code.client_id != client.client_id:
             return None

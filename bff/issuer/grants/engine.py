@@ -34,14 +34,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class EndUser:
-    """Somebody who is signed in in the browser that asks."""
+    """The user who is signed in, in the browser of the request."""
 
     account: Account
     sign_in: SignIn
 
 
 class ProtocolRequest(OAuth2Request):  # type: ignore[misc] # authlib publishes no types
-    """A request as authlib wants it. Parameters come apart and never twice (RFC 6749 3.1 and 3.2)."""
+    """A request in authlib's form. Parameters come apart and never twice (RFC 6749 3.1 and 3.2)."""
 
     def __init__(self, method: str, uri: str, parameters: dict[str, str], headers: Mapping[str, str]) -> None:
         super().__init__(method, uri, headers=headers)
@@ -86,21 +86,21 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         return self.clients.get(client_id)
 
     def allowed_audiences(self, client: Client) -> tuple[str, ...]:
-        """The services that a client may have tokens for; the one that it gets unasked is the first."""
+        """The services that a client may have tokens for; the first is the default."""
         return (self.settings.audience, *client.audiences)
 
     def save_token(self, token: Any, request: Any) -> None:
         """Nothing to do: families are stored before tokens are issued, access tokens not at all."""
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Nobody listens."""
+        """Does nothing: no part listens to signals."""
 
     def create_oauth2_request(self, request: ProtocolRequest) -> ProtocolRequest:
         """Returns the request as it is: the app has already made one."""
         return request
 
     def handle_error_response(self, request: ProtocolRequest, error: OAuth2Error) -> Answer:
-        """Answers with an error, and logs why."""
+        """Answers with an error, and logs the reason."""
         form, authorization = request.form, request.headers.get("Authorization", "")
         name = client_named(form, authorization)
         reason = error.get_error_description() or error.error

@@ -40,7 +40,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
     server: ProtocolServer
 
     def authenticate_refresh_token(self, refresh_token: str) -> PresentedRefreshToken | None:
-        """Finds the family; a used token of this client's ends it here already, whatever else is asked."""
+        """Finds the family; a used token of this client ends it here already."""
         token = RefreshToken.parse(refresh_token)
         found = self.server.store.refresh_families.find(token, time.time()) if token else None
         if token is None or found is None:
@@ -51,7 +51,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
         return PresentedRefreshToken(token, found.family)
 
     def authenticate_user(self, refresh_token: PresentedRefreshToken) -> Account:
-        """The account behind the family; none any more is `invalid_grant`, and the family ends."""
+        """The account of the family; a missing one is `invalid_grant`, and ends the family."""
         account = self.server.accounts.find(refresh_token.family.sub)
         if account is None:
             self.server.store.refresh_families.end(refresh_token.token.family)

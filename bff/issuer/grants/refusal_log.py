@@ -1,7 +1,7 @@
-"""The log of refused clients: an operator learns why a client gets no further.
+"""The log of refused clients, with the reason for the operator.
 
-Rule 1: nothing of a credential is written. A client's name is shown where it has the form of one; a reason
-is words of ours or of authlib, cut at some length.
+Rule 1: no part of a credential is written. A client's name is shown if it has the form of one; a reason is a
+text of ours or of authlib, cut at some length.
 """
 
 import binascii
@@ -17,13 +17,13 @@ from bff.observe.logs import get_logger
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _LONGEST = 200  # characters of a reason
 _EVERY_DAY = frozenset({"invalid_grant", "login_required"})
-"""Errors that come up without anybody's mistake: a sign-in that is over, a silent one that finds nobody."""
+"""Errors without a mistake: a sign-in that is over, a silent one without a signed-in user."""
 
 _log = get_logger("bff.issuer")
 
 
 def log_refusal(error: str, reason: str, client_id: str | None, *, grant_type: str | None = None) -> None:
-    """Logs that a client was refused, and why."""
+    """Logs the refusal of a client, with its reason."""
     tell = _log.info if error in _EVERY_DAY else _log.warning
     tell(
         "client_refused",

@@ -26,7 +26,7 @@ def create_server(
     termination: Termination,
     client_keys: ClientKeys,
 ) -> ProtocolServer:
-    """Builds the engine with all that it can do."""
+    """Builds the engine with all its grants and endpoints."""
     server = ProtocolServer(settings, store, accounts, minter, termination)
     here = frozenset(f"{settings.url}{path}" for path in ("", "/token", "/par", "/revoke", "/introspect"))
     by_key = PrivateKeyJwt(store.redis, client_keys, here)

@@ -31,7 +31,7 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
     server: ProtocolServer
 
     def validate_token_request(self) -> None:
-        """Checks the client, the token that it has, and what it wants (RFC 8693 2.1)."""
+        """Checks the client, its token, and the wanted audience and scope (RFC 8693 2.1)."""
         client = self.authenticate_token_endpoint_client()
         self.request.client = client
         if not client.check_grant_type(self.GRANT_TYPE):
@@ -97,5 +97,5 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
 
 
 def _unusable() -> InvalidRequestError:
-    """RFC 8693 2.2.2: a bad subject token is an invalid request. It does not tell what is wrong with it."""
+    """RFC 8693 2.2.2: a bad subject token is an invalid request. The answer does not give the reason."""
     return InvalidRequestError("The subject_token is not one that this client can exchange.")

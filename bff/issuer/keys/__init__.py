@@ -1,1 +1,1 @@
-"""The issuer's signing keys: their life, and where they are kept."""
+"""The issuer's signing keys: their life and their store."""

@@ -37,7 +37,7 @@ class KeyWaitsError(ValueError):
 
 
 def signer(keys: Collection[KeyLife], now: float) -> KeyLife | None:
-    """The key that signs now; before the first may, the first; None if there is none."""
+    """The key that signs now; before any may sign, the first; None without keys."""
     able = [key for key in keys if key.signs_from <= now and (key.retires is None or now < key.retires)]
     if able:
         return max(able, key=lambda key: (key.signs_from, key.kid))
@@ -73,10 +73,10 @@ def add(keys: Sequence[KeyLife], kid: str, now: float, *, lead: float, overlap: 
 
 
 def replace_leaked(kid: str, now: float) -> list[KeyLife]:
-    """Lets a new key sign at once, and forgets all others: what they signed is refused from now on."""
+    """Lets a new key sign at once, and forgets all others: their tokens are refused from now on."""
     return [KeyLife(kid, now, now)]
 
 
 def forget(keys: Sequence[KeyLife], now: float) -> list[KeyLife]:
-    """Drops keys that retired so long ago that nothing which they signed is read any more."""
+    """Drops keys that retired so long ago that no token of theirs is read any more."""
     return [key for key in keys if key.retires is None or now < key.retires + HINTS_READ]

@@ -2,11 +2,11 @@
 
 `issuer:keys` is a hash: the `kid`, and beside it JSON with the key's times and its sealed private half.
 
-Rule 1: a key is used and published only if its private half opens: who writes to Redis cannot add one.
+Rule 1: a key is used and published only if its private half opens: a writer to Redis cannot add one.
 Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
 Rule 3: a key is sealed for one issuer identifier. `move` takes all keys of another one over, or none.
 Rule 4: a process looks again so often that it knows a new key well before that one signs. While Redis is
-down, or holds what does not open, it goes on with what it knows, and says so; it does not start with that.
+down, or holds a key that does not open, it goes on with the known keys, and logs that; it does not start so.
 """
 
 import json
@@ -35,7 +35,7 @@ CLOCKS_DIFFER = 60.0
 
 
 class KeysUnusableError(Exception):
-    """There is no key to sign with; the message tells an operator why, and holds no secret."""
+    """There is no key to sign with; the message gives the operator the reason, and holds no secret."""
 
 
 def key_store(settings: IssuerSettings, issuer_redis: IssuerRedis) -> "KeyStore":
@@ -81,19 +81,19 @@ class KeyStore:
     # --- what tokens are signed and read with
 
     def signer(self, now: float) -> SigningKey:
-        """The one that signs now; KeysUnusableError if there is none."""
+        """The key that signs now; raises KeysUnusableError without one."""
         life = key_plan.signer(self._look(now), now)
         if life is None:
             raise KeysUnusableError("there is no signing key; `bff issuer keys rotate` makes one")
         return self._opened[life.kid]
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """The one of that name, a retired one too."""
+        """The key of that name, a retired one too."""
         known = any(life.kid == kid for life in key_plan.forget(self._look(now), now))
         return self._opened.get(kid) if known else None
 
     def published(self, now: float) -> list[SigningKey]:
-        """Those that verifiers may need."""
+        """The keys that verifiers may need."""
         return [self._opened[life.kid] for life in key_plan.published(self._look(now), now)]
 
     # --- what operators do
@@ -123,7 +123,7 @@ class KeyStore:
         self._read(now)
 
     def move(self, former: str, now: float, *, dry_run: bool = False) -> list[str]:
-        """Seals for this issuer what was sealed for a former identifier: all of it, or nothing.
+        """Seals the keys of a former identifier for this issuer: all of them, or none.
 
         Keys that are this issuer's already stay as they are.
 
@@ -227,7 +227,7 @@ class KeyStore:
         return _parsed(kid, plaintext)
 
     def _change(self, new: SigningKey, change: Callable[[list[KeyLife]], list[KeyLife]]) -> None:
-        """Applies a decision to what Redis has; what stays is sealed anew under the newest server key."""
+        """Applies a decision to the keys in Redis; the others are sealed anew under the newest server key."""
 
         def apply(pipe: Any) -> None:
             fields = cast("Mapping[str, str]", pipe.hgetall(self._key))

@@ -1,6 +1,6 @@
 """The keys that sign tokens, and the set in which they are published (RFC 7517).
 
-A key is used by what can sign and read with it (`Keys`): one that a process made for itself (`OneKey`), or
+Keys sign and read tokens by one interface (`Keys`): one key that a process made for itself (`OneKey`), or
 those that all processes of an issuer share (`key_store.py`).
 """
 
@@ -30,7 +30,7 @@ class SigningKey:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "SigningKey":
-        """Reads what `document` made."""
+        """Reads a key that `document` has written."""
         kind = RSAKey if document.get("kty") == "RSA" else ECKey
         return cls(kind.import_key(document))
 
@@ -52,13 +52,13 @@ class Keys(Protocol):
     """The keys of one issuer. Calls may block; `now` is in seconds since 1970."""
 
     def signer(self, now: float) -> SigningKey:
-        """The one that signs now."""
+        """The key that signs now."""
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """The one of that name, if it signed what can still be presented."""
+        """The key of that name, if tokens that it signed can still be presented."""
 
     def published(self, now: float) -> list[SigningKey]:
-        """Those that verifiers may need: the one that signs, those that will, and those that did."""
+        """The keys that verifiers may need: the present one, later ones, and former ones."""
 
 
 class OneKey:
@@ -68,17 +68,17 @@ class OneKey:
         self._key = key
 
     def signer(self, now: float) -> SigningKey:
-        """Always the one."""
+        """The one key."""
         del now
         return self._key
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """The one, by its name."""
+        """The one key, by its name."""
         del now
         return self._key if kid == self._key.kid else None
 
     def published(self, now: float) -> list[SigningKey]:
-        """The one."""
+        """The one key."""
         del now
         return [self._key]
 

@@ -2,8 +2,8 @@
 
 Rule 1: a change is read once the file has been left alone for `SETTLE`, like the proxy's own files.
 Rule 2: newer keys are taken only if every signing key in Redis opens with them: else the issuer that runs
-would be one that cannot start again. What is refused leaves the former keys in force, and the log tells of it
-once for each change, and at each SIGHUP. While Redis is down nothing is decided: the next look does that.
+would be one that cannot start again. A refused file leaves the former keys in force, and is logged once for
+each change, and at each SIGHUP. While Redis is down nothing is decided: the next look does that.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class ServerKeysFile:
         self._lock = threading.RLock()
 
     def look(self, *, forced: bool = False) -> Look:
-        """Looks now, and takes what has changed; `forced` reads and tells of a bad file again. Blocks."""
+        """Looks now, and takes a change; with `forced` a bad file is read and logged again. Blocks."""
         with self._lock:
             found = (see([self._path])[self._path],)
             if found == self._known and not (forced and self._bad):
@@ -70,7 +70,7 @@ class ServerKeysFile:
             return self._take(found)
 
     def ask(self) -> bool:
-        """Looks, for somebody who has met what does not open; True if there are newer keys now."""
+        """Looks, after a key that does not open; returns True if there are newer keys now."""
         return self.look() is Look.TAKEN
 
     async def watch(self) -> None:
@@ -84,7 +84,7 @@ class ServerKeysFile:
             await asyncio.sleep(_PROMPT if outcome is Look.WAITING else INTERVAL)
 
     async def reload(self) -> None:
-        """Looks as an operator wants it who has just written the file, and tells what is in force."""
+        """Looks for an operator who has just written the file, and logs the keys in force."""
         before = self._in_force
         deadline = time.monotonic() + 3 * SETTLE
         while (outcome := await asyncio.to_thread(self.look, forced=True)) is Look.WAITING:

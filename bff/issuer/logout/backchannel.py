@@ -2,7 +2,7 @@
 
 Rule 1: one logout token for each client and attempt, signed when it is sent, for the `sid` that ended.
 Rule 2: a client that is slow or down delays nobody: a few are told at once, each within a bounded time.
-Rule 3: what a client cannot mend by waiting (a 4xx) is not repeated.
+Rule 3: an attempt that waiting cannot mend (a 4xx) is not repeated.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class BackChannel:
         self._tasks.spawn(self._run(), name="backchannel")
 
     def kick(self) -> None:
-        """Says that there is something to do, from any thread."""
+        """Wakes the sender for new jobs; callable from any thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: another process will find it
                 self._loop.call_soon_threadsafe(self._kicked.set)

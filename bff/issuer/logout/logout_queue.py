@@ -49,14 +49,14 @@ class LogoutQueue:
         self._take = self._client.register_script(_TAKE)
 
     def add(self, pipe: Any, client_id: str, sub: str, sid: str, now: float) -> None:
-        """Writes a job as part of somebody's transaction."""
+        """Writes a job as part of the caller's transaction."""
         name = secrets.token_urlsafe(12)
         pipe.hset(self._job + name, mapping={"client_id": client_id, "sub": sub, "sid": sid})
         pipe.expire(self._job + name, KEPT)
         pipe.zadd(self._queue, {name: now})
 
     def take(self, now: float) -> LogoutJob | None:
-        """Lends the job that is due longest, if one is."""
+        """Leases the job that is due longest; None without one."""
         while (answer := self._take(keys=[self._queue], args=[now, now + LEASE, self._job])) is not None:
             name, client_id, sub, sid, attempt = cast("tuple[str, str, str, str, int]", answer)
             if name:
@@ -71,7 +71,7 @@ class LogoutQueue:
             pipe.execute()
 
     def again(self, job: LogoutJob, now: float) -> bool:
-        """Puts a job off after an attempt that failed; False if that was its last."""
+        """Postpones a job after a failed attempt; returns False after the last one."""
         if job.attempt > len(DELAYS):
             self.done(job)
             return False

@@ -1,4 +1,4 @@
-"""Ends sign-ins before their time: sign-out, reuse of a token, and what is done to an account.
+"""Ends sign-ins before their time: by sign-out, reuse of a token, or a change of the account.
 
 Rule 1: one sign-in ends as a whole, by its `sid`: the browser's cookie, the refresh families of all clients,
 codes at hand, access tokens (by the mark that verifiers ask for); and nothing of another sign-in.
@@ -18,9 +18,9 @@ class Termination:
     """The one place that ends sign-ins; calls block.
 
     Args:
-        store: what is ended.
+        store: the sign-ins and tokens to end.
         clients: those that are registered; none for a caller that does not know them (a command without the
-            settings of the issuer that serves): that issuer then finds out which of them are to be told.
+            settings of the issuer that serves): that issuer then finds the ones to be told.
 
     Attributes:
         on_end: called when there are clients to be told.
@@ -33,7 +33,7 @@ class Termination:
         self.on_end: Callable[[], None] = _nothing
 
     def end_sign_in(self, sid: str, reason: str, **fields: str) -> Ended:
-        """Ends one sign-in; one that is over already is ended again, which does nothing."""
+        """Ends one sign-in; for one that is over already it does nothing."""
         ended = self._store.sign_in_sessions.end(sid, reason, self._told, time.time())
         audit("sign_in_ended", sub=ended.sub, reason=reason, sid=sid, families=ended.families, **fields)
         if self._told is None or self._told & set(ended.clients):

@@ -1,7 +1,7 @@
 """Sign-ins at the issuer, and all that begins with one: its cookie, refresh families and clients.
 
-Rule 1: what is made under a sign-in is named in `issuer:sid:<sid>` before it is made: what no index names
-could not be ended.
+Rule 1: a cookie or a family of a sign-in is named in `issuer:sid:<sid>` before it is made: without an entry
+in the index it could not be ended.
 Rule 2: an end is marked before it is carried out, and each grant looks for the mark after it was made.
 """
 
@@ -87,7 +87,7 @@ class SignInSessions:
         self._client.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
 
     def find(self, cookie: str) -> SignIn | None:
-        """Returns who is signed in with this cookie, or None."""
+        """Returns the sign-in of this cookie, or None."""
         text = cast("str | None", self._client.get(self._session(digest(cookie))))
         return None if text is None else SignIn(**json.loads(text))
 
@@ -109,7 +109,7 @@ class SignInSessions:
         return cast("list[str]", self._client.zrangebyscore(self._sids(sub), now, "+inf"))
 
     def tell(self, sub: str, now: float) -> list[Standing]:
-        """Returns what is known of each of them, the latest first."""
+        """Returns each of them with its details, the latest first."""
         found = []
         for sid in self.of(sub, now):
             fields = cast("Mapping[str, str]", self._client.hgetall(self._sid(sid)))
