@@ -232,7 +232,7 @@ class App:
                 )
                 for route in routes.routes
             },
-            hop=RequestIdMaker(settings.server.trusted_proxies),
+            request_ids=RequestIdMaker(settings.server.trusted_proxies),
             tasks=self.tasks,
             metrics=self.metrics,
             clock=time.perf_counter,

@@ -73,8 +73,8 @@ _NO_STORE = (b"cache-control", b"private, no-store")
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
-class Hop(NamedTuple):
-    """The fields that this hop adds to a request. `client` is an address, or `unknown`."""
+class RequestIds(NamedTuple):
+    """The ids of a request, and other fields that the proxy adds. `client` is an address, or `unknown`."""
 
     client: str
     request_id: bytes
@@ -170,25 +170,25 @@ class HeaderRules:
             claims=headers_of(route),
         )
 
-    def request(self, fields: Fields, hop: Hop, bearer: bytes | None) -> list[Header]:
+    def request(self, fields: Fields, ids: RequestIds, bearer: bytes | None) -> list[Header]:
         """The headers for a backend: the client's that may pass, then ours.
 
         Framing, Host and Expect are the connection's. `bearer` is an access token, or None to send none.
         """
-        address = hop.client.encode("ascii")
+        address = ids.client.encode("ascii")
         node = b'"[' + address + b']"' if b":" in address else address
         headers = [
             *self._passed(fields.headers),
             (b"forwarded", b"for=" + node + self.forwarded_tail),
             (b"x-forwarded-for", address),
             *self.forwarded_same,
-            (b"x-request-id", hop.request_id),
-            (b"traceparent", hop.traceparent),
-            *hop.added,
+            (b"x-request-id", ids.request_id),
+            (b"traceparent", ids.traceparent),
+            *ids.added,
         ]
         if bearer is not None:
             headers.append((b"authorization", b"Bearer " + bearer))
-        if fields.values(b"traceparent") == [hop.traceparent]:
+        if fields.values(b"traceparent") == [ids.traceparent]:
             headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
         return headers
 

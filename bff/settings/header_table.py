@@ -18,7 +18,7 @@ class Stopped(NamedTuple):
     fixed: bool = False
 
 
-_HOP = "belongs to one connection, not to the request (RFC 9110, 7.6.1)"
+_CONNECTION = "belongs to one connection, not to the request (RFC 9110, 7.6.1)"
 _FRAMING = "says where a message ends: each connection writes its own"
 _IDENTITY = "names who is signed in, and is believed by backends behind such a gateway"
 _CERTIFICATE = "names the client's certificate, and is believed by backends behind a TLS proxy"
@@ -29,9 +29,12 @@ _INTERNAL = "is an order between a gateway or framework and its own parts"
 _OURS = "is written by the proxy"
 
 TO_BACKEND = (
-    *(Stopped(name, _HOP, fixed=True) for name in ("connection", "keep-alive", "te", "trailer", "trailers")),
-    Stopped("upgrade", _HOP, fixed=True),
-    Stopped("http2-settings", _HOP, fixed=True),
+    *(
+        Stopped(name, _CONNECTION, fixed=True)
+        for name in ("connection", "keep-alive", "te", "trailer", "trailers")
+    ),
+    Stopped("upgrade", _CONNECTION, fixed=True),
+    Stopped("http2-settings", _CONNECTION, fixed=True),
     Stopped("content-length", _FRAMING, fixed=True),
     Stopped("transfer-encoding", _FRAMING, fixed=True),
     Stopped("expect", "is between the proxy and the backend: the client's is answered here", fixed=True),
@@ -148,8 +151,11 @@ _ORIGIN = "speaks for the whole origin, which many backends share"
 _FRONT = "is an order to the reverse proxy in front"
 
 FROM_BACKEND = (
-    *(Stopped(name, _HOP, fixed=True) for name in ("connection", "keep-alive", "te", "trailer", "trailers")),
-    Stopped("upgrade", _HOP, fixed=True),
+    *(
+        Stopped(name, _CONNECTION, fixed=True)
+        for name in ("connection", "keep-alive", "te", "trailer", "trailers")
+    ),
+    Stopped("upgrade", _CONNECTION, fixed=True),
     Stopped("transfer-encoding", _FRAMING, fixed=True),
     Stopped("proxy-*", "is a proxy's: Proxy-Authenticate opens a password prompt"),
     Stopped("www-authenticate", "opens a password prompt: `challenges` decides", fixed=True),

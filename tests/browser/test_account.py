@@ -10,7 +10,7 @@ from tests.browser.demo import ACCESS_TOKEN_LIFETIME, Demo
 from tests.browser.visit import rotations, sign_in, signed_out
 
 JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
-SIGN_OUT_HOP = "/bff/logout/continue"
+SIGN_OUT_STEP = "/bff/logout/continue"
 DEADLINE = 15_000  # milliseconds
 ALL_FIFTY = "50 \N{MULTIPLICATION SIGN} 200"
 
@@ -80,7 +80,7 @@ def test_the_browser_holds_nothing_that_a_script_can_read(page: Page, demo: Demo
 def test_nothing_that_crosses_the_wire_holds_a_token(
     recorded: tuple[BrowserContext, Callable[[], list[dict[str, str]]]], demo: Demo
 ) -> None:
-    """From sign-in to sign-out no request and no answer holds a JWT, but for the hint of the last hop."""
+    """From sign-in to sign-out no request and no answer holds a JWT but the hint of the last redirect."""
     context, ended = recorded
     page = context.new_page()
     sign_in(page, demo.url)
@@ -94,6 +94,6 @@ def test_nothing_that_crosses_the_wire_holds_a_token(
     assert len(record) > 60
     ours = [each for each in record if each["url"].startswith(demo.url)]
     leaks = [each["url"] for each in ours if JWT.search(each["sent"]) or JWT.search(each["got"])]
-    assert [demo.url + SIGN_OUT_HOP] == leaks
+    assert [demo.url + SIGN_OUT_STEP] == leaks
     own_answers = [each for each in ours if "/bff/" in each["url"] and "/bff/client" not in each["url"]]
     assert [] == [each["url"] for each in own_answers if "no-store" not in each["got"]]

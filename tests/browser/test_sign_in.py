@@ -24,7 +24,7 @@ SECRETS_IN_ADDRESS = re.compile(r"[?&#](code|id_token|access_token)=")
 
 @pytest.mark.requirement("B-03", "B-04", "B-05", "B-06")
 def test_a_sign_in_leaves_one_strict_cookie(context: BrowserContext, page: Page, demo: Demo) -> None:
-    """The page that follows the hop has the session's cookie at once; no cookie of ours is for scripts."""
+    """The page after the callback page has the session's cookie at once; no cookie of ours is for scripts."""
     sign_in(page, demo.url)
     ours = [cookie for cookie in context.cookies(demo.url) if cookie["name"].startswith("bff")]
     (session,) = (cookie for cookie in ours if cookie["name"] == "bff")
@@ -100,7 +100,7 @@ def test_two_tabs_sign_in_at_once(context: BrowserContext, demo: Demo) -> None:
 def test_a_sign_in_begun_by_a_foreign_page_ends_the_former_session(
     context: BrowserContext, page: Page, demo: Demo, foreign: ForeignSite
 ) -> None:
-    """The hop is what makes the Strict cookie arrive: without it the former session would live on unseen."""
+    """By the callback page the Strict cookie arrives: without it the former session would live on unseen."""
     sign_in(page, demo.url)
     former = session_id(page)
     (kept,) = (cookie for cookie in context.cookies(demo.url) if cookie["name"] == "bff")

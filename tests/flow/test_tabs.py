@@ -12,22 +12,22 @@ from tests.support.providers.issuer import ALICE, BOB, async_sign_in_at
 FINISH = "/bff/callback/finish"
 
 
-async def up_to_the_hop(browser: Browser, who: tuple[str, str]) -> None:
+async def up_to_the_callback_page(browser: Browser, who: tuple[str, str]) -> None:
     """Signs in as far as the callback, whose cookie now holds the provider's answer."""
     page = await browser.follow(await browser.client.get("/bff/login?prompt=login"))
     answer = await async_sign_in_at(page, browser.client, who)
     while not urlsplit(answer.headers["location"]).path.startswith("/bff/callback"):
         answer = await browser.client.get(answer.headers["location"])
-    hop = await browser.client.get(answer.headers["location"])
-    assert re.match(r"0; url=/bff/callback/finish", hop.headers["refresh"])
+    page = await browser.client.get(answer.headers["location"])
+    assert re.match(r"0; url=/bff/callback/finish", page.headers["refresh"])
 
 
 @pytest.mark.requirement("B-19", "O-11")
 async def test_two_tabs_that_finish_at_the_same_moment_leave_one_session(world: World) -> None:
     """Neither has the other's cookie yet; of the two sessions one is ended at once."""
     browser = await world.browser()
-    await up_to_the_hop(browser, ALICE)
-    await up_to_the_hop(browser, BOB)
+    await up_to_the_callback_page(browser, ALICE)
+    await up_to_the_callback_page(browser, BOB)
     await asyncio.gather(browser.client.get(FINISH), browser.client.get(FINISH))
     keys = world.redis.cli("--scan", "--pattern", "bff:session:*").split()
     assert 1 == len(keys)
@@ -40,8 +40,8 @@ async def test_two_tabs_that_finish_at_the_same_moment_leave_one_session(world: 
 async def test_two_tabs_one_after_the_other(world: World) -> None:
     """Both sign-ins were under way; the later one to finish is who is signed in."""
     browser = await world.browser()
-    await up_to_the_hop(browser, ALICE)
-    await up_to_the_hop(browser, BOB)
+    await up_to_the_callback_page(browser, ALICE)
+    await up_to_the_callback_page(browser, BOB)
     await browser.client.get(FINISH)
     first = (await browser.user()).json()["sub"]
     await browser.client.get(FINISH)

@@ -144,7 +144,7 @@ async def test_one_trace_from_browser_to_backend(
 async def test_our_endpoints_and_faults_are_traced(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sign-in by its hops, a refusal, a repeated call, a backend that breaks, an unknown method."""
+    """A sign-in by its redirects, a refusal, a repeated call, a backend that breaks, an unknown method."""
     async with traced_world(redis_server, monkeypatch) as (world, browser, traces):
         spans = traces.taken()
         finish = named(spans, "GET /bff/callback/finish", SpanKind.SERVER)

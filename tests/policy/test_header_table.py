@@ -6,12 +6,12 @@ A name that leaves a table is missed here; a row of a table that no name here sh
 import pytest
 
 from bff.policy.fields import Fields
-from bff.policy.headers import HeaderRules, Hop
+from bff.policy.headers import HeaderRules, RequestIds
 from bff.policy.origin import PublicOrigin
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, row_of
 from bff.settings.model import RouteSettings
 
-HOP = Hop("1.2.3.4", b"req-12345", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")
+IDS = RequestIds("1.2.3.4", b"req-12345", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")
 
 REQUEST = [
     "connection",
@@ -256,7 +256,7 @@ def rules(**route: object) -> HeaderRules:
 
 def sent(name: str, **route: object) -> list[bytes]:
     """The values that a backend gets of this field from a client."""
-    headers = rules(**route).request(Fields([(name.encode(), b"forged")]), HOP, b"token")
+    headers = rules(**route).request(Fields([(name.encode(), b"forged")]), IDS, b"token")
     return [value for found, value in headers if found == name.encode() and value == b"forged"]
 
 
@@ -327,6 +327,6 @@ def test_many_names_do_not_change_a_verdict() -> None:
     """What is remembered of names is bounded."""
     judged = rules()
     fields = Fields([(b"x-own-%d" % number, b"1") for number in range(3000)] + [(b"proxy", b"1")])
-    names = [name for name, _ in judged.request(fields, HOP, None)]
+    names = [name for name, _ in judged.request(fields, IDS, None)]
     assert 3000 == sum(name.startswith(b"x-own-") for name in names)
     assert b"proxy" not in names

@@ -37,8 +37,8 @@ async def test_another_browsers_callback_signs_nobody_in(site: Site, browser: Br
     """An attacker's own code, opened in a victim's browser, starts the victim's own sign-in instead."""
     attacker = site.browser()
     path = site.provider.answer_to(await site.login(attacker))
-    hop = await browser.get(path, origin="cross-site")
-    answer = await browser.follow(hop)
+    page = await browser.get(path, origin="cross-site")
+    answer = await browser.follow(page)
     assert answer.status_code == 302
     assert answer.headers["location"].startswith(f"{site.provider.base}/authorize?")
     assert browser.session() is None

@@ -47,14 +47,14 @@ async def test_each_login_is_a_request_of_its_own(site: Site, browser: Browser) 
 
 @pytest.mark.requirement("O-16", "O-07", "B-08")
 async def test_the_code_is_out_of_sight_before_any_page(site: Site, browser: Browser) -> None:
-    """The hop has no referrer, no content and no code; its cookie is sealed, and finish has no query."""
+    """The page has no referrer, no content and no code; its cookie is sealed, and finish has no query."""
     path = site.provider.answer_to(await site.login(browser))
     code = query(path)["code"]
-    hop = await browser.get(path, origin="cross-site")
-    assert hop.headers["refresh"] == "0; url=/bff/callback/finish"
-    assert hop.headers["referrer-policy"] == "no-referrer"
-    assert "default-src 'none'" in hop.headers["content-security-policy"]
-    assert code not in hop.text + str(hop.headers)
+    page = await browser.get(path, origin="cross-site")
+    assert page.headers["refresh"] == "0; url=/bff/callback/finish"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert code not in page.text + str(page.headers)
     assert site.provider.codes == []
 
 

@@ -50,7 +50,7 @@ async def test_a_script_signs_out(site: Site, browser: Browser, signed_in: Found
 
 @pytest.mark.requirement("L-01")
 async def test_a_navigation_signs_out_by_its_own_link(site: Site, browser: Browser, signed_in: Found) -> None:
-    """303 to the next hop, with the same effect."""
+    """303 to the next step, with the same effect."""
     assert signed_in.session.sub == "alice"
     answer = await browser.get(site.logout_url(browser))
     assert (303, CONTINUE) == (answer.status_code, answer.headers["location"])

@@ -105,11 +105,11 @@ async def test_a_code_whose_place_was_taken_is_a_stale_sign_in(
     location, others = await site.login(browser, "/bff/login?return_to=/a"), await site.login(other)
     first, second = a_code(5000), a_code(5000)
     site.provider.expect(second, others)
-    hop = await browser.get(site.provider.answer_to(location, code=first), origin="cross-site")
-    others_hop = await other.get(site.provider.answer_to(others, code=second), origin="cross-site")
-    assert 303 == (await other.follow(others_hop)).status_code
+    page = await browser.get(site.provider.answer_to(location, code=first), origin="cross-site")
+    others_page = await other.get(site.provider.answer_to(others, code=second), origin="cross-site")
+    assert 303 == (await other.follow(others_page)).status_code
     assert isinstance(await site.signed_in(other), Found)
-    again = await browser.follow(hop)
+    again = await browser.follow(page)
     assert 302 == again.status_code
     assert [second] == spent(site.provider)
     assert "/a" == (await site.come_back(browser, again.headers["location"])).headers["location"]
@@ -131,6 +131,6 @@ async def test_redis_that_is_away_is_no_lost_sign_in(
             assert (503, "store_unavailable") == (answer.status_code, answer.json()["code"])
         finally:
             redis_server.cli("CONFIG", "SET", "min-replicas-to-write", "0")
-        hop = await browser.get(back, origin="cross-site")
-        assert "/" == (await browser.follow(hop)).headers["location"]
+        page = await browser.get(back, origin="cross-site")
+        assert "/" == (await browser.follow(page)).headers["location"]
         assert [code] == spent(provider)

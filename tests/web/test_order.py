@@ -47,8 +47,8 @@ async def test_where_a_sign_in_leads_is_checked_once_more_at_its_end(site: Site,
     stored = cookies.store(transaction, site.clock())
     assert stored is not None
     browser._keep(stored)
-    hop = await browser.get(
+    page = await browser.get(
         f"/bff/callback?state={transaction.state}&error=access_denied&iss={site.provider.base}"
     )
-    answer = await browser.follow(hop)
+    answer = await browser.follow(page)
     assert "/?bff_error=access_denied" == answer.headers["location"]

@@ -26,8 +26,8 @@ async def signed_in(site: Site, agent: str = FIREFOX, **claims: Any) -> tuple[Br
     site.provider.claims = claims
     browser = site.browser()
     location = await site.login(browser)
-    hop = await browser.get(site.provider.answer_to(location), origin="cross-site")
-    assert 200 == hop.status_code
+    page = await browser.get(site.provider.answer_to(location), origin="cross-site")
+    assert 200 == page.status_code
     await browser.get("/bff/callback/finish", headers={"user-agent": agent})
     found = await site.signed_in(browser)
     assert isinstance(found, Found)

@@ -69,7 +69,7 @@ async def test_nobody_is_signed_out(site: Site, browser: Browser, ask: Ask) -> N
 
 @NO_NAVIGATION
 async def test_the_way_out_stays_open(site: Site, browser: Browser, ask: Ask) -> None:
-    """The hop that works once is not used up."""
+    """The callback page, which works once, is not used up."""
     await site.sign_in(browser)
     await browser.post("/bff/logout")
     await refused(browser, CONTINUE, ask)
@@ -81,10 +81,10 @@ async def test_a_sign_in_is_not_finished(site: Site, browser: Browser, ask: Ask)
     """Neither callback nor finish does anything: the state and the code are spent by the navigation alone."""
     back = site.provider.answer_to(await site.login(browser))
     await refused(browser, back, ask)
-    hop = await browser.get(back, origin="cross-site")
+    page = await browser.get(back, origin="cross-site")
     await refused(browser, "/bff/callback/finish", ask)
     assert not isinstance(await site.signed_in(browser), Found)
-    assert "/" == (await browser.follow(hop)).headers["location"]
+    assert "/" == (await browser.follow(page)).headers["location"]
     assert isinstance(await site.signed_in(browser), Found)
 
 

@@ -4,7 +4,7 @@ from bff.errors import Problem
 from bff.observe.logs import access, get_logger
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.upstream.interfaces import Fault, FaultKind
 
@@ -87,7 +87,7 @@ class BackendTimes:
             self._sent_at = None
 
 
-def note_refused(denied: Denied, request: RequestHead, hop: Hop) -> None:
+def note_refused(denied: Denied, request: RequestHead, ids: RequestIds) -> None:
     """Logs a request that is refused for its path, its query or its upgrade, and why."""
     path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")
     _log.info(
@@ -95,8 +95,8 @@ def note_refused(denied: Denied, request: RequestHead, hop: Hop) -> None:
         code=denied.problem.code,
         reason=denied.reason,
         path=path,
-        address=hop.client,
-        request_id=hop.request_id.decode(),
+        address=ids.client,
+        request_id=ids.request_id.decode(),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.policy.navigation import navigates
 from bff.policy.step_up import Demand
 from bff.problems import error_redirect, problem_response
@@ -39,14 +39,14 @@ class CallEnd:
         request: RequestHead,
         verdict: Admitted | Denied,
         client: ClientSide,
-        hop: Hop | None = None,
+        ids: RequestIds | None = None,
     ) -> None:
         self._context = context
         self.request = request
         self._client = client
         self.started = context.clock()
         self.times = BackendTimes()
-        self._hop = hop or context.hop(request)
+        self._ids = ids or context.request_ids(request)
         self._verdict = verdict
         if isinstance(verdict, Admitted):  # else `begin` refuses the call, and nothing else is asked of it
             self._admitted = verdict
@@ -56,7 +56,7 @@ class CallEnd:
         self._connection: UpstreamConnection | None = None  # that it goes by
         self._held: list[Callable[[], None]] | None = None  # of its answer, while a 401 may be healed
         self._body_paused = False  # by the backend
-        self._caller = Caller(context.callers, self._hop.client)
+        self._caller = Caller(context.callers, self._ids.client)
         self._credential: Signed | Anonymous = _ANONYMOUS
         self._session: str | None = None  # its key, for the log, where no credential has it
         self._upload = NO_BODY
@@ -90,10 +90,10 @@ class CallEnd:
         detail, reason = denied.detail, None
         if denied.problem is Problem.CSRF_REJECTED:
             reason = denied.reason
-            audit("csrf_rejected", address=self._hop.client, reason=reason)
+            audit("csrf_rejected", address=self._ids.client, reason=reason)
         if denied.problem is Problem.BAD_REQUEST:
             detail = denied.reason
-            note_refused(denied, self.request, self._hop)
+            note_refused(denied, self.request, self._ids)
         self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
 
     def _refuse(self, refused: Refused) -> None:
@@ -103,11 +103,11 @@ class CallEnd:
         )
 
     def _too_many(self, what: str) -> None:
-        _log.info("too_many", what=what, route=self._route_name(), request_id=self._hop.request_id.decode())
+        _log.info("too_many", what=what, route=self._route_name(), request_id=self._ids.request_id.decode())
         self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
 
     def _fault(self, fault: Fault) -> None:
-        problem = note_fault(self._context, fault, route=self._route_name(), request_id=self._hop.request_id)
+        problem = note_fault(self._context, fault, route=self._route_name(), request_id=self._ids.request_id)
         self._drop_call()
         self._fail(problem)
 
@@ -162,7 +162,7 @@ class CallEnd:
         if self._task is not None:
             self._task.cancel()
         self._drop_call()
-        request_id = self._hop.request_id.decode()
+        request_id = self._ids.request_id.decode()
         _log.info("ended_with_session", route=self._route_name(), request_id=request_id, reason=why.reason)
         self._refuse(Refused(why.problem, why.reason))
 
@@ -195,7 +195,7 @@ class CallEnd:
             method=method,
             path=self.request.raw_path,
             session=session,
-            request_id=self._hop.request_id,
+            request_id=self._ids.request_id,
             status=CLIENT_GONE if gone else self._status,
             started=self.started,
             upstream=self.times.upstream,

@@ -127,7 +127,7 @@ class ForwardingContext:
     """The parts that all forwarded calls of a process share."""
 
     destinations: Mapping[bytes, Destination]  # by the route's path
-    hop: RequestIdMaker
+    request_ids: RequestIdMaker
     tasks: Tasks
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic

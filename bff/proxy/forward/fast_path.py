@@ -20,7 +20,7 @@ from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.fields import Fields
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
@@ -177,7 +177,7 @@ class FastCall:
         self._request = request
         self._peer = peer
         self._client = client
-        self._address = route.context.hop.client(peer, request.addresses)
+        self._address = route.context.request_ids.client(peer, request.addresses)
         self.has_body = bool(request.body)
 
     def take_connection(self) -> bool:
@@ -211,7 +211,7 @@ class FastCall:
             self.fall_back()
 
     def _go(self, connection: UpstreamConnection) -> None:
-        self._digits = digits = self._route.context.hop.draw()
+        self._digits = digits = self._route.context.request_ids.draw()
         head = self._head(digits)
         self._sent = self._route.context.clock()
         connection.carry(self, head)
@@ -298,8 +298,8 @@ class FastCall:
         )
         signed = self.ready is not None or self.reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
-        hop = None if connection is None else context.hop.made(head, self._digits)
-        call = self._whole(head, admitted, hop)
+        ids = None if connection is None else context.request_ids.made(head, self._digits)
+        call = self._whole(head, admitted, ids)
         call.started = self._started
         if connection is not None:
             call.times.sent(self._sent)
@@ -314,8 +314,8 @@ class FastCall:
         credential = _ANONYMOUS if self.ready is None else Signed(self.ready.found)
         call.take_over(credential, connection, self._status, self._left)
 
-    def _whole(self, head: RequestHead, admitted: Admitted, hop: Hop | None) -> ForwardedCall:
-        return ForwardedCall(self._route.context, head, admitted, self._client, hop)
+    def _whole(self, head: RequestHead, admitted: Admitted, ids: RequestIds | None) -> ForwardedCall:
+        return ForwardedCall(self._route.context, head, admitted, self._client, ids)
 
     def interrupt(self) -> None:
         """Falls back, because of an event on the client's side."""

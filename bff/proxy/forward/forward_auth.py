@@ -88,7 +88,7 @@ class ForwardAuthCall(CallEnd):
         """Answers at once where that takes no wait."""
         verdict = self._verdict
         if self._unproven is not None:
-            audit("forward_auth_refused", address=self._hop.client, reason=self._unproven)
+            audit("forward_auth_refused", address=self._ids.client, reason=self._unproven)
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return
@@ -108,7 +108,7 @@ class ForwardAuthCall(CallEnd):
             self._too_many("calls at once from this address")
 
     async def _open(self) -> None:
-        credential = await self._destination.credential_for(self.request, self._admitted, self._hop.client)
+        credential = await self._destination.credential_for(self.request, self._admitted, self._ids.client)
         match credential:
             case Refused():
                 self._refuse(credential)

@@ -138,7 +138,7 @@ class ForwardedCall(CallEnd):
     async def _open(self, *, counted: bool = False) -> None:
         """Finds the credential by waiting for it; a call that was `counted` is not limited again."""
         credential = await self._destination.credential_for(
-            self.request, self._admitted, self._hop.client, counted=counted
+            self.request, self._admitted, self._ids.client, counted=counted
         )
         match credential:
             case Refused():
@@ -160,7 +160,7 @@ class ForwardedCall(CallEnd):
         if isinstance(answer, Refused):
             self._refuse(answer)
             return False
-        self._hop = self._hop._replace(added=answer)
+        self._ids = self._ids._replace(added=answer)
         return True
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
@@ -229,7 +229,7 @@ class ForwardedCall(CallEnd):
         at_hand, first = upload.at_hand, upload.take()
         rules = self._destination.rules
         request = upstream_request(
-            self.request, self._admitted, self._hop, self._credential, rules, at_hand=at_hand
+            self.request, self._admitted, self._ids, self._credential, rules, at_hand=at_hand
         )
         self.times.sent(self._context.clock())
         try:

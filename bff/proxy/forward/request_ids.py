@@ -7,7 +7,7 @@ from socket import AF_INET, inet_pton
 
 from bff.policy.address import client_address, is_trusted
 from bff.policy.admission import RequestHead
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
 ID_DIGITS = 2 * REQUEST_ID_ENTROPY
@@ -28,14 +28,14 @@ class RequestIdMaker:
         self.draw = _Entropy().draw
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
 
-    def __call__(self, request: RequestHead) -> Hop:
+    def __call__(self, request: RequestHead) -> RequestIds:
         """Returns the ids of a request: the client's where they are well-formed, else new ones."""
         return self.made(request, self.draw())
 
-    def made(self, request: RequestHead, digits: bytes) -> Hop:
+    def made(self, request: RequestHead, digits: bytes) -> RequestIds:
         """Returns the ids of a request, new ones from digits that were drawn before."""
         ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
-        return Hop(
+        return RequestIds(
             client=self.client(request.peer, request.fields.values(b"x-forwarded-for")),
             request_id=request_id(ids[0] if len(ids) == 1 else None, digits[:ID_DIGITS]),
             traceparent=traceparent(traces[0] if len(traces) == 1 else None, digits[ID_DIGITS:]),

@@ -14,7 +14,7 @@ from bff.errors import Problem
 from bff.observe.tracing import CallTrace, Parent, Place, Spans
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Fields, Header
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.policy.routes import Route
 from bff.policy.trace import valid_traceparent
 from bff.proxy.forward.context import ClientSide, ForwardingContext
@@ -52,16 +52,16 @@ def place_of(route: Route) -> Place:
 
 
 def attempted(
-    trace: CallTrace, request: RequestHead, hop: Hop, admitted: Admitted
-) -> tuple[RequestHead, Hop]:
-    """Begins an attempt; returns the request and its hop with the attempt's own trace context."""
+    trace: CallTrace, request: RequestHead, ids: RequestIds, admitted: Admitted
+) -> tuple[RequestHead, RequestIds]:
+    """Begins an attempt; returns the request and its ids with the attempt's own trace context."""
     method, target = request.method.decode("ascii"), admitted.target.decode("ascii")
     parent = trace.attempt(place_of(admitted.route), method, target)
     fields: list[Header] = [field for field in request.fields.headers if field[0] not in _TRACE]
     fields.append((b"traceparent", parent))
     if (state := trace.state) is not None:
         fields.append((b"tracestate", state))
-    return request._replace(fields=Fields(fields)), hop._replace(traceparent=parent)
+    return request._replace(fields=Fields(fields)), ids._replace(traceparent=parent)
 
 
 class TracedCall(ForwardedCall):
@@ -73,11 +73,11 @@ class TracedCall(ForwardedCall):
         request: RequestHead,
         verdict: Admitted | Denied,
         client: ClientSide,
-        hop: Hop | None = None,
+        ids: RequestIds | None = None,
         *,
         trace: CallTrace | None = None,
     ) -> None:
-        super().__init__(context, request, verdict, client, hop)
+        super().__init__(context, request, verdict, client, ids)
         route = verdict.route
         self._trace = trace or begun(context, request, "" if route is None else route.settings.path)
         self._problem: Problem | None = None
@@ -87,7 +87,7 @@ class TracedCall(ForwardedCall):
             super()._spawn(step)
 
     def _send_over(self, connection: UpstreamConnection) -> None:
-        self.request, self._hop = attempted(self._trace, self.request, self._hop, self._admitted)
+        self.request, self._ids = attempted(self._trace, self.request, self._ids, self._admitted)
         super()._send_over(connection)
 
     def head(self, status: int, headers: list[Header]) -> None:
@@ -164,10 +164,10 @@ class TracedFastCall(FastCall):
             seconds = self._route.context.clock() - self._started
             self._route.counts[self._request.method].exemplify(seconds, upstream, trace.trace_id)
 
-    def _whole(self, head: RequestHead, admitted: Admitted, hop: Hop | None) -> ForwardedCall:
+    def _whole(self, head: RequestHead, admitted: Admitted, ids: RequestIds | None) -> ForwardedCall:
         if self._status:
             self._trace.attempt_over(self._status)
-        return TracedCall(self._route.context, head, admitted, self._client, hop, trace=self._trace)
+        return TracedCall(self._route.context, head, admitted, self._client, ids, trace=self._trace)
 
 
 def forwarded_calls(spans: Spans | None) -> type[ForwardedCall]:

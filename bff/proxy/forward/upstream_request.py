@@ -1,7 +1,7 @@
 """The request that goes to a backend for one call."""
 
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.headers import HeaderRules, Hop
+from bff.policy.headers import HeaderRules, RequestIds
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.credentials import Anonymous, Signed
 from bff.proxy.forward.unsigned import TokenOnly
@@ -11,7 +11,7 @@ from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 def upstream_request(
     request: RequestHead,
     admitted: Admitted,
-    hop: Hop,
+    ids: RequestIds,
     credential: Signed | Anonymous,
     rules: HeaderRules,
     *,
@@ -38,7 +38,7 @@ def upstream_request(
         method=request.method,
         target=admitted.target + (b"?" + query if query else b""),
         host=route.host_header,
-        headers=[*rules.request(request.fields, hop, bearer), *told],
+        headers=[*rules.request(request.fields, ids, bearer), *told],
         body_length=length,
         expect_continue=announced and route.settings.expect and not at_hand,
     )

@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
-from bff.policy.headers import Hop
+from bff.policy.headers import RequestIds
 from bff.policy.origin import Guard
 from bff.policy.quota import Limited
 from bff.policy.rates import Counts
@@ -111,7 +111,7 @@ class Upgrade:
         self._can_answer = "websocket.http.response" in (scope.get("extensions") or {})
         self._receive = receive
         self._send = send
-        self._hop: Hop = owner.context.hop(request)
+        self._ids: RequestIds = owner.context.request_ids(request)
         self._credential: Signed | Anonymous = Anonymous()
         self._started = owner.context.clock()
         self._answered = False
@@ -122,10 +122,10 @@ class Upgrade:
         verdict = self._verdict
         if isinstance(verdict, Denied):
             if verdict.problem is Problem.CSRF_REJECTED:
-                audit("csrf_rejected", address=self._hop.client, reason=verdict.reason)
+                audit("csrf_rejected", address=self._ids.client, reason=verdict.reason)
                 await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
                 return
-            note_refused(verdict, self._request, self._hop)
+            note_refused(verdict, self._request, self._ids)
             await self._fail(verdict.problem)
             return
         if not well_formed(self._subprotocols):
@@ -153,10 +153,10 @@ class Upgrade:
             if isinstance(answer, Refused):
                 await self._refuse(answer)
                 return
-            self._hop = self._hop._replace(added=answer)
+            self._ids = self._ids._replace(added=answer)
         self._credential = credential
         signed = self._credential
-        holder = signed.found.session.key if isinstance(signed, Signed) else self._hop.client
+        holder = signed.found.session.key if isinstance(signed, Signed) else self._ids.client
         with self._owner.seat(admitted, holder) as free:
             if not free:
                 await self._fail(Problem.RATE_LIMITED, detail="too many open sockets")
@@ -167,7 +167,7 @@ class Upgrade:
                 await self._connect(admitted, listening, None)
 
     async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused | Limited:
-        return await self._destination.credential_for(self._request, admitted, self._hop.client)
+        return await self._destination.credential_for(self._request, admitted, self._ids.client)
 
     async def _connect(
         self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None
@@ -226,7 +226,7 @@ class Upgrade:
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
         rules = self._destination.rules
-        request = upstream_request(self._request, admitted, self._hop, self._credential, rules, at_hand=True)
+        request = upstream_request(self._request, admitted, self._ids, self._credential, rules, at_hand=True)
         fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(
@@ -239,7 +239,7 @@ class Upgrade:
         except UnsafeRequestError:
             return Refused(Problem.BAD_REQUEST)
         except UpstreamFaultError as failure:
-            route, request_id = self._route.path, self._hop.request_id
+            route, request_id = self._route.path, self._ids.request_id
             return Refused(note_fault(self._context, failure.fault, route=route, request_id=request_id))
         if isinstance(outcome, ClientConnection):
             self._backend = outcome
@@ -280,7 +280,7 @@ class Upgrade:
         _log.info(
             "websocket_closed",
             route=self._route.path,
-            request_id=self._hop.request_id.decode(),
+            request_id=self._ids.request_id.decode(),
             session=None if watched is None else watched.found.session.id,
             seconds=round(clock() - opened, 3),
             to_client=None if end.to_client is None else int(end.to_client.code),
@@ -335,7 +335,7 @@ class Upgrade:
             method=b"GET",
             path=self._request.raw_path,
             session=signed.found.session.key if isinstance(signed, Signed) else None,
-            request_id=self._hop.request_id,
+            request_id=self._ids.request_id,
             status=status,
             started=self._started,
         )

@@ -38,7 +38,7 @@ class TracedUpgrade(Upgrade):
             return await super()._opened(admitted, over, listening)
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        self._request, self._hop = attempted(self._trace, self._request, self._hop, admitted)
+        self._request, self._ids = attempted(self._trace, self._request, self._ids, admitted)
         outcome = await super()._call(admitted)
         if isinstance(outcome, Refused):
             self._trace.attempt_over(None, outcome.problem.code)

@@ -16,7 +16,7 @@ from bff.errors import StoreUnavailableError
 from bff.session.batch_reader import BatchReader, Loaded, outcome
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
-from bff.session.cluster.topology import HOPS, Topology
+from bff.session.cluster.topology import MAX_REDIRECTS, Topology
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -98,7 +98,7 @@ class ClusterBatches:
 
     async def _hash(self, name: bytes, *, timed: bool) -> Loaded:
         address, failure = await self._owner(name), None
-        for _ in range(HOPS):
+        for _ in range(MAX_REDIRECTS):
             try:
                 found = await self._reader(address).load(name, timed=timed)
             except StoreUnavailableError as unavailable:
@@ -128,7 +128,7 @@ class ClusterBatches:
 
     async def _evaluate(self, name: bytes, words: bytes) -> Any:
         address, asks = await self._owner(name), False
-        for _ in range(HOPS):
+        for _ in range(MAX_REDIRECTS):
             reader = self._reader(address)
             try:
                 if asks:

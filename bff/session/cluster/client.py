@@ -17,7 +17,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.session.cluster.slots import Address
-from bff.session.cluster.topology import HOPS, Topology
+from bff.session.cluster.topology import MAX_REDIRECTS, Topology
 from bff.session.redis_connection import FreshPool, new_pool
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -95,7 +95,7 @@ class ClusterClient(Redis):
         """
         answers: list[Any] = [None] * len(commands)
         left = [(await self._owner(command), False, at) for at, command in enumerate(commands)]
-        for _ in range(HOPS):
+        for _ in range(MAX_REDIRECTS):
             parts: dict[tuple[Address, bool], list[int]] = {}
             for address, asks, at in left:
                 parts.setdefault((address, asks), []).append(at)

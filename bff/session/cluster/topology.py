@@ -22,7 +22,7 @@ from bff.settings.model import RedisSettings
 from bff.settings.redis_urls import ClusterUrl
 from bff.tasks import Tasks
 
-HOPS = 5
+MAX_REDIRECTS = 5
 """Servers that a command is sent to, one after the other, before it is given up."""
 
 QUESTION = ("CLUSTER", "SLOTS")

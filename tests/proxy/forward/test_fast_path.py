@@ -111,8 +111,8 @@ class Harness:
         if verdict.signed:
             assert self.found is not None
             credential = Signed(self.found)
-        hop = self.context.hop.made(request, digits)
-        return request_head(upstream_request(request, verdict, hop, credential, rules, at_hand=True))
+        ids = self.context.request_ids.made(request, digits)
+        return request_head(upstream_request(request, verdict, ids, credential, rules, at_hand=True))
 
 
 def found(token: str = "the.access.token", **changes: Any) -> Found:

@@ -141,8 +141,8 @@ class Fleet:
                 back = await browser.get(login.headers["location"])
             cookies = _cookies(login)
             query = back.headers["location"].partition("?")[2]
-            hop = await there.get(f"/bff/callback?{query}", headers={**page, "Cookie": _line(cookies)})
-            cookies |= _cookies(hop)
+            landed = await there.get(f"/bff/callback?{query}", headers={**page, "Cookie": _line(cookies)})
+            cookies |= _cookies(landed)
             end = await there.get("/bff/callback/finish", headers={**page, "Cookie": _line(cookies)})
         except httpx.TransportError:
             return None

@@ -76,9 +76,9 @@ class Browser:
     async def follow(self, response: httpx.Response) -> httpx.Response:
         """Follows redirects and the callback's `Refresh` until a page comes that stays."""
         for _ in range(20):
-            hop = _REFRESH.match(response.headers.get("refresh", ""))
-            if hop:
-                response = await self.client.get(str(response.url.join(hop[1])))
+            refresh = _REFRESH.match(response.headers.get("refresh", ""))
+            if refresh:
+                response = await self.client.get(str(response.url.join(refresh[1])))
             elif response.has_redirect_location:
                 target = response.url.join(response.headers["location"])
                 response = await self.client.get(str(target))

@@ -187,7 +187,7 @@ def _plain(parts: _Parts) -> list[Step]:
     count = route.counts[b"GET"]
     call = FastCall(route, matched, request, "127.0.0.1", client)
     call.ready = ready
-    draw = path.context.hop.draw
+    draw = path.context.request_ids.draw
     responses = route.responses
 
     def account() -> None:
@@ -214,12 +214,12 @@ def _plain(parts: _Parts) -> list[Step]:
 def _arriving(parts: _Parts) -> list[Step]:
     parser = RequestParser(RequestLimits.configured(parts.settings.server))
     forwarding, request = parts.forwarding, parts.request
-    hop = forwarding.context.hop
+    ids = forwarding.context.request_ids
     return [
         ("head", "parse and judge the request's head", lambda: parser.feed(parts.raw)),
         ("route", "find the route by its path", lambda: forwarding._routes.match(request.raw_path)),
         ("admission", "route, method, query, guard, size", lambda: forwarding.admit(request)),
-        ("hop", "client's address, request id, trace context", lambda: hop(request)),
+        ("ids", "client's address, request id, trace context", lambda: ids(request)),
     ]
 
 
@@ -236,9 +236,9 @@ def _session(parts: _Parts) -> list[Step]:
 def _forwarded(parts: _Parts) -> list[Step]:
     context, request, admitted = parts.forwarding.context, parts.request, parts.admitted
     rules = context.destinations[admitted.route.path].rules
-    hop = context.hop(request)
+    ids = context.request_ids(request)
     bearer = parts.found.session.tokens.access_token.encode()
-    headers = rules.request(request.fields, hop, bearer)
+    headers = rules.request(request.fields, ids, bearer)
     upstream = UpstreamRequest(b"GET", b"/v1/7?page=2", b"127.0.0.1:9", headers, 0)
     client = cast("Any", None)
 
@@ -246,11 +246,11 @@ def _forwarded(parts: _Parts) -> list[Step]:
         return ForwardedCall(context, request, admitted, client)
 
     return [
-        ("forwarded call", "the state of one call; includes `hop`", begin),
+        ("forwarded call", "the state of one call; includes `ids`", begin),
         (
             "request rules",
             "which headers pass, and ours",
-            lambda: rules.request(request.fields, hop, bearer),
+            lambda: rules.request(request.fields, ids, bearer),
         ),
         ("request head", "write the head for the backend, and check it", lambda: request_head(upstream)),
     ]
@@ -288,8 +288,8 @@ def _answered(parts: _Parts) -> list[Step]:
 
 
 def _access_line(parts: _Parts) -> Callable[[], object]:
-    hop = parts.forwarding.context.hop(parts.request)
-    request_id, session = hop.request_id.decode(), parts.found.session.id
+    ids = parts.forwarding.context.request_ids(parts.request)
+    request_id, session = ids.request_id.decode(), parts.found.session.id
 
     def line() -> None:
         access(
