@@ -52,6 +52,7 @@ from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
+from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Sessions
@@ -208,7 +209,15 @@ class App:
             settings=settings.refresh,
             clock=clock,
         )
-        sources = TokenSources(exchanger, client_tokens)
+        minting_keys = MintingKeys(keyring, clock)
+        sources = TokenSources(
+            exchanger,
+            client_tokens,
+            Mint(minting_keys, clock),
+            settings.minted_by(),
+            settings.provider.client_id,
+            settings.minted.lifetime,
+        )
         credentials = for_routes(routes.routes, plan, self.credentials, sources, **parts)
         watch = ExpiryWatch(sessions=sessions, feed=self._changes, tasks=self.tasks, clock=clock)
         self._changes.subscribe(watch)
@@ -265,6 +274,7 @@ class App:
             sessions=sessions,
             refresher=refresher,
             keyring=keyring,
+            minting_keys=minting_keys,
             guard=guard,
             routes=own_routes,
             limits=EndpointLimits(settings.limits, self._limits),

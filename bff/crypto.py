@@ -93,6 +93,7 @@ class _ServerKey:
     cookie: bytes
     proof: bytes
     signing: bytes
+    minting: bytes
 
     @classmethod
     def derived_from(cls, secret: bytes) -> "_ServerKey":
@@ -102,6 +103,7 @@ class _ServerKey:
             cookie=_derive(secret, b"cookie v1"),
             proof=_derive(secret, b"proof v1"),
             signing=_derive(secret, b"handle signature v1"),
+            minting=_derive(secret, b"minted token v1") + _derive(secret, b"minted token v1 more"),
         )
 
 
@@ -110,6 +112,7 @@ class Keyring:
 
     Attributes:
         ask: called when nothing verifies or opens; True if the keys have been replaced, by newer ones.
+        minting: the seeds (64 bytes) of the keys that sign minted tokens; that of the one that makes first.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -123,6 +126,7 @@ class Keyring:
             raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
         self._keys = [_ServerKey.derived_from(key) for key in raw if key is not None]
         self._by_kid = {key.kid: key for key in self._keys}
+        self.minting = tuple(key.minting for key in self._keys)
         self._signer = itsdangerous.Signer(
             [key.signing for key in reversed(self._keys)],  # itsdangerous signs with the last
             sep=".",

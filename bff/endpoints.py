@@ -13,6 +13,7 @@ from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
 from bff.refresh import RefreshCoordinator
 from bff.session.announcements import notice_of
+from bff.session.minted import MintingKeys
 from bff.session.own_sessions import OwnSessions
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
@@ -20,6 +21,7 @@ from bff.settings.model import Settings
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.frontchannel import FrontchannelEndpoint
+from bff.web.jwks import JwksEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
@@ -37,6 +39,7 @@ def own_endpoints(
     sessions: Sessions,
     refresher: RefreshCoordinator,
     keyring: Keyring,
+    minting_keys: MintingKeys,
     guard: Guard,
     routes: RouteTable,
     limits: EndpointLimits,
@@ -95,6 +98,7 @@ def own_endpoints(
         *backchannel.routes(),
         *frontchannel.routes(),
         *signals.routes(),
+        *JwksEndpoint(minting_keys, needed=settings.mints()).routes(),
         *user.routes(),
         *own.routes(),
         *client_routes(

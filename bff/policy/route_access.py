@@ -70,13 +70,16 @@ class AccessPlan:
 
     Attributes:
         by_path: each of them by its path.
-        names: the claims that they ask for, and `more` beside them.
+        names: the claims that they ask for, those that minted tokens tell, and `more` beside them.
     """
 
     def __init__(self, routes: Iterable[tuple[bytes, RouteSettings]] = (), more: Iterable[str] = ()) -> None:
-        asking = [(path, route) for path, route in routes if asks(route)]
+        listed = list(routes)
+        asking = [(path, route) for path, route in listed if asks(route)]
         self.by_path = {path: RouteAccess.of(index, route) for index, (path, route) in enumerate(asking)}
-        self.names = frozenset(more).union(*(asked_claims(route) for _, route in asking))
+        self.names = frozenset(more).union(
+            *(ruled_claims(route) for _, route in asking), *(route.told_claims() for _, route in listed)
+        )
 
     def kept(self, claims: Claims) -> dict[str, Any]:
         """Returns the claims that a session keeps for the sake of the routes."""
@@ -88,6 +91,11 @@ class AccessPlan:
 
 
 def asked_claims(route: RouteSettings) -> set[str]:
+    """Returns the names of the claims that a route asks for, or that its minted tokens tell."""
+    return {*ruled_claims(route), *route.claims}
+
+
+def ruled_claims(route: RouteSettings) -> set[str]:
     """Returns the names of the claims that a route asks for."""
     stepping = [*(["acr"] if route.acr else []), *(["auth_time"] if route.max_age is not None else [])]
     return {*names_of(route.allow), *route.headers.values(), *stepping}
@@ -102,7 +110,7 @@ def demand_of(route: RouteSettings) -> Demand | None:
 
 def asks(route: RouteSettings) -> bool:
     """Returns True if a route asks for claims."""
-    return bool(asked_claims(route))
+    return bool(ruled_claims(route))
 
 
 NO_ACCESS = AccessPlan()

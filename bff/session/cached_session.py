@@ -101,6 +101,12 @@ class CachedSession:
         return self.entry[_COLD_AT:_KEY_END].hex()
 
     @property
+    def version(self) -> int:
+        """The session's version."""
+        number: int = _COLD.unpack_from(self.entry, _COLD_AT)[3]
+        return number
+
+    @property
     def found(self) -> Found:
         """The session without the data that Rule 1 names, and its handle."""
         return Found(self.value.decode("ascii"), self._session())

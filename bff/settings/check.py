@@ -18,7 +18,7 @@ from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
-from bff.settings.token_check import check_token
+from bff.settings.token_check import check_minted, check_token
 from bff.settings.urls import (
     base_path_complaint,
     host_complaint,
@@ -59,6 +59,7 @@ def check(settings: Settings) -> list[Finding]:
         *_spa(settings),
         *_pages(settings),
         *check_forward_auth(settings.forward_auth),
+        *check_minted(settings),
     ]
 
 

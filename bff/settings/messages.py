@@ -13,6 +13,7 @@ from bff.settings.model import (
     ForwardAuthSettings,
     LimitSettings,
     LogSettings,
+    MintedSettings,
     ProviderSettings,
     RedisSettings,
     RefreshSettings,
@@ -34,6 +35,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "spa": SpaSettings,
     "limits": LimitSettings,
     "forward_auth": ForwardAuthSettings,
+    "minted": MintedSettings,
     "log": LogSettings,
     "telemetry": TelemetrySettings,
 }

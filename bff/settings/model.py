@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, SecretStr
 
 from bff.settings.claim_rule import ClaimRule
-from bff.settings.route_token import RouteTokenSettings
+from bff.settings.route_token import MintedSettings, RouteTokenSettings
 from bff.settings.sections import (
     ForwardAuthSettings,
     LimitSettings,
@@ -48,6 +48,7 @@ __all__ = [
     "ForwardAuthSettings",
     "LimitSettings",
     "LogSettings",
+    "MintedSettings",
     "PlacedRoute",
     "ProviderSettings",
     "RedisSettings",
@@ -286,8 +287,18 @@ class Settings(Section):
     spa: SpaSettings = SpaSettings()
     limits: LimitSettings = LimitSettings()
     forward_auth: ForwardAuthSettings = ForwardAuthSettings()
+    minted: MintedSettings = MintedSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+
+    def mints(self) -> bool:
+        """Returns True if a route has tokens minted."""
+        return any(route.token_kind() == "minted" for route in self.route)
+
+    def minted_by(self) -> str:
+        """The issuer of minted tokens."""
+        server = self.server
+        return self.minted.issuer or server.public_url.rstrip("/") + server.base_path
 
     def public_routes(self) -> tuple[RouteSettings, ...]:
         """The configured routes, by the paths that browsers see."""

@@ -5,12 +5,32 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bff.settings.sections import Section
+from bff.settings.values import Seconds
 
-TokenKind = Literal["session", "exchange", "client", "none"]
-"""The kinds: the session's own, one got in exchange for it, the proxy's own as a client, none."""
+TokenKind = Literal["session", "exchange", "client", "minted", "none"]
+"""The kinds: the session's own, got in exchange for it, the proxy's own as a client, made here, none."""
+
+OF_A_SIGN_IN = ("auth_time", "acr")
+"""Claims that a minted token has in any case, where they are known (RFC 9068 2.2.1)."""
+
+RESERVED = frozenset(
+    {
+        "acr", "act", "aud", "auth_time", "client_id", "cnf", "events", "exp", "iat", "iss", "jti", "may_act",
+        "nbf", "nonce", "scope", "sid", "sub",
+    }
+)  # fmt: skip
+"""Claims that are the token's own, or would make another one of it: no setting chooses them."""
 
 Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
+ClaimName = Annotated[str, Field(min_length=1, max_length=256)]
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class MintedSettings(Section):
+    """`[minted]`: the tokens that are made here."""
+
+    issuer: str | None = None  # None: server.public_url
+    lifetime: Annotated[Seconds, Field(ge=5, le=3600)] = 60.0
 
 
 class RouteTokenSettings(Section):
@@ -20,6 +40,11 @@ class RouteTokenSettings(Section):
     audience: Audience | None = None
     scopes: tuple[Scope, ...] = ()  # of a token of the proxy's own
     resource: tuple[str, ...] = ()  # likewise (RFC 8707)
+    claims: tuple[ClaimName, ...] = ()  # of the sign-in, in a minted token
+
+    def told_claims(self) -> tuple[str, ...]:
+        """The claims of the sign-in that a minted token of this route has, where they are known."""
+        return (*self.claims, *OF_A_SIGN_IN) if self.token == "minted" else ()  # noqa: S105 - a kind
 
     def token_kind(self) -> TokenKind:
         """The token that the backend gets."""

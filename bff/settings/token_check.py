@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from bff.settings.model import RouteSettings
+from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import Finding
-from bff.settings.urls import resource_complaint
+from bff.settings.route_token import RESERVED
+from bff.settings.urls import issuer_complaint, resource_complaint
 
-_FOR_SOMEBODY = ("exchange", "client")  # kinds that can be meant for an audience
+_FOR_SOMEBODY = ("exchange", "client", "minted")  # kinds that can be meant for an audience
 
 
 def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
@@ -19,7 +20,7 @@ def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
             one_of_them,
             needs=(f"{at}.token",),
         )
-    if kind == "exchange" and route.audience is None:
+    if kind in {"exchange", "minted"} and route.audience is None:
         yield Finding(
             f"{at}.token",
             f'is "{kind}", and no audience says for whom',
@@ -35,6 +36,35 @@ def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
                 needs=(f"{at}.auth", f"{at}.token"),
             )
     yield from _client(route, at)
+    if route.claims and kind != "minted":
+        yield Finding(
+            f"{at}.claims",
+            'is set, and only a token = "minted" tells claims',
+            one_of_them,
+            needs=(f"{at}.token",),
+        )
+    if taken := sorted(RESERVED & set(route.claims)):
+        yield Finding(
+            f"{at}.claims",
+            f"names what is the token's own: {', '.join(taken)}",
+            "remove it there",
+        )
+
+
+def check_minted(settings: Settings) -> Iterator[Finding]:
+    """Findings about `[minted]`."""
+    issuer = settings.minted.issuer
+    if issuer is None:
+        return
+    if (complaint := issuer_complaint(issuer)) is not None:
+        yield Finding("minted.issuer", *complaint)
+    if issuer == settings.provider.issuer:
+        yield Finding(
+            "minted.issuer",
+            "is the provider's own: backends would look for our keys there",
+            "choose a name of your own, or remove the line",
+            needs=("provider.issuer",),
+        )
 
 
 def _client(route: RouteSettings, at: str) -> Iterator[Finding]:

@@ -69,7 +69,7 @@ def base_path_complaint(path: str) -> Complaint | None:
 
 
 def issuer_complaint(url: str) -> Complaint | None:
-    """`provider.issuer`: a URL without query and fragment (OpenID Connect Discovery 1.0, 4.1)."""
+    """The name of an issuer: a URL without query and fragment (OpenID Connect Discovery 1.0, 4.1)."""
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         return (

@@ -30,6 +30,11 @@ from tests.settings.test_check import keys, route
         ([], {"token": "client", "auth": "none"}),
         ([], {"token": "client", "scopes": ["a"], "resource": ["https://a.example"], "audience": "a"}),
         (["scopes", "resource"], {"scopes": ["a"], "resource": ["https://a.example"]}),
+        ([], {"token": "minted", "audience": "a", "claims": ["email"]}),
+        (["token"], {"token": "minted"}),
+        (["claims"], {"claims": ["email"]}),
+        (["claims"], {"token": "minted", "audience": "a", "claims": ["email", "aud", "cnf"]}),
+        (["token", "audience"], {"token": "minted", "audience": "a", "auth": "none"}),
         (["resource[0]"], {"token": "client", "resource": ["a"]}),
         (
             ["pass_request_headers"],
@@ -55,3 +60,11 @@ def test_a_sign_in_that_could_not_be_asked_for() -> None:
     assert ["route[0].acr", "route[0].max_age"] == keys(
         route=[demands], provider={"login_params": ["prompt"]}
     )
+
+
+def test_the_name_of_the_issuer_of_minted_tokens() -> None:
+    """An address of one's own, and never the provider's."""
+    assert [] == keys(minted={"issuer": "https://app.example.com"})
+    assert ["minted.issuer"] == keys(minted={"issuer": "http://app.example.com"})
+    provider = "https://id.example.com"
+    assert ["minted.issuer"] == keys(minted={"issuer": provider}, provider={"issuer": provider})

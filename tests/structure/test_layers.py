@@ -36,6 +36,7 @@ PURE = [
     "bff.session.cluster.slots",
     "bff.session.operator_view",
     "bff.session.lifetime",
+    "bff.session.minted_claims",
     "bff.session.model",
     "bff.session.token_policy",
     "bff.settings.client_key",

@@ -12,6 +12,7 @@ from bff.errors import Problem
 from bff.policy.route_access import RouteAccess, claim_headers
 from bff.proxy.forward.client_credentials import ClientCredentials
 from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed
+from bff.proxy.forward.minted_credentials import MintedCredentials
 from bff.proxy.forward.token_exchange import AudienceCredentials
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found
@@ -85,6 +86,10 @@ class JudgedCredentials(Credentials):
 
 class JudgedClientCredentials(ClientCredentials, JudgedCredentials):
     """The same for a backend with a token in the proxy's own name: the session is judged first."""
+
+
+class JudgedMintedCredentials(MintedCredentials, JudgedCredentials):
+    """The same for a backend with a token that is minted here."""
 
 
 class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):

@@ -12,19 +12,32 @@ from bff.proxy.forward.judged_credentials import (
     JudgedAudienceCredentials,
     JudgedClientCredentials,
     JudgedCredentials,
+    JudgedMintedCredentials,
 )
+from bff.proxy.forward.minted_credentials import MintedCredentials
 from bff.proxy.forward.token_exchange import TokenExchanger
 from bff.proxy.forward.unsigned import Unsigned
 from bff.refresh.client_tokens import ClientTokens
+from bff.session.minted import Mint
+from bff.session.minted_claims import Content
 from bff.settings.model import RouteSettings
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSources:
-    """The sources of all tokens that are no session's own."""
+    """The sources of all tokens that are no session's own; `lifetime` is in seconds."""
 
     exchanger: TokenExchanger
     client_tokens: ClientTokens
+    mint: Mint
+    issuer: str
+    client_id: str
+    lifetime: float
+
+    def content(self, route: RouteSettings) -> Content:
+        """Returns the content of a route's minted tokens."""
+        assert route.audience is not None  # the settings' check sees to it
+        return Content(self.issuer, route.audience, self.client_id, route.claims, self.lifetime)
 
 
 def for_routes(
@@ -48,23 +61,24 @@ def _made(
     **common: Any,
 ) -> Credentials:
     settings = route.settings
-    match settings.token_kind():
+    kind, audience = settings.token_kind(), settings.audience
+    made: dict[str, Any]
+    judged: type[JudgedCredentials]
+    match kind:
         case "session" | "none":
-            return shared[None] if access is None else JudgedCredentials(access, **common)
+            plain, judged, made = shared[None], JudgedCredentials, {}
         case "exchange":
-            assert settings.audience is not None  # the settings' check sees to it
-            if access is None:
-                return shared[settings.audience]
-            return JudgedAudienceCredentials(
-                access, audience=settings.audience, exchanger=sources.exchanger, **common
-            )
+            plain, judged = shared[audience], JudgedAudienceCredentials
+            made = {"audience": audience, "exchanger": sources.exchanger}
         case "client":
-            token = sources.client_tokens.of(settings.scopes, settings.resource, settings.audience)
-            if access is None:
-                return ClientCredentials(token, **common)
-            return JudgedClientCredentials(client_token=token, access=access, **common)
+            made = {"client_token": sources.client_tokens.of(settings.scopes, settings.resource, audience)}
+            plain, judged = ClientCredentials(**made, **common), JudgedClientCredentials
+        case "minted":
+            made = {"mint": sources.mint, "content": sources.content(settings)}
+            plain, judged = MintedCredentials(**made, **common), JudgedMintedCredentials
         case other:
             assert_never(other)
+    return plain if access is None else judged(access=access, **made, **common)
 
 
 def exchanged_for(routes: Iterable[RouteSettings]) -> set[str]:

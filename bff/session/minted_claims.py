@@ -1,0 +1,40 @@
+"""The claims of a minted token (RFC 9068 2.2). Pure."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bff.session.model import Session
+from bff.settings.route_token import OF_A_SIGN_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of one route's tokens, the session aside. `lifetime` is in seconds."""
+
+    issuer: str
+    audience: str
+    client_id: str
+    claims: tuple[str, ...]
+    lifetime: float
+
+
+def claims_of(content: Content, session: Session, now: float, jti: str) -> dict[str, Any]:
+    """Returns the claims of a session's token; those of the sign-in that are not known are left out.
+
+    `sid` is the session's id, as logs have it. The token ends with the session at the latest.
+    """
+    known = session.all_claims
+    chosen: Iterable[str] = (*content.claims, *OF_A_SIGN_IN)
+    return {
+        **{name: known[name] for name in chosen if known.get(name) is not None},
+        "iss": content.issuer,
+        "aud": content.audience,
+        "sub": session.sub,
+        "exp": max(math.floor(min(now + content.lifetime, session.ends)), math.floor(now) + 1),
+        "iat": math.floor(now),
+        "jti": jti,
+        "client_id": content.client_id,
+        "sid": session.id,
+    }
