@@ -81,6 +81,8 @@ class ClientSettings(Section):
             if this names any.
         introspects: the audiences whose access tokens it may ask about (RFC 7662); its own it always may.
         require_par: True if each of its authorization requests must be pushed first (RFC 9126).
+        require_dpop: True if its tokens must be bound to a key that it proves (RFC 9449).
+        dpop_nonce: True if its proofs must repeat a nonce of ours.
         name: what people read on the sign-in page.
     """
 
@@ -97,6 +99,8 @@ class ClientSettings(Section):
     audiences: tuple[Audience, ...] = ()
     introspects: tuple[Audience, ...] = ()
     require_par: bool = False
+    require_dpop: bool = False
+    dpop_nonce: bool = False
     name: str = ""
 
     @model_validator(mode="after")

@@ -52,7 +52,9 @@ def test_access_tokens_are_rfc_9068_without_personal_data(person: Person, issuer
     read = jwt.decode(token, keys, ["ES256"])
     assert "at+jwt" == read.header["typ"]
     assert read.header["kid"] == keys.keys[0].kid
-    assert {"iss", "aud", "sub", "exp", "iat", "jti", "sid", "client_id", "scope"} == read.claims.keys()
+    assert {"iss", "aud", "sub", "exp", "iat", "jti", "sid", "client_id", "scope", "auth_time", "acr"} == (
+        read.claims.keys()
+    )
     assert AUDIENCE == read.claims["aud"]
     assert "liddell" not in str(read.claims).lower()
 

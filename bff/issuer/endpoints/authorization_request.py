@@ -92,6 +92,7 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
         parameters = {name: value for name, value in request.form.items() if name not in _CREDENTIALS}
         if parameters.setdefault("client_id", client.client_id) != client.client_id:
             raise InvalidRequestError("The client_id is not the one of the client that authenticates.")
+        self._bind_to_key(request, client, parameters)
         if "request_uri" in parameters:
             raise InvalidRequestError("A pushed request cannot name another one.")
         if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
@@ -107,3 +108,9 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
             raise
         request_uri = self.server.store.pushed.save(parameters)
         return 201, {"request_uri": request_uri, "expires_in": LIFETIME}, ()
+
+    def _bind_to_key(self, request: ProtocolRequest, client: Client, parameters: dict[str, str]) -> None:
+        """Binds the code to the key that the push proves (RFC 9449 10.1)."""
+        jkt = self.server.proofs.key_of(request, client)
+        if jkt and parameters.setdefault("dpop_jkt", jkt) != jkt:
+            raise InvalidRequestError("dpop_jkt names another key than the one that is proved.")

@@ -16,7 +16,10 @@ from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.store.refresh_families import RefreshToken
 
-_TOLD = ("iss", "aud", "sub", "exp", "iat", "jti", "sid", "client_id", "scope", "role", "tid")
+_TOLD = (
+    "iss", "aud", "sub", "exp", "iat", "jti", "sid", "client_id", "scope", "role", "tid",
+    "cnf", "acr", "auth_time",
+)  # fmt: skip
 
 
 class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publishes no types
@@ -35,7 +38,11 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publ
         """Finds a good access or refresh token; their forms tell them apart, so no hint is needed."""
         del token_type_hint
         claims = self.server.active.find(token_string, int(time.time()))
-        return {**claims, "token_type": "Bearer"} if claims else self._refresh_token(token_string)
+        return (
+            {**claims, "token_type": "DPoP" if "cnf" in claims else "Bearer"}
+            if claims
+            else self._refresh_token(token_string)
+        )
 
     def check_permission(self, token: Mapping[str, Any], client: Client, request: Any) -> bool:
         """Returns True for the client's own token, or one for an audience that it introspects."""

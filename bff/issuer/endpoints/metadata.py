@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from bff.issuer.grants import client_auth
 from bff.issuer.grants.clients import AUTH_METHODS, CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from bff.issuer.grants.proofs import ALGORITHMS as DPOP_ALGORITHMS
+from bff.issuer.grants.tokens import ACR
 from bff.issuer.settings import SCOPES
 
 JWT_SIGNING = list(client_auth.ALGORITHMS)
@@ -34,7 +36,9 @@ def discovery_document(url: str, algorithms: Iterable[str]) -> dict[str, object]
         "id_token_signing_alg_values_supported": sorted(set(algorithms)),
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "select_account"],
-        "claims_supported": ["sub", "name", "email", "auth_time", "amr", "sid", "nonce"],
+        "acr_values_supported": [ACR],
+        "dpop_signing_alg_values_supported": list(DPOP_ALGORITHMS),
+        "claims_supported": ["sub", "name", "email", "auth_time", "acr", "amr", "sid", "nonce"],
         "authorization_response_iss_parameter_supported": True,
         "require_pushed_authorization_requests": False,
         "claims_parameter_supported": False,

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from bff.issuer.context import IssuerContext
 from bff.issuer.endpoints.http import check_client_authentication, json_answer, public_json, read_form
 from bff.issuer.endpoints.metadata import discovery_document
+from bff.issuer.endpoints.userinfo import Userinfo
 from bff.issuer.grants.engine import Answer, ProtocolRequest
-from bff.issuer.grants.tokens import personal_claims
 from bff.issuer.keys.keys import public_set
 
 JWKS_KEPT = 60.0
@@ -22,6 +22,7 @@ class Endpoints:
 
     def __init__(self, context: IssuerContext) -> None:
         self._context = context
+        self._userinfo = Userinfo(context)
 
     async def discovery(self, _: Request) -> Response:
         """OpenID Connect Discovery 1.0, and RFC 8414: one document."""
@@ -37,60 +38,47 @@ class Endpoints:
 
     async def token(self, request: Request) -> Response:
         """RFC 6749 3.2."""
-        protocol_request = await self._protocol_request(request)
-        return _json(await run_in_threadpool(self._context.server.create_token_response, protocol_request))
+        protocol_request = await self._protocol_request(request, "/token")
+        answer = await run_in_threadpool(self._context.server.create_token_response, protocol_request)
+        return _json(answer, protocol_request)
 
     async def par(self, request: Request) -> Response:
         """RFC 9126."""
-        return await self._endpoint("par", request)
+        return await self._endpoint("par", "/par", request)
 
     async def revoke(self, request: Request) -> Response:
         """RFC 7009."""
-        return await self._endpoint("revocation", request)
+        return await self._endpoint("revocation", "/revoke", request)
 
     async def introspect(self, request: Request) -> Response:
         """RFC 7662."""
-        return await self._endpoint("introspection", request)
+        return await self._endpoint("introspection", "/introspect", request)
 
     async def userinfo(self, request: Request) -> Response:
         """OpenID Connect Core 5.3: the token comes in the header, only."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        claims = None
-        if scheme.lower() == "bearer":
-            claims = await run_in_threadpool(
-                self._context.server.active.find, token.strip(), int(time.time())
-            )
-        if claims is None:
-            return _refuse_bearer(401, "invalid_token" if token else None)
-        if "openid" not in claims["scope"].split():
-            return _refuse_bearer(403, "insufficient_scope")
-        account = await run_in_threadpool(self._context.accounts.find, claims["sub"])
-        if account is None:
-            return _refuse_bearer(401, "invalid_token")
-        return json_answer(personal_claims(account, claims["scope"]))
+        return await run_in_threadpool(self._userinfo.answer, request)
 
     async def health(self, _: Request) -> Response:
         """200 when Redis answers."""
         await run_in_threadpool(self._context.store.redis.ping)
         return json_answer({"status": "ok"})
 
-    async def _endpoint(self, name: str, request: Request) -> Response:
-        protocol_request = await self._protocol_request(request)
+    async def _endpoint(self, name: str, path: str, request: Request) -> Response:
+        protocol_request = await self._protocol_request(request, path)
         server = self._context.server
-        return _json(await run_in_threadpool(server.create_endpoint_response, name, protocol_request))
+        answer = await run_in_threadpool(server.create_endpoint_response, name, protocol_request)
+        return _json(answer, protocol_request)
 
-    async def _protocol_request(self, request: Request) -> ProtocolRequest:
+    async def _protocol_request(self, request: Request, path: str) -> ProtocolRequest:
         form = await read_form(request)
         check_client_authentication(request, form)
         headers = {"Authorization": request.headers.get("authorization", "")}
-        return ProtocolRequest(request.method, f"{self._context.settings.url}/token", form, headers)
+        url, proofs = f"{self._context.settings.url}{path}", request.headers.getlist("dpop")
+        return ProtocolRequest(request.method, url, form, headers, proofs)
 
 
-def _json(answer: Answer) -> Response:
-    return json_answer(answer.body, answer.status, dict(answer.headers))
-
-
-def _refuse_bearer(status: int, error: str | None) -> Response:
-    """RFC 6750 3: no error code where no token came."""
-    challenge = f'Bearer error="{error}"' if error else "Bearer"
-    return json_answer({"error": error or "unauthorized"}, status, {"WWW-Authenticate": challenge})
+def _json(answer: Answer, request: ProtocolRequest) -> Response:
+    headers = dict(answer.headers)
+    if request.next_nonce is not None:
+        headers["DPoP-Nonce"] = request.next_nonce
+    return json_answer(answer.body, answer.status, headers)

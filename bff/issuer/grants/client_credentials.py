@@ -15,9 +15,11 @@ from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 from bff.issuer.grants.audiences import MAX_TARGETS, InvalidTargetError, choose, read_resources
 from bff.issuer.grants.clients import AUTH_METHODS, CLIENT_CREDENTIALS, Client
 from bff.issuer.grants.engine import ProtocolServer
+from bff.issuer.grants.proofs import ProvesKey
+from bff.issuer.grants.tokens import token_type
 
 
-class ClientCredentialsGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # authlib publishes no types
+class ClientCredentialsGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # authlib publishes no types
     """The grant; authlib's own knows neither audiences nor scopes of a client."""
 
     GRANT_TYPE = CLIENT_CREDENTIALS
@@ -37,11 +39,11 @@ class ClientCredentialsGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[mis
         """Issues the token (RFC 6749 4.4.3)."""
         minter = self.server.minter
         token = minter.client_token(
-            self.request.client.client_id, self._scope, self._audiences, int(time.time())
+            self.request.client.client_id, self._scope, self._audiences, int(time.time()), self.jkt
         )
         answer = {
             "access_token": token,
-            "token_type": "Bearer",
+            "token_type": token_type(self.jkt),
             "expires_in": minter.access_token_lifetime,
             "scope": self._scope,
         }

@@ -18,6 +18,7 @@ from bff.issuer.accounts.accounts import Account
 from bff.issuer.grants.audiences import choose, read_resources
 from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import EndUser, ProtocolServer
+from bff.issuer.grants.proofs import ProvesKey
 from bff.issuer.grants.tokens import Grant, token_answer
 from bff.issuer.store.codes import Code
 from bff.issuer.store.refresh_families import Family, RefreshToken
@@ -45,6 +46,8 @@ class S256Only(CodeChallenge):  # type: ignore[misc] # authlib publishes no type
             raise InvalidRequestError("A code_challenge with code_challenge_method S256 is required.")
         if len(data.get("nonce", "")) > MAX_NONCE:
             raise InvalidRequestError("The nonce is too long.")
+        if not _CHALLENGE.fullmatch(data.get("dpop_jkt", "x" * 43)):
+            raise InvalidRequestError("dpop_jkt is the SHA-256 thumbprint of a key.")
         wanted, client = read_resources(data.get("resource")), grant.request.client
         choose(wanted, (), grant.server.allowed_audiences(client))
         super().validate_code_challenge(grant, redirect_uri)
@@ -64,7 +67,7 @@ class IdToken(OpenIDCode):  # type: ignore[misc] # authlib publishes no types
         return response[1]
 
 
-class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib publishes no types
+class CodeGrant(ProvesKey, grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib publishes no types
     """Codes of 256 random bits, bound to client, redirect URI, challenge and sign-in, good once."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
@@ -90,6 +93,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             code_challenge=data["code_challenge"],
             family=secrets.token_urlsafe(18),
             resources=read_resources(data.get("resource")),
+            dpop_jkt=data.get("dpop_jkt", ""),
         )
         self.server.store.codes.save(code, record, lifetime)
 
@@ -108,6 +112,8 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             )
             self.server.termination.end_sign_in(taken.code.sid, "code_reused", client_id=client.client_id)
             return None
+        if taken.code.dpop_jkt not in ("", self.jkt):
+            raise InvalidGrantError("The code is bound to another key than the one that is proved.")
         return PresentedCode(taken.code)
 
     def delete_authorization_code(self, authorization_code: Any) -> None:
@@ -142,7 +148,15 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc] # authlib 
             self.server.termination.end_sign_in(record.sid, "over_already")
             raise InvalidGrantError("Invalid 'code' in request.")
         grant = Grant(
-            user, record.client_id, scope, record.sid, record.auth_time, record.nonce, audiences, jti
+            user,
+            record.client_id,
+            scope,
+            record.sid,
+            record.auth_time,
+            record.nonce,
+            audiences,
+            jti,
+            self.jkt,
         )
         return token_answer(self.server.minter, grant, token, ends, int(time.time()))
 

@@ -14,6 +14,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from bff.issuer.accounts.accounts import Account, Accounts
 from bff.issuer.active import ActiveTokens
 from bff.issuer.grants.clients import Client
+from bff.issuer.grants.proofs import ProofChecks
 from bff.issuer.grants.refusal_log import client_named, log_refusal, why_not_authenticated
 from bff.issuer.grants.tokens import Minter, client_subject
 from bff.issuer.logout.termination import Termination
@@ -41,10 +42,22 @@ class EndUser:
 
 
 class ProtocolRequest(OAuth2Request):  # type: ignore[misc] # authlib publishes no types
-    """A request in authlib's form. Parameters come apart and never twice (RFC 6749 3.1 and 3.2)."""
+    """A request in authlib's form. Parameters come apart and never twice (RFC 6749 3.1 and 3.2).
 
-    def __init__(self, method: str, uri: str, parameters: dict[str, str], headers: Mapping[str, str]) -> None:
+    `proofs` are the values of its `DPoP` header fields; `next_nonce` goes with the answer.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        parameters: dict[str, str],
+        headers: Mapping[str, str],
+        proofs: Sequence[str] = (),
+    ) -> None:
         super().__init__(method, uri, headers=headers)
+        self.proofs = proofs
+        self.next_nonce: str | None = None
         self.payload = BasicOAuth2Payload(parameters)
         self._parameters = parameters
 
@@ -77,6 +90,7 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         self.accounts = accounts
         self.minter = minter
         self.termination = termination
+        self.proofs = ProofChecks(store.used_proofs)
         self.clients = {client.client_id: Client(client) for client in settings.clients}
         subjects = {client_subject(name) for name, client in self.clients.items() if client.acts_for_itself}
         self.active = ActiveTokens(minter, store, accounts, subjects)

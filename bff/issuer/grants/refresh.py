@@ -1,6 +1,9 @@
 """The refresh grant (RFC 6749 6): a new token with each use.
 
 Rule: a refresh token that is used twice ends the sign-in that it came from (RFC 9700 4.14.2).
+
+All clients here authenticate: refresh tokens are bound to them by that, and not to a key (RFC 9449 5). The
+access token is bound to the key that the refresh proves.
 """
 
 import time
@@ -12,6 +15,7 @@ from bff.issuer.accounts.accounts import Account
 from bff.issuer.grants.audiences import choose, read_resources
 from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import ProtocolServer
+from bff.issuer.grants.proofs import ProvesKey
 from bff.issuer.grants.tokens import Grant, token_answer
 from bff.issuer.store.refresh_families import Family, Gone, RefreshToken, Reused, Rotated
 from bff.observe.logs import audit
@@ -33,7 +37,7 @@ class PresentedRefreshToken:
         return self.family.scope
 
 
-class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib publishes no types
+class RefreshGrant(ProvesKey, grants.RefreshTokenGrant):  # type: ignore[misc] # authlib publishes no types
     """Rotation: each use gives a new refresh token; a second use of one ends the family."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
@@ -67,7 +71,9 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc] # authlib pu
         match store.refresh_families.rotate(refresh_token.token, now, grace):
             case Rotated(successor):
                 scope = " ".join((self.request.payload.scope or family.scope).split())
-                grant = Grant(user, family.client_id, scope, family.sid, family.auth_time, "", audiences, jti)
+                grant = Grant(
+                    user, family.client_id, scope, family.sid, family.auth_time, "", audiences, jti, self.jkt
+                )
                 return token_answer(self.server.minter, grant, successor, family.ends, int(now))
             case Reused():
                 self._end_reused(refresh_token.token, family)

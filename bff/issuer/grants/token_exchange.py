@@ -3,7 +3,8 @@
 Rule 1: only from an access token that was issued to the client that asks, and is good now.
 Rule 2: only for a service that the client's settings name.
 Rule 3: never more scope and never a longer life than the token has; the same `sub` and `sid`.
-Rule 4: no refresh token: a client that needs another access token exchanges again.
+Rule 4: from a token that is bound to a key, for a proof by that key only: what comes of it is bound as well.
+Rule 5: no refresh token: a client that needs another access token exchanges again.
 """
 
 import time
@@ -17,13 +18,14 @@ from bff.issuer.accounts.accounts import Account
 from bff.issuer.grants.audiences import MAX_TARGETS, InvalidTargetError, read_resources
 from bff.issuer.grants.clients import AUTH_METHODS, TOKEN_EXCHANGE, Client
 from bff.issuer.grants.engine import ProtocolServer
-from bff.issuer.grants.tokens import Grant
+from bff.issuer.grants.proofs import InvalidProofError, ProvesKey
+from bff.issuer.grants.tokens import Grant, token_type
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - RFC 8693 section 3
 _MAX_TOKEN = 16 * 1024
 
 
-class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # authlib publishes no types
+class ExchangeGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # authlib publishes no types
     """The grant; authlib has none."""
 
     GRANT_TYPE = TOKEN_EXCHANGE
@@ -56,11 +58,20 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
         # A revocation a moment ago may have come too early to find this token.
         if not jti or store.revoked_tokens.covers(claims["jti"], sid):
             raise _unusable()
-        grant = Grant(account, client_id, self._scope, sid, 0, audiences=self._audiences, jti=jti)
+        grant = Grant(
+            account,
+            client_id,
+            self._scope,
+            sid,
+            int(claims.get("auth_time", 0)),
+            audiences=self._audiences,
+            jti=jti,
+            jkt=self.jkt,
+        )
         return {
             "access_token": minter.access_token(grant, now, lifetime),
             "issued_token_type": ACCESS_TOKEN,
-            "token_type": "Bearer",
+            "token_type": token_type(self.jkt),
             "expires_in": lifetime,
             "scope": self._scope,
         }
@@ -77,6 +88,8 @@ class ExchangeGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc] # auth
         claims = self.server.active.find(text, int(time.time())) if 0 < len(text) <= _MAX_TOKEN else None
         if claims is None or claims["client_id"] != client.client_id:
             raise _unusable()
+        if claims.get("cnf", {}).get("jkt") not in (None, self.jkt):
+            raise InvalidProofError("The subject_token is bound to another key than the one that is proved.")
         return claims
 
     def _read_targets(self, client: Client) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068 section 
 ID_TOKEN_TYPE = "JWT"  # noqa: S105 - same
 LOGOUT_TOKEN_TYPE = "logout+jwt"  # noqa: S105 - same
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+ACR = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password"
+"""The `acr` of every sign-in here, which is by a password: the name that SAML has for it."""
 ID_TOKEN_LIFETIME = 300
 LOGOUT_TOKEN_LIFETIME = 120
 MAX_TOKEN = 16 * 1024
@@ -31,7 +33,7 @@ class Grant:
     """The subject of issued tokens: the user, client, scope and sign-in.
 
     `audiences` are the services that the access token is for; none: the one that the settings name.
-    `jti` is the access token's name; without it, it gets one.
+    `jti` is the access token's name; without it, it gets one. `jkt` is the key that it is bound to, if any.
     """
 
     account: Account
@@ -42,6 +44,7 @@ class Grant:
     nonce: str = ""
     audiences: tuple[str, ...] = ()
     jti: str = ""
+    jkt: str = ""
 
 
 class Minter:
@@ -68,12 +71,16 @@ class Minter:
             "sid": grant.sid,
             "client_id": grant.client_id,
             "scope": grant.scope,
+            **({"auth_time": grant.auth_time, "acr": ACR} if grant.auth_time else {}),
+            **({"cnf": {"jkt": grant.jkt}} if grant.jkt else {}),
             **({"role": " ".join(grant.account.roles)} if grant.account.roles else {}),
             **({"tid": grant.account.tenant} if grant.account.tenant else {}),
         }
         return self._sign(ACCESS_TOKEN_TYPE, claims, now)
 
-    def client_token(self, client_id: str, scope: str, audiences: Sequence[str], now: int) -> str:
+    def client_token(
+        self, client_id: str, scope: str, audiences: Sequence[str], now: int, jkt: str = ""
+    ) -> str:
         """Signs an access token of a client itself (RFC 6749 4.4): with no user, and so with no `sid`."""
         claims = {
             "iss": self._issuer,
@@ -84,6 +91,7 @@ class Minter:
             "jti": secrets.token_urlsafe(16),
             "client_id": client_id,
             "scope": scope,
+            **({"cnf": {"jkt": jkt}} if jkt else {}),
         }
         return self._sign(ACCESS_TOKEN_TYPE, claims, now)
 
@@ -95,6 +103,7 @@ class Minter:
             "exp": now + ID_TOKEN_LIFETIME,
             "iat": now,
             "auth_time": grant.auth_time,
+            "acr": ACR,
             "amr": ["pwd"],
             "sid": grant.sid,
             "at_hash": _half_hash(access_token),
@@ -170,6 +179,11 @@ def _half_hash(text: str) -> str:
     return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:16]).rstrip(b"=").decode()
 
 
+def token_type(jkt: str) -> str:
+    """Returns the `token_type` of a token by the key that it is bound to (RFC 6750, RFC 9449 5)."""
+    return "DPoP" if jkt else "Bearer"
+
+
 def token_answer(
     minter: Minter, grant: Grant, refresh_token: object, ends: float | None, now: int
 ) -> dict[str, Any]:
@@ -180,7 +194,7 @@ def token_answer(
     access_token = minter.access_token(grant, now)
     answer: dict[str, Any] = {
         "access_token": access_token,
-        "token_type": "Bearer",
+        "token_type": token_type(grant.jkt),
         "expires_in": minter.access_token_lifetime,
         "scope": grant.scope,
     }

@@ -25,7 +25,10 @@ return false
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The grant behind an authorization code; `family` is the first half of the refresh tokens to come."""
+    """The grant behind an authorization code; `family` is the first half of the refresh tokens to come.
+
+    `dpop_jkt` is the key that has to be proved for it (RFC 9449 10); "": any, or none.
+    """
 
     client_id: str
     redirect_uri: str
@@ -37,6 +40,7 @@ class Code:
     code_challenge: str
     family: str
     resources: tuple[str, ...] = ()
+    dpop_jkt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@
 | `issuer:par:<hash>`, `issuer:par-spent:<hash>` | string (JSON), EX | a pushed request, before and after |
 | `issuer:tries:…`, `issuer:devices:…` | string, sorted set, EX | password guesses (see `rate_limits.py`) |
 | `issuer:assertion:<hash>` | string, EX | a client's assertion that was used |
+| `issuer:dpop:<hash>` | string, EX | a DPoP proof that was used |
+| `issuer:dpop-nonce:<period>` | string, EX | the nonce of a period, for such proofs |
 | `issuer:logouts`, `issuer:logout:<id>` | sorted set, hash | clients yet to be told of an end |
 | `issuer:revoked:sid:<sid>`, `issuer:revoked:jti:<jti>` | string (why), EX | what ended before its time |
 

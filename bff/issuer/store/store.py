@@ -11,6 +11,7 @@ from bff.issuer.store.redis import IssuerRedis
 from bff.issuer.store.refresh_families import RefreshFamilies
 from bff.issuer.store.revoked_tokens import RevokedTokens
 from bff.issuer.store.sign_in_sessions import SignInSessions
+from bff.issuer.store.used_proofs import UsedProofs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Store:
     revoked_tokens: RevokedTokens
     issued: IssuedTokens
     logout_queue: LogoutQueue
+    used_proofs: UsedProofs
 
     @classmethod
     def on(cls, redis: IssuerRedis) -> Self:
@@ -39,4 +41,5 @@ class Store:
             revoked_tokens,
             IssuedTokens(redis, revoked_tokens),
             logout_queue,
+            UsedProofs(redis),
         )
