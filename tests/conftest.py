@@ -21,7 +21,25 @@ pytest_plugins = ["tests.support.processes.redis"]
 hypothesis_settings.register_profile("bff", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("bff")
 
-REQUIREMENTS = Path(__file__).with_name("requirements.md")
+TESTS = Path(__file__).parent
+REQUIREMENTS = TESTS / "requirements.md"
+SLOW = {
+    "browser",
+    "demo",
+    "differential",
+    "docs",
+    "faults",
+    "flow",
+    "library",
+    "model",
+    "node",
+    "npm",
+    "packaging",
+    "serve",
+    "tools",
+}
+"""The folders whose files take long, most of it waiting."""
+_SPREAD = 0.9  # the slow files begin within this share of the run
 
 
 def pytest_configure() -> None:
@@ -56,7 +74,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # What our server protocol alone promises is not asked of the plain application under a stock server.
     elsewhere = {item for item in items if item.get_closest_marker("server_only") and _is_embedded(item)}
     config.hook.pytest_deselected(items=list(elsewhere))
-    items[:] = [item for item in items if item not in elsewhere]
+    items[:] = _spread([item for item in items if item not in elsewhere])
+
+
+def _spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The files that wait for browsers, fleets and builds spread among the quick ones, none at the end."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow = [path for path in files if path.relative_to(TESTS).parts[0] in SLOW]
+    quick = [path for path in files if path not in slow]
+    places = [(number / len(slow) * _SPREAD, path) for number, path in enumerate(slow)]
+    places += [(number / len(quick), path) for number, path in enumerate(quick)]
+    return [item for _, path in sorted(places) for item in files[path]]
 
 
 def _is_embedded(item: pytest.Item) -> bool:
