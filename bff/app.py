@@ -19,6 +19,7 @@ from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
 from bff.oidc.traced_http import http_maker
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
@@ -37,13 +38,14 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
-from bff.proxy.forward.token_exchange import TokenExchanger, by_audience
+from bff.proxy.forward.token_exchange import by_audience, exchanger_of
 from bff.proxy.forward.traced import fast_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import Pools, UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
+from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens
 from bff.refresh.traced import coordinator_maker
 from bff.session.client_tokens import ClientTokenStore
@@ -108,14 +110,18 @@ class App:
         )
         self._changes.subscribe(self._store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self._changes.trusted)
-        self._client = OidcClient(
-            settings.provider,
-            clock=clock,
-            tasks=self.tasks,
-            failed=self.metrics.provider_failed,
-            watched=self.metrics.provider_calls.timed,
-            http=http_maker(spans),
-            needed=frozenset().union(names_of(settings.provider.allow), *map(asked_claims, settings.route)),
+        asked = frozenset().union(*map(asked_claims, settings.route))
+        self._providers = Providers(
+            OidcClient(
+                each,
+                clock=clock,
+                tasks=self.tasks,
+                failed=self.metrics.provider_failed,
+                watched=self.metrics.provider_calls.timed,
+                http=http_maker(spans),
+                needed=asked.union(names_of(each.allow)),
+            )
+            for each in settings.providers()
         )
         self._limits = RateLimits(
             self._store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
@@ -126,7 +132,7 @@ class App:
         self._readiness = ReadinessChecks(
             store=self._store,
             feed=self._changes,
-            client=self._client,
+            clients=list(self._providers),
             without_redis=settings.server.ready_without_redis,
         )
         self._pools = Pools()
@@ -134,7 +140,7 @@ class App:
         self.live = LiveSettings(
             files,
             keys=self._keys,
-            client=self._client,
+            client=self._providers.default,
             pools=self._pools,
             redis=self._store.renewal,
             metrics=self.metrics,
@@ -174,21 +180,24 @@ class App:
             clock=clock,
             cache=cache,
             refresh=settings.refresh,
-            shown=settings.provider.claims,
+            shown=self._providers.shown(),
             plan=plan,
+            providers=self._providers.names,
             missed=self._silent.missed,
             ended=self._ended,
         )
-        refresher = coordinator_maker(spans)(
+        refresher, waiters = coordinators_of(
+            self._providers,
+            coordinator_maker(spans),
             sessions=sessions,
-            client=self._client,
             tasks=self.tasks,
             settings=settings.refresh,
             metrics=self.metrics,
             clock=clock,
             feed=self._changes,
         )
-        self._changes.subscribe(refresher.change_waiter)
+        for waiter in waiters:
+            self._changes.subscribe(waiter)
         parts = {
             "sessions": sessions,
             "refresher": refresher,
@@ -196,14 +205,14 @@ class App:
             "refresh_settings": settings.refresh,
             "clock": clock,
         }
-        exchanger = TokenExchanger(client=self._client, sessions=sessions, tasks=self.tasks, clock=clock)
+        exchanger = exchanger_of(self._providers, sessions=sessions, tasks=self.tasks, clock=clock)
         self.credentials = by_audience(
             self._audiences | exchanged_for(settings.route),
             exchanger,
             **parts,
         )
         client_tokens = ClientTokens(
-            client=self._client,
+            client=self._providers.default,
             store=ClientTokenStore(self._store, keyring),
             tasks=self.tasks,
             settings=settings.refresh,
@@ -249,7 +258,7 @@ class App:
             error_page=settings.spa.error_page,
             login_url=settings.server.base_path + LOGIN,
             home=settings.home(),
-            login_params=settings.provider.login_params,
+            login_params=self._providers.login_params(),
             callers=Callers(settings.limits),
             signed_calls=SignedCalls(watch),
             spans=spans,
@@ -269,7 +278,7 @@ class App:
         )
         endpoints = own_endpoints(
             settings,
-            client=self._client,
+            providers=self._providers,
             store=self._store,
             sessions=sessions,
             refresher=refresher,
@@ -366,7 +375,8 @@ class App:
             await self._live_count.aclose()
             await self._silent.aclose()
             await self._pools.aclose()
-            await self._client.aclose()
+            for client in self._providers:
+                await client.aclose()
             await self._store.aclose()
             await self._telemetry.aclose()
 

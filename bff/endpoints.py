@@ -8,10 +8,10 @@ from starlette.routing import Route
 from bff.crypto import Keyring
 from bff.hooks import SignIn
 from bff.observe.metrics import Metrics
-from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
-from bff.refresh import RefreshCoordinator
+from bff.refresh import Refresher
 from bff.session.announcements import notice_of
 from bff.session.minted import MintingKeys
 from bff.session.own_sessions import OwnSessions
@@ -34,10 +34,10 @@ from bff.web.user import UserEndpoints
 def own_endpoints(
     settings: Settings,
     *,
-    client: OidcClient,
+    providers: Providers,
     store: SessionStore,
     sessions: Sessions,
-    refresher: RefreshCoordinator,
+    refresher: Refresher,
     keyring: Keyring,
     minting_keys: MintingKeys,
     guard: Guard,
@@ -49,7 +49,7 @@ def own_endpoints(
 ) -> list[Route]:
     """Returns the routes of all endpoints but the stream of events; `admit` is asked about each sign-in."""
     login = LoginEndpoints(
-        client=client,
+        providers=providers,
         sessions=sessions,
         cookies=TransactionCookies(keyring, settings.server, settings.session),
         server=settings.server,
@@ -62,7 +62,7 @@ def own_endpoints(
         home=settings.home(),
     )
     logout = LogoutEndpoints(
-        client=client,
+        providers=providers,
         sessions=sessions,
         keyring=keyring,
         guard=guard,
@@ -70,11 +70,13 @@ def own_endpoints(
         clear_site_data=settings.session.clear_site_data,
         clock=clock,
     )
-    backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=settings.server, clock=clock)
-    frontchannel = FrontchannelEndpoint(
-        provider=settings.provider, sessions=sessions, server=settings.server, limits=limits
+    backchannel = BackchannelEndpoint(
+        providers=providers, sessions=sessions, server=settings.server, clock=clock
     )
-    signals = SharedSignalsEndpoint(client=client, sessions=sessions, server=settings.server)
+    frontchannel = FrontchannelEndpoint(
+        providers=providers, sessions=sessions, server=settings.server, limits=limits
+    )
+    signals = SharedSignalsEndpoint(providers=providers, sessions=sessions, server=settings.server)
     own = OwnSessionEndpoints(
         sessions=sessions,
         own=OwnSessions(store=store, sessions=sessions, settings=settings.session, clock=clock),
@@ -88,7 +90,7 @@ def own_endpoints(
         guard=guard,
         limits=limits,
         logout_url=partial(logout_url, keyring, base_path=settings.server.base_path),
-        shown=settings.provider.claims,
+        shown={each.name: each.claims for each in settings.providers()},
         trusted_proxies=settings.server.trusted_proxies,
         clock=clock,
     )

@@ -125,9 +125,14 @@ def problem_page(document: Mapping[str, Any], home: str = "/") -> bytes:
     else:
         way_on = f'<a href="{escape(home)}">Go to the start page</a>'
     described = f"<p>{detail}</p>" if detail else ""
+    return page_of(title, f"{described}<p>{way_on}</p><p><small>{status} {code}</small></p>")
+
+
+def page_of(title: str, content: str) -> bytes:
+    """A page of ours, of a title and content that are HTML already; `PAGE_HEADERS` go with it."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1>{described}"
-        f"<p>{way_on}</p><p><small>{status} {code}</small></p></main></body></html>"
+        f"<title>{title}</title><style>{_STYLE}</style></head><body><main><h1>{title}</h1>{content}"
+        "</main></body></html>"
     ).encode()

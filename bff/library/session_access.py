@@ -54,7 +54,7 @@ class SessionAccess:
     def __init__(self, app: App) -> None:
         self._app = app
         self._trusted = app.settings.server.trusted_proxies
-        self._shown = app.settings.provider.claims
+        self._shown = {each.name: each.claims for each in app.settings.providers()}
         self._login_url = app.settings.server.base_path + LOGIN
         self._remembered: OrderedDict[str, tuple[int, Mapping[str, Any]]] = OrderedDict()
 
@@ -72,7 +72,7 @@ class SessionAccess:
             return None
         self._app.credentials[None].used(found)
         session = found.session
-        claims = public_claims(self._claims(session), self._shown)
+        claims = public_claims(self._claims(session), self._shown.get(session.provider))
         return User(session.sub, session.id, claims, session.created, session.ends)
 
     async def token(self, request: HTTPConnection, audience: str | None) -> str:

@@ -208,6 +208,7 @@ def audit(
     session: str | None = None,
     address: str | None = None,
     reason: str | None = None,
+    provider: str | None = None,
     **fields: object,
 ) -> None:
     """Writes an audit event: who, when, where from and why (OWASP ASVS 16.3).
@@ -218,8 +219,11 @@ def audit(
         session: a session's key or id; only its first characters are written.
         address: the client's address.
         reason: why, in one word of ours, never a stranger's text.
+        provider: the provider's name, where there are several: else it stands nowhere.
         fields: the other fields of the event.
     """
+    if provider is not None:
+        fields["provider"] = provider
     _audit.info(
         event,
         sub=sub,

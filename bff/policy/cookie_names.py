@@ -15,10 +15,12 @@ def own_cookie(public_url: str, base_path: str, kind: str = "") -> str:
     """The name of a cookie of ours.
 
     `__Host-` cookies are always for the whole origin, so that a base path stands in the name: two BFFs on one
-    origin do not disturb each other.
+    origin do not disturb each other. A kind begins with "-"; behind a base path, which may hold that as well,
+    with "..", which no base path makes: of `/a` and `/a-logout` none has a cookie of the other's name.
     """
     name = (SESSION_COOKIE if public_url.startswith("https://") else PLAIN_COOKIE).decode("ascii")
-    return name + base_path.replace("/", ".") + kind
+    mark = kind.replace("-", "..", 1) if base_path else kind
+    return name + base_path.replace("/", ".") + mark
 
 
 def is_own(pair: bytes) -> bool:

@@ -30,13 +30,21 @@ DEADLINE = 15.0
 
 async def preflight(settings: Settings) -> list[Check]:
     """Makes all checks at once; takes no longer than `DEADLINE`."""
-    redis, provider, redirects_to = settings.redis, settings.provider, redirect_uri(settings.server)
+    redis, providers = settings.redis, settings.providers()
+    several = len(providers) > 1
     upstreams = {
         (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
     }
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), look_at_redis(redis)),
-        _bounded("provider", provider.issuer, _provider(provider, settings.route, redirects_to)),
+        *(
+            _bounded(
+                "provider",
+                provider.issuer,
+                _provider(provider, settings.route, redirect_uri(settings.server, provider, several=several)),
+            )
+            for provider in providers
+        ),
         *(
             _bounded("upstream", _target(upstream), _upstream(upstream, route))
             for (upstream, _), route in reversed(upstreams.items())

@@ -6,7 +6,7 @@ Rule 2: a session that was read is kept even if the caller has left meanwhile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -44,7 +44,9 @@ class SessionReader:
         clock: Callable[[], float],
         cache: NearCache | None,
         plan: AccessPlan = NO_ACCESS,
+        providers: Collection[str] | None = None,
     ) -> None:
+        self._providers = providers
         self._store = store
         self._before = before
         self._settings = settings
@@ -124,6 +126,8 @@ class SessionReader:
         if session is None or note_of(loaded.note, session.version) is not None:
             return None
         if time_is_up(session, self._clock(), self._settings) is not None:
+            return None
+        if self._providers is not None and session.provider not in self._providers:
             return None
         packed = self._packed(handle, session, loaded.fields)
         if reading is not None:

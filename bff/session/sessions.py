@@ -10,7 +10,7 @@ comes a moment later, and a caller that we tell of the write must find it done. 
 session is put back, once Redis has shown that nothing else has changed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -62,16 +62,13 @@ class NoSession:
     key: str | None = field(default=None, compare=False)
 
 
-def _ignored(_: str) -> None:
-    pass
-
-
 class Sessions:
     """The sessions of one server.
 
     `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
-    those are kept that a page is `shown`, or that the `plan` of the routes asks for. `missed` hears the key
-    of each session that was not there, `ended` of each that is ended here.
+    those are kept that a page is `shown`, or that the `plan` of the routes asks for. Sessions of others than
+    these `providers` end; None: there are no others. `missed` hears the key of each session that was not
+    there, `ended` of each that is ended here.
     """
 
     def __init__(
@@ -87,7 +84,8 @@ class Sessions:
         refresh: RefreshSettings | None = None,
         shown: tuple[str, ...] | None = None,
         plan: AccessPlan = NO_ACCESS,
-        missed: Callable[[str], None] = _ignored,
+        providers: Collection[str] | None = None,
+        missed: Callable[[str], None] = lambda _: None,
         ended: Ended = untold,
     ) -> None:
         self.cookie = cookie
@@ -102,8 +100,9 @@ class Sessions:
         self._clock = clock
         self._cache = cache
         self._refresh = refresh or RefreshSettings()
+        self._providers = providers
         reader = partial(SessionReader, store=store, before=before, settings=settings, clock=clock)
-        self._reader = reader(refresh=self._refresh, cache=cache, plan=plan)
+        self._reader = reader(refresh=self._refresh, cache=cache, plan=plan, providers=providers)
         self._drafts = Drafts(keyring, settings, shown, plan)
         self._missed = missed
         self._ended = ended
@@ -200,7 +199,9 @@ class Sessions:
         return Found(handle, session)
 
     def time_is_up(self, session: Session) -> EndReason | None:
-        """Returns why the session's time is up; None while it is not."""
+        """Returns why the session's time is up, or its provider's; None while neither is."""
+        if self._providers is not None and session.provider not in self._providers:
+            return EndReason.PROVIDER_REMOVED
         return time_is_up(session, self._clock(), self._settings)
 
     async def start(self, identity: Identity, tokens: Tokens, **more: Any) -> Found:

@@ -18,6 +18,7 @@ from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
+from bff.settings.several import check_several, judged
 from bff.settings.token_check import check_minted, check_token
 from bff.settings.urls import (
     base_path_complaint,
@@ -47,6 +48,11 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", r
 
 def check(settings: Settings) -> list[Finding]:
     """Returns all findings about settings whose single values are valid."""
+    return [*judged(settings, _check), *check_several(settings)]
+
+
+def _check(settings: Settings) -> list[Finding]:
+    """Returns those about the only provider, and all that does not depend on the provider."""
     return [
         *_server(settings.server),
         *_redis(settings),

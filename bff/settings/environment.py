@@ -1,4 +1,4 @@
-"""Settings from environment variables: `BFF_SECTION__KEY`, and `BFF_ROUTE` as JSON.
+"""Settings from environment variables: `BFF_SECTION__KEY`, and lists of sections as JSON (`BFF_ROUTE`).
 
 Rule 1: a `BFF_…` variable without a setting is a problem, and not ignored: it was set for a purpose.
 """
@@ -26,6 +26,10 @@ _SERVICE_LINK = re.compile(
 _SERVICE_PORT = re.compile(r"BFF_(?:[A-Z0-9_]+_)?PORT")
 
 
+_WHOLE = frozenset({"BFF_ROUTE"})
+"""Lists of sections, which come as one JSON list each."""
+
+
 class Sources(Settings, BaseSettings):
     """The settings' model in the form of pydantic-settings; it makes sources only, never settings."""
 
@@ -49,9 +53,11 @@ class Environment(EnvSettingsSource):
 
     def name_of(self, section: str, key: str) -> str | None:
         """Returns the variable that sets a key; None without one."""
-        wanted = "BFF_ROUTE" if section == "route" else env_name(section, key)
+        whole = f"BFF_{section}".upper()
+        wanted = whole if whole in _WHOLE else env_name(section, key)
         for upper, name in self._names.items():
-            if name.lower() in self.env_vars and (upper == wanted or upper.startswith(wanted + "__")):
+            given = upper in {wanted, whole} or upper.startswith(wanted + "__")
+            if name.lower() in self.env_vars and given:
                 return name
         return None
 
@@ -77,10 +83,12 @@ class Environment(EnvSettingsSource):
 
 def _is_setting(name: str) -> bool:
     upper = name.upper()
-    if upper == "BFF_ROUTE":
+    if upper in {*_WHOLE, "BFF_PROVIDER"}:
         return True
     section, separator, key = upper.removeprefix("BFF_").lower().partition("__")
-    if not upper.startswith("BFF_") or not separator or section not in SECTIONS or section == "route":
+    if not upper.startswith("BFF_") or not separator or section not in SECTIONS:
+        return False
+    if f"BFF_{section}".upper() in _WHOLE:
         return False
     field, nested, _ = key.partition("__")
     known = SECTIONS[section].model_fields.get(field)

@@ -19,6 +19,7 @@ from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.packages import check_packages
 from bff.settings.problem import Finding, SettingProblem
 from bff.settings.redis_urls import redis_tls_files
+from bff.settings.several import judged
 from bff.settings.urls import proxy_complaint
 
 LISTS = frozenset({"keys", "secrets"})
@@ -93,6 +94,11 @@ def _read(path: Path) -> tuple[str, int]:
 
 def check_files(settings: Settings) -> Iterator[Finding]:
     """Findings about the page's folder, CA bundles, client certificates, the audit file and packages."""
+    return judged(settings, _check_files)
+
+
+def _check_files(settings: Settings) -> Iterator[Finding]:
+    """The same for the only provider."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
         yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")

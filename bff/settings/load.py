@@ -6,7 +6,7 @@ it are left out.
 Rule 3: no message holds a value that could be a secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,13 @@ from bff.settings.environment import CONFIG, Environment
 from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.line_numbers import line_of
 from bff.settings.messages import SECTIONS, describe, nearest
-from bff.settings.model import Settings
+from bff.settings.model import MORE_PROVIDERS, Settings
+from bff.settings.places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.toml_file import read_toml
+from bff.settings.urls import split_public_url
+
+_PLACE = ("public_url", "base_path")
 
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""
@@ -38,6 +42,12 @@ _STAND_INS: Mapping[tuple[str, str], str] = {
     ("provider", "client_id"): "stand-in",
     ("route", "upstream"): "http://localhost",
 }
+_NUMBERED: Mapping[str, str] = {
+    "path": "/stand-in-{}",
+    "name": "stand-in-{}",
+    "public_url": "http://stand-in-{}.localhost",
+}
+"""Stand-ins for what has to differ between sections of one name, by the number of the section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +96,14 @@ class _Loading:
     broken: set[str] = field(default_factory=set)
     text: str = ""
     file_broken: bool = False
+    placed: bool = False
 
     def result(self) -> Loaded:
         raw = self._merged(self._from_file())
         self.problems += self.environment.problems
-        self.broken |= {_base(problem.key) for problem in self.problems}
+        self.broken |= {base_of(problem.key) for problem in self.problems}
         self._read_secrets(raw)
+        self._place_server(raw)
         settings = self._validated(raw)
         warnings = list(self.secrets.warnings)
         for finding in [*check(settings), *check_files(settings)]:
@@ -115,13 +127,20 @@ class _Loading:
     def _merged(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Merges the environment into the file's values; a required section is there, if only empty."""
         merged: dict[str, Any] = {"server": {}, "provider": {}} | {
-            name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()
+            name: dict(value) if isinstance(value, dict) else value
+            for name, value in raw.items()
+            if value != []
         }
         for name, values in self.environment.values.items():
-            if name == "route":
-                merged["route"] = values
+            if not isinstance(values, dict):  # JSON, for all of a list of sections
+                merged[name] = values or merged.get(name, {})
                 continue
             section = merged.setdefault(name, {})
+            if isinstance(section, list):
+                variable = next((self.environment.name_of(name, key) for key in values), "")
+                fix = "set it in the file, a secret by client_secret_file, or all of them by BFF_PROVIDER"
+                message = "is a list in the file, and no single variable can be laid over it"
+                self.problems.append(SettingProblem(name, message, fix, f"env {variable}"))
             if isinstance(section, dict):
                 for _, key, file_key in (secret for secret in _SECRETS if secret[0] == name):
                     if not {key, file_key}.isdisjoint(
@@ -132,13 +151,21 @@ class _Loading:
                 section.update(values)
         return merged
 
+    def _place_server(self, raw: dict[str, Any]) -> None:
+        """Of several frontends the first one's address is the server's, where that has none of its own."""
+        frontends, server = raw.get("frontend"), raw.get("server")
+        first = frontends[0] if isinstance(frontends, list) and frontends else None
+        url = first.get("public_url") if isinstance(first, dict) else None
+        if isinstance(url, str) and isinstance(server, dict) and server.keys().isdisjoint(_PLACE):
+            server.update(zip(_PLACE, split_public_url(url), strict=True))
+            self.placed = True
+
     def _read_secrets(self, raw: dict[str, Any]) -> None:
-        for section, key, file_key in _SECRETS:
-            values = raw.get(section)
+        for at, values, key, file_key in _secrets_of(raw):
             path = values.get(file_key) if isinstance(values, dict) else None
             if not isinstance(values, dict) or not isinstance(path, str):
                 continue
-            name, file_name = f"{section}.{key}", f"{section}.{file_key}"
+            name, file_name = f"{at}.{key}", f"{at}.{file_key}"
             if key in values:
                 source = self._source(file_name)
                 self.problems.append(
@@ -158,105 +185,105 @@ class _Loading:
         """The settings; broken values are reported and replaced by defaults or stand-ins."""
         while True:
             try:
-                return Settings.model_validate(raw)
+                return Settings.model_validate(arranged(raw))
             except ValidationError as refused:
                 errors = refused.errors(include_url=False, include_input=False)
+                several = isinstance(raw["provider"], list)
+                for error in errors:
+                    error["loc"] = _in_file(error["loc"], several=several)
                 meant = {_meant(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
                 for error in errors:
                     self._refuse(raw, error, meant)
                 self.broken |= meant
 
     def _refuse(self, raw: dict[str, Any], error: ErrorDetails, meant: set[str]) -> None:
-        key = _key(error["loc"])
-        base = _base(key)
-        section = base.partition(".")[0]
+        key = key_of(error["loc"])
+        base = base_of(key)
         # A key that is missing because it is misspelt, or was never read, is one mistake and not two.
         follows = error["type"] == "missing" and (base in meant or self.file_broken)
-        if self.broken.isdisjoint({base, section}) and not follows:
+        if self.broken.isdisjoint({base, *owners_of(key)}) and not follows:
             self.problems.append(SettingProblem(key, *describe(error), self._source(key)))
         self.broken.add(base)
         _replace(raw, error["loc"])
 
     def _is_moot(self, finding: Finding) -> bool:
         """Returns True if a finding rests on a broken value, or on a file that could not be read."""
-        keys = {_base(key) for key in (finding.key, *finding.needs)}
-        sections = {key.partition(".")[0] for key in keys}
-        unknown = self.file_broken and not all(self.environment.name_of(*_parts(key)) for key in keys)
+        keys = {base_of(key) for key in (finding.key, *finding.needs)}
+        sections = set().union(*map(owners_of, keys))
+        if self.placed and finding.key.partition(".")[2] in _PLACE and finding.key.startswith("server."):
+            return True  # told of the frontend whose address it is
+        unknown = self.file_broken and not all(self.environment.name_of(*parts_of(key)) for key in keys)
         return unknown or not self.broken.isdisjoint(keys | sections)
 
     def _source(self, key: str) -> str:
         if key in self.secret_sources:
             return self.secret_sources[key]
-        if variable := self.environment.name_of(*_parts(key)):
+        if variable := self.environment.name_of(*parts_of(key)):
             return f"env {variable}"
         if self.file is None:
             return ""
-        line = line_of(self.text, *_parts(key), index=_index(key))
+        line = line_of(self.text, *parts_of(key), index=index_of(key))
         return f"file:{self.file}" if line is None else f"file:{self.file}:{line}"
 
 
-def _key(loc: tuple[int | str, ...]) -> str:
-    """A setting's name from pydantic's location, without the names of union members at its end."""
-    known = 3 if loc[0] == "route" else 2
-    text = str(loc[0])
-    for depth, part in enumerate(loc[1:], start=1):
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif depth < known or loc[1] == "extra_params":
-            text += f".{part}"
-    return text
-
-
-def _base(key: str) -> str:
-    """The setting that a key is part of: `server.trusted_proxies` of `server.trusted_proxies[1]`."""
-    section, _, rest = key.partition(".")
-    name = rest.partition("[")[0].partition(".")[0]
-    return f"{section}.{name}" if name else section
-
-
-def _parts(key: str) -> tuple[str, str]:
-    section, _, name = _base(key).partition(".")
-    return section.partition("[")[0], name
-
-
-def _index(key: str) -> int:
-    """The number of the route that a key belongs to; 0 for all other keys."""
-    number = key.partition(".")[0].partition("[")[2].rstrip("]")
-    return int(number) if number else 0
-
-
-def _meant(loc: tuple[int | str, ...]) -> str:
-    """Guesses the setting that an unknown key was meant to be."""
-    section, name = str(loc[0]), str(loc[-1])
-    if len(loc) == 1 or (near := nearest(section, name)) is None:
-        return ""
-    return _base(_key((*loc[:-1], near)))
-
-
-def _replace(raw: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    """Removes a refused value from the raw settings; a required setting gets a stand-in."""
-    section = str(loc[0])
-    depth = 2 if section == "route" else 1
-    if len(loc) <= depth:
-        if section == "route" and len(loc) == depth:
-            raw["route"] = [*raw["route"]]
-            raw["route"][int(loc[1])] = {}
-        elif section in SECTIONS:
-            raw[section] = [] if section == "route" else {}
+def _secrets_of(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, str]]:
+    """The tables that may hold a secret or the name of its file, by their places."""
+    for section, key, file_key in _SECRETS:
+        values = raw.get(section)
+        if isinstance(values, list):
+            yield from ((f"{section}[{number}]", each, key, file_key) for number, each in enumerate(values))
         else:
-            del raw[section]
+            yield section, values, key, file_key
+
+
+def _meant(loc: Loc) -> str:
+    """The setting that an unknown key was most likely meant to be."""
+    if len(loc) == 1 or (near := nearest(place_of(loc).section, str(loc[-1]))) is None:
+        return ""
+    return base_of(key_of((*loc[:-1], near)))
+
+
+def arranged(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The raw settings as the model has them: the first of several providers by itself."""
+    providers = raw.get("provider")
+    if not isinstance(providers, list):
+        return dict(raw)
+    return {**raw, "provider": providers[0], MORE_PROVIDERS: providers[1:]}
+
+
+def _in_file(loc: Loc, *, several: bool) -> Loc:
+    """The place in a file of a value that the model names otherwise."""
+    if loc[0] == MORE_PROVIDERS:
+        return ("provider", *(int(part) + 1 for part in loc[1:2]), *loc[2:])
+    return ("provider", 0, *loc[1:]) if several and loc[0] == "provider" else loc
+
+
+def _replace(raw: dict[str, Any], loc: Loc) -> None:
+    """Takes a refused value out of the raw settings; one that must be there gets a stand-in."""
+    place = place_of(loc)
+    if not place.rest and place.table[0] not in SECTIONS:
+        del raw[str(place.table[0])]
         return
-    values, key = (raw["route"][loc[1]] if section == "route" else raw[section]), str(loc[depth])
+    *way, last = place.table
+    holder: Any = raw
+    for part in way:
+        holder = holder[part]
+    if not place.rest:
+        holder[last] = [] if last in {"route", "frontend"} else {}
+        return
+    values, key = holder[last], str(place.rest[0])
     values.pop(key, None)
-    if (section, key) == ("route", "path"):
-        values[key] = f"/stand-in-{loc[1]}"
-    elif (section, key) in _STAND_INS:
-        values[key] = _STAND_INS[section, key]
+    if key in _NUMBERED and place.section in {"route", "frontend", "provider"}:
+        values[key] = _NUMBERED[key].format(
+            "-".join(str(part) for part in place.table if part != place.section)
+        )
+    if (stand_in := _STAND_INS.get((place.section, key))) is not None:
+        values[key] = stand_in
 
 
 def _rank(problem: SettingProblem) -> tuple[int, str]:
     """Sorts problems by section, in the order of the settings; those of a whole file come first."""
-    section = _parts(problem.key)[0]
-    order = list(SECTIONS)
+    section, order = parts_of(problem.key)[0], list(SECTIONS)
     at = order.index(section) if section in order else -1
-    return at, _base(problem.key).partition(".")[0] if section == "route" else ""
+    numbered = problem.key.startswith(f"{section}[")
+    return at, base_of(problem.key).partition(".")[0] if numbered else ""

@@ -24,6 +24,7 @@ from bff.settings.model import (
     SpaSettings,
     TelemetrySettings,
 )
+from bff.settings.places import place_of
 
 SECTIONS: Mapping[str, type[Section]] = {
     "server": ServerSettings,
@@ -72,10 +73,10 @@ def env_name(section: str, key: str) -> str:
 def describe(error: ErrorDetails) -> tuple[str, str]:
     """The message and the remedy for a value that the model refused."""
     kind, context = error["type"], error.get("ctx", {})
-    section, name = str(error["loc"][0]), str(error["loc"][-1])
-    header = "[[route]]" if section == "route" else f"[{section}]"
+    place, name = place_of(error["loc"]), str(error["loc"][-1])
+    section, header = place.section, place.header
     if kind == "missing":
-        env = "" if section == "route" else f", or as {env_name(section, name)}"
+        env = f", or as {env_name(section, name)}" if len(place.table) == 1 else ""
         words = ("is missing", f"set it under {header}{env}")
     elif kind == "extra_forbidden" and len(error["loc"]) == 1:
         words = ("is not a section", _unknown_section(section))
@@ -84,7 +85,7 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
     elif kind == "value_error":
         message, _, fix = str(context["error"]).partition(": ")
         words = (f"is {message}", fix)
-    elif kind in {"model_type", "model_attributes_type"} or error["loc"] == ("route",):
+    elif kind in {"model_type", "model_attributes_type"} or error["loc"] in {("route",), ("frontend",)}:
         words = ("is not a table", f"begin the section with the line {header}")
     else:
         words = describe_value(error)
@@ -139,6 +140,8 @@ def unknown_variable(name: str) -> str:
     if name.upper().startswith("BFF_ROUTE"):
         return "routes come from the environment as one JSON list of objects: BFF_ROUTE"
     known = [env_name(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
-    if near := difflib.get_close_matches(name.upper(), [*known, "BFF_ROUTE", "BFF_CONFIG"], n=1):
+    if near := difflib.get_close_matches(
+        name.upper(), [*known, "BFF_ROUTE", "BFF_FRONTEND", "BFF_CONFIG"], n=1
+    ):
         return f"did you mean {near[0]}?"
     return "variables are named BFF_SECTION__KEY, with two underscores in the middle"

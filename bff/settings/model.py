@@ -24,6 +24,7 @@ from bff.settings.sections import (
 )
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
+    SLUG,
     TLS_METHODS,
     AcrValue,
     Bytes,
@@ -62,12 +63,16 @@ __all__ = [
     "TelemetrySettings",
 ]
 
+MORE_PROVIDERS = "[[provider]]"
+"""All providers but the first, in what the loader hands over; no section of a file can have this name."""
+
 
 class ServerSettings(Section):
     """`[server]`: the addresses that the proxy listens on, and its bounds for clients."""
 
     public_url: str
     base_path: str = ""  # under which all paths of ours lie, as browsers see them; "" for all of the origin
+    choose_provider: bool = False
     host: str = "127.0.0.1"
     port: Port = 8080
     workers: int = Field(default=1, ge=1, le=256)
@@ -125,7 +130,9 @@ class SessionSettings(Section):
 class ProviderSettings(Section):
     """`[provider]`: the OpenID Provider that users sign in at."""
 
-    name: str = Field(default="main", pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    name: str = Field(default="main", pattern=SLUG)
+    title: str | None = Field(default=None, min_length=1, max_length=80)  # None: its name
+    callback: Literal["shared", "own"] | None = None  # None: "own" where there is a choice
     issuer: str
     discovery_url: str | None = None  # None: issuer + /.well-known/openid-configuration
     authorization_endpoint: str | None = None  # these win over the discovery document's
@@ -276,13 +283,17 @@ class DevelopmentPage(RouteSettings):
 
 
 class Settings(Section):
-    """All sections together; only `app.py` and the commands use this class."""
+    """All sections together; only `app.py` and the commands use this class.
+
+    Of several providers `provider` is the first, the default.
+    """
 
     server: ServerSettings
     redis: RedisSettings = RedisSettings()
     session: SessionSettings = SessionSettings()
     refresh: RefreshSettings = RefreshSettings()
     provider: ProviderSettings
+    more_providers: tuple[ProviderSettings, ...] = Field(default=(), alias="[[provider]]")
     route: tuple[RouteSettings, ...] = ()
     spa: SpaSettings = SpaSettings()
     limits: LimitSettings = LimitSettings()
@@ -299,6 +310,10 @@ class Settings(Section):
         """The issuer of minted tokens."""
         server = self.server
         return self.minted.issuer or server.public_url.rstrip("/") + server.base_path
+
+    def providers(self) -> tuple[ProviderSettings, ...]:
+        """All providers, the default first."""
+        return (self.provider, *self.more_providers)
 
     def public_routes(self) -> tuple[RouteSettings, ...]:
         """The configured routes, by the paths that browsers see."""

@@ -56,6 +56,19 @@ def public_url_complaint(url: str) -> Complaint | None:
     return None
 
 
+def split_public_url(url: str) -> tuple[str, str]:
+    """Returns the origin of a frontend's public URL, and the path under which it lies, "" for none."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host, slash + path
+
+
+def host_of(url: str) -> str:
+    """Returns the host name of a URL, by which browsers keep cookies; "" where it has none."""
+    parts = _split(url)
+    return (parts.hostname or "") if parts is not None else ""
+
+
 def base_path_complaint(path: str) -> Complaint | None:
     """`server.base_path`: empty, or plain segments that a cookie's name can hold."""
     if path and not _BASE_PATH.fullmatch(path):

@@ -19,6 +19,9 @@ _SIZES = {
 }
 _MOST_TIMES = 1_000_000
 
+SLUG = r"^[a-z0-9][a-z0-9-]{0,31}$"
+"""The form of names that become parts of keys, paths and labels."""
+
 
 ClientAuth = Literal[
     "client_secret_basic",

@@ -10,7 +10,7 @@ note (T-15).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -21,12 +21,13 @@ from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit
 from bff.oidc.backchannel import logout_tokens
 from bff.oidc.client import OidcClient
+from bff.oidc.event_reader import EventReader
 from bff.oidc.id_token import MAX_ID_TOKEN
 from bff.oidc.logout_token import MAX_AGE, ProviderLogout
-from bff.oidc.signed_event import SignedEventRejectedError
+from bff.oidc.signed_event import SignedEventRejectedError, stated_issuer
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
-from bff.settings.model import ServerSettings
+from bff.settings.model import ProviderSettings, ServerSettings
 from bff.web.query import body_of
 from bff.web.responses import NO_STORE, address_of, problem_answer
 
@@ -41,10 +42,14 @@ class BackchannelEndpoint:
     """The endpoint. `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, *, client: OidcClient, sessions: Sessions, server: ServerSettings, clock: Callable[[], float]
+        self,
+        *,
+        providers: Iterable[OidcClient],
+        sessions: Sessions,
+        server: ServerSettings,
+        clock: Callable[[], float],
     ) -> None:
-        self._settings = client.settings
-        self._tokens = logout_tokens(client, clock)
+        self._tokens = [(client.settings, logout_tokens(client, clock)) for client in providers]
         self._sessions = sessions
         self._trusted = server.trusted_proxies
 
@@ -57,39 +62,53 @@ class BackchannelEndpoint:
         token = await _logout_token(request)
         if token is None:
             return self._refused(request, "malformed")
+        reason = "iss"
         try:
-            logout = await self._tokens.read(token)
-            if not await self._sessions.claim_once(_GUARD, self._guard(logout), _AT_WORK):
-                return self._refused(request, "repeated")
-            await self._end(request, logout)
-        except SignedEventRejectedError as rejected:
-            return self._refused(request, rejected.reason)
+            for settings, tokens in self._meant(token):
+                try:
+                    logout = await tokens.read(token)
+                except SignedEventRejectedError as rejected:
+                    reason = rejected.reason
+                    continue  # of one issuer there may be several clients, and it is for one of them
+                guard = _guard(settings, logout)
+                if not await self._sessions.claim_once(_GUARD, guard, _AT_WORK):
+                    return self._refused(request, "repeated")
+                await self._end(request, settings, logout)
+                return Response(b"", 200, NO_STORE)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         except ProviderUnavailableError as failure:
             return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
-        return Response(b"", 200, NO_STORE)
+        return self._refused(request, reason)
 
-    async def _end(self, request: Request, logout: ProviderLogout) -> None:
-        settings = self._settings
+    def _meant(self, token: str) -> Sequence[tuple[ProviderSettings, EventReader[ProviderLogout]]]:
+        """The providers that a token can be of, by the issuer that it states; the only one anyway."""
+        if len(self._tokens) == 1:
+            return self._tokens
+        issuer = stated_issuer(token)
+        return [each for each in self._tokens if each[0].issuer == issuer]
+
+    async def _end(self, request: Request, settings: ProviderSettings, logout: ProviderLogout) -> None:
         ended = await self._sessions.end_all(
             settings.name, sub=logout.sub, sid=logout.sid, reason=EndReason.PROVIDER_LOGOUT
         )
-        await self._sessions.keep_claim(_GUARD, self._guard(logout), MAX_AGE + 2 * settings.clock_skew)
+        await self._sessions.keep_claim(_GUARD, _guard(settings, logout), MAX_AGE + 2 * settings.clock_skew)
         audit(
             "provider_signed_out",
             sub=logout.sub,
             sid=logout.sid,
             sessions=ended,
             address=address_of(request, self._trusted),
+            provider=settings.name if len(self._tokens) > 1 else None,
         )
-
-    def _guard(self, logout: ProviderLogout) -> str:
-        return hashlib.sha256(f"{self._settings.name} {logout.jti}".encode()).hexdigest()
 
     def _refused(self, request: Request, reason: str) -> Response:
         audit("logout_token_rejected", address=address_of(request, self._trusted), reason=reason)
         return problem_answer(Problem.BAD_REQUEST, detail=f"The logout token is not accepted: {reason}.")
+
+
+def _guard(settings: ProviderSettings, logout: ProviderLogout) -> str:
+    return hashlib.sha256(f"{settings.name} {logout.jti}".encode()).hexdigest()
 
 
 async def _logout_token(request: Request) -> str | None:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from bff.settings.model import ServerSettings
+from bff.oidc.metadata import Metadata
+from bff.settings.model import ProviderSettings, ServerSettings
 from bff.web.responses import NO_STORE
+from bff.web.transaction import Returned
 
 CALLBACK = "/bff/callback"
 FINISH = "/bff/callback/finish"
+OWN_CALLBACK = "/bff/callback/{provider}"
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Signing in</title>'
     '<p><a href="{finish}">Continue</a></p></html>'
@@ -23,9 +26,30 @@ _PAGE_HEADERS = {
 }
 
 
-def redirect_uri(server: ServerSettings) -> str:
-    """The redirect URI that the provider has to know."""
-    return server.public_url.rstrip("/") + server.base_path + CALLBACK
+def has_own_callback(provider: ProviderSettings, *, several: bool) -> bool:
+    """Return True if a provider answers at a path of its own: where there are `several` that is the default.
+
+    So no provider can pass on another's code as its own (mix-up, RFC 9700 4.4.2).
+    """
+    return provider.callback == "own" or (provider.callback is None and several)
+
+
+def redirect_uri(server: ServerSettings, provider: ProviderSettings, *, several: bool) -> str:
+    """The redirect URI that a provider has to know; `several`: its frontend has others."""
+    own = f"/{provider.name}" if has_own_callback(provider, several=several) else ""
+    return server.public_url.rstrip("/") + server.base_path + CALLBACK + own
+
+
+def another_answered(
+    provider: ProviderSettings, metadata: Metadata, answer: Returned, *, several: bool
+) -> str | None:
+    """Returns why an answer is not of the provider that was asked (RFC 9207); None if it is."""
+    own = has_own_callback(provider, several=several)
+    if answer.via != (provider.name if own else ""):
+        return "mixed_up"
+    shared = several and not own  # with others, so that only `iss` tells whose answer it is
+    stated = answer.iss is not None or metadata.iss_parameter_supported or shared
+    return "iss" if stated and answer.iss != provider.issuer else None
 
 
 def callback_page(base_path: str, *, retry: bool, set_cookies: Sequence[str]) -> Response:

@@ -8,6 +8,7 @@ none. Who does not know a `sid` ends nothing, and is told the same as who does.
 Rule 2: a prefetch, a HEAD, and what is no navigation of a frame end nothing (B-37).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.requests import Request
@@ -16,9 +17,10 @@ from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
+from bff.oidc.client import OidcClient
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
-from bff.settings.model import ProviderSettings, ServerSettings
+from bff.settings.model import ServerSettings
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.responses import NO_STORE, address_of, no_navigation, problem_answer
 
@@ -32,19 +34,19 @@ class FrontchannelEndpoint:
     def __init__(
         self,
         *,
-        provider: ProviderSettings,
+        providers: Iterable[OidcClient],
         sessions: Sessions,
         server: ServerSettings,
         limits: EndpointLimits,
     ) -> None:
-        self._provider = provider
+        self._providers = [each.settings for each in providers if each.settings.frontchannel_logout]
         self._sessions = sessions
         self._trusted = server.trusted_proxies
         self._limits = limits
 
     def routes(self) -> list[Route]:
         """Its route."""
-        if not self._provider.frontchannel_logout:
+        if not self._providers:
             return []
         return [Route(FRONTCHANNEL_LOGOUT, self.sign_out, methods=["GET"])]
 
@@ -57,12 +59,14 @@ class FrontchannelEndpoint:
             return limited
         asked = {name: request.query_params.getlist(name) for name in ("iss", "sid")}
         sid = asked["sid"][0] if len(asked["sid"]) == 1 else ""
-        if asked["iss"] != [self._provider.issuer] or not 0 < len(sid) <= _LONGEST or not sid.isprintable():
+        meant = [each.name for each in self._providers if asked["iss"] == [each.issuer]]
+        if not meant or not 0 < len(sid) <= _LONGEST or not sid.isprintable():
             detail = "A sign-out by the front channel names the provider as iss, and a sid, each once."
             return problem_answer(Problem.BAD_REQUEST, detail=detail)
-        name, reason = self._provider.name, EndReason.PROVIDER_LOGOUT
+        ended, reason = 0, EndReason.PROVIDER_LOGOUT
         try:
-            ended = await self._sessions.end_all(name, sub=None, sid=sid, reason=reason)
+            for name in meant:
+                ended += await self._sessions.end_all(name, sub=None, sid=sid, reason=reason)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         if ended:

@@ -13,7 +13,7 @@ Rule 3: every answer redirects, hops on, or is a problem; none holds a code, a t
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from contextlib import suppress
 from typing import Literal, assert_never
 
 from starlette.requests import Request
@@ -25,13 +25,23 @@ from bff.hooks import NO_HOOKS, SignIn
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
 from bff.oidc.refusals import InvalidGrant
 from bff.policy.redirects import check_return_to, error_code, login_params, with_error
 from bff.policy.routes import RouteTable
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
-from bff.web.callback_page import CALLBACK, FINISH, callback_page, redirect_uri
+from bff.web.callback_page import (
+    CALLBACK,
+    FINISH,
+    OWN_CALLBACK,
+    another_answered,
+    callback_page,
+    has_own_callback,
+    redirect_uri,
+)
 from bff.web.limits import EndpointLimits, too_many
+from bff.web.provider_choice import ProviderChoice
 from bff.web.query import query_of, stated_once
 from bff.web.responses import (
     address_of,
@@ -46,7 +56,6 @@ from bff.web.responses import (
 from bff.web.session_start import NoStart, NotAllowed, SessionStart
 from bff.web.stored_codes import StoredCodes
 from bff.web.transaction import (
-    MAX_HOP,
     Returned,
     Transaction,
     TransactionCookies,
@@ -62,7 +71,7 @@ class LoginEndpoints:
     def __init__(
         self,
         *,
-        client: OidcClient,
+        providers: Providers,
         sessions: Sessions,
         cookies: TransactionCookies,
         server: ServerSettings,
@@ -74,21 +83,26 @@ class LoginEndpoints:
         admit: Callable[[SignIn], Awaitable[str | None]] = NO_HOOKS.refusal_of,
         home: str = "/",
     ) -> None:
-        self._client = client
+        self._providers = providers
+        self._choice = ProviderChoice(providers, base_path=server.base_path, page=server.choose_provider)
         self._sessions = sessions
-        self._start = SessionStart(
-            client=client,
-            sessions=sessions,
-            server=server,
-            state_lifetime=state_lifetime,
-            metrics=metrics,
-            admit=admit,
-        )
+        self._starts = {
+            client.settings.name: SessionStart(
+                client=client,
+                sessions=sessions,
+                server=server,
+                state_lifetime=state_lifetime,
+                metrics=metrics,
+                admit=admit,
+                several=providers.several,
+            )
+            for client in providers
+        }
         self._cookies = cookies
         self._codes = StoredCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
         self._base_path = server.base_path
-        self._redirect_uri = redirect_uri(server)
+        self._server = server
         self._table = table
         self._limits = limits
         self._state_lifetime = state_lifetime
@@ -97,11 +111,15 @@ class LoginEndpoints:
         self._home = home
 
     def routes(self) -> list[Route]:
-        """The routes of all three."""
+        """The routes of all three; providers may have a callback of their own."""
+        own = any(
+            has_own_callback(each.settings, several=self._providers.several) for each in self._providers
+        )
         return [
             Route("/bff/login", self.login, methods=["GET"]),
             Route(CALLBACK, self.callback, methods=["GET"]),
             Route(FINISH, self.finish, methods=["GET"]),
+            *([Route(OWN_CALLBACK, self.callback, methods=["GET"])] if own else []),
         ]
 
     async def login(self, request: Request) -> Response:
@@ -113,12 +131,15 @@ class LoginEndpoints:
         return_to = self._checked(wanted[0]) if len(wanted) == 1 else None
         if return_to is None:
             return problem_answer(Problem.BAD_RETURN_TO)
-        params = login_params(query, self._client.settings.login_params)
+        step_up = ("step_up", "1") in query
+        client = self._choice.of(query, await self._of_session(request) if step_up else None)
+        if isinstance(client, Response):
+            return client
+        params = login_params(query, client.settings.login_params)
         if params is None:
             return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
         try:
-            how = {"step_up": ("step_up", "1") in query}
-            return await self._send_to_provider(request, return_to, params, **how)
+            return await self._send_to_provider(request, client, return_to, params, step_up=step_up)
         except ProviderUnavailableError as failure:
             return provider_problem(failure)
 
@@ -136,7 +157,8 @@ class LoginEndpoints:
             return callback_page(self._base_path, retry=may_retry, set_cookies=[])
         transaction = found[0]
         try:
-            cookies = await self._with_answer(transaction, Returned.read(answer, now), now)
+            returned = Returned.read(answer, now, request.path_params.get("provider", ""))
+            cookies = await self._codes.with_answer(self._cookies, transaction, returned, now)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
         return callback_page(self._base_path, retry=True, set_cookies=cookies)
@@ -163,29 +185,47 @@ class LoginEndpoints:
         for answer, transaction in returned:
             if transaction.done:
                 continue
-            metadata = (
-                await self._client.metadata()
-            )  # before the state is used up: a failure here can be repeated
+            client = self._client(transaction)
+            # Before the state is used up: a failure here can be repeated.
+            metadata = None if client is None else await client.metadata()
             if not await self._claim(transaction):
                 continue  # another tab's finish has taken it
-            stated = answer.iss is not None or metadata.iss_parameter_supported
-            if stated and answer.iss != self._client.settings.issuer:
-                return self._failed(request, transaction, "iss")
-            if answer.error is not None:
-                return self._failed(request, transaction, "oauth_error", answer.error)
-            code = await self._codes.take(transaction.state) if answer.stored else answer.code
-            if code is None and answer.stored:
-                return await self._stale(request, transaction, found)
-            if code is None:
-                return self._failed(request, transaction, "code_missing")
-            return await self._complete(request, transaction, code, found)
+            if client is None or metadata is None:
+                return self._failed(request, transaction, "provider_removed")
+            another = another_answered(client.settings, metadata, answer, several=self._providers.several)
+            if another is not None:
+                return self._failed(request, transaction, another)
+            return await self._take(request, client, transaction, answer, found)
         return await self._stale(request, returned[0][1] if returned else None, found)
 
-    async def _complete(
-        self, request: Request, transaction: Transaction, code: str, found: Found | NoSession
+    async def _take(
+        self,
+        request: Request,
+        client: OidcClient,
+        transaction: Transaction,
+        answer: Returned,
+        found: Found | NoSession,
     ) -> Response:
-        landing = self._landing(transaction)
-        outcome = await self._start.from_code(request, transaction, code, found, return_to=landing)
+        """Takes the answer of the provider that was asked; its state has just been used up."""
+        if answer.error is not None:
+            return self._failed(request, transaction, "oauth_error", answer.error)
+        code = await self._codes.take(transaction.state) if answer.stored else answer.code
+        if code is not None:
+            return await self._complete(request, client, transaction, code, found)
+        if answer.stored:
+            return await self._stale(request, transaction, found)
+        return self._failed(request, transaction, "code_missing")
+
+    async def _complete(
+        self,
+        request: Request,
+        client: OidcClient,
+        transaction: Transaction,
+        code: str,
+        found: Found | NoSession,
+    ) -> Response:
+        landing, start = self._landing(transaction), self._starts[client.settings.name]
+        outcome = await start.from_code(request, transaction, code, found, return_to=landing)
         match outcome:
             case Found():
                 cookies = [self._sessions.cookie.set(outcome.handle), *self._used_up(transaction)]
@@ -195,7 +235,7 @@ class LoginEndpoints:
             case NoStart():
                 return self._failed(request, transaction, outcome.reason, outcome.error)
             case NotAllowed():
-                return self._not_allowed(request, transaction, outcome.sub)
+                return self._not_allowed(request, client, transaction, outcome.sub)
             case _:
                 assert_never(outcome)
 
@@ -210,10 +250,13 @@ class LoginEndpoints:
             return self._failed(request, transaction, "stale", error or "login_expired")
         if (refusal := await self._refusal(request, "login")) is not None:
             return refusal
+        client = self._client(transaction)
+        if client is None or (transaction is None and self._choice.page):
+            return self._choice.asked([("return_to", self._landing(transaction))])
         params = {} if transaction is None else transaction.asked()
         audit("sign_in_failed", address=self._address(request), reason="stale", restarted=True)
         how = {"restarted": True, "step_up": transaction is not None and transaction.step_up}
-        response = await self._send_to_provider(request, self._landing(transaction), params, **how)
+        response = await self._send_to_provider(request, client, self._landing(transaction), params, **how)
         if transaction is not None:
             response.headers.append("set-cookie", self._cookies.clear(transaction))
         return response
@@ -235,24 +278,42 @@ class LoginEndpoints:
         landing = with_error(self._landing(transaction), error)
         return redirect(303, landing, set_cookies=self._used_up(transaction))
 
-    def _not_allowed(self, request: Request, transaction: Transaction, sub: str) -> Response:
+    def _not_allowed(
+        self, request: Request, client: OidcClient, transaction: Transaction, sub: str
+    ) -> Response:
         """Says so on a page; the page of the application could only begin the same sign-in again."""
         self._metrics.login_finished("failed")
         audit("sign_in_failed", address=self._address(request), reason="not_allowed", sub=sub)
-        another = "prompt" in self._client.settings.login_params
-        return not_allowed(request, another_account=another, set_cookies=self._used_up(transaction))
+        another, cookies = "prompt" in client.settings.login_params, self._used_up(transaction)
+        named = client.settings.name if self._providers.several else None
+        return not_allowed(request, another_account=another, provider=named, set_cookies=cookies)
+
+    def _client(self, transaction: Transaction | None) -> OidcClient | None:
+        """The provider of a sign-in under way; None if it is no longer one of ours."""
+        if transaction is None or not transaction.provider:
+            return self._providers.default
+        return self._providers.get(transaction.provider)
+
+    async def _of_session(self, request: Request) -> OidcClient | None:
+        """The provider of the session that a step-up goes on with."""
+        if not self._providers.several:
+            return None
+        with suppress(StoreUnavailableError):
+            found = await self._sessions.find(cookie_headers(request), address=self._address(request))
+            return None if isinstance(found, NoSession) else self._providers.get(found.session.provider)
+        return None
 
     async def _send_to_provider(
-        self, request: Request, return_to: str, asked: Mapping[str, str], **how: bool
+        self, request: Request, client: OidcClient, return_to: str, asked: Mapping[str, str], **how: bool
     ) -> Response:
-        now = self._clock()
-        params = self._client.request_params(asked)
+        now, provider = self._clock(), client.settings
+        params = client.request_params(asked)
         if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
             params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
         browser = next((each.browser for each in self._transactions(request)), "")
-        transaction = begin(return_to, params, now, browser=browser, **how)
-        url = await self._client.authorization_url(
-            redirect_uri=self._redirect_uri,
+        transaction = begin(return_to, params, now, provider=provider.name, browser=browser, **how)
+        url = await client.authorization_url(
+            redirect_uri=redirect_uri(self._server, provider, several=self._providers.several),
             state=transaction.state,
             nonce=transaction.nonce,
             code_verifier=transaction.code_verifier,
@@ -264,18 +325,6 @@ class LoginEndpoints:
         cleared = self._cookies.make_room(cookie_headers(request), now)
         self._metrics.login_finished("restarted" if transaction.restarted else "started")
         return redirect(302, url, set_cookies=[*cleared, kept])
-
-    async def _with_answer(self, transaction: Transaction, returned: Returned, now: float) -> list[str]:
-        """The transaction with the provider's answer in it; a code that makes it long stays here."""
-        if transaction.done:
-            returned = replace(returned, code=None)
-        stored = self._cookies.store(replace(transaction, returned=returned), now, MAX_HOP)
-        if stored is None:
-            code, without = returned.code, replace(returned, code=None, stored=returned.code is not None)
-            stored = self._cookies.store(replace(transaction, returned=without), now)
-            if code is not None and stored is not None:
-                await self._codes.store(transaction.state, code)
-        return [] if stored is None else [stored]
 
     def _used_up(self, transaction: Transaction | None) -> list[str]:
         done = None if transaction is None else self._cookies.store(transaction.finished(), self._clock())

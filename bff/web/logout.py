@@ -22,7 +22,7 @@ from starlette.routing import Route
 from bff.crypto import Keyring
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit, get_logger
-from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.origin import DOCUMENTED, Guard, Rejected
@@ -63,7 +63,7 @@ class LogoutEndpoints:
     def __init__(
         self,
         *,
-        client: OidcClient,
+        providers: Providers,
         sessions: Sessions,
         keyring: Keyring,
         guard: Guard,
@@ -72,13 +72,13 @@ class LogoutEndpoints:
         clock: Callable[[], float],
     ) -> None:
         secure = server.public_url.startswith("https://")
-        self._client = client
+        self._providers = providers
         self._sessions = sessions
         self._keyring = keyring
         self._guard = guard
         self._trusted = server.trusted_proxies
-        self._landing = client.settings.post_logout_path
-        self._landing_url = server.public_url.rstrip("/") + self._landing
+        self._landing = providers.default.settings.post_logout_path
+        self._origin = server.public_url.rstrip("/")
         self._cookie = own_cookie(server.public_url, server.base_path, "-logout")
         self._continue = server.base_path + CONTINUE
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
@@ -199,14 +199,21 @@ class LogoutEndpoints:
 
     async def _revoked(self, session: Session) -> bool | None:
         tokens = session.tokens
+        client = self._providers.get(session.provider)
+        if client is None:
+            return None
         if tokens.refresh_token is not None:
-            return await self._client.revoke(tokens.refresh_token, "refresh_token")
-        return await self._client.revoke(tokens.access_token, "access_token")
+            return await client.revoke(tokens.refresh_token, "refresh_token")
+        return await client.revoke(tokens.access_token, "access_token")
 
     async def _sealed_way_out(self, session: Session) -> str | None:
+        client = self._providers.get(session.provider)
+        if client is None:
+            return None
+        landing = self._origin + client.settings.post_logout_path
         for id_token in (session.tokens.id_token, None):
-            url = await self._client.end_session_url(
-                id_token=id_token, logout_hint=session.sub, post_logout_redirect_uri=self._landing_url
+            url = await client.end_session_url(
+                id_token=id_token, logout_hint=session.sub, post_logout_redirect_uri=landing
             )
             if url is None:
                 return None

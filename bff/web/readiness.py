@@ -6,6 +6,7 @@ Rule 2: no check waits for the provider, nor for Redis longer than `PATIENCE`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bff.errors import StoreUnavailableError
@@ -31,16 +32,21 @@ class ReadinessChecks:
     """The checks of one process; `without_redis` says that it is ready though Redis is away."""
 
     def __init__(
-        self, *, store: SessionStore, feed: InvalidationFeed, client: OidcClient, without_redis: bool
+        self,
+        *,
+        store: SessionStore,
+        feed: InvalidationFeed,
+        clients: Sequence[OidcClient],
+        without_redis: bool,
     ) -> None:
         self._store = store
         self._feed = feed
-        self._client = client
+        self._clients = clients
         self._without_redis = without_redis
 
     async def made(self) -> list[Check]:
         """Looks whether Redis takes writes and keeps them, and tells of its changes; what of the provider."""
-        return [await self._redis(), self._changes(), self._provider()]
+        return [await self._redis(), self._changes(), *map(self._provider, self._clients)]
 
     async def _redis(self) -> Check:
         needed = not self._without_redis
@@ -62,10 +68,11 @@ class ReadinessChecks:
         detail = f"not followed, Redis is asked each time: {self._feed.problem}"
         return Check("changes", ok=True, detail=detail, needed=False)
 
-    def _provider(self) -> Check:
-        keys = self._client.documents.keys_at_hand()
+    def _provider(self, client: OidcClient) -> Check:
+        name = f"provider {client.settings.name}" if len(self._clients) > 1 else "provider"
+        keys = client.documents.keys_at_hand()
         if keys is None:
-            why = self._client.documents.missing_because or "not asked yet"
+            why = client.documents.missing_because or "not asked yet"
             detail = f"sign-ins wait for it, sessions are served: {why}"
-            return Check("provider", ok=False, detail=detail, needed=False)
-        return Check("provider", ok=bool(keys), detail=f"{len(keys)} signing keys", needed=False)
+            return Check(name, ok=False, detail=detail, needed=False)
+        return Check(name, ok=bool(keys), detail=f"{len(keys)} signing keys", needed=False)

@@ -49,9 +49,12 @@ def provider_reason(failure: ProviderUnavailableError) -> str:
     return "provider_refused_client" if isinstance(failure, ClientRefusedError) else "provider_unavailable"
 
 
-def not_allowed(request: Request, *, another_account: bool, set_cookies: Iterable[str]) -> Response:
-    """The refusal of a sign-in by its provider's rule; it may offer a sign-in with another account."""
-    url = login_url(request) + "?prompt=select_account" if another_account else None
+def not_allowed(
+    request: Request, *, another_account: bool, provider: str | None, set_cookies: Iterable[str]
+) -> Response:
+    """The refusal of a sign-in by its provider's rule; it may offer a sign-in with another account there."""
+    there = "" if provider is None else f"&provider={provider}"
+    url = f"{login_url(request)}?prompt=select_account{there}" if another_account else None
     response = problem_answer(Problem.NOT_ALLOWED, other_account_url=url)
     for value in set_cookies:
         response.headers.append("set-cookie", value)

@@ -56,7 +56,10 @@ class NotAllowed(NamedTuple):
 
 
 class SessionStart:
-    """The exchange of a code, the checks of its answer, and the new session."""
+    """The exchange of a code, the checks of its answer, and the new session.
+
+    `several`: there are other providers beside this one.
+    """
 
     def __init__(
         self,
@@ -67,10 +70,12 @@ class SessionStart:
         state_lifetime: float,
         metrics: Metrics,
         admit: Callable[[SignIn], Awaitable[str | None]],
+        several: bool = False,
     ) -> None:
         self._client = client
         self._sessions = sessions
-        self._redirect_uri = redirect_uri(server)
+        self._redirect_uri = redirect_uri(server, client.settings, several=several)
+        self._named = client.settings.name if several else None
         self._trusted = server.trusted_proxies
         self._state_lifetime = state_lifetime
         self._metrics = metrics
@@ -180,7 +185,8 @@ class SessionStart:
             _log.warning("no_refresh_token", problem=_NO_REFRESH)
         self._metrics.login_finished("signed_in")
         name_session(request.scope, started.session.key)
-        audit("signed_in", sub=identity.sub, session=started.session.id, address=address)
+        id_ = started.session.id
+        audit("signed_in", sub=identity.sub, session=id_, address=address, provider=self._named)
         return started
 
     async def _give_back(self, answer: TokenAnswer) -> None:

@@ -11,7 +11,7 @@ note (T-15).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from starlette.requests import Request
@@ -23,11 +23,11 @@ from bff.observe.logs import audit, get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import MAX_ID_TOKEN
 from bff.oidc.security_event import MAX_AGE, Signal
-from bff.oidc.signed_event import Reason, SignedEventRejectedError
+from bff.oidc.signed_event import Reason, SignedEventRejectedError, stated_issuer
 from bff.oidc.transmitter import Transmitter
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
-from bff.settings.model import ServerSettings
+from bff.settings.model import ProviderSettings, ServerSettings
 from bff.web.query import body_of
 from bff.web.responses import NO_STORE, address_of, problem_answer
 
@@ -47,49 +47,68 @@ _log = get_logger("bff.web")
 class SharedSignalsEndpoint:
     """The endpoint; without `provider.signals_issuer` it is not there."""
 
-    def __init__(self, *, client: OidcClient, sessions: Sessions, server: ServerSettings) -> None:
-        self._settings = client.settings
-        self._transmitter = client.transmitter
+    def __init__(
+        self, *, providers: Iterable[OidcClient], sessions: Sessions, server: ServerSettings
+    ) -> None:
+        self._transmitters = [
+            (each.settings, each.transmitter) for each in providers if each.transmitter is not None
+        ]
         self._sessions = sessions
         self._trusted = server.trusted_proxies
 
     def routes(self) -> list[Route]:
         """Its route."""
-        if self._transmitter is None:
+        if not self._transmitters:
             return []
-        return [Route(SHARED_SIGNALS, self._receiver(self._transmitter), methods=["POST"])]
+        return [Route(SHARED_SIGNALS, self.receive, methods=["POST"])]
 
-    def _receiver(self, transmitter: Transmitter) -> Callable[[Request], object]:
-        async def receive(request: Request) -> Response:
-            token = await body_of(request, "application/secevent+jwt", MAX_ID_TOKEN)  # RFC 8935 2.1
-            if token is None:
-                return self._refused(request, "malformed")
-            try:
-                signal = await transmitter.read(token.strip())
-                await self._take(request, signal)
-            except SignedEventRejectedError as rejected:
-                return self._refused(request, rejected.reason)
-            except StoreUnavailableError:
-                return problem_answer(Problem.STORE_UNAVAILABLE)
-            except ProviderUnavailableError as failure:
-                return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
-            return Response(b"", 202, NO_STORE)
+    async def receive(self, request: Request) -> Response:
+        """Takes an event: 202, or 400 for a token that is not to be believed.
 
-        return receive
+        One transmitter may speak for several providers: each takes the event by its own audience.
+        """
+        token = await body_of(request, "application/secevent+jwt", MAX_ID_TOKEN)  # RFC 8935 2.1
+        if token is None:
+            return self._refused(request, "malformed")
+        reason: Reason = "iss"
+        taken = False
+        try:
+            for settings, transmitter in self._meant(token.strip()):
+                try:
+                    signal = await transmitter.read(token.strip())
+                except SignedEventRejectedError as rejected:
+                    reason = rejected.reason
+                    continue
+                await self._take(request, settings, signal)
+                taken = True
+        except StoreUnavailableError:
+            return problem_answer(Problem.STORE_UNAVAILABLE)
+        except ProviderUnavailableError as failure:
+            return problem_answer(Problem.PROVIDER_UNAVAILABLE, retry_after=failure.retry_after)
+        return Response(b"", 202, NO_STORE) if taken else self._refused(request, reason)
 
-    async def _take(self, request: Request, signal: Signal) -> None:
+    def _meant(self, token: str) -> Sequence[tuple[ProviderSettings, Transmitter]]:
+        """The transmitters that a token can be of, by the issuer that it states; the only one anyway."""
+        if len(self._transmitters) == 1:
+            return self._transmitters
+        issuer = stated_issuer(token)
+        return [each for each in self._transmitters if each[0].signals_issuer == issuer]
+
+    async def _take(self, request: Request, settings: ProviderSettings, signal: Signal) -> None:
         ignored = signal.ignored
-        if ignored is None and signal.event not in self._settings.signals_events:
+        if ignored is None and signal.event not in settings.signals_events:
             ignored = "event"
         if ignored is not None:
             _log.info("security_signal_ignored", signal=signal.event, reason=ignored)
             return
-        guard = hashlib.sha256(f"{self._settings.signals_issuer} {signal.jti}".encode()).hexdigest()
+        several = len(self._transmitters) > 1
+        named = f"{settings.name} {settings.signals_issuer}" if several else f"{settings.signals_issuer}"
+        guard = hashlib.sha256(f"{named} {signal.jti}".encode()).hexdigest()
         if await self._sessions.is_claimed(_GUARD, guard):
             return  # Rule 1
-        name, reason = self._settings.name, EndReason.SECURITY_SIGNAL
+        name, reason = settings.name, EndReason.SECURITY_SIGNAL
         ended = await self._sessions.end_all(name, sub=signal.sub, sid=signal.sid, reason=reason)
-        await self._sessions.keep_claim(_GUARD, guard, MAX_AGE + 2 * self._settings.clock_skew)
+        await self._sessions.keep_claim(_GUARD, guard, MAX_AGE + 2 * settings.clock_skew)
         audit(
             "security_signal_taken",
             sub=signal.sub,
@@ -97,6 +116,7 @@ class SharedSignalsEndpoint:
             reason=signal.event,
             sessions=ended,
             address=address_of(request, self._trusted),
+            provider=settings.name if several else None,
         )
 
     def _refused(self, request: Request, reason: Reason | Literal["malformed"]) -> Response:

@@ -12,9 +12,11 @@ Rule 2: a code is sealed, works once, and only with the code verifier, which is 
 
 import hashlib
 import json
+from dataclasses import replace
 
 from bff.crypto import Keyring
 from bff.session.sessions import Sessions
+from bff.web.transaction import MAX_HOP, Returned, Transaction, TransactionCookies
 
 _SLOTS = 4096
 _LIFETIME = 60.0
@@ -28,6 +30,20 @@ class StoredCodes:
     def __init__(self, keyring: Keyring, sessions: Sessions) -> None:
         self._keyring = keyring
         self._sessions = sessions
+
+    async def with_answer(
+        self, cookies: TransactionCookies, transaction: Transaction, returned: Returned, now: float
+    ) -> list[str]:
+        """The cookie of the transaction with the provider's answer; a code that makes it long stays here."""
+        if transaction.done:
+            returned = replace(returned, code=None)
+        stored = cookies.store(replace(transaction, returned=returned), now, MAX_HOP)
+        if stored is None:
+            code, without = returned.code, replace(returned, code=None, stored=returned.code is not None)
+            stored = cookies.store(replace(transaction, returned=without), now)
+            if code is not None and stored is not None:
+                await self.store(transaction.state, code)
+        return [] if stored is None else [stored]
 
     async def store(self, state: str, code: str) -> None:
         """Store a code for a minute; raises StoreUnavailableError."""

@@ -31,14 +31,15 @@ MAX_CODE = 8192
 """The longest code in bytes: the most in a request line of 8 KiB, the limit of many servers."""
 _PURPOSE = b"sign-in transaction v1"
 _FIRST, _RESTARTED = "1", "2"
-_OWN_ID = re.compile(rb"-tx-[0-9a-f]{16}$")
+_OWN_ID = re.compile(rb"[-.]tx-[0-9a-f]{16}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
     """The query of a callback: OAuth 2.0's answer to the authorization request (RFC 6749 4.1.2, RFC 9207).
 
-    `stored`: the code is too long for a cookie; `stored_codes.py` keeps it in Redis.
+    `stored`: the code is too long for a cookie; `stored_codes.py` keeps it in Redis. `via` is the provider
+    whose own callback it came to.
     """
 
     at: float
@@ -46,14 +47,16 @@ class Returned:
     iss: str | None = None
     error: str | None = None
     stored: bool = False
+    via: str = ""
 
     @classmethod
-    def read(cls, answer: Mapping[str, str], now: float) -> "Returned":
+    def read(cls, answer: Mapping[str, str], now: float, via: str = "") -> "Returned":
         """The answer, bounded: a code that is longer than can be right is the error that it leads to."""
         code, error = answer.get("code"), answer.get("error")
         if code is not None and len(code.encode("utf-8", "replace")) > MAX_CODE:
             code, error = None, error or "server_error"
-        return cls(now, code, answer.get("iss"), None if error is None else error_code(error))
+        error = None if error is None else error_code(error)
+        return cls(now, code, answer.get("iss"), error, via=via)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Transaction:
     code_verifier: str = field(repr=False)
     return_to: str
     created: float
+    provider: str = ""  # its name
     browser: str = ""  # the same for all sign-ins that one browser has under way
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
@@ -103,6 +107,7 @@ def begin(
     params: Mapping[str, str],
     now: float,
     *,
+    provider: str = "",
     browser: str = "",
     restarted: bool = False,
     step_up: bool = False,
@@ -119,6 +124,7 @@ def begin(
         code_verifier=secrets.token_urlsafe(32),
         return_to=return_to,
         created=now,
+        provider=provider,
         browser=browser or secrets.token_urlsafe(16),
         max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
         acr_values=tuple(params.get("acr_values", "").split()),

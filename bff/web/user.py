@@ -1,7 +1,7 @@
 """GET /bff/user and POST /bff/refresh: who is signed in, and for how long."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, assert_never
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from bff.errors import Problem, StoreUnavailableError
 from bff.policy.origin import Guard
 from bff.policy.public_claims import public_claims
-from bff.refresh import Deferred, Over, RefreshCoordinator, Rotated, UserNeeded
+from bff.refresh import Deferred, Over, Refresher, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, Sessions
 from bff.web.limits import EndpointLimits, too_many
@@ -24,17 +24,20 @@ _UNAUTHORIZED = 401
 
 
 class UserEndpoints:
-    """Both endpoints. `clock` gives seconds since the epoch; `shown` are the claims that a page may see."""
+    """Both endpoints. `clock` gives seconds since the epoch.
+
+    `shown` are the claims that a page may see, by the session's provider.
+    """
 
     def __init__(
         self,
         *,
         sessions: Sessions,
-        refresher: RefreshCoordinator,
+        refresher: Refresher,
         guard: Guard,
         limits: EndpointLimits,
         logout_url: Callable[[str], str],
-        shown: tuple[str, ...] | None,
+        shown: Mapping[str, tuple[str, ...] | None],
         trusted_proxies: Sequence[IPv4Network | IPv6Network],
         clock: Callable[[], float],
     ) -> None:
@@ -104,7 +107,7 @@ class UserEndpoints:
         return json_answer(
             {
                 "sub": session.sub,
-                "claims": public_claims(session.claims, self._shown),
+                "claims": public_claims(session.claims, self._shown.get(session.provider)),
                 "session": self._session(session, now),
                 "logout_url": self._logout_url(found.handle),
             }

@@ -1,10 +1,17 @@
 """Every page of ours by axe, and by a ruler at 320 px: the demo's, the errors', and the issuer's."""
 
+import time
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
+from starlette.responses import Response
 
+from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
+from bff.settings.model import ProviderSettings
+from bff.tasks import Tasks
+from bff.web.provider_choice import ProviderChoice
 from tests.browser.accessibility import faults
 from tests.browser.demo import Demo
 from tests.browser.visit import ALICE, fill_in, session_id, sign_in, signed_in, signed_out, to_provider
@@ -52,6 +59,23 @@ def test_the_demo(page: Page, demo: Demo) -> None:
     (key,) = demo.sessions(session_id(page))
     demo.delete(key)
     expect(page.get_by_role("heading", name="Your session has ended")).to_be_visible(timeout=60_000)
+    assert {} == faults(page)
+
+
+def test_the_choice_of_a_provider(page: Page, demo: Demo) -> None:
+    """The page with a link for each, as the proxy makes it."""
+    common = {"issuer": "https://id.example", "client_id": "spa", "client_secret": "s3cret"}
+    clients = [
+        OidcClient(ProviderSettings.model_validate({**common, "name": name}), clock=time.time, tasks=Tasks())
+        for name in ("staff", "partners-of-the-house-of-long-names")
+    ]
+    answer = ProviderChoice(Providers(clients), base_path="", page=True).of([("return_to", "/")])
+    assert isinstance(answer, Response)
+    page.route(
+        "**/bff/login", lambda route: route.fulfill(body=bytes(answer.body), headers=dict(answer.headers))
+    )
+    page.goto(f"{demo.url}/bff/login")
+    expect(page.get_by_role("link")).to_have_count(2)
     assert {} == faults(page)
 
 

@@ -44,6 +44,7 @@ user, whom a refused request does not have, and number class, activity and type.
 | `process.pid` | the process that writes | |
 | `bff.session.id` | the session, by 12 characters | `session` |
 | `bff.worker` | the worker's number, where there are several | `worker` |
+| `bff.provider` | the provider's name, where there are several | `provider` |
 | `bff.…` | what else an event has to say, as its description tells | the same name |
 
 A field without a value is left out. Texts longer than {LONGEST_TEXT} characters are cut, and a line that

@@ -76,7 +76,7 @@ def test_an_example_is_what_the_code_emits(event: Any) -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_fields_of_its_own_are_explained(event: Any) -> None:
     """What is no field of the common table is named in the event's description, or in its example."""
-    common = {"sub", "session", "address", "reason"}
+    common = {"sub", "session", "address", "reason", "provider"}
     own = {field for call in CALLS if event in call.events for field in call.fields} - common
     shown = EVENTS[event]
     assert set() == {field for field in own if f"`{field}`" not in shown.when and field not in shown.example}

@@ -33,7 +33,7 @@ async def test_everything_lies_under_the_base_path(redis_server: RedisServer, tm
         assert f"{BASE}/bff/login" == (await browser.call(f"{BASE}/bff/events")).json()["login_url"]
         assert (200, "the page") == _text(await browser.sign_in(return_to=f"{BASE}/", base_path=BASE))
         assert ["bff.shop"] == [
-            name for name in browser.client.cookies if name.startswith("bff") and "-tx-" not in name
+            name for name in browser.client.cookies if name.startswith("bff") and "..tx-" not in name
         ]
         user = (await browser.call(f"{BASE}/bff/user")).json()
         assert user["logout_url"].startswith(f"{BASE}/bff/logout?sid=")

@@ -1,5 +1,6 @@
 """The logout token: each way in which it can be bad."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from bff.oidc.logout_token import (
     ProviderLogout,
     validate_logout_token,
 )
-from bff.oidc.signed_event import SignedEventRejectedError
+from bff.oidc.signed_event import SignedEventRejectedError, stated_issuer
 
 ISSUER, CLIENT, NOW, SKEW = "https://id.example", "spa-bff", 1_800_000_000.0, 30.0
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
@@ -148,3 +149,18 @@ def test_only_the_provider_signs_it() -> None:
     assert "signature" == reason(f"{head}.{token(sub='bob').split('.')[1]}.{signature}")
     for text in ("", "a.b.c", f"eyJhbGciOiJub25lIn0.{payload}.", head):
         assert "signature" == reason(text)
+
+
+@pytest.mark.parametrize(
+    ("payload", "issuer"),
+    [(b'{"iss":"https://id.example"}', ISSUER), (b'{"iss":7}', None), (b"[]", None), (b"\xff{", None)],
+)
+def test_the_issuer_that_a_token_states(payload: bytes, issuer: str | None) -> None:
+    """Read without any belief in it; anything that is no such token states none."""
+    assert issuer == stated_issuer(f"h.{urlsafe_b64encode(payload).decode().rstrip('=')}.s")
+
+
+@pytest.mark.parametrize("token", ["", "h", "h.é.s", "h.a.s"])
+def test_no_token_states_no_issuer(token: str) -> None:
+    """Whatever a stranger sends."""
+    assert stated_issuer(token) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE, is_own, sets_own, without_own
+from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE, is_own, own_cookie, sets_own, without_own
 from bff.policy.cookie_parser import cookie_values, values_by_name
 
 
@@ -114,3 +114,12 @@ def test_cookies_of_one_family_are_found_by_their_prefix() -> None:
     """Each name keeps all its values, so that a planted double is seen; other names are left out."""
     headers = [b"a=1; bff-tx-x=2;bff-tx-y = 3", b"bff-tx-x=4; \xa0bff-tx-z=5; bff-tx-w"]
     assert {b"bff-tx-x": [b"2", b"4"], b"bff-tx-y": [b"3"]} == values_by_name(headers, b"bff-tx-")
+
+
+def test_no_frontend_has_a_cookie_of_anothers_name() -> None:
+    """Whatever the paths are called: `/a` has no `-logout` where `/a-logout` has its session."""
+    paths = ("", "/a", "/a-logout", "/a/b", "/a-tx-0123456789abcdef", "/-logout", "/a/-logout")
+    kinds = ("", "-logout", "-tx-0123456789abcdef")
+    names = [own_cookie("https://app.example", path, kind) for path in paths for kind in kinds]
+    assert len(names) == len(set(names))
+    assert all(is_own(f"{name}=x".encode()) for name in names)

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from bff.crypto import Keyring, new_secret
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
 from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.session.cookie import SessionCookie
@@ -222,8 +223,9 @@ async def running_site(
     )
     limits = LimitSettings(login_per_minute=per_minute, callback_per_minute=per_minute)
     rates = RateLimits(store.rates, timeout=20.0, metrics=metrics, clock=clock)
+    providers = Providers([client])
     login = LoginEndpoints(
-        client=client,
+        providers=providers,
         sessions=sessions,
         cookies=TransactionCookies(keyring, server, session),
         server=server,
@@ -234,7 +236,7 @@ async def running_site(
         clock=clock,
     )
     logout = LogoutEndpoints(
-        client=client,
+        providers=providers,
         sessions=sessions,
         keyring=keyring,
         guard=Guard(PublicOrigin.parse(server.public_url).origin, b"x-csrf"),
@@ -242,11 +244,11 @@ async def running_site(
         clear_site_data=session.clear_site_data,
         clock=clock,
     )
-    backchannel = BackchannelEndpoint(client=client, sessions=sessions, server=server, clock=clock)
+    backchannel = BackchannelEndpoint(providers=providers, sessions=sessions, server=server, clock=clock)
     frontchannel = FrontchannelEndpoint(
-        provider=client.settings, sessions=sessions, server=server, limits=EndpointLimits(limits, rates)
+        providers=providers, sessions=sessions, server=server, limits=EndpointLimits(limits, rates)
     )
-    signals = SharedSignalsEndpoint(client=client, sessions=sessions, server=server)
+    signals = SharedSignalsEndpoint(providers=providers, sessions=sessions, server=server)
     own = OwnSessionEndpoints(
         sessions=sessions,
         own=OwnSessions(store=store, sessions=sessions, settings=session, clock=clock),

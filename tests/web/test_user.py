@@ -33,7 +33,7 @@ class Page:
             guard=Guard(BASE.encode(), b"x-csrf"),
             limits=EndpointLimits(LimitSettings(refresh_per_minute=1000, address_per_minute=1000), rates),
             logout_url=lambda _: "/bff/logout?sid=s",
-            shown=None,
+            shown={},
             trusted_proxies=(),
             clock=harness.clock,
         )

@@ -14,7 +14,7 @@ from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.policy.fields import Header
 from bff.policy.step_up import Demand
-from bff.refresh import Deferred, Outcome, Over, RefreshCoordinator, Rotated, UserNeeded
+from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Found, Session
@@ -95,7 +95,7 @@ class Credentials:
         self,
         *,
         sessions: Sessions,
-        refresher: RefreshCoordinator,
+        refresher: Refresher,
         tasks: Tasks,
         refresh_settings: RefreshSettings,
         clock: Callable[[], float],

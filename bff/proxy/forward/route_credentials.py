@@ -15,7 +15,7 @@ from bff.proxy.forward.judged_credentials import (
     JudgedMintedCredentials,
 )
 from bff.proxy.forward.minted_credentials import MintedCredentials
-from bff.proxy.forward.token_exchange import TokenExchanger
+from bff.proxy.forward.token_exchange import Exchanger
 from bff.proxy.forward.unsigned import Unsigned
 from bff.refresh.client_tokens import ClientTokens
 from bff.session.minted import Mint
@@ -27,7 +27,7 @@ from bff.settings.model import RouteSettings
 class TokenSources:
     """The sources of all tokens that are no session's own; `lifetime` is in seconds."""
 
-    exchanger: TokenExchanger
+    exchanger: Exchanger
     client_tokens: ClientTokens
     mint: Mint
     issuer: str

@@ -13,9 +13,9 @@ no refresh token: nothing could rotate by it or write it down.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
@@ -67,6 +67,14 @@ class NotNow:
     """An outcome: the provider gives no token at the moment."""
 
     retry_after: float
+
+
+class Exchanger(Protocol):
+    """The part of an exchanger that credentials know."""
+
+    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        """Gets a token for a backend, or waits for the exchange that is under way."""
+        ...
 
 
 class TokenExchanger:
@@ -151,7 +159,7 @@ class TokenExchanger:
 class AudienceCredentials(Credentials):
     """The credentials of one backend's calls; the other arguments are those of `Credentials`."""
 
-    def __init__(self, audience: str, exchanger: TokenExchanger, **common: Any) -> None:
+    def __init__(self, audience: str, exchanger: Exchanger, **common: Any) -> None:
         super().__init__(**common)
         self._audience = audience
         self._exchanger = exchanger
@@ -288,8 +296,26 @@ def _last_moment(session: Session) -> float | None:
     return ends - min(_ON_THE_WAY, 0.1 * max(0.0, ends - session.tokens.obtained_at))
 
 
+class ExchangeByProvider:
+    """The exchangers of several providers, by name: a session's token is exchanged where it comes from."""
+
+    def __init__(self, exchangers: Mapping[str, TokenExchanger]) -> None:
+        self._exchangers = exchangers
+
+    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+        """Gets a token for a backend; a session of another provider is over, and gets none."""
+        exchanger = self._exchangers.get(found.session.provider)
+        return Unusable() if exchanger is None else await exchanger.exchange(found, audience)
+
+
+def exchanger_of(clients: Iterable[OidcClient], **parts: Any) -> Exchanger:
+    """Returns the exchanger of the only provider, or of all."""
+    made = {client.settings.name: TokenExchanger(client=client, **parts) for client in clients}
+    return ExchangeByProvider(made) if len(made) > 1 else next(iter(made.values()))
+
+
 def by_audience(
-    audiences: Iterable[str], exchanger: TokenExchanger, **common: Any
+    audiences: Iterable[str], exchanger: Exchanger, **common: Any
 ) -> dict[str | None, Credentials]:
     """Returns the credentials for each audience, and those without one under None."""
     found: dict[str | None, Credentials] = {None: Credentials(**common)}

@@ -65,6 +65,7 @@ export type EndReason =
   | "refresh_lost"
   | "sign_in_required"
   | "identity_changed"
+  | "provider_removed"
   | "idle"
   | "max_lifetime"
   | "expired"

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -32,9 +33,10 @@ STOCK = {"http": "httptools", "ws": "websockets-sansio"}
 UVICORN: dict[str, Any] = {}  # the options of `uvicorn.Config` that a fixture wants otherwise
 PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
 SESSION_NAMES = ("bff", "__Host-Http-bff")
-_IS_SESSION = re.compile(r"(__Host-Http-)?bff(\.(?!.*-tx-|.*-logout)[\w.-]+)?")
+_IS_SESSION = re.compile(r"(__Host-Http-)?bff(\.(?!.*\.\.)[\w.-]+)?")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}
 JSON = (b"content-type", b"application/json")
+NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 _REFRESH = re.compile(r"0; url=(/\S+)")
 
 
@@ -87,10 +89,16 @@ class Browser:
         raise AssertionError("redirected in circles")
 
     async def sign_in(
-        self, who: tuple[str, str] = ALICE, return_to: str = "/", base_path: str = ""
+        self,
+        who: tuple[str, str] = ALICE,
+        return_to: str = "/",
+        base_path: str = "",
+        provider: str | None = None,
     ) -> httpx.Response:
-        """Goes through the whole sign-in; returns the page at its end."""
+        """Goes through the whole sign-in, at the default provider or another; returns the page at its end."""
         login = f"{base_path}/bff/login?return_to={quote(return_to)}"
+        if provider is not None:
+            login += f"&provider={provider}"
         page = await self.follow(await self.client.get(login))
         if "password" in page.text:
             page = await self.follow(await async_sign_in_at(page, self.client, who))
@@ -135,6 +143,7 @@ class World:
     verify: ssl.SSLContext | bool = True
     reply: Callable[[Received], Awaitable[Reply | bytes | None]] | None = None
     browsers: list[Browser] = field(default_factory=list)
+    others: Mapping[str, RunningIssuer] = field(default_factory=dict)  # by the provider's name
 
     async def browser(self, address: str = "127.0.0.1", *, http2: bool = False) -> Browser:
         """A new browser, with nothing in it; with `http2` it offers that where there is TLS."""
@@ -215,6 +224,7 @@ async def running_world(
     host: Callable[[Settings, str], ASGIApp] | None = None,
     uvicorn_options: Mapping[str, Any] | None = None,
     also_at: Sequence[str] = (),
+    others: Mapping[str, Mapping[str, Any]] = NOTHING,
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts.
@@ -223,8 +233,9 @@ async def running_world(
     `client` changes how the issuer knows the proxy, `sections` its settings. With `told_of_logouts` the
     issuer tells the proxy of sign-outs by the back channel. `host` makes an application that holds the
     proxy, of settings and the backend's URL; `app` is not used then. `also_at` are base paths of proxies
-    beside the one of the settings. With a `public_url` browsers go there, and a test has to bring them to
-    `World.port` (`port`, where that is given).
+    beside the one of the settings. `others` are further providers, each an issuer of its own, with the
+    settings that they have beside its address and client. With a `public_url` browsers go there, and a test
+    has to bring them to `World.port` (`port`, where that is given).
     """
     port = port or free_port()
     url = public_url or f"http://localhost:{port}"
@@ -233,7 +244,10 @@ async def running_world(
         issuer = stack.enter_context(
             running_issuer(
                 redis.url,
-                [f"{url}{path}/bff/callback" for path in (base, *also_at)],
+                [
+                    *(f"{url}{path}/bff/callback" for path in (base, *also_at)),
+                    f"{url}{base}/bff/callback/main",
+                ],
                 post_logout_redirect_uris=[f"{url}/"],
                 backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
                 access_token_lifetime=access_token_lifetime,
@@ -241,6 +255,18 @@ async def running_world(
                 client=client,
             )
         )
+        beside = {
+            name: stack.enter_context(
+                running_issuer(
+                    f"{redis.url.rpartition('/')[0]}/{number}",
+                    [f"{url}{base}/bff/callback/{name}"],
+                    post_logout_redirect_uris=[f"{url}/"],
+                    backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
+                    host="127.0.0.1",  # another one for the browser, which keeps cookies by host
+                )
+            )
+            for number, name in enumerate(others, start=1)
+        }
         worlds: list[World] = []
 
         async def answer(request: Received) -> Reply | bytes | None:
@@ -261,6 +287,17 @@ async def running_world(
                     "client_secret": issuer.client_secret,
                     **sections.get("provider", {}),
                 },
+                "[[provider]]": [
+                    {
+                        "name": name,
+                        "issuer": each.url,
+                        "client_id": each.client_id,
+                        "scopes": ["openid", "profile", "offline_access"],
+                        "client_secret": each.client_secret,
+                        **others[name],
+                    }
+                    for name, each in beside.items()
+                ],
                 "route": [
                     {"path": "/api", "upstream": upstream.url, **(route or {})},
                     *({"upstream": upstream.url, **each} for each in routes),
@@ -283,6 +320,6 @@ async def running_world(
         server = await proxy.enter_async_context(
             serving(app, port, host and host(settings, upstream.url), **(uvicorn_options or {}))
         )
-        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy, server)
+        world = World(redis, issuer, upstream, app, url, port, clock, stack, proxy, server, others=beside)
         worlds.append(world)
         yield world

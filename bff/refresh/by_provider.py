@@ -1,0 +1,57 @@
+"""The rotations of sessions at several providers: each by the coordinator of the session's own provider."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from bff.errors import Problem
+from bff.oidc.client import OidcClient
+from bff.refresh.change_waiter import ChangeWaiter
+from bff.refresh.coordinator import RefreshCoordinator
+from bff.refresh.outcome import Outcome, Over
+from bff.session.model import EndReason, Found
+from bff.session.token_policy import Cause
+
+
+class Refresher(Protocol):
+    """The part of a coordinator that those who need newer tokens know."""
+
+    async def rotate(self, found: Found, cause: Cause) -> Outcome:
+        """Rotates, or waits for the rotation that is under way."""
+        ...
+
+    def ahead(self, found: Found) -> None:
+        """Rotates in the background."""
+        ...
+
+
+class RefreshByProvider:
+    """The coordinators of several providers, by name.
+
+    A session of another provider is over: `Sessions` ends it when it is read.
+    """
+
+    def __init__(self, coordinators: Mapping[str, RefreshCoordinator]) -> None:
+        self._coordinators = coordinators
+
+    async def rotate(self, found: Found, cause: Cause) -> Outcome:
+        """Rotates, or waits for the rotation that is under way."""
+        coordinator = self._coordinators.get(found.session.provider)
+        if coordinator is None:
+            return Over(Problem.SESSION_ENDED, EndReason.PROVIDER_REMOVED)
+        return await coordinator.rotate(found, cause)
+
+    def ahead(self, found: Found) -> None:
+        """Rotates in the background, unless there is no such provider."""
+        coordinator = self._coordinators.get(found.session.provider)
+        if coordinator is not None:
+            coordinator.ahead(found)
+
+
+def coordinators_of(
+    clients: Iterable[OidcClient], make: Callable[..., RefreshCoordinator], **parts: Any
+) -> tuple[Refresher, Sequence[ChangeWaiter]]:
+    """Returns the coordinator of the only provider, or of all, and the waiters that the feed is to wake."""
+    made = {client.settings.name: make(client=client, **parts) for client in clients}
+    several = len(made) > 1
+    refresher = RefreshByProvider(made) if several else next(iter(made.values()))
+    return refresher, [each.change_waiter for each in made.values()]
