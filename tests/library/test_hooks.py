@@ -12,6 +12,7 @@ import pytest
 
 from bff.hooks import Call, EndTeller, HookFailedError, Hooks, NotAllowed, SessionEnd, SignIn
 from bff.library import BFF
+from bff.proxy.forward.context import A_WHILE
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.processes.redis import RedisServer
@@ -276,6 +277,33 @@ async def test_the_hooks_of_a_running_proxy(redis_server: RedisServer) -> None:
         await browser.call("/bff/logout", "POST")
         await until(lambda: len(ends) == 1)
         assert [SessionEnd(session, "alice", "logout")] == ends
+
+
+@pytest.mark.requirement("L-06")
+async def test_a_slow_hook_outlives_no_session_and_no_token(redis_server: RedisServer) -> None:
+    """After a hook that took a while the session and its token are found anew, on each way to a backend."""
+    during: list[Callable[[], None]] = [lambda: None]
+
+    def host(settings: Settings, _: str) -> BFF:
+        def slow(_: Call) -> None:
+            during[0]()
+            time.sleep(2 * A_WHILE)  # in a thread: as long as the rule asks for
+
+        return BFF(settings, before_forward=slow)
+
+    async with running_world(redis_server, host=host, forward_auth={"secrets": [SECRET]}) as world:
+
+        def delete() -> None:
+            with world.redis.client() as redis:
+                redis.delete(*redis.scan_iter("bff:session:*"))
+
+        for way, headers in (("/api/orders", {}), ("/bff/forward-auth", QUESTION)):
+            during[0] = lambda: None
+            browser = await world.browser()
+            await browser.sign_in()
+            assert 200 == (await browser.call(way, headers=headers)).status_code
+            during[0] = delete
+            assert (401, "session_ended") == _problem(await browser.call(way, headers=headers))
 
 
 def _problem(answer: Any) -> tuple[int, str]:

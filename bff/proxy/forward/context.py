@@ -25,6 +25,8 @@ from bff.proxy.upstream.pool import UpstreamPool
 from bff.session.token_policy import PassOn
 from bff.tasks import Tasks
 
+A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
+
 
 class ClientSide(Protocol):
     """The client's side of a forwarded call. No method raises or awaits."""
@@ -65,23 +67,48 @@ class Destination:
         return self.limit is not None or self.ask is not None or self.unsigned is not None
 
     async def credential_for(
-        self, request: RequestHead, admitted: Admitted, client: str, *, counted: bool = False
+        self, request: RequestHead, admitted: Admitted, client: str
     ) -> Signed | Anonymous | Refused | Limited:
-        """Finds the credential of a call; the route's limit counts its address first, its session then.
-
-        `counted`: the call has been counted before.
-        """
-        limit = None if counted else self.limit
-        if limit is not None and (limited := await limit.of_address(client)) is not None:
+        """Finds the credential of a call; the route's limit counts its address first, its session then."""
+        limit = self.limit
+        if limit is None:
+            return await self.credential_anew(request, admitted, client)
+        if (limited := await limit.of_address(client)) is not None:
             return limited
+        known = self.credentials.at_hand(request.fields.values(b"cookie")) if admitted.signed else None
+        credential = known or await self.credential_anew(request, admitted, client)
+        if isinstance(credential, Signed):
+            return await limit.of_session(credential.found.session, client) or credential
+        return credential
+
+    async def credential_anew(
+        self, request: RequestHead, admitted: Admitted, client: str
+    ) -> Signed | Anonymous | Refused:
+        """Finds the credential of a call that has been counted before."""
         if not admitted.signed:
             return Anonymous() if self.unsigned is None else await self.unsigned.unsigned()
         cookies, required = request.fields.values(b"cookie"), admitted.route.settings.auth == "required"
-        known = None if limit is None else self.credentials.at_hand(cookies)  # else asked for before
-        credential = known or await self.credentials.obtain(cookies, address=client, required=required)
-        if limit is not None and isinstance(credential, Signed):
-            return await limit.of_session(credential.found.session, client) or credential
-        return credential
+        return await self.credentials.obtain(cookies, address=client, required=required)
+
+    async def asked(
+        self, request: RequestHead, admitted: Admitted, credential: Signed | Anonymous, client: str
+    ) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
+        """Asks the application, where there is one; returns the credential, and the fields to add.
+
+        An answer that took a while may have outlived the token or the session: the credential is found anew.
+        """
+        if self.ask is None:
+            return credential, ()
+        began = self.credentials.clock()
+        added = await self.ask(request, admitted, credential)
+        if isinstance(added, Refused) or self.credentials.clock() - began < A_WHILE:
+            return added if isinstance(added, Refused) else (credential, added)
+        anew = await self.credential_anew(request, admitted, client)
+        if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
+            added = await self.ask(request, admitted, anew)
+        if isinstance(anew, Refused):
+            return anew
+        return added if isinstance(added, Refused) else (anew, added)
 
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool

@@ -121,16 +121,18 @@ class ForwardAuthCall(CallEnd):
 
     async def _ask(self, credential: Signed | Anonymous) -> None:
         """Asks the application, where there is one, and allows the call or refuses it."""
-        ask = self._destination.ask
-        added = () if ask is None else await ask(self.request, self._admitted, credential)
-        if isinstance(added, Refused):
-            self._refuse(added)
-        elif isinstance(credential, Signed):
-            session = credential.found.session
+        client = self._ids.client
+        answer = await self._destination.asked(self.request, self._admitted, credential, client)
+        if isinstance(answer, Refused):
+            self._refuse(answer)
+            return
+        asked, added = answer
+        if isinstance(asked, Signed):
+            session = asked.found.session
             self._session = session.key
             self._allow(session.tokens.access_token.encode(), lambda: session, added)
         else:
-            token = credential.token.encode() if isinstance(credential, TokenOnly) else None
+            token = asked.token.encode() if isinstance(asked, TokenOnly) else None
             self._allow(token, None, added)
 
     def _allow(

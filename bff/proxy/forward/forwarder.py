@@ -22,6 +22,7 @@ from bff.policy.quota import Limited
 from bff.policy.step_up import Demand
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.concurrency_limits import is_stream
+from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
@@ -35,7 +36,6 @@ from bff.session.token_policy import PassOn
 
 _UNAUTHORIZED = 401
 _OK = 200
-_A_WHILE = 0.05  # seconds: a body that took longer may have outlived the token that it is to go with
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
@@ -135,33 +135,40 @@ class ForwardedCall(CallEnd):
 
     # What is awaited
 
-    async def _open(self, *, counted: bool = False) -> None:
-        """Finds the credential by waiting for it; a call that was `counted` is not limited again."""
-        credential = await self._destination.credential_for(
-            self.request, self._admitted, self._ids.client, counted=counted
-        )
+    async def _open(self) -> None:
+        """Finds the credential by waiting for it."""
+        credential = await self._destination.credential_for(self.request, self._admitted, self._ids.client)
         match credential:
             case Refused():
                 self._refuse(credential)
             case Limited():
                 self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             case Signed() | Anonymous():
-                if self._sign(credential) and (counted or await self._asked(credential)):
-                    self._gather()
+                if self._sign(credential):
+                    await self._ask(credential)
             case other:
                 assert_never(other)
 
-    async def _asked(self, credential: Signed | Anonymous) -> bool:
-        """Asks the application, where there is one; returns False where it refuses the call."""
-        ask = self._destination.ask
-        if ask is None:
-            return True
-        answer = await ask(self.request, self._admitted, credential)
+    async def _ask(self, credential: Signed | Anonymous) -> None:
+        """Asks the application, where there is one, and goes on as it says."""
+        client = self._ids.client
+        answer = await self._destination.asked(self.request, self._admitted, credential, client)
         if isinstance(answer, Refused):
             self._refuse(answer)
-            return False
-        self._ids = self._ids._replace(added=answer)
-        return True
+            return
+        asked, added = answer
+        if added:
+            self._ids = self._ids._replace(added=added)
+        if asked is credential or self._sign(asked):
+            self._gather()
+
+    async def _open_anew(self) -> None:
+        """Finds the credential of a call whose body has taken a while."""
+        credential = await self._destination.credential_anew(self.request, self._admitted, self._ids.client)
+        if isinstance(credential, Refused):
+            self._refuse(credential)
+        elif self._sign(credential):
+            self._gather()
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
         """Counts the call for its session; returns False where it is one too many, and refused."""
@@ -185,8 +192,8 @@ class ForwardedCall(CallEnd):
         since, self._gathering_since = self._gathering_since, None
         waited = 0.0 if since is None else self._context.clock() - since
         self.times.not_ours += waited
-        if self._admitted.signed and waited > _A_WHILE:
-            self._spawn(self._open(counted=True))
+        if self._admitted.signed and waited > A_WHILE:  # of the body
+            self._spawn(self._open_anew())
         else:
             self._dispatch()
 

@@ -148,13 +148,12 @@ class Upgrade:
         if isinstance(credential, Limited):
             await self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             return
-        if (ask := self._destination.ask) is not None:
-            answer = await ask(self._request, admitted, credential)
-            if isinstance(answer, Refused):
-                await self._refuse(answer)
-                return
-            self._ids = self._ids._replace(added=answer)
-        self._credential = credential
+        answer = await self._destination.asked(self._request, admitted, credential, self._ids.client)
+        if isinstance(answer, Refused):
+            await self._refuse(answer)
+            return
+        self._credential, added = answer
+        self._ids = self._ids._replace(added=added)
         signed = self._credential
         holder = signed.found.session.key if isinstance(signed, Signed) else self._ids.client
         with self._owner.seat(admitted, holder) as free:
