@@ -58,6 +58,7 @@ def session(id_: Any) -> dict[str, Any]:
         ({"format": "aliases", "identifiers": [{"format": "email", "email": "a@x"}, ALICE]}, "alice", None),
         ({"format": "complex", "user": ALICE, "session": session("s1")}, "alice", "s1"),
         ({"user": ALICE, "device": session("d")}, "alice", None),
+        ({"user": ALICE, "session": {"format": "jwt_id", "iss": PROVIDER, "jti": "j"}}, "alice", None),
         ({"session": session("s1")}, None, "s1"),
     ],
 )
