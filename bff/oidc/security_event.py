@@ -107,7 +107,7 @@ def _named(subject: Any, provider: str, *, sessions: bool) -> tuple[str | None, 
         sub = _sub(user, provider)
         if user is not None and sub is None:
             return None, None  # somebody whom we cannot tell: never all that share a part with them
-        # A session that cannot be read is one of the user's: all of them end (CAEP 1.0 3.1, on the safe side).
+        # A session that cannot be read is one of the user's: all of them end (CAEP 1.0 3.1, the safe side).
         return sub, _opaque(session) if sessions else None
     return _sub(subject, provider), None
 
