@@ -81,6 +81,7 @@ class ClientSettings(Section):
             if this names any.
         introspects: the audiences whose access tokens it may ask about (RFC 7662); its own it always may.
         require_par: True if each of its authorization requests must be pushed first (RFC 9126).
+        require_request_object: True if each of them must be signed by a key of its own (RFC 9101).
         require_dpop: True if its tokens must be bound to a key that it proves (RFC 9449).
         dpop_nonce: True if its proofs must repeat a nonce of ours.
         name: what people read on the sign-in page.
@@ -99,6 +100,7 @@ class ClientSettings(Section):
     audiences: tuple[Audience, ...] = ()
     introspects: tuple[Audience, ...] = ()
     require_par: bool = False
+    require_request_object: bool = False
     require_dpop: bool = False
     dpop_nonce: bool = False
     name: str = ""
@@ -114,4 +116,6 @@ class ClientSettings(Section):
         ways = (self.client_secret, self.client_secret_sha256, self.jwks, self.jwks_uri)
         if sum(way is not None for way in ways) != 1:
             raise ValueError("needs one of client_secret, client_secret_sha256, jwks and jwks_uri")
+        if self.require_request_object and self.jwks is None and self.jwks_uri is None:
+            raise ValueError("require_request_object needs a key to sign with: jwks or jwks_uri")
         return self

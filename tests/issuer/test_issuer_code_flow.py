@@ -101,7 +101,6 @@ def test_success_carries_iss_and_state(person: Person, issuer: RunningIssuer) ->
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"scope": None}, "invalid_scope"),
-        ({"request": "e30.e30."}, "request_not_supported"),
         ({"request_uri": "https://evil.example"}, "request_uri_not_supported"),
         ({"prompt": "none"}, "login_required"),
         ({"prompt": "none login"}, "invalid_request"),
@@ -123,6 +122,7 @@ def test_errors_go_to_the_client_with_iss(
     [
         {"client_id": "nobody"},
         {"client_id": None},
+        {"request": "e30.e30."},
         {"redirect_uri": None},
         {"redirect_uri": REDIRECT_URI + "/"},
         {"redirect_uri": REDIRECT_URI + "?a=b"},

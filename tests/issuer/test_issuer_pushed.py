@@ -120,7 +120,7 @@ def test_what_the_query_adds_is_not_read(person: Person) -> None:
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"request_uri": "urn:ietf:params:oauth:request_uri:x"}, "invalid_request"),
-        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request": "e30.e30."}, "invalid_request_object"),
         ({"client_id": STRICT[0]}, "invalid_request"),
         ({"resource": "https://not-mine.example"}, "invalid_target"),
         ({"nonce": "x" * 600}, "invalid_request"),

@@ -1,7 +1,8 @@
 """Parsing and checks of authorization requests, in a query or pushed (RFC 6749 4.1.1, RFC 9126).
 
 Rule 1: a request whose client or redirect URI is not good is never answered by a redirect.
-Rule 2: of a pushed request only the pushed parameters count; the query's others are not read (RFC 9101 5).
+Rule 2: of a pushed or signed request only that part counts; the query beside it is not read (RFC 9126 4,
+RFC 9101 6.3).
 """
 
 from collections.abc import Mapping
@@ -23,13 +24,15 @@ _CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")
 class Asked:
     """An authorization request whose client and redirect URI are known to be good.
 
-    `request_uri` names it if it was pushed; `spent` says that a pushed one was answered before.
+    `request_uri` names it if it was pushed; `signed` says that the client signed it; `spent` says that a
+    pushed one was answered before.
     """
 
     client: Client
     parameters: dict[str, str]
     request_uri: str | None = None
     spent: bool = False
+    signed: bool = False
 
     @property
     def redirect_uri(self) -> str:
@@ -51,10 +54,15 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
             raise BadRequestError(
                 "This request is over. Please go back to where you came from, and try again."
             )
-        return Asked(client, pushed, request_uri, spent)
+        return Asked(client, pushed, request_uri, spent, signed=True)  # or it was not demanded at the push
+    if signed := "request" in parameters:
+        try:
+            parameters = server.request_objects.read(parameters["request"], client)
+        except OAuth2Error as error:
+            raise BadRequestError(error.get_error_description(), error=error.error) from None
     if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
         raise BadRequestError("This redirect URI is not registered for the client.")
-    return Asked(client, parameters)
+    return Asked(client, parameters, signed=signed)
 
 
 def refuse_unsupported(asked: Asked) -> None:
@@ -62,11 +70,13 @@ def refuse_unsupported(asked: Asked) -> None:
     parameters = asked.parameters
     if asked.spent:
         raise InvalidRequestError("This request was answered already.")
-    for name in ("request", "request_uri", "registration"):
+    for name in ("request_uri", "registration"):
         if name in parameters:
             raise OAuth2Error(error=f"{name}_not_supported")
     if asked.client.require_par and asked.request_uri is None:
         raise InvalidRequestError("This client has to push its requests.")
+    if asked.client.require_request_object and not asked.signed:
+        raise InvalidRequestError("This client has to sign its requests.")
     if parameters.get("response_type") != "code":
         raise OAuth2Error(error="unsupported_response_type")
     if parameters.get("response_mode", "query") != "query":
@@ -90,6 +100,8 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
         """Checks the request as the authorization endpoint does, stores it, and returns its name."""
         client = self.authenticate_endpoint_client(request)
         parameters = {name: value for name, value in request.form.items() if name not in _CREDENTIALS}
+        if signed := "request" in parameters:
+            parameters = self.server.request_objects.read(parameters["request"], client)
         if parameters.setdefault("client_id", client.client_id) != client.client_id:
             raise InvalidRequestError("The client_id is not the one of the client that authenticates.")
         self._bind_to_key(request, client, parameters)
@@ -97,7 +109,7 @@ class PushedAuthorization(TokenEndpoint):  # type: ignore[misc] # authlib publis
             raise InvalidRequestError("A pushed request cannot name another one.")
         if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
             raise InvalidRequestError("This redirect URI is not registered for the client.")
-        asked = Asked(client, parameters, URN)
+        asked = Asked(client, parameters, URN, signed=signed)
         refuse_unsupported(asked)
         try:
             self.server.get_consent_grant(ProtocolRequest("GET", request.uri, parameters, {}), None)

@@ -44,6 +44,8 @@ class AuthorizationEndpoint:
         if request.method == "POST":
             return redirect(with_parameters(self._uri, await read_form(request)))
         asked = await self._read(request.url.query)
+        if asked.signed and asked.request_uri is None:
+            return redirect(await run_in_threadpool(self._keep, asked))
         cookie = self._context.browser.session(request)
         location = await run_in_threadpool(self._decide, asked, cookie, time.time())
         if location is not None:
@@ -77,6 +79,16 @@ class AuthorizationEndpoint:
 
     async def _read(self, query: str) -> Asked:
         return await run_in_threadpool(read_request, self._context.server, parse_parameters(query))
+
+    def _keep(self, asked: Asked) -> str:
+        """Keeps a signed request, which ends soon, as a pushed one, and returns its address; blocks."""
+        try:
+            refuse_unsupported(asked)
+        except OAuth2Error as error:
+            return self._error_location(asked, error)
+        request_uri = self._context.store.pushed.save(asked.parameters)
+        named = {"client_id": asked.client.client_id, "request_uri": request_uri}
+        return with_parameters(self._uri, named)
 
     def _decide(self, asked: Asked, cookie: str | None, now: float) -> str | None:
         """Returns the URL to redirect to, or None for the sign-in page; blocks."""

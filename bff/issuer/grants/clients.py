@@ -23,6 +23,7 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         self.audiences = settings.audiences
         self.introspects = settings.introspects
         self.require_par = settings.require_par
+        self.require_request_object = settings.require_request_object
         self.require_dpop, self.dpop_nonce = settings.require_dpop, settings.dpop_nonce
         self.jwks, self.jwks_uri = settings.jwks, settings.jwks_uri
         self._redirect_uris = settings.redirect_uris

@@ -16,6 +16,7 @@ from bff.issuer.active import ActiveTokens
 from bff.issuer.grants.clients import Client
 from bff.issuer.grants.proofs import ProofChecks
 from bff.issuer.grants.refusal_log import client_named, log_refusal, why_not_authenticated
+from bff.issuer.grants.request_objects import RequestObjects
 from bff.issuer.grants.tokens import Minter, client_subject
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
@@ -81,7 +82,9 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         store: Store,
         accounts: Accounts,
         minter: Minter,
+        *,
         termination: Termination,
+        request_objects: RequestObjects,
     ) -> None:
         super().__init__(scopes_supported=None)  # unknown scopes are left out, not refused (RFC 6749 3.3)
         logging.getLogger("authlib").setLevel(logging.INFO)  # its DEBUG lines hold tokens
@@ -90,6 +93,7 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         self.accounts = accounts
         self.minter = minter
         self.termination = termination
+        self.request_objects = request_objects
         self.proofs = ProofChecks(store.used_proofs)
         self.clients = {client.client_id: Client(client) for client in settings.clients}
         subjects = {client_subject(name) for name, client in self.clients.items() if client.acts_for_itself}

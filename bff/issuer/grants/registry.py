@@ -10,6 +10,7 @@ from bff.issuer.grants.client_keys import ClientKeys
 from bff.issuer.grants.code import CodeGrant, IdToken, S256Only
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.refresh import RefreshGrant
+from bff.issuer.grants.request_objects import RequestObjects
 from bff.issuer.grants.token_exchange import ExchangeGrant
 from bff.issuer.grants.tokens import Minter
 from bff.issuer.logout.termination import Termination
@@ -27,7 +28,14 @@ def create_server(
     client_keys: ClientKeys,
 ) -> ProtocolServer:
     """Builds the engine with all its grants and endpoints."""
-    server = ProtocolServer(settings, store, accounts, minter, termination)
+    server = ProtocolServer(
+        settings,
+        store,
+        accounts,
+        minter,
+        termination=termination,
+        request_objects=RequestObjects(settings.url, client_keys),
+    )
     here = frozenset(f"{settings.url}{path}" for path in ("", "/token", "/par", "/revoke", "/introspect"))
     by_key = PrivateKeyJwt(store.redis, client_keys, here)
     server.register_client_auth_method("private_key_jwt", by_key)
