@@ -198,7 +198,7 @@ async def _read_json(request: Request) -> Any:
             raise HTTPException(413, "The body is too large.")
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "The body must be JSON.") from None
 
 

@@ -62,7 +62,7 @@ def stated_issuer(token: str) -> str | None:
     """Returns the issuer that a token states, which nothing proves yet; None where it states none."""
     try:
         claims: Any = json.loads(urlsafe_b64decode(token.partition(".")[2].partition(".")[0] + "=="))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return text_of(claims, "iss") if isinstance(claims, Mapping) else None
 

@@ -51,7 +51,7 @@ class Fetcher:
                     if len(body) > MAX_DOCUMENT:
                         raise FetchError(f"{url} is too large")
             document = json.loads(body)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             raise FetchError(f"{url} cannot be read: {type(error).__name__}") from error
         if not isinstance(document, dict):
             raise FetchError(f"{url} is no JSON object")

@@ -1,6 +1,7 @@
 """Whatever is sent to the issuer: an answer of the 200s, 300s or 400s, and nothing of it in a `Location`."""
 
 import random
+from base64 import urlsafe_b64encode
 from urllib.parse import urlsplit
 
 import httpx
@@ -48,3 +49,24 @@ def test_nonsense_is_the_senders_fault(person: Person, seed: int) -> None:
         assert answer.status_code < 500, (path, form)
         target = urlsplit(answer.headers.get("location", ""))
         assert target.hostname in (None, "localhost"), (path, form)
+
+
+@pytest.mark.parametrize("deep", ["header", "payload"])
+def test_json_that_is_nested_too_deeply_is_the_senders_fault(person: Person, deep: str) -> None:
+    """A parser that runs out of stack is no fault of ours: refused, wherever a JWT is taken."""
+    parts = {"header": b'{"alg":"ES256","kid":"a","typ":"at+jwt"}', "payload": b"{}"}
+    parts[deep] = b'{"kid":' + b"[" * 4000
+    token = ".".join(urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts.values(), b"s"))
+    jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    assertion = {"client_assertion": token, "client_assertion_type": jwt_bearer, "client_id": CLIENT_ID}
+    url, http, auth = person.issuer.url, person.http, HOW[True]
+    answers = {
+        "/token": http.post(
+            f"{url}/token", data={"grant_type": "refresh_token", "refresh_token": "a", **assertion}
+        ),
+        "/introspect": http.post(f"{url}/introspect", data={"token": token}, auth=auth),
+        "/revoke": http.post(f"{url}/revoke", data={"token": token}, auth=auth),
+        "/userinfo": http.get(f"{url}/userinfo", headers={"Authorization": f"Bearer {token}"}),
+        "/end-session": http.get(f"{url}/end-session", params={"id_token_hint": token}),
+    }
+    assert not [path for path, answer in answers.items() if answer.status_code >= 500]

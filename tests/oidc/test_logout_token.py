@@ -153,7 +153,13 @@ def test_only_the_provider_signs_it() -> None:
 
 @pytest.mark.parametrize(
     ("payload", "issuer"),
-    [(b'{"iss":"https://id.example"}', ISSUER), (b'{"iss":7}', None), (b"[]", None), (b"\xff{", None)],
+    [
+        (b'{"iss":"https://id.example"}', ISSUER),
+        (b'{"iss":7}', None),
+        (b"[]", None),
+        (b"\xff{", None),
+        (b"[" * 5000, None),
+    ],
 )
 def test_the_issuer_that_a_token_states(payload: bytes, issuer: str | None) -> None:
     """Read without any belief in it; anything that is no such token states none."""

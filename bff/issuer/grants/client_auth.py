@@ -97,7 +97,7 @@ def _peek(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         found = jws.extract_compact(assertion.encode())
         claims = json.loads(found.payload)
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise _refused("The client_assertion cannot be read.") from None
     if not isinstance(claims, dict):
         raise _refused("The client_assertion cannot be read.")

@@ -82,7 +82,7 @@ class ClientKeys:
                     if len(body) > MAX_DOCUMENT or time.monotonic() - begun > LONGEST:
                         return
             entry.keys, entry.fetched = read_public_keys(json.loads(body)), now
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
             return  # what is at hand serves on, until it is stale
 
 

@@ -148,7 +148,7 @@ class Minter:
             if key is None:
                 return None
             read = jwt.decode(token, key.private, [key.algorithm])
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             return None
         ours = read.header.get("typ") == typ and read.claims.get("iss") == self._issuer
         return read.claims if ours else None
