@@ -29,6 +29,7 @@ from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.ask_before import AskBeforeForward
+from bff.proxy.forward.bearer import Verifiers
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.credentials import Credentials
@@ -238,6 +239,7 @@ class App:
             watch.changed(None)
 
         self._keys.forget = forget
+        verifiers = self._verifiers = Verifiers(self._providers, clock)
         context = ForwardingContext(
             destinations={
                 route.path: Destination(
@@ -246,6 +248,7 @@ class App:
                     credentials[route.path],
                     RouteRateLimit.of(route.settings, self._limits),
                     AskBeforeForward.of(self._hooks),
+                    verifiers.access(route.settings, plan.by_path.get(route.path)),
                     unsigned_of(route, credentials[route.path]),
                 )
                 for route in routes.routes
@@ -375,6 +378,7 @@ class App:
             await self._live_count.aclose()
             await self._silent.aclose()
             await self._pools.aclose()
+            await self._verifiers.aclose()
             for client in self._providers:
                 await client.aclose()
             await self._store.aclose()

@@ -28,6 +28,7 @@ class Problem(Enum):
     SESSION_EXPIRED = ProblemType("session_expired", 401, "The session has expired", "info")
     SESSION_ENDED = ProblemType("session_ended", 401, "The session was ended", "info")
     STEP_UP_REQUIRED = ProblemType("step_up_required", 401, "A stronger or fresher sign-in is needed", "info")
+    INVALID_TOKEN = ProblemType("invalid_token", 401, "The bearer token is not accepted", "info")
     CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request did not come from this site", "warning")
     NOT_ALLOWED = ProblemType("not_allowed", 403, "This is not allowed for this account", "info")
     STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store is out of reach", "error")
@@ -43,6 +44,9 @@ class Problem(Enum):
     METHOD_NOT_ALLOWED = ProblemType("method_not_allowed", 405, "This method is not allowed here", "info")
     BODY_TOO_LARGE = ProblemType("body_too_large", 413, "The request's body is too large", "info")
     BAD_REQUEST = ProblemType("bad_request", 400, "The request is malformed", "info")
+    BEARER_AND_COOKIE = ProblemType(
+        "bearer_and_cookie", 400, "A bearer token and a session's cookie came together", "warning"
+    )
     BAD_RETURN_TO = ProblemType("bad_return_to", 400, "return_to is not a path on this site", "warning")
     WRONG_HOST = ProblemType("wrong_host", 421, "This host is not served here", "info")
     REQUEST_TIMEOUT = ProblemType("request_timeout", 408, "The request did not arrive in time", "info")

@@ -3,7 +3,7 @@
 Rule 1: members that cannot be used are said once in the log, with the reason, and again when they change.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from bff.errors import ProviderUnavailableError
@@ -42,6 +42,12 @@ def endpoint_overrides(settings: ProviderSettings) -> dict[str, str]:
     """The endpoints that the settings name; they win over those of the discovery document."""
     named = ((name, getattr(settings, name)) for name in ENDPOINTS)
     return {name: value for name, value in named if value is not None}
+
+
+def _object(document: Any) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping):
+        raise MetadataRejectedError("the document is not a JSON object")
+    return document
 
 
 class Documents:
@@ -97,6 +103,14 @@ class Documents:
     def keys_asked_since(self, moment: float) -> bool:
         """True if the keys at hand were asked for at `moment` or later, in seconds since the epoch."""
         return self._keys.asked_since(moment)
+
+    async def public(self, url: str | None) -> Mapping[str, Any]:
+        """Reads a JSON object that anybody may read; None: the provider's key set, unread.
+
+        Raises:
+            ProviderUnavailableError: it cannot be had.
+        """
+        return await self._fetch("jwks", url or (await self.metadata()).jwks_uri, _object)
 
     async def _fetch_metadata(self) -> Metadata:
         settings = self._settings

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
+from bff.policy.bearer import Bearer, Both, Doubled, presented
 from bff.policy.fields import Fields
 from bff.policy.origin import Allowed, Guard, Rejected
 from bff.policy.paths import query_problem
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
 
+_ONE_OF_THEM = "Send the session's cookie, or a bearer token: not both"
 NO_UPGRADE = "this upgrade is not served"
 """The reason of a refused upgrade on a path that takes none."""
 
@@ -29,11 +31,15 @@ class RequestHead(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """The request may go to `route`; `signed` says whether a session is to be looked up."""
+    """The request may go to `route`; `signed` says whether a session is to be looked up.
+
+    `bearer` is the client's own token, on a route that takes one in place of a session.
+    """
 
     route: Route
     target: bytes
     signed: bool
+    bearer: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ def _upgrade_to(route: Route, target: bytes, request: RequestHead, guard: Guard)
         return Denied(Problem.BAD_REQUEST, NO_UPGRADE, route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)
+    if (brought := _brought(route, request)) is not None:
+        return brought if isinstance(brought, Denied) else Admitted(route, target, False, brought)
     verdict = guard.websocket(request.fields.headers)
     if isinstance(verdict, Rejected):
         return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
@@ -102,9 +110,36 @@ def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -
         return Denied(Problem.METHOD_NOT_ALLOWED, "method", route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)
+    brought = _brought(route, request)
+    if isinstance(brought, Denied):
+        return brought
+    if brought is not None:  # no browser adds a token by itself: there is no foreign page to fend off
+        return _of_size(Admitted(route, target, signed=False, bearer=brought), request)
     verdict = guard.route(request.fields.headers, request.method, auth=settings.auth, csrf=settings.csrf)
     if isinstance(verdict, Rejected):
         return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
-    if request.body_length is not None and request.body_length > settings.max_body:
+    return _of_size(Admitted(route, target, signed=isinstance(verdict, Allowed)), request)
+
+
+def _of_size(admitted: Admitted, request: RequestHead) -> Admitted | Denied:
+    route = admitted.route
+    if request.body_length is not None and request.body_length > route.settings.max_body:
         return Denied(Problem.BODY_TOO_LARGE, "content-length", route)
-    return Admitted(route, target, signed=isinstance(verdict, Allowed))
+    return admitted
+
+
+def _brought(route: Route, request: RequestHead) -> bytes | Denied | None:
+    """The bearer token that a client brings to a route which takes one."""
+    if not route.settings.takes_bearer():
+        return None
+    match presented(request.fields.headers):
+        case None:
+            return None
+        case Bearer(token):
+            return token
+        case Both():
+            return Denied(Problem.BEARER_AND_COOKIE, "both", route, _ONE_OF_THEM)
+        case Doubled():
+            return Denied(Problem.BAD_REQUEST, "more than one Authorization", route)
+        case other:
+            assert_never(other)

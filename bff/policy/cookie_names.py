@@ -34,6 +34,12 @@ def is_own(pair: bytes) -> bool:
     return name in _OWN or name.startswith(_OWN_PREFIXES)
 
 
+def is_session(pair: bytes) -> bool:
+    """Returns True if a `name=value` pair is, or could be read as, a session's; a sign-in's is none."""
+    name = pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
+    return is_own(pair) and b"-tx-" not in name and not name.endswith(b"-logout")
+
+
 def without_own(header: bytes) -> bytes | None:
     """A `Cookie` header value with our own cookies taken out and the others as they were, byte for byte.
 

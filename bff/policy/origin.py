@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 from urllib.parse import urlsplit
 
+from bff.settings.values import Auth
+
 Header = tuple[bytes, bytes]
 """A field's name in lower case and its value."""
 
@@ -149,14 +151,14 @@ class Guard:
         headers: Iterable[Header],
         method: bytes,
         *,
-        auth: Literal["required", "optional", "none"],
+        auth: Auth,
         csrf: Literal["header", "navigation"],
     ) -> Allowed | Anonymous | Rejected:
         """The check that a configured route asks for."""
         if auth == "none":
             return ANONYMOUS
         if csrf == "header":
-            return self.script(headers) if auth == "required" else self.optional(headers)
+            return self.optional(headers) if auth == "optional" else self.script(headers)
         outcome = self.navigation(headers, method)
         if auth == "optional" and outcome != ALLOWED and not _Seen.of(headers, self.csrf_header).csrf:
             return ANONYMOUS

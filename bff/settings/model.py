@@ -27,6 +27,7 @@ from bff.settings.values import (
     SLUG,
     TLS_METHODS,
     AcrValue,
+    Auth,
     Bytes,
     ClientAuth,
     FieldName,
@@ -197,7 +198,7 @@ class RouteSettings(RouteTokenSettings):
     encoded_slashes: bool = False
     double_slashes: bool = False
     methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    auth: Annotated[Literal["required", "optional", "none"], BeforeValidator(parse_auth)] = "required"
+    auth: Annotated[Auth, BeforeValidator(parse_auth)] = "required"
     allow: ClaimRule | None = None  # None: everybody who is signed in
     acr: Annotated[tuple[AcrValue, ...], BeforeValidator(parse_words)] = ()  # of which the sign-in has one
     max_age: Annotated[Seconds, Field(ge=1)] | None = None  # of the sign-in; None: any
@@ -236,6 +237,14 @@ class RouteSettings(RouteTokenSettings):
     websocket_drop_subprotocols: tuple[Subprotocols, ...] = ()
     websocket_max_message: SomeBytes = 1024**2
     websocket_max_sockets: int = Field(default=20, ge=1)
+
+    def takes_bearer(self) -> bool:
+        """Returns True if a client's own bearer token serves in place of a session."""
+        return self.auth == "session or bearer"
+
+    def requires_session(self) -> bool:
+        """Returns True if a call without a session, and without a bearer token of its own, is refused."""
+        return self.auth == "required" or self.takes_bearer()
 
     def cut_prefix(self) -> str:
         """The part of a public path that the backend does not see, to be told to it."""

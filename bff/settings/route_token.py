@@ -42,6 +42,10 @@ class RouteTokenSettings(Section):
     resource: tuple[str, ...] = ()  # likewise (RFC 8707)
     claims: tuple[ClaimName, ...] = ()  # of the sign-in, in a minted token
 
+    bearer_audience: Audience | None = None  # of the tokens that clients bring
+    bearer_issuer: str | None = None  # None: provider.issuer
+    bearer_type: Literal["at+jwt", "jwt"] = "at+jwt"
+
     def told_claims(self) -> tuple[str, ...]:
         """The claims of the sign-in that a minted token of this route has, where they are known."""
         return (*self.claims, *OF_A_SIGN_IN) if self.token == "minted" else ()  # noqa: S105 - a kind

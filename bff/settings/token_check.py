@@ -36,6 +36,7 @@ def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
                 needs=(f"{at}.auth", f"{at}.token"),
             )
     yield from _client(route, at)
+    yield from _bearer(route, at)
     if route.claims and kind != "minted":
         yield Finding(
             f"{at}.claims",
@@ -48,6 +49,36 @@ def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
             f"{at}.claims",
             f"names what is the token's own: {', '.join(taken)}",
             "remove it there",
+        )
+
+
+def _bearer(route: RouteSettings, at: str) -> Iterator[Finding]:
+    """The settings of the bearer tokens that clients bring."""
+    if not route.takes_bearer():
+        for key in ("bearer_audience", "bearer_issuer"):
+            if getattr(route, key) is not None:
+                yield Finding(
+                    f"{at}.{key}",
+                    'is set, and only auth = "session or bearer" takes tokens of clients',
+                    "remove one of the two",
+                    needs=(f"{at}.auth",),
+                )
+        return
+    if route.bearer_audience is None:
+        yield Finding(
+            f"{at}.auth",
+            'is "session or bearer", and no bearer_audience says for whom the tokens have to be',
+            "write the audience of this API's tokens too: without it any token of the issuer's would do",
+            needs=(f"{at}.bearer_audience",),
+        )
+    if route.bearer_issuer is not None and (complaint := issuer_complaint(route.bearer_issuer)) is not None:
+        yield Finding(f"{at}.bearer_issuer", *complaint)
+    if route.token_kind() not in {"session", "none"}:
+        yield Finding(
+            f"{at}.token",
+            f'is "{route.token_kind()}", and a client\'s own token goes on as it is',
+            'write token = "session", or auth = "required"',
+            needs=(f"{at}.auth", f"{at}.audience"),
         )
 
 

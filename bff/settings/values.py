@@ -23,6 +23,9 @@ SLUG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 """The form of names that become parts of keys, paths and labels."""
 
 
+Auth = Literal["required", "optional", "none", "session or bearer"]
+"""The sign-in that a route asks for."""
+
 ClientAuth = Literal[
     "client_secret_basic",
     "client_secret_post",

@@ -35,6 +35,16 @@ from tests.settings.test_check import keys, route
         (["claims"], {"claims": ["email"]}),
         (["claims"], {"token": "minted", "audience": "a", "claims": ["email", "aud", "cnf"]}),
         (["token", "audience"], {"token": "minted", "audience": "a", "auth": "none"}),
+        ([], {"auth": "session or bearer", "bearer_audience": "a", "bearer_issuer": "https://a.example"}),
+        ([], {"auth": "session or bearer", "bearer_audience": "a", "token": "none"}),
+        (["auth"], {"auth": "session or bearer"}),
+        (
+            ["bearer_audience", "bearer_issuer"],
+            {"bearer_audience": "a", "bearer_issuer": "https://a.example"},
+        ),
+        (["bearer_issuer"], {"auth": "session or bearer", "bearer_audience": "a", "bearer_issuer": "a"}),
+        (["token"], {"auth": "session or bearer", "bearer_audience": "a", "token": "client"}),
+        (["token"], {"auth": "session or bearer", "bearer_audience": "a", "audience": "b"}),
         (["resource[0]"], {"token": "client", "resource": ["a"]}),
         (
             ["pass_request_headers"],

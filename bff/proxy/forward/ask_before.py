@@ -5,6 +5,7 @@ from bff.hooks import Call, HookFailedError, Hooks, NotAllowed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.unsigned import TokenOnly
 
 
 class AskBeforeForward:
@@ -27,7 +28,7 @@ class AskBeforeForward:
             method=request.method.decode("ascii"),
             path=request.raw_path.decode("ascii", "replace"),
             route=admitted.route.settings.path,
-            sub=None if session is None else session.sub,
+            sub=_sub_of(credential),
             session=None if session is None else session.id,
         )
         key = None if session is None else session.key
@@ -37,3 +38,9 @@ class AskBeforeForward:
             return Refused(Problem.NOT_ALLOWED, refusal.reason, session=key)
         except HookFailedError:
             return Refused(Problem.INTERNAL_ERROR, session=key)
+
+
+def _sub_of(credential: Signed | Anonymous) -> str | None:
+    if isinstance(credential, Signed):
+        return credential.found.session.sub
+    return credential.subject if isinstance(credential, TokenOnly) else None

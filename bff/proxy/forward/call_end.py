@@ -30,6 +30,11 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
+def challenge_of(refused: Refused) -> list[Header]:
+    """Returns the header by which a client learns why its own token was refused."""
+    return [] if refused.challenge is None else [(b"www-authenticate", refused.challenge)]
+
+
 class CallEnd:
     """The state of a forwarded call, its refusals and its end."""
 
@@ -99,7 +104,11 @@ class CallEnd:
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
         self._fail(
-            refused.problem, reason=refused.reason, retry_after=refused.retry_after, demand=refused.demand
+            refused.problem,
+            headers=challenge_of(refused),
+            reason=refused.reason,
+            retry_after=refused.retry_after,
+            demand=refused.demand,
         )
 
     def _too_many(self, what: str) -> None:
@@ -126,7 +135,7 @@ class CallEnd:
             self._client.abort()
             return
         self._context.metrics.problem_sent(problem)
-        page, redirect = navigates(self.request.fields.headers), None
+        page, redirect = navigates(self.request.fields.headers) and not self._brings_token(), None
         if page:
             redirect = error_redirect(problem, self._context.error_page, self.request.raw_path)
         context = self._context
@@ -172,6 +181,13 @@ class CallEnd:
         call, self._call, self._held = self._call, None, None
         if call is not None:
             call.cancel()
+
+    def _brings_token(self) -> bool:
+        """Returns True for a program's call, which no page is for."""
+        verdict = self._verdict
+        if isinstance(verdict, Denied):
+            return verdict.problem is Problem.BEARER_AND_COOKIE
+        return verdict.bearer is not None
 
     def _route_name(self) -> str:
         return self._verdict.route.settings.path if isinstance(self._verdict, Admitted) else "-"

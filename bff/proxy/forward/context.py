@@ -12,6 +12,7 @@ from bff.policy.quota import Limited
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.ask_before import AskBeforeForward
+from bff.proxy.forward.bearer import BearerAccess
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
@@ -59,6 +60,7 @@ class Destination:
     credentials: Credentials
     limit: RouteRateLimit | None = None
     ask: AskBeforeForward | None = None
+    bearer: BearerAccess | None = None  # where clients may bring tokens of their own
     unsigned: Unsigned | None = None  # the token of calls for which no session is looked up
 
     @property
@@ -79,15 +81,20 @@ class Destination:
         credential = known or await self.credential_anew(request, admitted, client)
         if isinstance(credential, Signed):
             return await limit.of_session(credential.found.session, client) or credential
+        if isinstance(credential, TokenOnly):
+            return await limit.of_bearer(credential, client) or credential
         return credential
 
     async def credential_anew(
         self, request: RequestHead, admitted: Admitted, client: str
     ) -> Signed | Anonymous | Refused:
         """Finds the credential of a call that has been counted before."""
+        if admitted.bearer is not None:
+            assert self.bearer is not None  # else no call is admitted by its token
+            return await self.bearer.credential(admitted.bearer)
         if not admitted.signed:
             return Anonymous() if self.unsigned is None else await self.unsigned.unsigned()
-        cookies, required = request.fields.values(b"cookie"), admitted.route.settings.auth == "required"
+        cookies, required = request.fields.values(b"cookie"), admitted.route.settings.requires_session()
         return await self.credentials.obtain(cookies, address=client, required=required)
 
     async def asked(

@@ -58,7 +58,8 @@ class Anonymous:
 class Refused:
     """A refusal: the call does not go out. `session` is the key of the one that came, for the log.
 
-    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED.
+    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED. `challenge` is the `WWW-Authenticate` of a
+    client's own token.
     """
 
     problem: Problem
@@ -66,6 +67,7 @@ class Refused:
     retry_after: float | None = None
     session: str | None = None
     demand: Demand | None = None
+    challenge: bytes | None = None
 
 
 class Ready(Protocol):

@@ -68,6 +68,7 @@ class _FastRoute:
         self.name = settings.path
         self.usual = destination.rules.bearer and not destination.rules.claims
         self.signed_by = (settings.auth, settings.csrf)
+        self.takes_bearer = settings.takes_bearer()
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         self.counts: Mapping[bytes, Requests] = {
@@ -136,6 +137,8 @@ class FastPath:
 
     def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
         """Returns true for a call with a session, false for one without, None for one to be refused."""
+        if route.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines):
+            return None
         key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
         known = self._verdicts.get(key)
         if known is None:

@@ -11,7 +11,7 @@ to the forwarded route.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 from pydantic import SecretStr
@@ -27,7 +27,6 @@ from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header
-from bff.session.model import Session
 
 _NAME = FORWARD_AUTH.decode("ascii")
 _NOTHING = Denied(Problem.NO_ROUTE, "no proof")
@@ -94,13 +93,14 @@ class ForwardAuthCall(CallEnd):
             return
         if not self._destination.waits:
             cookies = self.request.fields.values(b"cookie")
-            if not verdict.signed:
+            if not verdict.signed and verdict.bearer is None:
                 self._allow(None)
                 return
-            ready = self._destination.credentials.ready(cookies[0]) if len(cookies) == 1 else None
+            alone = verdict.signed and len(cookies) == 1
+            ready = self._destination.credentials.ready(cookies[0]) if alone else None
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
-                self._allow(ready.token, lambda: ready.found.session)
+                self._allow(ready.token, lambda: ready.found.session.all_claims)
                 return
         if self._caller.begin():
             self._spawn(self._open())
@@ -130,23 +130,24 @@ class ForwardAuthCall(CallEnd):
         if isinstance(asked, Signed):
             session = asked.found.session
             self._session = session.key
-            self._allow(session.tokens.access_token.encode(), lambda: session, added)
+            self._allow(session.tokens.access_token.encode(), lambda: session.all_claims, added)
+        elif isinstance(asked, TokenOnly):
+            self._allow(asked.token.encode(), lambda: asked.claims, added)
         else:
-            token = asked.token.encode() if isinstance(asked, TokenOnly) else None
-            self._allow(token, None, added)
+            self._allow(None, None, added)
 
     def _allow(
         self,
         token: bytes | None,
-        session: Callable[[], Session] | None = None,
+        claims: Callable[[], Mapping[str, Any]] | None = None,
         added: Sequence[Header] = (),
     ) -> None:
         headers = [*_HEAD, *added]
         rules = self._destination.rules
         if token is not None and rules.bearer:
             headers.append((b"authorization", b"Bearer " + token))
-        if session is not None and rules.claims:
-            headers += claim_headers(rules.claims, session().all_claims)
+        if claims is not None and rules.claims:
+            headers += claim_headers(rules.claims, claims())
         self._status = _OK
         self._finish()
         self._client.send_head(_OK, headers)

@@ -26,7 +26,7 @@ from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
-from bff.proxy.forward.unsigned import TokenOnly
+from bff.proxy.forward.unsigned import TokenOnly, holder_of
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
@@ -83,7 +83,7 @@ class ForwardedCall(CallEnd):
             self._upload = RequestBody(verdict.route.settings, self._client, self._body_late)
         destination = self._destination
         known: Signed | Anonymous | None = _ANONYMOUS
-        if destination.waits:
+        if destination.waits or verdict.bearer is not None:
             known = None
         elif verdict.signed:
             known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
@@ -173,7 +173,8 @@ class ForwardedCall(CallEnd):
     def _sign(self, credential: Signed | Anonymous) -> bool:
         """Counts the call for its session; returns False where it is one too many, and refused."""
         self._credential = credential
-        if isinstance(credential, Signed) and not self._caller.sign(credential.found.session.key):
+        holder = holder_of(credential)
+        if holder is not None and not self._caller.sign(holder):
             self._too_many("calls at once from this session")
             return False
         if isinstance(credential, Signed):
@@ -209,7 +210,7 @@ class ForwardedCall(CallEnd):
         self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
     async def _send(self) -> None:
-        required = self._admitted.route.settings.auth == "required"
+        required = self._admitted.route.settings.requires_session()
         try:
             ready = await self._destination.connection_for(
                 self._credential, client=self._caller.client, required=required

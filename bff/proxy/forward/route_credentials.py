@@ -90,5 +90,5 @@ def exchanged_for(routes: Iterable[RouteSettings]) -> set[str]:
 
 def unsigned_of(route: Route, credentials: Credentials) -> Unsigned | None:
     """Returns the source of a token for a route's calls without a session; None where these carry none."""
-    needed = route.settings.auth == "required"
+    needed = route.settings.requires_session()
     return credentials if isinstance(credentials, ClientCredentials) and not needed else None

@@ -8,6 +8,7 @@ counted once, however often it is sent to the backend.
 
 from bff.policy.address import rate_key
 from bff.policy.quota import Limited, Quota
+from bff.proxy.forward.unsigned import TokenOnly
 from bff.session.model import Session
 from bff.session.rate_limits import RateLimits
 from bff.settings.model import RouteSettings
@@ -33,6 +34,14 @@ class RouteRateLimit:
         if self._address is None:
             return None
         return await self._limits.over(self._address, rate_key(address), address=address)
+
+    async def of_bearer(self, credential: TokenOnly, address: str) -> Limited | None:
+        """Counts a call by a client's own token for its user, who has what a session has."""
+        if self._session is None or credential.holder is None:
+            return None
+        return await self._limits.over(
+            self._session, credential.holder, address=address, sub=credential.subject
+        )
 
     async def of_session(self, session: Session, address: str) -> Limited | None:
         """Counts a call of a session; returns the refusal if there were too many."""

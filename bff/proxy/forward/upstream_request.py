@@ -32,7 +32,10 @@ def upstream_request(
         if rules.claims:
             told = claim_headers(rules.claims, session.all_claims)
     elif isinstance(credential, TokenOnly):
-        bearer = credential.token.encode()
+        if rules.bearer:
+            bearer = credential.token.encode()
+        if rules.claims:
+            told = claim_headers(rules.claims, credential.claims)
     announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,

@@ -29,6 +29,7 @@ from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, note_refused
 from bff.proxy.forward.asgi_app import request_head
+from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
 from bff.proxy.forward.unsigned import TokenOnly
@@ -124,6 +125,9 @@ class Upgrade:
             if verdict.problem is Problem.CSRF_REJECTED:
                 audit("csrf_rejected", address=self._ids.client, reason=verdict.reason)
                 await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
+                return
+            if verdict.problem is Problem.BEARER_AND_COOKIE:
+                await self._fail(verdict.problem, detail=verdict.detail)
                 return
             note_refused(verdict, self._request, self._ids)
             await self._fail(verdict.problem)
@@ -302,7 +306,11 @@ class Upgrade:
     async def _refuse(self, refused: Refused) -> None:
         login_url = self._context.login_for(refused.demand)
         await self._fail(
-            refused.problem, reason=refused.reason, retry_after=refused.retry_after, login_url=login_url
+            refused.problem,
+            headers=challenge_of(refused),
+            reason=refused.reason,
+            retry_after=refused.retry_after,
+            login_url=login_url,
         )
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:

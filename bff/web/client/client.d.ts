@@ -31,6 +31,8 @@ export type Code =
   | "csrf_rejected"
   | "not_allowed"
   | "step_up_required"
+  | "invalid_token"
+  | "bearer_and_cookie"
   | "store_unavailable"
   | "provider_refused_client"
   | "provider_unavailable"

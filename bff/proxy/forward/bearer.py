@@ -1,0 +1,137 @@
+"""The bearer tokens that clients bring to a route with `auth = "session or bearer"`.
+
+Rule 1: a token is checked first: signature, issuer, audience and time, by `bff.verify`. One that is bound to
+a key or a certificate is refused: its proof was made for this proxy, not for the backend.
+Rule 2: keys that cannot be had are no verdict: 503, and never 401.
+Rule 3: the route's rules see the token's claims as they would see a sign-in's; nobody is led to a sign-in.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from bff.errors import Problem, ProviderUnavailableError
+from bff.oidc.client import OidcClient
+from bff.policy.route_access import RouteAccess
+from bff.policy.step_up import Demand
+from bff.proxy.forward.credentials import Refused
+from bff.proxy.forward.unsigned import TokenOnly
+from bff.settings.model import RouteSettings
+from bff.verify import PLAIN_JWT, RFC9068, Claims, Refusal, TokenRefusedError, TokenVerifier
+from bff.verify.fetch import FetchError
+
+_PROVIDERS = "the provider's key set"
+_INSUFFICIENT = "insufficient_user_authentication"
+_RETRY_AFTER = 2.0
+_NO_MORE = frozenset({"EdDSA"})  # as a name; RFC 9864 has Ed25519
+
+
+class BearerAccess:
+    """The check of the bearer tokens on one route, whose rule is `access`."""
+
+    def __init__(
+        self, verifier: TokenVerifier, access: RouteAccess | None, clock: Callable[[], float]
+    ) -> None:
+        self._verifier = verifier
+        self._access = access
+        self._clock = clock
+
+    async def credential(self, token: bytes) -> TokenOnly | Refused:
+        """Returns the credential of a call that brings this token."""
+        try:
+            text = token.decode("ascii")
+            claims = _claims(await self._verifier.verify(text))
+        except UnicodeDecodeError:
+            return _refused(Refusal.MALFORMED.reason)
+        except TokenRefusedError as error:
+            if error.refusal is Refusal.UNAVAILABLE:
+                return Refused(Problem.PROVIDER_UNAVAILABLE, retry_after=_RETRY_AFTER)
+            return _refused(error.refusal.reason)
+        return self._judged(claims) or TokenOnly(text, claims=claims)
+
+    def _judged(self, claims: Mapping[str, Any]) -> Refused | None:
+        access = self._access
+        if access is None:
+            return None
+        if not access.allows(claims):
+            return Refused(Problem.NOT_ALLOWED)
+        demand = access.demand
+        if demand is not None and self._clock() >= demand.met_until(claims):
+            return Refused(Problem.INVALID_TOKEN, _INSUFFICIENT, challenge=_challenge(_INSUFFICIENT, demand))
+        return None
+
+
+class Verifiers:
+    """The verifiers of a process: routes that ask for the same share one. `clock` as for `TokenVerifier`."""
+
+    def __init__(self, providers: Iterable[OidcClient], clock: Callable[[], float]) -> None:
+        self._clients = list(
+            providers
+        )  # the first one's tokens are taken unless a route names another issuer
+        self._clock = clock
+        self._by_rule: dict[tuple[str, str, str], TokenVerifier] = {}
+
+    def access(self, route: RouteSettings, rule: RouteAccess | None) -> BearerAccess | None:
+        """Returns the check of bearer tokens on a route; None where it takes none."""
+        return BearerAccess(self._of(route), rule, self._clock) if route.takes_bearer() else None
+
+    def _of(self, route: RouteSettings) -> TokenVerifier:
+        audience = route.bearer_audience
+        assert audience is not None  # the settings' check sees to it
+        issuer = route.bearer_issuer or self._clients[0].settings.issuer
+        client = next((one for one in self._clients if one.settings.issuer == issuer), self._clients[0])
+        provider = client.settings
+        rule = issuer, audience, route.bearer_type
+        if rule not in self._by_rule:
+            self._by_rule[rule] = TokenVerifier(
+                issuer=issuer,
+                audience=audience,
+                profile=RFC9068 if route.bearer_type == "at+jwt" else PLAIN_JWT,
+                algorithms=[name for name in provider.id_token_algs if name not in _NO_MORE],
+                leeway=provider.clock_skew,
+                jwks_uri=_PROVIDERS if issuer == provider.issuer else None,
+                fetch=partial(_fetch, client),
+                clock=self._clock,
+            )
+        return self._by_rule[rule]
+
+    async def aclose(self) -> None:
+        """Ends fetches of keys that are under way."""
+        for verifier in self._by_rule.values():
+            await verifier.close()
+
+
+async def _fetch(client: OidcClient, url: str) -> Mapping[str, Any]:
+    try:
+        return await client.documents.public(None if url == _PROVIDERS else url)
+    except ProviderUnavailableError as failure:
+        raise FetchError(str(failure)) from None
+
+
+def _refused(reason: str) -> Refused:
+    return Refused(Problem.INVALID_TOKEN, reason, challenge=_challenge("invalid_token", reason=reason))
+
+
+def _challenge(error: str, demand: Demand | None = None, *, reason: str = "") -> bytes:
+    """The value of `WWW-Authenticate` (RFC 6750 3, RFC 9470 3)."""
+    words = [f'Bearer error="{error}"']
+    if reason:
+        words.append(f'error_description="{reason}"')
+    if demand is not None and demand.acr:
+        words.append(f'acr_values="{" ".join(demand.acr)}"')
+    if demand is not None and demand.max_age is not None:
+        words.append(f"max_age={demand.max_age}")
+    return ", ".join(words).encode("ascii")
+
+
+def _claims(claims: Claims) -> dict[str, Any]:
+    """All claims of a token, as rules and headers name them."""
+    named = {
+        "sub": claims.sub,
+        "sid": claims.sid or None,
+        "client_id": claims.client_id,
+        "scope": " ".join(sorted(claims.scope)),
+        "role": claims.role,
+        "tid": claims.tid,
+    }
+    return {**claims.rest, **{name: value for name, value in named.items() if value is not None}}
