@@ -54,7 +54,10 @@ _log = get_logger("bff.serve")
 class ServedApp(Protocol):
     """The application that a worker serves."""
 
-    metrics: Metrics
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of this process."""
+        ...
 
     async def readiness(self) -> Sequence[CheckResult]:
         """True while requests may come here."""

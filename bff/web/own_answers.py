@@ -1,7 +1,6 @@
 """The application for what is not forwarded: our endpoints, then the page, under the base path."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,7 +27,6 @@ def own_answers(
     *,
     server: ServerSettings,
     spa: SpaSettings,
-    lifespan: Callable[[Starlette], Any],
     metrics: Metrics,
     is_own: Callable[[bytes], bool],
     access_log: bool,
@@ -45,7 +43,6 @@ def own_answers(
             routes.append(Route(base, lambda _: redirect(307, f"{base}/"), methods=["GET"]))
     app = Starlette(
         routes=routes,
-        lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem, Exception: _internal_problem},
     )
     app.router.redirect_slashes = False

@@ -88,7 +88,7 @@ async def test_a_token_is_exchanged_once(redis_server: RedisServer, near_cache: 
 async def test_a_call_that_read_too_early(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that read its session before the token was kept takes that token, and exchanges nothing."""
     browser = await world.signed_in()
-    (destination,) = world.app._forwarding.context.destinations.values()
+    (destination,) = world.app.frontend.forwarding.context.destinations.values()
     credentials = destination.credentials
     assert isinstance(credentials, AudienceCredentials)
     exchanger, read = credentials._exchanger, []

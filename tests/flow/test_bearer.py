@@ -183,7 +183,7 @@ async def test_keys_that_cannot_be_had(world: World) -> None:
     assert (503, "provider_unavailable") == code(answer)
     assert "retry-after" in answer.headers
     world.issuer.start()
-    for verifier in world.app._verifiers._by_rule.values():
+    for verifier in world.app.frontend.verifiers._by_rule.values():
         verifier._keys._cooldown = 0  # else a failed fetch rests for a while, as the document's does
     world.clock.ahead = 30
     assert 200 == (await call(world, token)).status_code

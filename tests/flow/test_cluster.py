@@ -27,7 +27,7 @@ async def world(redis_server: RedisServer, cluster: Cluster) -> AsyncIterator[Wo
 
 
 async def followed(world: World) -> None:
-    await until(lambda: world.app._changes.trusted)
+    await until(lambda: world.app.shared.feed.trusted)
 
 
 async def on_each_master(world: World, cluster: Cluster) -> dict[Node, list[Browser]]:
@@ -46,14 +46,14 @@ async def ended(browser: Browser) -> None:
 
 
 def followed_servers(world: World) -> frozenset[tuple[str, int]]:
-    topology = world.app._store.topology
+    topology = world.app.shared.store.topology
     assert topology is not None
     return topology.followed
 
 
 async def listed(world: World) -> set[str]:
     """The names of all sessions, as `bff sessions list` finds them."""
-    parts = [part async for part in world.app._store.inventory.scan()]
+    parts = [part async for part in world.app.shared.store.inventory.scan()]
     assert 1 == parts[-1].done
     return {f"bff:session:{key}" for part in parts for key in part.keys}
 

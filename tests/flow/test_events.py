@@ -19,7 +19,7 @@ OFTEN = {"events_heartbeat": 0.1}  # so that the clock is looked at often, too
 @pytest.fixture
 async def world(redis_server: RedisServer) -> AsyncIterator[World]:
     async with running_world(redis_server, server=OFTEN) as world:
-        await until(lambda: world.app._changes.trusted)
+        await until(lambda: world.app.shared.feed.trusted)
         yield world
 
 
@@ -32,7 +32,7 @@ def streams(world: World) -> float | None:
 
 
 async def nothing_is_kept(world: World) -> None:
-    watch = world.app._forwarding.context.signed_calls._watch
+    watch = world.app.frontend.forwarding.context.signed_calls._watch
     assert watch is not None
     await until(lambda: 0 == streams(world) == len(watch))
 

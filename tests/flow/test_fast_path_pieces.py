@@ -113,13 +113,13 @@ async def test_the_session_ends(
     monkeypatch.setattr(connection, "_FAST_FOR", 0.02)
     monkeypatch.setattr(session_end, "YOUNG", 0.05)
     async with running_world(redis_server) as world:
-        await until(lambda: world.app._changes.trusted)
+        await until(lambda: world.app.shared.feed.trusted)
         caller = await warm_caller(world)
         await caller.plain(plain)
         backend = Halfway(world)
         before = plain.fell_back
         await backend.asked_by(caller)
-        await until(lambda: len(world.app._forwarding.context.signed_calls._watched) == 1)
+        await until(lambda: len(world.app.frontend.forwarding.context.signed_calls._watched) == 1)
         assert before + 1 == plain.fell_back
         world.redis.cli("DEL", world.browsers[-1].session_key)
         assert b"" == await caller.rest()

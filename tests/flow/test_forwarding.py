@@ -284,7 +284,7 @@ async def test_a_client_that_leaves_frees_the_backend(world: World) -> None:
     browser = await world.signed_in()
     async with background(browser.call("/api/slow")), asyncio.timeout(60):
         await arrived.wait()
-    _, pool = world.app._pools.all()[0]
+    _, pool = world.app.shared.pools.all()[0]
     await until(lambda: pool.stats().open == 0)
     left.set()
     await until(lambda: len(world.app.tasks) == 0)

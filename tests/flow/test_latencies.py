@@ -69,5 +69,5 @@ async def test_the_sessions_that_live_are_counted(world: World) -> None:
     """Soon after its start the one process of a deployment knows them."""
     await world.signed_in()
     await world.signed_in()
-    world.app._live_count._every = 0.01
+    world.app.shared.live_count._every = 0.01
     await until(lambda: value(world, "bff_sessions") == 2)

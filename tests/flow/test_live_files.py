@@ -29,12 +29,12 @@ async def test_a_key_that_is_taken_back(redis_server: RedisServer, tmp_path: Pat
     session = {"keys": [first], "keys_file": keys}
     async with running_sockets(redis_server, session=session, server=SOON) as sockets:
         world = sockets.world
-        await until(lambda: world.app._changes.trusted)
+        await until(lambda: world.app.shared.feed.trusted)
         old = await world.signed_in()
         socket = await sockets.connect(old)
         keys.write_text(f"{second}\n{first}\n")
-        kids = len(world.app._keys.keyring.kids)
-        await until(lambda: len(world.app._keys.keyring.kids) > kids)
+        kids = len(world.app.shared.keys.keyring.kids)
+        await until(lambda: len(world.app.shared.keys.keyring.kids) > kids)
         new = await world.signed_in()
         for browser in (old, new):
             for _ in range(2):

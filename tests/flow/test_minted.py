@@ -169,7 +169,7 @@ def kid_of(token: str) -> str:
 def turn(world: World, *lines: str) -> None:
     """Puts other server keys in force, as a changed file does."""
     keys = type(world.app.settings.session).model_validate({"keys": lines}).keys
-    world.app._keys.take(keys)
+    world.app.shared.keys.take(keys)
 
 
 async def test_sockets_have_it_too(redis_server: RedisServer) -> None:

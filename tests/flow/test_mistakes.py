@@ -22,7 +22,7 @@ async def test_a_mistake_of_ours_leaves_no_call_unanswered(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(world.app._providers.default, "refresh", broken)
+    monkeypatch.setattr(world.app.frontend.providers.default, "refresh", broken)
     if when == "before":
         world.clock.ahead = 400
     else:

@@ -100,7 +100,7 @@ async def _redis_silent(world: World) -> None:
     check = await feed_check(world)
     assert (True, True) == (check.ok, check.detail.startswith("not followed"))
     world.redis.resume()
-    await until(lambda: world.app._changes.trusted)
+    await until(lambda: world.app.shared.feed.trusted)
     assert 200 == (await browser.call("/api/orders")).status_code
 
 
@@ -112,7 +112,7 @@ async def test_turned_off(redis_server: RedisServer) -> None:
         for _ in range(5):
             assert 200 == (await browser.call("/api/orders")).status_code
         assert before + 5 == reads(world.redis)
-        await until(lambda: world.app._changes.trusted)
+        await until(lambda: world.app.shared.feed.trusted)
         assert b'bff_near_cache_lookups_total{outcome="hit"} 0.0' in world.app.metrics.render()[0]
 
 

@@ -154,7 +154,7 @@ async def test_calls_at_once(redis_server: RedisServer, limit: str) -> None:
     async with small(redis_server, limits={limit: 2}) as world:
         browser, other = await world.signed_in(), await world.signed_in()
         uploads = [await upload(world, browser, 10, b"x") for _ in range(2)]
-        callers = world.app._forwarding.context.callers
+        callers = world.app.frontend.forwarding.context.callers
         await until(lambda: 2 == callers.calls_of_address._under_way.get("127.0.0.1"))
         refused = await browser.call("/api/orders", "POST", content=b"x")
         assert (429, "rate_limited") == (refused.status_code, refused.json()["code"])

@@ -32,12 +32,12 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def world(redis_server: RedisServer) -> AsyncIterator[World]:
     async with running_world(redis_server) as world:
-        await until(lambda: world.app._changes.trusted)
+        await until(lambda: world.app.shared.feed.trusted)
         yield world
 
 
 def calls(world: World) -> SignedCalls:
-    return world.app._forwarding.context.signed_calls
+    return world.app.frontend.forwarding.context.signed_calls
 
 
 def watched(world: World) -> int:

@@ -32,7 +32,7 @@ class Traces:
 
     def taken(self) -> list[ReadableSpan]:
         """All spans that have ended since the last look."""
-        telemetry = self._world.app._telemetry
+        telemetry = self._world.app.shared.telemetry
         assert isinstance(telemetry, OpenTelemetry)
         assert telemetry._provider is not None
         telemetry._provider.force_flush()

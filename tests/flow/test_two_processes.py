@@ -69,7 +69,7 @@ async def test_a_lock_that_was_left_behind_is_waited_out(pair: tuple[World, Brow
 async def test_a_lock_is_given_up_by_its_owner_only(pair: tuple[World, Browser, Browser]) -> None:
     """Whoever has lost it to somebody else neither prolongs nor frees it."""
     world, here, _ = pair
-    store = world.app._store
+    store = world.app.shared.store
     assert await store.take_lock("k", "first", lifetime=60)
     assert not await store.take_lock("k", "second", lifetime=60)
     assert not await store.prolong_lock("k", "second", lifetime=60)

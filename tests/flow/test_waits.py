@@ -92,7 +92,7 @@ async def test_a_token_that_ends_while_a_connection_is_waited_for(redis_server: 
     async with running_world(redis_server, route={"max_connections": 1, "queue_timeout": "60s"}) as world:
         alice, bob = await world.signed_in(), await world.signed_in()
         released = hold(world)
-        pool = world.app._forwarding.context.destinations[b"/api"].pool
+        pool = world.app.frontend.forwarding.context.destinations[b"/api"].pool
         async with background(alice.call("/api/orders")) as first:
             await until(lambda: len(world.backend.requests) == 1)
             async with background(bob.call("/api/orders")) as second:
@@ -115,7 +115,7 @@ async def test_a_session_that_ends_while_a_connection_is_waited_for(redis_server
     ) as world:
         alice, bob = await world.signed_in(), await world.signed_in()
         released = hold(world)
-        pool = world.app._forwarding.context.destinations[b"/api"].pool
+        pool = world.app.frontend.forwarding.context.destinations[b"/api"].pool
         async with background(alice.call("/api/orders")) as first:
             await until(lambda: len(world.backend.requests) == 1)
             async with background(bob.call("/api/orders")) as second:

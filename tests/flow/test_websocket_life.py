@@ -26,7 +26,7 @@ AWAY = Close(1001, "")
 @pytest.fixture
 async def sockets(redis_server: RedisServer) -> AsyncIterator[Sockets]:
     async with running_sockets(redis_server) as sockets:
-        await until(lambda: sockets.world.app._changes.trusted)
+        await until(lambda: sockets.world.app.shared.feed.trusted)
         yield sockets
 
 
@@ -57,7 +57,7 @@ async def test_the_session_is_deleted(sockets: Sockets) -> None:
 
 def watched(sockets: Sockets) -> int:
     """How many sessions are watched."""
-    return len(sockets.world.app._forwarding._websockets.watch)  # type: ignore[attr-defined] # an ASGI app to it
+    return len(sockets.world.app.frontend.forwarding._websockets.watch)  # type: ignore[attr-defined] # an ASGI app to it
 
 
 @pytest.mark.requirement("B-29", "L-06")
@@ -111,7 +111,7 @@ async def test_use_is_noted_now_and_then(sockets: Sockets) -> None:
     """A thousand messages are one note at most, in the interval."""
     browser = await sockets.world.signed_in()
     writes: list[str] = []
-    sessions = sockets.world.app._forwarding.context.destinations[b"/api"].credentials._sessions
+    sessions = sockets.world.app.frontend.forwarding.context.destinations[b"/api"].credentials._sessions
     slide = sessions.slide
 
     async def counted(found: Found) -> None:
@@ -160,10 +160,10 @@ async def test_redis_away(sockets: Sockets) -> None:
     browser = await sockets.world.signed_in()
     socket = await sockets.connect(browser)
     sockets.world.redis.pause()
-    await until(lambda: not sockets.world.app._changes.trusted)
+    await until(lambda: not sockets.world.app.shared.feed.trusted)
     await answers(socket)
     sockets.world.redis.resume()
-    await until(lambda: sockets.world.app._changes.trusted)
+    await until(lambda: sockets.world.app.shared.feed.trusted)
     await answers(socket)
     sockets.world.redis.cli("DEL", browser.session_key)
     assert OVER == await closing(socket)

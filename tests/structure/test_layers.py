@@ -21,7 +21,7 @@ ROWS = [
     ["bff.refresh"],
     ["bff.proxy"],
     ["bff.web"],
-    ["bff.app", "bff.endpoints", "bff.live_settings"],
+    ["bff.app", "bff.endpoints", "bff.frontend", "bff.live_settings", "bff.shared_parts"],
     ["bff.library", "bff.serve"],
     ["bff.cli", "bff.__main__"],
 ]

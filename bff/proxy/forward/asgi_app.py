@@ -20,9 +20,6 @@ from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.interfaces import Header
 
-STATE = "bff_forwarding"
-"""The name under which the lifespan state holds the application, for the server protocol."""
-
 
 class ForwardingApp:
     """The ASGI application that forwards: calls of a route to its backend, all others to `otherwise`."""

@@ -16,10 +16,10 @@ from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.fields import Fields
 from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
-from bff.proxy.forward.asgi_app import STATE, ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.forward.in_force import STATE, InForce
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
@@ -51,8 +51,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._server = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
-        self._forwarding: ForwardingApp | None = app_state.get(STATE)
-        self._fast_path = None if self._forwarding is None else self._forwarding.fast_path
+        self._in_force: InForce | None = app_state.get(STATE)
         self._websockets: Any = config.ws_protocol_class  # `WebSocketServerProtocol`, or None
         self._keep_alive: float = config.timeout_keep_alive
         self._timer = WaitTimer(self._loop, self._late)  # for the client's next input
@@ -83,12 +82,13 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes: most often one whole request with nothing to wait for."""
-        if self._ready and self._fast_path is not None:
+        if self._ready and self._in_force is not None:
             self._ready = False
             self._timer.wait = Wait.NOTHING
-            request = self._fast_path.lines.read(data)
+            fast_path = self._in_force.fast_path
+            request = fast_path.lines.read(data)
             if request is not None:
-                call = self._fast = self._fast_path.begin(request, self._peer, self)
+                call = self._fast = fast_path.begin(request, self._peer, self)
                 if call is not None:
                     call.send()
                     return
@@ -170,7 +170,7 @@ class HttpServerProtocol(asyncio.Protocol):
         if head.length != 0:
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
-        forwarding = self._forwarding
+        forwarding = None if self._in_force is None else self._in_force.app
         if forwarding is not None and (not forwarding.is_own(head.path) or forwarding.takes(head.path)):
             request = RequestHead(
                 head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
@@ -373,8 +373,8 @@ class HttpServerProtocol(asyncio.Protocol):
         self._end_streams()
 
     def _end_streams(self) -> None:
-        if self._forwarding is not None:
-            self._forwarding.context.event_streams.stop()
+        if self._in_force is not None:
+            self._in_force.app.context.event_streams.stop()
 
     def eof_received(self) -> bool:
         """Returns true, to keep the connection, where a client that sends no more gets an answer yet."""

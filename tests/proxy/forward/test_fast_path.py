@@ -70,8 +70,8 @@ class Harness:
             ),
             clock=lambda: self.now,
         )
-        self.context: ForwardingContext = self.app._forwarding.context
-        self.path: FastPath = self.app._forwarding.fast_path
+        self.context: ForwardingContext = self.app.frontend.forwarding.context
+        self.path: FastPath = self.app.frontend.forwarding.fast_path
         for destination in self.context.destinations.values():
             destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
             destination.credentials._sessions.near = self._near  # type: ignore[method-assign, assignment] # nor Redis
@@ -103,7 +103,7 @@ class Harness:
 
     def by_the_forwarder(self, request: RequestHead, digits: bytes) -> bytes | None:
         """The head that a whole call would send; None where it is refused."""
-        verdict = self.app._forwarding.admit(request)
+        verdict = self.app.frontend.forwarding.admit(request)
         if not isinstance(verdict, Admitted):
             return None
         rules = self.context.destinations[verdict.route.path].rules

@@ -125,7 +125,7 @@ async def test_a_client_that_does_not_read_stops_the_backend(world: World) -> No
     while total < 100_000_000:
         total += len(await reader.read(2**20))
     writer.transport.abort()
-    _, pool = world.app._pools.all()[0]
+    _, pool = world.app.shared.pools.all()[0]
     await until(lambda: pool.stats().open == 0 or pool.stats().idle == pool.stats().open)
 
 

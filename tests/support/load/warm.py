@@ -207,7 +207,7 @@ async def warm_caller(world: World, line: str = GET, *more: str) -> Caller:
 
 def pool(world: World) -> PoolStats:
     """The numbers of the pool of the one backend."""
-    (_, only) = world.app._pools.all()[0]
+    (_, only) = world.app.shared.pools.all()[0]
     return only.stats()
 
 

@@ -136,7 +136,7 @@ def _settings(redis_url: str) -> Settings:
 
 
 async def _parts(app: App, settings: Settings) -> _Parts:
-    forwarding = cast("ForwardingApp", app._asgi)
+    forwarding = app.frontend.forwarding
     sessions = next(iter(forwarding.context.destinations.values())).credentials._sessions
     now = time.time()
     found = await sessions.start(

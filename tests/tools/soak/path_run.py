@@ -7,7 +7,7 @@ from typing import Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.forward.asgi_app import STATE
+from bff.proxy.forward.in_force import STATE, InForce
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
@@ -103,7 +103,7 @@ class Run:
         self._state = ServerState()
         bench.world = self.world
         protocol = client_protocol(bench.settings)
-        app_state = {STATE: self.world.forwarding} if front == "server" else {}
+        app_state = {STATE: InForce(self.world.forwarding)} if front == "server" else {}
         self._accepted: Callable[[], HttpServerProtocol] = lambda: protocol(
             bench.config, self._state, app_state, _loop=self.loop
         )

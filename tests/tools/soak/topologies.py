@@ -66,7 +66,7 @@ async def one_fault(console: Console, stage: Stage, title: str, name: str) -> bo
     """Has one fault happen under load; says how it went, and returns true if it went well."""
     browsers = [await stage.world.signed_in() for _ in range(4)]
     await stage.replicated()
-    await until(lambda: stage.world.app._changes.trusted)
+    await until(lambda: stage.world.app.shared.feed.trusted)
     seen: Answers
     async with called(browsers) as seen:
         await until_async(lambda: answers(browsers[0], 200))

@@ -1,0 +1,354 @@
+"""The parts that the requests of one frontend are served with, built from settings by one function.
+
+Rule 1: a frontend never changes. Other settings make another one, which takes its place between two requests
+(`bff.proxy.forward.in_force`); requests, event streams and WebSockets under way end on theirs.
+Rule 2: building one changes nothing that a request meets: what is told of changes in Redis (`listeners`) is
+subscribed when the frontend is put in force.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from starlette.routing import Route
+
+from bff.endpoints import own_endpoints
+from bff.oidc.client import OidcClient
+from bff.oidc.providers import Providers
+from bff.oidc.traced_http import http_maker
+from bff.policy.forward_auth import Asking
+from bff.policy.headers import HeaderRules
+from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.route_access import AccessPlan, asked_claims
+from bff.policy.routes import RouteTable
+from bff.problems import LOGIN
+from bff.proxy.forward.asgi_app import ForwardingApp
+from bff.proxy.forward.ask_before import AskBeforeForward
+from bff.proxy.forward.bearer import Verifiers
+from bff.proxy.forward.concurrency_limits import Callers
+from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.credentials import Credentials
+from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.forward.forward_auth import ForwardAuth
+from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
+from bff.proxy.forward.route_rate_limit import RouteRateLimit
+from bff.proxy.forward.session_end import SignedCalls
+from bff.proxy.forward.token_exchange import by_audience, exchanger_of
+from bff.proxy.forward.traced import fast_calls, forwarded_calls
+from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.request_parser import RequestLimits
+from bff.proxy.websocket.handler import WebSocketForwarding
+from bff.proxy.websocket.traced import upgrades
+from bff.refresh import Refresher
+from bff.refresh.by_provider import coordinators_of
+from bff.refresh.client_tokens import ClientTokens
+from bff.refresh.traced import coordinator_maker
+from bff.session.client_tokens import ClientTokenStore
+from bff.session.cookie import SessionCookie
+from bff.session.expiry_watch import ExpiryWatch
+from bff.session.invalidation_feed import Listener
+from bff.session.minted import Mint, MintingKeys
+from bff.session.near_cache import NearCache
+from bff.session.sessions import Sessions
+from bff.settings.claim_rule import names_of
+from bff.settings.model import RouteSettings, Settings
+from bff.shared_parts import SharedParts
+from bff.web.events import EventsEndpoint
+from bff.web.limits import EndpointLimits
+from bff.web.own_answers import own_answers
+from bff.web.readiness import ReadinessChecks
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Frontend:
+    """One frontend.
+
+    Attributes:
+        settings: those that it was built from.
+        credentials: those for each audience; under None the session's own.
+        listeners: told of changes in Redis, in this order.
+    """
+
+    settings: Settings
+    providers: Providers
+    verifiers: Verifiers
+    guard: Guard
+    sessions: Sessions
+    credentials: Mapping[str | None, Credentials]
+    forwarding: ForwardingApp
+    forward_auth: ForwardAuth
+    readiness: ReadinessChecks
+    listeners: tuple[Listener, ...]
+
+    def forget(self) -> None:
+        """Drops what was read by server keys that are gone."""
+        self.sessions.decrypted.clear()
+        for listener in self.listeners:
+            listener.changed(None)
+
+    async def aclose(self) -> None:
+        """Closes the connections to its providers."""
+        await self.verifiers.aclose()
+        for client in self.providers:
+            await client.aclose()
+
+
+def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
+    """Builds the frontend of some settings. They have been checked.
+
+    Raises:
+        OSError: a certificate's file cannot be used any more.
+    """
+    tables = _Tables(settings)
+    cache = None
+    if settings.session.near_cache:
+        memory = settings.session.near_cache_memory
+        cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
+    providers = _providers(settings, shared)
+    sessions = Sessions(
+        store=shared.store,
+        keyring=shared.keys.keyring,
+        cookie=SessionCookie.configured(settings.server, settings.session),
+        settings=settings.session,
+        metrics=shared.metrics,
+        clock=shared.clock,
+        cache=cache,
+        refresh=settings.refresh,
+        shown=providers.shown(),
+        plan=tables.plan,
+        providers=providers.names,
+        missed=shared.silent.missed,
+        ended=shared.ended,
+    )
+    refresher, waiters = coordinators_of(
+        providers,
+        coordinator_maker(shared.spans),
+        sessions=sessions,
+        tasks=shared.tasks,
+        settings=settings.refresh,
+        metrics=shared.metrics,
+        clock=shared.clock,
+        feed=shared.feed,
+    )
+    watch = ExpiryWatch(sessions=sessions, feed=shared.feed, tasks=shared.tasks, clock=shared.clock)
+    parts = _Parts(
+        providers,
+        sessions,
+        refresher,
+        watch,
+        MintingKeys(shared.keys.keyring, shared.clock),
+        Verifiers(providers, shared.clock),
+    )
+    by_name, by_route = _credentials(shared, tables, parts)
+    context = _context(shared, tables, by_route, parts)
+    forward_auth = ForwardAuth(
+        Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields),
+        settings.forward_auth.secrets,
+    )
+    return Frontend(
+        settings=settings,
+        providers=providers,
+        verifiers=parts.verifiers,
+        guard=tables.guard,
+        sessions=sessions,
+        credentials=by_name,
+        forwarding=_forwarding(shared, tables, context, parts, forward_auth),
+        forward_auth=forward_auth,
+        readiness=ReadinessChecks(
+            store=shared.store,
+            feed=shared.feed,
+            clients=list(providers),
+            without_redis=settings.server.ready_without_redis,
+        ),
+        # The cache first, so that nobody else who is woken by a change finds stale entries.
+        listeners=(*(() if cache is None else (cache,)), *waiters, watch),
+    )
+
+
+def _providers(settings: Settings, shared: SharedParts) -> Providers:
+    """Makes the clients of the providers."""
+    asked = frozenset().union(*map(asked_claims, settings.route))
+    return Providers(
+        OidcClient(
+            each,
+            clock=shared.clock,
+            tasks=shared.tasks,
+            failed=shared.metrics.provider_failed,
+            watched=shared.metrics.provider_calls.timed,
+            http=http_maker(shared.spans),
+            needed=asked.union(names_of(each.allow)),
+        )
+        for each in settings.providers()
+    )
+
+
+class _Parts(NamedTuple):
+    """The parts of a frontend that know its sessions and its providers."""
+
+    providers: Providers
+    sessions: Sessions
+    refresher: Refresher
+    watch: ExpiryWatch
+    minting_keys: MintingKeys
+    verifiers: Verifiers
+
+
+class _Tables:
+    """The rules of a frontend, compiled: no I/O, and nothing that changes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.public = PublicOrigin.parse(settings.server.public_url)
+        self.csrf_header = settings.session.csrf_header.lower().encode("ascii")
+        self.guard = Guard(self.public.origin, self.csrf_header, settings.session.csrf_header)
+        longest, own_path = settings.server.max_path_bytes, settings.server.own_path().encode("ascii")
+        self.own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
+        self.routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
+        self.plan = AccessPlan((route.path, route.settings) for route in self.routes.routes)
+
+    def line_cache(self) -> LineCache:
+        """Makes the cache of header lines of the fast path."""
+        route = RouteSettings(path="/", upstream="http://localhost")
+        return LineCache(
+            limits=RequestLimits.configured(self.settings.server),
+            csrf_header=self.csrf_header,
+            passes=HeaderRules.compiled(route, self.public, self.csrf_header).passes_on,
+        )
+
+
+def _credentials(
+    shared: SharedParts, tables: _Tables, made: _Parts
+) -> tuple[Mapping[str | None, Credentials], Mapping[bytes, Credentials]]:
+    """Makes the credentials for each audience, and those of each route by its path."""
+    settings = tables.settings
+    parts: dict[str, Any] = {
+        "sessions": made.sessions,
+        "refresher": made.refresher,
+        "tasks": shared.tasks,
+        "refresh_settings": settings.refresh,
+        "clock": shared.clock,
+    }
+    exchanger = exchanger_of(made.providers, sessions=made.sessions, tasks=shared.tasks, clock=shared.clock)
+    by_name = by_audience(shared.audiences | exchanged_for(settings.route), exchanger, **parts)
+    client_tokens = ClientTokens(
+        client=made.providers.default,
+        store=ClientTokenStore(shared.store, shared.keys.keyring),
+        tasks=shared.tasks,
+        settings=settings.refresh,
+        clock=shared.clock,
+    )
+    sources = TokenSources(
+        exchanger,
+        client_tokens,
+        Mint(made.minting_keys, shared.clock),
+        settings.minted_by(),
+        settings.provider.client_id,
+        settings.minted.lifetime,
+    )
+    return by_name, for_routes(tables.routes.routes, tables.plan, by_name, sources, **parts)
+
+
+def _context(
+    shared: SharedParts, tables: _Tables, credentials: Mapping[bytes, Credentials], made: _Parts
+) -> ForwardingContext:
+    settings = tables.settings
+    return ForwardingContext(
+        destinations={
+            route.path: Destination(
+                shared.pools.for_upstream(route),
+                HeaderRules.compiled(route.settings, tables.public, tables.csrf_header, shared.hooks.fields),
+                credentials[route.path],
+                RouteRateLimit.of(route.settings, shared.limits),
+                AskBeforeForward.of(shared.hooks),
+                made.verifiers.access(route.settings, tables.plan.by_path.get(route.path)),
+                unsigned_of(route, credentials[route.path]),
+            )
+            for route in tables.routes.routes
+        },
+        request_ids=RequestIdMaker(settings.server.trusted_proxies),
+        tasks=shared.tasks,
+        metrics=shared.metrics,
+        clock=time.perf_counter,
+        access_log=settings.log.access,
+        error_page=settings.spa.error_page,
+        login_url=settings.server.base_path + LOGIN,
+        home=settings.home(),
+        login_params=made.providers.login_params(),
+        callers=Callers(settings.limits),
+        event_streams=shared.event_streams,
+        signed_calls=SignedCalls(made.watch),
+        spans=shared.spans,
+    )
+
+
+def _forwarding(
+    shared: SharedParts,
+    tables: _Tables,
+    context: ForwardingContext,
+    made: _Parts,
+    forward_auth: ForwardAuth,
+) -> ForwardingApp:
+    """Makes the application: forwarded calls, and behind them our endpoints and the page."""
+    settings = tables.settings
+    events = EventsEndpoint(
+        sessions=made.sessions,
+        guard=tables.guard,
+        watch=made.watch,
+        streams=context.event_streams,
+        tasks=shared.tasks,
+        session=settings.session,
+        limits=settings.limits,
+        server=settings.server,
+        open_streams=shared.metrics.event_streams,
+        clock=shared.clock,
+    )
+    endpoints: list[Route] = own_endpoints(
+        settings,
+        providers=made.providers,
+        store=shared.store,
+        sessions=made.sessions,
+        refresher=made.refresher,
+        keyring=shared.keys.keyring,
+        minting_keys=made.minting_keys,
+        guard=tables.guard,
+        routes=tables.own_routes,
+        limits=EndpointLimits(settings.limits, shared.limits),
+        metrics=shared.metrics,
+        admit=shared.hooks.refusal_of,
+        clock=shared.clock,
+    )
+    return ForwardingApp(
+        context=context,
+        fast_path=FastPath(
+            context=context,
+            routes=tables.routes,
+            guard=tables.guard,
+            lines=tables.line_cache(),
+            calls=fast_calls(shared.spans),
+        ),
+        routes=tables.routes,
+        guard=tables.guard,
+        forward_auth=forward_auth,
+        websockets=WebSocketForwarding(
+            context=context,
+            routes=tables.routes,
+            guard=tables.guard,
+            watch=made.watch,
+            ping=settings.server.websocket_ping,
+            upgrades=upgrades(shared.spans),
+        ),
+        otherwise=own_answers(
+            [*endpoints, *events.routes()],
+            events,
+            server=settings.server,
+            spa=settings.spa,
+            metrics=shared.metrics,
+            is_own=tables.routes.is_own,
+            access_log=settings.log.access,
+            home=settings.home(),
+            spans=shared.spans,
+        ),
+        calls=forwarded_calls(shared.spans),
+    )

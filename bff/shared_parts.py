@@ -1,0 +1,77 @@
+"""The parts that live as long as the process: what no change of the settings replaces.
+
+Everything else that requests are served with belongs to a `Frontend`, which is built from settings and
+replaced as a whole.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection
+
+from bff.hooks import EndTeller, Hooks
+from bff.observe.metrics import Metrics
+from bff.observe.telemetry import telemetry_of
+from bff.observe.tracing import Place
+from bff.proxy.forward.event_streams import EventStreams
+from bff.proxy.upstream.pool import Pools
+from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.live_count import LiveCount
+from bff.session.live_keys import LiveKeys
+from bff.session.rate_limits import RateLimits
+from bff.session.silent_endings import SilentEndings
+from bff.session.traced_store import new_store
+from bff.settings.model import Settings
+from bff.tasks import Tasks
+
+
+class SharedParts:
+    """The shared parts of one process, by the settings that it starts with.
+
+    Args:
+        settings: all of them.
+        clock: gives seconds since the epoch.
+        hooks: what the application around it is asked and told.
+        audiences: those that tokens are asked for beside the routes'.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float], hooks: Hooks, audiences: Collection[str]
+    ) -> None:
+        self.clock = clock
+        self.hooks = hooks
+        self.audiences = frozenset(audiences)
+        self.metrics = Metrics()
+        self.tasks = Tasks()
+        self.ended = EndTeller(hooks, self.tasks).ended
+        place = Place.of(settings.server.public_url)
+        self.telemetry = telemetry_of(settings.telemetry, os.environ, self.metrics, place)
+        self.spans = self.telemetry.spans
+        self.store = new_store(settings.redis, self.metrics, self.spans)
+        self.feed = InvalidationFeed(settings.redis, prefix=self.store.watched, topology=self.store.topology)
+        self.feed.subscribe(self.store.renewal)
+        self.metrics.change_feed_trusted.set_function(lambda: self.feed.trusted)
+        self.limits = RateLimits(
+            self.store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
+        )
+        self.silent = SilentEndings(endings=self.store.endings, metrics=self.metrics, ended=self.ended)
+        self.feed.subscribe(self.silent)
+        self.live_count = LiveCount(self.store.inventory, lambda: self.silent.leads, self.metrics.sessions)
+        self.pools = Pools()
+        self.keys = LiveKeys(settings.session.keys, clock)
+        self.event_streams = EventStreams()
+
+    async def start(self) -> None:
+        """Begins the work beside requests."""
+        await self.feed.start()
+        await self.silent.start()
+        await self.live_count.start()
+        self.telemetry.start()
+
+    async def aclose(self) -> None:
+        """Ends it, and closes the connections to backends and Redis."""
+        await self.feed.aclose()
+        await self.live_count.aclose()
+        await self.silent.aclose()
+        await self.pools.aclose()
+        await self.store.aclose()
+        await self.telemetry.aclose()
