@@ -148,7 +148,7 @@ def test_clients_that_take_a_fetch(page: Page, demo: Demo) -> None:
 
 
 def test_the_types_are_true(page: Page, demo: Demo, site: Path) -> None:
-    """`tsc --strict` takes the README's lines and the pages, and finds types, code and answers alike."""
+    """`tsc --strict` takes all TypeScript of the documentation, the pages, and the endpoints' answers."""
     enter(page, demo, "react")
     answers = {name: json.dumps(value) for name, value in page.evaluate(_ASK).items()}
     (site / "types" / "answers.ts").write_text(_ANSWERS.format(**answers), encoding="utf-8")

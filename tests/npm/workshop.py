@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.docs.snippets import snippets
 from tests.node.packages import installed
 
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def workshop() -> Iterator[Path]:
         for module in CLIENT.glob("*.js"):
             shutil.copy(module, folder / "made")
         (folder / "pages" / "react" / "readme.ts").write_text(readme_snippet(), encoding="utf-8")
-        for name, text in package_snippets().items():
+        for name, text in page_snippets().items():
             (folder / "types" / name).write_text(text, encoding="utf-8")
         yield folder
 
@@ -73,6 +74,7 @@ def readme_snippet() -> str:
     return str(found[0])
 
 
+_PACKAGE = "bff/web/client/README.md"
 # What a reader of the package's page has above each of its snippets.
 _ABOVE = (
     "",
@@ -96,13 +98,15 @@ type paths = { "/api/orders": { get: Answers } };
 )
 
 
-def package_snippets() -> dict[str, str]:
-    """The snippets of the package's own page, each as a module by its file's name."""
-    text = (CLIENT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"^```(tsx?)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    modules = {}
-    for number, ((kind, snippet), above) in enumerate(zip(found, _ABOVE, strict=True), 1):
-        modules[f"readme{number}.{kind}"] = above + snippet
+def page_snippets() -> dict[str, str]:
+    """The TypeScript of all pages of the documentation, each snippet as a module by its file's name."""
+    above, modules = iter(_ABOVE), {}
+    for snippet in snippets():
+        if snippet.kind in ("ts", "tsx"):
+            name = re.sub(r"\W+", "-", str(snippet))
+            first = next(above) if snippet.page == _PACKAGE else ""
+            modules[f"{name}.{snippet.kind}"] = first + snippet.text
+    assert next(above, None) is None, "the package's page has fewer snippets than _ABOVE"
     return modules
 
 
