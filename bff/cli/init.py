@@ -60,6 +60,8 @@ def init(
                 given[question.key] = _ask(question)
     _HERE.write_text(fill(texts[provider], given), encoding="utf-8")
     typer.echo(f"{_HERE} is written.")
+    if left := [question.key for question in asked if question.key not in given]:
+        typer.echo(f"These have the example's values still, replace them: {', '.join(left)}.")
     _make_secrets(ask=ask)
     if skip_check:
         typer.echo("Next: bff check, then bff serve.")

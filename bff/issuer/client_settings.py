@@ -19,9 +19,9 @@ def _check_client_url(value: str) -> str:
     """Refuses all but https URLs (http on loopback) without credentials and fragment (RFC 6749 3.1.2)."""
     parts = urlsplit(value)
     if not parts.hostname or parts.username is not None or parts.fragment or "#" in value:
-        raise ValueError("must be a URL without credentials and fragment")
+        raise ValueError("must be a URL without credentials and fragment; remove them")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        raise ValueError("must be https (http is for localhost only)")
+        raise ValueError("must be https (http is for localhost only); write it as https://…")
     return value
 
 
@@ -35,17 +35,17 @@ def read_public_keys(document: Any) -> KeySet:
     """Takes the public keys of a client's key set; ValueError where one is private, symmetric or weak."""
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not 0 < len(entries) <= 20:  # noqa: PLR2004 - nobody has more
-        raise ValueError("must be a key set: {keys = [...]} (RFC 7517 section 5)")
+        raise ValueError("is no key set (RFC 7517 section 5); write it as {keys = [...]}")
     if any(isinstance(entry, dict) and {"d", "k"} & entry.keys() for entry in entries):
-        raise ValueError("must hold public keys only")
+        raise ValueError("holds private keys; give the public keys only")
     if any(isinstance(entry, dict) and _is_weak(entry) for entry in entries):
-        raise ValueError(f"has an RSA key of less than {MIN_RSA_BITS} bits")
+        raise ValueError(f"has an RSA key of less than {MIN_RSA_BITS} bits; make a longer one")
     try:
         keys = KeySet.import_key_set(document)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError("has a key that cannot be read") from None
+        raise ValueError("has a key that cannot be read; export it as a JWK again") from None
     if not all(isinstance(key, (RSAKey, ECKey)) for key in keys.keys):
-        raise ValueError("must hold EC and RSA keys only")
+        raise ValueError("holds other keys than EC and RSA; remove those")
     return keys
 
 
@@ -108,14 +108,16 @@ class ClientSettings(Section):
     @model_validator(mode="after")
     def _is_no_user(self) -> Self:
         if users := sorted(set(SCOPES) & set(self.client_credentials or ())):
-            raise ValueError(f"client_credentials names scopes about users: {', '.join(users)}")
+            raise ValueError(f"client_credentials names scopes about users; remove {', '.join(users)}")
         return self
 
     @model_validator(mode="after")
     def _shows_itself_in_one_way(self) -> Self:
         ways = (self.client_secret, self.client_secret_sha256, self.jwks, self.jwks_uri)
         if sum(way is not None for way in ways) != 1:
-            raise ValueError("needs one of client_secret, client_secret_sha256, jwks and jwks_uri")
+            raise ValueError(
+                "cannot authenticate; set one of client_secret, client_secret_sha256, jwks and jwks_uri"
+            )
         if self.require_request_object and self.jwks is None and self.jwks_uri is None:
-            raise ValueError("require_request_object needs a key to sign with: jwks or jwks_uri")
+            raise ValueError("require_request_object needs a key to sign with; set jwks or jwks_uri")
         return self

@@ -40,11 +40,11 @@ def check_url(value: str) -> str:
     """Refuses all but issuer identifiers (RFC 8414 section 2), and http outside of loopback."""
     parts = urlsplit(value)
     if parts.query or parts.fragment or "?" in value or "#" in value or not parts.hostname or parts.username:
-        raise ValueError("must be a plain URL without query, fragment or credentials")
+        raise ValueError("must be a plain URL without query, fragment or credentials; remove them")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        raise ValueError("must be https (http is for localhost only)")
+        raise ValueError("must be https (http is for localhost only); write it as https://…")
     if value.endswith("/"):
-        raise ValueError("must not end with a slash: clients compare it to the letter")
+        raise ValueError("must not end with a slash: clients compare it to the letter; remove it")
     return value
 
 
@@ -82,7 +82,7 @@ class PasswordCost(Section):
     @model_validator(mode="after")
     def _each_lane_has_memory(self) -> Self:
         if self.memory_kib < 8 * self.lanes:
-            raise ValueError("memory_kib must be at least 8 for each lane (RFC 9106, 3.1)")
+            raise ValueError("memory_kib must be at least 8 for each lane (RFC 9106, 3.1); raise it")
         return self
 
 
@@ -108,7 +108,9 @@ class SignInLimits(Section):
     @model_validator(mode="after")
     def _one_address_locks_nobody_out(self) -> Self:
         if self.per_pair >= self.per_account:
-            raise ValueError("per_pair must be less than per_account: else one address locks an owner out")
+            raise ValueError(
+                "per_pair must be less than per_account: else one address locks an owner out; lower per_pair"
+            )
         return self
 
 
@@ -179,7 +181,7 @@ class IssuerSettings(BaseSettings):
     def _clients_are_told_apart(self) -> Self:
         names = [client.client_id for client in self.clients]
         if len(names) != len(set(names)):
-            raise ValueError("clients: two of them have the same client_id")
+            raise ValueError("clients: two of them have the same client_id; rename one")
         return self
 
     @model_validator(mode="after")
@@ -197,7 +199,7 @@ class IssuerSettings(BaseSettings):
         text = self.server_keys.get_secret_value()
         if self.server_keys_file is not None:
             if text:
-                raise ValueError("server_keys: give them or a file that holds them, not both")
+                raise ValueError("server_keys: is set beside server_keys_file; keep one of the two")
             return read_server_keys(self.server_keys_file)
         return _keys_in(text)
 
@@ -229,10 +231,15 @@ def read_server_keys(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text()
         mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError("server_keys_file: cannot be read") from error
+    except FileNotFoundError as error:
+        fix = f"make it by `bff keys generate > {path}`, or correct the path"
+        raise ValueError(f"server_keys_file: there is no such file; {fix}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("server_keys_file: is no text; make it by `bff keys generate`") from error
+    except OSError as error:
+        raise ValueError("server_keys_file: cannot be read; let the issuer's user read it") from error
     if mode & stat.S_IWOTH:
-        raise ValueError("server_keys_file: every user of this machine may write it (chmod o-w)")
+        raise ValueError(f"server_keys_file: every user of this machine may write it; run chmod o-w {path}")
     return _keys_in(text)
 
 

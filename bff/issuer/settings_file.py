@@ -115,6 +115,7 @@ class _Reading:
         loc = error["loc"] or self._named(error)
         name = str(loc[0]) if loc else ""
         follows = error["type"] == "missing" and (self._file_broken or self._misspelt(loc))
+        follows |= name == "server_keys" and any(each.key == "server_keys_file" for each in self._problems)
         if not follows:
             self._problems.append(SettingProblem(_key(loc), *self._words(error, loc), self._source(loc)))
         known = self._raw.pop(name, None) is not None

@@ -108,7 +108,7 @@ def _followed(redis_server: RedisServer, file: Path) -> ServerKeysFile:
         (lambda file: file.write_text(""), "32 bytes"),
         (lambda file: file.write_text(new_secret()), "does not open with them"),
         (lambda file: file.chmod(0o666), "every user of this machine may write it"),
-        (lambda file: file.unlink(), "cannot be read"),
+        (lambda file: file.unlink(), "there is no such file"),
     ],
     ids=["nonsense", "empty", "others", "writable", "gone"],
 )
