@@ -133,7 +133,8 @@ class _Loading:
         }
         for name, values in self.environment.values.items():
             if not isinstance(values, dict):  # JSON, for all of a list of sections
-                merged[name] = values or merged.get(name, {})
+                if values or (values == [] and name not in ("server", "provider")):
+                    merged[name] = values
                 continue
             section = merged.setdefault(name, {})
             if isinstance(section, list):
