@@ -244,7 +244,7 @@ def _credentials(
         client_tokens,
         Mint(made.minting_keys, shared.clock),
         settings.minted_by(),
-        settings.provider.client_id,
+        tuple((each.name, each.client_id) for each in settings.providers()),
         settings.minted.lifetime,
     )
     return by_name, for_routes(tables.routes.routes, tables.plan, by_name, sources, **parts)

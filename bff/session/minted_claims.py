@@ -11,11 +11,14 @@ from bff.settings.route_token import OF_A_SIGN_IN
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The content of one route's tokens, the session aside. `lifetime` is in seconds."""
+    """The content of one route's tokens, the session aside. `lifetime` is in seconds.
+
+    `client_ids` has our name at each provider, the default one first.
+    """
 
     issuer: str
     audience: str
-    client_id: str
+    client_ids: tuple[tuple[str, str], ...]
     claims: tuple[str, ...]
     lifetime: float
 
@@ -23,18 +26,21 @@ class Content:
 def claims_of(content: Content, session: Session, now: float, jti: str) -> dict[str, Any]:
     """Returns the claims of a session's token; those of the sign-in that are not known are left out.
 
-    `sid` is the session's id, as logs have it. The token ends with the session at the latest.
+    `sid` is the session's id, as logs have it. The token ends with the session at the latest. Two providers
+    may call different people the same: a `sub` of another than the default one has its name in front.
     """
     known = session.all_claims
+    default, _ = content.client_ids[0]
+    named = session.sub if session.provider == default else f"{session.provider}:{session.sub}"
     chosen: Iterable[str] = (*content.claims, *OF_A_SIGN_IN)
     return {
         **{name: known[name] for name in chosen if known.get(name) is not None},
         "iss": content.issuer,
         "aud": content.audience,
-        "sub": session.sub,
+        "sub": named,
         "exp": max(math.floor(min(now + content.lifetime, session.ends)), math.floor(now) + 1),
         "iat": math.floor(now),
         "jti": jti,
-        "client_id": content.client_id,
+        "client_id": dict(content.client_ids).get(session.provider, ""),
         "sid": session.id,
     }

@@ -89,10 +89,10 @@ def check_minted(settings: Settings) -> Iterator[Finding]:
         return
     if (complaint := issuer_complaint(issuer)) is not None:
         yield Finding("minted.issuer", *complaint)
-    if issuer == settings.provider.issuer:
+    if issuer in {provider.issuer for provider in settings.providers()}:
         yield Finding(
             "minted.issuer",
-            "is the provider's own: backends would look for our keys there",
+            "is a provider's own: backends would look for our keys there",
             "choose a name of your own, or remove the line",
             needs=("provider.issuer",),
         )

@@ -15,7 +15,8 @@ from bff.session.model import OwnToken
 from tests.issuer.flow import payload_of
 from tests.session.sample import NOW, sample_session
 
-CONTENT = Content("https://app.example.com", "orders", "spa-bff", ("email", "groups"), 60)
+CLIENTS = (("main", "spa-bff"), ("customers", "shop"))
+CONTENT = Content("https://app.example.com", "orders", CLIENTS, ("email", "groups"), 60)
 OLD, NEW = new_secret(), new_secret()
 
 
@@ -66,9 +67,16 @@ def test_it_ends_with_the_session_and_is_nobody_elses() -> None:
         "client_id": "x",
         "sid": "x",
     }
-    content = Content("i", "a", "c", tuple(forged), 60)
+    content = Content("i", "a", CLIENTS, tuple(forged), 60)
     claims = claims_of(content, sample_session(claims=forged), NOW, "j")
-    assert ("i", "a", "alice", NOW + 60, "c", "000000000000") == tuple(claims[name] for name in forged)
+    assert ("i", "a", "alice", NOW + 60, "spa-bff", "000000000000") == tuple(claims[name] for name in forged)
+
+
+@pytest.mark.requirement("P-01")
+def test_two_providers_users_are_two() -> None:
+    """Alice of one provider is not the alice of the other, although one issuer names both."""
+    theirs = claims_of(CONTENT, sample_session(provider="customers"), NOW, "j")
+    assert ("customers:alice", "shop") == (theirs["sub"], theirs["client_id"])
 
 
 def test_a_token_is_made_once_and_in_time_anew() -> None:
@@ -79,7 +87,7 @@ def test_a_token_is_made_once_and_in_time_anew() -> None:
     assert {first} == {tokens.token(CONTENT, session) for _ in range(10)}
     assert first == tokens.at_hand(CONTENT, session.key, 1)
     assert None is tokens.at_hand(CONTENT, session.key, 2)
-    other = tokens.token(Content("i", "stock", "c", (), 60), session)
+    other = tokens.token(Content("i", "stock", CLIENTS, (), 60), session)
     assert ("orders", "stock") == tuple(payload_of(one.access_token)["aud"] for one in (first, other))
     again = tokens.token(CONTENT, session, refused=first.access_token)
     assert first != again == tokens.token(CONTENT, session, refused=first.access_token)

@@ -31,13 +31,13 @@ class TokenSources:
     client_tokens: ClientTokens
     mint: Mint
     issuer: str
-    client_id: str
+    client_ids: tuple[tuple[str, str], ...]
     lifetime: float
 
     def content(self, route: RouteSettings) -> Content:
         """Returns the content of a route's minted tokens."""
         assert route.audience is not None  # the settings' check sees to it
-        return Content(self.issuer, route.audience, self.client_id, route.claims, self.lifetime)
+        return Content(self.issuer, route.audience, self.client_ids, route.claims, self.lifetime)
 
 
 def for_routes(
