@@ -255,15 +255,17 @@ class Sessions:
                 session.key, marker, expected_version=session.version, expected=expected
             )
 
-    async def keep_exchanged(self, handle: str, version: int, audience: str, token: OwnToken) -> None:
+    async def keep_exchanged(self, handle: str, version: int, audience: str, token: OwnToken) -> Write:
         """Keeps a token for one backend beside the session's, unless these are no longer of that version."""
         current = await self.open(handle)  # a token exchanged meanwhile for another backend stays
-        if isinstance(current, NoSession) or current.session.version != version:
-            return
+        if isinstance(current, NoSession):
+            return Write.GONE
+        if current.session.version != version:
+            return Write.STALE
         session = replace(current.session, exchanged={**current.session.exchanged, audience: token})
         sealed = encode_exchanged(session, handle, self._keyring)
         with self._forgetting(session.key):
-            await self._store.keep_exchanged(session.key, sealed, expected_version=version)
+            return await self._store.keep_exchanged(session.key, sealed, expected_version=version)
 
     def slide_due(self, session: Session) -> bool:
         """True if `slide` would write now: the last note is old enough, and none is under way."""

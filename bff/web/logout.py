@@ -4,12 +4,14 @@ Rule 1: the order is revoke, delete, clear, and only then the provider's page (L
 for a provider that does not answer, and the answer names the steps that failed (L-02).
 Rule 2: a script asks with the CSRF header, a navigation with the `sid` of `logout_url`, which a foreign page
 cannot know (L-03).
-Rule 3: the deleted tokens are the revoked ones: those that a rotation saved in between are revoked as well.
+Rule 3: the deleted tokens are the revoked ones: those that a rotation saved in between are revoked as well,
+and those that were got in exchange for single backends.
 Rule 4: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
 sealed in a cookie that works once, for a minute.
 Rule 5: a prefetch, a HEAD, and a request that is no navigation sign nobody out (B-37).
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -202,9 +204,19 @@ class LogoutEndpoints:
         client = self._providers.get(session.provider)
         if client is None:
             return None
-        if tokens.refresh_token is not None:
-            return await client.revoke(tokens.refresh_token, "refresh_token")
-        return await client.revoke(tokens.access_token, "access_token")
+        own = (
+            client.revoke(tokens.access_token, "access_token")
+            if tokens.refresh_token is None
+            else client.revoke(tokens.refresh_token, "refresh_token")
+        )
+        now = self._clock()
+        exchanged = [
+            client.revoke(token.access_token, "access_token")
+            for token in session.exchanged.values()
+            if token.expires_at is None or now < token.expires_at
+        ]
+        revoked, *_ = await asyncio.gather(own, *exchanged)  # at once: nobody waits for one after the other
+        return revoked
 
     async def _sealed_way_out(self, session: Session) -> str | None:
         client = self._providers.get(session.provider)

@@ -41,7 +41,7 @@ async def test_newer_tokens_leave_none_of_them(site: Site) -> None:
     prepared = site.sessions.prepare(found, sample_tokens(access_token="access-2"), claims=None)
     assert Write.REPLACED is await site.sessions.save(prepared)
     assert {} == (await as_read(site, found)).session.exchanged
-    await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
+    assert Write.STALE is await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
     assert {} == (await as_read(site, found)).session.exchanged
 
 
@@ -49,7 +49,7 @@ async def test_a_session_that_is_over_is_not_made_again(site: Site) -> None:
     """Neither by keeping a token, nor behind our back."""
     found = await site.signed_in()
     await site.sessions.end(found.session, EndReason.LOGOUT)
-    await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
+    assert Write.GONE is await site.sessions.keep_exchanged(found.handle, 1, "orders", ORDERS)
     written = await site.store.keep_exchanged(found.session.key, "sealed", expected_version=1)
     assert Write.GONE is written
     assert "0" == site.redis.cli("EXISTS", f"bff:session:{found.session.key}")

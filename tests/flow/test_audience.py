@@ -266,3 +266,50 @@ async def test_a_shorter_life_is_kept_to(world: World, lifetime: int | None, aga
         world.clock.ahead = ahead
         assert "short" == (await call(browser))["jti"]
     assert again == exchanges(world)
+
+
+def revoked(world: World) -> list[str]:
+    """The tokens that the provider was asked to revoke."""
+    return [form["token"] for _, path, form in world.issuer.seen.requests if path == "/revoke"]
+
+
+@pytest.mark.requirement("P-09")
+async def test_a_sign_out_revokes_it(redis_server: RedisServer) -> None:
+    """With the session's own, at once; where the provider cannot be reached, a sign-out does not wait."""
+    other = {"path": "/stock", "audience": "stock"}
+    async with running_world(
+        redis_server, route={"audience": ORDERS}, routes=[other], client={"audiences": [ORDERS, "stock"]}
+    ) as world:
+        world.reply = tell_token
+        browser = await world.signed_in()
+        for path in ("/api/orders", "/stock"):
+            assert 200 == (await browser.call(path)).status_code
+        exchanged = [bearer_of(request) for request in world.backend.requests]
+        answer = await browser.call("/bff/logout", "POST")
+        assert True is answer.json()["provider_revoked"]
+        assert 3 == len(revoked(world))
+        assert set(exchanged) <= set(revoked(world))
+        for token in exchanged:
+            assert world.redis.cli("EXISTS", f"issuer:revoked:jti:{payload_of(token)['jti']}") == "1"
+
+        browser = await world.signed_in()
+        await browser.call("/api/orders")
+        world.issuer.stop()
+        answer = await browser.call("/bff/logout", "POST")
+        assert (200, False) == (answer.status_code, answer.json()["provider_revoked"])
+        assert 401 == (await browser.call("/api/orders")).status_code
+        world.issuer.start()
+
+
+@pytest.mark.requirement("P-09")
+async def test_a_token_that_comes_after_the_end_is_revoked(world: World) -> None:
+    """The session ends while the exchange is under way: nothing is made again, the token is given back."""
+    browser = await world.signed_in()
+    world.issuer.seen.held = True
+    async with background(browser.call("/api/orders")):
+        await until(lambda: exchanges(world) == 1)
+        world.redis.cli("DEL", browser.session_key)
+        world.issuer.seen.held = False
+        await until(lambda: len(revoked(world)) == 1)
+    assert "0" == world.redis.cli("EXISTS", browser.session_key)
+    assert ORDERS == payload_of(revoked(world)[0])["aud"]

@@ -1,7 +1,8 @@
 """The token exchange (RFC 8693) for routes whose backend gets a token of its own.
 
 The token is got in exchange for the session's, kept in the session's record, sealed as its tokens are, and
-ends with them: a rotation drops it, and the next call gets another one in exchange for the new token.
+ends with them: a rotation drops it, and the next call gets another one in exchange for the new token; a
+sign-out revokes it (`bff/web/logout.py`).
 
 Rule 1: a token for somebody else is never sent instead: without its own the call does not go out.
 Rule 2: one exchange at a time for a session and an audience in a process; it is no request's child. First it
@@ -28,6 +29,7 @@ from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken, Session
 from bff.session.sessions import NoSession, Sessions
+from bff.session.store import Write
 from bff.session.token_policy import PassOn, Refresh, plan_after_401
 from bff.tasks import Tasks
 
@@ -108,10 +110,15 @@ class TokenExchanger:
             return kept
         token = await self._ask(found.session, audience)
         if isinstance(token, OwnToken):
+            session = found.session
             try:
-                await self._sessions.keep_exchanged(found.handle, found.session.version, audience, token)
+                written = await self._sessions.keep_exchanged(found.handle, session.version, audience, token)
             except StoreUnavailableError:
-                _log.warning("exchanged_token_not_kept", session=found.session.id)
+                _log.warning("exchanged_token_not_kept", session=session.id)
+            else:
+                if written is Write.GONE:  # it ended meanwhile, and nobody else knows of this token
+                    revoking = self._client.revoke(token.access_token, "access_token")
+                    self._tasks.spawn(revoking, name=f"revoke {session.id}")
         return token
 
     async def _kept(self, found: Found, audience: str) -> OwnToken | None:
