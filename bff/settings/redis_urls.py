@@ -10,6 +10,7 @@ embedded                                     a private server, which ends with t
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from bff.settings.urls import Complaint
@@ -49,19 +50,15 @@ class SentinelUrl:
         Raises:
             ValueError: it has the scheme, and does not name Sentinels and a master.
         """
-        scheme, _, rest = url.partition("+sentinel://")
-        if scheme not in {"redis", "rediss"} or not rest:
+        if (parts := _Parts.of(url, "+sentinel://")) is None:
             return None
-        head, _, query = rest.partition("?")
-        authority, _, path = head.partition("/")
-        master, _, database = path.partition("/")
-        user, at, hosts = authority.rpartition("@")
-        sentinels = _addresses(hosts, _SENTINEL_PORT)
+        master, _, database = parts.path.partition("/")
+        sentinels = _addresses(parts.hosts, _SENTINEL_PORT)
         if not _MASTER.fullmatch(master) or re.fullmatch(r"\d*", database) is None:
             raise ValueError("no master is named")
-        said = dict(parse_qsl(query))
+        said = dict(parse_qsl(parts.query))
         left = urlencode({name: value for name, value in said.items() if not name.startswith("sentinel_")})
-        server = f"{scheme}://{user}{at}sentinel/{database}{'?' if left else ''}{left}"
+        server = f"{parts.scheme}://{parts.user}sentinel/{database}{'?' if left else ''}{left}"
         return cls(sentinels, master, server, said.get("sentinel_username"), said.get("sentinel_password"))
 
 
@@ -84,15 +81,33 @@ class ClusterUrl:
         Raises:
             ValueError: it has the scheme, and does not name servers of a cluster.
         """
-        scheme, _, rest = url.partition("+cluster://")
+        if (parts := _Parts.of(url, "+cluster://")) is None:
+            return None
+        if parts.path not in {"", "0"}:
+            raise ValueError("a cluster has database 0 alone")
+        mark = "?" if parts.query else ""
+        server = f"{parts.scheme}://{parts.user}cluster/0{mark}{parts.query}"
+        return cls(_addresses(parts.hosts, _REDIS_PORT), server)
+
+
+class _Parts(NamedTuple):
+    """The parts of a URL with several hosts; `user` ends with its @, where there is one."""
+
+    scheme: str
+    user: str
+    hosts: str
+    path: str
+    query: str
+
+    @classmethod
+    def of(cls, url: str, mark: str) -> "_Parts | None":
+        scheme, _, rest = url.partition(mark)
         if scheme not in {"redis", "rediss"} or not rest:
             return None
-        head, mark, query = rest.partition("?")
+        head, _, query = rest.partition("?")
         authority, _, path = head.partition("/")
         user, at, hosts = authority.rpartition("@")
-        if path not in {"", "0"}:
-            raise ValueError("a cluster has database 0 alone")
-        return cls(_addresses(hosts, _REDIS_PORT), f"{scheme}://{user}{at}cluster/0{mark}{query}")
+        return cls(scheme, user + at, hosts, path, query)
 
 
 def _addresses(hosts: str, port: int) -> tuple[tuple[str, int], ...]:

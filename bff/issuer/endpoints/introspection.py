@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
 from bff.issuer.active import audiences_of
+from bff.issuer.endpoints.token_parameter import TokenParameter
 from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.store.refresh_families import RefreshToken
@@ -22,17 +22,11 @@ _TOLD = (
 )  # fmt: skip
 
 
-class Introspection(IntrospectionEndpoint):  # type: ignore[misc] # authlib publishes no types
+class Introspection(TokenParameter, IntrospectionEndpoint):  # type: ignore[misc] # authlib publishes no types
     """Token introspection (RFC 7662): a token's state and claims."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
-
-    def check_params(self, request: Any, client: Client) -> None:
-        """Asks for a token only; an unknown hint is no reason to refuse (RFC 7662 2.1)."""
-        del client
-        if not request.form.get("token"):
-            raise InvalidRequestError("Missing 'token' in request.")
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> "Mapping[str, Any] | None":
         """Finds a good access or refresh token; their forms tell them apart, so no hint is needed."""

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 
+from bff.issuer.endpoints.token_parameter import TokenParameter
 from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.refresh import PresentedRefreshToken
@@ -31,17 +31,11 @@ class PresentedAccessToken:
         return bool(self.claims["client_id"] == client.client_id)
 
 
-class Revocation(RevocationEndpoint):  # type: ignore[misc] # authlib publishes no types
+class Revocation(TokenParameter, RevocationEndpoint):  # type: ignore[misc] # authlib publishes no types
     """Ends tokens that a client no longer wants; the answer for unknown ones is the same (RFC 7009 2.2)."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
     server: ProtocolServer
-
-    def check_params(self, request: Any, client: Client) -> None:
-        """Asks for a token only; an unknown hint is no reason to refuse (RFC 7009 2.1)."""
-        del client
-        if not request.form.get("token"):
-            raise InvalidRequestError("Missing 'token' in request.")
 
     def query_token(
         self, token_string: str, token_type_hint: str | None

@@ -3,7 +3,7 @@
 Rule: a client gets tokens only for services that its settings name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749 import OAuth2Error
@@ -24,6 +24,14 @@ def read_resources(text: str | None) -> tuple[str, ...]:
     if len(resources) > MAX_TARGETS or not all(_is_resource(resource) for resource in resources):
         raise InvalidTargetError
     return resources
+
+
+def read_targets(form: Mapping[str, str]) -> tuple[str, ...]:
+    """Reads the services that a request names, by `audience` and by `resource` (RFC 8693 2.1)."""
+    targets = tuple(dict.fromkeys((*form.get("audience", "").split(), *read_resources(form.get("resource")))))
+    if len(targets) > MAX_TARGETS:
+        raise InvalidTargetError
+    return targets
 
 
 def choose(wanted: Collection[str], granted: Collection[str], allowed: Collection[str]) -> tuple[str, ...]:

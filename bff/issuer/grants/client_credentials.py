@@ -12,7 +12,7 @@ from typing import Any
 from authlib.oauth2.rfc6749 import InvalidScopeError, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
-from bff.issuer.grants.audiences import MAX_TARGETS, InvalidTargetError, choose, read_resources
+from bff.issuer.grants.audiences import choose, read_targets
 from bff.issuer.grants.clients import AUTH_METHODS, CLIENT_CREDENTIALS, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.proofs import ProvesKey
@@ -50,12 +50,7 @@ class ClientCredentialsGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type:
         return 200, answer, self.TOKEN_RESPONSE_HEADER
 
     def _read_targets(self, client: Client) -> tuple[str, ...]:
-        form = self.request.form
-        named = (*form.get("audience", "").split(), *read_resources(form.get("resource")))
-        targets = tuple(dict.fromkeys(named))
-        if len(targets) > MAX_TARGETS:
-            raise InvalidTargetError
-        return choose(targets, (), self.server.allowed_audiences(client))
+        return choose(read_targets(self.request.form), (), self.server.allowed_audiences(client))
 
     def _read_scope(self, client: Client) -> str:
         own = client.own_scopes

@@ -15,7 +15,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, Unaut
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
 from bff.issuer.accounts.accounts import Account
-from bff.issuer.grants.audiences import MAX_TARGETS, InvalidTargetError, read_resources
+from bff.issuer.grants.audiences import InvalidTargetError, read_targets
 from bff.issuer.grants.clients import AUTH_METHODS, TOKEN_EXCHANGE, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.proofs import InvalidProofError, ProvesKey
@@ -93,12 +93,10 @@ class ExchangeGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type: ignore[m
         return claims
 
     def _read_targets(self, client: Client) -> tuple[str, ...]:
-        form = self.request.form
-        named = (*form.get("audience", "").split(), *read_resources(form.get("resource")))
-        targets = tuple(dict.fromkeys(named))
+        targets = read_targets(self.request.form)
         if not targets:
             raise InvalidRequestError("Name an audience or a resource.")
-        if len(targets) > MAX_TARGETS or not set(targets) <= set(client.audiences):
+        if not set(targets) <= set(client.audiences):
             raise InvalidTargetError
         return targets
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from bff.errors import Problem
 from bff.observe.tracing import CallTrace, Parent, Place, Spans
-from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
 from bff.policy.headers import RequestIds
 from bff.policy.routes import Route
 from bff.policy.trace import valid_traceparent
-from bff.proxy.forward.context import ClientSide, ForwardingContext
+from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.connection import UpstreamConnection
@@ -67,19 +67,11 @@ def attempted(
 class TracedCall(ForwardedCall):
     """A forwarded call with its trace. `trace`: that of the fast call that it takes over."""
 
-    def __init__(
-        self,
-        context: ForwardingContext,
-        request: RequestHead,
-        verdict: Admitted | Denied,
-        client: ClientSide,
-        ids: RequestIds | None = None,
-        *,
-        trace: CallTrace | None = None,
-    ) -> None:
-        super().__init__(context, request, verdict, client, ids)
-        route = verdict.route
-        self._trace = trace or begun(context, request, "" if route is None else route.settings.path)
+    def __init__(self, *common: Any, trace: CallTrace | None = None) -> None:
+        super().__init__(*common)
+        route = self._verdict.route
+        name = "" if route is None else route.settings.path
+        self._trace = trace or begun(self._context, self.request, name)
         self._problem: Problem | None = None
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
