@@ -15,6 +15,7 @@ from bff.settings.values import TLS_METHODS, ClientAuth
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name of RFC 8693 2.1
+CLIENT_CREDENTIALS = "client_credentials"
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - of RFC 8693 3
 Fields = Mapping[str, str | Sequence[str]]
 """Parameters by name; a sequence is one that is repeated."""
@@ -173,7 +174,7 @@ def exchange_form(client: Client, *, access_token: str, audience: str) -> Form:
 
 def client_form(client: Client, grant: ClientGrant) -> Form:
     """The request for a token in the client's own name (RFC 6749 4.4.2, RFC 8707 2.2)."""
-    fields: dict[str, str] = {"grant_type": "client_credentials"}
+    fields: dict[str, str] = {"grant_type": CLIENT_CREDENTIALS}
     if grant.scopes:
         fields["scope"] = " ".join(grant.scopes)
     if grant.audience is not None:

@@ -4,8 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bff.oidc.requests import TOKEN_EXCHANGE
+from bff.oidc.requests import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from bff.settings.model import ProviderSettings, RouteSettings
+
+_GRANTS = (
+    ("exchange", TOKEN_EXCHANGE, "token exchange (RFC 8693)", "route.audience"),
+    ("client", CLIENT_CREDENTIALS, "client credentials (RFC 6749 4.4)", 'token = "client"'),
+)
+"""Kinds of tokens, with the grant that brings each, its name, and the setting that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ def read_offers(
         *_scopes(document, settings),
         *_offline(document, settings),
         *_pushed(document, settings),
-        *_exchange(document, settings.issuer, routes),
+        *_grants(document, settings.issuer, routes),
     ]
 
 
@@ -93,15 +99,18 @@ def _pushed(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator
         yield Check("provider PAR", settings.issuer, False, "has no endpoint for pushed requests", fix)
 
 
-def _exchange(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]) -> Iterator[Check]:
-    if all(route.audience is None for route in routes):
-        return
-    grants = _names(document, "grant_types_supported")
-    if grants is None or TOKEN_EXCHANGE not in grants:
-        fix = "make sure that it offers token exchange (RFC 8693), which route.audience needs"
-        yield Check("provider exchange", issuer, True, "token exchange is not mentioned", fix)
-    else:
-        yield Check("provider exchange", issuer, True, "offered")
+def _grants(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]) -> Iterator[Check]:
+    """The grants that routes need for tokens of their own."""
+    kinds = {route.token_kind() for route in routes}
+    grants = _names(document, "grant_types_supported") or []
+    for kind, grant, called, needed_by in _GRANTS:
+        if kind in kinds and grant in grants:
+            yield Check(f"provider {kind}", issuer, True, "offered")
+        elif kind in kinds:
+            fix = f"make sure that it offers {called}, which {needed_by} needs"
+            yield Check(
+                f"provider {kind}", issuer, True, f"{called.partition(' (')[0]} is not mentioned", fix
+            )
 
 
 def _names(document: Mapping[str, Any], member: str) -> list[str] | None:

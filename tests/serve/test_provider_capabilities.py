@@ -17,10 +17,12 @@ PAR = {"pushed_authorization_request_endpoint": "https://id.example/par"}
 REQUIRED = {"require_pushed_authorization_requests": True}
 
 
-def found(document: dict[str, Any], audience: str | None = None, **settings: Any) -> dict[str, bool]:
+def found(
+    document: dict[str, Any], audience: str | None = None, token: Any = None, **settings: Any
+) -> dict[str, bool]:
     """Each check's verdict; a mark where it has advice."""
     provider = ProviderSettings(issuer="https://id.example", client_id="spa", **settings)
-    route = RouteSettings(path="/api", upstream="http://127.0.0.1:1", audience=audience)
+    route = RouteSettings(path="/api", upstream="http://127.0.0.1:1", audience=audience, token=token)
     checks = read_offers(GOOD | document, provider, [route])
     return {check.name + ("!" if check.fix else ""): check.ok for check in checks}
 
@@ -66,6 +68,16 @@ def test_token_exchange() -> None:
     assert "provider exchange" not in found(offered)
     assert found(offered, audience="orders")["provider exchange"]
     assert found({}, audience="orders")["provider exchange!"]
+    assert not [name for name in found({}, audience="orders", token="minted") if "exchange" in name]
+
+
+def test_tokens_in_our_own_name() -> None:
+    """Likewise; such a route's audience asks for no exchange."""
+    offered = {"grant_types_supported": ["client_credentials"]}
+    assert found(offered, audience="orders", token="client")["provider client"]
+    checks = found({}, audience="orders", token="client")
+    assert checks["provider client!"]
+    assert not {"provider exchange", "provider exchange!"} & set(checks)
 
 
 @pytest.mark.requirement("O-01")
