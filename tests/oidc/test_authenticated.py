@@ -1,11 +1,14 @@
 """A client whose secret changes: here and at the provider, never in the same moment (S-09)."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
 import respx
+from joserfc import jws
+from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
@@ -33,8 +36,12 @@ def settings(secret: str) -> ProviderSettings:
     )
 
 
+def _signer(assertion: str) -> str:
+    return str(jws.extract_compact(assertion.encode()).headers()["kid"])
+
+
 class Provider:
-    """Accepts these secrets, and notes the ones that were tried."""
+    """Accepts these secrets, and keys of these names, and notes the ones that were tried."""
 
     def __init__(self) -> None:
         self.accepts = {"one"}
@@ -42,7 +49,8 @@ class Provider:
         self.refuses: dict[str, str] | None = None
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        secret = dict(httpx.QueryParams(request.content.decode()))["client_secret"]
+        form = dict(httpx.QueryParams(request.content.decode()))
+        secret = form.get("client_secret") or _signer(form["client_assertion"])
         self.tried.append(secret)
         if self.refuses is not None:
             return httpx.Response(400, json=self.refuses)
@@ -134,3 +142,22 @@ async def test_other_refusals_are_final(client: OidcClient, provider: Provider) 
     provider.refuses = {"error": "invalid_grant"}
     assert not await refreshes(client)
     assert ["two"] == provider.take()
+
+
+async def test_a_key_is_followed_as_a_secret_is(provider: Provider) -> None:
+    """By private_key_jwt: the newer key signs first, and the former one until the provider knows that."""
+    former, newer = (ECKey.generate_key("P-256", {"kid": name}) for name in ("one", "two"))
+
+    def by(key: ECKey) -> ProviderSettings:
+        secret = SecretStr(json.dumps(key.as_dict(private=True)))
+        return ProviderSettings(
+            issuer=ISSUER, client_id="spa", client_auth="private_key_jwt", client_key=secret
+        )
+
+    tasks = Tasks()
+    client = OidcClient(by(former), clock=lambda: 1_700_000_000.0, tasks=tasks)
+    client.authenticate_by(by(newer))
+    assert await refreshes(client)
+    assert ["two", "one"] == provider.take()
+    await tasks.drain(5)
+    await client.aclose()

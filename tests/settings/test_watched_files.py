@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bff.oidc.assertion import new_client_key
 from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Taken, WatchedFiles, read, see
@@ -158,6 +159,20 @@ def test_each_file_is_judged_by_itself(keys: Path) -> None:
     watch.look()
     secret_now = watch.files.settings.provider.client_secret
     assert "newer" == (secret_now and secret_now.get_secret_value())
+
+
+def test_the_clients_own_key() -> None:
+    """The key of private_key_jwt is followed as every secret is; a file without a key changes nothing."""
+    former, newer = new_client_key(), new_client_key()
+    file = secret("client-key", former)
+    own = f'client_auth = "private_key_jwt"\nclient_key_file = "{file}"'
+    watch = Watch(GOOD.replace('client_secret = "s3cret"', own))
+    file.write_text("no key")
+    assert ["provider.client_key"] == [problem.key for problem in watch.look().refused]
+    file.write_text(newer)
+    assert ("provider.client_key_file",) == watch.look().changed
+    key_now = watch.files.settings.provider.client_key
+    assert newer.strip() == (key_now and key_now.get_secret_value())
 
 
 def test_a_certificate_and_its_key_change_as_one(tmp_path: Path) -> None:
