@@ -45,13 +45,20 @@ async def world(redis_server: RedisServer) -> AsyncIterator[World]:
 
 async def own_token(world: World) -> str:
     """A token that a program has from the same provider."""
-    async with httpx.AsyncClient() as client:
-        answer = await client.post(
-            f"{world.issuer.url}/token",
-            data={"grant_type": "client_credentials"},
-            auth=(world.issuer.client_id, world.issuer.client_secret),
-        )
+    answer = await (await program(world)).post(
+        f"{world.issuer.url}/token",
+        data={"grant_type": "client_credentials"},
+        auth=(world.issuer.client_id, world.issuer.client_secret),
+    )
     return str(answer.json()["access_token"])
+
+
+async def program(world: World) -> httpx.AsyncClient:
+    """The client of a program, which keeps no cookie."""
+    if not world.browsers:
+        await world.browser()
+    assert not world.browsers[0].client.cookies
+    return world.browsers[0].client
 
 
 def forged(token: str, *, key: Any = KEY.private, typ: str = "at+jwt", **changes: Any) -> str:
@@ -63,10 +70,8 @@ async def call(
     world: World, token: str, path: str = "/api/x", method: str = "GET", **headers: str
 ) -> httpx.Response:
     """Calls as a program does: with its token, and no header of ours."""
-    async with httpx.AsyncClient(base_url=world.url) as client:
-        return await client.request(
-            method, path, headers={"Authorization": f"Bearer {token}".strip(), **headers}, json=None
-        )
+    brought = {"Authorization": f"Bearer {token}".strip(), **headers}
+    return await (await program(world)).request(method, path, headers=brought)
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -95,8 +100,7 @@ async def test_a_token_goes_on_as_it_is(world: World) -> None:
     basic = await stranger.call("/api/x", headers={"Authorization": "Basic YTpi"})
     assert (401, "session_missing") == code(basic)
     options = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
-    async with httpx.AsyncClient(base_url=world.url) as client:
-        preflight = await client.options("/api/x", headers=options)
+    preflight = await (await program(world)).options("/api/x", headers=options)
     assert 405 == preflight.status_code
     assert not [name for name in preflight.headers if name.startswith("access-control-")]
     before = len(world.backend.requests)
@@ -116,9 +120,8 @@ async def test_both_at_once_are_refused(world: World) -> None:
             answer = await call(world, token, Cookie=cookie, **more)
             assert (400, "bearer_and_cookie") == code(answer)
             assert "not both" in answer.json()["detail"]
-    async with httpx.AsyncClient(base_url=world.url) as client:
-        twice = [("Authorization", f"Bearer {token}"), ("Authorization", "Basic YTpi")]
-        assert (400, "bad_request") == code(await client.get("/api/x", headers=twice))
+    twice = [("Authorization", f"Bearer {token}"), ("Authorization", "Basic YTpi")]
+    assert (400, "bad_request") == code(await (await program(world)).get("/api/x", headers=twice))
     assert [] == world.backend.requests
     assert 200 == (await call(world, token, Cookie="theme=dark; bff-tx-1=x")).status_code
 
@@ -196,13 +199,13 @@ async def test_keys_that_cannot_be_had(world: World) -> None:
 
 async def test_a_page_stays_on_the_fast_path(world: World, plain: Plain) -> None:
     """On such a route too; a token beside the cookie takes a call off it."""
-    browser = await world.signed_in()
+    token, browser = await own_token(world), await world.signed_in()
     for _ in range(3):
         await browser.call("/api/x")
     before = plain.ended_plain
     assert 200 == (await browser.call("/api/x")).status_code
     assert before + 1 == plain.ended_plain
-    answer = await browser.call("/api/x", headers={"Authorization": f"Bearer {await own_token(world)}"})
+    answer = await browser.call("/api/x", headers={"Authorization": f"Bearer {token}"})
     assert (400, "bearer_and_cookie") == code(answer)
 
 
