@@ -147,6 +147,8 @@ class HeaderRules:
             same.append((b"x-forwarded-prefix", cut.encode("ascii")))
         set_here = {plain_name(name) for name in (*added, *route.headers)}
         through = frozenset(map(plain_name, route.pass_request_headers)) - set_here
+        # A cache in front sees no token of ours, and would keep what was got by one (RFC 9111 3.5).
+        authenticated = route.auth != "none" or route.token_kind() == "client"
         names = (plain_name(csrf_header.decode("ascii")), *set_here)
         ours = [Stopped(name, "is read or written by the proxy", fixed=True) for name in names]
         return cls(
@@ -160,8 +162,8 @@ class HeaderRules:
             if "authorization" in through
             else frozenset(scheme.lower().encode("ascii") for scheme in route.challenges),
             view=PublicView.of(compiled, public),
-            authenticated=route.auth != "none",
-            no_store=route.auth != "none" and not route.allow_cache,
+            authenticated=authenticated,
+            no_store=authenticated and not route.allow_cache,
             response_extra=(_NOSNIFF, *_content_policy(route)),
             forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
             forwarded_same=tuple(same),

@@ -7,6 +7,7 @@ from bff.settings.problem import Finding
 from bff.settings.route_token import RESERVED
 from bff.settings.urls import issuer_complaint, resource_complaint
 
+_READING = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 _FOR_SOMEBODY = ("exchange", "client", "minted")  # kinds that can be meant for an audience
 
 
@@ -108,6 +109,15 @@ def _client(route: RouteSettings, at: str) -> Iterator[Finding]:
                 "remove one of the two",
                 needs=(f"{at}.token",),
             )
+    writing = sorted(set(route.methods) - _READING)
+    if route.token_kind() == "client" and route.auth == "none" and writing:
+        yield Finding(
+            f"{at}.methods",
+            f"lets everybody send {', '.join(writing)} in the proxy's own name: no session is asked for",
+            'name the methods that read, or write auth = "required"',
+            needs=(f"{at}.auth", f"{at}.token"),
+            warning=True,
+        )
     for number, resource in enumerate(route.resource):
         if (complaint := resource_complaint(resource)) is not None:
             yield Finding(f"{at}.resource[{number}]", *complaint)

@@ -71,6 +71,7 @@ def fetched(world: World) -> int:
 async def claims_at(browser: Browser, path: str) -> dict[str, Any]:
     answer = await browser.call(path, headers=NOT_OURS)
     assert 200 == answer.status_code, answer.text
+    assert "private, no-store" == answer.headers["cache-control"]  # no cache has seen a token
     claims: dict[str, Any] = answer.json()
     return claims
 
@@ -265,3 +266,50 @@ async def test_sockets_and_forward_auth_have_it_too(redis_server: RedisServer) -
             answer = await who.call("/bff/forward-auth", headers=asked)
             assert token == answer.headers["authorization"]
         assert 1 == fetched(sockets.world)
+
+
+async def test_a_token_that_ends_while_its_call_waits(redis_server: RedisServer) -> None:
+    """A call that queues for a connection goes out with a token that is good then."""
+    async with running_world(
+        redis_server, routes=[OPEN | {"max_connections": 1, "queue_timeout": "60s"}], client=CLIENT
+    ) as world:
+        let_go = asyncio.Event()
+
+        async def slow(request: Received) -> Reply:
+            await let_go.wait()
+            return await tell_token(request)
+
+        world.reply = slow
+        stranger = await world.browser()
+        pool = world.app.frontend.forwarding.context.destinations[b"/open"].pool
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(claims_at(stranger, "/open/x"))
+            await until(lambda: len(world.backend.requests) == 1)
+            second = group.create_task(claims_at(stranger, "/open/x"))
+            await until(lambda: pool.stats().waiting == 1)
+            world.clock.ahead = EXPIRED
+            let_go.set()
+        assert first.result()["jti"] != second.result()["jti"]
+        assert 2 == fetched(world)
+
+
+@pytest.mark.parametrize("path", ["/open/x", "/staff"])
+async def test_a_401_when_no_other_token_can_be_had(world: World, path: str) -> None:
+    """503 where the backend said that the token is invalid; else its own answer, and no call without end."""
+    browser = await world.signed_in()
+    await claims_at(browser, path)
+    challenge = [(b"www-authenticate", b'Bearer error="invalid_token"')]
+
+    async def never(_: Received) -> Reply:
+        return Reply(status=401, headers=challenge)
+
+    world.reply = never
+    world.issuer.seen.answer = (400, b'{"error":"invalid_scope"}')
+    assert UNAVAILABLE == await refusal(browser, path)
+    assert 2 == fetched(world)
+    world.issuer.seen.answer = None
+    world.clock.ahead = 40  # the refusal has rested
+    challenge.clear()
+    before = len(world.backend.requests)
+    assert 401 == (await browser.call(path)).status_code
+    assert before + 2 == len(world.backend.requests)

@@ -27,7 +27,8 @@ from tests.settings.test_check import keys, route
         (["audience"], {"token": "none", "audience": "orders"}),
         (["token"], {"token": "exchange"}),
         (["token"], {"token": "session", "auth": "none"}),
-        ([], {"token": "client", "auth": "none"}),
+        ([], {"token": "client", "auth": "none", "methods": ["GET", "HEAD"]}),
+        (["methods"], {"token": "client", "auth": "none"}),
         ([], {"token": "client", "scopes": ["a"], "resource": ["https://a.example"], "audience": "a"}),
         (["scopes", "resource"], {"scopes": ["a"], "resource": ["https://a.example"]}),
         ([], {"token": "minted", "audience": "a", "claims": ["email"]}),
@@ -48,7 +49,12 @@ from tests.settings.test_check import keys, route
         (["resource[0]"], {"token": "client", "resource": ["a"]}),
         (
             ["pass_request_headers"],
-            {"token": "client", "auth": "none", "pass_request_headers": ["Authorization"]},
+            {
+                "token": "client",
+                "auth": "none",
+                "methods": ["GET"],
+                "pass_request_headers": ["Authorization"],
+            },
         ),
     ],
 )
