@@ -33,7 +33,7 @@ def init(
         typer.Option("--set", metavar="KEY=VALUE", help="Answers a question beforehand. Can be repeated."),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: what is not --set stays as the example has it.")
+        bool, typer.Option("--yes", "-y", help="Ask nothing: values without --set stay those of the example.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a bff.toml that is there.")] = False,
     skip_check: Annotated[bool, typer.Option("--no-check", help="Leave `bff check` out at the end.")] = False,

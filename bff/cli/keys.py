@@ -23,7 +23,7 @@ app.command("list", epilog="Example: [bold]bff keys list --json | jq -r '.[].id'
 )
 def generate(
     count: Annotated[
-        int, typer.Option(min=1, max=10, help="How many; each stands on a line of its own.")
+        int, typer.Option(min=1, max=10, help="The number of keys; each stands on a line of its own.")
     ] = 1,
 ) -> None:
     """Make keys for session.keys_file or BFF_SESSION__KEYS: 256 random bits each, newest first."""

@@ -31,7 +31,7 @@ _PLAIN_WIDTH: Final = 200
 LeadOption = Annotated[
     str,
     typer.Option(
-        help="How long the new key only verifies before it signs, as 10m: where several machines have copies "
+        help="The time for which the new key only verifies, as 10m: where several machines have copies "
         "of the file, longer than the slowest of them takes to get it.",
     ),
 ]

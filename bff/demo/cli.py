@@ -39,7 +39,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
     redis_port: Annotated[int, typer.Option(help="The private Redis' port.", **_PORT)] = _DEFAULTS.redis,
     ops_port: Annotated[int, typer.Option(help="The port of health and metrics.", **_PORT)] = _DEFAULTS.ops,
     access_token_lifetime: Annotated[
-        int, typer.Option(help="How long access tokens live.", metavar="SECONDS", min=15, max=900)
+        int, typer.Option(help="The lifetime of access tokens.", metavar="SECONDS", min=15, max=900)
     ] = ACCESS_TOKEN_LIFETIME,
     page: Annotated[
         Path,
@@ -63,13 +63,14 @@ def api(  # noqa: PLR0917 - typer passes them by name
     issuer: Annotated[
         str, typer.Option(help="The issuer whose access tokens are taken.")
     ] = "http://127.0.0.1:9000",
-    audience: Annotated[str, typer.Option(help="What the API calls itself in tokens.")] = AUDIENCE,
+    audience: Annotated[str, typer.Option(help="The API's name in tokens (`aud`).")] = AUDIENCE,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.", **_PORT)] = _DEFAULTS.api,
     redis_url: Annotated[
         str,
         typer.Option(
-            help="Where the issuer marks revoked tokens; nobody is asked without it.", envvar="API_REDIS_URL"
+            help="The issuer's Redis, with its revoked tokens; without it none is looked for.",
+            envvar="API_REDIS_URL",
         ),
     ] = "",
     ca_file: Annotated[

@@ -82,7 +82,7 @@ def _server(server: ServerSettings) -> Iterator[Finding]:
     if any(not _HOST_NAME.fullmatch(name) for name in server.ops_hosts):
         yield Finding(
             "server.ops_hosts",
-            "holds what is no host name",
+            "holds a value that is no host name",
             'write names alone, without scheme and port, as ["bff", "bff.prod.svc"]',
         )
     if any(network.prefixlen == 0 for network in server.trusted_proxies):
@@ -273,7 +273,7 @@ def _spa(settings: Settings) -> Iterator[Finding]:
     if wrong := [item for item in spa.immutable or () if not item.startswith("/") or item == "/"]:
         yield Finding(
             "spa.immutable",
-            f"holds what is no folder and no pattern of paths: {', '.join(map(repr, wrong))}",
+            f"holds values that are no folder and no pattern of paths: {', '.join(map(repr, wrong))}",
             'write it like "/assets/" or "/main-*.js"',
         )
 

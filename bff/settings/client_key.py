@@ -85,7 +85,7 @@ def _needless(method: str) -> Finding:
     return Finding(
         "provider.client_secret",
         f'is not used, because client_auth is "{method}"',
-        "remove the secret: what is not there cannot leak",
+        "remove the secret, so that it cannot leak",
         needs=("provider.client_auth", "provider.client_secret_file"),
     )
 

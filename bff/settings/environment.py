@@ -77,7 +77,9 @@ class Environment(EnvSettingsSource):
         for name in self._names.values():
             if self.env_vars.get(name.lower()) == value and name.lower().endswith(field_name.lower()):
                 key = name.lower().removeprefix("bff_").replace("__", ".")
-                problem = SettingProblem(key, f"is not valid JSON: {error}", "correct it", f"env {name}")
+                problem = SettingProblem(
+                    key, f"is not valid JSON: {error}", "write it as JSON, in one line", f"env {name}"
+                )
                 self.problems.append(problem)
 
 

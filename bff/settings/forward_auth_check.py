@@ -31,13 +31,13 @@ def check_forward_auth(settings: ForwardAuthSettings) -> Iterator[Finding]:
     if wrong := [host for host in settings.hosts if not _HOST.fullmatch(host)]:
         yield Finding(
             "forward_auth.hosts",
-            f"holds what is no Host: {', '.join(map(repr, wrong))}",
+            f"holds values that are no Host: {', '.join(map(repr, wrong))}",
             'write it as the reverse proxy sends it, like "bff:8080"',
         )
     if settings.hosts and not values:
         yield Finding(
             "forward_auth.hosts",
-            "names who may ask, but there is no secret by which they could prove it",
+            "names hosts of the reverse proxy, but there is no secret by which it could prove itself",
             "set secrets_file, or remove the line",
             needs=(key, "forward_auth.secrets_file"),
         )

@@ -56,14 +56,16 @@ def check_provider(provider: ProviderSettings) -> Iterator[Finding]:
     if unknown := [name for name in provider.login_params if not _may_pass(name)]:
         yield Finding(
             "provider.login_params",
-            f"lets through what a page must not choose: {', '.join(unknown)}",
+            f"names parameters that a page must not choose: {', '.join(unknown)}",
             f"name {', '.join(LOGIN_PARAMS)}, or what your provider knows beside them, as domain_hint",
         )
     for number, resource in enumerate(provider.resource):
         yield from complaint_about(f"provider.resource[{number}]", resource_complaint(resource))
     if taken := sorted(OWN_PARAMS & provider.extra_params.keys()):
         yield Finding(
-            "provider.extra_params", f"sets what the proxy itself sets: {', '.join(taken)}", "remove it there"
+            "provider.extra_params",
+            f"names parameters that the proxy itself sets: {', '.join(taken)}",
+            "remove it there",
         )
     if not provider.id_token_algs or any(alg not in ID_TOKEN_ALGS for alg in provider.id_token_algs):
         yield Finding(

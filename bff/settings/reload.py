@@ -128,7 +128,7 @@ class Reloader:
                 self._apply(taken.settings, taken.changed)
             except (OSError, ValueError) as error:  # a file that changed again between check and use
                 self._refuse(
-                    SettingProblem(", ".join(taken.changed), f"cannot be used: {error}", "look at it")
+                    SettingProblem(", ".join(taken.changed), f"cannot be used: {error}", "correct the file")
                 )
             else:
                 if self._told:

@@ -39,7 +39,9 @@ app = CommandLine()
 def end(  # noqa: PLR0917 - typer passes them by name
     sessions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SESSION", help="By name, as logs and lists have it, or the beginning of it."),
+        typer.Argument(
+            metavar="SESSION", help="The sessions' ids, as in logs and lists, or their first characters."
+        ),
     ] = None,
     user: UserOption = None,
     claim: ClaimOption = None,
@@ -48,14 +50,18 @@ def end(  # noqa: PLR0917 - typer passes them by name
     after: AfterOption = None,
     idle: IdleOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All sessions there are.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which would end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the sessions that would end, and end none.")
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before more than one is ended.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the audit log.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the audit log.")] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who ends them, for the audit log; else the user of this shell."),
+        typer.Option(
+            metavar="NAME", help="The operator's name, for the audit log; else the user of this shell."
+        ),
     ] = None,
     as_json: JsonOption = False,
     fast: FastOption = False,
@@ -76,11 +82,13 @@ def end(  # noqa: PLR0917 - typer passes them by name
     }
     chosen = any(value is not None for value in options.values())
     if sessions and (everything or chosen):
-        raise typer.BadParameter("name sessions, or say which, and not both")
+        raise typer.BadParameter("name sessions, or select them by options, and not both")
     if everything and chosen:
         raise typer.BadParameter("--all ends all there are: leave the other options out")
     if not (sessions or everything or chosen):
-        raise typer.BadParameter("name sessions, or say which: --user, --claim, --provider, --before, --all")
+        raise typer.BadParameter(
+            "name sessions, or select them: --user, --claim, --provider, --before, --all"
+        )
     settings = load_settings(config)
     operator = Operator(by or shell_user(), None if reason is None else reason[:_LONGEST])
     ending = Ending(settings, operator, yes=yes, dry_run=dry_run, as_json=as_json, fast=fast)

@@ -118,7 +118,7 @@ class Ending:
         if self._yes or tally.fitting <= 1:
             return
         if not sys.stdin.isatty():
-            fail(f"{tally.fitting:,} sessions would end: say --yes where nobody can be asked.", UNUSABLE)
+            fail(f"{tally.fitting:,} sessions would end: write --yes if no terminal can be asked.", UNUSABLE)
         self._show(tally, Console(stderr=True, highlight=False, markup=False))
         if not typer.confirm(f"End these {tally.fitting:,} sessions?", err=True):
             fail("None was ended.", FAILED)

@@ -47,9 +47,9 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     idle: IdleOption = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Sessions of a page.")] = 50,
     page: Annotated[
-        str | None, typer.Option("--page", metavar="PAGE", help="The next page, as the last one named it.")
+        str | None, typer.Option("--page", metavar="PAGE", help="The next page, as the former one names it.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, without pages.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All sessions, without pages.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
     fast: FastOption = False,
     config: ConfigOption = None,

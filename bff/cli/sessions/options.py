@@ -41,30 +41,33 @@ def parse_claim(text: str) -> tuple[str, str]:
 
 UserOption = Annotated[
     str | None,
-    typer.Option("--user", "-u", metavar="SUB", help="Of this user, by the `sub` that logs have, too."),
+    typer.Option("--user", "-u", metavar="SUB", help="Sessions of this user, by the `sub` of the logs."),
 ]
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", metavar="NAME", help="Of this provider (provider.name).")
+    str | None, typer.Option("--provider", metavar="NAME", help="Sessions of this provider (provider.name).")
 ]
 ClaimOption = Annotated[
     str | None,
     typer.Option(
         "--claim",
         metavar="NAME=VALUE",
-        help="Of those with this claim: one of session.readable_claims, or name.",
+        help="Sessions with this claim: one of session.readable_claims, or name.",
     ),
 ]
 BeforeOption = Annotated[
     str | None,
     typer.Option(
-        "--before", metavar="TIME", help="Begun before: 2h (ago), 7d, or 2026-11-28T12:00+01:00 (else UTC)."
+        "--before",
+        metavar="TIME",
+        help="Sessions begun before: 2h (ago), 7d, or 2026-11-28T12:00+01:00 (else UTC).",
     ),
 ]
 AfterOption = Annotated[
-    str | None, typer.Option("--after", metavar="TIME", help="Begun at that time or later; like --before.")
+    str | None,
+    typer.Option("--after", metavar="TIME", help="Sessions begun at that time or later; like --before."),
 ]
 IdleOption = Annotated[
-    str | None, typer.Option("--idle", metavar="SPAN", help="Not used for at least this long: 20m.")
+    str | None, typer.Option("--idle", metavar="SPAN", help="Sessions idle for at least this long: 20m.")
 ]
 FastOption = Annotated[
     bool,

@@ -15,7 +15,8 @@ _BEGINNING = re.compile(r"(?:[A-Za-z0-9_.-]+:session:)?([0-9a-f]{4,64})")
 IdArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SESSION", help="Its name in logs and lists, or the beginning of that; or its key in Redis."
+        metavar="SESSION",
+        help="The session's id in logs and lists, or its first characters; or its key in Redis.",
     ),
 ]
 
@@ -35,6 +36,7 @@ async def the_one(oversight: Oversight, beginning: str) -> Entry:
         fail(f"{beginning}: there is no such session" + (f", it has ended: {reason}." if reason else "."))
     if len(found) > 1:
         fail(
-            f"{beginning}: several sessions begin so, {found[0].id} and {found[1].id}: more of it.", UNUSABLE
+            f"{beginning}: several sessions begin with it, as {found[0].id} and {found[1].id}: write more.",
+            UNUSABLE,
         )
     return found[0]

@@ -63,7 +63,9 @@ FormerOption = Annotated[
         help="The url under which they were made, to the letter.",
     ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say which keys would be moved.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show the keys that would be moved, and move none.")
+]
 
 
 @app.command(

@@ -29,14 +29,14 @@ from bff.observe.logs import configure
 from bff.settings.model import LogSettings
 
 app = CommandLine(
-    help="The people who can sign in. WHO is an address or a sub.",
+    help="The accounts that can sign in. WHO is an address or a sub.",
     epilog="A password is asked for, or read from standard input: "
     "[bold]pass alice | bff issuer users add alice@example.com --name Alice[/bold]",
     no_args_is_help=True,
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-WhoArgument = Annotated[str, typer.Argument(metavar="WHO", help="Whose account: an address or a sub.")]
+WhoArgument = Annotated[str, typer.Argument(metavar="WHO", help="The account: an address or a sub.")]
 
 
 @app.command(
@@ -44,7 +44,7 @@ WhoArgument = Annotated[str, typer.Argument(metavar="WHO", help="Whose account: 
 )
 def add(  # noqa: PLR0917 - typer passes them by name
     email: Annotated[str, typer.Argument(metavar="ADDRESS", help="The email address to sign in with.")],
-    name: Annotated[str, typer.Option(help="What clients may call them.")],
+    name: Annotated[str, typer.Option(help="The name that clients show.")],
     role: Annotated[
         list[str] | None, typer.Option(help="A role, in access tokens as `role`; can be repeated.")
     ] = None,
@@ -79,9 +79,7 @@ def add(  # noqa: PLR0917 - typer passes them by name
 
 @app.command("list", epilog="Example: [bold]bff issuer users list --json | jq -r '.[].email'[/bold]")
 def show(
-    who: Annotated[
-        str | None, typer.Argument(metavar="WHO", help="One account, with where it is signed in.")
-    ] = None,
+    who: Annotated[str | None, typer.Argument(metavar="WHO", help="One account, with its sign-ins.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -135,7 +133,7 @@ def password(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption 
 def logout(
     who: WhoArgument,
     sid: Annotated[
-        str | None, typer.Option(metavar="SID", help="Only this sign-in: a lost device's.")
+        str | None, typer.Option(metavar="SID", help="End this sign-in only, as a lost device's.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
