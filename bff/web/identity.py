@@ -60,9 +60,10 @@ def display_name(claims: Claims) -> str:
 
 
 def began_at(transaction: Transaction, claims: Claims, clock_skew: float) -> float:
-    """The time since which a sign-out of the user is unknown to this sign-in: our hop, or their own act.
+    """Returns the time since which a sign-out of the user is not known to this sign-in.
 
-    Who gives a password after the end has signed in anew, though our page was open before (`auth_time`).
+    It is the beginning of the sign-in, or `auth_time` if that is later: a user who gives a password after a
+    sign-out has signed in anew, though the sign-in was begun before it.
     """
     at = claims.get("auth_time")
     if not isinstance(at, int | float):

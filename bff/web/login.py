@@ -8,7 +8,7 @@ Finish does the rest; `session_start.py` turns the code into a session.
 Rule 1: a state is used once, and is used up before its code is spent (O-02).
 Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
 otherwise the browser lands on `return_to`, with `bff_error` in its query unless it is signed in (O-10).
-Rule 3: every answer redirects, hops on, or is a problem; none holds a code, a token or a state.
+Rule 3: every answer redirects, is the callback page, or is a problem; none holds a code, a token or a state.
 """
 
 import hashlib

@@ -115,14 +115,14 @@ class LogoutEndpoints:
 
     async def sign_out(self, request: Request, found: Found | NoSession) -> Response:
         """Signs this session out, and answers a script that has asked for it; StoreUnavailableError."""
-        revoked, hop = await self._sign_out(request, found)
+        revoked, way_out = await self._sign_out(request, found)
         document = {
             "redirect": self._continue,
             "provider_revoked": revoked,
-            "provider_sign_out": hop is not None,
+            "provider_sign_out": way_out is not None,
         }
         response = json_answer(document, headers=self._forgotten)
-        for value in self._set_cookies(hop):
+        for value in self._set_cookies(way_out):
             response.headers.append("set-cookie", value)
         return response
 
@@ -139,10 +139,10 @@ class LogoutEndpoints:
         if not self._keyring.proves(_SID, handle, request.query_params.get("sid", "")):
             return self._rejected(request, "sid", _WRONG_SID)
         try:
-            _, hop = await self._sign_out(request, await self._sessions.open(handle))
+            _, way_out = await self._sign_out(request, await self._sessions.open(handle))
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        return redirect(303, self._continue, set_cookies=self._set_cookies(hop), headers=self._forgotten)
+        return redirect(303, self._continue, set_cookies=self._set_cookies(way_out), headers=self._forgotten)
 
     async def proceed(self, request: Request) -> Response:
         """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""
@@ -250,10 +250,10 @@ class LogoutEndpoints:
         fresh = await self._sessions.claim_once("logout", once, CONTINUE_LIFETIME)
         return str(url) if fresh else None
 
-    def _set_cookies(self, hop: str | None) -> list[str]:
+    def _set_cookies(self, way_out: str | None) -> list[str]:
         cookies = [self._sessions.cookie.clear()]
-        if hop is not None:
-            cookies.append(f"{self._cookie}={hop}{self._attributes}; Max-Age={CONTINUE_LIFETIME}")
+        if way_out is not None:
+            cookies.append(f"{self._cookie}={way_out}{self._attributes}; Max-Age={CONTINUE_LIFETIME}")
         return cookies
 
     def _handle(self, request: Request) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from bff.crypto import Keyring
 from bff.session.sessions import Sessions
-from bff.web.transaction import MAX_HOP, Returned, Transaction, TransactionCookies
+from bff.web.transaction import MAX_CALLBACK_COOKIE, Returned, Transaction, TransactionCookies
 
 _SLOTS = 4096
 _LIFETIME = 60.0
@@ -37,7 +37,7 @@ class StoredCodes:
         """The cookie of the transaction with the provider's answer; a code that makes it long stays here."""
         if transaction.done:
             returned = replace(returned, code=None)
-        stored = cookies.store(replace(transaction, returned=returned), now, MAX_HOP)
+        stored = cookies.store(replace(transaction, returned=returned), now, MAX_CALLBACK_COOKIE)
         if stored is None:
             code, without = returned.code, replace(returned, code=None, stored=returned.code is not None)
             stored = cookies.store(replace(transaction, returned=without), now)

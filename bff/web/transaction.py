@@ -25,7 +25,7 @@ from bff.policy.redirects import error_code
 from bff.settings.model import ServerSettings, SessionSettings
 
 MAX_COOKIE = 4096  # name and value together: the bytes that browsers keep (RFC 6265bis 5.6)
-MAX_HOP = 3000  # of the callback's one cookie: with it the answer's head stays below nginx' 4 KiB
+MAX_CALLBACK_COOKIE = 3000  # of the callback's one cookie: with it the answer's head stays below nginx' 4 KiB
 MAX_KEPT = 4096  # of all of them beside a new one: servers in front of us limit a request's head
 MAX_CODE = 8192
 """The longest code in bytes: the most in a request line of 8 KiB, the limit of many servers."""

@@ -157,9 +157,9 @@ class Site:
     async def come_back(self, browser: Browser, location: str, **changes: str | None) -> httpx.Response:
         """The user signs in at the provider, and the browser goes on until our last redirect."""
         path = self.provider.answer_to(location, **changes)
-        hop = await browser.get(path, origin="cross-site")
-        assert hop.status_code == 200, hop.text
-        return await browser.follow(hop)
+        page = await browser.get(path, origin="cross-site")
+        assert page.status_code == 200, page.text
+        return await browser.follow(page)
 
     async def sign_in(self, browser: Browser, path: str = "/bff/login") -> httpx.Response:
         return await self.come_back(browser, await self.login(browser, path))
