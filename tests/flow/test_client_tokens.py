@@ -10,6 +10,8 @@ import pytest
 
 from bff.app import App
 from bff.embedded import free_port
+from bff.oidc.requests import ClientGrant
+from bff.refresh.client_tokens import name_of
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
 from tests.support.network.sockets import running_sockets
@@ -313,3 +315,19 @@ async def test_a_401_when_no_other_token_can_be_had(world: World, path: str) -> 
     before = len(world.backend.requests)
     assert 401 == (await browser.call(path)).status_code
     assert before + 2 == len(world.backend.requests)
+
+
+async def test_redis_left_in_disorder(world: World) -> None:
+    """A process died with the lock, somebody put a list in the token's place: waited out, and made good."""
+    stranger, name = (
+        await world.browser(),
+        name_of("main", "spa-bff", ClientGrant(("stock.read",), (), "stock")),
+    )
+    world.redis.cli("SET", f"bff:lock:client:{name}", "dead", "PX", "300")
+    first = await claims_at(stranger, "/open/x")
+    assert "string" == world.redis.cli("TYPE", f"bff:client:{name}")
+    world.redis.cli("DEL", f"bff:client:{name}")
+    world.redis.cli("RPUSH", f"bff:client:{name}", "x")
+    world.clock.ahead = EXPIRED
+    assert first["jti"] != (await claims_at(stranger, "/open/x"))["jti"]
+    assert ("string", 2) == (world.redis.cli("TYPE", f"bff:client:{name}"), fetched(world))
