@@ -148,3 +148,28 @@ def test_an_upgrade_from_our_page(auth: str, signed: bool) -> None:
 def test_upgrades_that_are_denied(problem: Problem, request_: dict[str, Any]) -> None:
     """A path that takes none, a path that is none, a page that is not ours, whatever the route's sign-in."""
     assert problem is problem_of(upgrade(**request_))
+
+
+BRINGS = [(b"authorization", b"Bearer a.b.c")]
+MIXED: dict[str, Any] = {"auth": "session or bearer", "bearer_audience": "orders"}
+
+
+@pytest.mark.requirement("P-10")
+def test_a_token_that_a_client_brings() -> None:
+    """It is taken in place of a session and of the guard's headers, on routes that say so alone."""
+    for verdict in (judged(headers=BRINGS, **MIXED), upgrade(headers=tuple(BRINGS), **MIXED)):
+        assert isinstance(verdict, Admitted)
+        assert (False, b"a.b.c") == (verdict.signed, verdict.bearer)
+    both = [*BRINGS, (b"cookie", b"bff=x")]
+    for problem, headers in (
+        (Problem.CSRF_REJECTED, []),
+        (Problem.BEARER_AND_COOKIE, both),
+        (Problem.BAD_REQUEST, [*BRINGS, *BRINGS]),
+    ):
+        assert problem is problem_of(judged(headers=headers, **MIXED))
+        assert problem is problem_of(upgrade(headers=tuple(headers), **MIXED))
+    assert Problem.BODY_TOO_LARGE is problem_of(judged(headers=BRINGS, length=101, max_body=100, **MIXED))
+    assert Problem.CSRF_REJECTED is problem_of(judged(headers=BRINGS))
+    session = judged(**MIXED)
+    assert isinstance(session, Admitted)
+    assert (True, None) == (session.signed, session.bearer)

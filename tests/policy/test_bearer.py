@@ -13,6 +13,7 @@ TOKEN = (b"authorization", b"Bearer a.b.c")
     ("expected", "headers"),
     [
         (None, []),
+        (None, [(b"accept", b"*/*")]),
         (None, [(b"cookie", b"bff=x")]),
         (None, [(b"authorization", b"Basic YTpi")]),
         (None, [(b"authorization", b"DPoP a.b.c")]),

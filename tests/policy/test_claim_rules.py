@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from bff.policy.claim_rules import MOST_BYTES, claim_at, header_value, holds, kept_claims
-from bff.policy.route_access import AccessPlan, RouteAccess, claim_headers
+from bff.policy.route_access import AccessPlan, RouteAccess, asked_claims, claim_headers
 from bff.settings.claim_rule import ClaimRule, names_of
 from bff.settings.environment import Environment
 from bff.settings.model import RouteSettings
@@ -177,6 +177,16 @@ def test_the_views_of_a_session() -> None:
     access = plan.by_path[b"/t"]
     assert isinstance(access, RouteAccess)
     assert [(b"x-g", b"a")] == claim_headers(access.headers, {"g": "a"})
+
+
+def test_the_claims_of_minted_tokens() -> None:
+    """A session keeps them, and userinfo is asked for those that a route names; they are no rule."""
+    values = {"path": "/m", "upstream": "http://b", "token": "minted", "audience": "b", "claims": ["email"]}
+    minted = RouteSettings.model_validate(values)
+    plan = AccessPlan([(b"/m", minted)])
+    assert {"email", "auth_time", "acr"} == plan.names
+    assert {} == plan.by_path
+    assert {"email"} == asked_claims(minted)
 
 
 def test_a_route_that_demands_a_sign_in() -> None:
