@@ -111,7 +111,7 @@ class _Reading:
         return None
 
     def _refuse(self, error: ErrorDetails) -> bool:
-        """Reports a mistake, and takes the value away; False where there is nothing to take."""
+        """Reports a mistake, and removes the value; returns False if there is no value to remove."""
         loc = error["loc"] or self._named(error)
         name = str(loc[0]) if loc else ""
         follows = error["type"] == "missing" and (self._file_broken or self._misspelt(loc))
@@ -125,7 +125,7 @@ class _Reading:
         return known
 
     def _named(self, error: ErrorDetails) -> tuple[int | str, ...]:
-        """The setting that a check of several begins its words with."""
+        """The setting whose name begins the message of a check of several settings."""
         name = _said(error).partition(":")[0]
         return (name,) if name in IssuerSettings.model_fields else ()
 
@@ -148,7 +148,7 @@ class _Reading:
         return describe_value(error)
 
     def _misspelt(self, loc: tuple[int | str, ...]) -> bool:
-        """True where an unknown setting was told of that this one was most likely meant to be."""
+        """Returns True if an unknown setting was reported that was probably meant to be this one."""
         home = _key(loc[:-1])
         unknown = [
             problem.key.removeprefix(home).removeprefix(".")
@@ -175,7 +175,7 @@ class _Reading:
 
 
 def doubtful_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like misspelt settings. Others of that beginning may be somebody else's."""
+    """Variables that look like misspelt settings. Other `ISSUER_…` variables may be another program's."""
     known = [f"ISSUER_{name}".upper() for name in IssuerSettings.model_fields]
     told = []
     for name in sorted(environ):
@@ -188,7 +188,7 @@ def doubtful_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _laid_over(file: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment's values over the file's, table by table."""
+    """Merges the environment's values over the file's, table by table."""
     merged = dict(file)
     for name, value in environment.items():
         below = merged.get(name)
@@ -207,7 +207,7 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _place(problem: SettingProblem) -> tuple[int, str]:
-    """Sorts by the line; what has none comes first."""
+    """Sorts by the line; problems without one come first."""
     line = problem.source.rpartition(":")[2]
     return (int(line) if line.isdecimal() else 0, problem.key)
 

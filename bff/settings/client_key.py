@@ -26,7 +26,7 @@ def read_client_key(text: str) -> PrivateKey:
     """Reads a private key in PEM or as a JWK; raises ValueError with the reason for a bad one."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # what it warns about is refused below
+            warnings.simplefilter("ignore", SecurityWarning)  # keys that it warns about are refused below
             key = JWKRegistry.import_key(json.loads(text)) if text.lstrip().startswith("{") else _pem(text)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise ValueError("is no private key") from None

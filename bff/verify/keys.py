@@ -66,7 +66,7 @@ class IssuerKeys:
         """
         if self._pick(kid) is None or not self._serve(now):
             if (running := self._refetch(now)) is not None:
-                await asyncio.shield(running)  # who gives up waiting does not end it for the others
+                await asyncio.shield(running)  # a caller that gives up does not end it for the others
         elif not self._is_fresh(now):
             self._refetch(now)
         if not self._serve(now):
@@ -123,7 +123,7 @@ class IssuerKeys:
                 self._dropped = dropped
                 _log.warning("keys_dropped: %s", "; ".join(dropped))
             self._fetched = now
-        except FetchError as error:  # what is at hand serves on, until it is stale
+        except FetchError as error:  # the keys at hand serve on, until they are stale
             _log.warning("keys_not_fetched: %s", error)
         finally:
             self._running = None

@@ -15,7 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from bff.issuer.settings import PasswordCost
 
 MIN_CHARACTERS = 8
-MAX_BYTES = 1024  # as UTF-8; what is longer is nobody's password, and is not hashed
+MAX_BYTES = 1024  # as UTF-8; a longer text is no password, and is not hashed
 
 
 class PasswordRefusedError(ValueError):

@@ -115,18 +115,18 @@ def origin_of(uri: str) -> str:
 def json_answer(
     body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A JSON answer that nothing keeps."""
+    """A JSON answer that no cache keeps."""
     return JSONResponse(body, status, headers={**_COMMON, **NO_STORE, **(headers or {})})
 
 
 def public_json(body: Mapping[str, Any], seconds: int) -> Response:
-    """A JSON answer that anybody may read and keep for a while (discovery, keys)."""
+    """A public JSON answer that caches may keep for a while (discovery, keys)."""
     headers = {**_COMMON, "Cache-Control": f"public, max-age={seconds}", "Access-Control-Allow-Origin": "*"}
     return JSONResponse(body, headers=headers)
 
 
 def redirect(location: str) -> Response:
-    """303: the browser goes on with GET, whatever it came with."""
+    """303: the browser goes on with GET, after any method."""
     return Response(status_code=303, headers={"Location": location, **_COMMON, **NO_STORE})
 
 

@@ -1,7 +1,7 @@
 """Introspection (RFC 7662), with a permission for each client.
 
-Rule: a client may ask about what was issued to it, and about access tokens for the audiences that its
-settings name; of everything else it learns that it is not active, as of what does not exist.
+Rule: a client may ask about its own tokens, and about access tokens for the audiences that its settings name;
+all other tokens are "not active" to it, as tokens that do not exist.
 """
 
 import time
@@ -29,7 +29,7 @@ class Introspection(TokenParameter, IntrospectionEndpoint):  # type: ignore[misc
     server: ProtocolServer
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> "Mapping[str, Any] | None":
-        """Finds a good access or refresh token; their forms tell them apart, so no hint is needed."""
+        """Finds a good access or refresh token; its form shows its kind, so no hint is needed."""
         del token_type_hint
         claims = self.server.active.find(token_string, int(time.time()))
         return (

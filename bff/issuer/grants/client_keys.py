@@ -83,7 +83,7 @@ class ClientKeys:
                         return
             entry.keys, entry.fetched = read_public_keys(json.loads(body)), now
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
-            return  # what is at hand serves on, until it is stale
+            return  # the keys at hand serve on, until they are stale
 
 
 def _pick(keys: KeySet | None, kid: str | None) -> Key | None:

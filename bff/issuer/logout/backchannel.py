@@ -106,7 +106,7 @@ class BackChannel:
     async def _tell(self, job: LogoutJob) -> _Told:
         client = self._find_client(job.client_id)
         if client is None or client.backchannel_logout_uri is None:
-            return _Told.DONE  # it is registered no longer
+            return _Told.DONE  # the client is registered no longer
         try:
             async with asyncio.timeout(LONGEST):
                 token = await run_in_threadpool(

@@ -45,7 +45,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A presented code; `again` for every time but the first."""
+    """A presented code; `again` is False the first time only."""
 
     code: Code
     again: bool
@@ -59,12 +59,12 @@ class Codes:
         self._take = redis.client.register_script(_TAKE)
 
     def save(self, code: str, record: Code, lifetime: float) -> None:
-        """Stores what a new code stands for; it ends by itself."""
+        """Stores the grant of a new code; it ends by itself."""
         milliseconds = max(1, int(lifetime * 1000))
         self._redis.client.set(self._key("code", code), json.dumps(asdict(record)), px=milliseconds)
 
     def take(self, code: str) -> Taken | None:
-        """Takes a code; None if there is none such, or no longer."""
+        """Takes a code; None for an unknown one, or one that has ended."""
         answer = self._take(keys=[self._key("code", code), self._key("spent", code)], args=[SPENT_KEPT])
         if answer is None:
             return None

@@ -3,8 +3,8 @@
 `issuer:issued:<name>` is a sorted set: the `jti` of each token that came from a refresh family, or from a
 token that was exchanged, and when it ends.
 
-Rule: a token is named here before it is made, and before what it comes from is looked at for the last time:
-who ends that finds it.
+Rule: a token is named here before it is made, and before the last look at its origin: an end of the origin
+finds it.
 """
 
 import secrets
@@ -24,7 +24,7 @@ class IssuedTokens:
         self._revoked_tokens = revoked_tokens
 
     def name(self, origin: str, lifetime: float, now: float) -> str:
-        """Makes a `jti` for a token that is to come from a family (its key) or from a token (its jti)."""
+        """Makes a `jti` for a token that will come from a family (its key) or from a token (its jti)."""
         jti, key = secrets.token_urlsafe(16), self._redis.key("issued", origin)
         with self._redis.client.pipeline(transaction=True) as pipe:
             pipe.zremrangebyscore(key, "-inf", now)
@@ -34,7 +34,7 @@ class IssuedTokens:
         return jti
 
     def end(self, origin: str, reason: str, now: float, deep: int = 0) -> None:
-        """Revokes all tokens that came from this, and from these in turn."""
+        """Revokes all tokens that came from this origin, and from those tokens in turn."""
         key = self._redis.key("issued", origin)
         found = self._redis.client.zrangebyscore(key, now, "+inf", withscores=True)
         for jti, ends in cast("list[tuple[str, float]]", found):

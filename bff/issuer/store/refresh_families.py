@@ -3,7 +3,7 @@
 Rule 1: a token is taken and its successor installed in one atomic step on one key, before anything is issued.
 Rule 2: a token of a family that is not its valid one is a used one: the family ends (RFC 9700 4.14.2).
 Rule 3: only SHA-256 of a token is stored. With a grace, the successor lies beside it, sealed under a key that
-takes the predecessor to derive: who reads Redis cannot open it, who lost the answer can.
+needs the predecessor to derive: a reader of Redis cannot open it, a client that lost the answer can.
 """
 
 import json
@@ -51,7 +51,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token in its two parts: which family, and which of its tokens. Both are unguessable."""
+    """A refresh token in its two parts: the family, and the token in it. Both are unguessable."""
 
     family_id: str
     secret: str
@@ -72,19 +72,19 @@ class RefreshToken:
 
     @classmethod
     def parse(cls, text: str) -> "RefreshToken | None":
-        """Takes a token apart; None for what cannot be one of ours."""
+        """Parses a token; None for a text that cannot be one of ours."""
         family_id, dot, secret = text.partition(".")
         return cls(family_id, secret) if dot and family_id and secret and len(text) <= 100 else None  # noqa: PLR2004 - ours have 68
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A family, and how the token stands that it was asked for by.
+    """A family, and the state of the token that named it.
 
     Attributes:
-        family: what the family stands for.
-        current: it is the valid one.
-        usable: it is the valid one, or its predecessor within the grace.
+        family: the grant of the family.
+        current: the token is the valid one.
+        usable: the token is the valid one, or its predecessor within the grace.
     """
 
     family: Family
@@ -94,7 +94,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The token was taken; the successor is the one to hand out."""
+    """The token was taken; the client gets the successor."""
 
     successor: RefreshToken
 
@@ -106,7 +106,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """There is no such family (any more)."""
+    """The family does not exist, or no longer."""
 
 
 class RefreshFamilies:

@@ -14,13 +14,13 @@ class RevokedTokens:
         self._redis = redis
 
     def revoke(self, jti: str, reason: str, exp: float, now: float) -> None:
-        """Ends one access token; `exp` is when it would have ended by itself."""
+        """Ends one access token; `exp` is its own end."""
         left = int(exp - now) + 1
         if left > 0:
             self._redis.client.set(self._redis.key("revoked:jti", jti), reason, ex=left)
 
     def covers(self, jti: str, sid: str | None) -> bool:
-        """Return True if a token was revoked, alone or with its sign-in; a client's own has none."""
+        """Returns True if a token was revoked, alone or with its sign-in; a client's own has none."""
         signed_in = () if sid is None else (self._redis.key("revoked:sid", sid),)
         keys = (self._redis.key("revoked:jti", jti), *signed_in)
         return bool(self._redis.client.exists(*keys))

@@ -1,6 +1,6 @@
 """Encryption of values in Redis: AES-256-GCM under keys derived by HKDF, one label for each use.
 
-Rule: no error says why a value did not open.
+Rule: no error gives the reason why a value did not open.
 """
 
 import secrets
@@ -20,12 +20,12 @@ _KEY_ID = b"bff issuer key id v1"
 
 
 def seal_with_token(token: str, plaintext: str) -> str:
-    """Seals under a key that takes a token of 256 random bits to derive."""
+    """Seals under a key that is derived from a token of 256 random bits."""
     return _seal(_derive(token.encode(), _SUCCESSOR), plaintext.encode(), b"")
 
 
 def open_with_token(token: str, sealed: str) -> str | None:
-    """Undoes `seal_with_token`; None if anything is not as it was."""
+    """Undoes `seal_with_token`; None for a changed value."""
     plaintext = _open(_derive(token.encode(), _SUCCESSOR), sealed, b"")
     return None if plaintext is None else plaintext.decode()
 
@@ -45,7 +45,7 @@ class Sealer:
         return f"{self._newest}.{_seal(self._keys[self._newest], plaintext.encode(), bound_to)}"
 
     def open(self, sealed: str, bound_to: bytes) -> str | None:
-        """Undoes `seal`, under any of the keys; None if anything is not as it was."""
+        """Undoes `seal`, under any of the keys; None for a changed value."""
         name, _, data = sealed.partition(".")
         key = self._keys.get(name)
         plaintext = _open(key, data, bound_to) if key else None

@@ -1,4 +1,4 @@
-"""Sign-ins at the issuer, and all that begins with one: its cookie, refresh families and clients.
+"""Sign-ins at the issuer, with their cookies, refresh families and clients.
 
 Rule 1: a cookie or a family of a sign-in is named in `issuer:sid:<sid>` before it is made: without an entry
 in the index it could not be ended.
