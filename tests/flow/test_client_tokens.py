@@ -11,6 +11,7 @@ import pytest
 from bff.app import App
 from bff.embedded import free_port
 from bff.oidc.requests import ClientGrant
+from bff.proxy.forward.context import A_WHILE
 from bff.refresh.client_tokens import name_of
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
@@ -331,3 +332,20 @@ async def test_redis_left_in_disorder(world: World) -> None:
     world.clock.ahead = EXPIRED
     assert first["jti"] != (await claims_at(stranger, "/open/x"))["jti"]
     assert ("string", 2) == (world.redis.cli("TYPE", f"bff:client:{name}"), fetched(world))
+
+
+async def test_a_token_that_ends_while_a_body_comes(world: World) -> None:
+    """A call whose body took a while goes out with a token that is good then, and once."""
+    stranger = await world.browser()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"one"
+        await until(lambda: fetched(world) == 1)
+        await asyncio.sleep(2 * A_WHILE)
+        world.clock.ahead = EXPIRED
+        yield b"two"
+
+    answer = await stranger.call("/open/x", "POST", content=slowly())
+    assert (200, 2) == (answer.status_code, fetched(world))
+    (request,) = world.backend.requests
+    assert b"onetwo" == request.body

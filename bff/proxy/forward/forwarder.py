@@ -193,7 +193,8 @@ class ForwardedCall(CallEnd):
         since, self._gathering_since = self._gathering_since, None
         waited = 0.0 if since is None else self._context.clock() - since
         self.times.not_ours += waited
-        if self._admitted.signed and waited > A_WHILE:  # of the body
+        carries = self._admitted.signed or isinstance(self._credential, TokenOnly)
+        if carries and waited > A_WHILE:  # of the body
             self._spawn(self._open_anew())
         else:
             self._dispatch()
