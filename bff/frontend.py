@@ -254,6 +254,7 @@ def _context(
     shared: SharedParts, tables: _Tables, credentials: Mapping[bytes, Credentials], made: _Parts
 ) -> ForwardingContext:
     settings = tables.settings
+    proofs = shared.proofs.for_routes(tables.routes.routes, settings.providers())
     return ForwardingContext(
         destinations={
             route.path: Destination(
@@ -264,6 +265,7 @@ def _context(
                 AskBeforeForward.of(shared.hooks),
                 made.verifiers.access(route.settings, tables.plan.by_path.get(route.path)),
                 unsigned_of(route, credentials[route.path]),
+                proofs.get(route.path),
             )
             for route in tables.routes.routes
         },

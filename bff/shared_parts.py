@@ -13,6 +13,7 @@ from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.proxy.forward.event_streams import EventStreams
+from bff.proxy.forward.proofs import ProofSource
 from bff.proxy.upstream.pool import Pools
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
@@ -57,6 +58,7 @@ class SharedParts:
         self.feed.subscribe(self.silent)
         self.live_count = LiveCount(self.store.inventory, lambda: self.silent.leads, self.metrics.sessions)
         self.pools = Pools()
+        self.proofs = ProofSource(clock)
         self.keys = LiveKeys(settings.session.keys, clock)
         self.event_streams = EventStreams()
 

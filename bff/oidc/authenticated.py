@@ -1,18 +1,20 @@
 """Calls that show the provider who we are, by another means where the first one is refused.
 
-Rule 1: only `invalid_client` is a reason to send a form again: the client is authenticated before a grant is
-looked at (RFC 6749 3.2.1), so that nothing was spent.
+Rule 1: only `invalid_client` and a refused proof of possession are reasons to send a form again: client and
+proof are looked at before a grant is (RFC 6749 3.2.1, RFC 9449 8), so that nothing was spent.
 Rule 2: each means is tried once for a call; where all are refused, a newer one is asked for once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bff.observe.logs import get_logger
 from bff.oidc.assertion import Authentication, Credentials
+from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, ProviderHttp, Sending
 from bff.oidc.metadata import Metadata
+from bff.oidc.proofs import ProviderProofs
 from bff.oidc.refusals import parse_error_code
 from bff.oidc.requests import Client, Form
 
@@ -36,22 +38,42 @@ class AuthenticatedCalls:
         ask: called where every means is refused; True if a newer one is there.
     """
 
-    def __init__(self, wire: ProviderHttp, authentication: Authentication) -> None:
+    def __init__(self, wire: ProviderHttp, authentication: Authentication, proofs: ProviderProofs) -> None:
         self._wire = wire
+        self._proofs = proofs
         self._authentication = authentication
         self.ask: Callable[[], bool] = lambda: False
 
     async def post(
-        self, url: str, metadata: Metadata, form: Callable[[Client], Form], sending: Sending = PLAIN
+        self,
+        url: str,
+        metadata: Metadata,
+        form: Callable[[Client], Form],
+        sending: Sending = PLAIN,
+        *,
+        key: ProofKey | None = None,
     ) -> Answered:
-        """Sends a form as the client that we are. Raises as `ProviderHttp.post` does."""
+        """Sends a form as the client that we are, with a proof by the `key`, if there is one.
+
+        Raises as `ProviderHttp.post` does.
+        """
+        proven = False  # anew, with a nonce that the provider asked for
         tried: list[Credentials] = []
         means = self._authentication.means[0]
         while True:
             client = self._authentication.client(metadata, means)
             filled = form(client)
-            answer = await self._wire.post(url, filled, sending)
+            proof = None if key is None else self._proofs.made(key, "POST", url)
+            sent = (
+                filled if proof is None else replace(filled, headers={**filled.headers, "dpop": proof.text})
+            )
+            answer = await self._wire.post(url, sent, sending)
             document = answer.json()
+            if proof is None:
+                self._proofs.note(url, answer)
+            elif self._proofs.to_repeat(url, answer, proof) and not proven:
+                proven = True
+                continue
             if parse_error_code(document) != "invalid_client":
                 self._accepted(means, tried)
                 return Answered(answer, document, client, filled)

@@ -7,7 +7,6 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import Literal
 
 from bff.errors import ProviderUnavailableError
@@ -15,23 +14,19 @@ from bff.observe.dependency_metrics import ProviderCall, Watched, unwatched
 from bff.observe.logs import get_logger
 from bff.oidc import requests
 from bff.oidc.assertion import Authentication
-from bff.oidc.authenticated import Answered, AuthenticatedCalls
-from bff.oidc.concurrency_limit import LATE_CALLS, PrioritySemaphore, Ticket
+from bff.oidc.authenticated import AuthenticatedCalls
+from bff.oidc.concurrency_limit import LATE_CALLS
 from bff.oidc.documents import Documents
-from bff.oidc.http import PLAIN, Answer, AnswerLostError, ProviderHttp, Sending
+from bff.oidc.dpop import ProofKey, new_key
+from bff.oidc.http import PLAIN, ProviderHttp, Sending
 from bff.oidc.http_clients import Certificates
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.metadata import Metadata, SigningKey
+from bff.oidc.proofs import ProviderProofs
 from bff.oidc.pushed import PushedRequests
-from bff.oidc.refusals import (
-    GrantRefusedError,
-    InvalidGrant,
-    SignInRequired,
-    refusal,
-    says_error,
-    told,
-)
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.refusals import InvalidGrant, SignInRequired, says_error
+from bff.oidc.token_endpoint import TokenEndpoint, texts_of
+from bff.oidc.tokens import TokenAnswer
 from bff.oidc.transmitter import Transmitter
 from bff.oidc.userinfo import Told, Userinfo
 from bff.settings.model import ProviderSettings
@@ -41,8 +36,6 @@ SIGN_OUT_TIMEOUT = 3.0
 """Seconds that a user who signs out waits for each thing that the provider has to do about it."""
 
 _OK = range(200, 300)
-_ASKED_TO_WAIT = (429, 503)
-Form = Callable[[requests.Client], requests.Form]
 _log = get_logger("bff.oidc")
 
 
@@ -72,17 +65,25 @@ class OidcClient:
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
         self._wire = http(settings, at_once)
         self._told_unrevocable = False
-        self.granted = 0  # good answers of the token endpoint, to any request
-        self.tickets = PrioritySemaphore(settings.max_token_calls)
-        self._calls = AuthenticatedCalls(self._wire, self._authentication)
+        proofs = ProviderProofs(clock)
+        self._calls = AuthenticatedCalls(self._wire, self._authentication, proofs)
+        self._tokens = TokenEndpoint(
+            settings, self._calls, self.metadata, clock=clock, failed=failed, watched=watched
+        )
+        self.tickets = self._tokens.tickets
         self._pushed = PushedRequests(settings, self._calls, clock)
-        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched, needed)
+        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched, needed, proofs=proofs)
         self.documents = Documents(
             settings, self._wire, clock=clock, tasks=tasks, failed=failed, watched=watched
         )
         self.transmitter: Transmitter | None = None
         if (issuer := settings.signals_issuer) is not None:
             self.transmitter = Transmitter(settings, issuer, self._wire, clock=clock, tasks=tasks)
+
+    @property
+    def granted(self) -> int:
+        """The number of good answers of the token endpoint, to any request."""
+        return self._tokens.granted
 
     def authenticate_by(self, settings: ProviderSettings) -> None:
         """Takes a newer secret or key; the former one serves until the provider has accepted it."""
@@ -123,8 +124,21 @@ class OidcClient:
         params = {**own, **asked, **self.settings.extra_params}
         return {name: value for name, value in params.items() if name not in requests.RESERVED}
 
+    def proof_key(self, former: str | None = None) -> str | None:
+        """Returns the key that tokens are to be bound to, a new one without a `former`; None for none."""
+        if not self.settings.over_dpop():
+            return None
+        return former or new_key(self.settings.dpop_alg)
+
     async def authorization_url(
-        self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str, params: Mapping[str, str]
+        self,
+        *,
+        redirect_uri: str,
+        state: str,
+        nonce: str,
+        code_verifier: str,
+        params: Mapping[str, str],
+        proof_key: str | None = None,
     ) -> str:
         """Returns where to send the browser; the request is pushed where the provider takes that (RFC 9126).
 
@@ -141,6 +155,7 @@ class OidcClient:
             code_verifier=code_verifier,
             params=params,
             resource=self.settings.resource,
+            dpop_jkt=proof_key and ProofKey(proof_key).jkt,
         )
         if not self._pushed.are_for(metadata):
             return requests.authorization_url(metadata.authorization_endpoint, fields)
@@ -155,14 +170,14 @@ class OidcClient:
         )
 
     async def exchange_code(
-        self, code: str, *, redirect_uri: str, code_verifier: str
+        self, code: str, *, redirect_uri: str, code_verifier: str, proof_key: str | None = None
     ) -> TokenAnswer | InvalidGrant:
-        """Spends an authorization code, once.
+        """Spends an authorization code, once; the tokens are bound to the key that the sign-in began with.
 
         Raises:
             ProviderUnavailableError: no answer that settles it; `AnswerLostError` if it may be spent.
         """
-        return await self._token_call(
+        return await self._tokens.awaited(
             "token",
             lambda client: requests.code_form(
                 client,
@@ -171,36 +186,51 @@ class OidcClient:
                 code_verifier=code_verifier,
                 resource=self.settings.resource,
             ),
+            self.proof_key(proof_key),
         )
 
     async def refresh(
-        self, refresh_token: str, *, scope: str | None = None, sending: Sending = PLAIN
+        self,
+        refresh_token: str,
+        *,
+        scope: str | None = None,
+        sending: Sending = PLAIN,
+        proof_key: str | None = None,
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         """Spends a refresh token, once. The caller has taken one of the `slots`.
 
+        A session without a `proof_key` gets one where tokens are to be bound: the refresh token of a client
+        that authenticates is bound to no key (RFC 9449 5).
+
         Raises as `exchange_code` does, and `CallWithdrawnError` if `sending.may_send` said no.
         """
-        return await self._counted(
+        return await self._tokens.send(
             "refresh",
             lambda client: requests.refresh_form(
                 client, refresh_token=refresh_token, scope=scope, resource=self.settings.resource
             ),
             sending,
+            self.proof_key(proof_key),
         )
 
-    async def exchange_token(self, access_token: str, audience: str) -> TokenAnswer | InvalidGrant:
+    async def exchange_token(
+        self, access_token: str, audience: str, *, proof_key: str | None = None
+    ) -> TokenAnswer | InvalidGrant:
         """Gets a token for one backend in exchange for the session's (RFC 8693); nothing is spent.
+
+        It is bound to the key that the session's own is bound to.
 
         Raises as `exchange_code` does; `GrantRefusedError` where this one token or audience is refused.
         """
-        return await self._token_call(
+        return await self._tokens.awaited(
             "exchange",
             lambda client: requests.exchange_form(client, access_token=access_token, audience=audience),
+            proof_key,
         )
 
     async def client_token(self, grant: requests.ClientGrant) -> TokenAnswer | InvalidGrant:
         """Gets a token in our own name (RFC 6749 4.4). Raises as `exchange_token` does."""
-        return await self._token_call("client", lambda client: requests.client_form(client, grant))
+        return await self._tokens.awaited("client", lambda client: requests.client_form(client, grant))
 
     async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool | None:
         """Revokes a token as well as can be (RFC 7009).
@@ -225,8 +255,7 @@ class OidcClient:
             return False
         failed = says_error(said.answer.status, said.document)
         if failed:
-            fields = _told(said)
-            _log.warning("revocation_failed", **fields)
+            _log.warning("revocation_failed", **texts_of(said))
         return not failed
 
     def _tell_unrevocable(self) -> bool:
@@ -287,13 +316,15 @@ class OidcClient:
         """Checks the ID token of a refresh. Raises likewise; reason `iss` or `sub`: another person (T-13)."""
         return await self._validate(id_token, self._expected(sub=sub, access_token=access_token))
 
-    async def wanted_claims(self, claims: Claims, access_token: str) -> Told:
+    async def wanted_claims(self, claims: Claims, answer: TokenAnswer) -> Told:
         """The claims of a sign-in, with those that only the userinfo endpoint has; never fails."""
-        return await self._userinfo.completed(claims, access_token)
+        return await self._userinfo.completed(claims, answer.access_token, answer.proof_key)
 
-    async def refreshed_claims(self, claims: Claims | None, *, sub: str, access_token: str) -> Claims | None:
+    async def refreshed_claims(
+        self, claims: Claims | None, *, sub: str, access_token: str, proof_key: str | None = None
+    ) -> Claims | None:
         """The claims of a refresh likewise: those of its ID token, if any; None: there is nothing new."""
-        return await self._userinfo.refreshed(claims, sub, access_token)
+        return await self._userinfo.refreshed(claims, sub, access_token, proof_key)
 
     def _expected(
         self,
@@ -327,60 +358,3 @@ class OidcClient:
             if rejected.reason not in ("unknown_key", "bad_signature"):
                 raise
         return validate_id_token(id_token, await self.documents.newer_keys(), expected, self._clock())
-
-    async def _token_call(
-        self, call: Literal["token", "exchange", "client"], form: Form
-    ) -> TokenAnswer | InvalidGrant:
-        """A token call that somebody waits for."""
-        async with AsyncExitStack() as slot:
-            try:
-                async with asyncio.timeout(self.settings.timeout):
-                    await slot.enter_async_context(self.tickets.taken(Ticket(urgent=True)))
-            except TimeoutError:
-                raise ProviderUnavailableError("too many token calls are under way") from None
-            answer = await self._counted(call, form, PLAIN)
-        if isinstance(answer, SignInRequired):
-            raise GrantRefusedError("the provider's token endpoint wants to see the user")
-        return answer
-
-    async def _counted(
-        self, call: Literal["token", "refresh", "exchange", "client"], form: Form, sending: Sending
-    ) -> TokenAnswer | InvalidGrant | SignInRequired:
-        try:
-            return await self._spend(call, form, sending)
-        except ProviderUnavailableError:
-            self._failed(call)
-            raise
-
-    async def _spend(
-        self, call: Literal["token", "refresh", "exchange", "client"], form: Form, sending: Sending
-    ) -> TokenAnswer | InvalidGrant | SignInRequired:
-        metadata = await self.metadata()
-        sent_at = self._clock()
-        with self._watched(call):
-            said = await self._calls.post(metadata.token_endpoint, metadata, form, sending)
-        answer, document = said.answer, said.document
-        if not says_error(answer.status, document):
-            lifetime, refreshed = self.settings.refresh_token_lifetime, call == "refresh"
-            try:
-                tokens = parse_token_answer(document, sent_at, refresh_lifetime=lifetime, refreshed=refreshed)
-            except TokenAnswerError as error:
-                _log.error("token_answer_unusable", problem=str(error))
-                raise AnswerLostError(str(error)) from None
-            self.granted += 1
-            return tokens
-        refused = refusal(answer.status, document, self._wait(answer))
-        # The end of a grant is no error of anybody's; of a session it has an event of its own.
-        log = _log.info if isinstance(refused, InvalidGrant) else _log.error
-        log("token_endpoint_refused", **_told(said))
-        if isinstance(refused, ProviderUnavailableError):
-            raise refused
-        return refused
-
-    def _wait(self, answer: Answer) -> float | None:
-        return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
-
-
-def _told(said: Answered) -> dict[str, object]:
-    sent = requests.secrets_of(said.form)
-    return told(said.answer.status, said.document, client=said.client, sent=sent)

@@ -9,7 +9,6 @@ Rule 2: the header of a proof is the same for all of a key, and is made once.
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Final, Literal
@@ -33,7 +32,6 @@ HALF: Final = 32
 """Bytes of a coordinate, of a half of a signature, and of a private key, of either kind."""
 
 _CURVE, _ECDSA = SECP256R1(), ECDSA(SHA256())
-_NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,512}")  # NQCHAR (RFC 6749 A), in 9449 8.1
 
 
 class ProofKey:
@@ -102,11 +100,6 @@ def new_key(alg: ProofAlg) -> str:
         return f"{alg}.{encode(Ed25519PrivateKey.generate().private_bytes_raw())}"
     number = generate_private_key(_CURVE).private_numbers().private_value
     return f"{alg}.{encode(number.to_bytes(HALF))}"
-
-
-def usable_nonce(value: str | None) -> str:
-    """Returns the nonce of a `DPoP-Nonce` field (RFC 9449 8.1); empty if it has none to be repeated."""
-    return value if value is not None and _NONCE.fullmatch(value) else ""
 
 
 def without_query(url: str) -> str:

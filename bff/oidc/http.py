@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any, Self
 
 import httpcore
@@ -40,6 +41,7 @@ MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600.0
 NO_PROXY = OutgoingProxy()
 NO_CERTIFICATES = Certificates()
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _PROXY_REFUSED = 407
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -226,18 +228,17 @@ class ProviderHttp:
         for clients in idle:
             await clients.aclose()
 
-    async def get(self, url: str, *, bearer: str | None = None) -> Answer:
-        """Reads a document; with a `bearer` token, one that takes one (RFC 6750 2.1).
+    async def get(self, url: str, *, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
+        """Reads a document; `headers` hold a token, for one that takes one.
 
         Raises:
             ProviderUnavailableError: no complete answer.
         """
-        headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
         clients = self._clients
         with clients.calling():
             return await self._send(
                 clients.reading,
-                lambda: clients.reading.build_request("GET", url, headers=headers),
+                lambda: clients.reading.build_request("GET", url, headers=dict(headers)),
                 self._timeout,
                 _Watched(PLAIN),
             )

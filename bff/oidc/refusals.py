@@ -27,7 +27,10 @@ _REDIRECTED: Final = range(300, 400)
 _NOT_SPENT: Final = 503  # it says that it did nothing; any other 5xx may have come after the work
 _TOO_MANY: Final = 429
 _GATEWAY_TIMEOUT: Final = 504
-_FOR_A_WHILE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+ABOUT_PROOF = frozenset({"use_dpop_nonce", "invalid_dpop_proof"})
+"""Refusals of a proof of possession (RFC 9449 5, 8): for a clock or a nonce, and no user's fault."""
+
+_FOR_A_WHILE = frozenset({"server_error", "slow_down", "temporarily_unavailable"}) | ABOUT_PROOF
 _STATUS_FOR_A_WHILE = frozenset({408, 425})
 _USER_NEEDED = frozenset({"insufficient_user_authentication", "unmet_authentication_requirements"})
 _NOT_THE_USERS = frozenset({"client_authentication_required"})

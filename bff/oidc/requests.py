@@ -103,10 +103,12 @@ def authorization_params(
     code_verifier: str,
     params: Mapping[str, str],
     resource: Sequence[str] = (),
+    dpop_jkt: str | None = None,
 ) -> Fields:
     """Returns an authorization request's parameters (OpenID Connect Core 3.1.2.1, RFC 7636, RFC 8707).
 
-    `params` are passed on except for those in `RESERVED`.
+    `params` are passed on except for those in `RESERVED`. `dpop_jkt` names the key that the code will be
+    spent with (RFC 9449 10).
     """
     own = {
         "response_type": "code",
@@ -119,7 +121,8 @@ def authorization_params(
         "code_challenge_method": "S256",
     }
     passed = {name: value for name, value in params.items() if name not in RESERVED}
-    return {**passed, **own, **_resource(resource)}
+    bound = {} if dpop_jkt is None else {"dpop_jkt": dpop_jkt}
+    return {**passed, **own, **bound, **_resource(resource)}
 
 
 def authorization_url(endpoint: str, fields: Fields) -> str:

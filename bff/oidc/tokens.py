@@ -39,6 +39,7 @@ class TokenAnswer:
     refresh_expires_at: float | None
     id_token: str | None = field(repr=False)
     scope: str | None
+    proof_key: str | None = field(default=None, repr=False)  # that the access token is bound to
 
     def tokens(self, former: Tokens | None = None) -> Tokens:
         """Return a session's tokens. Fields that a refresh left out stay as they were (RFC 6749 6, T-06)."""
@@ -54,30 +55,41 @@ class TokenAnswer:
             id_token=self.id_token or (former.id_token if former else None),
             scope=(former.scope if former else "") if self.scope is None else self.scope,
             refresh_end_moves=former is None or _moves(former, self.obtained_at, refresh_end),
+            proof_key=self.proof_key,
         )
 
 
 def parse_token_answer(
-    document: Any, now: float, *, refresh_lifetime: float | None = None, refreshed: bool = False
+    document: Any,
+    now: float,
+    *,
+    refresh_lifetime: float | None = None,
+    refreshed: bool = False,
+    jkt: str | None = None,
 ) -> TokenAnswer:
     """Reads a token endpoint's JSON; `now` is when the request was sent.
 
     An unreadable lifetime counts as not stated: refusing the answer for it would throw away a rotated
     refresh token. So does an answer to a refresh that states no type, as the former token had one, or that
     holds a malformed ID token. `refresh_lifetime` bounds the refresh token where the settings know better
-    (seconds).
+    (seconds). With `jkt`, the thumbprint of the key that the request was proved by, the token has to be bound
+    to that key: the answer must say so (RFC 9449 5), and a JWT that names another key is refused. One that
+    nobody here can read, or that names none, may be bound by the provider's own books.
 
     Raises:
-        TokenAnswerError: there is no bearer token in it.
+        TokenAnswerError: there is no bearer token in it, or with `jkt` none that is bound.
     """
     if not isinstance(document, Mapping):
         raise TokenAnswerError("the token endpoint's answer is not a JSON object")
+    wanted = "Bearer" if jkt is None else "DPoP"
     token_type = document.get("token_type", "Bearer" if refreshed else None)
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise TokenAnswerError("the token endpoint's answer has a token_type other than Bearer")
+    if not isinstance(token_type, str) or token_type.lower() != wanted.lower():
+        raise TokenAnswerError(f"the token endpoint's answer has a token_type other than {wanted}")
     access_token = _token(document, "access_token")
     if access_token is None:
         raise TokenAnswerError("the token endpoint's answer has no access_token")
+    if jkt is not None and _bound_otherwise(access_token, jkt):
+        raise TokenAnswerError("the token endpoint's answer has a token that is bound to another key")
     expires_in = _lifetime(document.get("expires_in"))
     scope = document.get("scope")
     refresh_token = _token(document, "refresh_token")
@@ -142,17 +154,31 @@ def _own_end(token: str, now: float) -> float | None:
     It is no check: nothing is trusted for it but when to rotate. Where `iat` shows that the provider's clock
     is another than ours, or that the token was issued before, the token's life is counted from `now`.
     """
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        end, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
-    except (IndexError, ValueError, AttributeError, RecursionError):
-        return None
+    claims = _readable_claims(token)
+    end, issued = _moment(claims.get("exp")), _moment(claims.get("iat"))
     if end is None:
         return None
     if issued is not None and abs(now - issued) > _CLOCKS_APART:
         end += now - issued
     return end if end > now else None
+
+
+def _readable_claims(token: str) -> Mapping[str, Any]:
+    """The claims of a token that is a JWT and not encrypted; empty where they cannot be read."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, Mapping) else {}
+
+
+def _bound_otherwise(token: str, jkt: str) -> bool:
+    """Returns True if a token says itself that it is bound, and not to this key (RFC 9449 6.1)."""
+    confirmation = _readable_claims(token).get("cnf")
+    return confirmation is not None and not (
+        isinstance(confirmation, Mapping) and confirmation.get("jkt") == jkt
+    )
 
 
 def _moment(value: Any) -> float | None:

@@ -3,10 +3,10 @@
 Rule 1: no trace context goes to the provider, which is not ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bff.observe.tracing import Spans
-from bff.oidc.http import PLAIN, Answer, ProviderHttp, Sending
+from bff.oidc.http import NO_HEADERS, PLAIN, Answer, ProviderHttp, Sending
 from bff.oidc.requests import Form
 from bff.settings.model import ProviderSettings
 
@@ -19,10 +19,10 @@ class TracedProviderHttp(ProviderHttp):
 
     spans: Spans
 
-    async def get(self, url: str, *, bearer: str | None = None) -> Answer:
+    async def get(self, url: str, *, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """Reads a document."""
         with self.spans.http("GET", url) as span:
-            answer = await super().get(url, bearer=bearer)
+            answer = await super().get(url, headers=headers)
             span.note(_STATUS, answer.status)
             if answer.status >= _ERROR:
                 span.failed(str(answer.status))

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
-from bff.oidc.http import ProviderHttp
+from bff.oidc.dpop import ProofKey
+from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.id_token import MAX_ID_TOKEN, Claims
 from bff.oidc.metadata import Metadata
+from bff.oidc.proofs import ProviderProofs
 from bff.policy.claim_rules import claim_at
 from bff.policy.public_claims import PROTOCOL_CLAIMS
 from bff.settings.model import ProviderSettings
@@ -53,20 +55,25 @@ class Userinfo:
         metadata: Callable[[], Awaitable[Metadata]],
         watched: Watched[ProviderCall],
         needed: Collection[str] = (),
+        *,
+        proofs: ProviderProofs,
     ) -> None:
         self._needed = needed
+        self._proofs = proofs
         self._settings = settings
         self._wire = wire
         self._metadata = metadata
         self._watched = watched
 
-    async def completed(self, claims: Claims, access_token: str) -> Told:
+    async def completed(self, claims: Claims, access_token: str, proof_key: str | None = None) -> Told:
         """Returns the claims of an ID token, and those beside them that the endpoint tells."""
         if not is_wanted(claims, self._settings, self._needed):
             return Told(claims)
-        return await self._asked(claims, access_token, TIMEOUT)
+        return await self._asked(claims, access_token, proof_key, TIMEOUT)
 
-    async def refreshed(self, claims: Claims | None, sub: str, access_token: str) -> Claims | None:
+    async def refreshed(
+        self, claims: Claims | None, sub: str, access_token: str, proof_key: str | None = None
+    ) -> Claims | None:
         """Returns the claims of a refresh, and those beside them that the endpoint tells; None for none.
 
         `claims` are those of its ID token, None without one. A needed claim that a good answer lacks is null.
@@ -75,19 +82,19 @@ class Userinfo:
         how, lacking = self._settings.userinfo, missing(known, self._needed)
         if how == "never" or not (how == "always" or lacking):
             return claims
-        told = await self._asked(known, access_token, REFRESH_TIMEOUT)
+        told = await self._asked(known, access_token, proof_key, REFRESH_TIMEOUT)
         if not told.complete or told.claims is known:
             return claims
         return {**dict.fromkeys(missing(told.claims, self._needed)), **told.claims}
 
-    async def _asked(self, claims: Claims, access_token: str, patience: float) -> Told:
+    async def _asked(self, claims: Claims, access_token: str, proof_key: str | None, patience: float) -> Told:
         try:
             async with asyncio.timeout(patience):
                 endpoint = (await self._metadata()).userinfo_endpoint
                 if endpoint is None:
                     return Told(claims)
                 with self._watched("userinfo"):
-                    answer = await self._wire.get(endpoint, bearer=access_token)
+                    answer = await self._got(endpoint, access_token, proof_key)
         except (ProviderUnavailableError, TimeoutError) as error:
             _log.warning("userinfo_failed", problem=str(error) or "the provider did not answer in time")
             return Told(claims, complete=False)
@@ -99,6 +106,18 @@ class Userinfo:
             _log.warning("userinfo_refused", problem="it is no JSON object, or tells of another sub")
             return Told(claims, complete=False)
         return Told(told)
+
+    async def _got(self, endpoint: str, access_token: str, proof_key: str | None) -> Answer:
+        """Asks with the token; one that is bound goes with a proof, and once more with a newer nonce."""
+        if proof_key is None:
+            return await self._wire.get(endpoint, headers={"authorization": f"Bearer {access_token}"})
+        key, bound = ProofKey(proof_key), {"authorization": f"DPoP {access_token}"}
+        proof = self._proofs.made(key, "GET", endpoint, access_token)
+        answer = await self._wire.get(endpoint, headers={**bound, "dpop": proof.text})
+        if not self._proofs.to_repeat(endpoint, answer, proof):
+            return answer
+        proof = self._proofs.made(key, "GET", endpoint, access_token)
+        return await self._wire.get(endpoint, headers={**bound, "dpop": proof.text})
 
 
 def missing(claims: Claims, names: Iterable[str]) -> list[str]:

@@ -167,7 +167,9 @@ class Rotation:
         patience = _PROBE_LATE if this.permit.probe else self._context.settings.timeout
         late = asyncio.get_running_loop().call_later(patience, self._is_late, this)
         try:
-            return await self._context.client.refresh(this.token, sending=sending)
+            return await self._context.client.refresh(
+                this.token, sending=sending, proof_key=this.found.session.tokens.proof_key
+            )
         finally:
             late.cancel()
 
@@ -266,6 +268,7 @@ class Rotation:
                 await self._refreshed_claims(session, answer),
                 sub=session.sub,
                 access_token=answer.access_token,
+                proof_key=answer.proof_key,
             )
         except IdTokenRejectedError as rejected:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)

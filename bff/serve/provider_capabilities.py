@@ -62,6 +62,20 @@ def _authentication(document: Mapping[str, Any], settings: ProviderSettings) -> 
         fix = "" if offered else "turn certificate-bound access tokens on at the provider (RFC 8705 3)"
         yield Check("provider binding", settings.issuer, offered, detail, fix)
 
+    if settings.over_dpop():
+        yield _dpop(document, settings)
+
+
+def _dpop(document: Mapping[str, Any], settings: ProviderSettings) -> Check:
+    algs, alg = _names(document, "dpop_signing_alg_values_supported"), settings.dpop_alg
+    if algs is None:
+        fix = "turn DPoP on at the provider (RFC 9449): without it nobody can sign in"
+        return Check("provider binding", settings.issuer, False, "does not mention DPoP", fix)
+    if alg not in algs:
+        fix = f"set provider.dpop_alg to what it takes: {', '.join(algs)}"
+        return Check("provider binding", settings.issuer, False, f"takes no proofs by {alg}", fix)
+    return Check("provider binding", settings.issuer, True, f"tokens are bound to each session's key, {alg}")
+
 
 def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
     scopes = _names(document, "scopes_supported")

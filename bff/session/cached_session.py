@@ -17,7 +17,7 @@ from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, To
 from bff.session.near_cache import PREFIX
 
 _HOT = Struct(f"<{PREFIX}xddII")  # quiet until, good until, where the token begins and ends
-_COLD = Struct("<32sdqI5d??")
+_COLD = Struct("<32sdqI5d??B")  # the last: how long the key is that the token is bound to
 _SEEN = Struct("<d")
 _VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
 _COLD_AT = _HOT.size
@@ -69,12 +69,13 @@ class CachedSession:
         if plan.names:
             kept, views = plan.kept(session.claims), _packed_views(plan, session)
         tokens = session.tokens
-        token = tokens.access_token.encode()
+        token, proof_key = tokens.access_token.encode(), (tokens.proof_key or "").encode()
+        token_at = _VIEWS_AT + len(views) + len(proof_key)
         if b"\r" in token or b"\n" in token or b"\0" in token:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(quiet_until, good_until, token_at := _VIEWS_AT + len(views), token_at + len(token)),
+                _HOT.pack(quiet_until, good_until, token_at, token_at + len(token)),
                 _COLD.pack(
                     bytes.fromhex(session.key),
                     session.seen,
@@ -87,8 +88,10 @@ class CachedSession:
                     _packed_time(tokens.refresh_expires_at),
                     tokens.refresh_token is not None,
                     tokens.refresh_end_moves,
+                    len(proof_key),
                 ),
                 views,
+                proof_key,
                 token,
                 json.dumps(_texts(session, kept)).encode(),
             )
@@ -105,6 +108,13 @@ class CachedSession:
         """The session's version."""
         number: int = _COLD.unpack_from(self.entry, _COLD_AT)[3]
         return number
+
+    @property
+    def proof_key(self) -> bytes:
+        """The text of the key that the token is bound to (RFC 9449); empty for a bearer token."""
+        length: int = _COLD.unpack_from(self.entry, _COLD_AT)[-1]
+        begin = self._texts_at - len(self.token)
+        return self.entry[begin - length : begin]
 
     @property
     def found(self) -> Found:
@@ -136,7 +146,20 @@ class CachedSession:
 
     def _session(self) -> Session:
         cold = _COLD.unpack_from(self.entry, _COLD_AT)
-        key, seen, _, version, created, ends, obtained, access_end, refresh_end, renewable, end_moves = cold
+        (
+            key,
+            seen,
+            _,
+            version,
+            created,
+            ends,
+            obtained,
+            access_end,
+            refresh_end,
+            renewable,
+            end_moves,
+            bound,
+        ) = cold
         provider, sub, sid, *more = json.loads(self.entry[self._texts_at :])
         marker, exchanged, claims = (*more, {})[:3] if more else (None, {}, {})
         return Session(
@@ -156,6 +179,7 @@ class CachedSession:
                 refresh_token=WITHHELD if renewable else None,
                 refresh_expires_at=_time(refresh_end),
                 refresh_end_moves=end_moves,
+                proof_key=self.proof_key.decode() if bound else None,
             ),
             claims=claims,
             refreshing=None if marker is None else Refreshing(*marker),
@@ -180,7 +204,10 @@ def _texts(session: Session, kept: Mapping[str, Any] | None) -> list[Any]:
     if marker is not None or exchanged or kept:
         texts.append(None if marker is None else [marker.at, marker.by, marker.lost])
         texts.append(
-            {name: [own.access_token, own.obtained_at, own.expires_at] for name, own in exchanged.items()}
+            {
+                name: [own.access_token, own.obtained_at, own.expires_at, own.bound]
+                for name, own in exchanged.items()
+            }
         )
     if kept:
         texts.append(kept)

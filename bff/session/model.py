@@ -55,15 +55,17 @@ class Tokens:
     id_token: str | None = None
     scope: str = ""
     refresh_end_moves: bool = True  # by a rotation, as far as is known
+    proof_key: str | None = field(default=None, repr=False)  # that the access token is bound to (RFC 9449)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnToken:
-    """An access token for one backend alone, got in exchange for the session's."""
+    """An access token for one backend alone; `bound`: to the session's key, by whose proof it was got."""
 
     access_token: str
     obtained_at: float
     expires_at: float | None
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

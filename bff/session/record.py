@@ -47,7 +47,7 @@ def encode_record(
         **{claim_field(name): value for name in readable if (value := _readable(session.claims.get(name)))},
     }
     secret = {
-        "tokens": asdict(session.tokens),
+        "tokens": _known_before(asdict(session.tokens), "proof_key"),
         "claims": dict(session.claims),
         "rotations": session.rotations,
     }
@@ -61,6 +61,13 @@ def claim_field(name: str) -> str:
     return _CLAIM + name
 
 
+def _known_before(fields: dict[str, Any], newer: str) -> dict[str, Any]:
+    """Returns the fields without a newer one that says nothing: an earlier version of us opens them too."""
+    if not fields[newer]:
+        del fields[newer]
+    return fields
+
+
 def _readable(value: Any) -> str:
     return value[:_LONGEST_CLAIM] if isinstance(value, str) else ""
 
@@ -68,7 +75,8 @@ def _readable(value: Any) -> str:
 def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
     """The field `exchanged`: the tokens for single backends, sealed for this version of the session alone."""
     plaintext = json.dumps(
-        {audience: asdict(token) for audience, token in session.exchanged.items()}, separators=(",", ":")
+        {audience: _known_before(asdict(token), "bound") for audience, token in session.exchanged.items()},
+        separators=(",", ":"),
     ).encode()
     return keyring.seal_record(handle, plaintext, _bound(session.key, _bound_fields(session)) + _EXCHANGED)
 

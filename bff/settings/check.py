@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from bff.settings.access_check import check_access, check_step_up
+from bff.settings.dpop_check import check_dpop
 from bff.settings.forward_auth_check import check_forward_auth
 from bff.settings.model import RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding, complaint_about
@@ -48,7 +49,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?", r
 
 def check(settings: Settings) -> list[Finding]:
     """Returns all findings about settings whose single values are valid."""
-    return [*judged(settings, _check), *check_several(settings)]
+    return [*judged(settings, _check), *check_several(settings), *check_dpop(settings)]
 
 
 def _check(settings: Settings) -> list[Finding]:

@@ -40,6 +40,7 @@ TO_BACKEND = (
     Stopped("expect", "is between the proxy and the backend: the client's is answered here", fixed=True),
     Stopped("host", "is the backend's own name", fixed=True),
     Stopped("authorization", "is the proxy's to write: it holds the session's token"),
+    Stopped("dpop", "is the proxy's to write: it proves the session's key"),
     Stopped("cookie", "is decided by keep_cookies", fixed=True),
     Stopped("bff-*", _OURS, fixed=True),
     Stopped("x-request-id", _OURS, fixed=True),
@@ -164,6 +165,7 @@ FROM_BACKEND = (
         "authentication-*", "goes on with an authentication that is not the browser's (RFC 9110, 11.6.3)"
     ),
     Stopped("bff-*", _OURS, fixed=True),
+    Stopped("dpop-nonce", "is for the proxy, which makes the proofs"),
     Stopped("date", "is ours: own answers need one too, and two are too many", fixed=True),
     Stopped("server", "is ours: it would tell of the inside"),
     Stopped("x-content-type-options", "is set anew", fixed=True),

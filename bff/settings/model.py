@@ -160,7 +160,8 @@ class ProviderSettings(Section):
     client_key_file: Path | None = None
     client_cert_file: Path | None = None
     client_cert_key_file: Path | None = None  # None: the key is in client_cert_file
-    token_binding: Literal["none", "mtls"] = "none"  # noqa: S105 - a way, and no password
+    token_binding: Literal["none", "dpop", "mtls"] = "none"  # noqa: S105 - a way, and no password
+    dpop_alg: Literal["ES256", "EdDSA"] = "ES256"  # of the keys that tokens are bound to
     client_key_id: str | None = None  # None: the JWK's own `kid`, else the RFC 7638 thumbprint
     client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
     par: Literal["auto", "always", "never"] = "auto"
@@ -182,7 +183,11 @@ class ProviderSettings(Section):
 
     def over_mtls(self) -> bool:
         """Returns True if the provider authenticates the client, or binds its tokens, by its certificate."""
-        return self.client_auth in TLS_METHODS or self.token_binding != "none"  # noqa: S105 - a way
+        return self.client_auth in TLS_METHODS or self.token_binding == "mtls"  # noqa: S105 - a way
+
+    def over_dpop(self) -> bool:
+        """Returns True if the provider binds tokens to a key of each session (RFC 9449)."""
+        return self.token_binding == "dpop"  # noqa: S105 - a way, and no password
 
 
 class RouteSettings(RouteTokenSettings):

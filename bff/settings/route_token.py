@@ -50,6 +50,13 @@ class RouteTokenSettings(Section):
         """The claims of the sign-in that a minted token of this route has, where they are known."""
         return (*self.claims, *OF_A_SIGN_IN) if self.token == "minted" else ()  # noqa: S105 - a kind
 
+    dpop: bool | None = None  # None: where the provider binds tokens so
+
+    def sends_proofs(self, *, by_default: bool) -> bool:
+        """Returns True if a session's token that is bound to its key goes with a proof (RFC 9449)."""
+        wanted = by_default if self.dpop is None else self.dpop
+        return wanted and self.token_kind() in ("session", "exchange")
+
     def token_kind(self) -> TokenKind:
         """The token that the backend gets."""
         return self.token or ("session" if self.audience is None else "exchange")

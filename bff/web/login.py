@@ -311,13 +311,17 @@ class LoginEndpoints:
         if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
             params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
         browser = next((each.browser for each in self._transactions(request)), "")
-        transaction = begin(return_to, params, now, provider=provider.name, browser=browser, **how)
+        key = client.proof_key()
+        transaction = begin(
+            return_to, params, now, provider=provider.name, browser=browser, proof_key=key, **how
+        )
         url = await client.authorization_url(
             redirect_uri=redirect_uri(self._server, provider, several=self._providers.several),
             state=transaction.state,
             nonce=transaction.nonce,
             code_verifier=transaction.code_verifier,
             params=params,
+            proof_key=key,
         )
         kept = self._cookies.store(transaction, now)
         if kept is None:  # acr_values from the settings could be that long

@@ -97,7 +97,10 @@ class SessionStart:
             StoreUnavailableError, ProviderUnavailableError: no session was started; the code is spent.
         """
         answer = await self._client.exchange_code(
-            code, redirect_uri=self._redirect_uri, code_verifier=transaction.code_verifier
+            code,
+            redirect_uri=self._redirect_uri,
+            code_verifier=transaction.code_verifier,
+            proof_key=transaction.proof_key,
         )
         if isinstance(answer, InvalidGrant):
             return answer
@@ -149,7 +152,7 @@ class SessionStart:
         )
         if too_weak(transaction, claims):
             raise IdTokenRejectedError("acr")
-        told = await self._client.wanted_claims(claims, answer.access_token)
+        told = await self._client.wanted_claims(claims, answer)
         check_allowed(self._client.settings.allow, told)
         return told.claims
 

@@ -75,6 +75,7 @@ class Transaction:
     step_up: bool = False  # asked for by a 401 `step_up_required`: a weaker sign-in than that will not do
     restarted: bool = False
     done: bool = False
+    proof_key: str | None = field(default=None, repr=False)  # that the tokens will be bound to (RFC 9449)
     returned: Returned | None = None
 
     @property
@@ -94,7 +95,7 @@ class Transaction:
 
     def finished(self) -> "Transaction":
         """The same, once its state has been used."""
-        return replace(self, nonce="", code_verifier="", done=True, returned=None)
+        return replace(self, nonce="", code_verifier="", proof_key=None, done=True, returned=None)
 
 
 def transaction_id(state: str) -> str:
@@ -111,6 +112,7 @@ def begin(
     browser: str = "",
     restarted: bool = False,
     step_up: bool = False,
+    proof_key: str | None = None,
 ) -> Transaction:
     """Makes a transaction with 256 random bits each for state, nonce and code verifier (RFC 7636 7.1).
 
@@ -130,6 +132,7 @@ def begin(
         acr_values=tuple(params.get("acr_values", "").split()),
         step_up=step_up,
         restarted=restarted,
+        proof_key=proof_key,
     )
 
 

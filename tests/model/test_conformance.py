@@ -51,7 +51,7 @@ def recorded(process: Process, *, deleted: bool = False) -> list[At]:
     note(process.client, "revoke", At.REVOKE)
     refresh = process.client.refresh
 
-    async def noted_refresh(token: str, *, sending: Sending) -> Any:
+    async def noted_refresh(token: str, *, sending: Sending, proof_key: str | None = None) -> Any:
         def look() -> bool:
             steps.append(At.LOOK)
             return sending.may_send()
@@ -61,7 +61,9 @@ def recorded(process: Process, *, deleted: bool = False) -> list[At]:
             sending.sent()
 
         try:
-            return await refresh(token, sending=replace(sending, may_send=look, sent=sent))
+            return await refresh(
+                token, sending=replace(sending, may_send=look, sent=sent), proof_key=proof_key
+            )
         finally:
             if deleted:
                 await process.store._redis.flushdb()

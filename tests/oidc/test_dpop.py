@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bff.crypto import decode
-from bff.oidc.dpop import ProofAlg, ProofKey, new_key, usable_nonce, without_query
+from bff.oidc.dpop import ProofAlg, ProofKey, new_key, without_query
 from bff.verify.dpop import Proof, check_proof
 
 URL = "https://api.example/v1/orders"
@@ -56,13 +56,6 @@ def test_another_text_is_no_key(text: str) -> None:
     """Nothing is guessed: an unknown kind, a wrong length, a number that is no key."""
     with pytest.raises(ValueError, match=r"."):
         ProofKey(text)
-
-
-def test_only_a_nonce_that_can_be_repeated_is_one() -> None:
-    """It goes into JSON as it is: quotes, blanks and excess are refused."""
-    assert "abc-._~" == usable_nonce("abc-._~")
-    for value in (None, "", 'a"b', "a\\b", "a b", "ä", "a" * 513):
-        assert "" == usable_nonce(value)
 
 
 def test_an_endpoint_is_named_without_its_query() -> None:

@@ -108,7 +108,10 @@ class Client:
         self.may_answer.set()
         self.connecting = self.granted = 0
 
-    async def refresh(self, token: str, *, sending: Sending) -> TokenAnswer | InvalidGrant | SignInRequired:
+    async def refresh(
+        self, token: str, *, sending: Sending, proof_key: str | None = None
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
+        assert proof_key is None
         provider = self.provider
         provider.at_once += 1
         provider.most_at_once = max(provider.most_at_once, provider.at_once)
@@ -146,7 +149,10 @@ class Client:
             raise IdTokenRejectedError("sub")
         return {"sub": sub, "fresh": True}
 
-    async def refreshed_claims(self, claims: Claims | None, *, sub: str, access_token: str) -> Claims | None:
+    async def refreshed_claims(
+        self, claims: Claims | None, *, sub: str, access_token: str, proof_key: str | None = None
+    ) -> Claims | None:
+        assert proof_key is None
         assert sub
         assert access_token
         return claims

@@ -62,6 +62,15 @@ def test_tokens_bound_to_the_certificate() -> None:
     assert "provider binding" not in found(bound)
 
 
+@pytest.mark.requirement("P-03")
+def test_tokens_bound_to_a_key() -> None:
+    """Where the provider takes no proofs, or none by our algorithm, the check fails."""
+    takes = {"dpop_signing_alg_values_supported": ["ES256"]}
+    assert found(takes, token_binding="dpop")["provider binding"]
+    assert not found(takes, token_binding="dpop", dpop_alg="EdDSA")["provider binding!"]
+    assert not found({}, token_binding="dpop")["provider binding!"]
+
+
 def test_token_exchange() -> None:
     """It is looked for where a route needs it; what is not mentioned may be there all the same."""
     offered = {"grant_types_supported": ["authorization_code", TOKEN_EXCHANGE]}

@@ -29,6 +29,10 @@ from tests.settings.test_check import keys, route
         (["token"], {"token": "session", "auth": "none"}),
         ([], {"token": "client", "auth": "none", "methods": ["GET", "HEAD"]}),
         (["methods"], {"token": "client", "auth": "none"}),
+        ([], {"dpop": False}),
+        (["dpop"], {"dpop": True}),
+        (["dpop"], {"dpop": False, "auth": "none"}),
+        (["dpop"], {"dpop": True, "token": "none"}),
         ([], {"token": "client", "scopes": ["a"], "resource": ["https://a.example"], "audience": "a"}),
         (["scopes", "resource"], {"scopes": ["a"], "resource": ["https://a.example"]}),
         ([], {"token": "minted", "audience": "a", "claims": ["email"]}),
@@ -67,6 +71,21 @@ def test_session_is_the_other_name_of_required() -> None:
     """`auth = "session"` says the same."""
     settings = RouteSettings.model_validate({"path": "/a", "upstream": "http://b", "auth": "session"})
     assert ("required", "session") == (settings.auth, settings.token_kind())
+
+
+@pytest.mark.requirement("P-03")
+def test_a_route_proves_what_a_provider_binds() -> None:
+    """`dpop` needs a provider that binds tokens, and says otherwise than the provider only where it may."""
+    provider = {"token_binding": "dpop"}
+    assert [] == keys(route=[route(dpop=True)], provider=provider)
+    by_default = [route(), route(dpop=False), route(token="none"), route(token="exchange", audience="a")]
+    assert [True, False, False, True] == [
+        RouteSettings.model_validate(each).sends_proofs(by_default=True) for each in by_default
+    ]
+    assert [True, False] == [
+        RouteSettings.model_validate(each).sends_proofs(by_default=False)
+        for each in (route(dpop=True), route())
+    ]
 
 
 def test_a_sign_in_that_could_not_be_asked_for() -> None:

@@ -16,6 +16,7 @@ from bff.proxy.forward.bearer import BearerAccess
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
+from bff.proxy.forward.proofs import BackendProofs
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
@@ -62,6 +63,7 @@ class Destination:
     ask: AskBeforeForward | None = None
     bearer: BearerAccess | None = None  # where clients may bring tokens of their own
     unsigned: Unsigned | None = None  # the token of calls for which no session is looked up
+    proofs: BackendProofs | None = None  # that go with tokens that are bound to a session's key
 
     @property
     def waits(self) -> bool:

@@ -78,6 +78,10 @@ class Ready(Protocol):
         """The access token that goes with the call."""
 
     @property
+    def proof_key(self) -> bytes:
+        """The text of the key that the token is bound to; empty for a bearer token."""
+
+    @property
     def lines(self) -> bytes:
         """The header lines of the route, where it has some of its own."""
 

@@ -64,9 +64,10 @@ class _FastRoute:
         self.credentials = destination.credentials
         self.pool = destination.pool
         self.rules = destination.rules
-        self.responses = ResponseTemplates(destination.rules)
+        self.proofs = proofs = destination.proofs
+        self.responses = ResponseTemplates(destination.rules, None if proofs is None else proofs.take)
         self.name = settings.path
-        self.usual = destination.rules.bearer and not destination.rules.claims
+        self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
         self.signed_by = (settings.auth, settings.csrf)
         self.takes_bearer = settings.takes_bearer()
         self.longest_body = min(settings.replay_buffer, settings.max_body)
@@ -77,9 +78,12 @@ class _FastRoute:
             if method in settings.methods
         }
 
-    def own_lines(self, ready: Ready) -> tuple[bytes, ...]:
+    def own_lines(self, ready: Ready, method: bytes, target: bytes) -> tuple[bytes, ...]:
         """Returns the header lines by which this backend learns who is signed in."""
         lines = ready.lines if self.rules.claims else b""
+        if self.proofs is not None and (key := ready.proof_key):
+            proof = self.proofs.proof(key, ready.token, method, target)
+            return (b"authorization: DPoP ", ready.token, b"\r\ndpop: ", proof, b"\r\n", lines)
         return (b"authorization: Bearer ", ready.token, b"\r\n", lines) if self.rules.bearer else (lines,)
 
     def passing(self, request: PlainRequest) -> list[bytes]:
@@ -236,7 +240,7 @@ class FastCall:
         if self.ready is not None and route.usual:
             pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
         elif self.ready is not None:
-            pieces += route.own_lines(self.ready)
+            pieces += route.own_lines(self.ready, request.method, matched.target)
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
         pieces += request.outgoing if not rules.claims else route.passing(request)

@@ -7,6 +7,8 @@ sessions, refreshes, token exchanges and hook. A route that asks for no session 
 Rule 3: a question is over with its answer: what follows the call of a forwarded route (limits on streams, the
 end with the session, the retry after a 401) is not done here. For a 401 the reverse proxy sends the call on
 to the forwarded route.
+Rule 4: a token that is bound to the session's key is told with a proof, for the route's `upstream` and the
+client's method and path: that the call goes there is the reverse proxy's matter.
 """
 
 import hashlib
@@ -100,7 +102,7 @@ class ForwardAuthCall(CallEnd):
             ready = self._destination.credentials.ready(cookies[0]) if alone else None
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
-                self._allow(ready.token, lambda: ready.found.session.all_claims)
+                self._allow(ready.token, lambda: ready.found.session.all_claims, bound=ready.proof_key)
                 return
         if self._caller.begin():
             self._spawn(self._open())
@@ -130,7 +132,8 @@ class ForwardAuthCall(CallEnd):
         if isinstance(asked, Signed):
             session = asked.found.session
             self._session = session.key
-            self._allow(session.tokens.access_token.encode(), lambda: session.all_claims, added)
+            token, key = session.tokens.access_token.encode(), (session.tokens.proof_key or "").encode()
+            self._allow(token, lambda: session.all_claims, added, bound=key)
         elif isinstance(asked, TokenOnly):
             self._allow(asked.token.encode(), lambda: asked.claims, added)
         else:
@@ -141,10 +144,15 @@ class ForwardAuthCall(CallEnd):
         token: bytes | None,
         claims: Callable[[], Mapping[str, Any]] | None = None,
         added: Sequence[Header] = (),
+        *,
+        bound: bytes = b"",
     ) -> None:
+        """Allows the call; `bound` is the text of the key that the token is bound to."""
         headers = [*_HEAD, *added]
-        rules = self._destination.rules
-        if token is not None and rules.bearer:
+        rules, proofs = self._destination.rules, self._destination.proofs
+        if token is not None and rules.bearer and proofs is not None and bound:
+            headers += proofs.fields(bound, token, self.request.method, self._admitted.target)
+        elif token is not None and rules.bearer:
             headers.append((b"authorization", b"Bearer " + token))
         if claims is not None and rules.claims:
             headers += claim_headers(rules.claims, claims())

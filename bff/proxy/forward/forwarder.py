@@ -6,8 +6,8 @@ awaited (session, refresh, a free connection) runs as a task of its own, one at 
 
 Rule 1: exactly one answer goes to the client: the backend's, or one problem. After its head a failure
 breaks the answer (`abort`); truncated data never ends cleanly.
-Rule 2: a call is repeated at most once for a 401, a stale connection and a refused expectation each, and only
-with its whole body at hand.
+Rule 2: a call is repeated at most once for a 401, for the nonce of a proof, a stale connection and a refused
+expectation each, and only with its whole body at hand.
 Rule 3: the client's leaving cancels the wait and the backend call, and never a refresh.
 Rule 4: a backend call that is dropped says nothing more: every event is of the present one.
 """
@@ -19,12 +19,11 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.policy.quota import Limited
-from bff.policy.step_up import Demand
-from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.context import A_WHILE
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
+from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.event_streams import first_tail, tail
+from bff.proxy.forward.healing import Healing
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.unsigned import TokenOnly, holder_of
 from bff.proxy.forward.upstream_request import upstream_request
@@ -32,7 +31,6 @@ from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
 from bff.proxy.upstream.request_writer import UnsafeRequestError
-from bff.session.token_policy import PassOn
 
 _UNAUTHORIZED = 401
 _OK = 200
@@ -40,7 +38,7 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
-class ForwardedCall(CallEnd):
+class ForwardedCall(Healing):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and
@@ -236,9 +234,8 @@ class ForwardedCall(CallEnd):
         self._connection, self._sent, self._body_paused = connection, True, False
         upload = self._upload
         at_hand, first = upload.at_hand, upload.take()
-        rules = self._destination.rules
         request = upstream_request(
-            self.request, self._admitted, self._ids, self._credential, rules, at_hand=at_hand
+            self.request, self._admitted, self._ids, self._credential, self._destination, at_hand=at_hand
         )
         self.times.sent(self._context.clock())
         try:
@@ -253,48 +250,12 @@ class ForwardedCall(CallEnd):
         elif not self._body_paused:
             upload.want()
 
-    async def _step_up(self, signed: Signed, demand: Demand) -> None:
-        """Asks for the sign-in that a backend demands; newer tokens of the same sign-in would not do."""
-        if await self._destination.credentials.meets(signed, demand):
-            self._release()
-        else:
-            self._drop_call()
-            self._refuse(Refused(Problem.STEP_UP_REQUIRED, demand=demand))
-
-    async def _renew(self, sent: Signed | TokenOnly, *, invalid_token: bool) -> None:
-        settings = self._admitted.route.settings
-        renewed = await self._destination.renew(
-            sent, invalid_token=invalid_token, mode=settings.refresh_on_401
-        )
-        match renewed:
-            case Signed() | TokenOnly():
-                self._credential = renewed
-                if self._upload.replayable:
-                    self._retried_401 = True
-                    self._context.metrics.retried(settings.path)
-                    self._drop_call()
-                    await self._send()
-                else:
-                    self._not_replayed = True
-                    self._release()
-            case PassOn():
-                self._release()
-            case Refused():
-                self._drop_call()
-                self._refuse(renewed)
-            case other:
-                assert_never(other)
-
     # From the backend's connection (`ResponseSink`)
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        sent = self._credential
-        demand = None
-        if status == _UNAUTHORIZED and isinstance(sent, Signed):
-            demand = self._context.demand_in(headers)
-        healed = self._destination.rules.bearer and not self._retried_401
-        if status != _UNAUTHORIZED or not isinstance(sent, Signed | TokenOnly) or not (healed or demand):
+        step = self.healing(status, headers)
+        if step is None:
             self.times.head(self._context.clock())
             self.answer(status, headers)
             return
@@ -302,10 +263,7 @@ class ForwardedCall(CallEnd):
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
-        if demand is not None and isinstance(sent, Signed):
-            self._spawn(self._step_up(sent, demand))
-            return
-        self._spawn(self._renew(sent, invalid_token=says_invalid_token(headers)))
+        self._spawn(step)
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""

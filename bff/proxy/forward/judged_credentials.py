@@ -33,6 +33,11 @@ class JudgedReady(NamedTuple):
         """The session's key."""
         return self.found.session.key
 
+    @property
+    def proof_key(self) -> bytes:
+        """The text of the key that the token is bound to; empty for a bearer token."""
+        return (self.found.session.tokens.proof_key or "").encode()
+
 
 class JudgedCredentials(Credentials):
     """The credentials of one route's calls; the other arguments are those of `Credentials`."""

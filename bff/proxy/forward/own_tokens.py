@@ -25,6 +25,7 @@ class OwnTokenReady:
     """A session whose next call to one backend needs nothing but that backend's token; see `Ready`."""
 
     __slots__ = ("_cached", "_own", "token")
+    proof_key = b""  # no session's key
 
     def __init__(self, cached: CachedSession, own: OwnToken) -> None:
         self._cached = cached

@@ -8,6 +8,8 @@ Rule 2: a shortcut and never a judge: an answer that is not plain is None, and g
 401, which may be healed, an answer that ends its connection, one that nominates fields, and a stream.
 """
 
+from collections.abc import Callable
+
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
 from bff.proxy.forward.concurrency_limits import is_stream
@@ -40,10 +42,11 @@ _CLEARED = (b"keep-alive", b"")  # values of a backend's `Connection` that chang
 
 
 class ResponseTemplates:
-    """The answers of one route's backend."""
+    """The answers of one route's backend; `nonce` is told the value of each `DPoP-Nonce` (RFC 9449 8.2)."""
 
-    def __init__(self, rules: HeaderRules) -> None:
+    def __init__(self, rules: HeaderRules, nonce: Callable[[bytes], None] | None = None) -> None:
         self._rules = rules
+        self._nonce = nonce
         self._lines: dict[bytes, tuple[int, bytes | None]] = {}
         self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
         self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
@@ -94,6 +97,9 @@ class ResponseTemplates:
             return self._keep(line, LENGTH, _written((name, value)))
         if kind != PLAIN:
             raise RefusedError("not plain")
+        if name == b"dpop-nonce" and self._nonce is not None:
+            self._nonce(value)
+            return PLAIN, None
         back = self._rules.passed_back((name, value))
         if back is None:
             return self._keep(line, PLAIN, None)

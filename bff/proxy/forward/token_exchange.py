@@ -58,6 +58,11 @@ class OwnReady(NamedTuple):
         """The session's key."""
         return self.found.session.key
 
+    @property
+    def proof_key(self) -> bytes:
+        """The text of the key that the token is bound to; empty for a bearer token."""
+        return (self.found.session.tokens.proof_key or "").encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
@@ -142,7 +147,10 @@ class TokenExchanger:
             return NotNow(wait or self._circuit.left())
         with permit:
             try:
-                answer = await self._client.exchange_token(session.tokens.access_token, audience)
+                tokens = session.tokens
+                answer = await self._client.exchange_token(
+                    tokens.access_token, audience, proof_key=tokens.proof_key
+                )
             except GrantRefusedError as refused:
                 permit.answered()
                 self._refused.begin(name, refused.retry_after)
@@ -278,6 +286,7 @@ def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
         answer.access_token,
         answer.obtained_at,
         session.tokens.access_expires_at if ends is None else ends,
+        bound=answer.proof_key is not None,
     )
 
 
@@ -291,6 +300,7 @@ def shown(found: Found, token: OwnToken) -> OwnFound:
         access_expires_at=token.expires_at,
         refresh_token=None,
         id_token=None,
+        proof_key=session.tokens.proof_key if token.bound else None,
     )
     return OwnFound(found.handle, replace(session, tokens=tokens, exchanged={}), found)
 

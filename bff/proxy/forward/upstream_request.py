@@ -1,8 +1,9 @@
 """The request that goes to a backend for one call."""
 
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.headers import HeaderRules, RequestIds
+from bff.policy.headers import RequestIds
 from bff.policy.route_access import claim_headers
+from bff.proxy.forward.context import Destination
 from bff.proxy.forward.credentials import Anonymous, Signed
 from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header, UpstreamRequest
@@ -13,7 +14,7 @@ def upstream_request(
     admitted: Admitted,
     ids: RequestIds,
     credential: Signed | Anonymous,
-    rules: HeaderRules,
+    destination: Destination,
     *,
     at_hand: bool,
 ) -> UpstreamRequest:
@@ -22,15 +23,19 @@ def upstream_request(
     A body that cannot be sent a second time is announced first, so that a 401 comes before it is spent;
     `at_hand` says that all of it is here, to be sent as often as it takes.
     """
+    rules, proofs = destination.rules, destination.proofs
     route, length, query = admitted.route, request.body_length, request.query
     bearer: bytes | None = None
     told: list[Header] = []
     if isinstance(credential, Signed):
         session = credential.found.session
-        if rules.bearer:
-            bearer = session.tokens.access_token.encode()
+        token, key = session.tokens.access_token.encode(), session.tokens.proof_key
+        if rules.bearer and proofs is not None and key is not None:
+            told = proofs.fields(key.encode(), token, request.method, admitted.target)
+        elif rules.bearer:
+            bearer = token
         if rules.claims:
-            told = claim_headers(rules.claims, session.all_claims)
+            told += claim_headers(rules.claims, session.all_claims)
     elif isinstance(credential, TokenOnly):
         if rules.bearer:
             bearer = credential.token.encode()

@@ -12,7 +12,7 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
@@ -206,9 +206,9 @@ class Upgrade:
 
     async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
         """Calls the backend, and once more with newer tokens after its 401, as with every call."""
-        outcome = await self._call(admitted)
+        outcome = await self._proven(admitted)
         sent = self._credential
-        if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED:
+        if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED or self._about_proof(outcome):
             return outcome
         if not isinstance(sent, Signed | TokenOnly) or not self._destination.rules.bearer:
             return outcome
@@ -227,9 +227,22 @@ class Upgrade:
         self._context.metrics.retried(self._route.path)
         return await self._call(admitted)
 
+    async def _proven(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+        """Calls the backend, and once more where it asks for a nonce in the proof."""
+        outcome = await self._call(admitted)
+        again = isinstance(outcome, Answered) and self._about_proof(outcome) == "repeat"
+        return await self._call(admitted) if again else outcome
+
+    def _about_proof(self, outcome: Answered) -> Literal["repeat", "refused"] | None:
+        """Tells a 401 for the proof's sake; a nonce that came with it is taken for the next."""
+        proofs, sent = self._destination.proofs, self._credential
+        bound = isinstance(sent, Signed) and sent.found.session.tokens.proof_key is not None
+        return proofs.answered(outcome.status, outcome.headers) if proofs is not None and bound else None
+
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        rules = self._destination.rules
-        request = upstream_request(self._request, admitted, self._ids, self._credential, rules, at_hand=True)
+        request = upstream_request(
+            self._request, admitted, self._ids, self._credential, self._destination, at_hand=True
+        )
         fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(

@@ -106,13 +106,13 @@ class Harness:
         verdict = self.app.frontend.forwarding.admit(request)
         if not isinstance(verdict, Admitted):
             return None
-        rules = self.context.destinations[verdict.route.path].rules
+        destination = self.context.destinations[verdict.route.path]
         credential: Signed | Anonymous = Anonymous()
         if verdict.signed:
             assert self.found is not None
             credential = Signed(self.found)
         ids = self.context.request_ids.made(request, digits)
-        return request_head(upstream_request(request, verdict, ids, credential, rules, at_hand=True))
+        return request_head(upstream_request(request, verdict, ids, credential, destination, at_hand=True))
 
 
 def found(token: str = "the.access.token", **changes: Any) -> Found:

@@ -1,0 +1,127 @@
+"""The token endpoint of a provider: what is sent to it, and the meaning of its answers.
+
+Rule 1: only `invalid_grant` means that a grant is gone (T-07). Everything else that is no success, a refused
+client included, is `ProviderUnavailableError`, by its kind (`refusals.py`).
+Rule 2: where a request is proved by a key, only a token that is bound to it is taken: a plain bearer token in
+its place would be a downgrade (RFC 9449 5).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Literal
+
+from bff.errors import ProviderUnavailableError
+from bff.observe.dependency_metrics import ProviderCall, Watched
+from bff.observe.logs import get_logger
+from bff.oidc import requests
+from bff.oidc.authenticated import Answered, AuthenticatedCalls
+from bff.oidc.concurrency_limit import PrioritySemaphore, Ticket
+from bff.oidc.dpop import ProofKey
+from bff.oidc.http import PLAIN, Answer, AnswerLostError, Sending
+from bff.oidc.metadata import Metadata
+from bff.oidc.refusals import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.settings.model import ProviderSettings
+
+_ASKED_TO_WAIT = (429, 503)
+Form = Callable[[requests.Client], requests.Form]
+TokenCall = Literal["token", "refresh", "exchange", "client"]
+_log = get_logger("bff.oidc")
+
+
+class TokenEndpoint:
+    """The token endpoint; the arguments are those of `OidcClient`.
+
+    Attributes:
+        tickets: those of the calls that may be under way at once.
+        granted: good answers, to any request.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        calls: AuthenticatedCalls,
+        metadata: Callable[[], Awaitable[Metadata]],
+        *,
+        clock: Callable[[], float],
+        failed: Callable[[ProviderCall], None],
+        watched: Watched[ProviderCall],
+    ) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._metadata = metadata
+        self._clock = clock
+        self._failed = failed
+        self._watched = watched
+        self.tickets = PrioritySemaphore(settings.max_token_calls)
+        self.granted = 0
+
+    async def awaited(
+        self, call: TokenCall, form: Form, proof_key: str | None = None
+    ) -> TokenAnswer | InvalidGrant:
+        """Makes a call that somebody waits for; raises as `send` does, and `GrantRefusedError`."""
+        async with AsyncExitStack() as slot:
+            try:
+                async with asyncio.timeout(self._settings.timeout):
+                    await slot.enter_async_context(self.tickets.taken(Ticket(urgent=True)))
+            except TimeoutError:
+                raise ProviderUnavailableError("too many token calls are under way") from None
+            answer = await self.send(call, form, PLAIN, proof_key)
+        if isinstance(answer, SignInRequired):
+            raise GrantRefusedError("the provider's token endpoint wants to see the user")
+        return answer
+
+    async def send(
+        self, call: TokenCall, form: Form, sending: Sending, proof_key: str | None = None
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
+        """Makes a call, with a proof by the key, if there is one; the caller has taken a ticket.
+
+        Raises:
+            ProviderUnavailableError: no answer that settles it; `AnswerLostError` if the grant may be spent.
+        """
+        try:
+            return await self._spend(call, form, sending, proof_key)
+        except ProviderUnavailableError:
+            self._failed(call)
+            raise
+
+    async def _spend(
+        self, call: TokenCall, form: Form, sending: Sending, proof_key: str | None
+    ) -> TokenAnswer | InvalidGrant | SignInRequired:
+        metadata = await self._metadata()
+        sent_at, key = self._clock(), None if proof_key is None else ProofKey(proof_key)
+        with self._watched(call):
+            said = await self._calls.post(metadata.token_endpoint, metadata, form, sending, key=key)
+        answer, document = said.answer, said.document
+        if not says_error(answer.status, document):
+            try:
+                tokens = parse_token_answer(
+                    document,
+                    sent_at,
+                    refresh_lifetime=self._settings.refresh_token_lifetime,
+                    refreshed=call == "refresh",
+                    jkt=None if key is None else key.jkt,
+                )
+            except TokenAnswerError as error:
+                _log.error("token_answer_unusable", problem=str(error))
+                raise AnswerLostError(str(error)) from None
+            self.granted += 1
+            return replace(tokens, proof_key=proof_key)
+        refused = refusal(answer.status, document, self._wait(answer))
+        # The end of a grant is no error of anybody's; of a session it has an event of its own.
+        log = _log.info if isinstance(refused, InvalidGrant) else _log.error
+        log("token_endpoint_refused", **texts_of(said))
+        if isinstance(refused, ProviderUnavailableError):
+            raise refused
+        return refused
+
+    def _wait(self, answer: Answer) -> float | None:
+        return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None
+
+
+def texts_of(said: Answered) -> dict[str, object]:
+    """Returns the text of a refusal for the log, without what was sent."""
+    sent = requests.secrets_of(said.form)
+    return told(said.answer.status, said.document, client=said.client, sent=sent)
