@@ -1,4 +1,4 @@
-"""The state of a forwarded call, its refusals and its end.
+"""The state of a forwarded call, its credential, its refusals and its end.
 
 Rule 1: exactly one answer goes to the client; after its head a failure breaks the answer off.
 Rule 2: when a call has ended nothing of it is counted, and no timer of its runs.
@@ -6,13 +6,14 @@ Rule 2: when a call has ended nothing of it is counted, and no timer of its runs
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.headers import RequestIds
 from bff.policy.navigation import navigates
+from bff.policy.quota import Limited
 from bff.policy.step_up import Demand
 from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
@@ -36,7 +37,7 @@ def challenge_of(refused: Refused) -> list[Header]:
 
 
 class CallEnd:
-    """The state of a forwarded call, its refusals and its end."""
+    """The state of a forwarded call, its credential, its refusals and its end."""
 
     def __init__(
         self,
@@ -86,6 +87,37 @@ class CallEnd:
         if not task.cancelled() and task.exception() is not None:
             self._drop_call()
             self._fail(Problem.INTERNAL_ERROR)
+
+    # The credential
+
+    async def _open(self) -> None:
+        """Finds the credential by waiting for it, then asks the application, where there is one."""
+        destination, client = self._destination, self._ids.client
+        credential = await destination.credential_for(self.request, self._admitted, client)
+        match credential:
+            case Refused():
+                self._refuse(credential)
+            case Limited():
+                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
+            case Signed() | Anonymous():
+                if not self._sign(credential):
+                    return
+                answer = await destination.asked(self.request, self._admitted, credential, client)
+                if isinstance(answer, Refused):
+                    self._refuse(answer)
+                else:
+                    self._go_on(*answer)
+            case other:
+                assert_never(other)
+
+    def _sign(self, credential: Signed | Anonymous) -> bool:
+        """Counts the call for its session; returns False for a call that is refused then."""
+        del credential
+        return True
+
+    def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
+        """Goes on with a credential, and the fields that the application adds."""
+        raise NotImplementedError
 
     # Answers of our own
 

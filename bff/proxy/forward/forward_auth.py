@@ -14,7 +14,7 @@ client's method and path: that the call goes there is the reverse proxy's matter
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -22,11 +22,10 @@ from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
-from bff.policy.quota import Limited
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
+from bff.proxy.forward.credentials import Anonymous, Signed
 from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header
 
@@ -109,33 +108,14 @@ class ForwardAuthCall(CallEnd):
         else:
             self._too_many("calls at once from this address")
 
-    async def _open(self) -> None:
-        credential = await self._destination.credential_for(self.request, self._admitted, self._ids.client)
-        match credential:
-            case Refused():
-                self._refuse(credential)
-            case Limited():
-                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
-            case Signed() | Anonymous():
-                await self._ask(credential)
-            case other:
-                assert_never(other)
-
-    async def _ask(self, credential: Signed | Anonymous) -> None:
-        """Asks the application, where there is one, and allows the call or refuses it."""
-        client = self._ids.client
-        answer = await self._destination.asked(self.request, self._admitted, credential, client)
-        if isinstance(answer, Refused):
-            self._refuse(answer)
-            return
-        asked, added = answer
-        if isinstance(asked, Signed):
-            session = asked.found.session
+    def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
+        if isinstance(credential, Signed):
+            session = credential.found.session
             self._session = session.key
             token, key = session.tokens.access_token.encode(), (session.tokens.proof_key or "").encode()
             self._allow(token, lambda: session.all_claims, added, bound=key)
-        elif isinstance(asked, TokenOnly):
-            self._allow(asked.token.encode(), lambda: asked.claims, added)
+        elif isinstance(credential, TokenOnly):
+            self._allow(credential.token.encode(), lambda: credential.claims, added)
         else:
             self._allow(None, None, added)
 

@@ -13,12 +13,10 @@ Rule 4: a backend call that is dropped says nothing more: every event is of the 
 """
 
 from functools import partial
-from typing import assert_never
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
-from bff.policy.quota import Limited
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.credentials import Anonymous, Refused, Signed
@@ -133,39 +131,18 @@ class ForwardedCall(Healing):
 
     # What is awaited
 
-    async def _open(self) -> None:
-        """Finds the credential by waiting for it."""
-        credential = await self._destination.credential_for(self.request, self._admitted, self._ids.client)
-        match credential:
-            case Refused():
-                self._refuse(credential)
-            case Limited():
-                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
-            case Signed() | Anonymous():
-                if self._sign(credential):
-                    await self._ask(credential)
-            case other:
-                assert_never(other)
-
-    async def _ask(self, credential: Signed | Anonymous) -> None:
-        """Asks the application, where there is one, and goes on as it says."""
-        client = self._ids.client
-        answer = await self._destination.asked(self.request, self._admitted, credential, client)
-        if isinstance(answer, Refused):
-            self._refuse(answer)
-            return
-        asked, added = answer
-        if added:
-            self._ids = self._ids._replace(added=added)
-        if asked is credential or self._sign(asked):
-            self._gather()
-
     async def _open_anew(self) -> None:
         """Finds the credential of a call whose body has taken a while."""
         credential = await self._destination.credential_anew(self.request, self._admitted, self._ids.client)
         if isinstance(credential, Refused):
             self._refuse(credential)
         elif self._sign(credential):
+            self._gather()
+
+    def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
+        if added:
+            self._ids = self._ids._replace(added=added)
+        if credential is self._credential or self._sign(credential):
             self._gather()
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
