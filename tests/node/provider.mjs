@@ -33,6 +33,7 @@ const provider = new Provider(issuer, {
   features: {
     backchannelLogout: { enabled: true },
     devInteractions: { enabled: false },
+    dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
     introspection: { enabled: true },
     mTLS: {
       enabled: true,

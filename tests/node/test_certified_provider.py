@@ -5,12 +5,14 @@ import base64
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bff.verify.dpop import Proof, check_proof
 from tests.issuer.flow import payload_of
 from tests.node.certified import (
     API,
@@ -97,6 +99,31 @@ async def test_a_client_by_its_certificate(redis_server: RedisServer, certified:
         assert first != second
         signed_out = (await browser.call("/bff/logout", "POST")).json()
         assert signed_out["provider_revoked"] is True
+
+
+@pytest.mark.requirement("P-03")
+@pytest.mark.parametrize("settings", [{"resource": [API]}, {"userinfo": "always", "dpop_alg": "EdDSA"}])
+async def test_tokens_bound_to_a_key_of_the_session(
+    redis_server: RedisServer, certified: Certified, settings: dict[str, Any]
+) -> None:
+    """Sign-in, userinfo and rotations by proofs with the provider's nonce; all tokens name the one key."""
+    async with running_proxy(redis_server, certified, token_binding="dpop", **settings) as proxy:
+        browser = await proxy.signed_in()
+        seen: list[tuple[str, str]] = []
+        for _ in range(2):
+            token = (await proxy.token(browser)).removeprefix("DPoP ")
+            (text,) = [value for name, value in proxy.backend.requests[-1].headers if name.lower() == b"dpop"]
+            url = f"{proxy.backend.url}/orders"
+            proof = check_proof(text.decode(), method="GET", url=url, now=time.time(), access_token=token)
+            assert isinstance(proof, Proof), proof
+            seen.append((token, proof.jkt))
+            if "resource" in settings:
+                assert proof.jkt == payload_of(token)["cnf"]["jkt"]
+            else:
+                assert "Alice Liddell" == (await browser.user()).json()["claims"]["name"]
+            assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+        assert (2, 1) == (len({token for token, _ in seen}), len({jkt for _, jkt in seen}))
+        assert (await browser.call("/bff/logout", "POST")).json()["provider_revoked"] is True
 
 
 @pytest.mark.requirement("P-04")
