@@ -26,6 +26,7 @@ tokens = st.builds(
     refresh_token=st.none() | st.text(min_size=1),
     refresh_expires_at=st.none() | times,
     refresh_end_moves=st.booleans(),
+    proof_key=st.none() | st.just("ES256." + 43 * "A"),
 )
 sessions = st.builds(
     sample_session,
@@ -40,7 +41,9 @@ sessions = st.builds(
     tokens=tokens,
     rotations=st.integers(0, 100),
     refreshing=st.none() | st.builds(Refreshing, times, texts, lost=st.booleans()),
-    exchanged=st.dictionaries(texts, st.builds(OwnToken, texts, times, st.none() | times), max_size=3),
+    exchanged=st.dictionaries(
+        texts, st.builds(OwnToken, texts, times, st.none() | times, st.booleans()), max_size=3
+    ),
 )
 
 
@@ -52,6 +55,7 @@ def test_what_a_call_needs_comes_back(session: Session) -> None:
     assert (HANDLE, needed(session)) == (kept.found.handle, kept.found.session)
     assert (session.tokens.access_token.encode(), session.key) == (kept.token, kept.key)
     assert HANDLE.encode() == kept.value
+    assert (session.tokens.proof_key or "") == kept.proof_key.decode()
 
 
 @pytest.mark.requirement("B-08")

@@ -1,12 +1,14 @@
 """The Redis form of a session."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bff.crypto import Keyring, new_secret, session_key
-from bff.session.model import Refreshing, Session
-from bff.session.record import decode_record, encode_record, rounded
+from bff.session.model import OwnToken, Refreshing, Session
+from bff.session.record import decode_record, encode_exchanged, encode_record, rounded
 from tests.session.sample import NOW, sample_session, sample_tokens
 
 KEYRING = Keyring([new_secret()])
@@ -27,6 +29,32 @@ def test_a_record_reads_back_as_it_was_written() -> None:
     assert other == decode_record(other.key, encoded(other), HANDLE, KEYRING)
     lost = replace(SESSION, refreshing=Refreshing(NOW, "host/7", lost=True))
     assert lost == decode_record(lost.key, encoded(lost), HANDLE, KEYRING)
+
+
+@pytest.mark.requirement("P-03")
+def test_the_key_of_bound_tokens_is_sealed() -> None:
+    """It comes back with the tokens, and is readable nowhere; without one a former version opens it."""
+    bound = replace(SESSION, tokens=sample_tokens(proof_key="ES256.secret"))
+    bound = replace(bound, exchanged={"orders": OwnToken("o", NOW, None, bound=True)})
+    record = {**encoded(bound), "exchanged": encode_exchanged(bound, HANDLE, KEYRING)}
+    assert bound == decode_record(bound.key, record, HANDLE, KEYRING)
+    assert "ES256" not in str(record) + repr(bound)
+    plain = replace(SESSION, exchanged={"orders": OwnToken("o", NOW, None)})
+    sealed = {**encoded(plain), "exchanged": encode_exchanged(plain, HANDLE, KEYRING)}
+    opened = [_opened(sealed, "tokens", b""), _opened(sealed, "exchanged", b" exchanged")]
+    assert "proof_key" not in opened[0]["tokens"]
+    assert {"access_token", "obtained_at", "expires_at"} == set(opened[1]["orders"])
+
+
+def _opened(record: dict[str, str], field: str, label: bytes) -> Any:
+    """What is sealed in one field, as a former version reads it."""
+    bound = [
+        SESSION.key,
+        *(record[name] for name in ("version", "provider", "sub", "sid", "created", "ends")),
+    ]
+    plaintext = KEYRING.open_record(HANDLE, record[field], json.dumps(bound).encode() + label)
+    assert plaintext is not None
+    return json.loads(plaintext)
 
 
 def test_readable_claims_stand_beside_the_sealed_ones() -> None:
