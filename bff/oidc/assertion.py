@@ -12,19 +12,16 @@ from collections.abc import Callable, Sequence
 
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey
 
 from bff.oidc.metadata import Metadata
-from bff.oidc.requests import Client
-from bff.settings.client_key import PrivateKey, read_client_key
+from bff.oidc.requests import Client, Signer
+from bff.settings.client_key import PrivateKey, algorithms_of, read_client_key
 from bff.settings.model import ProviderSettings
-from bff.settings.values import TLS_METHODS
+from bff.settings.values import FAPI2_ALGS, TLS_METHODS
 
 ASSERTION_LIFETIME = 60
 """Seconds; it is used at once, and providers remember its `jti` for so long."""
-
-_CURVE_ALGS = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",), "Ed25519": ("EdDSA", "Ed25519")}
-_RSA_ALGS = ("RS256", "PS256")
 
 
 class Credentials:
@@ -80,15 +77,21 @@ class Authentication:
         means = means or self.means[0]
         if means.key is None:
             return Client(settings.client_id, means.secret, settings.client_auth)
-        return Client(settings.client_id, "", settings.client_auth, self._assertion(means.key, metadata))
+        signer = self._signer(means.key, metadata.request_object_algs) if settings.request_object else None
+        return Client(
+            settings.client_id, "", settings.client_auth, self._assertion(means.key, metadata), signer
+        )
+
+    def _signer(self, key: PrivateKey, offered: Sequence[str]) -> Signer:
+        settings = self._settings
+        permitted = FAPI2_ALGS if settings.profile == "fapi2" else None
+        kid = settings.client_key_id or key.kid or key.thumbprint()
+        return Signer(key, choose_alg(key, offered, permitted), kid)
 
     def _assertion(self, key: PrivateKey, metadata: Metadata) -> str:
         settings, now = self._settings, int(self._clock())
-        header = {
-            "alg": choose_alg(key, metadata.client_assertion_algs),
-            "kid": settings.client_key_id or key.kid or key.thumbprint(),
-            "typ": "JWT",
-        }
+        signer = self._signer(key, metadata.client_assertion_algs)
+        header = {"alg": signer.alg, "kid": signer.kid, "typ": "JWT"}
         by_endpoint = settings.client_assertion_aud == "token_endpoint"
         claims = {
             "iss": settings.client_id,
@@ -109,14 +112,11 @@ def new_client_key() -> str:
     return json.dumps({**key.as_dict(private=True), "kid": key.thumbprint()})
 
 
-def choose_alg(key: PrivateKey, offered: Sequence[str]) -> str:
-    """The algorithm to sign with: the key's own, else one that the provider says it verifies."""
-    if key.alg is not None:
-        return key.alg
-    possible = _RSA_ALGS if isinstance(key, RSAKey) else _CURVE_ALGS[_curve(key)]
-    return next((alg for alg in possible if alg in offered), possible[0])
+def choose_alg(key: PrivateKey, offered: Sequence[str], permitted: Sequence[str] | None = None) -> str:
+    """The algorithm to sign with: the key's own, else one that the provider says it verifies.
 
-
-def _curve(key: PrivateKey) -> str:
-    assert not isinstance(key, RSAKey)
-    return key.curve_name if isinstance(key, ECKey) else str(key.get("crv"))
+    `permitted` are those of a profile; the settings were refused if the key has none of them.
+    """
+    possible = algorithms_of(key)
+    fitting = [alg for alg in possible if permitted is None or alg in permitted] or possible
+    return next((alg for alg in fitting if alg in offered), fitting[0])

@@ -25,6 +25,7 @@ from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.proofs import ProviderProofs
 from bff.oidc.pushed import PushedRequests
 from bff.oidc.refusals import InvalidGrant, SignInRequired, says_error
+from bff.oidc.request_object import authorization_details, signed_request
 from bff.oidc.token_endpoint import TokenEndpoint, texts_of
 from bff.oidc.tokens import TokenAnswer
 from bff.oidc.transmitter import Transmitter
@@ -139,8 +140,11 @@ class OidcClient:
         code_verifier: str,
         params: Mapping[str, str],
         proof_key: str | None = None,
+        details: str = "",
     ) -> str:
         """Returns where to send the browser; the request is pushed where the provider takes that (RFC 9126).
+
+        `details` names authorization details of the settings, beside those of each sign-in.
 
         Raises:
             ProviderUnavailableError: the discovery document has never been had, or the push failed.
@@ -157,8 +161,12 @@ class OidcClient:
             resource=self.settings.resource,
             dpop_jkt=proof_key and ProofKey(proof_key).jkt,
         )
+        if (asked := authorization_details(self.settings, details)) is not None:
+            fields = {**fields, "authorization_details": asked}
         if not self._pushed.are_for(metadata):
-            return requests.authorization_url(metadata.authorization_endpoint, fields)
+            client, now = self._authentication.client(metadata), int(self._clock())
+            signed = signed_request(client, fields, issuer=metadata.issuer, now=now)
+            return requests.authorization_url(metadata.authorization_endpoint, signed)
         try:
             with self._watched("par"):
                 request_uri = await self._pushed.push(metadata, fields)

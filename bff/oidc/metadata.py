@@ -46,6 +46,7 @@ class Metadata:
     pushed_authorization_endpoint: str | None = None  # RFC 9126 5
     pushed_authorization_required: bool = False
     client_assertion_algs: tuple[str, ...] = ()  # empty where it does not say
+    request_object_algs: tuple[str, ...] = ()
     userinfo_endpoint: str | None = None
     ignored: tuple[str, ...] = ()  # optional endpoints that are named and cannot be used
 
@@ -94,6 +95,7 @@ def parse_metadata(
         ),
         pushed_authorization_required=document.get("require_pushed_authorization_requests") is True,
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
+        request_object_algs=_names(document, "request_object_signing_alg_values_supported"),
         userinfo_endpoint=_optional_endpoint(told, "userinfo_endpoint", ignored),
         ignored=tuple(ignored),
     )

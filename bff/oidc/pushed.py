@@ -11,7 +11,8 @@ from bff.observe.logs import get_logger
 from bff.oidc.authenticated import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import ClientRefusedError, refuses_client, told
-from bff.oidc.requests import Fields, pushed_authorization_form, secrets_of
+from bff.oidc.request_object import signed_request
+from bff.oidc.requests import Client, Fields, pushed_authorization_form, secrets_of
 from bff.oidc.tokens import parse_pushed
 from bff.settings.model import ProviderSettings
 
@@ -49,7 +50,9 @@ class PushedRequests:
         if endpoint is None:
             raise ProviderUnavailableError("the provider has no endpoint for pushed authorization requests")
         said = await self._calls.post(
-            endpoint, metadata, lambda client: pushed_authorization_form(client, fields)
+            endpoint,
+            metadata,
+            lambda client: pushed_authorization_form(client, self._signed(client, metadata, fields)),
         )
         answer, document = said.answer, said.document
         request_uri = parse_pushed(document) if answer.status in _OK else None
@@ -64,3 +67,6 @@ class PushedRequests:
                 answer.retry_after(self._clock()),
             )
         return request_uri
+
+    def _signed(self, client: Client, metadata: Metadata, fields: Fields) -> Fields:
+        return signed_request(client, fields, issuer=metadata.issuer, now=int(self._clock()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
+from bff.settings.client_key import PrivateKey
 from bff.settings.values import TLS_METHODS, ClientAuth
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -22,6 +23,7 @@ Fields = Mapping[str, str | Sequence[str]]
 
 RESERVED = frozenset(
     {
+        "authorization_details",
         "claims",
         "client_assertion",
         "client_assertion_type",
@@ -51,16 +53,27 @@ _SECRET_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """The client's key, with the algorithm and the name that it signs by."""
+
+    key: PrivateKey = field(repr=False)
+    alg: str
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """The proxy's identity at the provider, and its proof. Secret and assertion stay out of `repr`.
 
     `assertion` is a signed JWT for this one request (RFC 7523 2.2); the other methods have none.
+    `signer` signs authorization requests, where the settings say so (RFC 9101).
     """
 
     client_id: str
     secret: str = field(repr=False)
     method: ClientAuth = "client_secret_basic"
     assertion: str = field(default="", repr=False)
+    signer: Signer | None = None
 
 
 @dataclass(frozen=True, slots=True)

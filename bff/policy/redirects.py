@@ -72,6 +72,17 @@ def login_params(query: Iterable[tuple[str, str]], allowed: Collection[str]) -> 
     return params
 
 
+def named_details(query: Iterable[tuple[str, str]], known: Collection[str]) -> str | None:
+    """Returns the name of the authorization details that a login request asks for; "" if it asks for none.
+
+    None for a name that the settings do not have, and for two.
+    """
+    names = [value for name, value in query if name == "authorization_details"]
+    if not names:
+        return ""
+    return names[0] if len(names) == 1 and names[0] in known else None
+
+
 def _is_prompt(value: str) -> bool:
     """OpenID Connect Core 3.1.2.1: known words, and `none` only by itself."""
     words = value.split(" ")

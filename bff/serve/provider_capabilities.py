@@ -1,10 +1,11 @@
 """The comparison of a provider's discovery document with the settings. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bff.oidc.requests import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from bff.serve.check_result import Check, names_of
+from bff.serve.provider_demands import read_demands
 from bff.settings.model import ProviderSettings, RouteSettings
 
 _GRANTS = (
@@ -12,17 +13,6 @@ _GRANTS = (
     ("client", CLIENT_CREDENTIALS, "client credentials (RFC 6749 4.4)", 'token = "client"'),
 )
 """Kinds of tokens, with the grant that brings each, its name, and the setting that asks for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one look. A `fix` beside `ok` is advice."""
-
-    name: str
-    target: str
-    ok: bool
-    detail: str
-    fix: str = ""
 
 
 def read_offers(
@@ -36,11 +26,12 @@ def read_offers(
         *_offline(document, settings),
         *_pushed(document, settings),
         *_grants(document, settings.issuer, routes),
+        *read_demands(document, settings, routes),
     ]
 
 
 def _pkce(document: Mapping[str, Any], issuer: str) -> Iterator[Check]:
-    methods = _names(document, "code_challenge_methods_supported")
+    methods = names_of(document, "code_challenge_methods_supported")
     if methods is None:
         fix = "make sure that it supports PKCE with S256"
         yield Check("provider PKCE", issuer, True, "is not mentioned", fix)
@@ -52,7 +43,7 @@ def _pkce(document: Mapping[str, Any], issuer: str) -> Iterator[Check]:
 
 
 def _authentication(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
-    ways = _names(document, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    ways = names_of(document, "token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     if settings.client_auth not in ways:
         fix = f"set provider.client_auth to what it offers: {', '.join(ways)}"
         yield Check("provider auth", settings.issuer, False, f"{settings.client_auth} is not offered", fix)
@@ -67,7 +58,7 @@ def _authentication(document: Mapping[str, Any], settings: ProviderSettings) -> 
 
 
 def _dpop(document: Mapping[str, Any], settings: ProviderSettings) -> Check:
-    algs, alg = _names(document, "dpop_signing_alg_values_supported"), settings.dpop_alg
+    algs, alg = names_of(document, "dpop_signing_alg_values_supported"), settings.dpop_alg
     if algs is None:
         fix = "turn DPoP on at the provider (RFC 9449): without it nobody can sign in"
         return Check("provider binding", settings.issuer, False, "does not mention DPoP", fix)
@@ -78,7 +69,7 @@ def _dpop(document: Mapping[str, Any], settings: ProviderSettings) -> Check:
 
 
 def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
-    scopes = _names(document, "scopes_supported")
+    scopes = names_of(document, "scopes_supported")
     if scopes is not None and (missing := [scope for scope in settings.scopes if scope not in scopes]):
         fix = "see whether the provider names them otherwise"
         yield Check("provider scopes", settings.issuer, True, f"does not mention {', '.join(missing)}", fix)
@@ -88,7 +79,7 @@ def _offline(document: Mapping[str, Any], settings: ProviderSettings) -> Iterato
     """Without `offline_access` some providers give no refresh token, and others a better one."""
     if "offline_access" in settings.scopes:
         return
-    scopes, grants = (_names(document, f"{name}_supported") for name in ("scopes", "grant_types"))
+    scopes, grants = (names_of(document, f"{name}_supported") for name in ("scopes", "grant_types"))
     if scopes and "offline_access" in scopes:
         detail = "offers offline_access, which is not asked for"
     elif grants is not None and "refresh_token" not in grants:
@@ -116,7 +107,7 @@ def _pushed(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator
 def _grants(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]) -> Iterator[Check]:
     """The grants that routes need for tokens of their own."""
     kinds = {route.token_kind() for route in routes}
-    grants = _names(document, "grant_types_supported") or []
+    grants = names_of(document, "grant_types_supported") or []
     for kind, grant, called, needed_by in _GRANTS:
         if kind in kinds and grant in grants:
             yield Check(f"provider {kind}", issuer, True, "offered")
@@ -125,8 +116,3 @@ def _grants(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSett
             yield Check(
                 f"provider {kind}", issuer, True, f"{called.partition(' (')[0]} is not mentioned", fix
             )
-
-
-def _names(document: Mapping[str, Any], member: str) -> list[str] | None:
-    value = document.get(member)
-    return [str(item) for item in value] if isinstance(value, list) else None

@@ -14,7 +14,7 @@ from bff.oidc.assertion import Authentication
 from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
-from bff.serve.provider_capabilities import Check
+from bff.serve.check_result import Check
 from bff.settings.model import ProviderSettings
 
 _NAME = "provider client"

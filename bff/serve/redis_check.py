@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from bff.embedded import EmbeddedRedisError, find_redis
-from bff.serve.provider_capabilities import Check
+from bff.serve.check_result import Check
 from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.redis_clients import new_client
 from bff.session.redis_condition import eviction_policy, names_on_each

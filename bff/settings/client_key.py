@@ -18,6 +18,13 @@ from bff.settings.values import TLS_METHODS
 PrivateKey = RSAKey | ECKey | OKPKey
 EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below
 MIN_RSA_BITS = 2048  # RFC 7518 3.3
+_CURVE_ALGS = {
+    "P-256": ("ES256",),
+    "P-384": ("ES384",),
+    "P-521": ("ES512",),
+    "Ed25519": ("EdDSA", "Ed25519"),
+}
+_RSA_ALGS = ("RS256", "PS256")
 _CURVES = ("P-256", "P-384", "P-521", "Ed25519")
 _FIX = "write it as PEM (PKCS #8, without a passphrase) or as a JWK"
 
@@ -39,6 +46,13 @@ def read_client_key(text: str) -> PrivateKey:
     return key
 
 
+def algorithms_of(key: PrivateKey) -> tuple[str, ...]:
+    """Returns the algorithms that a key may sign by, the likeliest first; only its own where it names one."""
+    if key.alg is not None:
+        return (key.alg,)
+    return _RSA_ALGS if isinstance(key, RSAKey) else _CURVE_ALGS[str(key.get("crv"))]
+
+
 def public_key_set(text: str) -> str:
     """The public half as a JWK set, for the provider; ValueError as for `read_client_key`."""
     key = read_client_key(text)
@@ -55,6 +69,13 @@ def check_client_auth(provider: ProviderSettings) -> Iterator[Finding]:
     secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
     key = provider.client_key.get_secret_value() if provider.client_key else ""
     yield from _certificate(provider)
+    if provider.request_object and provider.client_auth != "private_key_jwt":
+        yield Finding(
+            "provider.request_object",
+            f'signs by client_key, and client_auth is "{provider.client_auth}"',
+            'set client_auth = "private_key_jwt", or remove the line',
+            needs=("provider.client_auth",),
+        )
     if provider.client_auth == "private_key_jwt":
         yield from _with_key(secret, key)
         return

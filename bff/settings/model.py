@@ -6,9 +6,9 @@ Rule 3: rules that need two settings, or the outside world, are in `check.py`.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from bff.settings.claim_rule import ClaimRule
 from bff.settings.route_token import MintedSettings, RouteTokenSettings
@@ -24,12 +24,14 @@ from bff.settings.sections import (
 )
 from bff.settings.urls import split_socket_url
 from bff.settings.values import (
+    FAPI2_DEFAULTS,
     SLUG,
     TLS_METHODS,
     AcrValue,
     Auth,
     Bytes,
     ClientAuth,
+    Detail,
     FieldName,
     Frequency,
     Method,
@@ -128,6 +130,10 @@ class SessionSettings(Section):
     near_cache_memory: Annotated[SomeBytes, Field(ge=1024**2)] = 64 * 1024**2
 
 
+def _has_profile(data: Any) -> bool:
+    return isinstance(data, dict) and data.get("profile") == "fapi2"
+
+
 class ProviderSettings(Section):
     """`[provider]`: the OpenID Provider that users sign in at."""
 
@@ -135,6 +141,7 @@ class ProviderSettings(Section):
     title: str | None = Field(default=None, min_length=1, max_length=80)  # None: its name
     callback: Literal["shared", "own"] | None = None  # None: "own" where there is a choice
     issuer: str
+    profile: Literal["none", "fapi2"] = "none"
     discovery_url: str | None = None  # None: issuer + /.well-known/openid-configuration
     authorization_endpoint: str | None = None  # these win over the discovery document's
     token_endpoint: str | None = None
@@ -165,7 +172,10 @@ class ProviderSettings(Section):
     client_key_id: str | None = None  # None: the JWK's own `kid`, else the RFC 7638 thumbprint
     client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
     par: Literal["auto", "always", "never"] = "auto"
+    request_object: bool = False
     resource: tuple[str, ...] = ()
+    authorization_details: tuple[Detail, ...] = ()
+    login_authorization_details: dict[str, tuple[Detail, ...]] = Field(default_factory=dict)
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     login_params: tuple[str, ...] = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
     extra_params: dict[str, str] = Field(default_factory=dict)
@@ -180,6 +190,17 @@ class ProviderSettings(Section):
     timeout: Seconds = 10.0
     max_token_calls: int = Field(default=20, ge=1, le=1000)
     metadata_lifetime: Seconds = 3600.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_profile(cls, data: Any) -> Any:
+        """Puts the profile's defaults in place of the general ones."""
+        return {**FAPI2_DEFAULTS, **data} if _has_profile(data) else data
+
+    def detail_types(self) -> tuple[str, ...]:
+        """The types of all authorization details (RFC 9396) that a sign-in may ask for."""
+        sets = (self.authorization_details, *self.login_authorization_details.values())
+        return tuple(dict.fromkeys(str(each["type"]) for details in sets for each in details))
 
     def over_mtls(self) -> bool:
         """Returns True if the provider authenticates the client, or binds its tokens, by its certificate."""

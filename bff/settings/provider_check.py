@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from bff.settings.client_key import check_client_auth
+from bff.settings.fapi2 import check_fapi2
 from bff.settings.model import ProviderSettings
 from bff.settings.problem import Finding, complaint_about
 from bff.settings.urls import endpoint_complaint, issuer_complaint, proxy_complaint, resource_complaint
@@ -18,9 +19,10 @@ ID_TOKEN_ALGS = (
 
 OWN_PARAMS = frozenset(
     {
-        "claims", "client_assertion", "client_assertion_type", "client_id", "client_secret", "code",
-        "code_challenge", "code_challenge_method", "dpop_jkt", "nonce", "redirect_uri", "request",
-        "request_uri", "resource", "response_mode", "response_type", "scope", "state",
+        "authorization_details", "claims", "client_assertion", "client_assertion_type", "client_id",
+        "client_secret", "code", "code_challenge", "code_challenge_method", "dpop_jkt", "nonce",
+        "redirect_uri", "request", "request_uri", "resource", "response_mode", "response_type", "scope",
+        "state",
     }
 )  # fmt: skip
 """Authorization parameters that the proxy alone sets; the request builder drops them all the same."""
@@ -52,6 +54,7 @@ def check_provider(provider: ProviderSettings) -> Iterator[Finding]:
             "provider.client_id", "is empty", "use the id that the provider registered the proxy under"
         )
     yield from check_client_auth(provider)
+    yield from check_fapi2(provider)
     yield from _scopes(provider)
     if unknown := [name for name in provider.login_params if not _may_pass(name)]:
         yield Finding(

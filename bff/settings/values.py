@@ -1,5 +1,6 @@
 """The types of single settings: durations, sizes, rates, ports, names."""
 
+import json
 import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,6 +20,17 @@ _SIZES = {
 }
 _MOST_TIMES = 1_000_000
 
+
+def _check_detail(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("type"), str) or not value["type"]:
+        raise ValueError("has no type (RFC 9396 2)")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("holds what JSON cannot say, such as a date") from None
+    return value
+
+
 SLUG = r"^[a-z0-9][a-z0-9-]{0,31}$"
 """The form of names that become parts of keys, paths and labels."""
 
@@ -37,6 +49,23 @@ ClientAuth = Literal[
 
 TLS_METHODS = frozenset({"tls_client_auth", "self_signed_tls_client_auth"})
 """The ways that use the client's certificate."""
+
+FAPI2_AUTH = ("private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth")
+"""The client authentication of FAPI 2.0 (5.3.3.1)."""
+
+FAPI2_ALGS = ("PS256", "ES256", "EdDSA", "Ed25519")
+"""The signature algorithms of FAPI 2.0 (5.4.1)."""
+
+FAPI2_DEFAULTS = {
+    "client_auth": "private_key_jwt",
+    "token_binding": "dpop",
+    "par": "always",
+    "id_token_algs": ("PS256", "ES256", "EdDSA"),
+}
+"""The defaults of `[provider]` with `profile = "fapi2"`, in place of the general ones."""
+
+Detail = Annotated[dict[str, Any], AfterValidator(_check_detail)]
+"""One of the authorization details (RFC 9396 2): a table with its type."""
 
 SignalEvent = Literal[
     "session-revoked",

@@ -48,7 +48,8 @@ def another_answered(
     if answer.via != (provider.name if own else ""):
         return "mixed_up"
     shared = several and not own  # with others, so that only `iss` tells whose answer it is
-    stated = answer.iss is not None or metadata.iss_parameter_supported or shared
+    demanded = shared or provider.profile == "fapi2"
+    stated = answer.iss is not None or metadata.iss_parameter_supported or demanded
     return "iss" if stated and answer.iss != provider.issuer else None
 
 

@@ -27,7 +27,7 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
 from bff.oidc.refusals import InvalidGrant
-from bff.policy.redirects import check_return_to, error_code, login_params, with_error
+from bff.policy.redirects import check_return_to, error_code, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
@@ -136,8 +136,10 @@ class LoginEndpoints:
         if isinstance(client, Response):
             return client
         params = login_params(query, client.settings.login_params)
-        if params is None:
+        details = named_details(query, client.settings.login_authorization_details)
+        if params is None or details is None:
             return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
+        params["authorization_details"] = details  # by its name: the text is in the settings
         try:
             return await self._send_to_provider(request, client, return_to, params, step_up=step_up)
         except ProviderUnavailableError as failure:
@@ -307,13 +309,21 @@ class LoginEndpoints:
         self, request: Request, client: OidcClient, return_to: str, asked: Mapping[str, str], **how: bool
     ) -> Response:
         now, provider = self._clock(), client.settings
+        details = asked.get("authorization_details", "")
         params = client.request_params(asked)
         if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
             params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
         browser = next((each.browser for each in self._transactions(request)), "")
         key = client.proof_key()
         transaction = begin(
-            return_to, params, now, provider=provider.name, browser=browser, proof_key=key, **how
+            return_to,
+            params,
+            now,
+            provider=provider.name,
+            browser=browser,
+            proof_key=key,
+            details=details,
+            **how,
         )
         url = await client.authorization_url(
             redirect_uri=redirect_uri(self._server, provider, several=self._providers.several),
@@ -322,6 +332,7 @@ class LoginEndpoints:
             code_verifier=transaction.code_verifier,
             params=params,
             proof_key=key,
+            details=details,
         )
         kept = self._cookies.store(transaction, now)
         if kept is None:  # acr_values from the settings could be that long

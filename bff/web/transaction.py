@@ -72,6 +72,7 @@ class Transaction:
     browser: str = ""  # the same for all sign-ins that one browser has under way
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
+    details: str = ""  # the name of the authorization details that were asked for
     step_up: bool = False  # asked for by a 401 `step_up_required`: a weaker sign-in than that will not do
     restarted: bool = False
     done: bool = False
@@ -89,9 +90,10 @@ class Transaction:
         return "step_up_failed" if self.step_up else "login_failed"
 
     def asked(self) -> dict[str, str]:
-        """Returns the parameters of the sign-in that ask for its strength and age."""
+        """Returns the parameters of the sign-in that ask for its strength, its age, and details by name."""
         age = {} if self.max_age is None else {"max_age": str(self.max_age)}
-        return {**age, **({"acr_values": " ".join(self.acr_values)} if self.acr_values else {})}
+        details = {"authorization_details": self.details} if self.details else {}
+        return {**age, **details, **({"acr_values": " ".join(self.acr_values)} if self.acr_values else {})}
 
     def finished(self) -> "Transaction":
         """The same, once its state has been used."""
@@ -110,6 +112,7 @@ def begin(
     *,
     provider: str = "",
     browser: str = "",
+    details: str = "",
     restarted: bool = False,
     step_up: bool = False,
     proof_key: str | None = None,
@@ -130,6 +133,7 @@ def begin(
         browser=browser or secrets.token_urlsafe(16),
         max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
         acr_values=tuple(params.get("acr_values", "").split()),
+        details=details,
         step_up=step_up,
         restarted=restarted,
         proof_key=proof_key,

@@ -86,6 +86,11 @@ def _serving(folder: Path, *, require_pushed: bool) -> Iterator[Certified]:
             "tls_client_certificate_bound_access_tokens": True,
         },
     ]
+    ways += [
+        {**ways[2], "client_id": "by-jar", "require_signed_request_object": True},
+        {**ways[3], "client_id": "by-fapi", "id_token_signed_response_alg": "ES256"},
+        {**ways[2], "client_id": "by-fapi-key", "id_token_signed_response_alg": "ES256"},
+    ]
     told = {
         "issuer": certified.url,
         "port": port,

@@ -34,6 +34,7 @@ const provider = new Provider(issuer, {
     backchannelLogout: { enabled: true },
     devInteractions: { enabled: false },
     dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
+    fapi: { enabled: true, profile: (_, client) => (client?.clientId.startsWith("by-fapi") ? "2.0" : undefined) },
     introspection: { enabled: true },
     mTLS: {
       enabled: true,
@@ -50,6 +51,7 @@ const provider = new Provider(issuer, {
       },
       useGrantedResource: () => true,
     },
+    requestObjects: { enabled: true },
     revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true },
   },

@@ -126,6 +126,52 @@ async def test_tokens_bound_to_a_key_of_the_session(
         assert (await browser.call("/bff/logout", "POST")).json()["provider_revoked"] is True
 
 
+@pytest.mark.requirement("P-05")
+@pytest.mark.parametrize("binding", ["dpop", "mtls"])
+async def test_the_whole_profile_at_a_provider_that_enforces_it(
+    redis_server: RedisServer, certified: Certified, binding: str
+) -> None:
+    """FAPI 2.0 on both sides: signed in, called, rotated; the request was pushed, the token is bound."""
+    cert, key = certified.client
+    by_proof = {"client_id": "by-fapi-key", "client_key": by_key(EC_KEY)["client_key"]}
+    by_certificate = {
+        "client_id": "by-fapi",
+        "client_auth": "self_signed_tls_client_auth",
+        "token_binding": "mtls",
+        "client_cert_file": cert,
+        "client_cert_key_file": key,
+        "ca_file": certified.server.cert,
+    }
+    chosen = by_proof if binding == "dpop" else by_certificate
+    settings: dict[str, Any] = {"profile": "fapi2", "resource": [API], **chosen}
+    before = len(certified.events("pushed_authorization_request.success"))
+    async with running_proxy(redis_server, certified, **settings) as proxy:
+        browser = await proxy.signed_in()
+        token = (await proxy.token(browser)).removeprefix("DPoP ")
+        assert ["jkt" if binding == "dpop" else "x5t#S256"] == list(payload_of(token)["cnf"])
+        assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+    assert before < len(certified.events("pushed_authorization_request.success"))
+
+
+@pytest.mark.requirement("P-05")
+@pytest.mark.parametrize("par", ["always", "never"])
+async def test_requests_are_signed_where_the_provider_demands_it(
+    redis_server: RedisServer, certified: Certified, par: str
+) -> None:
+    """Pushed or by the browser; without a signature nobody signs in."""
+    settings: dict[str, Any] = {**by_key(EC_KEY), "client_id": "by-jar", "par": par}
+    async with running_proxy(redis_server, certified, **settings, request_object=True) as proxy:
+        browser = await proxy.signed_in()
+        assert "alice" == (await browser.user()).json()["sub"]
+    if par == "never":
+        asked = next(sent(str(each.url)) for each in browser.answers if "/auth?" in str(each.url))
+        assert {"client_id", "request"} == set(asked)
+        return
+    async with running_proxy(redis_server, certified, **settings) as proxy:
+        answer = await (await proxy.browser()).client.get("/bff/login")
+        assert 503 == answer.status_code
+
+
 @pytest.mark.requirement("P-04")
 async def test_another_certificate_is_refused(
     redis_server: RedisServer, certified: Certified, tmp_path: Path

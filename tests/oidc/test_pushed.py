@@ -1,5 +1,6 @@
 """Pushed authorization requests, resources and token exchange, as the client sends them."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import respx
+from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
@@ -15,6 +17,7 @@ from bff.oidc.refusals import ClientRefusedError, GrantRefusedError, InvalidGran
 from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
+from tests.issuer.flow import payload_of
 from tests.oidc.test_client import DOCUMENT, GOOD, ISSUER
 
 PAR = {"pushed_authorization_request_endpoint": f"{ISSUER}/par"}
@@ -169,3 +172,39 @@ async def test_a_token_is_exchanged_for_one_backend(provider: respx.MockRouter) 
         provider["token"].respond(400, json={"error": "invalid_grant"})
         assert InvalidGrant() == await made.exchange_token("the-access-token", "orders")
     assert ["exchange"] == failures
+
+
+@pytest.mark.requirement("P-05")
+async def test_under_the_profile_nothing_is_sent_but_by_a_push(provider: respx.MockRouter) -> None:
+    """Without the endpoint nobody signs in; with it, details of the settings go along by their name."""
+    key = json.dumps(ECKey.generate_key("P-256").as_dict(private=True))
+    fapi: dict[str, Any] = {"profile": "fapi2", "client_key": key, "request_object": True}
+    details = {"payments": [{"type": "payment"}]}
+    settings = ProviderSettings.model_validate(
+        {"issuer": ISSUER, "client_id": "spa-bff", "login_authorization_details": details, **fapi}
+    )
+    made = OidcClient(settings, clock=lambda: 1_800_000_000.0, tasks=Tasks())
+    try:
+        await made.authorization_url(
+            redirect_uri="https://app.example/cb",
+            state="s",
+            nonce="n",
+            code_verifier="v",
+            params={"authorization_details": "from a page"},
+            details="payments",
+        )
+        form = form_of(provider["par"])
+        signed = payload_of(form["request"][0])
+        assert {"client_id", "request", "client_assertion", "client_assertion_type"} == form.keys()
+        assert (ISSUER, "spa-bff", [{"type": "payment"}]) == (
+            signed["aud"],
+            signed["iss"],
+            signed["authorization_details"],
+        )
+        provider["metadata"].respond(json=DOCUMENT)
+        bare = OidcClient(settings, clock=lambda: 1_800_000_000.0, tasks=Tasks())
+        with pytest.raises(ProviderUnavailableError, match="no endpoint"):
+            await asked(bare)
+        await bare.aclose()
+    finally:
+        await made.aclose()

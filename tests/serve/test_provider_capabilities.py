@@ -12,6 +12,7 @@ GOOD = {
     "code_challenge_methods_supported": ["S256"],
     "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
     "scopes_supported": ["openid", "profile", "email"],
+    "userinfo_endpoint": "https://id.example/me",
 }
 PAR = {"pushed_authorization_request_endpoint": "https://id.example/par"}
 REQUIRED = {"require_pushed_authorization_requests": True}

@@ -1,0 +1,68 @@
+"""A provider that breaks `profile = "fapi2"`; authorization details that a page asks for by a name."""
+
+import json
+
+import pytest
+
+from bff.oidc.metadata import Metadata
+from bff.policy.redirects import named_details
+from bff.settings.model import ProviderSettings
+from bff.web.callback_page import another_answered
+from bff.web.transaction import Returned
+from tests.support.processes.redis import RedisServer
+from tests.support.providers.provider import ServedProvider
+from tests.web.site import query, running_site
+
+ISSUER = "https://id.example"
+METADATA = Metadata(ISSUER, f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/jwks")
+
+
+@pytest.mark.requirement("P-05")
+@pytest.mark.parametrize(
+    ("profile", "iss", "refused"),
+    [
+        ("none", None, None),
+        ("none", "https://evil.example", "iss"),
+        ("fapi2", None, "iss"),
+        ("fapi2", "https://evil.example", "iss"),
+        ("fapi2", ISSUER, None),
+    ],
+)
+def test_an_answer_without_iss_is_no_answer(profile: str, iss: str | None, refused: str | None) -> None:
+    """Whatever the provider's document promises: under the profile `iss` must be there, and ours."""
+    settings = ProviderSettings.model_validate({"issuer": ISSUER, "client_id": "c", "profile": profile})
+    assert refused == another_answered(settings, METADATA, Returned(0.0, "code", iss), several=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ([], ""),
+        (["payments"], "payments"),
+        (["others"], None),
+        (["payments", "payments"], None),
+        (['[{"type":"payment"}]'], None),
+    ],
+)
+def test_a_page_names_details_and_writes_none(asked: list[str], name: str | None) -> None:
+    """A name that the settings have, once; everything else is refused."""
+    assert name == named_details([("authorization_details", value) for value in asked], {"payments": ()})
+
+
+async def test_a_page_asks_for_a_set_by_its_name(redis_server: RedisServer, provider: ServedProvider) -> None:
+    """It goes to the provider beside those of each sign-in; no text of a page does."""
+    async with running_site(
+        redis_server,
+        provider,
+        authorization_details=[{"type": "accounts"}],
+        login_authorization_details={"payments": [{"type": "payment"}]},
+    ) as site:
+        browser = site.browser()
+        location = await site.login(browser, "/bff/login?authorization_details=payments")
+        details = [each["type"] for each in json.loads(query(location)["authorization_details"])]
+        assert ["accounts", "payment"] == details
+        plain = query(await site.login(site.browser()))
+        assert [{"type": "accounts"}] == json.loads(plain["authorization_details"])
+        for bad in ("others", "%5B%7B%22type%22%3A%22payment%22%7D%5D"):
+            answer = await browser.get(f"/bff/login?authorization_details={bad}", origin="none")
+            assert (400, "bad_request") == (answer.status_code, answer.json()["code"])
