@@ -25,6 +25,7 @@ from tests.support.wait import until_async
 EXPIRED = 400  # seconds: the tokens of these tests live 300
 LIES = {
     "Authorization": "Bearer of-the-client",
+    "DPoP": "a.proof.of-the-client",
     "X-Forwarded-For": "192.0.2.1",
     "BFF-Forward-Auth": SECRET[::-1],
     "BFF-Forward-Auth-Route": "/elsewhere",
