@@ -7,11 +7,12 @@ and store are closed.
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from bff.frontend import build_frontend
+from bff.frontend import Frontend, build_frontend
 from bff.hooks import NO_HOOKS, Hooks
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
@@ -19,8 +20,8 @@ from bff.observe.metrics import Metrics
 from bff.policy.origin import Guard
 from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.in_force import STATE, InForce
-from bff.proxy.upstream.pool import UpstreamPool
 from bff.session.sessions import Sessions
+from bff.settings.changes import digest
 from bff.settings.model import Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.shared_parts import SharedParts
@@ -53,21 +54,14 @@ class App:
             self.shared.feed.subscribe(listener)
         self.shared.keys.forget = lambda: self.frontend.forget()  # noqa: PLW0108 - of the one then in force
         self._count_connections()
-        self.live = LiveSettings(
-            files,
-            keys=self.shared.keys,
-            client=self.frontend.providers.default,
-            pools=self.shared.pools,
-            redis=self.shared.store.renewal,
-            metrics=self.metrics,
-        )
-        self.live.take_forward_auth = self.frontend.forward_auth.take
+        self.metrics.settings_taken(digest(settings))
+        self.live = LiveSettings(files, self.shared, self.frontend, self._put)
         self._lifespan = Starlette(lifespan=self.running)
 
     @property
     def settings(self) -> Settings:
         """The settings that requests are served by."""
-        return self.frontend.settings
+        return self.live.settings
 
     @property
     def metrics(self) -> Metrics:
@@ -106,8 +100,30 @@ class App:
         return await self.frontend.readiness.made()
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Puts in force the newer settings that can change now, and changes of the files that they name."""
+        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
         return await self.live.reload(newer)
+
+    def prepare(self, newer: Settings) -> None:
+        """Builds what newer settings ask for, for the `reload` that follows; raises `NotTakenError`."""
+        self.live.prepare(newer)
+
+    def drop(self) -> None:
+        """Forgets what was prepared."""
+        self.live.drop()
+
+    def _put(self, newer: Frontend) -> None:
+        former, self.frontend = self.frontend, newer
+        for listener in newer.listeners:
+            self.shared.feed.subscribe(listener)
+        self.in_force.replace(newer.forwarding)
+        self._count_connections()
+        self.shared.pools.retain(newer.pools())
+        former.rest()
+        for listener in former.listeners:
+            self.shared.feed.release(listener)
+        for client in former.providers:
+            if client not in set(newer.providers):
+                self.shared.tasks.spawn(client.retire(), name="former provider")
 
     @asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:
@@ -129,12 +145,8 @@ class App:
             await self.shared.aclose()
 
     def _count_connections(self) -> None:
-        pools: dict[str, list[UpstreamPool]] = {}
-        for upstream, pool in self.shared.pools.all():
-            pools.setdefault(upstream.name, []).append(pool)
-        for name, same in pools.items():
-            gauge = self.metrics.upstream_connections(name)
-            gauge.set_function(lambda same=same: sum(pool.stats().open for pool in same))  # type: ignore[misc] # the default binds this turn's pools
+        for name in {upstream.name for upstream, _ in self.shared.pools.all()}:
+            self.metrics.upstream_connections(name).set_function(partial(self.shared.pools.open_at, name))
 
 
 def create_app(settings: Settings) -> App:

@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 from starlette.routing import Route
 
 from bff.endpoints import own_endpoints
-from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
-from bff.oidc.traced_http import http_maker
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
-from bff.policy.route_access import AccessPlan, asked_claims
+from bff.policy.route_access import AccessPlan
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
+from bff.provider_clients import providers_of
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.ask_before import AskBeforeForward
 from bff.proxy.forward.bearer import Verifiers
@@ -39,6 +38,7 @@ from bff.proxy.forward.token_exchange import by_audience, exchanger_of
 from bff.proxy.forward.traced import fast_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
+from bff.proxy.upstream.pool import UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
 from bff.refresh import Refresher
@@ -52,7 +52,6 @@ from bff.session.invalidation_feed import Listener
 from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
-from bff.settings.claim_rule import names_of
 from bff.settings.model import RouteSettings, Settings
 from bff.shared_parts import SharedParts
 from bff.web.events import EventsEndpoint
@@ -79,6 +78,8 @@ class Frontend:
     credentials: Mapping[str | None, Credentials]
     forwarding: ForwardingApp
     forward_auth: ForwardAuth
+    events: EventsEndpoint
+    websockets: WebSocketForwarding
     readiness: ReadinessChecks
     listeners: tuple[Listener, ...]
 
@@ -88,6 +89,17 @@ class Frontend:
         for listener in self.listeners:
             listener.changed(None)
 
+    def pools(self) -> set[UpstreamPool]:
+        """Returns the pools of its routes."""
+        return {each.pool for each in self.forwarding.context.destinations.values()}
+
+    def rest(self) -> None:
+        """Gives memory back: another frontend has taken its place, and few requests are still here."""
+        self.sessions.decrypted.clear()
+        for listener in self.listeners:
+            if isinstance(listener, NearCache):
+                listener.changed(None)
+
     async def aclose(self) -> None:
         """Closes the connections to its providers."""
         await self.verifiers.aclose()
@@ -95,8 +107,11 @@ class Frontend:
             await client.aclose()
 
 
-def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
+def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | None = None) -> Frontend:
     """Builds the frontend of some settings. They have been checked.
+
+    What a `former` one has warm, and the settings leave as it is, is kept: connections, documents, keys of
+    providers, and the counts of what is under way. Sessions are read anew.
 
     Raises:
         OSError: a certificate's file cannot be used any more.
@@ -106,7 +121,7 @@ def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
     if settings.session.near_cache:
         memory = settings.session.near_cache_memory
         cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
-    providers = _providers(settings, shared)
+    providers = providers_of(settings, shared, () if former is None else former.providers)
     sessions = Sessions(
         store=shared.store,
         keyring=shared.keys.keyring,
@@ -139,13 +154,23 @@ def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
         refresher,
         watch,
         MintingKeys(shared.keys.keyring, shared.clock),
-        Verifiers(providers, shared.clock),
+        Verifiers(providers, shared.clock, None if former is None else former.verifiers),
     )
     by_name, by_route = _credentials(shared, tables, parts)
-    context = _context(shared, tables, by_route, parts)
+    context = _context(shared, tables, by_route, parts, former)
     forward_auth = ForwardAuth(
         Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields),
         settings.forward_auth.secrets,
+    )
+    events = _events(shared, tables, parts, former)
+    websockets = WebSocketForwarding(
+        context=context,
+        routes=tables.routes,
+        guard=tables.guard,
+        watch=watch,
+        ping=settings.server.websocket_ping,
+        upgrades=upgrades(shared.spans),
+        former=None if former is None else former.websockets,
     )
     return Frontend(
         settings=settings,
@@ -154,8 +179,18 @@ def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
         guard=tables.guard,
         sessions=sessions,
         credentials=by_name,
-        forwarding=_forwarding(shared, tables, context, parts, forward_auth),
+        forwarding=_forwarding(
+            shared,
+            tables,
+            context,
+            parts,
+            forward_auth=forward_auth,
+            events=events,
+            websockets=websockets,
+        ),
         forward_auth=forward_auth,
+        events=events,
+        websockets=websockets,
         readiness=ReadinessChecks(
             store=shared.store,
             feed=shared.feed,
@@ -164,23 +199,6 @@ def build_frontend(settings: Settings, shared: SharedParts) -> Frontend:
         ),
         # The cache first, so that nobody else who is woken by a change finds stale entries.
         listeners=(*(() if cache is None else (cache,)), *waiters, watch),
-    )
-
-
-def _providers(settings: Settings, shared: SharedParts) -> Providers:
-    """Makes the clients of the providers."""
-    asked = frozenset().union(*map(asked_claims, settings.route))
-    return Providers(
-        OidcClient(
-            each,
-            clock=shared.clock,
-            tasks=shared.tasks,
-            failed=shared.metrics.provider_failed,
-            watched=shared.metrics.provider_calls.timed,
-            http=http_maker(shared.spans),
-            needed=asked.union(names_of(each.allow)),
-        )
-        for each in settings.providers()
     )
 
 
@@ -251,7 +269,11 @@ def _credentials(
 
 
 def _context(
-    shared: SharedParts, tables: _Tables, credentials: Mapping[bytes, Credentials], made: _Parts
+    shared: SharedParts,
+    tables: _Tables,
+    credentials: Mapping[bytes, Credentials],
+    made: _Parts,
+    former: Frontend | None,
 ) -> ForwardingContext:
     settings = tables.settings
     proofs = shared.proofs.for_routes(tables.routes.routes, settings.providers())
@@ -278,10 +300,27 @@ def _context(
         login_url=settings.server.base_path + LOGIN,
         home=settings.home(),
         login_params=made.providers.login_params(),
-        callers=Callers(settings.limits),
+        callers=Callers(settings.limits, None if former is None else former.forwarding.context.callers),
         event_streams=shared.event_streams,
         signed_calls=SignedCalls(made.watch),
         spans=shared.spans,
+    )
+
+
+def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend | None) -> EventsEndpoint:
+    settings = tables.settings
+    return EventsEndpoint(
+        sessions=made.sessions,
+        guard=tables.guard,
+        watch=made.watch,
+        streams=shared.event_streams,
+        tasks=shared.tasks,
+        session=settings.session,
+        limits=settings.limits,
+        server=settings.server,
+        open_streams=shared.metrics.event_streams,
+        clock=shared.clock,
+        former=None if former is None else former.events,
     )
 
 
@@ -290,22 +329,13 @@ def _forwarding(
     tables: _Tables,
     context: ForwardingContext,
     made: _Parts,
+    *,
     forward_auth: ForwardAuth,
+    events: EventsEndpoint,
+    websockets: WebSocketForwarding,
 ) -> ForwardingApp:
     """Makes the application: forwarded calls, and behind them our endpoints and the page."""
     settings = tables.settings
-    events = EventsEndpoint(
-        sessions=made.sessions,
-        guard=tables.guard,
-        watch=made.watch,
-        streams=context.event_streams,
-        tasks=shared.tasks,
-        session=settings.session,
-        limits=settings.limits,
-        server=settings.server,
-        open_streams=shared.metrics.event_streams,
-        clock=shared.clock,
-    )
     endpoints: list[Route] = own_endpoints(
         settings,
         providers=made.providers,
@@ -333,14 +363,7 @@ def _forwarding(
         routes=tables.routes,
         guard=tables.guard,
         forward_auth=forward_auth,
-        websockets=WebSocketForwarding(
-            context=context,
-            routes=tables.routes,
-            guard=tables.guard,
-            watch=made.watch,
-            ping=settings.server.websocket_ping,
-            upgrades=upgrades(shared.spans),
-        ),
+        websockets=websockets,
         otherwise=own_answers(
             [*endpoints, *events.routes()],
             events,

@@ -1,24 +1,20 @@
 """The settings of a running proxy: which changes are put in force, and where.
 
-Rule 1: a change of a file is put in force by itself; other changes of the settings' own file at a signal, as
-far as they can be taken (`bff.settings.changes`). The rest waits for a restart, and is named.
-Rule 2: a refusal changes nothing, neither of a bad file nor of bad settings.
+Rule 1: a file that the settings name is put in force by itself, the settings' own file as a whole.
+Rule 2: a refusal changes nothing: of a bad file, of bad settings, of settings with a change that needs a
+restart (`bff.settings.changes`), of a frontend that cannot be built.
+Rule 3: settings are prepared first, and taken by a step that cannot fail: so all workers take them, or none.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
-from bff.observe.metrics import Metrics
-from bff.oidc.client import OidcClient
-from bff.proxy.upstream.pool import Pools
-from bff.session.live_keys import LiveKeys
-from bff.session.redis_connection import Renewal
-from bff.settings.changes import compare
+from bff.frontend import Frontend, build_frontend
+from bff.settings.changes import NEEDS_RESTART, Changes, compare, digest
 from bff.settings.model import Settings
 from bff.settings.reload import Reloader
 from bff.settings.watched_files import WatchedFiles
+from bff.shared_parts import SharedParts
 from bff.tasks import Tasks
 
 _CREDENTIALS = frozenset(
@@ -33,40 +29,50 @@ class Reloaded:
     settings: Settings
     changed: tuple[str, ...]
     refused: tuple[str, ...]
-    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Newer settings that can be taken. `frontend` is None where the one in force stays."""
+
+    settings: Settings
+    changes: Changes
+    frontend: Frontend | None
+
+
+class NotTakenError(Exception):
+    """Newer settings cannot be taken: the message says why. `left` are those that need a restart."""
+
+    def __init__(self, message: str, left: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.left = left
 
 
 class LiveSettings:
-    """The settings in force. `take_forward_auth` is called with changed secrets of reverse proxies.
+    """The settings in force.
 
     Args:
         files: watches their files; it has begun before the parts were made.
-        keys: follows the server keys.
-        client: follows the client's secret or key, and the provider's certificates.
-        pools: follows the backends' certificates.
-        redis: follows those of Redis.
-        metrics: where changes are counted.
+        shared: the parts that follow changes without being replaced.
+        frontend: the frontend in force.
+        put: puts another frontend in force.
     """
 
     def __init__(
         self,
         files: WatchedFiles,
-        *,
-        keys: LiveKeys,
-        client: OidcClient,
-        pools: Pools,
-        redis: Renewal,
-        metrics: Metrics,
+        shared: SharedParts,
+        frontend: Frontend,
+        put: Callable[[Frontend], None],
     ) -> None:
-        self._keys = keys
-        self._client = client
-        self._pools = pools
-        self._redis = redis
+        self._shared = shared
+        self._frontend = frontend
+        self._put = put
+        self._prepared: Prepared | None = None
         self._tasks = Tasks()
-        self.take_forward_auth: Callable[[Sequence[SecretStr]], None] = lambda _: None
-        self._reloader = Reloader(files, self._put_in_force, metrics)
-        keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
-        client.ask_for_newer(self._ask_for_credentials)
+        self._reloader = Reloader(files, self._put_in_force, shared.metrics)
+        shared.keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
+        self._follow(frontend)
 
     @property
     def settings(self) -> Settings:
@@ -75,25 +81,66 @@ class LiveSettings:
 
     def start(self) -> None:
         """Begins to watch the files, and the clock for the server keys."""
-        self._reloader.start(self._tasks, self.settings.server.reload_interval, self._keys.turn)
+        self._reloader.start(self._tasks, self._shared.keys.turn)
 
     async def aclose(self) -> None:
         """Stops watching."""
         await self._tasks.cancel_all()
 
+    def prepare(self, newer: Settings) -> Prepared:
+        """Builds all that newer settings ask for, and puts nothing of it in force.
+
+        Raises:
+            NotTakenError: they cannot be taken.
+        """
+        self.drop()
+        changes = compare(self.settings, newer)
+        if changes.left:
+            raise NotTakenError(NEEDS_RESTART, changes.left)
+        frontend = None
+        if not changes.in_place:
+            try:
+                frontend = build_frontend(newer, self._shared, self._frontend)
+            except (OSError, ValueError) as error:  # a file that has changed since the check
+                self.drop()
+                raise NotTakenError(f"cannot be built: {error}") from error
+        self._prepared = Prepared(newer, changes, frontend)
+        return self._prepared
+
+    def drop(self) -> None:
+        """Forgets what was prepared and not taken."""
+        self._prepared = None
+        self._shared.pools.retain(self._frontend.pools())
+
+    def _take(self, newer: Settings) -> tuple[str, ...]:
+        prepared = self._prepared
+        if prepared is None or prepared.settings != newer:
+            prepared = self.prepare(newer)
+        self._prepared = None
+        if prepared.changes.taken:
+            self._reloader.take(newer, prepared.changes.taken)
+            self._shared.metrics.settings_taken(digest(newer))
+        if prepared.frontend is not None:
+            self._shared.limits.timeout = newer.limits.timeout
+            self._put(prepared.frontend)
+            self._frontend = prepared.frontend
+            self._follow(prepared.frontend)
+        return prepared.changes.taken
+
+    def _follow(self, frontend: Frontend) -> None:
+        frontend.providers.default.ask_for_newer(self._ask_for_credentials)
+
     async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Puts in force the newer settings that can change now, then changes of their files."""
-        changed: tuple[str, ...] = ()
-        left: tuple[str, ...] = ()
-        if newer is not None:
-            changes = compare(self.settings, newer)
-            changed, left = changes.taken, changes.left
-            if changed:
-                self._reloader.take(changes.settings, changed)
+        """Puts newer settings in force, then changes of their files.
+
+        Raises:
+            NotTakenError: the newer settings cannot be taken; nothing has changed.
+        """
+        changed = () if newer is None else self._take(newer)
         taken = await self._reloader.look_settled()
         refused = tuple(problem.key for problem in taken.refused)
         both = tuple(dict.fromkeys((*changed, *taken.changed)))
-        return Reloaded(self.settings, both, refused, left)
+        return Reloaded(self.settings, both, refused)
 
     def _ask_for_credentials(self) -> bool:
         secret = self._reloader.look_now("provider.client_secret_file")
@@ -102,15 +149,15 @@ class LiveSettings:
     def _put_in_force(self, settings: Settings, changed: Collection[str]) -> None:
         names = set(changed)
         if names & {"session.keys", "session.keys_file"}:
-            self._keys.take(settings.session.keys)
+            self._shared.keys.take(settings.session.keys)
         if names & _CREDENTIALS:
-            self._client.authenticate_by(settings.provider)
+            self._frontend.providers.default.authenticate_by(settings.provider)
         if names & {"provider.ca_file", "provider.client_cert_file"}:
-            self._client.trust(settings.provider)
+            self._frontend.providers.default.trust(settings.provider)
         if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
-            self.take_forward_auth(settings.forward_auth.secrets)
+            self._frontend.forward_auth.take(settings.forward_auth.secrets)
         if "redis.url" in names:
-            self._redis.changed(None)
+            self._shared.store.renewal.changed(None)
         numbers = {int(name[6:].partition("]")[0]) for name in names if name.startswith("route[")}
         if numbers:
-            self._pools.renew([settings.route[number] for number in sorted(numbers)])
+            self._shared.pools.renew([settings.route[number] for number in sorted(numbers)])

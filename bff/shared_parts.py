@@ -14,7 +14,7 @@ from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.proofs import ProofSource
-from bff.proxy.upstream.pool import Pools
+from bff.proxy.upstream.pools import Pools
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys

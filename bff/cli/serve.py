@@ -41,10 +41,12 @@ def serve(
     else:
         from bff.serve.worker import run  # type: ignore[assignment] # noqa: PLC0415 - called alike
 
+    from bff.serve.settings_reload import Source  # noqa: PLC0415 - see the package's first lines
+
     def read_settings() -> Settings:
         return _with_workers(load(config, os.environ), workers)
 
-    raise typer.Exit(run(settings, read_settings=read_settings))
+    raise typer.Exit(run(settings, source=Source(read_settings, loaded.file)))
 
 
 def _with_workers(settings: Settings, workers: int | None) -> Settings:

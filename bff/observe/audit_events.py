@@ -36,6 +36,8 @@ AuditEvent = Literal[
     "logout_token_rejected",
     "security_signal_taken",
     "security_signal_rejected",
+    "settings_changed",
+    "settings_change_refused",
     "sign_in_ended",  # from here on: the issuer's
     "token_reused",
     "keys_rotated",
@@ -77,7 +79,7 @@ class Described:
     example: Mapping[str, Any]
 
 
-_SESSION, _ATTACK, _USER = ("session",), ("intrusion_detection",), ("iam",)
+_SESSION, _ATTACK, _USER, _SETTINGS = ("session",), ("intrusion_detection",), ("iam",), ("configuration",)
 _WHO: Mapping[str, Any] = MappingProxyType({"sub": "alice", "session": "0cd6f637684b"})
 _WHERE: Mapping[str, Any] = MappingProxyType({"address": "203.0.113.7"})
 _SID: Mapping[str, Any] = MappingProxyType({"sid": "08a5019c-17e1"})
@@ -233,6 +235,21 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         ("denied",),
         "failure",
         {**_WHERE, "reason": "aud"},
+    ),
+    "settings_changed": Described(
+        "Other settings are in force, without a restart; `settings` names them.",
+        _SETTINGS,
+        ("change",),
+        "success",
+        {"reason": "reload", "settings": ["route /api"], "generation": 2},
+    ),
+    "settings_change_refused": Described(
+        "Settings that were read again cannot be used (`invalid`), or not be taken (`not_taken`): the former "
+        "ones stay in force.",
+        _SETTINGS,
+        ("change",),
+        "failure",
+        {"reason": "invalid", "generation": 2},
     ),
     "sign_in_ended": Described(
         "Issuer: everything of one sign-in ended; `families` is how many refresh families that were.",

@@ -174,6 +174,9 @@ class Metrics:
             "Whether Redis tells this process of changes: 1 or 0.",
             registry=registry,
         )
+        self._settings = Gauge(
+            "bff_settings_info", "The settings in force, by their hash.", ["hash"], registry=registry
+        )
         self._reloads = counter(
             "bff_settings_reloads", "Changes of files that settings name, by outcome.", "setting", "outcome"
         )
@@ -257,6 +260,11 @@ class Metrics:
     def limit_unchecked(self, limit: str) -> None:
         """A limit that all processes share was not looked at: Redis was out of reach, or slow."""
         self._unchecked[(limit,)].inc()
+
+    def settings_taken(self, digest: str) -> None:
+        """Settings of this digest are in force."""
+        self._settings.clear()
+        self._settings.labels(digest).set(1)
 
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """A file that a setting names has changed: its new content is in force, or was refused."""

@@ -59,6 +59,7 @@ class OidcClient:
         needed: Collection[str] = (),
     ) -> None:
         self.settings = settings
+        self.needed = frozenset(needed)
         self._clock = clock
         self._failed = failed
         self._watched = watched
@@ -97,6 +98,10 @@ class OidcClient:
     def trust(self, settings: ProviderSettings) -> None:
         """Reads the provider's CA certificates and the client's own anew; OSError changes nothing."""
         self._wire.renew(Certificates.of(settings))
+
+    async def retire(self) -> None:
+        """Keeps no connection from now on; calls of requests that began before still go on."""
+        await self._wire.retire()
 
     async def aclose(self) -> None:
         """Closes every connection."""

@@ -19,9 +19,11 @@ other answer of the proxy's own cannot be told from the provider's.
 """
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -189,6 +191,8 @@ class ProviderHttp:
         self._token_calls = token_calls
         self._clients = self._made(certificates)
         self._former: list[Clients] = []
+        self._certificates = certificates
+        self._retired = False
 
     def renew(self, certificates: Certificates) -> None:
         """Uses other certificates from the next call on; calls under way end as they began.
@@ -197,8 +201,22 @@ class ProviderHttp:
             OSError: a file holds no certificates; nothing has changed.
         """
         clients = self._made(certificates)
+        self._certificates = certificates
         self._former.append(self._clients)
         self._clients = clients
+
+    async def retire(self) -> None:
+        """Closes each connection after its call from now on: other settings have taken the place of these."""
+        self._retired = True
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Closes the connections of a retired provider once no call is under way."""
+        if not self._retired or self._clients.calls:
+            return
+        with contextlib.suppress(OSError):  # a certificate's file that is gone: it goes on by these
+            self.renew(self._certificates)
+        await self._close_former()
 
     def _made(self, certificates: Certificates) -> Clients:
         return Clients(
@@ -234,8 +252,7 @@ class ProviderHttp:
         Raises:
             ProviderUnavailableError: no complete answer.
         """
-        clients = self._clients
-        with clients.calling():
+        async with self._calling() as clients:
             return await self._send(
                 clients.reading,
                 lambda: clients.reading.build_request("GET", url, headers=dict(headers)),
@@ -254,10 +271,9 @@ class ProviderHttp:
         """
         seconds = self._timeout if sending.patience is None else sending.patience
         watched = _Watched(sending)
-        clients = self._clients
 
         def request() -> httpx.Request:
-            return clients.spending.build_request(
+            return spending.build_request(
                 "POST",
                 url,
                 data=dict(form.fields),
@@ -266,8 +282,18 @@ class ProviderHttp:
                 extensions={"trace": watched.trace},
             )
 
-        with clients.calling():
-            return await self._send(clients.spending, request, seconds, watched)
+        async with self._calling() as clients:
+            spending = clients.spending
+            return await self._send(spending, request, seconds, watched)
+
+    @asynccontextmanager
+    async def _calling(self) -> AsyncIterator[Clients]:
+        clients = self._clients
+        try:
+            with clients.calling():
+                yield clients
+        finally:
+            await self._rest()
 
     async def _send(
         self,

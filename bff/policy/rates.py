@@ -44,9 +44,10 @@ class RateLimiter:
 class Counts:
     """A bound on the things that each key has under way at once."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, former: "Counts | None" = None) -> None:
+        """`former` had another bound: what it counts is still under way, and counts on."""
         self._limit = limit
-        self._under_way: dict[str, int] = {}
+        self._under_way: dict[str, int] = {} if former is None else former._under_way  # noqa: SLF001 - of its own kind
 
     def __len__(self) -> int:
         return len(self._under_way)

@@ -20,8 +20,8 @@ from bff import __version__
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
-Order = Literal["stop", "retire", "force"]
-Question = Literal["readiness", "metrics", "openmetrics"]
+Order = Literal["stop", "retire", "force", "drop"]
+Question = Literal["readiness", "metrics", "openmetrics", "prepare"]
 
 _LINE_LIMIT = 16 * 1024 * 1024
 _SERVING: Final = "serving"
@@ -49,20 +49,22 @@ class SupervisorSide:
 
     def reload(self, settings: Settings | None) -> None:
         """Asks the worker to read its files again, and to apply the settings that can change live."""
-        packed = None if settings is None else base64.b64encode(pickle.dumps(settings)).decode("ascii")
-        self._say({"reload": packed})
+        self._say({"reload": _packed(settings)})
 
     def order(self, order: Order) -> None:
         """Asks the worker to stop, or to stop at once; no error if it is gone."""
         self._say({"order": order})
 
-    async def ask(self, question: Question) -> Any:
-        """The worker's answer; ConnectionError if it ends meanwhile. Bound the wait by a timeout."""
+    async def ask(self, question: Question, settings: Settings | None = None) -> Any:
+        """The worker's answer; ConnectionError if it ends meanwhile. Bound the wait by a timeout.
+
+        `settings` are those that the question is about, if it is about any.
+        """
         self._number += 1
         number, answer = self._number, asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:
-            self._say({"ask": question, "number": number})
+            self._say({"ask": question, "number": number, "settings": _packed(settings)})
             return await answer
         finally:
             del self._asked[number]
@@ -92,7 +94,7 @@ class WorkerSide:
     """The worker's end.
 
     Args:
-        answers: a function for each question; its result is JSON.
+        answers: a function for each question, of the settings that it is about; its result is JSON.
         orders: a function for each order.
         reload: called with newer settings, or with None where they cannot be used.
     """
@@ -100,7 +102,7 @@ class WorkerSide:
     def __init__(
         self,
         own: socket.socket,
-        answers: Mapping[Question, Callable[[], Awaitable[Any]]],
+        answers: Mapping[Question, Callable[[Settings | None], Awaitable[Any]]],
         orders: Mapping[Order, Callable[[], None]],
         reload: Callable[[Settings | None], None],
     ) -> None:
@@ -134,13 +136,13 @@ class WorkerSide:
                 if "order" in heard:
                     self._orders[heard["order"]]()
                 elif "reload" in heard:
-                    packed = heard["reload"]
-                    self._reload(None if packed is None else _unpacked(base64.b64decode(packed)))
+                    self._reload(_opened(heard["reload"]))
                 else:
-                    self._tasks.spawn(self._answer(heard["ask"], heard["number"]), name="supervisor question")
+                    answer = self._answer(heard["ask"], heard["number"], _opened(heard["settings"]))
+                    self._tasks.spawn(answer, name="supervisor question")
 
-    async def _answer(self, question: Question, number: int) -> None:
-        self._say({"number": number, "answer": await self._answers[question]()})
+    async def _answer(self, question: Question, number: int, settings: Settings | None) -> None:
+        self._say({"number": number, "answer": await self._answers[question](settings)})
 
     def _say(self, message: dict[str, Any]) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -172,6 +174,14 @@ def _unpacked(packed: bytes) -> Settings:
     settings = pickle.loads(packed)  # noqa: S301 - from our own supervisor, nobody else has the socket
     assert isinstance(settings, Settings)
     return settings
+
+
+def _packed(settings: Settings | None) -> str | None:
+    return None if settings is None else base64.b64encode(pickle.dumps(settings)).decode("ascii")
+
+
+def _opened(packed: str | None) -> Settings | None:
+    return None if packed is None else _unpacked(base64.b64decode(packed))
 
 
 def _part(own: socket.socket) -> bytes:

@@ -84,11 +84,11 @@ class WorkerProcess:
         """Waits for its end; the exit code, or the negative number of the signal."""
         return await self._process.wait()
 
-    async def answer(self, question: Question) -> Any | None:
+    async def answer(self, question: Question, settings: Settings | None = None) -> Any | None:
         """The process's answer; None if none came in time."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await self.link.ask(question)
+                return await self.link.ask(question, settings)
         except (TimeoutError, OSError):
             return None
 

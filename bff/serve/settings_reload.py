@@ -1,12 +1,17 @@
-"""The settings read again while the proxy runs, and the log lines about that."""
+"""The settings read again while the proxy runs: at a signal, and when their file changes; and the outcome."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from bff.observe.logs import get_logger
-from bff.settings.changes import FIXED, keep_files
+from bff.observe.logs import audit, get_logger
+from bff.serve.aggregation import metric
+from bff.settings.changes import keep_files, way_of
 from bff.settings.model import Settings
 from bff.settings.problem import SettingsError
+from bff.settings.watched_files import SETTLE, Fingerprint, Settling, see
 
 ReadSettings = Callable[[], Settings]
 """Reads the settings as they are now, as the command did at its start; SettingsError with every problem."""
@@ -14,17 +19,67 @@ ReadSettings = Callable[[], Settings]
 _log = get_logger("bff.serve")
 
 
-async def read_again(settings: ReadSettings | None, current: Settings) -> Settings | None:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source of the settings. `file` is None where no file was read."""
+
+    read: ReadSettings
+    file: Path | None = None
+
+
+class Outcome:
+    """The outcome of the last reload, for the log and the metrics.
+
+    `generation` is 1 at the start; each reload that changes something adds 1.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self._successful = True
+        self._at = time.time()
+
+    def taken(self, changed: Sequence[str]) -> None:
+        """The settings were read again, and are in force; `changed` are those that differ from the former."""
+        self._successful, self._at = True, time.time()
+        if changed:
+            self.generation += 1
+            audit("settings_changed", reason="reload", settings=list(changed), generation=self.generation)
+
+    def refused(self, reason: str) -> None:
+        """They could not be taken: the former settings stay in force, all of them."""
+        self._successful = False
+        audit("settings_change_refused", reason=reason, generation=self.generation)
+
+    def page(self) -> str:
+        """Returns the metrics of reloads, in Prometheus' text format."""
+        return (
+            metric("bff_settings_generation", "gauge", "Settings since the start.", self.generation)
+            + metric(
+                "bff_settings_last_reload_successful",
+                "gauge",
+                "Whether the settings that were read last are in force: 1 or 0.",
+                int(self._successful),
+            )
+            + metric(
+                "bff_settings_last_reload_success_timestamp_seconds",
+                "gauge",
+                "When settings were last read and are in force.",
+                self._at,
+            )
+        )
+
+
+async def read_again(source: Source | None, current: Settings) -> Settings | None:
     """The settings as they are now; None where they cannot be used, which the log tells, problem by problem.
 
     Args:
-        settings: reads them; None for a process that was not given a way.
+        source: reads them; None for a process that was not given a way.
         current: those in force; the private Redis that runs stays the same.
     """
-    if settings is None:
+    if source is None:
         return current
     try:
-        newer = await asyncio.to_thread(settings)
+        newer = await asyncio.to_thread(source.read)
     except SettingsError as error:
         for problem in error.problems:
             _log.error(
@@ -38,15 +93,59 @@ async def read_again(settings: ReadSettings | None, current: Settings) -> Settin
     return keep_files(current, newer)
 
 
-def tell_reload(
-    *, changed: Sequence[str], refused: Sequence[str], left: Sequence[str], several: bool, good: bool
-) -> None:
-    """Writes the outcome of a SIGHUP: the changes in force, those refused, and those that need more."""
-    roll = [name for name in left if several and name not in FIXED]
+def tell_not_taken(left: Sequence[str], why: str, *, several: bool) -> None:
+    """Writes that newer settings were not taken: all that are `left` need a restart, or they failed."""
+    roll = [name for name in left if several and way_of(name) == "roll"]
     restart = [name for name in left if name not in roll]
-    more = {"needs_sigusr2": roll} if roll else {}
+    more: dict[str, object] = {"needs_sigusr2": roll} if roll else {}
     if restart:
         more["needs_restart"] = restart
-    (_log.warning if left or refused or not good else _log.info)(
-        "reloaded", changed=list(changed), refused=list(refused), settings_good=good, **more
+    _log.error(
+        "settings_not_taken",
+        **more,
+        problem=why,
+        detail="the former settings stay in force, all of them",
     )
+
+
+def tell_reload(*, changed: Sequence[str], refused: Sequence[str], good: bool) -> None:
+    """Writes the outcome of a reload: the changes in force, and the files whose change was refused."""
+    (_log.warning if refused or not good else _log.info)(
+        "reloaded", changed=list(changed), refused=list(refused), settings_good=good
+    )
+
+
+class FileWatch:
+    """The watch of the settings' own file: `changed` is called once it has been left alone after a change.
+
+    A file that is not there is no change: an editor or a swap of links may be replacing it.
+    """
+
+    def __init__(self, file: Path, changed: Callable[[], None]) -> None:
+        self._file = file
+        self._changed = changed
+        self._settling = Settling()
+        self._known: Fingerprint | None = None
+
+    async def run(self, settings: Callable[[], Settings]) -> None:
+        """Looks every `server.reload_interval`, more often while the file settles."""
+        self._known = (await self._see())[self._file]
+        while True:
+            server = settings().server
+            waiting = server.watch_settings and self.look((await self._see())[self._file])
+            await asyncio.sleep(
+                min(server.reload_interval, SETTLE / 2) if waiting else server.reload_interval
+            )
+
+    def look(self, seen: Fingerprint | None) -> bool:
+        """Takes what was seen; returns true while a change has yet to settle."""
+        if seen is None or seen == self._known:
+            return False
+        if not self._settling.is_settled(self._file, seen, time.time(), time.monotonic()):
+            return True
+        self._known = seen
+        self._changed()
+        return False
+
+    async def _see(self) -> dict[Path, Fingerprint | None]:
+        return await asyncio.to_thread(see, [self._file])

@@ -7,8 +7,9 @@ and `/readyz` tells.
 Rule 3: before anything has served, a worker's end is the end of all: that is a mistake in the settings.
 Rule 4: a stop turns readiness off, then all workers stop as a single one does. A second signal forces; who
 has not ended a little after the limit is killed.
-Rule 5: SIGHUP reloads, here and in every worker; SIGUSR2 replaces the workers one after the other
-(`rolling.py`). Settings that cannot be used change nothing.
+Rule 5: SIGHUP, and a change of the settings' file, reload: the settings are checked here, built by every
+worker, and then taken by all; where one cannot, all stay as they are. SIGUSR2 replaces the workers one after
+the other (`rolling.py`). Settings that cannot be used change nothing.
 """
 
 import asyncio
@@ -29,10 +30,10 @@ from bff.serve.ops import OpsServer
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.serve.rolling import Roll, fixed
-from bff.serve.settings_reload import ReadSettings, read_again, tell_reload
+from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL
 from bff.serve.worker_slot import WorkerSlot
-from bff.settings.changes import compare
+from bff.settings.changes import NEEDS_RESTART, compare
 from bff.settings.model import Settings
 from bff.settings.reload import NoCounts, Reloader
 from bff.settings.watched_files import WatchedFiles
@@ -41,6 +42,7 @@ from bff.tasks import Tasks
 _START_TIMEOUT = 60.0  # seconds until a worker has to serve
 _STABLE = 60.0  # seconds after which a worker's death has nothing to do with the one before
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the first comes at once
+_PREPARE_TIMEOUT = 10.0  # seconds that a worker has to build what newer settings ask for
 _GRACE = 2.0  # seconds beyond a worker's own time to stop
 
 _log = get_logger("bff.serve")
@@ -51,7 +53,7 @@ def run(
     command: Sequence[str] = COMMAND,
     *,
     start_timeout: float = _START_TIMEOUT,
-    read_settings: ReadSettings | None = None,
+    source: Source | None = None,
 ) -> int:
     """Serves by `server.workers` processes until a signal comes; the exit code is 0 after a clean stop.
 
@@ -59,12 +61,12 @@ def run(
         settings: all of them; the workers get them as they are.
         command: the command line of a worker.
         start_timeout: seconds within which a worker has to serve.
-        read_settings: reads them again, at a reload and before a rolling restart.
+        source: where they are read again, at a reload and before a rolling restart.
     """
     configure(settings.log)
     try:
         with prepared(settings) as resources:
-            return asyncio.run(Supervisor(resources, command, start_timeout, read_settings).run())
+            return asyncio.run(Supervisor(resources, command, start_timeout, source).run())
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
@@ -85,11 +87,12 @@ class Supervisor:
         resources: ServerResources,
         command: Sequence[str],
         start_timeout: float,
-        read_settings: ReadSettings | None = None,
+        source: Source | None = None,
     ) -> None:
         self._resources = resources
         self._start_timeout = start_timeout
-        self._read_settings = read_settings
+        self._source = source
+        self._outcome = Outcome()
         self._tasks = Tasks()
         lifeline, self._held = os.pipe()  # the writing end is inherited by nobody
         self._slots = [
@@ -114,7 +117,10 @@ class Supervisor:
             loop.add_signal_handler(number, self._signalled)
         loop.add_signal_handler(RELOAD, self._spawn, self._reload)
         loop.add_signal_handler(ROLL, self._spawn, self._roll)
-        self._reloader.start(self._tasks, self._settings.server.reload_interval)
+        self._reloader.start(self._tasks)
+        if self._source is not None and self._source.file is not None:
+            watch = FileWatch(self._source.file, lambda: self._spawn(self._reload))
+            self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         if self._resources.ops is not None:
             await self._ops.start(self._resources.ops)
         keepers = [self._tasks.spawn(self._keep(slot), name=f"worker {slot.number}") for slot in self._slots]
@@ -168,10 +174,13 @@ class Supervisor:
         worker, slot.successor = slot.successor, None
         if worker is None:
             try:
-                worker = await slot.start(slot.settings or self._settings)
+                settings = slot.settings or self._settings
+                worker = await slot.start(settings)
             except OSError as error:
                 _log.error("worker_not_started", worker=slot.number, detail=str(error))
                 return 1
+            if (newer := slot.settings or self._settings) is not settings:
+                worker.link.reload(newer)  # they were taken while its process was being made
             self._tasks.spawn(self._watch_start(slot.number, worker), name="worker start")
         slot.worker = worker
         if self._stopping.is_set():
@@ -217,28 +226,52 @@ class Supervisor:
             task.add_done_callback(self._changes.discard)
 
     async def _reload(self) -> None:
-        """SIGHUP: all processes look at the files, and put in force the settings that can change now."""
+        """SIGHUP, or a change of the settings' file: all processes take the settings, or none (Rule 5)."""
+        reopen_audit()
         async with self._changing:
-            reopen_audit()
-            newer = await read_again(self._read_settings, self._settings)
-            for worker in self._living():
-                worker.link.reload(newer)
+            if self._stopping.is_set():
+                return
+            newer = await read_again(self._source, self._settings)
+            good = newer is not None and await self._all_can_take(newer)
             changed: tuple[str, ...] = ()
-            left: tuple[str, ...] = ()
-            if newer is not None:
-                changes = compare(self._settings, newer)
-                changed, left = changes.taken, changes.left
-                self._reloader.take(changes.settings, changed)
-                if {"log.level", "log.format"} & set(changed):
+            # From here to the last message nothing is waited for: a worker that starts has the former
+            # settings and this message, or the newer ones.
+            for worker in self._living():
+                worker.link.reload(newer if good else None)
+            if newer is not None and good:
+                changed = compare(self._settings, newer).taken
+                self._reloader.take(newer, changed)
+                if any(name.startswith("log.") for name in changed):
                     configure(self._settings.log)
             taken = await self._reloader.look_settled()
-            tell_reload(
-                changed=tuple(dict.fromkeys((*changed, *taken.changed))),
-                refused=[problem.key for problem in taken.refused],
-                left=left,
-                several=True,
-                good=newer is not None,
-            )
+            changed = tuple(dict.fromkeys((*changed, *taken.changed)))
+            if good:
+                self._outcome.taken(changed)
+            else:
+                self._outcome.refused("invalid" if newer is None else "not_taken")
+            refused = [problem.key for problem in taken.refused]
+            tell_reload(changed=changed, refused=refused, good=good)
+
+    async def _all_can_take(self, newer: Settings) -> bool:
+        """Has each serving worker build what newer settings ask for; one that cannot speaks for all.
+
+        A worker that dies meanwhile does not count: its successor begins with the settings then in force.
+        """
+        changes = compare(self._settings, newer)
+        if changes.left:
+            tell_not_taken(changes.left, NEEDS_RESTART, several=True)
+            return False
+        if not changes.taken:
+            return True
+        asked = [worker for worker in self._living() if worker.serves]
+        answers = await asyncio.gather(*(_can_take(worker, newer) for worker in asked))
+        problems = [answer for answer in answers if answer is not None]
+        if not problems:
+            return True
+        for worker in asked:
+            worker.link.order("drop")
+        tell_not_taken((), "; ".join(dict.fromkeys(problems)), several=True)
+        return False
 
     async def _roll(self) -> None:
         """SIGUSR2: a successor for each worker, in turn, by the settings as they are now."""
@@ -248,7 +281,7 @@ class Supervisor:
         self._rolling = True
         try:
             async with self._changing:
-                newer = await read_again(self._read_settings, self._settings)
+                newer = await read_again(self._source, self._settings)
                 if newer is None:
                     _log.error("roll_refused", detail="the settings cannot be used")
                     return
@@ -257,9 +290,9 @@ class Supervisor:
                     return
                 changes = compare(self._settings, newer)
                 _log.info("rolling", changed=[*changes.taken, *changes.left])
-            roll = Roll(self._slots, self._tasks, self._start_timeout, self._stopping.is_set)
-            if await roll.run(newer):
-                self._reloader.take(newer, ())
+                roll = Roll(self._slots, self._tasks, self._start_timeout, self._stopping.is_set)
+                if await roll.run(newer):
+                    self._reloader.take(newer, ())
         finally:
             self._rolling = False
 
@@ -323,13 +356,25 @@ class Supervisor:
     async def _metrics_page(self, openmetrics: bool) -> tuple[bytes, str]:
         pages = await self._answers("openmetrics" if openmetrics else "metrics")
         answered: dict[int, str] = {number: page for number, page in pages.items() if page is not None}
-        own = metric("bff_workers", "gauge", "Workers that serve.", len(pages))
+        own = self._outcome.page() + metric("bff_workers", "gauge", "Workers that serve.", len(pages))
         text = "Workers that ended without being told to."
         if not is_openmetrics(answered):
             own += metric("bff_worker_deaths_total", "counter", text, self._deaths)
             return merged(own, answered).encode(), CONTENT_TYPE_LATEST
         own += metric("bff_worker_deaths_total", "counter", text, self._deaths, family="bff_worker_deaths")
         return (merged(own, answered) + END).encode(), OPENMETRICS
+
+
+async def _can_take(worker: WorkerProcess, newer: Settings) -> str | None:
+    """Returns what keeps a worker from taking settings; None where nothing does, or the worker is gone."""
+    try:
+        async with asyncio.timeout(_PREPARE_TIMEOUT):
+            problem: str | None = await worker.link.ask("prepare", newer)
+    except TimeoutError:
+        return None if worker.has_ended else f"the process {worker.pid} does not answer"
+    except OSError:
+        return None
+    return problem
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -20,28 +20,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import uvicorn
-from starlette.types import Receive, Scope, Send
 
 from bff.app import create_app
 from bff.child import die_with
-from bff.live_settings import Reloaded
+from bff.live_settings import NotTakenError, Reloaded
 from bff.observe.logs import configure, get_logger, reopen_audit
-from bff.observe.metrics import Metrics
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
+from bff.proxy.server.uvicorn_config import client_protocol, protocol_options, websocket_options
 from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
-from bff.serve.ops import CheckResult, OpsServer, said
+from bff.serve.ops import OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
-from bff.serve.settings_reload import ReadSettings, read_again, tell_reload
+from bff.serve.served_app import MakeApp, ServedApp
+from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.settings.model import Settings
 from bff.tasks import Tasks
@@ -51,44 +50,18 @@ _LOOK = 0.05  # seconds between two looks at a signal's flag, or a connection's 
 _log = get_logger("bff.serve")
 
 
-class ServedApp(Protocol):
-    """The application that a worker serves."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """The metrics of this process."""
-        ...
-
-    async def readiness(self) -> Sequence[CheckResult]:
-        """True while requests may come here."""
-        ...
-
-    async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Puts in force the newer settings that can change now, and changes of the files that they name."""
-        ...
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry point."""
-        ...
-
-
-MakeApp = Callable[[Settings], ServedApp]
-
-
-def run(
-    settings: Settings, make_app: MakeApp = create_app, *, read_settings: ReadSettings | None = None
-) -> int:
+def run(settings: Settings, make_app: MakeApp = create_app, *, source: Source | None = None) -> int:
     """Serves in this process until a signal comes; returns its exit code, 0 after a clean stop.
 
     Args:
         settings: all of them.
         make_app: builds the application.
-        read_settings: reads them again at SIGHUP.
+        source: where they are read again, at SIGHUP and when their file changes.
     """
     configure(settings.log)
     try:
         with prepared(settings) as ground:
-            worker = LoneWorker(ground, make_app(ground.settings), read_settings)
+            worker = LoneWorker(ground, make_app(ground.settings), source)
             return _serve(worker, ground.listener)
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
@@ -251,10 +224,24 @@ class Worker(uvicorn.Server):
     async def _reload(self, newer: Settings | None) -> Reloaded:
         reopen_audit()
         reloaded = await self._app.reload(newer)
-        if {"log.level", "log.format"} & set(reloaded.changed):
+        if any(name.startswith("log.") for name in reloaded.changed):
             configure(reloaded.settings.log)
-        self._settings = reloaded.settings
+        if newer is not None and reloaded.settings != self._settings:
+            self._serve_by(reloaded.settings)
         return reloaded
+
+    def _serve_by(self, settings: Settings) -> None:
+        """Gives the connections that begin from now on the limits of other settings."""
+        self._settings, config = settings, self.config
+        gc.unfreeze()  # what is replaced was made before the freeze, and would stay for ever
+        made, server = protocol_options(settings), settings.server
+        config.http_protocol_class.limits = made.limits  # type: ignore[attr-defined] # it is `client_protocol`'s
+        config.ws_protocol_class = made.websocket
+        config.ws_max_size = made.max_message
+        config.ws_ping_interval = config.ws_ping_timeout = server.websocket_ping
+        config.timeout_keep_alive = math.ceil(server.keep_alive)
+        config.timeout_graceful_shutdown = math.ceil(server.shutdown_timeout) + 1
+        self.drains = server.shutdown_delay > 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's form
         """A signal stops."""
@@ -279,12 +266,11 @@ class Worker(uvicorn.Server):
 class LoneWorker(Worker):
     """The only serving process: it has the ops port, and logs its own steps."""
 
-    def __init__(
-        self, ground: ServerResources, app: ServedApp, read_settings: ReadSettings | None = None
-    ) -> None:
+    def __init__(self, ground: ServerResources, app: ServedApp, source: Source | None = None) -> None:
         super().__init__(ground.settings, app)
         self._ground = ground
-        self._read_settings = read_settings
+        self._source = source
+        self._outcome = Outcome()
         self._ops = OpsServer(self._metrics_page, app.readiness, ground.settings.server.ops_names())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -292,6 +278,9 @@ class LoneWorker(Worker):
         await super().startup(sockets)
         if self._ground.ops is not None:
             await self._ops.start(self._ground.ops)
+        if self._source is not None and self._source.file is not None:
+            watch = FileWatch(self._source.file, self.reload)
+            self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         loop = type(self._loop).__module__.partition(".")[0]
         _log.info("listening", **self._ground.announcement(), loop=loop)
 
@@ -314,19 +303,25 @@ class LoneWorker(Worker):
         _log.warning("roll_refused", detail="one process cannot replace itself: set server.workers to 2")
 
     async def _reload(self, newer: Settings | None) -> Reloaded:
-        newer = await read_again(self._read_settings, self._settings)
-        reloaded = await super()._reload(newer)
-        tell_reload(
-            changed=reloaded.changed,
-            refused=reloaded.refused,
-            left=reloaded.left,
-            several=False,
-            good=newer is not None,
-        )
+        before = self._settings
+        newer = await read_again(self._source, before)
+        good = newer is not None
+        try:
+            reloaded = await super()._reload(newer)
+        except NotTakenError as error:
+            tell_not_taken(error.left, str(error), several=False)
+            good = False
+            reloaded = await super()._reload(None)
+        if good:
+            self._outcome.taken(reloaded.changed)
+        else:
+            self._outcome.refused("invalid" if newer is None else "not_taken")
+        tell_reload(changed=reloaded.changed, refused=reloaded.refused, good=good)
         return reloaded
 
     async def _metrics_page(self, openmetrics: bool) -> tuple[bytes, str]:
-        return self._app.metrics.render(openmetrics=openmetrics)
+        page, kind = self._app.metrics.render(openmetrics=openmetrics)
+        return self._outcome.page().encode() + page, kind
 
 
 class TeamWorker(Worker):
@@ -340,8 +335,9 @@ class TeamWorker(Worker):
                 "readiness": self._readiness,
                 "metrics": self._metrics,
                 "openmetrics": partial(self._metrics, openmetrics=True),
+                "prepare": self._prepare,
             },
-            orders={"stop": self.stop, "retire": self.retire, "force": self.force},
+            orders={"stop": self.stop, "retire": self.retire, "force": self.force, "drop": app.drop},
             reload=self.reload,
         )
         self._retires = False
@@ -366,10 +362,27 @@ class TeamWorker(Worker):
         await super().shutdown(sockets)
         await self._link.close()
 
-    async def _readiness(self) -> list[dict[str, Any]]:
+    async def _reload(self, newer: Settings | None) -> Reloaded:
+        try:
+            return await super()._reload(newer)
+        except NotTakenError as error:  # all others have taken them: a successor begins with them
+            tell_not_taken(error.left, str(error), several=True)
+            self.stop()
+            return await super()._reload(None)
+
+    async def _prepare(self, newer: Settings | None) -> str | None:
+        """Builds what newer settings ask for; returns what is wrong, None where they can be taken."""
+        assert newer is not None
+        try:
+            self._app.prepare(newer)
+        except NotTakenError as error:
+            return str(error)
+        return None
+
+    async def _readiness(self, _: Settings | None) -> list[dict[str, Any]]:
         return [said(check) for check in await self._app.readiness()]
 
-    async def _metrics(self, *, openmetrics: bool = False) -> str:
+    async def _metrics(self, _: Settings | None, *, openmetrics: bool = False) -> str:
         return self._app.metrics.render(openmetrics=openmetrics)[0].decode()
 
 

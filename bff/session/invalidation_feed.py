@@ -20,6 +20,7 @@ import contextlib
 import math
 import random
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -83,7 +84,7 @@ class InvalidationFeed:
         self._prefix = prefix
         self._clock = clock
         self._patience = min(settings.timeout, LEASE)
-        self._listeners: list[Listener] = []
+        self._listeners: list[Callable[[], Listener | None]] = []
         self._tasks = Tasks()
         self._trusted_until = -math.inf
         self._vouched: dict[int, float] = {}  # when each server was asked what it answered last
@@ -102,11 +103,16 @@ class InvalidationFeed:
 
     def subscribe(self, listener: Listener) -> None:
         """Tells this listener of every change from now on."""
-        self._listeners.append(listener)
+        self._listeners.append(lambda: listener)
+
+    def release(self, listener: Listener) -> None:
+        """Tells it for as long as anybody else still uses it."""
+        self.unsubscribe(listener)
+        self._listeners.append(weakref.ref(listener))
 
     def unsubscribe(self, listener: Listener) -> None:
         """Tells it no more."""
-        self._listeners.remove(listener)
+        self._listeners = [each for each in self._listeners if each() is not listener]
 
     async def start(self) -> None:
         """Begins to follow; trust comes a moment later, with the first answer."""
@@ -189,7 +195,11 @@ class InvalidationFeed:
             start = len(self._prefix)
             names = [name[start:] for name in push.keys if name.startswith(self._prefix)]
         failed: Exception | None = None
-        for listener in tuple(self._listeners):
+        for each in tuple(self._listeners):
+            listener = each()
+            if listener is None:
+                self._listeners.remove(each)
+                continue
             try:
                 for name in names:
                     listener.changed(name)

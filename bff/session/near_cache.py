@@ -110,6 +110,7 @@ class NearCache:
         self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
         self._free: list[int] = []  # places in the ring
         self._hand = 0
+        self._bytes = 0  # of this cache's entries; `counts` has those of all caches of the process
         self._turned_away = 0
         self.emptied = 0
 
@@ -164,12 +165,14 @@ class NearCache:
             self.emptied += 1
             for readings in self._readings.values():
                 _spoil(readings)
+            self._counts.entries -= len(self._entries)
             self._entries.clear()
             self._values.clear()
             self._ring.clear()
             self._used.clear()
             self._free.clear()
-            self._hand = self._counts.entries = self._counts.bytes = 0
+            self._counts.bytes -= self._bytes
+            self._hand = self._bytes = 0
         else:
             self.forget(key)
 
@@ -195,8 +198,9 @@ class NearCache:
             self._used.append(0)
         self._values[number] = value
         self._entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
+        self._bytes += cost
         self._counts.bytes += cost
-        self._counts.entries = len(self._entries)
+        self._counts.entries += 1
 
     def finished(self, reading: Reading) -> None:
         """The end of a read, whatever came of it."""
@@ -207,11 +211,11 @@ class NearCache:
 
     def _made_room(self, cost: int) -> bool:
         """Makes room for an entry of that cost; False where the entry is not to be kept."""
-        if self._counts.bytes + cost > self._memory:
+        if self._bytes + cost > self._memory:
             self._turned_away = (self._turned_away + 1) % ADMITTED
             if self._turned_away:
                 return False
-        while self._counts.bytes + cost > self._memory:
+        while self._bytes + cost > self._memory:
             self._evict()
         return True
 
@@ -237,8 +241,10 @@ class NearCache:
         self._ring[place] = _NOBODY
         self._used[place] = 0
         self._free.append(place)
-        self._counts.bytes -= len(entry) + len(value) + OVERHEAD
-        self._counts.entries = len(self._entries)
+        cost = len(entry) + len(value) + OVERHEAD
+        self._bytes -= cost
+        self._counts.bytes -= cost
+        self._counts.entries -= 1
 
 
 def _number(key: str) -> int:

@@ -37,7 +37,7 @@ class RateLimits:
         self, counts: RateCounts, *, timeout: float, metrics: Metrics, clock: Callable[[], float]
     ) -> None:
         self._counts = counts
-        self._timeout = timeout
+        self.timeout = timeout
         self._metrics = metrics
         self._clock = clock
         self._walls: dict[str, RateLimiter] = {}
@@ -79,7 +79,7 @@ class RateLimits:
             self._metrics.limit_unchecked(quota.name)
             return 0.0
         if self._out:
-            self._ask_again = now + self._timeout  # this act tries for all
+            self._ask_again = now + self.timeout  # this act tries for all
         try:
             wait = await self._ask(quota, who)
         except (StoreUnavailableError, TimeoutError) as failure:
@@ -99,12 +99,12 @@ class RateLimits:
         not lift the limit that is to hold it.
         """
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._timeout
+        due = loop.time() + self.timeout
         async with asyncio.timeout(None) as bound:
 
             def end() -> None:
                 now = loop.time()
-                bound.reschedule(now + min(now - due, self._timeout))
+                bound.reschedule(now + min(now - due, self.timeout))
 
             timer = loop.call_at(due, end)
             try:

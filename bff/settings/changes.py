@@ -1,12 +1,20 @@
-"""The difference between two readings of the settings, and the part that can be taken at run time. Pure."""
+"""The difference between two readings of the settings, and the way in which each takes effect. Pure.
 
+Rule 1: newer settings are taken as a whole or not at all: one change that needs a restart leaves everything
+as it is.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from bff.settings.model import Section, Settings
+from bff.settings.model import RouteSettings, Section, Settings
 
-RELOADABLE: Final = frozenset(
+Way = Literal["live", "roll", "restart"]
+"""The way in which a change takes effect: by a reload, by a rolling restart, by a restart of the service."""
+
+IN_PLACE: Final = frozenset(
     {
         "session.keys",
         "session.keys_file",
@@ -23,13 +31,18 @@ RELOADABLE: Final = frozenset(
         "log.format",
     }
 )
-"""The settings whose new values SIGHUP puts in force; files that settings name are watched apart."""
+"""The settings that the parts in force take over; for any other a new frontend is built."""
 
 FIXED: Final = frozenset(
     {"server.host", "server.port", "server.ops_host", "server.ops_port", "server.ops_hosts", "server.workers"}
 )
 """The settings of the supervisor itself: a rolling restart does not change them."""
 
+ROLLED: Final = frozenset({"server.public_url", "server.base_path", "redis", "telemetry"})
+"""The settings, and the whole sections, of parts that live as long as their process."""
+
+
+NEEDS_RESTART: Final = "settings that need a restart have changed"
 
 _SECRETS: Final = (
     ("session", "keys"),
@@ -41,17 +54,33 @@ _SECRETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The names of the settings that differ; `settings` are the former ones with the possible changes."""
+    """The names of the settings that differ: those that a reload takes, and those that need more."""
 
-    settings: Settings
     taken: tuple[str, ...]
     left: tuple[str, ...]
 
+    @property
+    def in_place(self) -> bool:
+        """True if the parts in force take all that is taken."""
+        return IN_PLACE.issuperset(self.taken)
+
+
+def way_of(name: str) -> Way:
+    """Returns the way in which a change of this setting takes effect."""
+    if name in FIXED:
+        return "restart"
+    return "roll" if name in ROLLED or name.partition(".")[0] in ROLLED else "live"
+
+
+def digest(settings: Settings) -> str:
+    """Returns a short hash of settings, by which those of several processes compare; secrets do not count."""
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
+
 
 def keep_files(current: Settings, newer: Settings) -> Settings:
-    """The newer settings, with the present value of each secret file whose name is unchanged.
+    """The newer settings with what is in force of each secret file that is still the same.
 
-    Secret files have a watch of their own, which reads a file only when it is complete.
+    Secret files have a watch of their own, which knows when one is complete.
     """
     for section, name in _SECRETS:
         before, after = getattr(current, section), getattr(newer, section)
@@ -65,14 +94,8 @@ def keep_files(current: Settings, newer: Settings) -> Settings:
 def compare(old: Settings, new: Settings) -> Changes:
     """Sorts the differences between the settings in force and newer ones."""
     names = tuple(_different(old, new))
-    taken = tuple(name for name in names if name in RELOADABLE)
-    merged = old
-    for name in taken:
-        section, _, key = name.partition(".")
-        part: Section = getattr(merged, section)
-        value = getattr(getattr(new, section), key)
-        merged = merged.model_copy(update={section: part.model_copy(update={key: value})})
-    return Changes(merged, taken, tuple(name for name in names if name not in RELOADABLE))
+    left = tuple(name for name in names if way_of(name) != "live")
+    return Changes(tuple(name for name in names if name not in left), left)
 
 
 def _different(old: Settings, new: Settings) -> Iterator[str]:
@@ -80,9 +103,20 @@ def _different(old: Settings, new: Settings) -> Iterator[str]:
         before, after = getattr(old, section), getattr(new, section)
         if before == after:
             continue
-        if not isinstance(before, Section) or not isinstance(after, Section):
-            yield section
-            continue
-        for key in type(before).model_fields:
-            if getattr(before, key) != getattr(after, key):
-                yield f"{section}.{key}"
+        if section == "route":
+            yield from _different_routes(before, after)
+        elif isinstance(before, Section) and isinstance(after, Section):
+            for key in type(before).model_fields:
+                if getattr(before, key) != getattr(after, key):
+                    yield f"{section}.{key}"
+        else:
+            yield section.replace("more_providers", "provider")
+
+
+def _different_routes(old: tuple[RouteSettings, ...], new: tuple[RouteSettings, ...]) -> Iterator[str]:
+    """Yields the routes that were added, changed or removed, by their paths."""
+    before, after = ({route.path: route for route in routes} for routes in (old, new))
+    changed = [path for path in (*before, *after) if before.get(path) != after.get(path)]
+    yield from (f"route {path}" for path in dict.fromkeys(changed))
+    if not changed:
+        yield "route"  # in another order

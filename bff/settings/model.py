@@ -87,6 +87,7 @@ class ServerSettings(Section):
     shutdown_timeout: Seconds = 30.0
     shutdown_delay: SecondsOrZero = 0.0
     reload_interval: Annotated[Seconds, Field(ge=0.05, le=3600)] = 5.0
+    watch_settings: bool = True  # False: the settings' own file is read again at SIGHUP alone
     keep_alive: Seconds = 75.0
     head_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0

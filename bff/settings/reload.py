@@ -65,11 +65,11 @@ class Reloader:
         """The settings in force."""
         return self._files.settings
 
-    def start(self, tasks: Tasks, interval: float, tick: Callable[[], None] = lambda: None) -> None:
-        """Begins to look every `interval` seconds; `tick` is called after each look."""
-        tasks.spawn(self._watch(interval, tick), name="watched files")
+    def start(self, tasks: Tasks, tick: Callable[[], None] = lambda: None) -> None:
+        """Begins to look every `server.reload_interval` seconds; `tick` is called after each look."""
+        tasks.spawn(self._watch(tick), name="watched files")
 
-    async def _watch(self, interval: float, tick: Callable[[], None]) -> None:
+    async def _watch(self, tick: Callable[[], None]) -> None:
         while True:
             waiting = False
             try:
@@ -78,6 +78,7 @@ class Reloader:
                 tick()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next change is not to be missed
                 _log.error("settings_watch_failed", exc_info=error)
+            interval = self.settings.server.reload_interval
             await asyncio.sleep(min(interval, _PROMPT) if waiting else interval)
 
     async def look(self, *, forced: bool = False) -> Taken:
@@ -111,7 +112,7 @@ class Reloader:
 
     def take(self, settings: Settings, changed: Collection[str]) -> None:
         """Puts settings in force that another part has read."""
-        self._files.settings = settings
+        self._files.replace(settings)
         self._apply(settings, changed)
 
     async def _see(self) -> Seen:

@@ -113,6 +113,16 @@ class WatchedFiles:
             if source.value is None:
                 self._known[source.setting] = _prints(source, seen)
 
+    def replace(self, settings: Settings) -> None:
+        """Takes settings that were read elsewhere; the files that they name anew have just been used."""
+        known = {source.paths: self._known.get(source.setting) for source in self.sources()}
+        self.settings = settings
+        seen = see(self.paths())
+        for source in self.sources():
+            if source.value is None:
+                before = known.get(source.paths)
+                self._known[source.setting] = _prints(source, seen) if before is None else before
+
     def sources(self) -> list[Source]:
         """All sources that can change while the proxy runs."""
         return list(_sources(self.settings))
@@ -146,7 +156,10 @@ class WatchedFiles:
         """Puts the values that were read in force; a bad file leaves the former ones (Rule 2)."""
         changed: list[str] = []
         refused: list[SettingProblem] = []
+        current = self.sources()
         for read in reads:
+            if read.source not in current:  # other settings have been taken meanwhile
+                continue
             setting = read.source.setting
             news = read.fingerprints != self._known.get(setting)
             self._known[setting] = read.fingerprints

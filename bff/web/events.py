@@ -30,13 +30,17 @@ from bff.web.responses import problem_answer
 from bff.web.signed_in import signed_in
 
 _PATH = "/bff/events"
+_ALL = "all"  # the key of the count of the process
 _TICK = 1.0  # seconds; less where heartbeats are asked for more often
 _COME_BACK = 30.0  # seconds after which a page may try again where there are too many streams
 _log = get_logger("bff.web")
 
 
 class EventsEndpoint:
-    """The endpoint, and all of its streams. `clock` gives seconds since the epoch."""
+    """The endpoint, and all of its streams. `clock` gives seconds since the epoch.
+
+    The streams of a `former` one count on.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class EventsEndpoint:
         server: ServerSettings,
         open_streams: Gauge,
         clock: Callable[[], float],
+        former: "EventsEndpoint | None" = None,
     ) -> None:
         self._sessions = sessions
         self._guard = guard
@@ -58,17 +63,21 @@ class EventsEndpoint:
         self._streams = streams
         self._tasks = tasks
         self._settings = session
-        self._of_session = Counts(limits.events_per_session)
-        self._most = limits.events_per_process
+        of_session, of_all = (None, None) if former is None else former.counts()
+        self._of_session = Counts(limits.events_per_session, of_session)
+        self._all = Counts(limits.events_per_process, of_all)
         self._heartbeat = server.events_heartbeat
         self._tick_every = min(_TICK, self._heartbeat / 2)
-        open_streams.set_function(lambda: self._count)
+        self._gauge = open_streams
         self._trusted = server.trusted_proxies
         self._base_path, self._public_path = server.base_path, server.base_path + _PATH
         self._clock = clock
-        self._count = 0
         self._open: dict[EventStream, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    def counts(self) -> tuple[Counts, Counts]:
+        """Returns the counts of streams under way: of each session, and of all."""
+        return self._of_session, self._all
 
     def routes(self) -> list[Route]:
         """The route, for the list of routes; `before` answers its requests."""
@@ -95,11 +104,16 @@ class EventsEndpoint:
         if not self._of_session.enter(key):
             await self._too_many("event streams of this session")(scope, receive, send)
             return
-        self._count += 1
+        if not self._all.enter(_ALL):
+            self._of_session.leave(key)
+            await self._too_many("event streams")(scope, receive, send)
+            return
+        self._gauge.inc()
         try:
             await self._serve(answer, receive, send)
         finally:
-            self._count -= 1
+            self._gauge.dec()
+            self._all.leave(_ALL)
             self._of_session.leave(key)
 
     async def _admitted(self, request: Request) -> Found | Response:
@@ -111,7 +125,7 @@ class EventsEndpoint:
             return found
         if request.method == "HEAD":
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-        return self._too_many("event streams") if self._count >= self._most else found
+        return found
 
     def _too_many(self, what: str) -> Response:
         _log.info("too_many", what=what, route=_PATH)

@@ -51,8 +51,9 @@ def series() -> Series:
             for label, value in sample.labels.items():
                 found.setdefault(sample.name, {}).setdefault(label, set()).add(value)
             found.setdefault(sample.name, {})
-    supervisor = (ROOT / "bff" / "serve" / "supervisor.py").read_text(encoding="utf-8")
-    return found | {name: {} for name in re.findall(r'metric\("(bff_\w+)"', supervisor)}
+    serve = [ROOT / "bff" / "serve" / name for name in ("supervisor.py", "settings_reload.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in serve)
+    return found | {name: {} for name in re.findall(r'metric\(\s*"(bff_\w+)"', text)}
 
 
 SERIES = series()

@@ -96,8 +96,11 @@ def service(folder: Path, *upstreams: str, **variables: str) -> Iterator[Service
     redis = variables.pop("redis", "redis://127.0.0.1:1/0")
     environ = variables_for(issuer, redis, *upstreams)
     routes = [{**route, "auth": "none"} for route in json.loads(environ["BFF_ROUTE"])]
+    if upstreams:
+        environ["BFF_ROUTE"] = json.dumps(routes)
+    else:
+        del environ["BFF_ROUTE"]  # those of a settings file in the folder count, if there is one
     environ |= {
-        "BFF_ROUTE": json.dumps(routes),
         "BFF_SERVER__PUBLIC_URL": "http://app.localhost",
         "BFF_SERVER__PORT": "0",
         "BFF_SERVER__OPS_PORT": "0",

@@ -29,35 +29,40 @@ async def answer(_: Received) -> Reply:
 
 @pytest.mark.requirement("S-09")
 async def test_what_is_reloaded_and_what_is_not(tmp_path: Path) -> None:
-    """Supervisor and workers live on; keys and log level are taken, the rest is named with its way."""
+    """Supervisor and workers live on; one change that needs a restart, or a mistake, leaves all as it is."""
     keys = secret(str(tmp_path / "keys"), KEY)
     settings = tmp_path / "bff.toml"
+    settings.write_text("")
+    taken = '[log]\nlevel = "debug"\n[limits]\nlogin_per_minute = 5\n'
     async with backend(answer) as upstream:
         variables = {"BFF_SESSION__KEYS_FILE": str(keys), "BFF_SERVER__RELOAD_INTERVAL": "1h"}
         with service(tmp_path, upstream.url, BFF_SESSION__KEYS="", **variables) as running:
             await running.up()
             former = [running.pid(1), running.pid(2)]
+            settings.write_text(f'{taken}[server]\nops_hosts = ["a"]\nbase_path = "/app"')
+            running.signal(signal.SIGHUP)
+            told = await running.said("settings_not_taken")
+            assert ["server.base_path"] == told["needs_sigusr2"]
+            assert ["server.ops_hosts"] == told["needs_restart"]
+            assert [] == (await running.said("reloaded"))["changed"]
+            assert "bff_settings_last_reload_successful 0" in (await running.ops("/metrics"))[1]
             keys.write_text(f"{OTHER}\n{KEY}\n")
-            settings.write_text(
-                '[log]\nlevel = "debug"\n[limits]\nlogin_per_minute = 5\n[server]\nops_hosts = ["a"]'
-            )
+            settings.write_text(taken)
             for pid in (running.child.pid, *former):  # as a service manager does that signals a whole group
                 os.kill(pid, signal.SIGHUP)
-            told = await running.said("reloaded")
-            assert ["log.level", "session.keys_file"] == told["changed"]
-            assert (["limits.login_per_minute"], ["server.ops_hosts"]) == (
-                told["needs_sigusr2"],
-                told["needs_restart"],
-            )
+            told = await running.said("reloaded", 2)
+            assert ["limits.login_per_minute", "log.level", "session.keys_file"] == sorted(told["changed"])
             await running.said("server_keys_changed", 2)
             settings.write_text("[limits\n")
             running.signal(signal.SIGHUP)
-            assert not (await running.said("reloaded", 2))["settings_good"]
+            assert not (await running.said("reloaded", 3))["settings_good"]
             keys.write_text("")
             running.signal(signal.SIGHUP)
-            assert ["session.keys_file"] == (await running.said("reloaded", 3))["refused"]
+            assert ["session.keys_file"] == (await running.said("reloaded", 4))["refused"]
             await running.said("settings_file_refused", 2)
-            assert "bff_settings_files_refused" in (await running.ops("/metrics"))[1]
+            page = (await running.ops("/metrics"))[1]
+            assert "bff_settings_files_refused" in page
+            assert "bff_settings_generation 2" in page
             assert former == [running.pid(1), running.pid(2)]
             assert None is running.child.poll()
             async with httpx.AsyncClient(base_url=running.url, headers={"Host": "app.localhost"}) as client:

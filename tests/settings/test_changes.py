@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.settings.changes import compare, keep_files
+from bff.settings.changes import compare, keep_files, way_of
 from bff.settings.model import Settings
 from tests.support.settings import KEY, OTHER
 
@@ -22,25 +22,47 @@ def test_nothing() -> None:
     """The same settings, read twice, are no change."""
     old = settings()
     found = compare(old, settings())
-    assert (old, (), ()) == (found.settings, found.taken, found.left)
+    assert ((), (), True) == (found.taken, found.left, found.in_place)
 
 
 def test_what_can_be_taken_and_what_cannot() -> None:
-    """Keys, secrets and the log's level are taken; the rest is named, and stays as it was."""
+    """Everything is taken but the settings of the supervisor and of what lives as long as a process."""
     newer = settings(
-        server={"public_url": "https://app.example.com", "port": 1},
+        server={"public_url": "https://other.example.com", "port": 1, "keep_alive": "5s"},
         session={"keys": [OTHER, KEY], "idle_timeout": "5m"},
         provider={"issuer": "https://id.example.com", "client_id": "spa", "client_secret": "t"},
         log={"level": "debug"},
-        route=[{"path": "/api", "upstream": "http://backend:1"}],
+        redis={"timeout": 3},
     )
     found = compare(settings(), newer)
-    assert ("session.keys", "provider.client_secret", "log.level") == found.taken
-    assert ("server.port", "session.idle_timeout", "route") == found.left
-    assert newer.session.keys == found.settings.session.keys
-    assert settings().session.idle_timeout == found.settings.session.idle_timeout
-    assert "debug" == found.settings.log.level
-    assert () == found.settings.route
+    taken = (
+        "server.keep_alive",
+        "session.keys",
+        "session.idle_timeout",
+        "provider.client_secret",
+        "log.level",
+    )
+    assert taken == found.taken
+    assert ("server.public_url", "server.port", "redis.timeout") == found.left
+    assert ["roll", "restart", "roll"] == [way_of(name) for name in found.left]
+    assert not found.in_place
+
+
+def test_keys_secrets_and_the_log_are_taken_in_place() -> None:
+    """For these alone nothing is built anew."""
+    assert compare(settings(), settings(session={"keys": [OTHER, KEY]}, log={"level": "debug"})).in_place
+
+
+def test_routes_are_named_by_their_paths() -> None:
+    """A route that was added, changed or removed is named; so is another order."""
+    a, b, c = ({"path": f"/{name}", "upstream": "http://backend:1"} for name in "abc")
+    former = settings(route=[a, b])
+    assert ("route /a", "route /b", "route /c") == compare(
+        former, settings(route=[a | {"html": True}, c])
+    ).taken
+    assert ("route",) == compare(former, settings(route=[b, a])).taken
+    more = {"issuer": "https://other.example.com", "client_id": "x", "client_secret": "s", "name": "other"}
+    assert ("provider",) == compare(settings(), settings(**{"[[provider]]": [more]})).taken
 
 
 def test_secret_files_have_a_watch_of_their_own() -> None:

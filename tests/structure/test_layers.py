@@ -21,7 +21,14 @@ ROWS = [
     ["bff.refresh"],
     ["bff.proxy"],
     ["bff.web"],
-    ["bff.app", "bff.endpoints", "bff.frontend", "bff.live_settings", "bff.shared_parts"],
+    [
+        "bff.app",
+        "bff.endpoints",
+        "bff.frontend",
+        "bff.live_settings",
+        "bff.provider_clients",
+        "bff.shared_parts",
+    ],
     ["bff.library", "bff.serve"],
     ["bff.cli", "bff.__main__"],
 ]

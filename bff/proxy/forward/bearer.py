@@ -62,14 +62,25 @@ class BearerAccess:
 
 
 class Verifiers:
-    """The verifiers of a process: routes that ask for the same share one. `clock` as for `TokenVerifier`."""
+    """The verifiers of a process: routes that ask for the same share one. `clock` as for `TokenVerifier`.
 
-    def __init__(self, providers: Iterable[OidcClient], clock: Callable[[], float]) -> None:
+    Those of a `former` one serve on where the providers are the same.
+    """
+
+    def __init__(
+        self,
+        providers: Iterable[OidcClient],
+        clock: Callable[[], float],
+        former: "Verifiers | None" = None,
+    ) -> None:
         self._clients = list(
             providers
         )  # the first one's tokens are taken unless a route names another issuer
         self._clock = clock
-        self._by_rule: dict[tuple[str, str, str], TokenVerifier] = {}
+        same = former is not None and former._clients == self._clients  # noqa: SLF001 - of its own kind
+        self._by_rule: dict[tuple[str, str, str], TokenVerifier] = (
+            dict(former._by_rule) if former is not None and same else {}  # noqa: SLF001 - of its own kind
+        )
 
     def access(self, route: RouteSettings, rule: RouteAccess | None) -> BearerAccess | None:
         """Returns the check of bearer tokens on a route; None where it takes none."""

@@ -24,14 +24,18 @@ _STREAMS = frozenset(
 
 
 class Callers:
-    """The counts of calls and streams under way, over all clients of a process."""
+    """The counts of calls and streams under way, over all clients of a process.
 
-    def __init__(self, limits: LimitSettings | None = None) -> None:
+    Those that a `former` one has counted go on under these limits.
+    """
+
+    def __init__(self, limits: LimitSettings | None = None, former: "Callers | None" = None) -> None:
         limits = limits or LimitSettings()
-        self.calls_of_session = Counts(limits.calls_per_session)
-        self.calls_of_address = Counts(limits.calls_per_address)
-        self.streams_of_session = Counts(limits.streams_per_session)
-        self.streams_of_address = Counts(limits.streams_per_address)
+        before = former.__dict__ if former is not None else {}
+        self.calls_of_session = Counts(limits.calls_per_session, before.get("calls_of_session"))
+        self.calls_of_address = Counts(limits.calls_per_address, before.get("calls_of_address"))
+        self.streams_of_session = Counts(limits.streams_per_session, before.get("streams_of_session"))
+        self.streams_of_address = Counts(limits.streams_per_address, before.get("streams_of_address"))
 
 
 class Caller:

@@ -52,10 +52,9 @@ class HttpServerProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
         self._in_force: InForce | None = app_state.get(STATE)
-        self._websockets: Any = config.ws_protocol_class  # `WebSocketServerProtocol`, or None
         self._keep_alive: float = config.timeout_keep_alive
         self._timer = WaitTimer(self._loop, self._late)  # for the client's next input
-        self._parser = RequestParser(self.limits, websocket=self._websockets is not None)
+        self._parser = RequestParser(self.limits)
         self._ready = False  # nothing is under way: the next request may take the fast path
         self._body: LengthContent | ChunkedContent | None = None  # of which more is to come
         self._fast: FastCall | None = None  # under way
@@ -150,6 +149,7 @@ class HttpServerProtocol(asyncio.Protocol):
                 self._timer.begin(Wait.REQUEST, self._keep_alive)
 
     def _take_head(self, data: bytes) -> bytes:
+        self._parser.websocket = self._config.ws_protocol_class is not None  # a route may have been added
         try:
             found = self._parser.feed(data)
         except Refusal as refusal:
@@ -205,7 +205,7 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def _hand_over(self, head: Head, early: bytes) -> None:
         """Gives the connection to the WebSocket protocol."""
-        protocol = self._websockets(self._config, self._server, self._loop)
+        protocol = self._config.ws_protocol_class(self._config, self._server, self._loop)
         # Nothing may come behind the head before it is answered (RFC 6455 4.1).
         if early or not protocol.take_over(self.transport, head, self._scope):
             self._refuse(bad_request("malformed upgrade"))

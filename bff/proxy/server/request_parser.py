@@ -115,11 +115,11 @@ def bad_request(detail: str) -> Refusal:
 class RequestParser:
     """The parser of one connection's heads. `websocket`: upgrades to WebSocket are served."""
 
-    __slots__ = ("_buffer", "_limits", "_skipped", "_websocket")
+    __slots__ = ("_buffer", "_limits", "_skipped", "websocket")
 
     def __init__(self, limits: RequestLimits, *, websocket: bool = False) -> None:
         self._limits = limits
-        self._websocket = websocket
+        self.websocket = websocket
         self._buffer = bytearray()
         self._skipped = False
 
@@ -174,7 +174,7 @@ class RequestParser:
         self._buffer, self._skipped = bytearray(), False
         raw = bytes(buffer[:end])
         try:
-            return parse_head(raw, self._limits, websocket=self._websocket), bytes(buffer[end:])
+            return parse_head(raw, self._limits, websocket=self.websocket), bytes(buffer[end:])
         except Refusal as refusal:
             refusal.head = raw
             raise

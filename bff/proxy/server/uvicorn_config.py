@@ -1,12 +1,31 @@
 """The protocol classes that uvicorn is given, and their settings."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refused, RequestLimits
 from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
-from bff.settings.model import RouteSettings, ServerSettings
+from bff.settings.model import RouteSettings, ServerSettings, Settings
+
+
+class ProtocolOptions(NamedTuple):
+    """The options of the protocol classes that other settings change. `websocket` None: no upgrades."""
+
+    limits: RequestLimits
+    websocket: type[WebSocketServerProtocol] | None
+    max_message: int
+
+
+def protocol_options(settings: Settings) -> ProtocolOptions:
+    """Makes the options for connections that begin from now on."""
+    made = websocket_options(settings.server, settings.served_routes())
+    served = made["ws"] != "none"
+    return ProtocolOptions(
+        RequestLimits.configured(settings.server, settings.forward_auth.hosts),
+        made["ws"] if served else None,
+        made["ws_max_size"] if served else 0,
+    )
 
 
 def client_protocol(

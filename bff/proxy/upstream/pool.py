@@ -9,6 +9,8 @@ and nobody overtakes them: while one waits that may be served, nothing is idle a
 Rule 3: the idle connection that was used last is taken first, so that the others can age and be closed.
 Rule 4: a quarter of the slots is kept for clients that hold none, so that one client cannot fill a backend.
 Rule 5: a connection whose answer is a stream gives its slot back: streams have a limit of their own.
+Rule 6: a retired pool, whose backend no route names any more, keeps no idle connection: calls that began
+before still get one, and each is closed after its call.
 """
 
 import asyncio
@@ -16,18 +18,16 @@ import contextlib
 import math
 import ssl
 from collections import deque
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from bff.policy.routes import Route, Upstream
+from bff.policy.routes import Upstream
 from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import Connector, TlsNames, UpstreamFaultError, client_tls
+from bff.proxy.upstream.connector import Connector, UpstreamFaultError
 from bff.proxy.upstream.expect_continue import Expectation
 from bff.proxy.upstream.fair_queue import FairQueue
 from bff.proxy.upstream.interfaces import Fault, FaultKind
 from bff.proxy.upstream.request_state import CallTimeouts
 from bff.proxy.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
-from bff.settings.model import RouteSettings
 
 _Grant = asyncio.Future[UpstreamConnection | None]
 
@@ -82,7 +82,7 @@ class UpstreamPool:
         most = limits.max_connections
         self._crowded_from = most if most == 1 else most - max(1, most // _KEPT_SHARE)
         self._sweep: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closed = self._retired = False
 
     def stats(self) -> PoolStats:
         """Returns the numbers of connections that are open, idle, and waited for."""
@@ -213,6 +213,9 @@ class UpstreamPool:
         if self._closed or connection.now() - connection.born > self._limits.lifetime:
             connection.abort()
             return
+        if self._retired and not self._waiters.lines:
+            connection.abort()
+            return
         self._idle.append(connection)
         if self._waiters.lines:
             self._serve()
@@ -289,6 +292,12 @@ class UpstreamPool:
         for connection in list(self._idle):
             connection.abort()
 
+    def retire(self) -> None:
+        """Keeps no connection from now on (Rule 6)."""
+        self._retired = True
+        for connection in list(self._idle):
+            connection.abort()
+
     def _sweep_at(self, when: float) -> None:
         self._sweep = asyncio.get_running_loop().call_at(when, self._close_aged)
 
@@ -316,78 +325,3 @@ class UpstreamPool:
             connection.abort()
         if self._closing:
             await asyncio.wait([connection.lost for connection in self._closing])
-
-
-class Pools:
-    """The pools of a process, one for each backend and set of limits.
-
-    Routes to the same backend share its pool where they set the same limits, timeouts and TLS.
-    """
-
-    def __init__(self) -> None:
-        self._pools: dict[tuple[Upstream, PoolLimits, CallTimeouts, TlsNames | None], UpstreamPool] = {}
-        self._by_path: dict[bytes, UpstreamPool] = {}
-
-    def for_upstream(self, route: Route) -> UpstreamPool:
-        """Returns the pool that carries a route's calls, made when it is first asked for.
-
-        Raises:
-            OSError: the route's certificates cannot be used; the settings' check says so before.
-        """
-        pool = self._by_path.get(route.path)
-        if pool is None:
-            limits, timeouts = limits_of(route), timeouts_of(route)
-            names = TlsNames.of(route.settings) if route.upstream.scheme == "https" else None
-            key = (route.upstream, limits, timeouts, names)
-            pool = self._pools.get(key)
-            if pool is None:
-                tls, server_name = (None, None) if names is None else (client_tls(names), names.server_name)
-                pool = UpstreamPool(route.upstream, limits, timeouts, tls, server_name)
-                self._pools[key] = pool
-            self._by_path[route.path] = pool
-        return pool
-
-    def renew(self, routes: Collection[RouteSettings]) -> None:
-        """Reads the certificates of these routes anew.
-
-        Raises:
-            OSError: a file cannot be used; nothing has changed.
-        """
-        made = {names: client_tls(names) for names in {TlsNames.of(route) for route in routes}}
-        for (_, _, _, names), pool in self._pools.items():
-            if names in made:
-                pool.trust(made[names])
-
-    def all(self) -> list[tuple[Upstream, UpstreamPool]]:
-        """Returns all pools with their backends, for the metrics."""
-        return [(key[0], pool) for key, pool in self._pools.items()]
-
-    async def aclose(self) -> None:
-        """Closes all pools."""
-        for pool in self._pools.values():
-            await pool.aclose()
-
-
-def limits_of(route: Route) -> PoolLimits:
-    """Returns the pool's part of a route's settings."""
-    settings = route.settings
-    return PoolLimits(
-        settings.max_connections,
-        settings.connect_timeout,
-        settings.queue_timeout,
-        max_streams=settings.max_streams,
-        answer=AnswerLimits(settings.max_answer_head, settings.max_answer_fields),
-    )
-
-
-def timeouts_of(route: Route) -> CallTimeouts:
-    """Returns the calls' part of a route's settings."""
-    settings = route.settings
-    unlimited = CallTimeouts()
-    return CallTimeouts(
-        first_byte=settings.response_timeout,
-        between_bytes=settings.idle_timeout,
-        write=settings.write_timeout,
-        total=unlimited.total if settings.total_timeout is None else settings.total_timeout,
-        go_ahead=settings.expect_wait,
-    )

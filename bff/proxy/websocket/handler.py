@@ -11,7 +11,7 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from starlette.types import Message, Receive, Scope, Send
@@ -49,7 +49,10 @@ _log = get_logger("bff.websocket")
 
 
 class WebSocketForwarding:
-    """The ASGI application that forwards WebSockets. `ping` is in seconds."""
+    """The ASGI application that forwards WebSockets. `ping` is in seconds.
+
+    The sockets of a `former` one count on.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class WebSocketForwarding:
         watch: ExpiryWatch,
         ping: float,
         upgrades: "type[Upgrade] | None" = None,
+        former: "WebSocketForwarding | None" = None,
     ) -> None:
         self.context = context
         self.watch = watch
@@ -67,7 +71,11 @@ class WebSocketForwarding:
         self._routes = routes
         self._guard = guard
         self._upgrades = upgrades or Upgrade
-        self._open = {route.path: Counts(route.settings.websocket_max_sockets) for route in routes.routes}
+        before: Mapping[bytes, Counts] = {} if former is None else former._open  # noqa: SLF001 - of its own kind
+        self._open: Mapping[bytes, Counts] = {
+            route.path: Counts(route.settings.websocket_max_sockets, before.get(route.path))
+            for route in routes.routes
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""

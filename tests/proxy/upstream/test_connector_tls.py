@@ -9,7 +9,7 @@ import pytest
 from bff.policy.routes import Upstream, compile_route
 from bff.proxy.upstream.connector import UpstreamFaultError, client_tls
 from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import Pools
+from bff.proxy.upstream.pools import Pools
 from bff.settings.model import RouteSettings
 from tests.proxy.conftest import Resolve
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend

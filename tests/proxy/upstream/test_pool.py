@@ -8,7 +8,8 @@ from bff.policy.routes import compile_route
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, Pools, PoolStats, UpstreamPool
+from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
+from bff.proxy.upstream.pools import Pools
 from bff.proxy.upstream.request_state import CallTimeouts
 from bff.settings.model import RouteSettings
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend

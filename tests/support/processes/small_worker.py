@@ -8,6 +8,7 @@ from typing import Any
 from bff.live_settings import Reloaded
 from bff.observe.metrics import Metrics
 from bff.serve import supervisor, worker
+from bff.serve.settings_reload import Source
 from bff.settings.model import Settings
 from bff.web.readiness import Check
 
@@ -26,7 +27,13 @@ class SmallApp:
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
         del newer
-        return Reloaded(self._settings, (), (), ())
+        return Reloaded(self._settings, (), ())
+
+    def prepare(self, newer: Settings) -> None:
+        pass
+
+    def drop(self) -> None:
+        pass
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -62,9 +69,11 @@ def main() -> int:
 
     settings = read()
     if settings.server.workers == 1:
-        return worker.run(settings, SmallApp, read_settings=read)
+        return worker.run(settings, SmallApp, source=Source(read, Path(sys.argv[1])))
     command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
-    return supervisor.run(settings, command, start_timeout=float(sys.argv[2]), read_settings=read)
+    return supervisor.run(
+        settings, command, start_timeout=float(sys.argv[2]), source=Source(read, Path(sys.argv[1]))
+    )
 
 
 if __name__ == "__main__":

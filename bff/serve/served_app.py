@@ -1,0 +1,44 @@
+"""The application that a worker serves, as far as the worker knows it."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from bff.live_settings import Reloaded
+from bff.observe.metrics import Metrics
+from bff.serve.ops import CheckResult
+from bff.settings.model import Settings
+
+
+class ServedApp(Protocol):
+    """The application that a worker serves."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of this process."""
+        ...
+
+    async def readiness(self) -> Sequence[CheckResult]:
+        """True while requests may come here."""
+        ...
+
+    async def reload(self, newer: Settings | None = None) -> Reloaded:
+        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
+        ...
+
+    def prepare(self, newer: Settings) -> None:
+        """Builds what newer settings ask for, for the `reload` that follows; raises `NotTakenError`."""
+        ...
+
+    def drop(self) -> None:
+        """Forgets what was prepared."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        ...
+
+
+MakeApp = Callable[[Settings], ServedApp]
+"""Builds the application, by the settings of its process."""

@@ -1,0 +1,181 @@
+"""Settings that change under load, over real workers: no request fails, and all workers take the same."""
+
+import asyncio
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serve.service import Service, service
+from tests.serve.test_rolling import handle_in
+from tests.support.network.backend import Received, Reply, backend
+from tests.support.processes.fleet import CSRF
+from tests.support.processes.redis import RedisServer
+from tests.support.wait import until
+
+PATIENCE = 60
+CALLERS, PAUSE = 4, 0.02  # seconds: 200 calls in a second
+
+pytestmark = pytest.mark.requirement("P-02", "S-10")
+
+
+@dataclass
+class Load:
+    """Calls to some paths, each by the session of somebody who is signed in; the answers are counted."""
+
+    url: str
+    handle: str
+    paths: list[str]
+    answers: Counter[tuple[str, Any]] = field(default_factory=Counter)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with (
+            httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            callers = [group.create_task(self._call(client)) for _ in range(CALLERS)]
+            try:
+                yield
+            finally:
+                for caller in callers:
+                    caller.cancel()
+
+    async def _call(self, client: httpx.AsyncClient) -> None:
+        headers = {"Host": "app.localhost", "Cookie": f"bff={self.handle}", **CSRF}
+        for number in range(100_000):
+            path = self.paths[number % len(self.paths)]
+            try:
+                answer = await client.post(f"{path}/x", content=b"{}", headers=headers)
+                said: Any = answer.status_code
+            except httpx.TransportError as error:
+                said = repr(error)
+            self.answers[path, said] += 1
+            await asyncio.sleep(PAUSE)
+
+    async def more(self, count: int = 40) -> None:
+        """Waits for so many more answers."""
+        due = self.answers.total() + count
+        await until(lambda: self.answers.total() >= due, PATIENCE)
+
+    def said(self, path: str) -> set[Any]:
+        return {said for known, said in self.answers if known == path}
+
+
+class MountedFile:
+    """A settings file as Kubernetes mounts it: its folder is a link, which is swapped."""
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self._folder = folder
+        self._more = "".join(f"[{name}]\n{text}\n" for name, text in more.items())
+        self._number = 0
+
+    def write(self, text: str = "", **routes: str) -> None:
+        self._number += 1
+        version = self._folder / f"..v{self._number}"
+        version.mkdir()
+        tables = "".join(f'[[route]]\npath = "/{name}"\nupstream = "{url}"\n' for name, url in routes.items())
+        (version / "bff.toml").write_text(f"{self._more}{tables}{text}")
+        link = self._folder / "..new"
+        link.symlink_to(version.name)
+        os.replace(link, self._folder / "..data")  # noqa: PTH105 - a link is to be replaced, not followed
+        if self._number == 1:
+            (self._folder / "bff.toml").symlink_to("..data/bff.toml")
+
+
+async def hashes(running: Service) -> set[str]:
+    """The settings that the workers serve by."""
+    return set(
+        re.findall(r'bff_settings_info\{worker="\d+",hash="(\w+)"\}', (await running.ops("/metrics"))[1])
+    )
+
+
+async def value(running: Service, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", (await running.ops("/metrics"))[1], re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change after the other
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Routes are added, changed and removed by a swap of links, by signals, by both; and mistakes are not."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Received) -> Reply:
+        if request.target.endswith(b"/held"):
+            arrived.set()
+            await go.wait()
+        return Reply(body=b"one")
+
+    async def other(_: Received) -> Reply:
+        return Reply(body=b"two")
+
+    file = MountedFile(tmp_path, server="reload_interval = 0.05", log='level = "info"')
+    handle = await handle_in(redis_server)
+    async with backend(answer) as one, backend(other) as two:
+        file.write(kept=one.url, changed=one.url, removed=one.url)
+        with service(tmp_path, redis=redis_server.url, BFF_LOG__LEVEL="") as running:
+            await running.up()
+            load = Load(running.url, handle, ["/kept", "/changed", "/removed"])
+            async with load.running():
+                await load.more()
+                headers = {"Host": "app.localhost", "Cookie": f"bff={handle}", **CSRF}
+                async with (
+                    httpx.AsyncClient(base_url=running.url, timeout=PATIENCE, headers=headers) as client,
+                    asyncio.TaskGroup() as group,
+                ):
+                    held = group.create_task(client.get("/removed/held"))
+                    await arrived.wait()
+                    file.write(kept=one.url, changed=two.url, added=two.url)
+                    told = await running.said("reloaded")
+                    assert {"route /added", "route /changed", "route /removed"} == set(told["changed"])
+                    load.paths = ["/kept", "/changed", "/added"]
+                    await load.more()
+                    assert 404 == (await client.get("/removed/x")).status_code
+                    assert "two" == (await client.get("/changed/x")).text
+                    go.set()
+                    assert (200, "one") == ((await held).status_code, held.result().text)
+
+                file.write("[limits]\nlogin_per_minute = -1\nunknown = 1\n", kept=one.url)
+                await running.said("settings_refused", 2)
+                assert {"limits.login_per_minute", "limits.unknown"} == {
+                    line["setting"] for line in running.lines("settings_refused")
+                }
+                assert all("bff.toml" in line["source"] for line in running.lines("settings_refused"))
+                assert 0 == await value(running, "bff_settings_last_reload_successful")
+                await load.more()
+
+                file.write(kept=two.url, changed=one.url, added=two.url)
+                for _ in range(2):
+                    running.signal(signal.SIGHUP)
+                await until(lambda: len(running.lines("settings_changed")) == 2, PATIENCE)
+                await load.more()
+                await until(lambda: len(running.lines("reloaded")) >= 4, PATIENCE)
+            assert 1 == await value(running, "bff_settings_last_reload_successful")
+            assert 3 == await value(running, "bff_settings_generation")
+            before = await hashes(running)
+            assert 1 == len(before)
+            assert {200} == load.said("/kept") == load.said("/changed")
+            assert load.said("/removed") <= {200, 404}
+            assert {200} == load.said("/added")
+
+            former = running.pid(1)
+            file.write(kept=two.url, changed=two.url)
+            running.signal(signal.SIGHUP)
+            os.kill(former, signal.SIGKILL)
+            await running.said("worker_serving", 2, worker=1)
+            await until(lambda: len(running.lines("settings_changed")) == 3, PATIENCE)
+            await running.said("reloaded", len(running.lines("reloaded")))
+            after = await hashes(running)
+            assert (1, set()) == (len(after), after & before)
+            running.signal(signal.SIGTERM)
+            assert 0 == await running.ends()
