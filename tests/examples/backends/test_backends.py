@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import wsgiref.simple_server
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ import httpx
 import pytest
 
 from bff.embedded import EmbeddedRedis, free_port
-from tests.issuer.flow import REDIRECT_URI, Person
+from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
 from tests.structure.source import ROOT
 from tests.support.providers.issuer import AUDIENCE, RunningIssuer, ServedApp, running_issuer
+from tests.verify.proofs import proof
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,37 @@ def test_an_example_takes_good_tokens_and_says_why_it_refuses_others(
         assert ask("/orders", f"Bearer {token}", f"Bearer {token}")[0] in {400, 401}
     if name in {"flask", "django"}:
         module.verifier.close()
+
+
+@pytest.mark.requirement("P-03")
+@pytest.mark.parametrize("name", ["fastapi", "starlette", "flask", "django"])
+def test_an_example_takes_a_bound_token_with_its_proof_alone(
+    name: str, load: Callable[[str], Any], issuer: RunningIssuer
+) -> None:
+    """A token that the issuer bound to a key: with a proof for this call, once; never as a bearer token."""
+    with Person(issuer) as person:
+        form, at = person.code_form(person.code()), f"{issuer.url}/token"
+        asked = {"DPoP": proof(at, iat=time.time())}
+        token = person.http.post(at, data=form, auth=CREDENTIALS, headers=asked).json()["access_token"]
+    module = load(name)
+    with served(name, module.app) as url, httpx.Client(base_url=url) as client:
+        shown = proof(f"{url}/orders", "GET", iat=time.time(), token=token)
+        headers = {"Authorization": f"DPoP {token}", "DPoP": shown}
+        assert 200 == client.get("/orders?page=2", headers=headers).status_code
+        again = client.get("/orders", headers=headers)
+        assert (401, "proof_replayed") == (again.status_code, _reason(again.json()))
+        plain = client.get("/orders", headers={"Authorization": f"Bearer {token}"})
+        assert (401, "bound") == (plain.status_code, _reason(plain.json()))
+        elsewhere = proof(f"{url}/other", "GET", iat=time.time(), token=token)
+        refused = client.get("/orders", headers={**headers, "DPoP": elsewhere})
+        assert refused.headers["WWW-Authenticate"].startswith('DPoP error="invalid_dpop_proof"')
+    if name in {"flask", "django"}:
+        module.verifier.close()
+
+
+def _reason(body: dict[str, Any]) -> str:
+    """The reason in an answer; FastAPI puts it into `detail`."""
+    return str(body.get("detail", body)["reason"])
 
 
 def test_fastapi_describes_the_scheme(load: Callable[[str], Any]) -> None:
