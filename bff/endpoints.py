@@ -18,6 +18,7 @@ from bff.session.own_sessions import OwnSessions
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import Settings
+from bff.web import dbsc
 from bff.web.backchannel import BackchannelEndpoint
 from bff.web.client_files import client_routes
 from bff.web.frontchannel import FrontchannelEndpoint
@@ -103,6 +104,7 @@ def own_endpoints(
         *JwksEndpoint(minting_keys, needed=settings.mints()).routes(),
         *user.routes(),
         *own.routes(),
+        *dbsc.endpoints_of(sessions, guard, settings.server),
         *client_routes(
             settings.session.csrf_header,
             routes.taken,

@@ -29,6 +29,9 @@ class Problem(Enum):
     SESSION_ENDED = ProblemType("session_ended", 401, "The session was ended", "info")
     STEP_UP_REQUIRED = ProblemType("step_up_required", 401, "A stronger or fresher sign-in is needed", "info")
     INVALID_TOKEN = ProblemType("invalid_token", 401, "The bearer token is not accepted", "info")
+    BINDING_REQUIRED = ProblemType(
+        "binding_required", 401, "The session is bound to a device, which has not proved itself", "info"
+    )
     CSRF_REJECTED = ProblemType("csrf_rejected", 403, "The request did not come from this site", "warning")
     NOT_ALLOWED = ProblemType("not_allowed", 403, "This is not allowed for this account", "info")
     STORE_UNAVAILABLE = ProblemType("store_unavailable", 503, "The session store is out of reach", "error")

@@ -45,8 +45,8 @@ from bff.refresh import Refresher
 from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens
 from bff.refresh.traced import coordinator_maker
+from bff.session.bound_sessions import sessions_of
 from bff.session.client_tokens import ClientTokenStore
-from bff.session.cookie import SessionCookie
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.invalidation_feed import Listener
 from bff.session.minted import Mint, MintingKeys
@@ -122,10 +122,10 @@ def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | N
         memory = settings.session.near_cache_memory
         cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
     providers = providers_of(settings, shared, () if former is None else former.providers)
-    sessions = Sessions(
+    sessions = sessions_of(
+        settings.server,
         store=shared.store,
         keyring=shared.keys.keyring,
-        cookie=SessionCookie.configured(settings.server, settings.session),
         settings=settings.session,
         metrics=shared.metrics,
         clock=shared.clock,

@@ -26,6 +26,7 @@ _SIGN_IN_AGAIN = frozenset(
         Problem.SESSION_EXPIRED,
         Problem.SESSION_ENDED,
         Problem.STEP_UP_REQUIRED,
+        Problem.BINDING_REQUIRED,
     }
 )
 _COME_BACK = frozenset(problem for problem in Problem if problem.status in {429, 503})

@@ -31,6 +31,9 @@ AuditEvent = Literal[
     "revocation_failed",
     "rate_limited",
     "handle_rejected",
+    "session_bound",
+    "binding_refused",
+    "binding_lost",
     "forward_auth_refused",
     "provider_signed_out",
     "logout_token_rejected",
@@ -199,6 +202,30 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         ("denied",),
         "failure",
         {**_WHERE, "reason": "not signed by this server"},
+    ),
+    "session_bound": Described(
+        "A browser has bound its session to its device (DBSC): from now on the cookie alone opens nothing.",
+        _SESSION,
+        ("info",),
+        "success",
+        {"session": "0cd6f637684b", **_WHERE},
+    ),
+    "binding_refused": Described(
+        "A request had a session's cookie, and not the proof of its device: `not_proved`, as with a stolen "
+        "cookie, or `not_bound`, where a bound session is demanded. Or a device's proof was not "
+        "accepted, by its registration or renewal: any other reason.",
+        _ATTACK,
+        ("denied",),
+        "failure",
+        {**_WHO, **_WHERE, "reason": "not_proved"},
+    ),
+    "binding_lost": Described(
+        "A browser wanted to prove its device for a session that is not bound any more: Redis has lost that "
+        "write, as by a failover, or somebody has taken the field `device` out of the record.",
+        _SESSION,
+        ("info",),
+        "failure",
+        {"session": "0cd6f637684b", **_WHERE},
     ),
     "forward_auth_refused": Described(
         "A token was asked for at `/bff/forward-auth` by someone who did not prove to be the reverse proxy.",

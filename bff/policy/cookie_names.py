@@ -6,7 +6,10 @@ SESSION_COOKIE = b"__Host-Http-bff"
 PLAIN_COOKIE = b"bff"
 """The session cookie on plain http, which only development on loopback has."""
 
-_OWN = (SESSION_COOKIE.lower(), PLAIN_COOKIE)
+BOUND_COOKIE = b"__Host-bff"
+"""The name of the cookie that shows a device's proof begins so: Chromium binds no `__Host-Http-` cookie."""
+
+_OWN = (SESSION_COOKIE.lower(), PLAIN_COOKIE, BOUND_COOKIE.lower())
 _OWN_PREFIXES = tuple(name + mark for name in _OWN for mark in (b"-", b"."))
 _BLANK = b" \t"
 
@@ -21,6 +24,12 @@ def own_cookie(public_url: str, base_path: str, kind: str = "") -> str:
     name = (SESSION_COOKIE if public_url.startswith("https://") else PLAIN_COOKIE).decode("ascii")
     mark = kind.replace("-", "..", 1) if base_path else kind
     return name + base_path.replace("/", ".") + mark
+
+
+def bound_cookie(public_url: str, base_path: str) -> str:
+    """The name of the short cookie by which a device-bound session is proved."""
+    name = BOUND_COOKIE if public_url.startswith("https://") else PLAIN_COOKIE
+    return name.decode("ascii") + base_path.replace("/", ".") + "-bound"
 
 
 def is_own(pair: bytes) -> bool:

@@ -35,19 +35,20 @@ class RouteAccess:
     allow: ClaimRule | None
     headers: tuple[tuple[bytes, str], ...]  # each name with the claim that it tells
     demand: Demand | None = None  # for a stronger or fresher sign-in
+    bound: bool = False  # True: for sessions that are bound to a device alone
 
     @classmethod
     def of(cls, index: int, route: RouteSettings) -> "RouteAccess":
         """The access to a route."""
-        return cls(index, route.allow, headers_of(route), demand_of(route))
+        return cls(index, route.allow, headers_of(route), demand_of(route), route.bound)
 
     def allows(self, claims: Claims) -> bool:
         """Returns True if the rule lets a user with these claims in."""
         return self.allow is None or holds(self.allow, claims)
 
-    def view(self, claims: Claims) -> View:
-        """Returns what calls of a session need to know."""
-        if not self.allows(claims):
+    def view(self, claims: Claims, *, bound: bool) -> View:
+        """Returns what calls of a session need to know; `bound`: it is bound to a device."""
+        if not self.allows(claims) or (self.bound and not bound):
             return _SHUT_OUT
         until = math.inf if self.demand is None else self.demand.met_until(claims)
         lines = b"".join(b"%b: %b\r\n" % field for field in claim_headers(self.headers, claims))
@@ -85,9 +86,9 @@ class AccessPlan:
         """Returns the claims that a session keeps for the sake of the routes."""
         return kept_claims(claims, self.names)
 
-    def views(self, claims: Claims) -> Sequence[View]:
+    def views(self, claims: Claims, *, bound: bool) -> Sequence[View]:
         """Returns a session's views, by the routes' indexes."""
-        return [access.view(claims) for access in self.by_path.values()]
+        return [access.view(claims, bound=bound) for access in self.by_path.values()]
 
 
 def asked_claims(route: RouteSettings) -> set[str]:
@@ -109,8 +110,8 @@ def demand_of(route: RouteSettings) -> Demand | None:
 
 
 def asks(route: RouteSettings) -> bool:
-    """Returns True if a route asks for claims."""
-    return bool(ruled_claims(route))
+    """Returns True if a route asks for claims, or for a device."""
+    return route.bound or bool(ruled_claims(route))
 
 
 NO_ACCESS = AccessPlan()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bff.errors import Problem
-from bff.session.model import EndReason
+from bff.session.model import EndReason, Unproved
 from bff.session.sessions import Found
 
 Why = Literal[
@@ -37,7 +37,7 @@ class Over:
     """The session is no more; `here`: this rotation ended it."""
 
     problem: Problem
-    reason: EndReason | None
+    reason: EndReason | Unproved | None
     here: bool = field(default=False, compare=False)
 
 

@@ -16,7 +16,7 @@ from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import PREFIX
 
-_HOT = Struct(f"<{PREFIX}xddII")  # quiet until, good until, where the token begins and ends
+_HOT = Struct(f"<{PREFIX}xddII?")  # quiet until, good until, the token's begin and end, bound or not
 _COLD = Struct("<32sdqI5d??B")  # the last: how long the key is that the token is bound to
 _SEEN = Struct("<d")
 _VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
@@ -32,6 +32,7 @@ class CachedSession:
     Attributes:
         value: the cookie's value that leads to it.
         entry: all of it; the first `PREFIX` bytes are the near cache's.
+        bound: the session is bound to a device.
         token: the access token.
         quiet_until: before that moment a call with it has nothing to wait for and nothing to note, in
             seconds since the epoch.
@@ -39,12 +40,12 @@ class CachedSession:
         lines: the header lines of the route that it was read for, where that route has some (`allowed`).
     """
 
-    __slots__ = ("_texts_at", "entry", "good_until", "lines", "quiet_until", "token", "value")
+    __slots__ = ("_texts_at", "bound", "entry", "good_until", "lines", "quiet_until", "token", "value")
 
     lines: bytes
 
     def __init__(self, value: bytes, entry: bytes) -> None:
-        self.quiet_until, self.good_until, begin, end = _HOT.unpack_from(entry)
+        self.quiet_until, self.good_until, begin, end, self.bound = _HOT.unpack_from(entry)
         self.token = entry[begin:end]
         self.entry = entry
         self.value = value
@@ -66,7 +67,7 @@ class CachedSession:
         It holds the claims that the `plan` of the routes asks for, and how each of these routes sees it.
         """
         views, kept = b"", None
-        if plan.names:
+        if plan.names or plan.by_path:
             kept, views = plan.kept(session.claims), _packed_views(plan, session)
         tokens = session.tokens
         token, proof_key = tokens.access_token.encode(), (tokens.proof_key or "").encode()
@@ -75,7 +76,7 @@ class CachedSession:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(quiet_until, good_until, token_at, token_at + len(token)),
+                _HOT.pack(quiet_until, good_until, token_at, token_at + len(token), session.bound),
                 _COLD.pack(
                     bytes.fromhex(session.key),
                     session.seen,
@@ -140,7 +141,7 @@ class CachedSession:
         entry = bytearray(self.entry)
         begin, end = self._texts_at - len(self.token), self._texts_at
         quiet_until = min(quiet_until, self.good_until)
-        _HOT.pack_into(entry, 0, quiet_until, self.good_until, begin, end)
+        _HOT.pack_into(entry, 0, quiet_until, self.good_until, begin, end, self.bound)
         _SEEN.pack_into(entry, _SEEN_AT, seen)
         return CachedSession(self.value, bytes(entry))
 
@@ -184,11 +185,12 @@ class CachedSession:
             claims=claims,
             refreshing=None if marker is None else Refreshing(*marker),
             exchanged={audience: OwnToken(*own) for audience, own in exchanged.items()},
+            bound=self.bound,
         )
 
 
 def _packed_views(plan: AccessPlan, session: Session) -> bytes:
-    views = plan.views(session.all_claims)
+    views = plan.views(session.all_claims, bound=session.bound)
     at = _VIEWS_AT + len(views) * _VIEW.size
     table: list[bytes] = []
     for view in views:

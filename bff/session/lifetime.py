@@ -1,11 +1,13 @@
 """The lifetime of a session: its idle timeout, its latest end, its time to live in Redis. Pure."""
 
-from bff.session.model import EndReason, Session, Tokens
+from bff.errors import Problem
+from bff.session.model import EndReason, NoSession, Session, Tokens
 from bff.settings.model import SessionSettings
 
 CLOCKS_APART = 30.0
 """The number of seconds by which the clocks of our processes may differ."""
 
+_TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
 _IDLE_TOLERANCE = 0.1  # of the idle timeout
 _SLIDE_SHARE = 0.25  # of the idle timeout, so that sliding keeps up with a short one
 
@@ -77,3 +79,8 @@ def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:
     """Returns True if this use of the session is to be written down; at most once in the interval."""
     since = now - session.seen
     return since >= settings.slide_interval or since >= _SLIDE_SHARE * settings.idle_timeout
+
+
+def over(reason: EndReason) -> NoSession:
+    """A session whose time was up has expired; any other was ended."""
+    return NoSession(Problem.SESSION_EXPIRED if reason in _TIMES else Problem.SESSION_ENDED, reason)

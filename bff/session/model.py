@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from bff.errors import Problem
+
 ID_LENGTH = 12
 """Characters of a session's key that name it in logs and answers."""
 
@@ -38,6 +40,13 @@ class EndReason(StrEnum):
     EXPIRED = "expired"  # its token is over, and there is no refresh token
     TAMPERED = "tampered"  # the record in Redis does not open
     UNKNOWN = "unknown"  # gone without a word, as after `redis-cli DEL`
+
+
+class Unproved(StrEnum):
+    """The reason why a session does not open to a request, though it lives (`session.device_binding`)."""
+
+    NOT_BOUND = "not_bound"  # it has to be bound, and is not: its browser has registered no key, or cannot
+    NOT_PROVED = "not_proved"  # it is bound, and the request does not prove its device
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ class Session:
     user_agent: str = ""
     address: str = ""
     exchanged: Mapping[str, OwnToken] = field(default_factory=dict)  # by audience; not for later tokens
+    bound: bool = False  # to a device: its cookie alone is no proof
 
     @property
     def id(self) -> str:
@@ -118,3 +128,17 @@ class Found:
 
     handle: str
     session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class NoSession:
+    """Nobody is signed in, or the request does not show it.
+
+    Attributes:
+        reason: known where the session was ended by us within the last hour.
+        key: the session's, where a handle of ours named one; for the log.
+    """
+
+    problem: Problem
+    reason: EndReason | Unproved | None = None
+    key: str | None = field(default=None, compare=False)

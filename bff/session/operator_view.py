@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bff.session.model import ID_LENGTH
-from bff.session.record import claim_field
+from bff.session.record import DEVICE, claim_field
 
-_FIELDS = ("provider", "sub", "sid", "name", "created", "seen", "ends", "version", "ua", "ip")
+_FIELDS = ("provider", "sub", "sid", "name", "created", "seen", "ends", "version", "ua", "ip", DEVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Entry:
     version: int | None
     user_agent: str
     address: str
+    bound: bool = False  # to a device
     claims: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -99,6 +100,7 @@ def read_entry(key: str, values: Sequence[str | None], claims: Sequence[str]) ->
         version=int(found["version"]) if found["version"].isdecimal() else None,
         user_agent=found["ua"] or "",
         address=found["ip"] or "",
+        bound=bool(found[DEVICE]),
         claims={name: value for name, value in told if value},
     )
 

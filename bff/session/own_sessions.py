@@ -14,6 +14,7 @@ from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
 from bff.session.lifetime import last_moment_of
 from bff.session.model import ID_LENGTH, EndReason, Session
+from bff.session.record import DEVICE
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import SessionSettings
@@ -37,6 +38,7 @@ class OwnSession:
     address: str
     user_agent: str
     current: bool
+    bound: bool = False  # to a device, as far as the record says
 
 
 class OwnSessions:
@@ -109,6 +111,7 @@ class OwnSessions:
             address=record.get("ip", "")[:_LONGEST],
             user_agent=record.get("ua", "")[:_LONGEST],
             current=key == session.key,
+            bound=bool(record.get(DEVICE)),
         )
 
 

@@ -6,7 +6,9 @@ Rule 2: tokens for single backends (`exchanged`) are sealed by themselves, becau
 likewise: a save of newer tokens leaves none of them.
 Rule 3: `seen` is a second and, behind the point, the digits of a proof that it is ours and this handle's: it
 changes without the sealed field, and the idle timeout hangs on it.
-Rule 4: `name`, `ua`, `ip`, `claim:<name>` and `refreshing` are for people and for timing; nothing is granted
+Rule 4: `device` is written once, beside the sealed field, and proves that it is ours and this session's. It
+is read without the handle: a browser renews a device's proof without the session's cookie, too.
+Rule 5: `name`, `ua`, `ip`, `claim:<name>` and `refreshing` are for people and for timing; nothing is granted
 by them.
 """
 
@@ -21,9 +23,11 @@ from bff.crypto import Keyring
 from bff.session.model import OwnToken, Refreshing, Session, Tokens
 
 Record = Mapping[str, str]
+DEVICE = "device"
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
-_IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing")
+_IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)
 _EXCHANGED = b" exchanged"
+_DEVICE = b"device v1"
 _SEEN = b"seen"
 _CLAIM = "claim:"
 _LONGEST_CLAIM = 256  # characters of a readable claim; a longer one would not be typed by anybody
@@ -108,9 +112,26 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
             user_agent=record.get("ua", ""),
             address=record.get("ip", ""),
             exchanged=exchanged,
+            bound=device_key(key, record, keyring) is not None,
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def format_device(key: str, public_key: str, keyring: Keyring) -> str:
+    """The field `device`: the public key that a session is bound to, and a proof that we bound it."""
+    return f"{public_key} {keyring.proof(_DEVICE, f'{key} {public_key}')}"
+
+
+def device_key(key: str, record: Record, keyring: Keyring) -> str | None:
+    """The public key that a session is bound to, if any; ValueError if the field was not written by us."""
+    text = record.get(DEVICE, "")
+    if not text:
+        return None
+    public_key, _, proof = text.rpartition(" ")
+    if not keyring.proves(_DEVICE, f"{key} {public_key}", proof):
+        raise ValueError("not written by this server")
+    return public_key
 
 
 def fingerprint(record: Record) -> int:

@@ -54,6 +54,14 @@ redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
 return 'replaced'
 """
 
+BIND = """
+local now = redis.call('HMGET', KEYS[1], 'version', 'device')
+if not now[1] then return 'gone' end
+if now[2] and now[2] ~= ARGV[1] then return 'stale' end
+redis.call('HSET', KEYS[1], 'device', ARGV[1])
+return 'replaced'
+"""
+
 DELETE = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
@@ -93,6 +101,8 @@ if now and now ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+
+OF_LOCKS = (PROLONG, RELEASE, INHERIT)
 
 INDEX_USER = """
 local kind = redis.call('TYPE', KEYS[1]).ok

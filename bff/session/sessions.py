@@ -12,7 +12,7 @@ session is put back, once Redis has shown that nothing else has changed.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,9 +30,19 @@ from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import Ended, note_of, untold
 from bff.session.index import whose_is
-from bff.session.lifetime import ended, slide_due, time_is_up
+from bff.session.lifetime import ended, over, slide_due, time_is_up
 from bff.session.lock import SessionLock
-from bff.session.model import ID_LENGTH, WITHHELD, EndReason, Found, OwnToken, Refreshing, Session, Tokens
+from bff.session.model import (
+    ID_LENGTH,
+    WITHHELD,
+    EndReason,
+    Found,
+    NoSession,
+    OwnToken,
+    Refreshing,
+    Session,
+    Tokens,
+)
 from bff.session.near_cache import NearCache
 from bff.session.record import encode_exchanged, format_seen
 from bff.session.session_cap import oldest_beyond
@@ -45,21 +55,6 @@ __all__ = ["Found", "NoSession", "Sessions"]
 
 _AT_ONCE = 100
 """Sessions that are ended by the same round trips."""
-_TIMES = frozenset({EndReason.IDLE, EndReason.MAX_LIFETIME, EndReason.EXPIRED})
-
-
-@dataclass(frozen=True, slots=True)
-class NoSession:
-    """Nobody is signed in.
-
-    Attributes:
-        reason: known where the session was ended by us within the last hour.
-        key: the session's, where a handle of ours named one; for the log.
-    """
-
-    problem: Problem
-    reason: EndReason | None = None
-    key: str | None = field(default=None, compare=False)
 
 
 class Sessions:
@@ -108,6 +103,14 @@ class Sessions:
         self._ended = ended
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
+
+    def begun(self, found: Found) -> tuple[list[str], dict[str, str]]:
+        """Returns the `Set-Cookie` values that hand the browser a new session, and further fields."""
+        return [self.cookie.set(found.handle)], {}
+
+    def cleared(self) -> list[str]:
+        """Returns the `Set-Cookie` values that take a session away from its browser."""
+        return [self.cookie.clear()]
 
     async def find(self, cookie_headers: Iterable[bytes], *, address: str | None = None) -> Found | NoSession:
         """Looks a request's session up, given the values of its `Cookie` headers.
@@ -185,17 +188,17 @@ class Sessions:
         if loaded is None:
             self._before.forget(key)
             self._missed(key)
-            return _over(await self._store.endings.why(key) or EndReason.UNKNOWN)
+            return over(await self._store.endings.why(key) or EndReason.UNKNOWN)
         record = loaded.fields
         session = self._before.session(key, record, handle)
         if session is None:
             audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"), address=record.get("ip"))
             return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)
         if (reason := note_of(loaded.note, session.version)) is not None:
-            return _over(reason)  # it is ending just now, or somebody put it back
+            return over(reason)  # it is ending just now, or somebody put it back
         if (reason := self.time_is_up(session)) is not None:
             await self.end(session, reason)
-            return _over(reason)
+            return over(reason)
         return Found(handle, session)
 
     def time_is_up(self, session: Session) -> EndReason | None:
@@ -393,8 +396,3 @@ class Sessions:
             if self._cache is not None:
                 for key in keys:
                     self._cache.forget(key)
-
-
-def _over(reason: EndReason) -> NoSession:
-    """A session whose time was up has expired; any other was ended."""
-    return NoSession(Problem.SESSION_EXPIRED if reason in _TIMES else Problem.SESSION_ENDED, reason)

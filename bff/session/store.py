@@ -94,15 +94,10 @@ class SessionStore:
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
         self.client_tokens = SealedTokens(self._redis, f"{settings.prefix}:client:", self._translated)
         register = partial(KeyedScript, self._redis)
-        self._create, self._replace, self._mark = (
-            register(scripts.CREATE),
-            register(scripts.REPLACE),
-            register(scripts.MARK),
-        )
-        self._touch = BatchScript(self._loads, scripts.TOUCH)
-        self._exchanged = register(scripts.EXCHANGED)
-        self._prolong, self._release = register(scripts.PROLONG), register(scripts.RELEASE)
-        self._inherit = register(scripts.INHERIT)
+        self._create, self._replace = register(scripts.CREATE), register(scripts.REPLACE)
+        self._mark, self._exchanged = register(scripts.MARK), register(scripts.EXCHANGED)
+        self._touch, self._bind = BatchScript(self._loads, scripts.TOUCH), register(scripts.BIND)
+        self._prolong, self._release, self._inherit = map(register, scripts.OF_LOCKS)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -229,6 +224,11 @@ class SessionStore:
         """Writes the tokens for single backends, if `version` is the expected one; it stays as it is."""
         async with self._translated():
             return Write(await self._exchanged(keys=[self._session(key)], args=[expected_version, sealed]))
+
+    async def bind(self, key: str, device: str) -> Write:
+        """Writes the device that a session is bound to; `STALE` where it is bound to another one."""
+        async with self._translated():
+            return Write(await self._bind(keys=[self._session(key)], args=[device]))
 
     async def touch(
         self,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from bff.settings.access_check import check_access, check_step_up
+from bff.settings.binding_check import check_binding
 from bff.settings.dpop_check import check_dpop
 from bff.settings.forward_auth_check import check_forward_auth
 from bff.settings.model import RouteSettings, ServerSettings, SessionSettings, Settings
@@ -62,6 +63,7 @@ def _check(settings: Settings) -> list[Finding]:
         *check_provider(settings.provider),
         *_https(settings),
         *_routes(settings.route),
+        *check_binding(settings),
         *check_step_up(settings.route, settings.provider.login_params),
         *_spa(settings),
         *_pages(settings),

@@ -119,6 +119,8 @@ class SessionSettings(Section):
     slide_interval: Seconds = 60.0
     ending_notice: SecondsOrZero = 120.0
     same_site: Literal["strict", "lax"] = "strict"
+    device_binding: Literal["off", "offered", "required"] = "off"
+    bound_cookie_lifetime: Annotated[Seconds, Field(ge=1, le=3600)] = 300.0
     persistent_cookie: bool = False
     clear_site_data: tuple[Literal["cache", "storage"], ...] = ("cache",)
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
@@ -229,6 +231,7 @@ class RouteSettings(RouteTokenSettings):
     allow: ClaimRule | None = None  # None: everybody who is signed in
     acr: Annotated[tuple[AcrValue, ...], BeforeValidator(parse_words)] = ()  # of which the sign-in has one
     max_age: Annotated[Seconds, Field(ge=1)] | None = None  # of the sign-in; None: any
+    bound: bool = False  # True: for sessions that are bound to a device alone
     headers: dict[FieldName, str] = Field(default_factory=dict)  # names, and the claims that they tell
     csrf: Literal["header", "navigation"] = "header"
     refresh_on_401: Literal["any", "invalid_token", "never"] = "any"

@@ -29,6 +29,7 @@ from bff.oidc.providers import Providers
 from bff.oidc.refusals import InvalidGrant
 from bff.policy.redirects import check_return_to, error_code, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
+from bff.session.bound_sessions import unproved
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.callback_page import (
@@ -170,7 +171,8 @@ class LoginEndpoints:
         if (refusal := no_navigation(request, self._address(request))) is not None:
             return refusal
         try:
-            found = await self._sessions.find(cookie_headers(request), address=self._address(request))
+            sent = cookie_headers(request)
+            found = await unproved(self._sessions, sent, address=self._address(request))
             return await self._finish(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -230,8 +232,9 @@ class LoginEndpoints:
         outcome = await start.from_code(request, transaction, code, found, return_to=landing)
         match outcome:
             case Found():
-                cookies = [self._sessions.cookie.set(outcome.handle), *self._used_up(transaction)]
-                return redirect(303, landing, set_cookies=cookies)
+                cookies, fields = self._sessions.begun(outcome)
+                cookies += self._used_up(transaction)
+                return redirect(303, landing, set_cookies=cookies, headers=fields)
             case InvalidGrant():
                 return await self._stale(request, transaction, found)
             case NoStart():
@@ -301,7 +304,8 @@ class LoginEndpoints:
         if not self._providers.several:
             return None
         with suppress(StoreUnavailableError):
-            found = await self._sessions.find(cookie_headers(request), address=self._address(request))
+            sent = cookie_headers(request)
+            found = await unproved(self._sessions, sent, address=self._address(request))
             return None if isinstance(found, NoSession) else self._providers.get(found.session.provider)
         return None
 

@@ -28,6 +28,7 @@ from bff.oidc.providers import Providers
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.origin import DOCUMENTED, Guard, Rejected
+from bff.session.bound_sessions import unproved
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
@@ -106,9 +107,8 @@ class LogoutEndpoints:
         if isinstance(verdict, Rejected):
             return self._rejected(request, verdict.reason, self._guard.explain(verdict.reason))
         try:
-            found = await self._sessions.find(
-                cookie_headers(request), address=address_of(request, self._trusted)
-            )
+            address = address_of(request, self._trusted)
+            found = await unproved(self._sessions, cookie_headers(request), address=address)
             return await self.sign_out(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
@@ -251,7 +251,7 @@ class LogoutEndpoints:
         return str(url) if fresh else None
 
     def _set_cookies(self, way_out: str | None) -> list[str]:
-        cookies = [self._sessions.cookie.clear()]
+        cookies = self._sessions.cleared()
         if way_out is not None:
             cookies.append(f"{self._cookie}={way_out}{self._attributes}; Max-Age={CONTINUE_LIFETIME}")
         return cookies

@@ -109,4 +109,5 @@ def _described(one: OwnSession) -> dict[str, Any]:
         "browser": device.browser,
         "system": device.system,
         "current": one.current,
+        "bound": one.bound,
     }

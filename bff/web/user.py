@@ -128,5 +128,7 @@ class UserEndpoints:
 def _nobody(refusal: Response) -> Response:
     """The answer `signed_in: false`, with the code, the reason and the sign-in's address of the refusal."""
     problem = json.loads(bytes(refusal.body))
+    if problem["code"] == Problem.BINDING_REQUIRED.code:
+        return refusal  # somebody is signed in, and the browser may prove its device yet
     told = {name: problem[name] for name in ("code", "reason", "login_url") if name in problem}
     return json_answer({"signed_in": False, **told})

@@ -42,12 +42,12 @@ async def put_back(site: Site, found: Found, dumped: bytes, ttl: int = 0) -> Non
     await site.told()
 
 
-async def everywhere(site: Site, found: Found) -> set[tuple[Problem, EndReason | None] | int]:
+async def everywhere(site: Site, found: Found) -> set[tuple[Problem, str | None] | int]:
     """What each way of looking finds: the version, or why there is none."""
     bare = without_cache(site)
     packed = await read(bare, found)
     outcomes = [await site.sessions.find(cookie(found)), await bare.find(cookie(found))]
-    seen: set[tuple[Problem, EndReason | None] | int] = {
+    seen: set[tuple[Problem, str | None] | int] = {
         (one.problem, one.reason) if isinstance(one, NoSession) else one.session.version for one in outcomes
     }
     near = site.near(found)

@@ -171,9 +171,9 @@ def test_the_views_of_a_session() -> None:
     assert {"acr": "silver"} == plan.kept({"acr": "silver", "shoe_size": 44})
     assert {b"/s", b"/t"} == set(plan.by_path)
     assert {"g", "sub", "acr"} == plan.names
-    out, lines = plan.views({"sub": "alice"})
+    out, lines = plan.views({"sub": "alice"}, bound=False)
     assert (float("-inf"), b"x-user: alice\r\n") == (out.until, lines.lines)
-    assert float("inf") == plan.views({"g": ["staff"]})[0].until
+    assert float("inf") == plan.views({"g": ["staff"]}, bound=False)[0].until
     access = plan.by_path[b"/t"]
     assert isinstance(access, RouteAccess)
     assert [(b"x-g", b"a")] == claim_headers(access.headers, {"g": "a"})
@@ -196,5 +196,6 @@ def test_a_route_that_demands_a_sign_in() -> None:
     fresh = RouteSettings.model_validate({**base, "max_age": "1m"})
     plan = AccessPlan([(b"/s", strong), (b"/f", fresh)])
     assert {"acr", "auth_time"} == plan.names
-    assert [float("-inf"), 160] == [view.until for view in plan.views({"auth_time": 100, "acr": "pwd"})]
-    assert [float("inf"), float("-inf")] == [view.until for view in plan.views({"acr": "mfa"})]
+    claims = {"auth_time": 100, "acr": "pwd"}
+    assert [float("-inf"), 160] == [view.until for view in plan.views(claims, bound=False)]
+    assert [float("inf"), float("-inf")] == [view.until for view in plan.views({"acr": "mfa"}, bound=False)]

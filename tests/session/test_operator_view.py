@@ -17,6 +17,7 @@ FIELDS = {
     "version": "2",
     "ua": "test",
     "ip": "192.0.2.1",
+    "device": "",
     "claim:email": "alice@example.com",
 }
 
@@ -38,6 +39,7 @@ def test_an_entry_is_read_as_it_stands() -> None:
     made = entry()
     assert (NOW, NOW + 60, NOW + 3600, 2) == (made.created, made.seen, made.ends, made.version)
     assert (None, {"email": "alice@example.com"}) == (made.sid, made.claims)
+    assert [False, True] == [made.bound, entry(device="{} proof").bound]
     assert "0" * 12 == made.id
     assert read_entry("0" * 64, [None] * len(FIELDS), ["email"]) is None
 

@@ -73,6 +73,7 @@ async def test_a_user_sees_where_they_are_signed_in(site: Site) -> None:
             "browser": "Firefox 128",
             "system": "Windows",
             "current": True,
+            "bound": False,
         }
         == rows[0]
     )

@@ -57,6 +57,7 @@ def _write(entry: Entry, left: float, now: float) -> None:
         ("ends at the latest", moment(entry.ends) or "?"),
         ("from", entry.address),
         ("browser", browser(entry)),
+        ("bound to the device", "yes" if entry.bound else ""),
         ("as it said", entry.user_agent),
         ("tokens renewed", "?" if entry.version is None else f"{entry.version - 1} times"),
     ]

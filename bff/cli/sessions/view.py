@@ -98,6 +98,7 @@ def facts(entry: Entry) -> dict[str, Any]:
         "address": entry.address,
         "browser": browser(entry),
         "user_agent": entry.user_agent,
+        "bound": entry.bound,
         "version": entry.version,
     }
 

@@ -15,7 +15,7 @@ from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused
 from bff.proxy.forward.minted_credentials import MintedCredentials
 from bff.proxy.forward.token_exchange import AudienceCredentials
 from bff.session.cached_session import CachedSession
-from bff.session.model import Found
+from bff.session.model import Found, Unproved
 from bff.session.token_policy import PassOn
 
 T = TypeVar("T")
@@ -84,6 +84,8 @@ class JudgedCredentials(Credentials):
         claims = session.all_claims
         if not self._access.allows(claims):
             return Refused(Problem.NOT_ALLOWED, session=session.key)
+        if self._access.bound and not session.bound:
+            return Refused(Problem.BINDING_REQUIRED, Unproved.NOT_BOUND, session=session.key)
         if demand is not None and self.clock() >= demand.met_until(claims):
             return Refused(Problem.STEP_UP_REQUIRED, session=session.key, demand=demand)
         return None

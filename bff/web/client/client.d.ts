@@ -31,6 +31,7 @@ export type Code =
   | "csrf_rejected"
   | "not_allowed"
   | "step_up_required"
+  | "binding_required"
   | "invalid_token"
   | "bearer_and_cookie"
   | "store_unavailable"
@@ -222,6 +223,8 @@ export interface OwnSession {
   readonly system: string | null;
   /** True for the session of this browser. */
   readonly current: boolean;
+  /** Bound to its device (`session.device_binding`). */
+  readonly bound: boolean;
 }
 
 /**

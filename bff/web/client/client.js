@@ -66,11 +66,13 @@ export async function bffFetch(input, { signIn = true, ...init } = {}) {
  */
 export function checkSession(response, { signIn = true } = {}) { return judged(response, signIn); }
 
-async function judged(response, signIn, repeat) {
+async function judged(response, signIn, repeat, pauses = [300, 1000, 3000]) {
   if (response.status !== 401) return response;
   const error = await BffError.from(response);
+  // The browser registers or renews its device's proof beside the page: nothing of the call was done, so it is asked again.
+  if (error.code === "binding_required" && repeat && pauses.length) return rest(pauses[0]).then(repeat).then((again) => judged(again, signIn, repeat, pauses.slice(1)), () => { throw error; });
   const stepUp = error.code === "step_up_required" && signIn;
-  if (!stepUp && !error.signedOut) return response;
+  if (!stepUp && !error.signedOut && (error.reason !== "not_proved" || !repeat)) return response;
   if (error.reason === "signed_in_again" && !leaving && (await (succession ??= supplanted(error.code)))) {
     // Nothing of the call was done, and the new cookie is here. A body that is used up cannot be sent again.
     if (repeat) return judged(await repeat().catch(() => { throw error; }), signIn);
