@@ -14,6 +14,7 @@ from bff.oidc.assertion import Authentication
 from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
+from bff.oidc.request_object import authorization_details, signed_request
 from bff.serve.check_result import Check
 from bff.settings.model import ProviderSettings
 
@@ -73,7 +74,10 @@ def _pushed(client: requests.Client, settings: ProviderSettings, redirect_uri: s
         params=settings.extra_params,
         resource=settings.resource,
     )
-    return requests.pushed_authorization_form(client, fields)
+    if (details := authorization_details(settings, "")) is not None:
+        fields = {**fields, "authorization_details": details}
+    signed = signed_request(client, fields, issuer=settings.issuer, now=int(time.time()))
+    return requests.pushed_authorization_form(client, signed)
 
 
 def _spent(client: requests.Client, redirect_uri: str) -> requests.Form:

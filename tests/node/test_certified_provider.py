@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from bff.oidc.http import ProviderHttp
+from bff.oidc.metadata import discovery_url, parse_metadata
+from bff.serve.provider_client import probe_client
+from bff.settings.model import ProviderSettings
 from bff.verify.dpop import Proof, check_proof
 from tests.issuer.flow import payload_of
 from tests.node.certified import (
@@ -163,6 +167,11 @@ async def test_requests_are_signed_where_the_provider_demands_it(
     async with running_proxy(redis_server, certified, **settings, request_object=True) as proxy:
         browser = await proxy.signed_in()
         assert "alice" == (await browser.user()).json()["sub"]
+    told = ProviderSettings.model_validate({"issuer": certified.url, **settings, "request_object": True})
+    wire = ProviderHttp.of(told)
+    metadata = parse_metadata((await wire.get(discovery_url(certified.url))).json(), certified.url)
+    assert (await probe_client(wire, told, metadata, f"{certified.base}/bff/callback")).ok
+    await wire.aclose()
     if par == "never":
         asked = next(sent(str(each.url)) for each in browser.answers if "/auth?" in str(each.url))
         assert {"client_id", "request"} == set(asked)
