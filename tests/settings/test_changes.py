@@ -1,9 +1,12 @@
 """The difference between two readings of the settings."""
 
+import re
+
 import pytest
 
-from bff.settings.changes import compare, keep_files, way_of
+from bff.settings.changes import FIXED, ROLLED, compare, keep_files, way_of
 from bff.settings.model import Settings
+from tests.structure.source import ROOT
 from tests.support.settings import KEY, OTHER
 
 pytestmark = pytest.mark.requirement("S-09", "S-10")
@@ -75,3 +78,13 @@ def test_secret_files_have_a_watch_of_their_own() -> None:
         settings(session={"keys": [OTHER]}),
     ):
         assert other == keep_files(old, other)
+
+
+def test_the_page_names_what_needs_more_than_a_reload() -> None:
+    """The table in `operate/changes.md` has each setting that is not live, in the row of its way."""
+    page = (ROOT / ".github" / "docs" / "operate" / "changes.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `server.")]
+    rolled, fixed = (set(re.findall(r"`\[?([a-z_.]+)\]?`", row.rpartition("| ")[0])) for row in rows)
+    assert (set(ROLLED), set(FIXED)) == (rolled, fixed)
+    assert {"roll"} == {way_of(name) for name in rolled}
+    assert {"restart"} == {way_of(name) for name in fixed}

@@ -1,0 +1,36 @@
+"""The watch of the settings' own file: whole changes only, each once."""
+
+from pathlib import Path
+
+import pytest
+
+from bff.serve.settings_reload import FileWatch
+from bff.settings.watched_files import SETTLE, Fingerprint
+
+pytestmark = pytest.mark.requirement("P-02")
+
+LONG_AGO = 1_000_000_000
+
+
+def fingerprint(number: int, changed: int) -> Fingerprint:
+    return (1, number, 0o600, 100, changed, changed)
+
+
+def test_a_change_is_told_once_and_a_gap_is_none() -> None:
+    """A file that is replaced is told of once it is there, and not again while it stays."""
+    told: list[int] = []
+    watch = FileWatch(Path("bff.toml"), lambda: told.append(1))
+    assert [False, False, False] == [watch.look(seen) for seen in (None, fingerprint(1, LONG_AGO), None)]
+    assert not watch.look(fingerprint(1, LONG_AGO))
+    assert [1] == told
+    assert not watch.look(fingerprint(2, LONG_AGO))
+    assert [1, 1] == told
+
+
+def test_a_file_that_is_being_written_is_waited_for() -> None:
+    """It may look whole: nothing is read until it has been left alone."""
+    told: list[int] = []
+    watch = FileWatch(Path("bff.toml"), lambda: told.append(1))
+    ahead = int((2**40 + SETTLE) * 1e9)  # a moment that is still to come, by any clock
+    assert [True, True] == [watch.look(fingerprint(number, ahead)) for number in (1, 2)]
+    assert [] == told
