@@ -12,7 +12,9 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from bff.frontend import Frontend, build_frontend
+from bff.errors import Problem
+from bff.frontend import Frontend
+from bff.frontends import build_frontends, table_of
 from bff.hooks import NO_HOOKS, Hooks
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
@@ -27,7 +29,9 @@ from bff.settings.watched_files import WatchedFiles, see
 from bff.shared_parts import SharedParts
 from bff.tasks import Tasks
 from bff.web.readiness import Check
+from bff.web.responses import problem_answer
 
+_POLICY_VIOLATION = 1008
 _log = get_logger("bff.app")
 
 
@@ -48,14 +52,16 @@ class App:
         files = WatchedFiles(settings)
         files.begin(see(files.paths()))
         self.shared = SharedParts(settings, clock=clock, hooks=hooks, audiences=audiences)
-        self.frontend = build_frontend(settings, self.shared)
-        self.in_force = InForce(self.frontend.forwarding)
-        for listener in self.frontend.listeners:
-            self.shared.feed.subscribe(listener)
-        self.shared.keys.forget = lambda: self.frontend.forget()  # noqa: PLW0108 - of the one then in force
+        self.frontends = build_frontends(settings, self.shared)
+        self.frontend = self.frontends[0]
+        self.in_force = InForce(self.frontend.forwarding, table_of(self.frontends))
+        for frontend in self.frontends:
+            for listener in frontend.listeners:
+                self.shared.feed.subscribe(listener)
+        self.shared.keys.forget = self._forget
         self._count_connections()
         self.metrics.settings_taken(digest(settings))
-        self.live = LiveSettings(files, self.shared, self.frontend, self._put)
+        self.live = LiveSettings(files, self.shared, self.frontends, self._put)
         self._lifespan = Starlette(lifespan=self.running)
 
     @property
@@ -93,7 +99,8 @@ class App:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
-            await self.in_force.app(scope, receive, send)
+            app = self.in_force.of(scope["headers"], scope["raw_path"])
+            await (app or _refuse_host)(scope, receive, send)
 
     async def readiness(self) -> list[Check]:
         """True while requests may come here."""
@@ -113,6 +120,7 @@ class App:
 
     def _put(self, newer: Frontend) -> None:
         former, self.frontend = self.frontend, newer
+        self.frontends = (newer,)  # of several none is replaced (`LiveSettings.prepare`)
         for listener in newer.listeners:
             self.shared.feed.subscribe(listener)
         self.in_force.replace(newer.forwarding)
@@ -141,12 +149,26 @@ class App:
             if left:
                 _log.warning("unfinished", tasks=left)
                 await self.shared.tasks.cancel_all()
-            await self.frontend.aclose()
+            for frontend in self.frontends:
+                await frontend.aclose()
             await self.shared.aclose()
+
+    def _forget(self) -> None:
+        for frontend in self.frontends:
+            frontend.forget()
 
     def _count_connections(self) -> None:
         for name in {upstream.name for upstream, _ in self.shared.pools.all()}:
             self.metrics.upstream_connections(name).set_function(partial(self.shared.pools.open_at, name))
+
+
+async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a request for a host of no frontend; before our own server protocol it never comes here."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+    else:
+        await problem_answer(Problem.WRONG_HOST)(scope, receive, send)
 
 
 def create_app(settings: Settings) -> App:

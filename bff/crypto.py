@@ -96,13 +96,13 @@ class _ServerKey:
     minting: bytes
 
     @classmethod
-    def derived_from(cls, secret: bytes) -> "_ServerKey":
+    def derived_from(cls, secret: bytes, scope: bytes) -> "_ServerKey":
         return cls(
             kid=_derive(secret, b"key id v1").hex()[:8],
-            session=_derive(secret, b"session v1"),
-            cookie=_derive(secret, b"cookie v1"),
-            proof=_derive(secret, b"proof v1"),
-            signing=_derive(secret, b"handle signature v1"),
+            session=_derive(secret, b"session v1" + scope),
+            cookie=_derive(secret, b"cookie v1" + scope),
+            proof=_derive(secret, b"proof v1" + scope),
+            signing=_derive(secret, b"handle signature v1" + scope),
             minting=_derive(secret, b"minted token v1") + _derive(secret, b"minted token v1 more"),
         )
 
@@ -115,16 +115,31 @@ class Keyring:
         minting: the seeds (64 bytes) of the keys that sign minted tokens; that of the one that makes first.
     """
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], scope: bytes = b"") -> None:
         self.ask: Callable[[], bool] = lambda: False
+        self._scope = scope
+        self._frontends: dict[str, Keyring] = {}
         self.replace(keys)
+
+    def of_frontend(self, name: str) -> "Keyring":
+        """Returns the keys of one frontend, which follow these: what one has made no other opens or verifies.
+
+        The frontend without a name has these themselves.
+        """
+        if not name:
+            return self
+        if (own := self._frontends.get(name)) is None:
+            own = self._frontends[name] = Keyring(self._secrets, b" frontend " + name.encode("ascii"))
+            own.ask = lambda: self.ask()  # noqa: PLW0108 - as it is then
+        return own
 
     def replace(self, keys: Sequence[str]) -> None:
         """Takes other keys: the first one makes, all verify and open. ValueError changes nothing."""
         raw = [decode(key.rstrip("=")) for key in keys]
         if not raw or any(key is None or len(key) != KEY_BYTES for key in raw):
             raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
-        self._keys = [_ServerKey.derived_from(key) for key in raw if key is not None]
+        self._secrets = tuple(keys)
+        self._keys = [_ServerKey.derived_from(key, self._scope) for key in raw if key is not None]
         self._by_kid = {key.kid: key for key in self._keys}
         self.minting = tuple(key.minting for key in self._keys)
         self._signer = itsdangerous.Signer(
@@ -133,6 +148,8 @@ class Keyring:
             key_derivation="none",
             digest_method=hashlib.sha256,
         )
+        for own in self._frontends.values():
+            own.replace(keys)
 
     @property
     def kids(self) -> list[str]:

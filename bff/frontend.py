@@ -107,8 +107,24 @@ class Frontend:
             await client.aclose()
 
 
-def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | None = None) -> Frontend:
-    """Builds the frontend of some settings. They have been checked.
+def build_frontend(
+    settings: Settings,
+    shared: SharedParts,
+    former: Frontend | None = None,
+    *,
+    name: str = "",
+    cache: NearCache | None = None,
+    hosts: frozenset[bytes] | None = None,
+) -> Frontend:
+    """Builds one frontend of its settings. They have been checked.
+
+    Args:
+        settings: its own.
+        shared: the parts of the process.
+        former: the one whose place it takes.
+        name: its name, to which its keys and sessions are bound; "" for the only one, and the one without.
+        cache: that of several, which somebody else subscribes to the feed.
+        hosts: those of all frontends, which the fast path reads.
 
     What a `former` one has warm, and the settings leave as it is, is kept: connections, documents, keys of
     providers, and the counts of what is under way. Sessions are read anew.
@@ -116,16 +132,19 @@ def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | N
     Raises:
         OSError: a certificate's file cannot be used any more.
     """
-    tables = _Tables(settings)
-    cache = None
-    if settings.session.near_cache:
+    tables = _Tables(settings, name, hosts)
+    told: tuple[Listener, ...] = ()
+    if cache is not None:
+        cache = cache.of_frontend(name)
+    elif settings.session.near_cache:
         memory = settings.session.near_cache_memory
         cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
+        told = (cache,)
     providers = providers_of(settings, shared, () if former is None else former.providers)
     sessions = sessions_of(
         settings.server,
         store=shared.store,
-        keyring=shared.keys.keyring,
+        keyring=shared.keys.keyring.of_frontend(name),
         settings=settings.session,
         metrics=shared.metrics,
         clock=shared.clock,
@@ -134,6 +153,7 @@ def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | N
         shown=providers.shown(),
         plan=tables.plan,
         providers=providers.names,
+        frontend=name,
         missed=shared.silent.missed,
         ended=shared.ended,
     )
@@ -198,7 +218,7 @@ def build_frontend(settings: Settings, shared: SharedParts, former: Frontend | N
             without_redis=settings.server.ready_without_redis,
         ),
         # The cache first, so that nobody else who is woken by a change finds stale entries.
-        listeners=(*(() if cache is None else (cache,)), *waiters, watch),
+        listeners=(*told, *waiters, watch),
     )
 
 
@@ -216,8 +236,8 @@ class _Parts(NamedTuple):
 class _Tables:
     """The rules of a frontend, compiled: no I/O, and nothing that changes."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, name: str, hosts: frozenset[bytes] | None) -> None:
+        self.settings, self.name, self.hosts = settings, name, hosts
         self.public = PublicOrigin.parse(settings.server.public_url)
         self.csrf_header = settings.session.csrf_header.lower().encode("ascii")
         self.guard = Guard(self.public.origin, self.csrf_header, settings.session.csrf_header)
@@ -230,7 +250,7 @@ class _Tables:
         """Makes the cache of header lines of the fast path."""
         route = RouteSettings(path="/", upstream="http://localhost")
         return LineCache(
-            limits=RequestLimits.configured(self.settings.server),
+            limits=RequestLimits.configured(self.settings.server, hosts=self.hosts),
             csrf_header=self.csrf_header,
             passes=HeaderRules.compiled(route, self.public, self.csrf_header).passes_on,
         )
@@ -276,6 +296,7 @@ def _context(
     former: Frontend | None,
 ) -> ForwardingContext:
     settings = tables.settings
+    limits = shared.limits_of(tables.name)
     proofs = shared.proofs.for_routes(tables.routes.routes, settings.providers())
     return ForwardingContext(
         destinations={
@@ -283,7 +304,7 @@ def _context(
                 shared.pools.for_upstream(route),
                 HeaderRules.compiled(route.settings, tables.public, tables.csrf_header, shared.hooks.fields),
                 credentials[route.path],
-                RouteRateLimit.of(route.settings, shared.limits),
+                RouteRateLimit.of(route.settings, limits),
                 AskBeforeForward.of(shared.hooks),
                 made.verifiers.access(route.settings, tables.plan.by_path.get(route.path)),
                 unsigned_of(route, credentials[route.path]),
@@ -342,11 +363,11 @@ def _forwarding(
         store=shared.store,
         sessions=made.sessions,
         refresher=made.refresher,
-        keyring=shared.keys.keyring,
+        keyring=shared.keys.keyring.of_frontend(tables.name),
         minting_keys=made.minting_keys,
         guard=tables.guard,
         routes=tables.own_routes,
-        limits=EndpointLimits(settings.limits, shared.limits),
+        limits=EndpointLimits(settings.limits, shared.limits_of(tables.name)),
         metrics=shared.metrics,
         admit=shared.hooks.refusal_of,
         clock=shared.clock,

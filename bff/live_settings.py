@@ -6,10 +6,11 @@ restart (`bff.settings.changes`), of a frontend that cannot be built.
 Rule 3: settings are prepared first, and taken by a step that cannot fail: so all workers take them, or none.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from bff.frontend import Frontend, build_frontend
+from bff.oidc.client import OidcClient
 from bff.settings.changes import NEEDS_RESTART, Changes, compare, digest
 from bff.settings.model import Settings
 from bff.settings.reload import Reloader
@@ -54,7 +55,7 @@ class LiveSettings:
     Args:
         files: watches their files; it has begun before the parts were made.
         shared: the parts that follow changes without being replaced.
-        frontend: the frontend in force.
+        frontends: those in force; of several none is replaced before a restart.
         put: puts another frontend in force.
     """
 
@@ -62,17 +63,18 @@ class LiveSettings:
         self,
         files: WatchedFiles,
         shared: SharedParts,
-        frontend: Frontend,
+        frontends: Sequence[Frontend],
         put: Callable[[Frontend], None],
     ) -> None:
         self._shared = shared
-        self._frontend = frontend
+        self._frontend, *self._others = frontends
         self._put = put
         self._prepared: Prepared | None = None
         self._tasks = Tasks()
         self._reloader = Reloader(files, self._put_in_force, shared.metrics)
         shared.keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
-        self._follow(frontend)
+        for frontend in frontends:
+            self._follow(frontend)
 
     @property
     def settings(self) -> Settings:
@@ -98,6 +100,8 @@ class LiveSettings:
         if changes.left:
             raise NotTakenError(NEEDS_RESTART, changes.left)
         frontend = None
+        if not changes.in_place and (self.settings.frontend or newer.frontend):
+            raise NotTakenError(NEEDS_RESTART, changes.taken)
         if not changes.in_place:
             try:
                 frontend = build_frontend(newer, self._shared, self._frontend)
@@ -110,7 +114,7 @@ class LiveSettings:
     def drop(self) -> None:
         """Forgets what was prepared and not taken."""
         self._prepared = None
-        self._shared.pools.retain(self._frontend.pools())
+        self._shared.pools.retain(set().union(*(each.pools() for each in self._all())))
 
     def _take(self, newer: Settings) -> tuple[str, ...]:
         prepared = self._prepared
@@ -121,11 +125,19 @@ class LiveSettings:
             self._reloader.take(newer, prepared.changes.taken)
             self._shared.metrics.settings_taken(digest(newer))
         if prepared.frontend is not None:
-            self._shared.limits.timeout = newer.limits.timeout
+            self._shared.limits_of("").timeout = newer.limits.timeout
             self._put(prepared.frontend)
             self._frontend = prepared.frontend
             self._follow(prepared.frontend)
         return prepared.changes.taken
+
+    def _all(self) -> list[Frontend]:
+        return [self._frontend, *self._others]
+
+    def _same(self, name: str) -> list[OidcClient]:
+        """The clients of one provider in all frontends."""
+        found = (each.providers.get(name) for each in self._all())
+        return [client for client in found if client is not None]
 
     def _follow(self, frontend: Frontend) -> None:
         frontend.providers.default.ask_for_newer(self._ask_for_credentials)
@@ -151,11 +163,14 @@ class LiveSettings:
         if names & {"session.keys", "session.keys_file"}:
             self._shared.keys.take(settings.session.keys)
         if names & _CREDENTIALS:
-            self._frontend.providers.default.authenticate_by(settings.provider)
+            for client in self._same(settings.provider.name):
+                client.authenticate_by(settings.provider)
         if names & {"provider.ca_file", "provider.client_cert_file"}:
-            self._frontend.providers.default.trust(settings.provider)
+            for client in self._same(settings.provider.name):
+                client.trust(settings.provider)
         if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
-            self._frontend.forward_auth.take(settings.forward_auth.secrets)
+            for each in self._all():
+                each.forward_auth.take(settings.forward_auth.secrets)
         if "redis.url" in names:
             self._shared.store.renewal.changed(None)
         numbers = {int(name[6:].partition("]")[0]) for name in names if name.startswith("route[")}

@@ -51,9 +51,8 @@ class SharedParts:
         self.feed = InvalidationFeed(settings.redis, prefix=self.store.watched, topology=self.store.topology)
         self.feed.subscribe(self.store.renewal)
         self.metrics.change_feed_trusted.set_function(lambda: self.feed.trusted)
-        self.limits = RateLimits(
-            self.store.rates, timeout=settings.limits.timeout, metrics=self.metrics, clock=time.monotonic
-        )
+        self._limits: dict[str, RateLimits] = {}
+        self._limits_timeout = settings.limits.timeout
         self.silent = SilentEndings(endings=self.store.endings, metrics=self.metrics, ended=self.ended)
         self.feed.subscribe(self.silent)
         self.live_count = LiveCount(self.store.inventory, lambda: self.silent.leads, self.metrics.sessions)
@@ -61,6 +60,18 @@ class SharedParts:
         self.proofs = ProofSource(clock)
         self.keys = LiveKeys(settings.session.keys, clock)
         self.event_streams = EventStreams()
+
+    def limits_of(self, frontend: str) -> RateLimits:
+        """Returns the limits of a frontend, which counts its own acts."""
+        if (limits := self._limits.get(frontend)) is None:
+            limits = self._limits[frontend] = RateLimits(
+                self.store.rates,
+                timeout=self._limits_timeout,
+                metrics=self.metrics,
+                clock=time.monotonic,
+                scope=f"{frontend}/" if frontend else "",
+            )
+        return limits
 
     async def start(self) -> None:
         """Begins the work beside requests."""

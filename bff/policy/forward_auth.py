@@ -14,7 +14,7 @@ that the reverse proxy drops it.
 Rule 5: a WebSocket or event stream of a session is refused: nobody would end it with its session.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -127,6 +127,19 @@ class Asking:
             if verdict.signed and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
                 return _unclear("a WebSocket or event stream, which has to end with its session")
         return verdict
+
+
+def asked_place(headers: Iterable[Header], raw_path: bytes) -> tuple[bytes, bytes]:
+    """Returns the host and the path that a question is about, as far as it tells; `judge` decides.
+
+    It tells a frontend's rules from another's, and nothing else: `judge` refuses what is told twice.
+    """
+    told = dict(headers)
+    host = told.get(_HOST) or told.get(b"host", b"")
+    target = next((told[name] for name in _URIS if name in told), raw_path[len(FORWARD_AUTH) :])
+    if _URL in told and not target:
+        target = b"/" + told[_URL].partition(b"://")[2].partition(b"/")[2]
+    return host, target.partition(b"?")[0]
 
 
 def _believed(route: RouteSettings, added: Sequence[str]) -> NameFilter:

@@ -32,6 +32,7 @@ from bff.app import create_app
 from bff.child import die_with
 from bff.live_settings import NotTakenError, Reloaded
 from bff.observe.logs import configure, get_logger, reopen_audit
+from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, protocol_options, websocket_options
@@ -42,6 +43,7 @@ from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, p
 from bff.serve.served_app import MakeApp, ServedApp
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL, unblock
+from bff.settings.frontends import all_routes
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 
@@ -113,8 +115,8 @@ class Worker(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=client_protocol(server, refused, settings.forward_auth.hosts),
-                **websocket_options(server, settings.served_routes()),
+                http=client_protocol(server, refused, settings.forward_auth.hosts, hosts_of(settings)),
+                **websocket_options(server, all_routes(settings)),
                 interface="asgi3",
                 lifespan="on",
                 log_config=None,

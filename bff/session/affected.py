@@ -11,6 +11,11 @@ NAMELESS = "\n"
 """Behind a `sub`, in a note's name: those sessions whose ID token named no sign-in. No `sub` holds it."""
 
 
+def elsewhere(sub: str, frontend: str) -> str:
+    """Returns the name of the note that a user of one frontend has ended their other sessions there."""
+    return f"{sub}{NAMELESS}{frontend}" if frontend else sub
+
+
 async def affected(
     store: SessionStore, provider: str, *, sub: str | None, sid: str | None, now: float, reason: EndReason
 ) -> list[str]:

@@ -50,7 +50,9 @@ class Drafts:
         settings: SessionSettings,
         shown: tuple[str, ...] | None,
         plan: AccessPlan = NO_ACCESS,
+        frontend: str = "",
     ) -> None:
+        self._frontend = frontend
         self._keyring = keyring
         self._settings = settings
         self._shown = shown
@@ -84,6 +86,7 @@ class Drafts:
                 claims=self._kept(identity.claims),
                 user_agent=user_agent,
                 address=address,
+                frontend=self._frontend,
             )
         )
         return PreparedSave(session, self._record(session, handle), expected_version=0)

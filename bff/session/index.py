@@ -30,6 +30,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from bff.session import scripts
+from bff.session.batch_reader import Loaded
 from bff.session.endings import text_of
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason, Session
@@ -54,6 +55,11 @@ Translated = Callable[[], AbstractAsyncContextManager[None]]
 def whose_is(record: Record) -> Whose:
     """Returns whose a session is, as its record says."""
     return record.get("provider", ""), record.get("sub", ""), record.get("sid") or None
+
+
+def is_of(frontend: str, loaded: Loaded) -> bool:
+    """Returns True for a record of a session of this frontend: an index is of all frontends."""
+    return loaded.fields.get("frontend", "") == frontend
 
 
 def user_key(prefix: str, provider: str, sub: str) -> str:

@@ -108,6 +108,7 @@ class Session:
     refreshing: Refreshing | None = None
     user_agent: str = ""
     address: str = ""
+    frontend: str = ""  # by its name, "" for the one without; its keys alone open the record
     exchanged: Mapping[str, OwnToken] = field(default_factory=dict)  # by audience; not for later tokens
     bound: bool = False  # to a device: its cookie alone is no proof
 

@@ -83,6 +83,16 @@ class Reading:
             self._cache.keep(self.key, value, item, self._began + lifetime)
 
 
+class _Turn:
+    """The hand of the clock, and the counts beside it: one for all frontends that share a cache."""
+
+    __slots__ = ("bytes", "emptied", "hand", "turned_away")
+
+    def __init__(self) -> None:
+        self.emptied = self.hand = self.turned_away = 0
+        self.bytes = 0  # of this cache's entries; `counts` has those of all caches of the process
+
+
 class NearCache:
     """Items of bytes, each by its Redis key and by the one cookie value that leads to it.
 
@@ -91,9 +101,6 @@ class NearCache:
         feed: vouches for the entries; subscribe this cache to it.
         counts: where lookups are counted.
         clock: steady seconds.
-
-    Attributes:
-        emptied: how often all entries were dropped: nothing vouches for a session taken out before.
     """
 
     def __init__(
@@ -109,10 +116,19 @@ class NearCache:
         self._ring: list[int] = []  # the keys' numbers
         self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
         self._free: list[int] = []  # places in the ring
-        self._hand = 0
-        self._bytes = 0  # of this cache's entries; `counts` has those of all caches of the process
-        self._turned_away = 0
-        self.emptied = 0
+        self._turn = _Turn()
+
+    @property
+    def emptied(self) -> int:
+        """The number of times that all entries were dropped: nothing vouches for a session of before."""
+        return self._turn.emptied
+
+    def of_frontend(self, name: str) -> "NearCache":
+        """Returns the cache of one frontend: all share the memory, and none finds another's entry.
+
+        The frontend without a name has this one.
+        """
+        return _FrontendCache(self, name) if name else self
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -162,7 +178,7 @@ class NearCache:
         """The feed's word: this key's session was written, deleted or has expired; None: any may be."""
         self._counts.invalidations += 1
         if key is None:
-            self.emptied += 1
+            self._turn.emptied += 1
             for readings in self._readings.values():
                 _spoil(readings)
             self._counts.entries -= len(self._entries)
@@ -171,8 +187,8 @@ class NearCache:
             self._ring.clear()
             self._used.clear()
             self._free.clear()
-            self._counts.bytes -= self._bytes
-            self._hand = self._bytes = 0
+            self._counts.bytes -= self._turn.bytes
+            self._turn.hand = self._turn.bytes = 0
         else:
             self.forget(key)
 
@@ -198,7 +214,7 @@ class NearCache:
             self._used.append(0)
         self._values[number] = value
         self._entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
-        self._bytes += cost
+        self._turn.bytes += cost
         self._counts.bytes += cost
         self._counts.entries += 1
 
@@ -211,11 +227,11 @@ class NearCache:
 
     def _made_room(self, cost: int) -> bool:
         """Makes room for an entry of that cost; False where the entry is not to be kept."""
-        if self._bytes + cost > self._memory:
-            self._turned_away = (self._turned_away + 1) % ADMITTED
-            if self._turned_away:
+        if self._turn.bytes + cost > self._memory:
+            self._turn.turned_away = (self._turn.turned_away + 1) % ADMITTED
+            if self._turn.turned_away:
                 return False
-        while self._bytes + cost > self._memory:
+        while self._turn.bytes + cost > self._memory:
             self._evict()
         return True
 
@@ -223,8 +239,8 @@ class NearCache:
         """Moves the hand on to the next entry that was not asked for, and drops that."""
         ring, used = self._ring, self._used
         while True:
-            place = self._hand
-            self._hand = (place + 1) % len(ring)
+            place = self._turn.hand
+            self._turn.hand = (place + 1) % len(ring)
             if used[place]:
                 used[place] = 0
             elif ring[place] != _NOBODY:
@@ -242,9 +258,36 @@ class NearCache:
         self._used[place] = 0
         self._free.append(place)
         cost = len(entry) + len(value) + OVERHEAD
-        self._bytes -= cost
+        self._turn.bytes -= cost
         self._counts.bytes -= cost
         self._counts.entries -= 1
+
+
+class _FrontendCache(NearCache):
+    """The near cache as one of several frontends sees it: its name goes before each cookie value.
+
+    A cookie that is carried over to another frontend finds nothing.
+    """
+
+    def __init__(self, shared: NearCache, name: str) -> None:
+        self.__dict__.update(shared.__dict__)  # containers, counts and turn are the same objects
+        self._name = name.encode("ascii") + b" "
+
+    def holds(self, value: bytes) -> bool:
+        """True if there is an entry for this cookie value here."""
+        return super().holds(self._name + value)
+
+    def get(self, value: bytes) -> bytes | None:
+        """Returns the entry of this cookie value here."""
+        return super().get(self._name + value)
+
+    def peek(self, value: bytes) -> bytes | None:
+        """The entry of this cookie value here, as no lookup, and no use."""
+        return super().peek(self._name + value)
+
+    def keep(self, key: str, value: bytes, item: bytes, expires: float) -> None:
+        """`Reading.keep`, without its check that the read is not spoiled."""
+        super().keep(key, self._name + value, item, expires)
 
 
 def _number(key: str) -> int:

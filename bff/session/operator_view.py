@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from bff.session.model import ID_LENGTH
 from bff.session.record import DEVICE, claim_field
 
-_FIELDS = ("provider", "sub", "sid", "name", "created", "seen", "ends", "version", "ua", "ip", DEVICE)
+_FIELDS = (
+    "provider", "sub", "sid", "name", "created", "seen", "ends", "version", "ua", "ip", "frontend", DEVICE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Entry:
 
     Attributes:
         key: its key in Redis, of which logs show the beginning.
+        frontend: the name of its frontend, "" for the one without.
         claims: the readable ones, by name.
     """
 
@@ -35,6 +38,7 @@ class Entry:
     user_agent: str
     address: str
     bound: bool = False  # to a device
+    frontend: str = ""
     claims: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -50,6 +54,7 @@ class Selection:
     Attributes:
         sub: the user, as the provider names them.
         provider: the provider they signed in at.
+        frontend: the frontend they signed in to; "" for the one without a name.
         claim: a readable claim and its value, or `name` and the name; case does not matter.
         begun_before, begun_after: seconds since the epoch.
         idle_for: for how many seconds they have not been used, at least.
@@ -57,6 +62,7 @@ class Selection:
 
     sub: str | None = None
     provider: str | None = None
+    frontend: str | None = None
     claim: tuple[str, str] | None = None
     begun_before: float | None = None
     begun_after: float | None = None
@@ -65,6 +71,8 @@ class Selection:
     def takes(self, entry: Entry, now: float) -> bool:
         """True if the session is one of those. A time that cannot be read is in no range."""
         if self.sub not in {None, entry.sub} or self.provider not in {None, entry.provider}:
+            return False
+        if self.frontend not in {None, entry.frontend}:
             return False
         if self.claim is not None and not _says(entry, *self.claim):
             return False
@@ -101,6 +109,7 @@ def read_entry(key: str, values: Sequence[str | None], claims: Sequence[str]) ->
         user_agent=found["ua"] or "",
         address=found["ip"] or "",
         bound=bool(found[DEVICE]),
+        frontend=found["frontend"] or "",
         claims={name: value for name, value in told if value},
     )
 

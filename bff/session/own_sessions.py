@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bff.session.affected import elsewhere
 from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
+from bff.session.index import is_of
 from bff.session.lifetime import last_moment_of
 from bff.session.model import ID_LENGTH, EndReason, Session
 from bff.session.record import DEVICE
@@ -22,6 +24,7 @@ from bff.settings.model import SessionSettings
 MOST = 100
 """Sessions that a list shows at most: those that end last."""
 
+_MOST_READ = 10 * MOST  # where an index holds those of other frontends, too
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _LONGEST = 256  # characters of a field: a writer of Redis could have made it longer
 _WHY = EndReason.SIGNED_OUT_ELSEWHERE
@@ -62,15 +65,17 @@ class OwnSessions:
 
     async def of(self, session: Session) -> list[OwnSession]:
         """The sessions of this one's user: this one first, then the one that was used last, and so on."""
-        keys = await self._store.index.of_user(session.provider, session.sub, most=MOST)
+        most = _MOST_READ if session.frontend else MOST
+        keys = await self._store.index.of_user(session.provider, session.sub, most=most)
         if session.key not in keys:
-            keys = [session.key, *keys[: MOST - 1]]
+            keys = [session.key, *keys[: most - 1]]
         loaded = await self._store.load_all(keys)
         gone = [key for key, found in zip(keys, loaded, strict=True) if found is None]
         if gone:
             await self._store.index.drop_dead(session.provider, session.sub, gone)
         shown = [self._shown(session, key, found) for key, found in zip(keys, loaded, strict=True)]
-        return sorted((one for one in shown if one), key=lambda one: (not one.current, -one.seen, one.id))
+        found = sorted((one for one in shown if one), key=lambda one: (not one.current, -one.seen, one.id))
+        return found[:MOST]
 
     async def end_one(self, session: Session, id: str, address: str) -> bool:  # noqa: A002 - its name everywhere
         """Ends the session of this id for the user of `session`; False if they have no such session."""
@@ -82,7 +87,8 @@ class OwnSessions:
     async def end_others(self, session: Session, address: str) -> int:
         """Ends all sessions of the user but this one, those too that are about to begin; how many."""
         index = self._store.index
-        await index.note_end(session.provider, session.sub, self._clock(), _WHY)
+        name = elsewhere(session.sub, session.frontend)
+        await index.note_end(session.provider, name, self._clock(), _WHY)
         keys = await index.of_user(session.provider, session.sub)
         return await self._end(session, [key for key in keys if key != session.key], address)
 
@@ -116,6 +122,9 @@ class OwnSessions:
 
 
 def _is_of(session: Session, loaded: Loaded) -> bool:
-    """True for a record of the same user at the same provider; an index is no proof of that."""
-    record = loaded.fields
-    return (record.get("provider"), record.get("sub")) == (session.provider, session.sub)
+    """True for a record of the same user at the same provider and frontend; an index is no proof of that."""
+    return is_of(session.frontend, loaded) and _whose(loaded) == (session.provider, session.sub)
+
+
+def _whose(loaded: Loaded) -> tuple[str | None, str | None]:
+    return loaded.fields.get("provider"), loaded.fields.get("sub")

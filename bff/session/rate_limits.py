@@ -30,13 +30,20 @@ _log = get_logger("bff.limits")
 class RateLimits:
     """The limits of a process, and of all those that share its Redis.
 
-    `clock` gives seconds, monotonic; `timeout` bounds each wait for Redis.
+    `clock` gives seconds, monotonic; `timeout` bounds each wait for Redis. Each `scope` has its own counts.
     """
 
     def __init__(
-        self, counts: RateCounts, *, timeout: float, metrics: Metrics, clock: Callable[[], float]
+        self,
+        counts: RateCounts,
+        *,
+        timeout: float,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        scope: str = "",
     ) -> None:
         self._counts = counts
+        self._scope = scope
         self.timeout = timeout
         self._metrics = metrics
         self._clock = clock
@@ -53,6 +60,7 @@ class RateLimits:
 
         `address`, `session` and `sub` are for the audit event.
         """
+        who = self._scope + who
         wait = self._wall(quota, who) or await self._shared(quota, who)
         if not wait:
             return None

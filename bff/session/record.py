@@ -8,8 +8,8 @@ Rule 3: `seen` is a second and, behind the point, the digits of a proof that it 
 changes without the sealed field, and the idle timeout hangs on it.
 Rule 4: `device` is written once, beside the sealed field, and proves that it is ours and this session's. It
 is read without the handle: a browser renews a device's proof without the session's cookie, too.
-Rule 5: `name`, `ua`, `ip`, `claim:<name>` and `refreshing` are for people and for timing; nothing is granted
-by them.
+Rule 5: `name`, `ua`, `ip`, `frontend`, `claim:<name>` and `refreshing` are for people and for timing; nothing
+is granted by them.
 """
 
 import json
@@ -50,6 +50,8 @@ def encode_record(
         "refreshing": format_marker(session.refreshing),
         **{claim_field(name): value for name in readable if (value := _readable(session.claims.get(name)))},
     }
+    if session.frontend:
+        record["frontend"] = session.frontend
     secret = {
         "tokens": _known_before(asdict(session.tokens), "proof_key"),
         "claims": dict(session.claims),
@@ -111,6 +113,7 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
             refreshing=parse_marker(record.get("refreshing", "")),
             user_agent=record.get("ua", ""),
             address=record.get("ip", ""),
+            frontend=record.get("frontend", ""),
             exchanged=exchanged,
             bound=device_key(key, record, keyring) is not None,
         )

@@ -9,6 +9,7 @@ from operator import itemgetter
 
 from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
+from bff.session.index import is_of
 from bff.session.model import Session
 from bff.session.store import SessionStore
 
@@ -26,7 +27,11 @@ async def oldest_beyond(store: SessionStore, session: Session, most: int) -> lis
     if gone:
         await store.index.drop_dead(session.provider, session.sub, gone)
     others = sorted(  # stable, so that the index's order remains within a second
-        ((_created(each), key) for key, each in loaded.items() if each is not None and _lives(each)),
+        (
+            (_created(each), key)
+            for key, each in loaded.items()
+            if each is not None and _counts(session, each)
+        ),
         key=itemgetter(0),
     )
     return [key for _, key in others[: max(0, len(others) + 1 - most)]]
@@ -37,6 +42,10 @@ def _created(loaded: Loaded) -> float:
         return float(loaded.fields.get("created", ""))
     except ValueError:
         return 0.0  # somebody wrote something else there: it will not open
+
+
+def _counts(session: Session, loaded: Loaded) -> bool:
+    return is_of(session.frontend, loaded) and _lives(loaded)
 
 
 def _lives(loaded: Loaded) -> bool:

@@ -22,7 +22,7 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.route_access import NO_ACCESS, AccessPlan
-from bff.session.affected import NAMELESS, affected
+from bff.session.affected import NAMELESS, affected, elsewhere
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
@@ -58,12 +58,11 @@ _AT_ONCE = 100
 
 
 class Sessions:
-    """The sessions of one server.
+    """The sessions of one frontend.
 
-    `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Of an identity's claims
-    those are kept that a page is `shown`, or that the `plan` of the routes asks for. Sessions of others than
-    these `providers` end; None: there are no others. `missed` hears the key of each session that was not
-    there, `ended` of each that is ended here.
+    `clock` gives seconds since the epoch. Without a `cache` Redis is asked each time. Claims are kept that a
+    page is `shown`, or the `plan` of the routes asks for. Sessions of others than the `providers` end, if any
+    are named. `missed` hears the key of each that was not there, `ended` of each that is ended here.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Sessions:
         shown: tuple[str, ...] | None = None,
         plan: AccessPlan = NO_ACCESS,
         providers: Collection[str] | None = None,
+        frontend: str = "",
         missed: Callable[[str], None] = lambda _: None,
         ended: Ended = untold,
     ) -> None:
@@ -98,7 +98,7 @@ class Sessions:
         self._providers = providers
         reader = partial(SessionReader, store=store, before=before, settings=settings, clock=clock)
         self._reader = reader(refresh=self._refresh, cache=cache, plan=plan, providers=providers)
-        self._drafts = Drafts(keyring, settings, shown, plan)
+        self._drafts = Drafts(keyring, settings, shown, plan, frontend)
         self._missed = missed
         self._ended = ended
         self._sliding: set[str] = set()
@@ -344,7 +344,7 @@ class Sessions:
 
     async def ended_since(self, session: Session, began: float) -> EndReason | None:
         """Returns why all of this session's user or sign-in was ended since `began`; None if not (T-15)."""
-        names = [session.sub, session.sid or session.sub + NAMELESS]
+        names = (sub := session.sub), elsewhere(sub, session.frontend), session.sid or sub + NAMELESS
         return await self._store.index.ended_since(session.provider, names, began)
 
     async def end_keys(self, keys: Sequence[str], reason: EndReason, **who: str | None) -> int:

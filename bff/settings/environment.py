@@ -26,7 +26,7 @@ _SERVICE_LINK = re.compile(
 _SERVICE_PORT = re.compile(r"BFF_(?:[A-Z0-9_]+_)?PORT")
 
 
-_WHOLE = frozenset({"BFF_ROUTE"})
+_WHOLE = frozenset({"BFF_ROUTE", "BFF_FRONTEND"})
 """Lists of sections, which come as one JSON list each."""
 
 

@@ -19,13 +19,16 @@ from bff.settings.environment import CONFIG, Environment
 from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.line_numbers import line_of
 from bff.settings.messages import SECTIONS, describe, nearest
-from bff.settings.model import MORE_PROVIDERS, Settings
+from bff.settings.model import Settings
 from bff.settings.places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.toml_file import read_toml
 from bff.settings.urls import split_public_url
 
 _PLACE = ("public_url", "base_path")
+
+MORE_PROVIDERS = "[[provider]]"
+"""All providers but the first, in what the loader hands over; no section of a file can have this name."""
 
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from bff.settings.model import (
     ForwardAuthSettings,
+    FrontendSettings,
     LimitSettings,
     LogSettings,
     MintedSettings,
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "session": SessionSettings,
     "refresh": RefreshSettings,
     "provider": ProviderSettings,
+    "frontend": FrontendSettings,
     "route": RouteSettings,
     "spa": SpaSettings,
     "limits": LimitSettings,
@@ -137,8 +139,9 @@ def _home(key: str) -> str | None:
 
 def unknown_variable(name: str) -> str:
     """Guesses the variable that an unknown `BFF_…` variable was meant to be."""
-    if name.upper().startswith("BFF_ROUTE"):
-        return "routes come from the environment as one JSON list of objects: BFF_ROUTE"
+    for listed in ("route", "frontend"):
+        if name.upper().startswith(f"BFF_{listed}".upper()):
+            return f"{listed}s come from the environment as one JSON list of objects: BFF_{listed.upper()}"
     known = [env_name(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
     if near := difflib.get_close_matches(
         name.upper(), [*known, "BFF_ROUTE", "BFF_FRONTEND", "BFF_CONFIG"], n=1

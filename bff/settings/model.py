@@ -22,7 +22,7 @@ from bff.settings.sections import (
     SpaSettings,
     TelemetrySettings,
 )
-from bff.settings.urls import split_socket_url
+from bff.settings.urls import joined
 from bff.settings.values import (
     FAPI2_DEFAULTS,
     SLUG,
@@ -50,6 +50,7 @@ from bff.settings.values import (
 __all__ = [
     "DevelopmentPage",
     "ForwardAuthSettings",
+    "FrontendSettings",
     "LimitSettings",
     "LogSettings",
     "MintedSettings",
@@ -65,9 +66,6 @@ __all__ = [
     "SpaSettings",
     "TelemetrySettings",
 ]
-
-MORE_PROVIDERS = "[[provider]]"
-"""All providers but the first, in what the loader hands over; no section of a file can have this name."""
 
 
 class ServerSettings(Section):
@@ -289,7 +287,7 @@ class PlacedRoute(RouteSettings):
     @classmethod
     def of(cls, route: RouteSettings, base_path: str) -> "PlacedRoute":
         """The same route, under a base path that its backend does not see."""
-        upstream = route.upstream if route.strip_prefix else _joined(route.upstream, route.path)
+        upstream = route.upstream if route.strip_prefix else joined(route.upstream, route.path)
         values = {
             **dict(route),
             "path": base_path + route.path,
@@ -304,13 +302,6 @@ class PlacedRoute(RouteSettings):
         return self.told_prefix
 
 
-def _joined(upstream: str, path: str) -> str:
-    """The URL of a path at a backend."""
-    if (local := split_socket_url(upstream)) is not None:
-        return f"http://unix:{local[0]}:{local[1].rstrip('/')}{path}"
-    return upstream.rstrip("/") + path
-
-
 class DevelopmentPage(RouteSettings):
     """The route of a development server's page, which nobody configures: `Settings.served_routes` makes it.
 
@@ -319,6 +310,19 @@ class DevelopmentPage(RouteSettings):
 
     csp_header: str | None = None
     csp: str = ""
+
+
+class FrontendSettings(Section):
+    """`[[frontend]]`: one of several pages, with sessions of its own, at a host or a path of its own."""
+
+    name: str = Field(pattern=SLUG)
+    public_url: str  # an origin, or one with a path
+    providers: tuple[str, ...] = ()  # (): all of them
+    choose_provider: bool | None = None  # None: as `server.choose_provider`
+    session: SessionSettings = SessionSettings()
+    route: tuple[RouteSettings, ...] = ()
+    spa: SpaSettings = SpaSettings()
+    limits: LimitSettings = LimitSettings()
 
 
 class Settings(Section):
@@ -333,6 +337,7 @@ class Settings(Section):
     refresh: RefreshSettings = RefreshSettings()
     provider: ProviderSettings
     more_providers: tuple[ProviderSettings, ...] = Field(default=(), alias="[[provider]]")
+    frontend: tuple[FrontendSettings, ...] = ()
     route: tuple[RouteSettings, ...] = ()
     spa: SpaSettings = SpaSettings()
     limits: LimitSettings = LimitSettings()

@@ -1,24 +1,43 @@
-"""Findings about each of several providers, by the rules for a single one. Pure.
+"""Findings about each of several providers and frontends, by the rules for a single one. Pure.
 
-Rule 1: each rule is written once, for the only provider. Here it is asked about every one, and its finding is
-named after the section that it is about: `provider[1].issuer`.
+Rule 1: each rule is written once, for the only provider of the only frontend. Here it is asked about every
+combination, and its finding is named after the section that it is about: `provider[1].issuer`,
+`frontend[0].session.idle_timeout`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from bff.settings.model import Settings
+from bff.settings.frontends import UNNAMED, Frontend, frontends_of, own_keys, settings_of
+from bff.settings.model import FrontendSettings, Settings
 from bff.settings.problem import Finding
+from bff.settings.urls import host_of, under
 
 Judge = Callable[[Settings], Iterable[Finding]]
-"""Finds what is wrong with settings of one provider."""
+"""Finds what is wrong with the only provider and the only frontend."""
 
+SHARED: Final = frozenset(
+    {
+        "keys",
+        "keys_file",
+        "csrf_header",
+        "near_cache",
+        "near_cache_memory",
+        "slide_interval",
+        "readable_claims",
+    }
+)
+"""The settings of `[session]` that are the process's, and no frontend's own."""
+
+_SHARED_LIMITS: Final = frozenset({"timeout", "events_per_process"})
+_ROUTE = re.compile(r"route\[(\d+)\]")
 _NO_CALLBACK: Final = frozenset({"finish"})
 
 
 def judged(settings: Settings, judge: Judge) -> Iterator[Finding]:
-    """Findings about all providers, each once."""
+    """Findings about all providers and all frontends, each once."""
     told: set[tuple[str, str]] = set()
     for finding in _judged(settings, judge):
         if (known := (finding.key, finding.message)) not in told:
@@ -27,14 +46,30 @@ def judged(settings: Settings, judge: Judge) -> Iterator[Finding]:
 
 
 def check_several(settings: Settings) -> Iterator[Finding]:
-    """Findings about what several providers are to each other."""
+    """Findings about what several providers and frontends are to each other."""
     yield from _names("provider", [each.name for each in settings.providers()])
+    yield from _names("frontend", [each.name for each in settings.frontend])
     several = bool(settings.more_providers)
     for number, provider in enumerate(settings.providers()):
         if provider.name in _NO_CALLBACK and several:
             yield Finding(
                 f"provider[{number}].name", "is a path of the sign-in itself", "choose another name"
             )
+    known = {each.name for each in settings.providers()}
+    for number, own in enumerate(settings.frontend):
+        at = f"frontend[{number}]"
+        if own.name == UNNAMED:
+            yield Finding(f"{at}.name", "is the name of the frontend without a section", "choose another one")
+        if unknown := [name for name in own.providers if name not in known]:
+            fix = f"write the name of a [[provider]]: {', '.join(sorted(known))}"
+            yield Finding(f"{at}.providers", f"names {', '.join(unknown)}, which is no provider", fix)
+        taken = (SHARED & own.session.model_fields_set, _SHARED_LIMITS & own.limits.model_fields_set)
+        for section, names in zip(("session", "limits"), taken, strict=True):
+            for name in sorted(names):
+                fix = f"set it under [{section}]"
+                yield Finding(f"{at}.{section}.{name}", "is the same for all frontends of a process", fix)
+    if settings.frontend:
+        yield from _places(settings)
 
 
 def _names(section: str, names: list[str]) -> Iterator[Finding]:
@@ -47,14 +82,72 @@ def _names(section: str, names: list[str]) -> Iterator[Finding]:
             )
 
 
+def _places(settings: Settings) -> Iterator[Finding]:
+    """Findings about frontends that get into each other's way."""
+    every = frontends_of(settings)
+    first = len(every) - len(settings.frontend)  # the one without a section has no number
+    for number, one in enumerate(every[first:]):
+        key = f"frontend[{number}].public_url"
+        for other in every[: first + number]:
+            yield from _beside(key, one, other)
+        for other in every:
+            yield from _hidden(f"frontend[{number}]", settings.frontend[number], one, other)
+
+
+def _beside(key: str, one: Frontend, other: Frontend) -> Iterator[Finding]:
+    name = other.name or "server.public_url"
+    if one.place == other.place:
+        yield Finding(key, f"is the place of {name} already", "give it a host, or a path, of its own")
+    elif _cookies(one) == _cookies(other):
+        yield Finding(
+            key,
+            f"differs from {name} by its port alone: browsers keep cookies by host name, for all ports",
+            "give it another host name, or a path",
+        )
+
+
+def _cookies(one: Frontend) -> tuple[str, str, str]:
+    """Returns what tells a frontend's cookies apart: the scheme and the path are in their names."""
+    origin, base_path = one.place
+    return origin.partition(":")[0], host_of(origin), base_path
+
+
+def _hidden(at: str, own: FrontendSettings, one: Frontend, other: Frontend) -> Iterator[Finding]:
+    """A route of one frontend below the path of another one at the same origin, which gets its requests."""
+    (origin, base), (its_origin, its_base) = one.place, other.place
+    if origin != its_origin or len(its_base) <= len(base):
+        return
+    for index, route in enumerate(own.route):
+        if under(base + route.path, its_base):
+            yield Finding(
+                f"{at}.route[{index}].path",
+                f'lies under "{its_base}", which is the frontend {other.name or UNNAMED}',
+                "choose another path",
+            )
+
+
 def _judged(settings: Settings, judge: Judge) -> Iterator[Finding]:
     several = bool(settings.more_providers)
     for number, provider in enumerate(settings.providers()):
         alone = settings.model_copy(update={"provider": provider, "more_providers": ()})
         for finding in judge(alone):
-            about = _is_about_provider(finding.key)
-            if about or not number:
-                yield _numbered(finding, number) if several else finding
+            yield _numbered(finding, number) if several else finding
+    numbers = {each.name: number for number, each in enumerate(settings.providers())}
+    for number, own in enumerate(settings.frontend):
+        view = settings_of(settings, own)
+        for provider in view.providers():
+            alone = view.model_copy(update={"provider": provider, "more_providers": ()})
+            for finding in judge(alone):
+                if several and _is_about_provider(finding.key):
+                    yield _numbered(finding, numbers[provider.name])
+                elif _is_about_provider(finding.key):
+                    yield finding
+                else:
+                    key, *needs = (
+                        _own_key(each, own, number, len(settings.route))
+                        for each in (finding.key, *finding.needs)
+                    )
+                    yield replace(finding, key=key, needs=tuple(needs))
 
 
 def _is_about_provider(key: str) -> bool:
@@ -66,3 +159,14 @@ def _numbered(finding: Finding, number: int) -> Finding:
         return f"provider[{number}].{key.removeprefix('provider.')}" if _is_about_provider(key) else key
 
     return replace(finding, key=of(finding.key), needs=tuple(map(of, finding.needs)))
+
+
+def _own_key(key: str, own: FrontendSettings, number: int, shared_routes: int) -> str:
+    """Returns the setting that a finding about a frontend's view is about: its own, or a shared one."""
+    at = f"frontend[{number}]"
+    if key in {"server.public_url", "server.base_path"}:
+        return f"{at}.public_url"
+    if (route := _ROUTE.match(key)) is not None:
+        index = int(route[1]) - shared_routes
+        return f"{at}.route[{index}]{key[route.end() :]}" if index >= 0 else key
+    return f"{at}.{key}" if key.partition("[")[0] in own_keys(own) else key

@@ -123,6 +123,13 @@ def split_socket_url(url: str) -> tuple[str, str] | None:
     return path, prefix
 
 
+def joined(upstream: str, path: str) -> str:
+    """The URL of a path at a backend."""
+    if (local := split_socket_url(upstream)) is not None:
+        return f"http://unix:{local[0]}:{local[1].rstrip('/')}{path}"
+    return upstream.rstrip("/") + path
+
+
 def upstream_complaint(url: str) -> Complaint | None:
     """`route.upstream`: http or https, a host or a Unix socket, and perhaps a path prefix."""
     example = 'write it like "http://orders:8000" or "https://orders.internal/v1"'

@@ -16,15 +16,16 @@ from pydantic.fields import FieldInfo
 
 from bff.settings.claim_rule import parse_rule
 from bff.settings.messages import SECTIONS
+from bff.settings.model import Section
 from bff.settings.values import parse_duration, parse_off, parse_rate, parse_size
 from tests.structure.source import ROOT
 
 EXAMPLE: Final = ROOT / "config" / "bff.example.toml"
-_HEADER = re.compile(r"\[\[?([a-z_]+)\]?\]")
+_HEADER = re.compile(r"#?\[\[?([a-z_]+)\]?\]")
 _SETTING = re.compile(r"(#?)([a-z0-9_]+) = (.+)")
 _CODE = re.compile(r"(`[^`]*`)")
 _NAME = re.compile(
-    r"(?<![\w/?&=.<`:-])(?:(?:server|session|refresh|provider|route|spa|limits|log)\.[a-z_]+"
+    r"(?<![\w/?&=.<`:-])(?:(?:server|session|refresh|provider|frontend|route|spa|limits|log)\.[a-z_]+"
     r"|[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)+(?:=[a-z0-9]+)?)(?![\w`/-])"
 )
 _MARK = re.compile(r"([\\*_<\[\]#])")
@@ -37,6 +38,10 @@ _NAMES: Mapping[Any, str] = {
     Path: "path",
     IPv4Network: "address or network",
 }
+
+
+LISTS: Final = frozenset({"frontend", "route"})
+"""Sections that a file may have several times, and that come from the environment as one list."""
 
 
 class Shown(NamedTuple):
@@ -71,7 +76,7 @@ def text() -> str:
 def _section(section: str) -> Iterator[str]:
     model = SECTIONS[section]
     about = (model.__doc__ or "").partition(": ")[2].strip()
-    yield f"## `{'[[route]]' if section == 'route' else f'[{section}]'}` {{ #{section} }}"
+    yield f"## `{f'[[{section}]]' if section in LISTS else f'[{section}]'}` {{ #{section} }}"
     yield about[:1].upper() + about[1:]
     examples = shown()
     for key, field in model.model_fields.items():
@@ -82,13 +87,13 @@ def _section(section: str) -> Iterator[str]:
 
 def _facts(section: str, key: str, field: FieldInfo, example: Shown) -> Iterator[str]:
     yield kind(field.annotation, field.metadata)
-    if example.required:
+    if example.required or field.is_required():
         yield f"to be set, as `{example.value}`"
     elif field.get_default(call_default_factory=True) is None:
         yield f"not set by default; as `{example.value}`"
     else:
         yield f"default `{example.value}`"
-    if section != "route":
+    if section not in LISTS:
         yield f"`BFF_{section.upper()}__{key.upper()}`"
 
 
@@ -104,6 +109,8 @@ def kind(annotation: Any, metadata: Any = ()) -> str:
     elif origin in {Union, types.UnionType}:
         kinds = [kind(each) for each in arguments if each not in {type(None), IPv6Network}]
         found = " or ".join([*kinds, *(['`"off"`'] if parse_off in readers else [])])
+    elif isinstance(annotation, type) and issubclass(annotation, Section):
+        found = "table"
     elif origin is Literal:
         found = " or ".join(f'`"{each}"`' for each in arguments)
     elif origin is tuple:

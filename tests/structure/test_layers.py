@@ -25,6 +25,7 @@ ROWS = [
         "bff.app",
         "bff.endpoints",
         "bff.frontend",
+        "bff.frontends",
         "bff.live_settings",
         "bff.provider_clients",
         "bff.shared_parts",

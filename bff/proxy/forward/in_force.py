@@ -1,6 +1,11 @@
 """The forwarding application in force, as one reference that a change of the settings replaces."""
 
+from collections.abc import Iterable
+
+from bff.policy.fields import Header
+from bff.policy.frontend_table import FrontendTable
 from bff.proxy.forward.asgi_app import ForwardingApp
+from bff.proxy.forward.fast_path import FastPath
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds an `InForce`, for the server protocol."""
@@ -10,15 +15,25 @@ class InForce:
     """The application that requests are served by from now on; those under way keep theirs.
 
     Attributes:
-        app: the application.
+        app: the application; of several frontends the first one's.
         fast_path: its fast path, beside it: a fast call reads one attribute.
+        several: the applications of several frontends; None where there is one, and nothing to look up.
     """
 
-    __slots__ = ("app", "fast_path")
+    __slots__ = ("app", "fast_path", "several")
 
-    def __init__(self, app: ForwardingApp) -> None:
-        self.replace(app)
+    def __init__(self, app: ForwardingApp, several: FrontendTable[ForwardingApp] | None = None) -> None:
+        self.replace(app, several)
 
-    def replace(self, app: ForwardingApp) -> None:
-        """Puts another application in force, on the event loop: between two requests."""
-        self.app, self.fast_path = app, app.fast_path
+    def replace(self, app: ForwardingApp, several: FrontendTable[ForwardingApp] | None = None) -> None:
+        """Puts other applications in force, on the event loop: between two requests."""
+        self.app, self.fast_path, self.several = app, app.fast_path, several
+
+    def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
+        """Returns the application of a request; None for a host that is not served."""
+        return self.app if self.several is None else self.several.of_request(headers, raw_path)
+
+    def fast_path_of(self, host: bytes, raw_path: bytes) -> FastPath:
+        """Returns the fast path of a plain request, whose host is one of ours."""
+        app = None if self.several is None else self.several.of(host, raw_path)
+        return (app or self.app).fast_path

@@ -110,6 +110,13 @@ class PlainRequest:
     trace: bytes | None
     body: bytes
 
+    def host(self) -> bytes:
+        """Returns the value of the one Host field, which most clients send first."""
+        for kind, _, field in self.lines:
+            if kind == HOST:
+                return field[1]
+        return b""
+
     def head(self) -> Head:
         """Returns the head as the request parser would."""
         return Head(self.method, self.path, self.query, self.fields(), len(self.body))

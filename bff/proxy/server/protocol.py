@@ -84,9 +84,11 @@ class HttpServerProtocol(asyncio.Protocol):
         if self._ready and self._in_force is not None:
             self._ready = False
             self._timer.wait = Wait.NOTHING
-            fast_path = self._in_force.fast_path
+            fast_path = (in_force := self._in_force).fast_path
             request = fast_path.lines.read(data)
             if request is not None:
+                if in_force.several is not None:
+                    fast_path = in_force.fast_path_of(request.host(), request.path)
                 call = self._fast = fast_path.begin(request, self._peer, self)
                 if call is not None:
                     call.send()
@@ -170,7 +172,7 @@ class HttpServerProtocol(asyncio.Protocol):
         if head.length != 0:
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
-        forwarding = None if self._in_force is None else self._in_force.app
+        forwarding = None if self._in_force is None else self._in_force.of(head.fields, head.path)
         if forwarding is not None and (not forwarding.is_own(head.path) or forwarding.takes(head.path)):
             request = RequestHead(
                 head.method, head.path, head.query, Fields(head.fields), self._peer, head.length

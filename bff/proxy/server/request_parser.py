@@ -91,12 +91,20 @@ class RequestLimits:
     write_timeout: float
 
     @classmethod
-    def configured(cls, settings: ServerSettings, asking_hosts: Iterable[str] = ()) -> "RequestLimits":
-        """Returns the limits of a server; `asking_hosts` are those of `[forward_auth]`."""
+    def configured(
+        cls,
+        settings: ServerSettings,
+        asking_hosts: Iterable[str] = (),
+        hosts: frozenset[bytes] | None = None,
+    ) -> "RequestLimits":
+        """Returns the limits of a server; `asking_hosts` are those of `[forward_auth]`.
+
+        `hosts` are those of all frontends; None for the server's own.
+        """
         public = PublicOrigin.parse(settings.public_url)
         return cls(
             scheme=public.scheme,
-            hosts=public.hosts,
+            hosts=public.hosts if hosts is None else hosts,
             asking_hosts=frozenset(host.lower().encode("ascii") for host in asking_hosts),
             max_head_bytes=settings.max_head_bytes,
             max_head_fields=settings.max_head_fields,

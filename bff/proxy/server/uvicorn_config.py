@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refused, RequestLimits
 from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
+from bff.settings.frontends import all_routes
 from bff.settings.model import RouteSettings, ServerSettings, Settings
 
 
@@ -19,23 +21,27 @@ class ProtocolOptions(NamedTuple):
 
 def protocol_options(settings: Settings) -> ProtocolOptions:
     """Makes the options for connections that begin from now on."""
-    made = websocket_options(settings.server, settings.served_routes())
+    made = websocket_options(settings.server, all_routes(settings))
     served = made["ws"] != "none"
     return ProtocolOptions(
-        RequestLimits.configured(settings.server, settings.forward_auth.hosts),
+        RequestLimits.configured(settings.server, settings.forward_auth.hosts, hosts_of(settings)),
         made["ws"] if served else None,
         made["ws_max_size"] if served else 0,
     )
 
 
 def client_protocol(
-    settings: ServerSettings, refused: Refused | None = None, asking_hosts: Iterable[str] = ()
+    settings: ServerSettings,
+    refused: Refused | None = None,
+    asking_hosts: Iterable[str] = (),
+    hosts: frozenset[bytes] | None = None,
 ) -> type[HttpServerProtocol]:
     """Makes the protocol class for uvicorn's `http=`.
 
-    `refused` is called with each request that is not let in; `asking_hosts` are those of `[forward_auth]`.
+    `refused` is called with each request that is not let in; `asking_hosts` are those of `[forward_auth]`,
+    `hosts` those of all frontends.
     """
-    members: dict[str, Any] = {"limits": RequestLimits.configured(settings, asking_hosts)}
+    members: dict[str, Any] = {"limits": RequestLimits.configured(settings, asking_hosts, hosts)}
     if refused is not None:
         members["refused"] = staticmethod(refused)
     return type(HttpServerProtocol.__name__, (HttpServerProtocol,), members)

@@ -20,7 +20,9 @@ from bff.app import App
 from bff.crypto import new_secret, session_key
 from bff.embedded import free_port
 from bff.issuer.keys.keys import SigningKey
+from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
+from bff.settings.frontends import all_routes
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.support.conformance import hold
@@ -179,12 +181,16 @@ async def serving(
     """
     tasks = Tasks()
     sock = socket.create_server(("127.0.0.1", port))
-    options = websocket_options(app.settings.server, app.settings.served_routes())
+    options = websocket_options(app.settings.server, all_routes(app.settings))
     config = uvicorn.Config(
         host or app,
         **{
             "lifespan": "on",
-            "http": client_protocol(app.settings.server, asking_hosts=app.settings.forward_auth.hosts),
+            "http": client_protocol(
+                app.settings.server,
+                asking_hosts=app.settings.forward_auth.hosts,
+                hosts=hosts_of(app.settings),
+            ),
             **options,
             **(STOCK if host is not None else UVICORN),
             **uvicorn_options,
@@ -225,6 +231,7 @@ async def running_world(
     uvicorn_options: Mapping[str, Any] | None = None,
     also_at: Sequence[str] = (),
     others: Mapping[str, Mapping[str, Any]] = NOTHING,
+    frontends: Sequence[Mapping[str, Any]] = (),
     **sections: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Starts all parts.
@@ -234,8 +241,9 @@ async def running_world(
     issuer tells the proxy of sign-outs by the back channel. `host` makes an application that holds the
     proxy, of settings and the backend's URL; `app` is not used then. `also_at` are base paths of proxies
     beside the one of the settings. `others` are further providers, each an issuer of its own, with the
-    settings that they have beside its address and client. With a `public_url` browsers go there, and a test
-    has to bring them to `World.port` (`port`, where that is given).
+    settings that they have beside its address and client; `frontends` are those beside the server's own. With
+    a `public_url` browsers go there, and a test has to bring them to `World.port` (`port`, where that is
+    given).
     """
     port = port or free_port()
     url = public_url or f"http://localhost:{port}"
@@ -247,6 +255,7 @@ async def running_world(
                 [
                     *(f"{url}{path}/bff/callback" for path in (base, *also_at)),
                     f"{url}{base}/bff/callback/main",
+                    *(f"{each['public_url']}/bff/callback" for each in frontends),
                 ],
                 post_logout_redirect_uris=[f"{url}/"],
                 backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
@@ -302,6 +311,7 @@ async def running_world(
                     {"path": "/api", "upstream": upstream.url, **(route or {})},
                     *({"upstream": upstream.url, **each} for each in routes),
                 ],
+                "frontend": list(frontends),
                 "limits": {
                     "login_per_minute": 1000,
                     "callback_per_minute": 1000,

@@ -1,0 +1,73 @@
+"""Frontends that share a process: keys, records and memory that are nothing to each other."""
+
+import pytest
+
+from bff.crypto import Keyring, new_secret
+from bff.observe.metrics import NearCacheCounts
+from bff.session.near_cache import PREFIX, NearCache
+
+pytestmark = pytest.mark.requirement("P-01")
+
+
+class Trusted:
+    trusted = True
+
+    def trusted_at(self, now: float) -> bool:
+        return now >= 0
+
+
+def test_the_keys_of_one_frontend_open_nothing_of_anothers() -> None:
+    """Handles, records, sealed cookies and proofs; all follow the server keys."""
+    keys = Keyring([new_secret()])
+    shop, desk = keys.of_frontend("shop"), keys.of_frontend("desk")
+    assert keys is keys.of_frontend("")
+    assert shop is keys.of_frontend("shop")
+    handle = shop.new_handle()
+    record, cookie, proof = (
+        shop.seal_record(handle, b"x", b"y"),
+        shop.seal_cookie(b"p", b"x"),
+        shop.proof(b"p", "x"),
+    )
+    assert (handle, b"x", b"x", True) == _opened(shop, handle, record, cookie, proof)
+    for other in (desk, keys):
+        assert (None, None, None, False) == _opened(other, handle, record, cookie, proof)
+    former = keys._keys[0].kid
+    keys.replace([new_secret()])
+    assert (None, None, None, False) == _opened(shop, handle, record, cookie, proof)
+    assert shop.kids == keys.kids != [former]
+    asked = iter([False])
+    keys.ask = lambda: next(asked)
+    assert shop.accepts(handle.encode()) is None
+    assert [] == list(asked)
+
+
+def _opened(keys: Keyring, handle: str, record: str, cookie: str, proof: str) -> tuple[object, ...]:
+    accepted = keys.accepts(handle.encode())
+    return (
+        accepted,
+        keys.open_record(handle, record, b"y"),
+        keys.open_cookie(b"p", cookie),
+        keys.proves(b"p", "x", proof),
+    )
+
+
+def test_a_cookie_finds_nothing_in_another_frontends_memory() -> None:
+    """One memory and one feed for all, and an entry that only its own frontend is given."""
+    counts = NearCacheCounts()
+    shared = NearCache(memory=100_000, feed=Trusted(), counts=counts, clock=lambda: 0.0)
+    shop, desk = shared.of_frontend("shop"), shared.of_frontend("desk")
+    assert shared is shared.of_frontend("")
+    with shop.reading("key") as reading:
+        reading.keep(b"cookie", bytes(PREFIX) + b"item", 60.0)
+    found = shop.get(b"cookie")
+    assert found is not None
+    assert b"item" == found[PREFIX:]
+    assert (True, False) == (shop.holds(b"cookie"), desk.holds(b"cookie"))
+    assert [None, None, None] == [desk.get(b"cookie"), shared.get(b"cookie"), desk.peek(b"cookie")]
+    assert (1, 1) == (counts.entries, len(desk))
+    with desk.reading("key") as other:
+        shared.changed("key")  # the one subscriber of the feed
+        assert other.spoiled
+    assert shop.get(b"cookie") is None
+    shared.changed(None)
+    assert 1 == shop.emptied == desk.emptied
