@@ -19,6 +19,7 @@ FIELDS = {
     "ip": "192.0.2.1",
     "device": "",
     "claim:email": "alice@example.com",
+    "frontend": "",
 }
 
 
