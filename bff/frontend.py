@@ -35,7 +35,7 @@ from bff.proxy.forward.route_credentials import TokenSources, exchanged_for, for
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.token_exchange import by_audience, exchanger_of
-from bff.proxy.forward.traced import fast_calls, forwarded_calls
+from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.upstream.pool import UpstreamPool
@@ -181,6 +181,7 @@ def build_frontend(
     forward_auth = ForwardAuth(
         Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields),
         settings.forward_auth.secrets,
+        forward_auth_calls(shared.spans),
     )
     events = _events(shared, tables, parts, former)
     websockets = WebSocketForwarding(

@@ -9,6 +9,7 @@ answered), and who gives up waiting says so by calling `cancel_all`.
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from bff.observe.logs import get_logger
@@ -39,7 +40,9 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+    def spawn(
+        self, coro: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
+    ) -> asyncio.Task[T]:
         """Starts `coro` and keeps it until it is done.
 
         Await the task through `asyncio.shield`, or a cancelled waiter cancels the task with it.
@@ -47,11 +50,12 @@ class Tasks:
         Args:
             coro: what to run.
             name: how logs and `drain` call it; it holds no secret.
+            context: an empty one for work that is not its beginner's; by default a copy of the current one.
 
         Returns:
             The running task.
         """
-        task = asyncio.create_task(coro, name=name)  # noqa: TID251 - the one place that keeps what it creates
+        task = asyncio.create_task(coro, name=name, context=context)  # noqa: TID251 - it is kept here
         self._running.add(task)
         task.add_done_callback(self._done)
         return task

@@ -4,11 +4,14 @@ Rule 1: it is started once for each event loop: by its lifespan if the host runs
 request or the first question, of however many at once.
 Rule 2: two of them in one process keep apart: paths, cookies, Redis' keys.
 Rule 3: a stopped proxy can be started again; each start has connections of its own.
+Rule 4: what runs beside the requests begins in an empty context: the trace and the log fields of the request
+that has started the proxy are that request's alone.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -195,7 +198,7 @@ class BFF:
             app = App(self.settings, hooks=self._hooks, audiences=self._audiences)
             run = self._runs[loop] = _Run(loop, app, SessionAccess(app))
             _RUNS.add(run)
-            run.starting = self._starts.spawn(self._start(run), name="bff start")
+            run.starting = self._starts.spawn(self._start(run), name="bff start", context=Context())
         if run.starting is not None:
             await asyncio.shield(run.starting)
         return run

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from bff.observe.redact import one_line, redact_text
+from bff.observe.tracing import SpanIds
 
 FLUSH_AFTER = 0.05
 _MOST_WAITING = 500  # lines
@@ -58,8 +59,9 @@ class AccessLines:
         request_id: str,
         *,
         retried: bool = False,
+        ids: SpanIds | None = None,
     ) -> None:
-        """Adds a line; the fields are those of `bff.observe.logs.access`."""
+        """Adds a line; the fields are those of `bff.observe.logs.access`, and the ids of a span."""
         now = time.time()
         second = int(now)
         if second != self._second:
@@ -68,12 +70,13 @@ class AccessLines:
         waiting = self._waiting
         shown = f'"{path}"' if _PLAIN.fullmatch(path) else _quoted(path)
         whose = "null" if session is None else f'"{session}"' if session.isalnum() else _quoted(session)
+        span = "" if ids is None else f', "trace_id": "{ids.trace_id}", "span_id": "{ids.span_id}"'
         waiting.append(
             f'{{"event": "request", "method": {_NAMED.get(method) or _quoted(method)}, "path": {shown}, '
             f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
             f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
-            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"}}\n'
+            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"{span}}}\n'
         )
         if len(waiting) == 1:
             self._flush_soon()

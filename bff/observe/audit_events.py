@@ -321,7 +321,10 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
 }
 
 _KNOWN: Final = frozenset(
-    {"event", "timestamp", "sub", "address", "reason", "error", "request_id", "audit", "logger", "level"}
+    {
+        *("event", "timestamp", "sub", "address", "reason", "error", "request_id"),
+        *("trace_id", "span_id", "audit", "logger", "level"),
+    }
 )
 
 
@@ -352,6 +355,8 @@ def document(record: Mapping[str, Any], *, pid: int) -> dict[str, Any]:
             "source": _source(record.get("address")),
             "error": {"code": record.get("error")},
             "http": {"request": {"id": record.get("request_id")}},
+            "trace": {"id": record.get("trace_id")},
+            "span": {"id": record.get("span_id")},
             "service": {"name": "bff", "type": "bff", "version": __version__},
             "process": {"pid": pid},
             "bff": own,

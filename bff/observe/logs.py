@@ -3,7 +3,7 @@
 Audit events may have a stream of their own (`audit_stream.py`), in the form of `audit_events.py`.
 
 Rule 1: every line, from here or from a library, passes `redact`; nothing is added after it but the time, the
-level and the logger's name.
+level, the logger's name and the ids of the span in which it is written.
 Rule 2: an audit event is written at any log level.
 Rule 3: a log line that cannot be written is dropped: a full disk or a closed pipe ends no request.
 """
@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -26,6 +26,7 @@ from bff.observe.audit_events import EVENTS, AuditEvent
 from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact
 from bff.observe.terminal import for_terminal
+from bff.observe.tracing import SpanIds
 from bff.settings.model import LogSettings
 
 SESSION_ID_LENGTH: Final = 12
@@ -54,6 +55,7 @@ class _Output:
     def __init__(self) -> None:
         self.access: AccessLines | None = None  # None: access lines go the way of all others
         self.audit: AuditStream | None = None  # None: so do audit events
+        self.span_ids: Callable[[], SpanIds | None] | None = None  # None: there are no traces
 
     def line(self, text: str, *, thread: int | None = None) -> None:
         if thread in {None, threading.main_thread().ident}:  # access lines belong to the thread of the loop
@@ -114,6 +116,17 @@ def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return clean
 
 
+def name_spans(current: Callable[[], SpanIds | None]) -> None:
+    """Adds `trace_id` and `span_id` to each line for which `current` returns them, from now on."""
+    _output.span_ids = current
+
+
+def _add_span(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if _output.span_ids is not None and (ids := _output.span_ids()) is not None:
+        event.update(ids._asdict())
+    return event
+
+
 def _drop_access(logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if logger.name == _ACCESS:
         raise structlog.DropEvent
@@ -165,6 +178,7 @@ def configure(settings: LogSettings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_span,
     ]
     renderer = _renderer(settings)
     _output.flush()
@@ -260,7 +274,8 @@ def access(
     path = path.partition("?")[0]
     session = None if session is None else session[:SESSION_ID_LENGTH]
     if (lines := _output.access) is not None:
-        lines.note(method, path, status, duration, route, session, request_id, retried=retried)
+        ids = None if _output.span_ids is None else _output.span_ids()
+        lines.note(method, path, status, duration, route, session, request_id, retried=retried, ids=ids)
         return
     _access.info(
         "request",

@@ -23,10 +23,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from bff import __version__
-from bff.observe.logs import get_logger
+from bff.observe.logs import get_logger, name_spans
 from bff.observe.metrics import Metrics
 from bff.observe.otel_metrics import MetricExport
-from bff.observe.otel_spans import OtelSpans
+from bff.observe.otel_spans import OtelSpans, current_ids
 from bff.observe.telemetry import Telemetry
 from bff.observe.tracing import Place
 
@@ -43,6 +43,7 @@ class OpenTelemetry(Telemetry):
         tracing = provider or _global_provider()
         if tracing is not None:
             self.spans = OtelSpans(tracing.get_tracer(_NAME, __version__), own)
+            name_spans(current_ids)
         self._provider = provider  # ours to end
         self._export = export
 

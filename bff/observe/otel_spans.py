@@ -39,7 +39,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as OtelSpan
 
 from bff.observe.redact import redact_text
-from bff.observe.tracing import Attribute, Parent, Place
+from bff.observe.tracing import Attribute, Parent, Place, SpanIds
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER: Final = "_OTHER"
@@ -77,6 +77,15 @@ def _traceparent(span: OtelSpan) -> bytes:
     context = span.get_span_context()
     sampled = context.trace_flags & TraceFlags.SAMPLED
     return b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, sampled)
+
+
+def current_ids() -> SpanIds | None:
+    """Returns the ids of the span under way; None of one that is over, or is not recorded."""
+    span = get_current_span()
+    if not span.is_recording():
+        return None
+    context = span.get_span_context()
+    return SpanIds(f"{context.trace_id:032x}", f"{context.span_id:016x}")
 
 
 class OtelCall:

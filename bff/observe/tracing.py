@@ -36,6 +36,13 @@ class Parent(NamedTuple):
     states: Sequence[bytes] = ()
 
 
+class SpanIds(NamedTuple):
+    """The ids of a span under way, in hex."""
+
+    trace_id: str
+    span_id: str
+
+
 class CallTrace(Protocol):
     """The trace of one request: a span of ours, and below it one for each attempt at a backend.
 

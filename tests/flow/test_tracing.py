@@ -1,5 +1,6 @@
 """Traces by OpenTelemetry: one from the browser's `traceparent` to the backend, and no secret in it."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
 from bff.observe import otel_setup
+from bff.observe.logs import configure
 from bff.observe.otel_setup import OpenTelemetry
+from bff.settings.model import LogSettings
 from tests.support.load.warm import Plain
 from tests.support.network.backend import Received, Reply
 from tests.support.network.sockets import running_sockets
@@ -256,3 +259,65 @@ async def test_the_handshake_of_a_websocket_is_traced(
         await sockets.refused(None)
         (refused,) = traces.taken()
         assert ("GET /api", 401) == (refused.name, told(refused)["http.response.status_code"])
+
+
+async def test_a_reverse_proxys_question_is_traced(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the reverse proxy's span, the rotation in it; a refusal too, and nothing of a stranger's."""
+    memory, proof = kept_in_memory(monkeypatch), {"BFF-Forward-Auth": "8c1f9f0b4e6d4d2ab0f1f5f6c7a3e9d2"}
+    told_by = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/api/orders?token=in-the-query"}
+    asked = "/bff/forward-auth"
+    async with running_world(
+        redis_server, telemetry=ON, forward_auth={"secrets": list(proof.values())}
+    ) as world:
+        traces = Traces(world, memory)
+        browser, stranger = await world.signed_in(), await world.browser()
+        traces.taken()
+        world.clock.ahead = 400
+        headers = {"traceparent": SAMPLED, **told_by}
+        assert 200 == (await browser.call(asked, headers=headers | proof)).status_code
+        spans = traces.taken()
+        assert {TRACE} == {format_trace_id(span.context.trace_id) for span in spans if span.context}
+        server = named(spans, f"GET {asked}", SpanKind.SERVER)
+        assert server.parent is not None
+        assert PARENT == format_span_id(server.parent.span_id)
+        assert {"http.route": asked, "url.path": "/api/orders", "http.response.status_code": 200}.items() <= (
+            told(server).items()
+        )
+        assert {"load session", "wait for refresh"} <= below(server, spans)
+        assert {"refresh"} <= below(named(spans, "wait for refresh", SpanKind.INTERNAL), spans)
+        assert 401 == (await stranger.call(asked, headers=headers | proof)).status_code
+        (refused,) = traces.taken()
+        assert 401 == told(refused)["http.response.status_code"]
+        assert 404 == (await stranger.call(asked, headers=headers)).status_code
+        assert [] == traces.taken()
+
+
+@pytest.mark.usefixtures("both_fronts")
+@pytest.mark.parametrize("telemetry", [ON, {}])
+async def test_log_lines_name_the_span_that_they_are_written_in(
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    telemetry: dict[str, str],
+) -> None:
+    """Access lines and audit events, those of a rotation too; without traces no line has any ids."""
+    kept_in_memory(monkeypatch)
+    async with running_world(redis_server, telemetry=telemetry) as world:
+        browser = await world.signed_in()
+        configure(LogSettings(format="json"))
+        world.clock.ahead = 400
+        for sent in (SAMPLED, NOT_SAMPLED):
+            await browser.call("/api/orders", headers={"traceparent": sent})
+        await browser.client.get("/api/orders", headers={"traceparent": SAMPLED})  # without our header
+        await browser.call("/bff/logout", "POST", headers={"traceparent": SAMPLED})
+    configure(LogSettings())
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    ids = [(line["event"], line.get("trace_id"), len(line.get("span_id", ""))) for line in lines]
+    found = {event for event, trace, span in ids if (trace, span) == (TRACE, 16)}
+    wanted = {"request", "tokens_refreshed", "csrf_rejected", "signed_out"}
+    assert (wanted if telemetry else set()) == found & wanted
+    paths = [line.get("trace_id") for line in lines if line.get("path") == "/api/orders"]
+    assert ([TRACE, None, TRACE] if telemetry else [None] * 3) == paths
+    assert {None, TRACE} >= {trace for _, trace, _ in ids}

@@ -1,6 +1,7 @@
 """The life of a mounted proxy: one start for each event loop, as many stops and starts as the host wants."""
 
 import asyncio
+from contextvars import ContextVar
 
 import httpx
 import pytest
@@ -122,3 +123,23 @@ async def test_metrics_without_an_ops_port() -> None:
     assert b"bff_change_feed_trusted" in body
     assert kind.startswith("text/plain")
     await bff.aclose()
+
+
+async def test_the_proxy_does_not_go_on_in_the_context_of_its_first_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The host's trace and log fields of that request are not those of what runs beside the requests."""
+    context: ContextVar[str] = ContextVar("trace of the host", default="none")
+    run, seen = App.running, []
+
+    def running(self: App, _: object = None) -> object:
+        seen.append(context.get())
+        return run(self)
+
+    monkeypatch.setattr(App, "running", running)
+    bff = BFF(settings())
+    context.set("of the first request")
+    async with client(bff) as browser:
+        assert 404 == (await browser.get("/nothing")).status_code
+    await bff.aclose()
+    assert ["none"] == seen

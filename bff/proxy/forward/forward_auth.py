@@ -39,8 +39,14 @@ _HEAD: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"content-length"
 class ForwardAuth:
     """The endpoint `/bff/forward-auth`. Without `secrets` there is none."""
 
-    def __init__(self, asking: Asking, secrets: Iterable[SecretStr]) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        secrets: Iterable[SecretStr],
+        calls: "type[ForwardAuthCall] | None" = None,
+    ) -> None:
         self._asking = asking
+        self._calls = calls or ForwardAuthCall
         self._digests: Sequence[bytes] = ()
         self.take(secrets)
 
@@ -58,11 +64,11 @@ class ForwardAuth:
         """Returns the answering of a question, which has not begun."""
         reason = self._no_proof(question)
         if reason is not None:
-            return ForwardAuthCall(context, question, _NOTHING, client, unproven=reason)
+            return self._calls(context, question, _NOTHING, client, unproven=reason)
         asked = self._asking.judge(question)
         if question.raw_path == FORWARD_AUTH and question.query == UNAUTHORIZED_ONLY:
             client = _Unauthorized(client)
-        return ForwardAuthCall(context, asked.request, asked.verdict, client)
+        return self._calls(context, asked.request, asked.verdict, client)
 
     def _no_proof(self, question: RequestHead) -> str | None:
         """Returns why a question does not come from our reverse proxy; None if it does."""

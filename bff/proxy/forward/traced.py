@@ -8,6 +8,7 @@ Rule 3: what a trace adds is added around the call: a call that is not sampled d
 
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from bff.errors import Problem
@@ -19,10 +20,12 @@ from bff.policy.routes import Route
 from bff.policy.trace import valid_traceparent
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
+from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Fault
 from bff.session.cached_session import CachedSession
+from bff.session.sessions import NoSession
 
 _TRACE = frozenset({b"traceparent", b"tracestate"})
 _SERVER_ERROR = 500
@@ -74,6 +77,16 @@ class TracedCall(ForwardedCall):
         self._trace = trace or begun(self._context, self.request, name)
         self._problem: Problem | None = None
 
+    def begin(self) -> None:
+        """Begins the call."""
+        with self._trace.attached():
+            super().begin()
+
+    def session_over(self, why: NoSession) -> None:
+        """Ends the call with its session."""
+        with self._trace.attached():
+            super().session_over(why)
+
     def _spawn(self, step: Coroutine[Any, Any, None]) -> None:
         with self._trace.attached():
             super()._spawn(step)
@@ -90,21 +103,18 @@ class TracedCall(ForwardedCall):
     def error(self, fault: Fault) -> None:
         """Takes a backend's fault."""
         self._trace.attempt_over(None, fault.kind.value)
-        super().error(fault)
+        with self._trace.attached():
+            super().error(fault)
 
     def _fail(self, problem: Problem, **extra: Any) -> None:
         self._problem = problem
         super()._fail(problem, **extra)
 
     def _finish(self, *, gone: bool = False) -> None:
-        super()._finish(gone=gone)
-        trace, status = self._trace, self._status
-        error = None if self._problem is None else self._problem.code
-        if gone:
-            error = "client_gone"
-        elif self._problem is not None and status == self._problem.status < _SERVER_ERROR:
-            error = None  # the client's own mistake
-        trace.end(status, error)
+        trace = self._trace
+        with trace.attached():
+            super()._finish(gone=gone)
+        trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
         if trace.sampled:
             requests = self._context.metrics.requests(
                 self._route_name(), self.request.method.decode("ascii", "replace")
@@ -148,10 +158,12 @@ class TracedFastCall(FastCall):
     def end(self) -> None:
         """Passes the end of the answer on, and accounts for the call."""
         trace, status, upstream = self._trace, self._status, self._answered - self._sent
-        if trace.sampled:
+        if not trace.sampled:
+            super().end()
+        else:
             trace.attempt_over(status)
-        super().end()
-        if trace.sampled:
+            with trace.attached():
+                super().end()
             trace.end(status)
             seconds = self._route.context.clock() - self._started
             self._route.counts[self._request.method].exemplify(seconds, upstream, trace.trace_id)
@@ -160,6 +172,49 @@ class TracedFastCall(FastCall):
         if self._status:
             self._trace.attempt_over(self._status)
         return TracedCall(self._route.context, head, admitted, self._client, ids, trace=self._trace)
+
+
+class TracedForwardAuthCall(ForwardAuthCall):
+    """The answering of a reverse proxy's question, with its trace.
+
+    The parent is what the question says: the reverse proxy's own span, or the client's if that is passed on.
+    A question that is not believed leaves no trace.
+    """
+
+    def __init__(self, *common: Any, unproven: str | None = None) -> None:
+        super().__init__(*common, unproven=unproven)
+        self._trace = None if unproven is not None else begun(self._context, self.request, self._route_name())
+        self._problem: Problem | None = None
+
+    def begin(self) -> None:
+        """Answers the question."""
+        with nullcontext() if self._trace is None else self._trace.attached():
+            super().begin()
+
+    def _fail(self, problem: Problem, **extra: Any) -> None:
+        self._problem = problem
+        super()._fail(problem, **extra)
+
+    def _finish(self, *, gone: bool = False) -> None:
+        trace = self._trace
+        with nullcontext() if trace is None else trace.attached():
+            super()._finish(gone=gone)
+        if trace is not None:
+            trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
+
+
+def _error_of(problem: Problem | None, status: int, *, gone: bool) -> str | None:
+    """The error of a request; None for none, or for the client's own mistake."""
+    if gone:
+        return "client_gone"
+    if problem is None or status == problem.status < _SERVER_ERROR:
+        return None
+    return problem.code
+
+
+def forward_auth_calls(spans: Spans | None) -> type[ForwardAuthCall]:
+    """The kind of answerings of reverse proxies that a process makes: with traces, or without."""
+    return ForwardAuthCall if spans is None else TracedForwardAuthCall
 
 
 def forwarded_calls(spans: Spans | None) -> type[ForwardedCall]:
