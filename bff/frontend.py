@@ -330,16 +330,15 @@ def _context(
 
 
 def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend | None) -> EventsEndpoint:
-    settings = tables.settings
     return EventsEndpoint(
         sessions=made.sessions,
         guard=tables.guard,
         watch=made.watch,
         streams=shared.event_streams,
         tasks=shared.tasks,
-        session=settings.session,
-        limits=settings.limits,
-        server=settings.server,
+        session=tables.settings.session,
+        limits=tables.settings.limits,
+        server=tables.settings.server,
         open_streams=shared.metrics.event_streams,
         clock=shared.clock,
         former=None if former is None else former.events,

@@ -14,6 +14,7 @@ from bff.settings.model import RouteSettings
 IDS = RequestIds("1.2.3.4", b"req-12345", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")
 
 REQUEST = [
+    "dpop",
     "connection",
     "keep-alive",
     "te",
@@ -157,6 +158,7 @@ REQUEST = [
 ]
 
 RESPONSE = [
+    "dpop-nonce",
     "connection",
     "keep-alive",
     "te",
