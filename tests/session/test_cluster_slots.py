@@ -52,5 +52,6 @@ def test_a_server_without_a_name_is_where_the_one_that_was_asked_is() -> None:
     topology = Topology(RedisSettings(url=SecretStr("redis+cluster://asked:9")))
     assert (("asked", 7001), True) == topology.elsewhere(AskError("7 :7001"), ASKED)
     assert {("asked", 7001)} == topology.extra
+    assert (("asked", 7002), True) == topology.elsewhere(AskError("7 ?:7002"), ASKED), "it has no host name"
     assert (("b", 2), True) == topology.elsewhere(AskError("7 b:2"), ASKED)
     assert None is topology.elsewhere(None, ASKED)

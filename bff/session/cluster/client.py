@@ -17,7 +17,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.session.cluster.slots import Address
-from bff.session.cluster.topology import MAX_REDIRECTS, Topology
+from bff.session.cluster.topology import MAX_REDIRECTS, Topology, is_redirect
 from bff.session.redis_connection import FreshPool, new_pool
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -87,7 +87,7 @@ class ClusterClient(Redis):
 
         Args:
             commands: with one key each.
-            last: a command that each server is sent behind all others, on the same connection.
+            last: a command for each server that has run some of them, behind these on the same connection.
             lasts: takes the answers to it.
 
         Raises:
@@ -126,13 +126,12 @@ class ClusterClient(Redis):
     async def _part(
         self, address: Address, asks: bool, commands: Sequence[_Command], last: tuple[Any, ...]
     ) -> list[Any]:
-        pipe = self.server(address).pipeline(transaction=False)
+        client = self.server(address)
+        pipe = _FollowedPipeline(client, last) if last else client.pipeline(transaction=False)
         for words, options in commands:
             if asks:
                 pipe.execute_command("ASKING")
             pipe.execute_command(*words, **options)
-        if last:
-            pipe.execute_command(*last)
         said: list[Any] = await pipe.execute(raise_on_error=False)
         if asks:  # behind every ASKING is the answer
             said = [*said[1 : 2 * len(commands) : 2], *said[2 * len(commands) :]]
@@ -151,11 +150,30 @@ class ClusterClient(Redis):
             await client.aclose()
 
 
+class _FollowedPipeline(Pipeline):
+    """Commands to one server, and a `last` one on their connection if the server has run any of them.
+
+    WAIT speaks of what its own connection wrote. A server that has passed a slot on wrote nothing, may have
+    no replica left, and would be waited for in vain; so `last` is sent when the answers are here.
+    """
+
+    def __init__(self, client: Redis, last: tuple[Any, ...]) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, False, None)
+        self._last = last
+
+    async def _execute_pipeline(self, connection: Any, commands: Any, raise_on_error: bool) -> list[Any]:
+        said: list[Any] = await super()._execute_pipeline(connection, commands, raise_on_error)
+        ran = (words for (words, _), answer in zip(commands, said, strict=True) if not is_redirect(answer))
+        if any(words != ("ASKING",) for words in ran):
+            said += await super()._execute_pipeline(connection, [(self._last, {})], raise_on_error)
+        return said
+
+
 class ClusterPipeline(Pipeline):
     """Commands that are sent together, each to the master of its key.
 
     Attributes:
-        last: a command for each of those servers, behind all others.
+        last: a command for each server that has run some of them, behind these.
         lasts: the answers to it.
     """
 

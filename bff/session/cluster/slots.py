@@ -60,9 +60,17 @@ def parse_slots(answer: Any, asked: Address) -> SlotMap:
     return SlotMap(tuple(sorted(ranges)), frozenset(replicas))
 
 
+def named(host: Any, port: Any, asked: Address) -> Address:
+    """Returns the address that the server at `asked` gives; one without a host has that server's own.
+
+    Redis leaves the host out for `cluster-preferred-endpoint-type unknown-endpoint`, and says ? where it is
+    to name hosts and a server has no name.
+    """
+    return (str(host) if host not in {None, "", "?"} else asked[0], int(port))
+
+
 def _address(node: Sequence[Any], asked: Address) -> Address:
-    host = node[0]
-    return (str(host) if host not in {None, "", "?"} else asked[0], int(node[1]))
+    return named(node[0], node[1], asked)
 
 
 def agreed(maps: Sequence[SlotMap]) -> SlotMap | None:

@@ -11,12 +11,13 @@ its changes. So is a server that takes slots over and has none yet (ASK): the fe
 import asyncio
 import random
 from contextlib import suppress
+from typing import Any
 
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from bff.session.cluster.slots import Address, OddSlotsError, SlotMap, agreed, parse_slots
+from bff.session.cluster.slots import Address, OddSlotsError, SlotMap, agreed, named, parse_slots
 from bff.session.redis_connection import connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.settings.redis_urls import ClusterUrl
@@ -120,7 +121,7 @@ class Topology:
                 self.doubt()
             return None
         slot, address, asks = redirect
-        address = (address[0] or asked[0], address[1])
+        address = named(address[0], address[1], asked)
         if asks:
             if address not in self.followed:
                 self.extra |= {address}
@@ -167,6 +168,11 @@ class Topology:
         finally:
             with suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
+
+
+def is_redirect(answer: Any) -> bool:
+    """Returns true for a refusal that names another server: there the command is to be run."""
+    return isinstance(answer, Exception) and _redirect(answer) is not None
 
 
 def _redirect(refused: BaseException | None) -> tuple[int, Address, bool] | None:

@@ -1,4 +1,4 @@
-"""A real Redis Cluster: three masters, a replica of each, and a master that has no slots yet."""
+"""A real Redis Cluster: three masters, or these, a replica of each, and a master that has no slots yet."""
 
 import os
 import signal
@@ -31,10 +31,16 @@ class Node:
     server: RedisServer
     bus: int
     id: str = ""
+    tls_port: int | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that other servers and the proxy know."""
+        return self.tls_port or self.server.port
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
+        return f"127.0.0.1:{self.port}"
 
     def ask(self, *words: Any) -> Any:
         """The answer to one command."""
@@ -64,7 +70,7 @@ class Node:
             return pipe.execute()[1]
 
     def meet(self, other: "Node") -> None:
-        self.ask("CLUSTER MEET", "127.0.0.1", other.server.port, other.bus)
+        self.ask("CLUSTER MEET", "127.0.0.1", other.port, other.bus)
 
     def knows(self) -> dict[str, str]:
         """The lines of CLUSTER NODES, by the node's name."""
@@ -128,8 +134,8 @@ class Cluster:
             node.ask("CLUSTER ADDSLOTSRANGE", number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1)
         for node, other in permutations(self.nodes, 2):
             node.meet(other)
-        await until(lambda: all(len(node.knows()) == 7 for node in self.nodes))
-        for master, replica in zip(self.masters, self.replicas, strict=True):
+        await until(lambda: all(len(node.knows()) == len(self.nodes) for node in self.nodes))
+        for master, replica in self._pairs():
             replica.ask("CLUSTER REPLICATE", master.id)
         await until(self._complete)
         await self.replicated()
@@ -137,7 +143,7 @@ class Cluster:
 
     async def replicated(self) -> None:
         """Waits until each replica has everything that its master has."""
-        for master, replica in zip(self.masters, self.replicas, strict=True):
+        for master, replica in self._pairs():
             await until(lambda pair=(master, replica): _same(*pair))  # type: ignore[misc] # bound at once
 
     async def lose(self, node: Node) -> Node:
@@ -165,6 +171,10 @@ class Cluster:
         self._timeout(_PATIENT)
         return successor
 
+    def _pairs(self) -> Iterator[tuple[Node, Node]]:
+        """The masters and their replicas, where they have any."""
+        yield from zip(self.masters, self.replicas, strict=bool(self.replicas))
+
     def _leads(self, node: Node) -> bool:
         """True once every server says so, and the cluster is whole."""
         return all(
@@ -178,7 +188,7 @@ class Cluster:
     def _complete(self) -> bool:
         whole = all(_state(node) == "ok" for node in self.nodes)
         return whole and all(
-            sum(len(others) for _, _, _, *others in _slots(node)) == 3 for node in self.nodes
+            sum(len(others) for _, _, _, *others in _slots(node)) == len(self.replicas) for node in self.nodes
         )
 
     def begin_to_move(self, key: str, target: Node) -> None:
@@ -188,7 +198,7 @@ class Cluster:
         source.ask("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
         keys = source.ask("CLUSTER GETKEYSINSLOT", slot, 100)
         assert key in keys
-        source.ask("MIGRATE", "127.0.0.1", target.server.port, "", 0, 5000, "KEYS", *keys)
+        source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
 
     def end_to_move(self, key: str, target: Node) -> None:
         """Gives the slot of a key to the other master, as every master is told."""
@@ -219,16 +229,24 @@ def _same(master: Node, replica: Node) -> bool:
 @contextmanager
 def cluster_of_seven() -> Iterator[Cluster]:
     """Runs the servers; the test is skipped where there is no server, as by `redis_server`."""
-    found = find_redis()
     with ExitStack() as stack:
-        nodes = []
-        for _ in range(7):
-            bus = free_port()
-            options = (
-                *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
-                *("--cluster-node-timeout", str(_PATIENT), "--cluster-replica-validity-factor", "0"),
-                *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
-            )
-            binary: RedisBinary = replace(found, command=(*found.command, *options))
-            nodes.append(Node(stack.enter_context(running_server(binary=binary)), bus))
-        yield Cluster(nodes)
+        yield Cluster([_started(stack) for _ in range(7)])
+
+
+@contextmanager
+def cluster_of_three(*options: str, tls: bool = False) -> Iterator[Cluster]:
+    """Runs three masters alone, likewise, with more options; with `tls` on a port for it as well."""
+    with ExitStack() as stack:
+        yield Cluster([_started(stack, *options, tls_port=free_port() if tls else None) for _ in range(3)])
+
+
+def _started(stack: ExitStack, *more: str, tls_port: int | None = None) -> Node:
+    bus, found = free_port(), find_redis()
+    options = (
+        *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+        *("--cluster-node-timeout", str(_PATIENT), "--cluster-replica-validity-factor", "0"),
+        *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *more),
+        *(("--tls-port", str(tls_port), "--tls-cluster", "yes") if tls_port else ()),
+    )
+    binary: RedisBinary = replace(found, command=(*found.command, *options))
+    return Node(stack.enter_context(running_server(binary=binary)), bus, tls_port=tls_port)
