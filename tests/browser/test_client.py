@@ -80,6 +80,23 @@ def test_a_call_that_needs_a_stronger_sign_in_leaves_for_it(page: Page, demo: De
     assert [["step_up_required", 401]] == _call(page, path="/api/pay")
 
 
+@pytest.mark.requirement("P-12")
+def test_a_call_waits_for_the_devices_proof(page: Page, demo: Demo) -> None:
+    """The browser renews it beside the page: the call is asked again, and nobody leaves for sign-in."""
+    sign_in(page, demo.url)
+    refused = _answer(401, "binding_required", reason="not_proved")
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        refused(route) if len(asked) < 3 else route.fulfill(status=200)
+
+    page.route("**/api/slow-device", answer)
+    assert [["answered", 200]] == _call(page, path="/api/slow-device")
+    assert 3 == len(asked)
+    signed_in(page)
+
+
 @pytest.mark.requirement("B-10")
 def test_the_csrf_header_goes_to_this_origin_only(page: Page, demo: Demo, foreign: ForeignSite) -> None:
     """A call to another origin carries nothing of ours, so that it needs no preflight."""

@@ -1,0 +1,92 @@
+"""Sessions bound to a device, where another process or another protocol opens them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bff.app import App
+from bff.embedded import free_port
+from tests.flow.test_device_binding import OVER, UNPROVED, refusal
+from tests.support.device import bound
+from tests.support.network.sockets import Sockets, running_sockets
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import CSRF, Browser, running_world, serving
+from tests.support.wait import until_async
+
+pytestmark = pytest.mark.requirement("P-12")
+SECRET = "8c1f9f0b4e6d4d2ab0f1f5f6c7a3e9d2"
+OFFERED = {"device_binding": "offered"}
+ASKED = {**CSRF, "BFF-Forward-Auth": SECRET, "X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/api/orders"}
+
+
+@pytest.fixture(name="sockets")
+async def _sockets(redis_server: RedisServer) -> AsyncIterator[Sockets]:
+    secret = {"secrets": [SECRET], "hosts": ["bff:8080"]}
+    async with running_sockets(redis_server, session=OFFERED, forward_auth=secret) as sockets:
+        yield sockets
+
+
+async def test_a_binding_holds_in_every_process(redis_server: RedisServer) -> None:
+    """One process binds; another, which had the session near and unbound, asks for the proof as well."""
+    async with running_world(redis_server, session=OFFERED) as world:
+        second_port = free_port()
+        second = App(world.app.settings, clock=world.clock)
+        async with serving(second, second_port):
+            browser = await world.signed_in()
+            copies = []
+            for url in (world.url, f"http://localhost:{second_port}"):
+                thief = Browser(url)
+                thief.client.headers["Host"] = world.url.partition("//")[2]
+                thief.client.cookies.set("bff", browser.handle or "", domain="localhost.local")
+                copies.append(thief)
+            here, there = copies
+            async with here.client, there.client:
+                while not second.metrics.near_cache.hits:
+                    assert 200 == (await there.call("/api/orders")).status_code
+                await bound(browser)
+                assert UNPROVED == refusal(await here.call("/api/orders"))
+
+                async def told() -> bool:
+                    return (await there.call("/api/orders")).status_code == 401
+
+                await until_async(told)
+                assert UNPROVED == refusal(await there.call("/api/orders"))
+                there.client.cookies.set("bff-bound", "1.x", domain="localhost.local")
+                assert UNPROVED == refusal(await there.call("/api/orders"))
+                proof = browser.client.cookies["bff-bound"]
+                there.client.cookies.delete("bff-bound")
+                there.client.cookies.set("bff-bound", proof, domain="localhost.local")
+                assert 200 == (await there.call("/api/orders")).status_code
+
+
+async def test_no_token_for_another_proxy_without_a_proof(sockets: Sockets) -> None:
+    """Forward-auth refuses as the proxy itself does, and tells the browser of the same code."""
+    browser = await sockets.world.signed_in()
+    device = await bound(browser)
+
+    async def asked() -> int:
+        answer = await browser.client.get("/bff/forward-auth", headers=ASKED)
+        if answer.status_code != 200:
+            assert "authorization" not in answer.headers
+            assert UNPROVED == refusal(answer)
+        return answer.status_code
+
+    assert 200 == await asked()
+    sockets.world.clock.ahead = OVER
+    assert 401 == await asked()
+    assert 200 == (await device.refresh()).status_code
+    assert 200 == await asked()
+
+
+async def test_no_socket_opens_without_a_proof(sockets: Sockets) -> None:
+    """The handshake is refused before the backend hears of it; with the proof the socket opens."""
+    browser = await sockets.world.signed_in()
+    await bound(browser)
+    refused = await sockets.refused(browser)
+    assert 401 == refused.status_code
+    assert b'"binding_required"' in refused.body
+    assert [] == sockets.backend.requests
+    proof = ("Cookie", f"bff={browser.handle}; bff-bound={browser.client.cookies['bff-bound']}")
+    async with await sockets.connect(None, headers=[proof]) as socket:
+        await socket.send("hello")
+        assert "hello" == await socket.recv()
