@@ -104,7 +104,7 @@ def own_endpoints(
         *JwksEndpoint(minting_keys, needed=settings.mints()).routes(),
         *user.routes(),
         *own.routes(),
-        *dbsc.endpoints_of(sessions, guard, settings.server),
+        *dbsc.endpoints_of(sessions, guard, settings.server, limits),
         *client_routes(
             settings.session.csrf_header,
             routes.taken,

@@ -55,6 +55,7 @@ class LimitSettings(Section):
     login_per_minute: int = Field(default=60, ge=1)
     callback_per_minute: int = Field(default=60, ge=1)
     refresh_per_minute: int = Field(default=30, ge=1)
+    device_per_minute: int = Field(default=300, ge=1)
     address_per_minute: int = Field(default=600, ge=1)
     timeout: Seconds = 0.25
     calls_per_session: int = Field(default=256, ge=1)

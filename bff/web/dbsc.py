@@ -9,10 +9,13 @@ Rule 1: a session is bound once, by a challenge that was handed out with it, and
 Rule 2: a challenge works once. One that is spent or over, with a good signature, is answered 403 with the
 next one: two renewals at once, a lost answer or a slow network sign nobody out.
 Rule 3: a failing store is 503: the browser comes back, and what was there stays.
-Rule 4: a browser is told to give up (`continue: false`) only where there is no such session any more.
+Rule 4: an address is counted before anything is read of a proof: a signature costs. Beyond its limit 503, not
+429: Chromium forgets its key at any 4xx but 403, and comes back after a 5xx.
+Rule 5: a browser is told to give up (`continue: false`) only where there is no such session any more.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -35,12 +38,14 @@ from bff.policy.device_binding import (
     verify,
 )
 from bff.policy.origin import Guard, Rejected
+from bff.policy.quota import Limited
 from bff.session.bound_sessions import BoundSessions
 from bff.session.device_proof import Use
 from bff.session.model import ID_LENGTH, NoSession
 from bff.session.store import Write
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
+from bff.web.limits import EndpointLimits
 from bff.web.responses import NO_STORE, address_of, json_answer, problem_answer
 
 REGISTER: Final = "/bff/dbsc/register"
@@ -52,7 +57,10 @@ _CLAIM: Final = "device"
 class DeviceBindingEndpoints:
     """The two endpoints."""
 
-    def __init__(self, *, sessions: BoundSessions, guard: Guard, server: ServerSettings) -> None:
+    def __init__(
+        self, *, sessions: BoundSessions, guard: Guard, server: ServerSettings, limits: EndpointLimits
+    ) -> None:
+        self._limits = limits
         self._sessions = sessions
         self._proof = sessions.proof
         self._guard = guard
@@ -78,6 +86,8 @@ class DeviceBindingEndpoints:
     async def _answer(self, request: Request, act: Callable[[Request], Awaitable[Response]]) -> Response:
         if (refusal := self._foreign(request)) is not None:
             return refusal
+        if (limited := await self._limits.device(self._address(request))) is not None:
+            return _later(limited)
         try:
             return await act(request)
         except ProofRefusedError as refused:
@@ -175,14 +185,20 @@ class DeviceBindingEndpoints:
         return address_of(request, self._trusted)
 
 
+def _later(limited: Limited) -> Response:
+    """Puts a browser off; it reads the status alone."""
+    fields = {name.decode(): value.decode() for name, value in limited.fields()}
+    return Response(b"", 503, {**NO_STORE, **fields, "Retry-After": str(math.ceil(limited.wait))})
+
+
 def _field(request: Request, names: tuple[str, ...]) -> str | None:
     """The only field of one of these names, without the quotes of a structured one."""
     values = [value for name in names for value in request.headers.getlist(name)]
     return values[0].strip('" ') if len(values) == 1 else None
 
 
-def endpoints_of(sessions: Any, guard: Guard, server: ServerSettings) -> list[Route]:
+def endpoints_of(sessions: Any, guard: Guard, server: ServerSettings, limits: EndpointLimits) -> list[Route]:
     """Returns the routes where sessions can be bound; else none."""
     if not isinstance(sessions, BoundSessions):
         return []
-    return DeviceBindingEndpoints(sessions=sessions, guard=guard, server=server).routes()
+    return DeviceBindingEndpoints(sessions=sessions, guard=guard, server=server, limits=limits).routes()

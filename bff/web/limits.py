@@ -1,4 +1,4 @@
-"""Limits on sign-ins, callbacks and requested rotations of a browser, session and address (B-30).
+"""Limits on sign-ins, callbacks, requested rotations and device proofs of a browser, session, address (B-30).
 
 Rule 1: an act of a browser or a session counts by that first, so that others at its address are not
 held up by it, and then with everything else of its address: a new browser is made by one request.
@@ -30,6 +30,7 @@ class EndpointLimits:
             "callback": Quota("callback", settings.callback_per_minute, _MINUTE, wall=True),
         }
         self._refresh = Quota("refresh", settings.refresh_per_minute, _MINUTE, wall=True)
+        self._device = Quota("device", settings.device_per_minute, _MINUTE, wall=True)
         self._address = Quota("address", settings.address_per_minute, _MINUTE, wall=True)
 
     async def sign_in(
@@ -46,6 +47,11 @@ class EndpointLimits:
             self._refresh, session.key, address=address, session=session.id, sub=session.sub
         )
         return limited or await self._of_address(address, session)
+
+    async def device(self, address: str) -> Limited | None:
+        """Counts a registration or renewal of a device: nothing is known of the caller but the address."""
+        limited = await self._limits.over(self._device, rate_key(address), address=address)
+        return limited or await self._of_address(address)
 
     async def _of_address(self, address: str, session: Session | None = None) -> Limited | None:
         return await self._limits.over(

@@ -186,6 +186,23 @@ async def test_renewals_at_once_all_lead_to_a_proof(world: World) -> None:
     assert 200 == (await browser.call("/api/orders")).status_code
 
 
+async def test_an_address_proves_devices_so_often(redis_server: RedisServer) -> None:
+    """Registrations and renewals count together, good or not; beyond them nothing is read of a proof."""
+    offered, limits = {"device_binding": "offered"}, {"device_per_minute": 3, "timeout": 20}
+    async with running_world(redis_server, session=offered, limits=limits) as world:
+        browser = await world.signed_in()
+        device = await bound(browser)
+        assert 400 == (await device.prove("nonsense")).status_code
+        proof = signed(device.key, challenge_in(await device.ask()))
+        for refused in (await device.prove(proof), await device.post(REGISTER, "nonsense")):
+            assert (503, b"") == (refused.status_code, refused.content)  # a 429 would end the browser's key
+            assert 0 < int(refused.headers["retry-after"]) <= 20
+            assert "set-cookie" not in refused.headers
+        assert 200 == (await browser.call("/api/orders")).status_code
+        world.redis.cli("DEL", *world.redis.cli("--scan", "--pattern", "bff:rate:*").split())
+        assert 'bff_rate_limited_total{limit="device"} 2.0' in world.app.metrics.render()[0].decode()
+
+
 async def test_a_failing_redis_puts_a_renewal_off(redis_server: RedisServer) -> None:
     """503 while Redis is away, for the renewal and for calls; afterwards all goes on where it was."""
     binding = {"device_binding": "offered"}
