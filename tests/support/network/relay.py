@@ -51,6 +51,12 @@ class Relay:
         for link in self._who(said):
             link.close()
 
+    def lead_to(self, port: int) -> None:
+        """Has all later connections lead to another server, and closes those that there are."""
+        self._target = (self._target[0], port)
+        for link in tuple(self._links):
+            link.close()
+
     def _who(self, said: bytes) -> list[_Link]:
         found = [link for link in self._links if said in link.asked]
         assert found, "nobody has said that"
