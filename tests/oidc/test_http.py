@@ -83,7 +83,7 @@ async def scripted(reply: bytes, *, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 @asynccontextmanager
-async def wire(*, seconds: float = 5.0, ca_file: Path | None = None) -> AsyncIterator[ProviderHttp]:
+async def wire(*, seconds: float = 60.0, ca_file: Path | None = None) -> AsyncIterator[ProviderHttp]:
     made = ProviderHttp(timeout=seconds, certificates=Certificates(ca_file))
     try:
         yield made

@@ -53,11 +53,14 @@ async def storm(
     begins = time.monotonic() + 1 + _EACH_WRITTEN * sessions
     ends = [begins + dice.uniform(0, window) for _ in range(sessions)]
     members: list[Member] = []
+
+    async def made(number: int, end: float) -> Member:
+        """Makes a member whose token ends at that moment, however late this runs."""
+        return await fleet.member(left=end - time.monotonic(), sub=f"user-{number}")
+
     for start in range(0, sessions, _AT_ONCE):
-        some, now = ends[start : start + _AT_ONCE], time.monotonic()
-        members += await asyncio.gather(
-            *(fleet.member(left=end - now, sub=f"user-{start + n}") for n, end in enumerate(some))
-        )
+        some = ends[start : start + _AT_ONCE]
+        members += await asyncio.gather(*(made(start + n, end) for n, end in enumerate(some)))
     await asyncio.sleep(max(0.0, begins - time.monotonic()))
     over = begins + window + _AFTERWARDS
 
