@@ -6,8 +6,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route, Router
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
@@ -34,7 +34,8 @@ def own_answers(
     spans: Spans | None = None,
 ) -> ASGIApp:
     """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans."""
-    routes: list[BaseRoute] = [*endpoints, Route("/bff", _no_route), Route("/bff/{rest:path}", _no_route)]
+    rest = _Rest(endpoints)
+    routes: list[BaseRoute] = [*endpoints, Route("/bff", rest), Route("/bff/{rest:path}", rest)]
     if spa.dir is not None:
         routes.append(Mount("/", Spa(spa.dir, spa)))
     if base := server.base_path:
@@ -59,8 +60,21 @@ def own_answers(
     return ErrorPages(counted, spa.error_page, home)
 
 
-async def _no_route(_: Request) -> Response:
-    return problem_answer(Problem.NO_ROUTE)
+class _Rest:
+    """The answer under `/bff` where no endpoint takes the request: 405 if one has the path, else 404."""
+
+    def __init__(self, endpoints: Sequence[Route]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry point, for every method."""
+        known = [each for each in self._endpoints if each.matches(scope)[0] is not Match.NONE]
+        methods = {method for each in known for method in each.methods or ()}
+        answer = problem_answer(Problem.NO_ROUTE)
+        if methods:
+            allow = ", ".join(sorted(methods)).encode("ascii")
+            answer = problem_answer(Problem.METHOD_NOT_ALLOWED, headers=[(b"allow", allow)])
+        await answer(scope, receive, send)
 
 
 async def _http_problem(_: Request, failure: Exception) -> Response:

@@ -46,6 +46,13 @@ async def test_everything_lies_under_the_base_path(redis_server: RedisServer, tm
         refused = await browser.client.get(f"{BASE}/api/a%2Fb", headers={"Sec-Fetch-Mode": "navigate"})
         assert (400, True) == (refused.status_code, f'<a href="{BASE}/">' in refused.text)
         assert '"base": "/shop/bff"' in (await browser.client.get(f"{BASE}/bff/client.js")).text
+        for path, method, expected in (
+            ("nothing", "PUT", (404, None)),
+            ("sessions", "PUT", (405, "DELETE, GET, HEAD")),
+            ("refresh", "GET", (405, "POST")),
+        ):
+            answer = await browser.call(f"{BASE}/bff/{path}", method)
+            assert expected == (answer.status_code, answer.headers.get("allow")), path
         left = await browser.call(f"{BASE}/bff/logout", "POST")
         assert f"{BASE}/bff/logout/continue" == left.json()["redirect"]
         assert (await browser.client.get(left.json()["redirect"])).is_redirect

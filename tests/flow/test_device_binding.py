@@ -166,7 +166,8 @@ async def test_a_renewal_is_refused_unless_its_key_signs_a_challenge_of_its_own(
         assert (400, "bad_request") == refusal(await device.post(REFRESH, None, **headers))[:2]
     unknown = await device.post(REFRESH, None, **{"Sec-Secure-Session-Id": "0" * 64})
     assert {"session_identifier": "0" * 64, "continue": False} == unknown.json()
-    assert 404 == (await browser.call(REFRESH)).status_code
+    wrong = await browser.call(REFRESH)
+    assert (405, "POST") == (wrong.status_code, wrong.headers["allow"])
 
 
 async def test_renewals_at_once_all_lead_to_a_proof(world: World) -> None:
