@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.policy.redirects import MAX_RETURN_TO, check_return_to, login_params, with_error
+from bff.policy.redirects import MAX_RETURN_TO, check_return_to, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
 
@@ -120,3 +120,19 @@ def test_only_sane_parameters_go_on_to_the_provider(
 ) -> None:
     """Listed names pass, others are left out, and malformed values refuse the request."""
     assert expected == login_params(query, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("expected", "query"),
+    [
+        ("", []),
+        ("", [("prompt", "login")]),
+        ("transfer", [("authorization_details", "transfer")]),
+        (None, [("authorization_details", "")]),
+        (None, [("authorization_details", '[{"type":"transfer"}]')]),
+        (None, [("authorization_details", "transfer"), ("authorization_details", "transfer")]),
+    ],
+)
+def test_details_are_asked_for_by_a_known_name(expected: str | None, query: list[tuple[str, str]]) -> None:
+    """A page names what the settings have; it states nothing by itself."""
+    assert expected == named_details(query, {"transfer"})

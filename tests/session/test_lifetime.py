@@ -2,11 +2,13 @@
 
 import pytest
 
+from bff.errors import Problem
 from bff.session.lifetime import (
     ends_by,
     idle_over,
     last_moment,
     next_slide,
+    over,
     record_ttl,
     session_end,
     slide_due,
@@ -73,3 +75,17 @@ def test_a_records_time_to_live() -> None:
     assert 20_000 == record_ttl(session, NOW + 80, 30)
     assert EndReason.MAX_LIFETIME is ends_by(session, 20_000, NOW + 80)
     assert 1 == record_ttl(session, NOW + 100, 30)
+
+
+@pytest.mark.parametrize(
+    ("reason", "problem"),
+    [
+        (EndReason.IDLE, Problem.SESSION_EXPIRED),
+        (EndReason.MAX_LIFETIME, Problem.SESSION_EXPIRED),
+        (EndReason.LOGOUT, Problem.SESSION_ENDED),
+        (EndReason.PROVIDER_REMOVED, Problem.SESSION_ENDED),
+    ],
+)
+def test_time_expires_and_everything_else_ends(reason: EndReason, problem: Problem) -> None:
+    """The page tells them apart by the code."""
+    assert (problem, reason) == (over(reason).problem, over(reason).reason)

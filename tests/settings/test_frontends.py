@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bff.policy.frontend_table import hosts_of
 from bff.settings.frontends import frontends_of
 from bff.settings.load import load
 from tests.support.settings import GOOD, GOOD_ENV, keys, only, write
@@ -45,6 +46,13 @@ def test_without_a_section_there_is_one_with_all_settings() -> None:
     settings = load(write(GOOD + ROUTE), {})
     (only_one,) = frontends_of(settings)
     assert ("", True) == (only_one.name, only_one.settings is settings)
+
+
+def test_the_hosts_of_all_are_let_in() -> None:
+    """Under each name a browser may write."""
+    hosts = hosts_of(load(write(NOWHERE + ROUTE + SHOP + DESK), {}))
+    assert {b"shop.example.com", b"desk.example.com:443"} <= hosts
+    assert b"app.example.com" not in hosts
 
 
 def test_each_is_served_as_if_it_were_the_only_one() -> None:
