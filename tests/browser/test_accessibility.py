@@ -67,7 +67,7 @@ def test_the_choice_of_a_provider(page: Page, demo: Demo) -> None:
     common = {"issuer": "https://id.example", "client_id": "spa", "client_secret": "s3cret"}
     clients = [
         OidcClient(ProviderSettings.model_validate({**common, "name": name}), clock=time.time, tasks=Tasks())
-        for name in ("staff", "partners-of-the-house-of-long-names")
+        for name in ("staff", "partners-with-the-longest-name")
     ]
     answer = ProviderChoice(Providers(clients), base_path="", page=True).of([("return_to", "/")])
     assert isinstance(answer, Response)
