@@ -27,7 +27,7 @@ from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.client_tokens import ClientTokenStore
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import OwnToken
-from bff.settings.model import RefreshSettings
+from bff.settings.model import ProviderSettings, RefreshSettings
 from bff.tasks import Tasks
 
 UNSTATED: Final = 60.0
@@ -64,10 +64,11 @@ def _end(token: OwnToken) -> float:
     return token.obtained_at + UNSTATED if ends is None or ends <= token.obtained_at else ends
 
 
-def name_of(provider: str, client_id: str, grant: ClientGrant) -> str:
+def name_of(provider: ProviderSettings, grant: ClientGrant) -> str:
     """Returns the name of a grant's token in Redis: it tells nothing, and holds nothing of a user."""
-    parts = [provider, client_id, list(grant.scopes), list(grant.resource), grant.audience]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    whose = [provider.name, provider.issuer, provider.client_id]
+    what = [list(grant.scopes), list(grant.resource), grant.audience]
+    return hashlib.sha256(json.dumps([whose, what]).encode()).hexdigest()[:32]
 
 
 class ClientTokens:
@@ -104,7 +105,7 @@ class ClientToken:
         self._owner = owner
         self._grant = grant
         provider = owner.client.settings
-        self._name = name_of(provider.name, provider.client_id, grant)
+        self._name = name_of(provider, grant)
         self._token: OwnToken | None = None
         self._bad = ""  # the token that a backend has refused
         self._flight: asyncio.Task[OwnToken | NoToken] | None = None

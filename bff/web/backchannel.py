@@ -108,7 +108,7 @@ class BackchannelEndpoint:
 
 
 def _guard(settings: ProviderSettings, logout: ProviderLogout) -> str:
-    return hashlib.sha256(f"{settings.name} {logout.jti}".encode()).hexdigest()
+    return hashlib.sha256(f"{settings.name} {logout.jti}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def _logout_token(request: Request) -> str | None:

@@ -322,7 +322,7 @@ async def test_redis_left_in_disorder(world: World) -> None:
     """A process died with the lock, somebody put a list in the token's place: waited out, and made good."""
     stranger, name = (
         await world.browser(),
-        name_of("main", "spa-bff", ClientGrant(("stock.read",), (), "stock")),
+        name_of(world.app.settings.provider, ClientGrant(("stock.read",), (), "stock")),
     )
     world.redis.cli("SET", f"bff:lock:client:{name}", "dead", "PX", "300")
     first = await claims_at(stranger, "/open/x")

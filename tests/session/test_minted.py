@@ -79,6 +79,23 @@ def test_two_providers_users_are_two() -> None:
     assert ("customers:alice", "shop") == (theirs["sub"], theirs["client_id"])
 
 
+@pytest.mark.requirement("P-01")
+def test_no_sub_of_the_default_provider_reads_as_anothers() -> None:
+    """A provider chooses its own `sub`s: one may look like what we make of another's."""
+    people = [
+        ("main", sub) for sub in ("alice", "customers:alice", "main:alice", "main", "urn:alice", "customers")
+    ]
+    people += [("customers", sub) for sub in ("alice", "customers:alice")]
+    subs = [
+        claims_of(CONTENT, sample_session(provider=provider, sub=sub), NOW, "j")["sub"]
+        for provider, sub in people
+    ]
+    assert ["alice", "main:customers:alice", "main:main:alice", "main", "urn:alice", "customers"] == subs[:6]
+    assert len(people) == len(set(subs))
+    alone = Content("i", "orders", CLIENTS[:1], (), 60)
+    assert "main:alice" == claims_of(alone, sample_session(sub="main:alice"), NOW, "j")["sub"]
+
+
 def test_a_token_is_made_once_and_in_time_anew() -> None:
     """Ten calls have the same one; near its end, for another version, after a refusal there is another."""
     tokens, clock, _ = mint()

@@ -1,6 +1,7 @@
 """The calls for which no session is looked up, and that carry a token all the same."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -32,8 +33,10 @@ class TokenOnly(Anonymous):
     @property
     def holder(self) -> str | None:
         """The name by which limits count that user's calls; no session has such a key."""
-        sub = self.subject
-        return None if sub is None else f"bearer {hashlib.sha256(sub.encode()).hexdigest()[:32]}"
+        if self.subject is None:
+            return None
+        user = json.dumps([self.claims.get("iss"), self.subject])  # ASCII, whatever an issuer signs
+        return f"bearer {hashlib.sha256(user.encode()).hexdigest()[:32]}"
 
 
 def holder_of(credential: Signed | Anonymous) -> str | None:
