@@ -3,10 +3,12 @@
 import json
 import re
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
 
+from bff.cli.sessions import access
 from bff.cli.sessions.app import app
 from tests.cli.signed_in import SECRETS, SignIn, environ, sessions, sign_in
 from tests.docs.pages import page
@@ -130,6 +132,20 @@ def test_stats_count(redis_server: RedisServer) -> None:
     shown = sessions(redis_server, "stats").stdout
     assert "4 sessions" in shown
     assert "partners" in shown
+
+
+@pytest.mark.requirement("P-01")
+def test_a_user_is_looked_for_at_each_provider(redis_server: RedisServer) -> None:
+    """With several providers, the sessions at all of them; with one named, those there."""
+    sign_in(redis_server, [*PEOPLE, SignIn("alice", provider="partners")])
+    client = {"client_id": "spa", "client_secret": "s3cret"}
+    both = [{"name": name, "issuer": f"https://{name}.example", **client} for name in ("main", "partners")]
+    variables = environ(redis_server, BFF_PROVIDER=json.dumps(both))
+    kept = {name: value for name, value in variables.items() if "PROVIDER__" not in name}
+    for options, count in (((), 3), (("--provider", "partners"), 1)):
+        with mock.patch.object(access, "give_way"):
+            done = CliRunner().invoke(app, ["list", "--json", "--user", "alice", *options], env=kept)
+        assert (0, count) == (done.exit_code, len(done.stdout.splitlines())), done.output
 
 
 @pytest.mark.parametrize(("options", "nice"), [((), [10]), (("--fast",), [])])

@@ -93,7 +93,7 @@ async def _run(
     store, stop = SessionStore(redis, Metrics()), Stop()
     oversight = Oversight(
         store,
-        providers=[settings.provider.name],
+        providers=[each.name for each in settings.providers()],
         claims=settings.session.readable_claims,
         kept=settings.session.idle_timeout,
         clock=time.time,
