@@ -3,10 +3,11 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from tests.serve.service import Service, service
 from tests.serve.test_rolling import handle_in
 from tests.support.network.backend import Received, Reply, backend
+from tests.support.network.tls import self_signed
 from tests.support.processes.fleet import CSRF
 from tests.support.processes.redis import RedisServer
 from tests.support.wait import until
@@ -104,6 +106,37 @@ async def value(running: Service, name: str) -> float:
     return float(found[1])
 
 
+@contextmanager
+def opens_no_files(pid: int) -> Iterator[None]:
+    """One process cannot open another file, and keeps those that it has open."""
+    former = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, former[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
+
+
+async def one_speaks_for_all(running: Service, file: MountedFile, folder: Path, **routes: str) -> None:
+    """A worker that cannot build the newer settings: none takes them, until all can."""
+    before, generation = await hashes(running), await value(running, "bff_settings_generation")
+    own = self_signed(folder).cert
+    with opens_no_files(running.pid(2)):
+        file.write(
+            f'[[route]]\npath = "/tls"\nupstream = "https://localhost:1"\nca_file = "{own}"\n', **routes
+        )
+        told = await running.said("settings_not_taken")
+        assert "cannot be built: [Errno 24]" in told["problem"]
+        await until(lambda: running.lines("settings_change_refused", reason="not_taken") != [], PATIENCE)
+        assert 0 == await value(running, "bff_settings_last_reload_successful")
+        assert generation == await value(running, "bff_settings_generation")
+        assert before == await hashes(running)
+    changed = len(running.lines("settings_changed"))
+    running.signal(signal.SIGHUP)
+    await running.said("settings_changed", changed + 1)
+    assert 1 == await value(running, "bff_settings_last_reload_successful")
+
+
 async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change after the other
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
@@ -168,12 +201,13 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
             assert load.said("/removed") <= {200, 404}
             assert {200} == load.said("/added")
 
+            await one_speaks_for_all(running, file, tmp_path, kept=two.url, changed=one.url)
             former = running.pid(1)
             file.write(kept=two.url, changed=two.url)
             running.signal(signal.SIGHUP)
             os.kill(former, signal.SIGKILL)
             await running.said("worker_serving", 2, worker=1)
-            await until(lambda: len(running.lines("settings_changed")) == 3, PATIENCE)
+            await until(lambda: len(running.lines("settings_changed")) == 4, PATIENCE)
             async with asyncio.timeout(PATIENCE):
                 while len(after := await hashes(running)) != 1 or after == before:
                     pass  # each look is a request
