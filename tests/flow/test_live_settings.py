@@ -6,11 +6,13 @@ import weakref
 from typing import Any
 
 import pytest
+from websockets.frames import Close
 
 from bff.live_settings import NotTakenError
 from bff.settings.model import RouteSettings, Settings
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.events import Event, Watcher
+from tests.support.network.sockets import closing, running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.wait import until
@@ -59,6 +61,28 @@ async def test_a_session_and_its_streams_go_on(redis_server: RedisServer) -> Non
         watcher.caller.leave()
         del watcher
         await until(lambda: gc.collect() >= 0 and former() is None)
+
+
+@pytest.mark.usefixtures("both_fronts")
+async def test_a_websocket_route_comes_and_goes(redis_server: RedisServer) -> None:
+    """A WebSocket opens on a route that was added, and goes on when the route is taken out again."""
+    async with running_sockets(redis_server) as sockets:
+        world = sockets.world
+        (route,) = world.app.settings.route
+        added = route.model_copy(update={"path": "/added"})
+        browser = await world.signed_in()
+        kept = await sockets.connect(browser)
+        assert 400 == (await sockets.refused(browser, "/added/x")).status_code
+        await world.app.reload(with_routes(world.app.settings, route, added))
+        opened = await sockets.connect(browser, "/added/x")
+        await world.app.reload(with_routes(world.app.settings, route))
+        assert 400 == (await sockets.refused(browser, "/added/x")).status_code
+        for socket in (kept, opened):
+            await socket.send("still here")
+            assert "still here" == await socket.recv()
+        assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+        for socket in (kept, opened):
+            assert Close(4401, "the session has ended") == await closing(socket)
 
 
 async def test_a_call_ends_on_the_settings_that_it_began_with(redis_server: RedisServer) -> None:
