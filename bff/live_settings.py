@@ -8,19 +8,20 @@ Rule 3: settings are prepared first, and taken by a step that cannot fail: so al
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bff.frontend import Frontend, build_frontend
 from bff.oidc.client import OidcClient
 from bff.settings.changes import NEEDS_RESTART, Changes, compare, digest
 from bff.settings.model import Settings
+from bff.settings.provider_sections import provider_section
 from bff.settings.reload import Reloader
-from bff.settings.watched_files import WatchedFiles
+from bff.settings.watched_files import WatchedFiles, routes_by_name
 from bff.shared_parts import SharedParts
 from bff.tasks import Tasks
 
-_CREDENTIALS = frozenset(
-    f"provider.{name}{suffix}" for name in ("client_secret", "client_key") for suffix in ("", "_file")
-)
+_CREDENTIALS = ("client_secret", "client_secret_file", "client_key", "client_key_file")
+_CERTIFICATES = ("ca_file", "client_cert_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,6 @@ class LiveSettings:
         if changes.left:
             raise NotTakenError(NEEDS_RESTART, changes.left)
         frontend = None
-        if not changes.in_place and (self.settings.frontend or newer.frontend):
-            raise NotTakenError(NEEDS_RESTART, changes.taken)
         if not changes.in_place:
             try:
                 frontend = build_frontend(newer, self._shared, self._frontend)
@@ -140,7 +139,8 @@ class LiveSettings:
         return [client for client in found if client is not None]
 
     def _follow(self, frontend: Frontend) -> None:
-        frontend.providers.default.ask_for_newer(self._ask_for_credentials)
+        for client in frontend.providers:
+            client.ask_for_newer(partial(self._ask_for_credentials, client.settings.name))
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
         """Puts newer settings in force, then changes of their files.
@@ -154,25 +154,34 @@ class LiveSettings:
         both = tuple(dict.fromkeys((*changed, *taken.changed)))
         return Reloaded(self.settings, both, refused)
 
-    def _ask_for_credentials(self) -> bool:
-        secret = self._reloader.look_now("provider.client_secret_file")
-        return self._reloader.look_now("provider.client_key_file") or secret
+    def _ask_for_credentials(self, name: str) -> bool:
+        settings = self.settings
+        numbers = (number for number, each in enumerate(settings.providers()) if each.name == name)
+        if (number := next(numbers, None)) is None:  # a former provider's last calls
+            return False
+        at = provider_section(settings, number)
+        secret = self._reloader.look_now(f"{at}.client_secret_file")
+        return self._reloader.look_now(f"{at}.client_key_file") or secret
 
     def _put_in_force(self, settings: Settings, changed: Collection[str]) -> None:
         names = set(changed)
         if names & {"session.keys", "session.keys_file"}:
             self._shared.keys.take(settings.session.keys)
-        if names & _CREDENTIALS:
-            for client in self._same(settings.provider.name):
-                client.authenticate_by(settings.provider)
-        if names & {"provider.ca_file", "provider.client_cert_file"}:
-            for client in self._same(settings.provider.name):
-                client.trust(settings.provider)
+        for number, provider in enumerate(settings.providers()):
+            # `compare` names the first one without a number.
+            sections = {provider_section(settings, number), *(("provider",) if number == 0 else ())}
+            if names & {f"{at}.{name}" for at in sections for name in _CREDENTIALS}:
+                for client in self._same(provider.name):
+                    client.authenticate_by(provider)
+            if names & {f"{at}.{name}" for at in sections for name in _CERTIFICATES}:
+                for client in self._same(provider.name):
+                    client.trust(provider)
         if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
             for each in self._all():
                 each.forward_auth.take(settings.forward_auth.secrets)
         if "redis.url" in names:
             self._shared.store.renewal.changed(None)
-        numbers = {int(name[6:].partition("]")[0]) for name in names if name.startswith("route[")}
-        if numbers:
-            self._shared.pools.renew([settings.route[number] for number in sorted(numbers)])
+        changed_at = {name.rpartition(".")[0] for name in names if "route[" in name}
+        if changed_at:
+            renewed = [route for at, route in routes_by_name(settings) if at in changed_at]
+            self._shared.pools.renew(renewed)

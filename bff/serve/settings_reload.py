@@ -95,7 +95,7 @@ async def read_again(source: Source | None, current: Settings) -> Settings | Non
 
 def tell_not_taken(left: Sequence[str], why: str, *, several: bool) -> None:
     """Writes that newer settings were not taken: all that are `left` need a restart, or they failed."""
-    roll = [name for name in left if several and way_of(name) == "roll"]
+    roll = [name for name in left if several and way_of(name) != "restart"]
     restart = [name for name in left if name not in roll]
     more: dict[str, object] = {"needs_sigusr2": roll} if roll else {}
     if restart:

@@ -2,6 +2,8 @@
 
 Rule 1: newer settings are taken as a whole or not at all: one change that needs a restart leaves everything
 as it is.
+Rule 2: of several frontends none is replaced: beside `[[frontend]]`, before or after the change, a reload
+takes what the parts in force take over (`IN_PLACE`), and all else needs a rolling restart.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bff.settings.model import RouteSettings, Section, Settings
+from bff.settings.provider_sections import with_provider
 
 Way = Literal["live", "roll", "restart"]
 """The way in which a change takes effect: by a reload, by a rolling restart, by a restart of the service."""
@@ -44,12 +47,8 @@ ROLLED: Final = frozenset({"server.public_url", "server.base_path", "redis", "te
 
 NEEDS_RESTART: Final = "settings that need a restart have changed"
 
-_SECRETS: Final = (
-    ("session", "keys"),
-    ("provider", "client_secret"),
-    ("provider", "client_key"),
-    ("forward_auth", "secrets"),
-)
+_SECRETS: Final = (("session", "keys"), ("forward_auth", "secrets"))
+_CLIENT_SECRETS: Final = ("client_secret", "client_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +83,27 @@ def keep_files(current: Settings, newer: Settings) -> Settings:
     """
     for section, name in _SECRETS:
         before, after = getattr(current, section), getattr(newer, section)
-        path = getattr(after, f"{name}_file")
-        if path is not None and path == getattr(before, f"{name}_file"):
+        if _has_same_file(before, after, name):
             part = after.model_copy(update={name: getattr(before, name)})
             newer = newer.model_copy(update={section: part})
+    former = {each.name: each for each in current.providers()}
+    for number, provider in enumerate(newer.providers()):
+        known = former.get(provider.name, provider)
+        kept = [name for name in _CLIENT_SECRETS if _has_same_file(known, provider, name)]
+        newer = with_provider(newer, number, {name: getattr(known, name) for name in kept})
     return newer
+
+
+def _has_same_file(before: Section, after: Section, name: str) -> bool:
+    path = getattr(after, f"{name}_file")
+    return path is not None and path == getattr(before, f"{name}_file")
 
 
 def compare(old: Settings, new: Settings) -> Changes:
     """Sorts the differences between the settings in force and newer ones."""
     names = tuple(_different(old, new))
-    left = tuple(name for name in names if way_of(name) != "live")
+    several = bool(old.frontend or new.frontend)
+    left = tuple(name for name in names if way_of(name) != "live" or (several and name not in IN_PLACE))
     return Changes(tuple(name for name in names if name not in left), left)
 
 

@@ -18,8 +18,9 @@ from pydantic import SecretStr
 
 from bff.settings.check import check
 from bff.settings.files import LISTS, SecretFiles, check_files
-from bff.settings.model import Settings
+from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import SettingProblem
+from bff.settings.provider_sections import provider_section, with_provider
 from bff.settings.redis_urls import redis_tls_files
 
 SETTLE: Final = 0.5
@@ -39,11 +40,13 @@ class Source:
         paths: the files that change as one: a certificate and its key.
         value: section and name of the setting that the file's text becomes; None where the file is used by
             its name (certificates).
+        provider: the number of the provider that it is about, if it is about one.
     """
 
     setting: str
     paths: tuple[Path, ...]
     value: tuple[str, str] | None = None
+    provider: int = 0
 
     @property
     def about(self) -> frozenset[str]:
@@ -212,29 +215,46 @@ def _with(settings: Settings, read: Read) -> Settings:
         return settings
     section, name = read.source.value
     value = tuple(SecretStr(key) for key in read.value) if name in LISTS else SecretStr(read.value)
+    if section == "provider":
+        return with_provider(settings, read.source.provider, {name: value})
     return settings.model_copy(update={section: getattr(settings, section).model_copy(update={name: value})})
 
 
 def _sources(settings: Settings) -> Iterator[Source]:
-    session, provider = settings.session, settings.provider
+    session = settings.session
     if session.keys_file is not None:
         yield Source("session.keys_file", (session.keys_file,), ("session", "keys"))
-    for name in ("client_secret", "client_key"):
-        path = getattr(provider, f"{name}_file")
-        if path is not None:
-            yield Source(f"provider.{name}_file", (path,), ("provider", name))
+    for number in range(len(settings.providers())):
+        yield from _of_provider(settings, number)
     if settings.forward_auth.secrets_file is not None:
         asked = settings.forward_auth.secrets_file
         yield Source("forward_auth.secrets_file", (asked,), ("forward_auth", "secrets"))
     if tls := redis_tls_files(settings.redis.url.get_secret_value()):
         yield Source("redis.url", tuple(tls.values()))
-    if provider.ca_file is not None:
-        yield Source("provider.ca_file", (provider.ca_file,))
-    yield from _pair("provider.client_cert_file", provider.client_cert_file, provider.client_cert_key_file)
-    for number, route in enumerate(settings.route):
+    for at, route in routes_by_name(settings):
         if route.ca_file is not None:
-            yield Source(f"route[{number}].ca_file", (route.ca_file,))
-        yield from _pair(f"route[{number}].client_cert_file", route.client_cert_file, route.client_key_file)
+            yield Source(f"{at}.ca_file", (route.ca_file,))
+        yield from _pair(f"{at}.client_cert_file", route.client_cert_file, route.client_key_file)
+
+
+def routes_by_name(settings: Settings) -> Iterator[tuple[str, RouteSettings]]:
+    """Yields the shared routes and those of each frontend, by the names of their sections."""
+    for number, route in enumerate(settings.route):
+        yield f"route[{number}]", route
+    for place, own in enumerate(settings.frontend):
+        for number, route in enumerate(own.route):
+            yield f"frontend[{place}].route[{number}]", route
+
+
+def _of_provider(settings: Settings, number: int) -> Iterator[Source]:
+    provider, at = settings.providers()[number], provider_section(settings, number)
+    for name in ("client_secret", "client_key"):
+        path = getattr(provider, f"{name}_file")
+        if path is not None:
+            yield Source(f"{at}.{name}_file", (path,), ("provider", name), number)
+    if provider.ca_file is not None:
+        yield Source(f"{at}.ca_file", (provider.ca_file,))
+    yield from _pair(f"{at}.client_cert_file", provider.client_cert_file, provider.client_cert_key_file)
 
 
 def _pair(setting: str, cert: Path | None, key: Path | None) -> Iterator[Source]:

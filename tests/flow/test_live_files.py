@@ -59,6 +59,24 @@ def refused(world: World) -> float:
     return float(next(line for line in lines if line.startswith("bff_settings_files_refused ")).split()[1])
 
 
+@pytest.mark.requirement("P-01")
+async def test_the_secret_of_the_second_provider(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The one in its file counts as soon as it is written, at its provider alone."""
+    file = secret(str(tmp_path / "partners"), "other")
+    partners = {"client_secret": "other", "client_secret_file": file, "par": "never"}
+    async with running_world(
+        redis_server, server=SOON, provider={"par": "never"}, others={"partners": partners}
+    ) as world:
+        guest = await world.browser()
+        await guest.sign_in(provider="partners")
+        assert 401 == (await guest.user()).status_code
+        file.write_text(world.others["partners"].client_secret)
+        await until(lambda: in_force(world, "provider[1].client_secret_file") == 1)
+        await guest.sign_in(provider="partners")
+        assert 200 == (await guest.user()).status_code
+        assert 200 == (await (await world.signed_in()).user()).status_code
+
+
 async def test_a_backends_authority(redis_server: RedisServer, tmp_path: Path) -> None:
     """The one in the file counts, on connections that are kept, too; half a file changes nothing."""
 

@@ -51,6 +51,16 @@ def test_what_can_be_taken_and_what_cannot() -> None:
     assert not found.in_place
 
 
+def test_beside_several_frontends() -> None:
+    """What the parts in force take over is taken; a frontend, and all that one is built of, is left."""
+    shop = {"name": "shop", "public_url": "https://shop.example.com"}
+    former, secrets = settings(frontend=[shop]), {"keys": [OTHER, KEY]}
+    assert ("session.keys",) == compare(former, settings(frontend=[shop], session=secrets)).taken
+    found = compare(former, settings(frontend=[shop], session=secrets | {"idle_timeout": "5m"}))
+    assert (("session.keys",), ("session.idle_timeout",)) == (found.taken, found.left)
+    assert ("frontend",) == compare(former, settings()).left == compare(settings(), former).left
+
+
 def test_keys_secrets_and_the_log_are_taken_in_place() -> None:
     """For these alone nothing is built anew."""
     assert compare(settings(), settings(session={"keys": [OTHER, KEY]}, log={"level": "debug"})).in_place
@@ -78,6 +88,26 @@ def test_secret_files_have_a_watch_of_their_own() -> None:
         settings(session={"keys": [OTHER]}),
     ):
         assert other == keep_files(old, other)
+
+
+def test_the_secret_files_of_each_provider() -> None:
+    """They are matched by the provider's name, whatever its place; a new provider's is what its file says."""
+
+    def with_others(**secrets: str) -> Settings:
+        others = [
+            {
+                "name": name,
+                "issuer": "https://x",
+                "client_id": "x",
+                "client_secret": secret,
+                "client_secret_file": f"/{name}",
+            }
+            for name, secret in secrets.items()
+        ]
+        return settings(**{"[[provider]]": others})
+
+    old = with_others(a="a-old", b="b-old")
+    assert with_others(c="c-new", b="b-old") == keep_files(old, with_others(c="c-new", b="b-new"))
 
 
 def test_the_page_names_what_needs_more_than_a_reload() -> None:

@@ -175,6 +175,41 @@ def test_the_clients_own_key() -> None:
     assert newer.strip() == (key_now and key_now.get_secret_value())
 
 
+def test_the_files_of_each_provider(tmp_path: Path) -> None:
+    """Those of the second are followed, and a bad one of either is named by its number and refused."""
+    first, second, made = secret("first", new_client_key()), secret("second", "s3cret"), self_signed(tmp_path)
+    provider = '[[provider]]\nname = "{}"\nissuer = "https://{}.example.com"\nclient_id = "spa"\n'
+    text = GOOD.partition("[provider]")[0]
+    text += provider.format("one", "a") + f'client_auth = "private_key_jwt"\nclient_key_file = "{first}"\n'
+    text += provider.format("two", "b") + f'client_secret_file = "{second}"\nca_file = "{made.cert}"\n'
+    watch = Watch(text)
+    before = watch.files.settings
+    first.write_text("no key")
+    second.write_text("")
+    made.cert.write_text("half")
+    refused = [problem.key for problem in watch.look().refused]
+    assert ["provider[0].client_key", "provider[1].client_secret_file", "provider[1].ca_file"] == refused
+    assert before == watch.files.settings
+    second.write_text("newer\n")
+    assert ("provider[1].client_secret_file",) == watch.look().changed
+    (other,) = watch.files.settings.more_providers
+    assert "newer" == (other.client_secret and other.client_secret.get_secret_value())
+    assert before.provider == watch.files.settings.provider
+
+
+def test_the_certificates_of_a_frontends_own_route(tmp_path: Path) -> None:
+    """They are followed as those of the shared routes are, and named by their frontend."""
+    made = self_signed(tmp_path)
+    text = GOOD + '[[frontend]]\nname = "shop"\npublic_url = "https://shop.example.com"\n'
+    text += '[[frontend.route]]\npath = "/x"\nupstream = "https://backend"\n' + f'ca_file = "{made.cert}"\n'
+    watch = Watch(text)
+    good = made.cert.read_bytes()
+    made.cert.write_text("half")
+    assert ["frontend[0].route[0].ca_file"] == [problem.key for problem in watch.look().refused]
+    made.cert.write_bytes(good)
+    assert ("frontend[0].route[0].ca_file",) == watch.look().changed
+
+
 def test_a_certificate_and_its_key_change_as_one(tmp_path: Path) -> None:
     """Half of a pair is refused, and both together are taken."""
     folders = [tmp_path / "one", tmp_path / "two"]
