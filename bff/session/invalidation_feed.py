@@ -106,7 +106,7 @@ class InvalidationFeed:
         self._listeners.append(lambda: listener)
 
     def release(self, listener: Listener) -> None:
-        """Tells it for as long as anybody else still uses it."""
+        """Tells a subscriber of changes for as long as anybody else still uses it."""
         self.unsubscribe(listener)
         self._listeners.append(weakref.ref(listener))
 

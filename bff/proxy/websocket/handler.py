@@ -242,7 +242,7 @@ class Upgrade:
         return await self._call(admitted) if again else outcome
 
     def _about_proof(self, outcome: Answered) -> Literal["repeat", "refused"] | None:
-        """Tells a 401 for the proof's sake; a nonce that came with it is taken for the next."""
+        """Returns the verdict on a 401 that is about the proof, and keeps its nonce; None for any other."""
         proofs, sent = self._destination.proofs, self._credential
         bound = isinstance(sent, Signed) and sent.found.session.tokens.proof_key is not None
         return proofs.answered(outcome.status, outcome.headers) if proofs is not None and bound else None
