@@ -12,6 +12,7 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
+from bff.credentials.session_credentials import Credentials
 from bff.errors import Problem
 from bff.frontend import Frontend
 from bff.frontends import build_frontends, table_of
@@ -20,7 +21,6 @@ from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.policy.origin import Guard
-from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.in_force import STATE, InForce
 from bff.session.sessions import Sessions
 from bff.settings.changes import digest

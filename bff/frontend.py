@@ -13,6 +13,11 @@ from typing import Any, NamedTuple
 
 from starlette.routing import Route
 
+from bff.credentials.audience_credentials import by_audience
+from bff.credentials.bearer import Verifiers
+from bff.credentials.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
+from bff.credentials.session_credentials import Credentials
+from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
 from bff.oidc.providers import Providers
 from bff.policy.forward_auth import Asking
@@ -24,17 +29,13 @@ from bff.problems import LOGIN
 from bff.provider_clients import providers_of
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.ask_before import AskBeforeForward
-from bff.proxy.forward.bearer import Verifiers
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
-from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
-from bff.proxy.forward.token_exchange import by_audience, exchanger_of
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits

@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Callable, Collection
 
+from bff.credentials.proofs import ProofSource
 from bff.hooks import EndTeller, Hooks
 from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.proxy.forward.event_streams import EventStreams
-from bff.proxy.forward.proofs import ProofSource
 from bff.proxy.upstream.pools import Pools
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount

@@ -15,13 +15,13 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from bff.app import App
+from bff.credentials.credential import Signed
 from bff.errors import Problem, StoreUnavailableError
 from bff.library.errors import BffError
 from bff.observe.logs import audit
 from bff.policy.origin import SAFE_METHODS, Rejected
 from bff.policy.public_claims import public_claims
 from bff.problems import LOGIN
-from bff.proxy.forward.credentials import Signed
 from bff.session.model import Found, Session
 from bff.session.sessions import NoSession
 from bff.web.responses import address_of, cookie_headers

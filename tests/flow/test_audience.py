@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bff.proxy.forward.token_exchange import AudienceCredentials, NotNow, Unusable
+from bff.credentials.audience_credentials import AudienceCredentials
+from bff.credentials.token_exchange import NotNow, Unusable
 from bff.session.model import Found, OwnToken
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply

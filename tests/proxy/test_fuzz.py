@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
+from bff.credentials.credential import Ready
+from bff.credentials.session_credentials import Credentials
 from bff.observe import logs
-from bff.proxy.forward.credentials import Credentials, Ready
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Head, RequestParser
 from bff.session.cached_session import CachedSession
@@ -77,7 +78,7 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
     [
         (
             "a token outlives its rotation",
-            "bff.proxy.forward.credentials.Credentials.quiet",
+            "bff.credentials.session_credentials.Credentials.quiet",
             keeps_the_first_tokens,
         ),
         (

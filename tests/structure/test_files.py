@@ -39,14 +39,15 @@ def test_every_exemption_gives_its_reason(path: Path) -> None:
     assert [] == unreasoned
 
 
-def test_the_map_of_the_proxy_names_each_file() -> None:
-    """A file of `bff/proxy` has its row in ARCHITECTURE.md, and no row is of a file that is gone."""
+@pytest.mark.parametrize("room", ["credentials", "proxy"])
+def test_the_map_of_a_room_names_each_file(room: str) -> None:
+    """A file of the room has its row in ARCHITECTURE.md, and no row is of a file that is gone."""
     text = (ROOT / "bff" / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    section = text.partition("## Where to find it in `proxy/`")[2].partition("\n## ")[0]
+    section = text.partition(f"## Where to find it in `{room}/`")[2].partition("\n## ")[0]
     first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = {name for cell in first_cells for name in re.findall(r"`([a-z_/]+\.py)`", cell)}
-    proxy = ROOT / "bff" / "proxy"
-    files = {str(path.relative_to(proxy)) for path in proxy.rglob("*.py") if path.name != "__init__.py"}
+    folder = PACKAGE / room
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if path.name != "__init__.py"}
     assert files == named
 
 

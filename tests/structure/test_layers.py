@@ -19,6 +19,7 @@ ROWS = [
     ["bff.session"],
     ["bff.oidc"],
     ["bff.refresh"],
+    ["bff.credentials"],
     ["bff.proxy"],
     ["bff.web"],
     [

@@ -1,11 +1,10 @@
 """The application's word on each call, by its hook `before_forward`, and the fields that it adds."""
 
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
 from bff.hooks import Call, HookFailedError, Hooks, NotAllowed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
-from bff.proxy.forward.unsigned import TokenOnly
 
 
 class AskBeforeForward:

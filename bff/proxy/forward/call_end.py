@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, assert_never
 
+from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
@@ -19,7 +20,6 @@ from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
 from bff.proxy.forward.concurrency_limits import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.request_body import NO_BODY
 from bff.proxy.upstream.connection import UpstreamConnection

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bff.credentials.bearer import BearerAccess
+from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly, Unsigned
+from bff.credentials.proofs import BackendProofs
+from bff.credentials.session_credentials import Credentials
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted, RequestHead
@@ -12,15 +16,11 @@ from bff.policy.quota import Limited
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.ask_before import AskBeforeForward
-from bff.proxy.forward.bearer import BearerAccess
 from bff.proxy.forward.concurrency_limits import Callers
-from bff.proxy.forward.credentials import Anonymous, Credentials, Refused, Signed
 from bff.proxy.forward.event_streams import EventStreams
-from bff.proxy.forward.proofs import BackendProofs
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
-from bff.proxy.forward.unsigned import Mode, TokenOnly, Unsigned
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.interfaces import Header
 from bff.proxy.upstream.pool import UpstreamPool

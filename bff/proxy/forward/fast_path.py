@@ -16,6 +16,7 @@ Rule 3: a backend gets exactly the request that the forwarder would send; a test
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
@@ -26,7 +27,6 @@ from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call
 from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Ready, Signed
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import ResponseTemplates

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from bff.credentials.credential import Anonymous, Signed, TokenOnly
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
@@ -25,8 +26,6 @@ from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Ask
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Signed
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header
 
 _NAME = FORWARD_AUTH.decode("ascii")

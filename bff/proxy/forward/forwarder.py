@@ -14,16 +14,15 @@ Rule 4: a backend call that is dropped says nothing more: every event is of the 
 
 from functools import partial
 
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.context import A_WHILE
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.healing import Healing
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
-from bff.proxy.forward.unsigned import TokenOnly, holder_of
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connection import UpstreamConnection
 from bff.proxy.upstream.connector import UpstreamFaultError

@@ -9,11 +9,10 @@ the newer token or nonce.
 from collections.abc import Coroutine
 from typing import Any, assert_never
 
+from bff.credentials.credential import Refused, Signed, TokenOnly, says_invalid_token
 from bff.errors import Problem
 from bff.policy.step_up import Demand
 from bff.proxy.forward.call_end import CallEnd
-from bff.proxy.forward.credentials import Refused, Signed, says_invalid_token
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header
 from bff.session.token_policy import PassOn
 

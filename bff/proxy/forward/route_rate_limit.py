@@ -6,9 +6,9 @@ Rule 2: the address is counted before the session is looked up, the session once
 counted once, however often it is sent to the backend.
 """
 
+from bff.credentials.credential import TokenOnly
 from bff.policy.address import rate_key
 from bff.policy.quota import Limited, Quota
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.session.model import Session
 from bff.session.rate_limits import RateLimits
 from bff.settings.model import RouteSettings

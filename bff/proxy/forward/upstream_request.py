@@ -1,11 +1,10 @@
 """The request that goes to a backend for one call."""
 
+from bff.credentials.credential import Anonymous, Signed, TokenOnly
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.headers import RequestIds
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.context import Destination
-from bff.proxy.forward.credentials import Anonymous, Signed
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.upstream.interfaces import Header, UpstreamRequest
 
 

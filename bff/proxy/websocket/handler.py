@@ -17,6 +17,7 @@ from typing import Any, Literal
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, says_invalid_token
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
@@ -31,8 +32,6 @@ from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, not
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed, says_invalid_token
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.connector import UpstreamFaultError
 from bff.proxy.upstream.interfaces import Header

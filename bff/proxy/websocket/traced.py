@@ -6,11 +6,11 @@ from typing import Any
 from starlette.types import Message
 from websockets.asyncio.client import ClientConnection
 
+from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted
 from bff.policy.quota import Limited
 from bff.proxy.forward.accounting import CLIENT_GONE
-from bff.proxy.forward.credentials import Anonymous, Refused, Signed
 from bff.proxy.forward.traced import attempted, begun
 from bff.proxy.websocket.handler import Upgrade
 from bff.proxy.websocket.upstream import Answered

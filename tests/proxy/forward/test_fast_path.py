@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.app import App
+from bff.credentials.credential import Anonymous, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.credentials import Anonymous, Signed
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.upstream.interfaces import Header

@@ -8,9 +8,9 @@ import sys
 import time
 from statistics import median
 
+from bff.credentials.proofs import BackendProofs, NewestNonce, ProofKeys
 from bff.oidc.dpop import ProofAlg, new_key
 from bff.policy.routes import Upstream
-from bff.proxy.forward.proofs import BackendProofs, NewestNonce, ProofKeys
 
 ROUNDS, BATCH = 40, 200
 TOKEN = b"e" * 800  # an access token of the usual length

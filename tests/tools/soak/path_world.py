@@ -5,6 +5,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from bff.credentials.session_credentials import Credentials
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.metrics import Metrics
@@ -14,7 +15,6 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext
-from bff.proxy.forward.credentials import Credentials
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker

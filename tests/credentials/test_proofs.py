@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from bff.credentials.proofs import BackendProofs, NewestNonce, ProofKeys, ProofSource
 from bff.crypto import decode
 from bff.oidc.dpop import new_key
 from bff.policy.routes import Upstream, compile_route
-from bff.proxy.forward.proofs import BackendProofs, NewestNonce, ProofKeys, ProofSource
 from bff.settings.model import ProviderSettings, RouteSettings
 from bff.verify.dpop import Proof, check_proof
 

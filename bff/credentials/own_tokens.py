@@ -9,10 +9,10 @@ session's own tokens are left alone: the backend has not seen them.
 from collections.abc import Sequence
 from typing import assert_never
 
+from bff.credentials.backend_token import OwnFound, shown
+from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
+from bff.credentials.session_credentials import Credentials
 from bff.errors import Problem, StoreUnavailableError
-from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed, without
-from bff.proxy.forward.token_exchange import OwnFound, shown
-from bff.proxy.forward.unsigned import Mode
 from bff.refresh.client_tokens import NoToken
 from bff.session.cached_session import CachedSession
 from bff.session.lifetime import CLOCKS_APART

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from bff.credentials.credential import Refused, TokenOnly
 from bff.errors import Problem, ProviderUnavailableError
 from bff.oidc.client import OidcClient
 from bff.policy.route_access import RouteAccess
 from bff.policy.step_up import Demand
-from bff.proxy.forward.credentials import Refused
-from bff.proxy.forward.unsigned import TokenOnly
 from bff.settings.model import RouteSettings
 from bff.verify import PLAIN_JWT, RFC9068, Claims, Refusal, TokenRefusedError, TokenVerifier
 from bff.verify.fetch import FetchError

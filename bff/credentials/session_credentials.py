@@ -7,12 +7,11 @@ of one decision together take no longer than `refresh.timeout`.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
+from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import get_logger
-from bff.policy.fields import Header
 from bff.policy.step_up import Demand
 from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
@@ -41,57 +40,6 @@ _MOST_ROTATIONS = 2
 """Rotations that one decision waits for: a second one where the first one's token is over already."""
 
 _log = get_logger("bff.credentials")
-
-
-class Signed(NamedTuple):
-    """A credential: the call goes out with this session's access token."""
-
-    found: Found
-
-
-@dataclass(frozen=True, slots=True)
-class Anonymous:
-    """A credential: the call goes out without a token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A refusal: the call does not go out. `session` is the key of the one that came, for the log.
-
-    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED. `challenge` is the `WWW-Authenticate` of a
-    client's own token.
-    """
-
-    problem: Problem
-    reason: str | None = None
-    retry_after: float | None = None
-    session: str | None = None
-    demand: Demand | None = None
-    challenge: bytes | None = None
-
-
-class Ready(Protocol):
-    """A session whose next call needs nothing but its token."""
-
-    @property
-    def token(self) -> bytes:
-        """The access token that goes with the call."""
-
-    @property
-    def proof_key(self) -> bytes:
-        """The text of the key that the token is bound to; empty for a bearer token."""
-
-    @property
-    def lines(self) -> bytes:
-        """The header lines of the route, where it has some of its own."""
-
-    @property
-    def key(self) -> str:
-        """The session's key."""
-
-    @property
-    def found(self) -> Found:
-        """The session."""
 
 
 class Credentials:
@@ -183,7 +131,7 @@ class Credentials:
         signed: Signed,
         *,
         invalid_token: bool,
-        mode: Literal["any", "invalid_token", "never"],
+        mode: Mode,
     ) -> Signed | PassOn | Refused:
         """Decides after a backend's 401: repeat with these tokens, pass it on, or refuse."""
         sent = signed.found
@@ -298,16 +246,3 @@ class Credentials:
             await self._sessions.end(session, reason)
         except StoreUnavailableError:
             _log.warning("end_failed", session=session.id)
-
-
-def says_invalid_token(headers: Sequence[Header]) -> bool:
-    """Returns true if a backend's 401 says that the token is invalid (RFC 6750, 3.1)."""
-    return any(name == b"www-authenticate" and b"invalid_token" in value for name, value in headers)
-
-
-def without(credential: Signed | Refused, *, required: bool) -> Signed | Anonymous | Refused:
-    """Returns the credential; `Anonymous` in place of a session that is over and not required."""
-    if isinstance(credential, Signed) or required:
-        return credential
-    over = credential.problem.status == 401  # noqa: PLR2004 - the status that means "sign in again"
-    return Anonymous() if over else credential

@@ -6,14 +6,15 @@ beyond its time, the whole rule is asked.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from bff.credentials.audience_credentials import AudienceCredentials
+from bff.credentials.client_credentials import ClientCredentials
+from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed
+from bff.credentials.minted_credentials import MintedCredentials
+from bff.credentials.session_credentials import Credentials
 from bff.errors import Problem
 from bff.policy.route_access import RouteAccess, claim_headers
-from bff.proxy.forward.client_credentials import ClientCredentials
-from bff.proxy.forward.credentials import Anonymous, Credentials, Ready, Refused, Signed
-from bff.proxy.forward.minted_credentials import MintedCredentials
-from bff.proxy.forward.token_exchange import AudienceCredentials
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, Unproved
 from bff.session.token_policy import PassOn
@@ -68,9 +69,7 @@ class JudgedCredentials(Credentials):
         """Decides anew, by the claims as they are now."""
         return self._judged(await super().again(signed, required=required))
 
-    async def renew(
-        self, signed: Signed, *, invalid_token: bool, mode: Literal["any", "invalid_token", "never"]
-    ) -> Signed | PassOn | Refused:
+    async def renew(self, signed: Signed, *, invalid_token: bool, mode: Mode) -> Signed | PassOn | Refused:
         """Decides what follows a backend's 401; newer tokens may have come with other claims."""
         return self._judged(await super().renew(signed, invalid_token=invalid_token, mode=mode))
 

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from bff.policy.route_access import AccessPlan, RouteAccess
-from bff.policy.routes import Route
-from bff.proxy.forward.client_credentials import ClientCredentials
-from bff.proxy.forward.credentials import Credentials
-from bff.proxy.forward.judged_credentials import (
+from bff.credentials.client_credentials import ClientCredentials
+from bff.credentials.credential import Unsigned
+from bff.credentials.judged_credentials import (
     JudgedAudienceCredentials,
     JudgedClientCredentials,
     JudgedCredentials,
     JudgedMintedCredentials,
 )
-from bff.proxy.forward.minted_credentials import MintedCredentials
-from bff.proxy.forward.token_exchange import Exchanger
-from bff.proxy.forward.unsigned import Unsigned
+from bff.credentials.minted_credentials import MintedCredentials
+from bff.credentials.session_credentials import Credentials
+from bff.credentials.token_exchange import Exchanger
+from bff.policy.route_access import AccessPlan, RouteAccess
+from bff.policy.routes import Route
 from bff.refresh.client_tokens import ClientTokens
 from bff.session.minted import Mint
 from bff.session.minted_claims import Content

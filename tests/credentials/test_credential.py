@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.proxy.forward.unsigned import TokenOnly
+from bff.credentials.credential import TokenOnly
 
 
 def holder(**claims: str) -> str | None:
