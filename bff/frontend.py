@@ -39,7 +39,6 @@ from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
-from bff.proxy.upstream.pool import UpstreamPool
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
 from bff.refresh import Refresher
@@ -55,6 +54,7 @@ from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
 from bff.settings.model import RouteSettings, Settings
 from bff.shared_parts import SharedParts
+from bff.upstream.pool import UpstreamPool
 from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.own_answers import own_answers

@@ -14,7 +14,6 @@ from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.proxy.forward.event_streams import EventStreams
-from bff.proxy.upstream.pools import Pools
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
@@ -23,6 +22,7 @@ from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
 from bff.settings.model import Settings
 from bff.tasks import Tasks
+from bff.upstream.pools import Pools
 
 
 class SharedParts:

@@ -8,8 +8,9 @@ under no frontend's prefix goes to the host's first one, which has nothing there
 from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
+from bff.policy.fields import Header
 from bff.policy.forward_auth import asked_place, is_forward_auth
-from bff.policy.origin import Header, PublicOrigin
+from bff.policy.origin import PublicOrigin
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 

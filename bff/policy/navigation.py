@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from bff.policy.origin import Header
+from bff.policy.fields import Header
 
 NotNavigated = Literal["head", "prefetch", "fetch_mode"]
 """The reasons why a request is no navigation."""

@@ -13,13 +13,13 @@ from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
 from bff.policy.routes import Upstream, compile_route
-from bff.proxy.upstream.connector import TlsNames, client_tls
 from bff.serve.check_result import Check
 from bff.serve.provider_capabilities import read_offers
 from bff.serve.provider_client import probe_client
 from bff.serve.redis_check import look_at_redis
 from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, Settings
 from bff.settings.redis_urls import redis_target
+from bff.upstream.connector import TlsNames, client_tls
 from bff.web.callback_page import redirect_uri
 
 _FOUND = 200

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream import connection
+from bff.upstream import connection
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.proxy.forward import session_end
-from bff.proxy.upstream import connection
+from bff.upstream import connection
 from tests.flow.test_fast_path import conversation
 from tests.support.load.warm import Caller, Plain, nothing_is_left, pool, warm_caller, watched
 from tests.support.network.backend import Conversation, Received, Reply

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from bff.policy.fields import Fields
+from bff.policy.fields import Fields, Header
 from bff.policy.headers import HeaderRules, RequestIds
-from bff.policy.origin import Header, PublicOrigin
+from bff.policy.origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
 IDS = RequestIds(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bff.policy.fields import Header
 from bff.policy.navigation import navigates, not_navigated
-from bff.policy.origin import Header
 
 NAVIGATE = (b"sec-fetch-mode", b"navigate")
 HTML = (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")

@@ -4,17 +4,8 @@ from typing import Literal
 
 import pytest
 
-from bff.policy.origin import (
-    ALLOWED,
-    ANONYMOUS,
-    Allowed,
-    Anonymous,
-    Guard,
-    Header,
-    PublicOrigin,
-    Reason,
-    Rejected,
-)
+from bff.policy.fields import Header
+from bff.policy.origin import ALLOWED, ANONYMOUS, Allowed, Anonymous, Guard, PublicOrigin, Reason, Rejected
 
 GUARD = Guard(origin=b"https://app.example.com", csrf_header=b"x-csrf")
 CSRF = (b"x-csrf", b"1")

@@ -83,7 +83,7 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
         ),
         (
             "a lost connection is not heard of",
-            "bff.proxy.upstream.connection.UpstreamConnection.fall_back",
+            "bff.upstream.connection.UpstreamConnection.fall_back",
             does_nothing,
         ),
         (
@@ -92,7 +92,7 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
             HttpServerProtocol.send_end,
         ),
         ("half a head is forgotten", "bff.proxy.server.request_parser.RequestParser.feed", forgets),
-        ("a slot is never free again", "bff.proxy.upstream.pool.UpstreamPool._free_slot", does_nothing),
+        ("a slot is never free again", "bff.upstream.pool.UpstreamPool._free_slot", does_nothing),
     ],
 )
 def test_the_check_of_the_data_path_can_find(

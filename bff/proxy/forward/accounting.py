@@ -6,7 +6,7 @@ from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.headers import RequestIds
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.upstream.interfaces import Fault, FaultKind
+from bff.upstream.interfaces import Fault, FaultKind
 
 _SHOWN = 200  # bytes of a client's path, in the log
 

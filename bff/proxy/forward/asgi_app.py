@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
-from bff.policy.fields import Fields
+from bff.policy.fields import Fields, Header
 from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_client import AsgiClientSide
@@ -18,7 +18,6 @@ from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream.interfaces import Header
 
 
 class ForwardingApp:

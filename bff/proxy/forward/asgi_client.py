@@ -11,9 +11,9 @@ from collections import deque
 
 from starlette.types import Message, Receive, Send
 
+from bff.policy.fields import Header
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream.interfaces import Header
 from bff.tasks import Tasks
 
 _BUFFER = 64 * 1024

@@ -12,6 +12,7 @@ from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.navigation import navigates
 from bff.policy.quota import Limited
@@ -22,10 +23,10 @@ from bff.proxy.forward.concurrency_limits import Caller
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.request_body import NO_BODY
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.interfaces import Fault, Header
-from bff.proxy.upstream.request_state import Call
 from bff.session.sessions import NoSession
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.interfaces import Fault
+from bff.upstream.request_state import Call
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")

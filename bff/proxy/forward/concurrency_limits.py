@@ -7,8 +7,8 @@ A call on the fast path is not counted here, only by its pool, which holds its c
 connections: it is over with one read, and when it is not, it falls back to a `ForwardedCall`, which counts.
 """
 
+from bff.policy.fields import Header
 from bff.policy.rates import Counts
-from bff.proxy.upstream.interfaces import Header
 from bff.settings.model import LimitSettings
 
 _STREAMS = frozenset(

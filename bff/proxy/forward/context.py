@@ -11,6 +11,7 @@ from bff.credentials.session_credentials import Credentials
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
 from bff.policy.step_up import Demand, challenged
@@ -21,11 +22,10 @@ from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.pool import UpstreamPool
 from bff.session.token_policy import PassOn
 from bff.tasks import Tasks
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.pool import UpstreamPool
 
 A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
 

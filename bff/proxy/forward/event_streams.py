@@ -8,7 +8,7 @@ a place behind a whole one.
 
 from typing import Protocol
 
-from bff.proxy.upstream.interfaces import Header
+from bff.policy.fields import Header
 
 RETRY = b"retry: 1000\n\n"
 """Tells a reader when to come back, in milliseconds: it may have waited for less, or for ever."""

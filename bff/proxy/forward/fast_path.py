@@ -31,9 +31,9 @@ from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.server.line_cache import LineCache, PlainRequest
-from bff.proxy.upstream.connection import UpstreamConnection
 from bff.session.cached_session import CachedSession
 from bff.session.session_reader import Then
+from bff.upstream.connection import UpstreamConnection
 
 _TRACE_END = ID_DIGITS + 32
 _MOST_VERDICTS = 1024

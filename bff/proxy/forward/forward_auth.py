@@ -22,11 +22,11 @@ from bff.credentials.credential import Anonymous, Signed, TokenOnly
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
+from bff.policy.fields import Header
 from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
-from bff.proxy.upstream.interfaces import Header
 
 _NAME = FORWARD_AUTH.decode("ascii")
 _NOTHING = Denied(Problem.NO_ROUTE, "no proof")

@@ -1,7 +1,7 @@
 """One forwarded call, from the client's request head to the end of the answer.
 
 The call is a state machine between two parties that both talk in plain calls: the client's side, which a
-front implements (`ClientSide`), and a backend connection (`bff.proxy.upstream.interfaces`). What has to be
+front implements (`ClientSide`), and a backend connection (`bff.upstream.interfaces`). What has to be
 awaited (session, refresh, a free connection) runs as a task of its own, one at a time.
 
 Rule 1: exactly one answer goes to the client: the backend's, or one problem. After its head a failure
@@ -18,16 +18,17 @@ from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, ho
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
+from bff.policy.fields import Header
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.event_streams import first_tail, tail
 from bff.proxy.forward.healing import Healing
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind, Header
-from bff.proxy.upstream.request_writer import UnsafeRequestError
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.request_writer import UnsafeRequestError
 
 _UNAUTHORIZED = 401
 _OK = 200

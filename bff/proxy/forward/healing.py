@@ -11,9 +11,9 @@ from typing import Any, assert_never
 
 from bff.credentials.credential import Refused, Signed, TokenOnly, says_invalid_token
 from bff.errors import Problem
+from bff.policy.fields import Header
 from bff.policy.step_up import Demand
 from bff.proxy.forward.call_end import CallEnd
-from bff.proxy.upstream.interfaces import Header
 from bff.session.token_policy import PassOn
 
 _UNAUTHORIZED = 401

@@ -22,10 +22,10 @@ from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.interfaces import Fault
 from bff.session.cached_session import CachedSession
 from bff.session.sessions import NoSession
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.interfaces import Fault
 
 _TRACE = frozenset({b"traceparent", b"tracestate"})
 _SERVER_ERROR = 500

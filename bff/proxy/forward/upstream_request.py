@@ -2,10 +2,11 @@
 
 from bff.credentials.credential import Anonymous, Signed, TokenOnly
 from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.route_access import claim_headers
 from bff.proxy.forward.context import Destination
-from bff.proxy.upstream.interfaces import Header, UpstreamRequest
+from bff.upstream.interfaces import UpstreamRequest
 
 
 def upstream_request(

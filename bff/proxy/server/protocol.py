@@ -14,8 +14,8 @@ from typing import Any
 
 from bff.errors import Problem
 from bff.policy.admission import RequestHead
-from bff.policy.fields import Fields
-from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.policy.fields import Fields, Header
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
@@ -25,7 +25,6 @@ from bff.proxy.server.closing import DRAIN, Closing, State
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
 from bff.proxy.server.timers import Wait, WaitTimer
-from bff.proxy.upstream.interfaces import Header
 
 MOST_HEADS = 32
 """The number of pipelined requests that are taken in one turn of the loop."""

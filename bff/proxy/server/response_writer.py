@@ -13,10 +13,10 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from bff.policy.fields import Header
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
 from bff.proxy.server.request_parser import Head, Refusal
-from bff.proxy.upstream.interfaces import Header
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}

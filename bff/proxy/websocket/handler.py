@@ -21,6 +21,7 @@ from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, sa
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
+from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.origin import Guard
 from bff.policy.quota import Limited
@@ -33,14 +34,13 @@ from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.upstream_request import upstream_request
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.request_writer import UnsafeRequestError
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.proxy.websocket.upstream import Answered, is_handshake_field, open_socket, response_fields
 from bff.session.expiry_watch import ExpiryWatch, Watched
 from bff.session.sessions import NoSession
 from bff.session.token_policy import PassOn
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.request_writer import UnsafeRequestError
 
 _SWITCHING, _UNAUTHORIZED = 101, 401
 _POLICY = 1008

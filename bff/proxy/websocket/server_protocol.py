@@ -24,12 +24,12 @@ from websockets.utils import accept_key
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
+from bff.policy.fields import Header
 from bff.problems import problem_response
 from bff.proxy.server.asgi_bridge import asgi_scope, start
 from bff.proxy.server.request_parser import Head, bad_request
 from bff.proxy.server.response_writer import last_word, reset, response_head
 from bff.proxy.server.timers import Wait, WaitTimer
-from bff.proxy.upstream.interfaces import Header
 
 GOING_AWAY, ABNORMAL, INVALID_DATA, FAILED, SERVICE_RESTART = 1001, 1006, 1007, 1011, 1012
 _FORBIDDEN = 403

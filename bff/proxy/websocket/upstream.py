@@ -15,10 +15,11 @@ from websockets.exceptions import InvalidMessage, InvalidStatus, WebSocketExcept
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
+from bff.policy.fields import Header
 from bff.policy.routes import Route
-from bff.proxy.upstream.connector import Connector, UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind, Header, UpstreamRequest
-from bff.proxy.upstream.request_writer import request_head
+from bff.upstream.connector import Connector, UpstreamFaultError
+from bff.upstream.interfaces import Fault, FaultKind, UpstreamRequest
+from bff.upstream.request_writer import request_head
 
 _QUEUE = 4  # messages that are read ahead; beyond, the backend is made to wait
 _CLOSE_WAIT = 2.0  # seconds that a backend may take to answer a close

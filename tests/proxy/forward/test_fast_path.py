@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from bff.app import App
 from bff.credentials.credential import Anonymous, Signed
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.fields import Fields
+from bff.policy.fields import Fields, Header
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.upstream_request import upstream_request
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.request_writer import request_head
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, Tokens
 from bff.settings.model import Settings
+from bff.upstream.request_writer import request_head
 from tests.session.sample import NOW, sample_session
 from tests.support.settings import KEY
 

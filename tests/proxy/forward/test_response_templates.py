@@ -4,15 +4,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import PublicOrigin
 from bff.proxy.forward import response_templates
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.response_templates import PlainResponse, ResponseTemplates
-from bff.proxy.upstream import response_parser
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.response_parser import MOST_PLAIN_FIELDS, MOST_PLAIN_HEAD, ResponseParser
 from bff.settings.model import RouteSettings
+from bff.upstream import response_parser
+from bff.upstream.response_parser import MOST_PLAIN_FIELDS, MOST_PLAIN_HEAD, ResponseParser
 from tests.support.corpus import answers, raw
 
 PUBLIC = PublicOrigin.parse("https://app.example.com")

@@ -19,8 +19,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, S
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bff.policy.fields import Header
 from bff.policy.routes import Upstream
-from bff.proxy.upstream.interfaces import Header
 
 
 @dataclass(frozen=True)

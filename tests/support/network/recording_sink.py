@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from bff.proxy.upstream.interfaces import Fault, Header
+from bff.policy.fields import Header
+from bff.upstream.interfaces import Fault
 
 
 class RecordingSink:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bff.proxy.upstream.connector import TlsNames, client_tls
+from bff.upstream.connector import TlsNames, client_tls
 
 
 class Certificate(NamedTuple):

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from bff.policy.fields import Header
 from bff.policy.routes import Upstream
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, Header, UpstreamRequest
-from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.proxy.upstream.request_state import Call, CallTimeouts
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.interfaces import Fault, UpstreamRequest
+from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
+from bff.upstream.request_state import Call, CallTimeouts
 from tests.support.network.recording_sink import RecordingSink
 
 

@@ -21,16 +21,13 @@ from bff.crypto import new_secret
 from bff.embedded import EmbeddedRedis
 from bff.observe.logs import access, configure
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.fields import Fields
+from bff.policy.fields import Fields, Header
 from bff.policy.routes import Matched
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.request_parser import RequestLimits, RequestParser
 from bff.proxy.server.response_writer import ResponseWriter
-from bff.proxy.upstream.interfaces import Header, UpstreamRequest
-from bff.proxy.upstream.request_writer import request_head
-from bff.proxy.upstream.response_parser import ResponseParser
 from bff.session.cached_session import CachedSession
 from bff.session.drafts import Identity
 from bff.session.model import Tokens
@@ -38,6 +35,9 @@ from bff.session.record import decode_record, encode_record
 from bff.session.sessions import Found, Sessions
 from bff.settings.model import LogSettings, Settings
 from bff.tasks import Tasks
+from bff.upstream.interfaces import UpstreamRequest
+from bff.upstream.request_writer import request_head
+from bff.upstream.response_parser import ResponseParser
 from tests.tools.bench.environment import SMALL
 
 _REPEATS = 7

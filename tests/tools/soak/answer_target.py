@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-from bff.proxy.upstream.response_parser import ResponseParser
+from bff.upstream.response_parser import ResponseParser
 
 _TRAILER = re.compile(r"Content-Length|Transfer-Encoding")
 """What h11 says of framing fields among the trailers, which we drop."""

@@ -133,7 +133,9 @@ def fuzz_guided(target: str, folder: Path, seconds: int, seed: int) -> None:
     """Fuzzes by atheris, which ends the process itself."""
     import atheris  # noqa: PLC0415 - not everywhere
 
-    with atheris.instrument_imports(include=["bff.proxy", f"tests.tools.soak.{target}_target"]):
+    with atheris.instrument_imports(
+        include=["bff.credentials", "bff.proxy", "bff.upstream", f"tests.tools.soak.{target}_target"]
+    ):
         check = load(target)
     options = {
         "seed": seed,

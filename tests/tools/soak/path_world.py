@@ -20,10 +20,6 @@ from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, UpstreamPool
 from bff.refresh import Deferred, Outcome, Over, Rotated
 from bff.session.batch_reader import Loaded
 from bff.session.cookie import SessionCookie
@@ -34,6 +30,10 @@ from bff.session.sessions import Found, Sessions
 from bff.session.store import Write
 from bff.settings.model import RefreshSettings, RouteSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolLimits, UpstreamPool
 from tests.tools.soak.hand_loop import HandLoop, Wire
 from tests.tools.soak.path_reading import content
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, PoolStats
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolLimits, PoolStats
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.recording_sink import RecordingSink
 from tests.support.network.upstream import begin, fetch, pool_for, request

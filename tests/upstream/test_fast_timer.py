@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bff.proxy.upstream.connection import UpstreamConnection
+from bff.upstream.connection import UpstreamConnection
 
 
 class Loop:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bff.proxy.upstream.expect_continue import Expectation
-from bff.proxy.upstream.interfaces import FaultKind
+from bff.upstream.expect_continue import Expectation
+from bff.upstream.interfaces import FaultKind
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.upstream import begin, fetch, pool_for, request
 

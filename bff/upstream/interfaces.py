@@ -17,8 +17,6 @@ from typing import Any, NamedTuple, Protocol
 
 from bff.policy.fields import Header
 
-__all__ = ["ConnectionOwner", "FastSink", "Fault", "FaultKind", "Header", "ResponseSink", "UpstreamRequest"]
-
 
 class FaultKind(Enum):
     """The kinds of failures on the backend's side."""

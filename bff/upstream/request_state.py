@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from bff.proxy.upstream.interfaces import Fault, FaultKind, ResponseSink, UpstreamRequest
-from bff.proxy.upstream.request_writer import is_idempotent, waits_for_go_ahead
+from bff.upstream.interfaces import Fault, FaultKind, ResponseSink, UpstreamRequest
+from bff.upstream.request_writer import is_idempotent, waits_for_go_ahead
 
 Stage = Literal["go-ahead", "write", "client", "first byte", "between bytes", "total"]
 

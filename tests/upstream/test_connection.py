@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolStats
-from bff.proxy.upstream.request_state import CallTimeouts
-from bff.proxy.upstream.request_writer import UnsafeRequestError
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolStats
+from bff.upstream.request_state import CallTimeouts
+from bff.upstream.request_writer import UnsafeRequestError
 from tests.support.network.backend import Backend, Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.recording_sink import RecordingSink
 from tests.support.network.upstream import begin, fetch, pool_for, request

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.upstream import pool_for
 from tests.support.wait import until

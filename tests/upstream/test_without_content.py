@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bff.proxy.upstream.interfaces import UpstreamRequest
-from bff.proxy.upstream.pool import PoolStats
+from bff.upstream.interfaces import UpstreamRequest
+from bff.upstream.pool import PoolStats
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.upstream import begin, fetch, pool_for, request
 from tests.support.wait import until

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bff.proxy.upstream.interfaces import Header
-from bff.proxy.upstream.response_parser import MAX_INTERIM, AnswerLimits, ResponseParser
+from bff.policy.fields import Header
+from bff.upstream.response_parser import MAX_INTERIM, AnswerLimits, ResponseParser
 from tests.support.corpus import raw, rows
 
 MAX_HEAD_BYTES, MAX_FIELDS = AnswerLimits()

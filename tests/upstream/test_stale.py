@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolStats
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolStats
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.recording_sink import RecordingSink
 from tests.support.network.upstream import fetch, pool_for, request

@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Header
-from bff.proxy.body_framing import ChunkedContent, FramingError, LengthContent
 
 
 class AnswerLimits(NamedTuple):

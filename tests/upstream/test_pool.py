@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from bff.policy.routes import compile_route
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import UpstreamFaultError
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.proxy.upstream.pools import Pools
-from bff.proxy.upstream.request_state import CallTimeouts
 from bff.settings.model import RouteSettings
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.connector import UpstreamFaultError
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
+from bff.upstream.pools import Pools
+from bff.upstream.request_state import CallTimeouts
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.upstream import begin, fetch, pool_for, request
 from tests.support.wait import until

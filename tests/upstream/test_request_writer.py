@@ -2,8 +2,9 @@
 
 import pytest
 
-from bff.proxy.upstream.interfaces import Header, UpstreamRequest
-from bff.proxy.upstream.request_writer import (
+from bff.policy.fields import Header
+from bff.upstream.interfaces import UpstreamRequest
+from bff.upstream.request_writer import (
     UnsafeRequestError,
     is_idempotent,
     request_head,

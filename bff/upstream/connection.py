@@ -20,9 +20,9 @@ import math
 from typing import Any
 
 from bff.policy.admission import RequestHead
-from bff.proxy.upstream.connector import bound_unsent, ended_cleanly
-from bff.proxy.upstream.expect_continue import Expectation
-from bff.proxy.upstream.interfaces import (
+from bff.upstream.connector import bound_unsent, ended_cleanly
+from bff.upstream.expect_continue import Expectation
+from bff.upstream.interfaces import (
     ConnectionOwner,
     FastSink,
     Fault,
@@ -30,9 +30,9 @@ from bff.proxy.upstream.interfaces import (
     ResponseSink,
     UpstreamRequest,
 )
-from bff.proxy.upstream.request_state import LONGER, Call, CallTimeouts
-from bff.proxy.upstream.request_writer import UnsafeRequestError, request_head
-from bff.proxy.upstream.response_parser import AnswerLimits, ResponseParser
+from bff.upstream.request_state import LONGER, Call, CallTimeouts
+from bff.upstream.request_writer import UnsafeRequestError, request_head
+from bff.upstream.response_parser import AnswerLimits, ResponseParser
 
 _ERROR_STATUS = 400
 _TIMED_OUT, _EXPECTATION_FAILED = 408, 417

@@ -21,13 +21,13 @@ from collections import deque
 from dataclasses import dataclass
 
 from bff.policy.routes import Upstream
-from bff.proxy.upstream.connection import UpstreamConnection
-from bff.proxy.upstream.connector import Connector, UpstreamFaultError
-from bff.proxy.upstream.expect_continue import Expectation
-from bff.proxy.upstream.fair_queue import FairQueue
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.request_state import CallTimeouts
-from bff.proxy.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.connector import Connector, UpstreamFaultError
+from bff.upstream.expect_continue import Expectation
+from bff.upstream.fair_queue import FairQueue
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.request_state import CallTimeouts
+from bff.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
 
 _Grant = asyncio.Future[UpstreamConnection | None]
 
@@ -202,7 +202,7 @@ class UpstreamPool:
             self._free_slot()
         return True
 
-    # Letting go (`bff.proxy.upstream.interfaces.ConnectionOwner`).
+    # Letting go (`bff.upstream.interfaces.ConnectionOwner`).
 
     def free(self, connection: UpstreamConnection) -> None:
         """Takes back a connection that can be used again."""

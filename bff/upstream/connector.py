@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bff.policy.routes import Upstream
-from bff.proxy.upstream.addresses import Address, AddressBook
-from bff.proxy.upstream.interfaces import Fault, FaultKind
 from bff.settings.model import RouteSettings
+from bff.upstream.addresses import Address, AddressBook
+from bff.upstream.interfaces import Fault, FaultKind
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 

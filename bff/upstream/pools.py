@@ -4,11 +4,11 @@ from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
 from bff.policy.routes import Route, Upstream
-from bff.proxy.upstream.connector import TlsNames, client_tls
-from bff.proxy.upstream.pool import PoolLimits, UpstreamPool
-from bff.proxy.upstream.request_state import CallTimeouts
-from bff.proxy.upstream.response_parser import AnswerLimits
 from bff.settings.model import RouteSettings
+from bff.upstream.connector import TlsNames, client_tls
+from bff.upstream.pool import PoolLimits, UpstreamPool
+from bff.upstream.request_state import CallTimeouts
+from bff.upstream.response_parser import AnswerLimits
 
 
 class Pools:

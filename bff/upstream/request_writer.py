@@ -4,7 +4,7 @@ Rule 1: this is the last wall before the wire. A head that would not be read as 
 made of is never written, whatever let it come this far.
 """
 
-from bff.proxy.upstream.interfaces import UpstreamRequest
+from bff.upstream.interfaces import UpstreamRequest
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})

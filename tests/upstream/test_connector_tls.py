@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from bff.policy.routes import Upstream, compile_route
-from bff.proxy.upstream.connector import UpstreamFaultError, client_tls
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pools import Pools
 from bff.settings.model import RouteSettings
-from tests.proxy.conftest import Resolve
+from bff.upstream.connector import UpstreamFaultError, client_tls
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pools import Pools
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.tls import Certificate, self_signed, server_tls, trusting
 from tests.support.network.upstream import begin, failure, fetch, pool_for, request
+from tests.upstream.conftest import Resolve
 
 
 async def hello(_: Received) -> Reply:

@@ -9,11 +9,11 @@ import pytest
 
 from bff.embedded import free_port
 from bff.policy.routes import Upstream
-from bff.proxy.upstream.interfaces import Fault, FaultKind
-from bff.proxy.upstream.pool import PoolLimits, PoolStats
-from tests.proxy.conftest import Resolve
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.pool import PoolLimits, PoolStats
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.upstream import begin, failure, fetch, pool_for, request
+from tests.upstream.conftest import Resolve
 
 
 async def hello(_: Received) -> Reply:
