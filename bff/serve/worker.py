@@ -36,7 +36,7 @@ from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.uvicorn_config import client_protocol, protocol_options, websocket_options
-from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
+from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared

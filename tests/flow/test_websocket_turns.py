@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from bff.proxy.websocket.server_protocol import WebSocketServerProtocol
+from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.wait import until

@@ -35,12 +35,12 @@ from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
-from bff.proxy.websocket.upstream import Answered, is_handshake_field, open_socket, response_fields
 from bff.session.expiry_watch import ExpiryWatch, Watched
 from bff.session.sessions import NoSession
 from bff.session.token_policy import PassOn
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.request_writer import UnsafeRequestError
+from bff.upstream.websocket import Answered, is_handshake_field, open_socket, response_fields
 
 _SWITCHING, _UNAUTHORIZED = 101, 401
 _POLICY = 1008

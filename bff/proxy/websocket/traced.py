@@ -13,8 +13,8 @@ from bff.policy.quota import Limited
 from bff.proxy.forward.accounting import CLIENT_GONE
 from bff.proxy.forward.traced import attempted, begun
 from bff.proxy.websocket.handler import Upgrade
-from bff.proxy.websocket.upstream import Answered
 from bff.session.sessions import NoSession
+from bff.upstream.websocket import Answered
 
 _SWITCHING = 101
 

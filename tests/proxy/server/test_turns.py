@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from bff.policy.body_framing import MOST_LINES, ChunkedContent, FramingError
+from bff.proxy.server import websocket_protocol
 from bff.proxy.server.asgi_bridge import AsgiBridge
-from bff.proxy.websocket import server_protocol
 from tests.support.network.server_harness import connected, open_door, problem_of, request
 
 CHUNKED = request("/", "POST", "Transfer-Encoding: chunked")
@@ -75,4 +75,4 @@ async def test_content_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_turn_of_a_websocket_is_short() -> None:
     """The smallest frame of a client has seven bytes."""
-    assert server_protocol._TURN // 7 < 1200
+    assert websocket_protocol._TURN // 7 < 1200
