@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from starlette.routing import Route
 
-from bff.credentials.audience_credentials import by_audience
 from bff.credentials.bearer import Verifiers
-from bff.credentials.route_credentials import TokenSources, exchanged_for, for_routes, unsigned_of
+from bff.credentials.route_credentials import TokenSources, by_audience, for_routes, unsigned_of
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
@@ -271,7 +270,7 @@ def _credentials(
         "clock": shared.clock,
     }
     exchanger = exchanger_of(made.providers, sessions=made.sessions, tasks=shared.tasks, clock=shared.clock)
-    by_name = by_audience(shared.audiences | exchanged_for(settings.route), exchanger, **parts)
+    by_name = by_audience(shared.audiences, settings.route, exchanger, **parts)
     client_tokens = ClientTokens(
         client=made.providers.default,
         store=ClientTokenStore(shared.store, shared.keys.keyring),

@@ -4,7 +4,7 @@ Rule 1: a token for somebody else is never sent instead: without its own the cal
 Rule 2: where the provider does not take the session's token in exchange, that is renewed, once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bff.credentials.backend_token import OwnFound, OwnReady, last_moment, shown
@@ -121,12 +121,3 @@ class AudienceCredentials(Credentials):
         own = shown(found, token)
         ends = last_moment(own.session)
         return own if ends is None or self.clock() < ends else None
-
-
-def by_audience(
-    audiences: Iterable[str], exchanger: Exchanger, **common: Any
-) -> dict[str | None, Credentials]:
-    """Returns the credentials for each audience, and those without one under None."""
-    found: dict[str | None, Credentials] = {None: Credentials(**common)}
-    found.update((audience, AudienceCredentials(audience, exchanger, **common)) for audience in audiences)
-    return found

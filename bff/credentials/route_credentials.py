@@ -1,9 +1,10 @@
 """The credentials of each route, as its settings ask for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from bff.credentials.audience_credentials import AudienceCredentials
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Unsigned
 from bff.credentials.judged_credentials import (
@@ -38,6 +39,17 @@ class TokenSources:
         """Returns the content of a route's minted tokens."""
         assert route.audience is not None  # the settings' check sees to it
         return Content(self.issuer, route.audience, self.client_ids, route.claims, self.lifetime)
+
+
+def by_audience(
+    others: Collection[str], routes: Iterable[RouteSettings], exchanger: Exchanger, **common: Any
+) -> dict[str | None, Credentials]:
+    """Returns the credentials for each audience of the routes and of `others`; the session's under None."""
+    made: dict[str | None, Credentials] = {None: Credentials(**common)}
+    exchanged = (route.audience for route in routes if route.token_kind() == "exchange")
+    for audience in {*others, *filter(None, exchanged)}:
+        made[audience] = AudienceCredentials(audience, exchanger, **common)
+    return made
 
 
 def for_routes(
@@ -79,13 +91,6 @@ def _made(
         case other:
             assert_never(other)
     return plain if access is None else judged(access=access, **made, **common)
-
-
-def exchanged_for(routes: Iterable[RouteSettings]) -> set[str]:
-    """Returns the audiences for which tokens are exchanged."""
-    return {
-        route.audience for route in routes if route.audience is not None and route.token_kind() == "exchange"
-    }
 
 
 def unsigned_of(route: Route, credentials: Credentials) -> Unsigned | None:
