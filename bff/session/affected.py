@@ -4,16 +4,38 @@ Rule 1: the end is noted before the indexes are read, so that a sign-in under wa
 (T-15).
 """
 
-from bff.session.model import EndReason
+from collections.abc import Mapping
+
+from bff.session.model import EndReason, Session
 from bff.session.store import SessionStore
+from bff.settings.frontends import UNNAMED
 
 NAMELESS = "\n"
 """Behind a `sub`, in a note's name: those sessions whose ID token named no sign-in. No `sub` holds it."""
 
 
-def elsewhere(sub: str, frontend: str) -> str:
-    """Returns the name of the note that a user of one frontend has ended their other sessions there."""
-    return f"{sub}{NAMELESS}{frontend}" if frontend else sub
+def at_frontend(sub: str, frontend: str) -> str:
+    """Returns the name of the note that a user's sessions at one frontend alone were ended."""
+    return f"{sub}{NAMELESS}{frontend or UNNAMED}"
+
+
+def names_of(session: Session) -> tuple[str, ...]:
+    """Returns the names of the notes that can be about a session."""
+    return session.sub, at_frontend(session.sub, session.frontend), session.sid or session.sub + NAMELESS
+
+
+def ending_of(session: Session, notes: Mapping[str, EndReason]) -> EndReason | None:
+    """Returns why a session was ended, by the notes of its names; None where none is about it.
+
+    A user who ended their other sessions at the frontend without a name once left the note of all frontends:
+    a process of an earlier version still does so during a rolling update.
+    """
+    for name in names_of(session):
+        reason = notes.get(name)
+        foreign = name == session.sub and session.frontend and reason is EndReason.SIGNED_OUT_ELSEWHERE
+        if reason is not None and not foreign:
+            return reason
+    return None
 
 
 async def affected(

@@ -8,7 +8,8 @@ cleans the indexes that it writes, in a sample of `SAMPLE` members of each.
     <prefix>:sid:<provider>:<sid>            set of session keys
     <prefix>:starting:<key>                  a session's first write is under way; for five minutes
     <prefix>:ended:<provider>:<sub or sid>   when all of these were ended, and why, kept for five minutes;
-                                             <sub>%0A stands for those of a person's without a `sid`
+                                             <sub>%0A stands for those of a person's without a `sid`,
+                                             <sub>%0A<frontend> for those at one frontend
 
 Rule 1: the note is written before the index is read, and a sign-in reads it after it has written its session:
 one of the two sees the other (T-15).
@@ -21,7 +22,7 @@ is used twice. What has died stays dead, so the removal may come at any time, an
 The one assumption is Rule 1's: a sign-in takes less than `NOTE_SECONDS` from `begin` to its record.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import cast
@@ -213,14 +214,15 @@ class SessionIndex:
         async with self._translated():
             await self._redis.set(self._note(provider, name), note, ex=NOTE_SECONDS)
 
-    async def ended_since(self, provider: str, names: Iterable[str], began: float) -> EndReason | None:
-        """Returns why a sign-in of this `sub` and `sid`, begun at `began`, was ended; None if not."""
+    async def notes_since(self, provider: str, names: Sequence[str], began: float) -> Mapping[str, EndReason]:
+        """Returns why a sign-in that began at `began` was ended, by the names that were ended since."""
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)  # no MGET: a cluster takes one key at a time
             for name in names:
                 pipe.get(self._note(provider, name))
             notes = [text_of(said) for said in await pipe.execute(raise_on_error=False)]
-        return next((reason for note in notes if (reason := _ended(note, began)) is not None), None)
+        reasons = zip(names, (_ended(note, began) for note in notes), strict=True)
+        return {name: reason for name, reason in reasons if reason is not None}
 
     def _starting(self, key: str) -> str:
         return f"{self._prefix}:starting:{key}"

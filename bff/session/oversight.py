@@ -3,8 +3,8 @@
 Rule 1: an ending is the store's own: the note of its reason first, so that the page is told, then the record.
 Everything else of it, the word to every process included, comes from that.
 Rule 2: each ending is an audit event, with who asked for it and why.
-Rule 3: to end all of a user is noted first, as a sign-out by the provider is, so that a sign-in of theirs
-that is under way ends as well (T-15).
+Rule 3: to end all of a user, or all of theirs at one frontend, is noted first, as a sign-out by the provider
+is, so that a sign-in of theirs that is under way ends as well (T-15).
 Rule 4: nothing here grows with the number of sessions.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bff.observe.logs import audit
+from bff.session.affected import at_frontend
 from bff.session.model import EndReason
 from bff.session.operator_view import Entry, Selection
 from bff.session.store import SessionStore
@@ -123,11 +124,9 @@ class Oversight:
 
     async def end(self, selection: Selection, operator: Operator) -> AsyncIterator[Step]:
         """Ends those that `find` finds; a step is told of when its sessions have ended."""
-        if selection.sub is not None and selection == Selection(
-            sub=selection.sub, provider=selection.provider
-        ):
+        if (name := _noted(selection)) is not None:
             for provider in self._asked(selection):  # Rule 3
-                await self._store.index.note_end(provider, selection.sub, self._clock(), EndReason.OPERATOR)
+                await self._store.index.note_end(provider, name, self._clock(), EndReason.OPERATOR)
         async for step in self.find(selection):
             yield replace(step, ended=await self.end_these(step.entries, operator))
 
@@ -172,3 +171,11 @@ class Oversight:
     def _taken(self, entries: Sequence[Entry], selection: Selection) -> list[Entry]:
         now = self._clock()
         return [entry for entry in entries if selection.takes(entry, now)]
+
+
+def _noted(selection: Selection) -> str | None:
+    """Returns the name of the note that all of a selection have ended; None where no note says just that."""
+    sub, frontend = selection.sub, selection.frontend
+    if sub is None or selection != Selection(sub=sub, provider=selection.provider, frontend=frontend):
+        return None
+    return sub if frontend is None else at_frontend(sub, frontend)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bff.session.affected import elsewhere
+from bff.session.affected import at_frontend
 from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
 from bff.session.index import is_of
@@ -87,7 +87,7 @@ class OwnSessions:
     async def end_others(self, session: Session, address: str) -> int:
         """Ends all sessions of the user but this one, those too that are about to begin; how many."""
         index = self._store.index
-        name = elsewhere(session.sub, session.frontend)
+        name = at_frontend(session.sub, session.frontend)
         await index.note_end(session.provider, name, self._clock(), _WHY)
         keys = await index.of_user(session.provider, session.sub)
         return await self._end(session, [key for key in keys if key != session.key], address)

@@ -22,7 +22,7 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.route_access import NO_ACCESS, AccessPlan
-from bff.session.affected import NAMELESS, affected, elsewhere
+from bff.session.affected import affected, ending_of, names_of
 from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
@@ -344,8 +344,8 @@ class Sessions:
 
     async def ended_since(self, session: Session, began: float) -> EndReason | None:
         """Returns why all of this session's user or sign-in was ended since `began`; None if not (T-15)."""
-        names = (sub := session.sub), elsewhere(sub, session.frontend), session.sid or sub + NAMELESS
-        return await self._store.index.ended_since(session.provider, names, began)
+        notes = await self._store.index.notes_since(session.provider, names_of(session), began)
+        return ending_of(session, notes)
 
     async def end_keys(self, keys: Sequence[str], reason: EndReason, **who: str | None) -> int:
         """Ends sessions whose handles are not known, many in few round trips; how many this call ended.

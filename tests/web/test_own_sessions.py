@@ -1,6 +1,7 @@
 """A user's own sessions: listed, ended one by one or all others at once, and nobody else's."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,27 @@ async def test_a_sign_in_under_way_is_ended_with_all_others(site: Site) -> None:
     assert "/?bff_error=session_ended" == answer.headers["location"]
     assert ["signed_out_elsewhere"] == [line["reason"] for line in logs if line["event"] == "session_ended"]
     assert 1 == len(await listed(browser))
+
+
+@pytest.mark.requirement("T-15", "P-01")
+async def test_an_end_of_all_others_is_one_frontends(site: Site) -> None:
+    """A sign-in under way at another frontend goes on, and after the note of an earlier version too.
+
+    An end by an operator or a provider is one of all frontends.
+    """
+    browser, here = await signed_in(site)
+    began, sub = site.clock() - 1, here.session.sub
+    named = replace(here.session, frontend="shop")
+    assert 200 == (await browser.call("DELETE", "/bff/sessions")).status_code
+    assert "signed_out_elsewhere" == await site.sessions.ended_since(here.session, began)
+    assert None is await site.sessions.ended_since(named, began)
+    site.redis.cli("SET", f"bff:ended:main:{sub}%0Ashop", f"{site.clock()} operator")
+    assert "operator" == await site.sessions.ended_since(named, began)
+    site.redis.cli("DEL", f"bff:ended:main:{sub}%0Adefault", f"bff:ended:main:{sub}%0Ashop")
+    for reason, at_another in (("signed_out_elsewhere", None), ("operator", "operator")):
+        site.redis.cli("SET", f"bff:ended:main:{sub}", f"{site.clock()} {reason}")
+        assert reason == await site.sessions.ended_since(here.session, began)
+        assert at_another == await site.sessions.ended_since(named, began)
 
 
 @pytest.mark.requirement("L-01", "B-35")
