@@ -36,6 +36,7 @@ class SignIn:
     ago: float = 0.0
     sid: str | None = None
     provider: str = "main"
+    frontend: str = ""
     user_agent: str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -46,21 +47,26 @@ def sign_in(server: RedisServer, people: Sequence[SignIn], **settings: Any) -> l
         moment = [0.0]
         store = SessionStore(RedisSettings(url=SecretStr(server.url)), Metrics())
         session = SessionSettings.model_validate({"max_lifetime": "7d", "idle_timeout": "6d"} | settings)
-        sessions = Sessions(
-            store=store,
-            keyring=Keyring([KEY]),
-            cookie=SessionCookie.configured(ServerSettings(public_url="http://localhost"), session),
-            settings=session,
-            metrics=Metrics(),
-            clock=lambda: moment[0],
-        )
+        at = {
+            frontend: Sessions(
+                store=store,
+                keyring=Keyring([KEY]),
+                cookie=SessionCookie.configured(ServerSettings(public_url="http://localhost"), session),
+                settings=session,
+                metrics=Metrics(),
+                clock=lambda: moment[0],
+                frontend=frontend,
+            )
+            for frontend in {person.frontend for person in people}
+        }
         tokens = Tokens(SECRETS[0], time.time(), None, SECRETS[1], None, SECRETS[2])
         made = []
         for person in people:
             moment[0] = time.time() - person.ago
             claims = {"sub": person.sub} | ({} if person.email is None else {"email": person.email})
             identity = Identity(person.provider, person.sub, person.sid, person.sub.title(), claims)
-            found = await sessions.start(identity, tokens, user_agent=person.user_agent, address="192.0.2.7")
+            seen_as = {"user_agent": person.user_agent, "address": "192.0.2.7"}
+            found = await at[person.frontend].start(identity, tokens, **seen_as)
             made.append(found.session)
         await store.aclose()
         return made

@@ -148,6 +148,27 @@ def test_a_user_is_looked_for_at_each_provider(redis_server: RedisServer) -> Non
         assert (0, count) == (done.exit_code, len(done.stdout.splitlines())), done.output
 
 
+@pytest.mark.requirement("P-01")
+def test_a_frontends_sessions_are_told_apart(redis_server: RedisServer) -> None:
+    """Selected by its name, and named in lists and counts; `default` is the one without a name."""
+    people = [SignIn("alice"), SignIn("alice", frontend="shop"), SignIn("bob", frontend="shop")]
+    main, shop, bob = (session.id for session in sign_in(redis_server, people))
+    assert {main} == ids(redis_server, "--frontend", "default")
+    assert {shop, bob} == ids(redis_server, "--frontend", "shop")
+    assert {shop} == ids(redis_server, "--user", "alice", "--frontend", "shop")
+    assert set() == ids(redis_server, "--frontend", "desk")
+    assert {None, "shop"} == {session["frontend"] for session in listed(redis_server)}
+    assert " frontend " not in sessions(redis_server, "list").stdout
+    frontend = json.dumps([{"name": "shop", "public_url": "http://shop.localhost:8080"}])
+    lines = sessions(redis_server, "list", BFF_FRONTEND=frontend).stdout.splitlines()
+    told = {line.split()[0]: line.split()[3] for line in lines}
+    assert {"session": "frontend", main: "default", shop: "shop", bob: "shop"} == told
+    assert "shop" in sessions(redis_server, "show", shop).stdout
+    counted = json.loads(sessions(redis_server, "stats", "--json").stdout)["frontends"]
+    assert {"shop": 2, "default": 1} == counted
+    assert "default" in sessions(redis_server, "stats").stdout
+
+
 @pytest.mark.parametrize(("options", "nice"), [((), [10]), (("--fast",), [])])
 def test_live_traffic_goes_first(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], nice: list[int]

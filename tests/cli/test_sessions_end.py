@@ -161,6 +161,22 @@ def test_a_sign_in_under_way_ends_with_all_of_its_user(redis_server: RedisServer
     assert (True, "operator") == (float(moment) >= made[0].created, reason)
 
 
+@pytest.mark.requirement("T-15", "P-01")
+@pytest.mark.parametrize(
+    ("frontend", "left", "noted"), [("shop", 0, "%0Ashop"), ("default", 1, "%0Adefault")]
+)
+def test_the_end_of_a_user_at_one_frontend(
+    redis_server: RedisServer, frontend: str, left: int, noted: str
+) -> None:
+    """Their other frontends' sessions go on; a sign-in under way there alone is told so."""
+    made = sign_in(redis_server, [SignIn("alice"), SignIn("alice", frontend="shop")])
+    assert 0 == sessions(redis_server, "end", "--user", "alice", "--frontend", frontend).returncode
+    assert {made[left].key} == alive(redis_server)
+    notes = redis_server.cli("--scan", "--pattern", "bff:ended:main:*").split()
+    assert [f"bff:ended:main:alice{noted}"] == notes
+    assert redis_server.cli("GET", notes[0]).endswith(" operator")
+
+
 def test_trouble_in_the_middle_says_how_far_it_came(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from bff.cli.sessions.options import (
     BeforeOption,
     ClaimOption,
     FastOption,
+    FrontendOption,
     IdleOption,
     JsonOption,
     ProviderOption,
@@ -46,6 +47,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
     user: UserOption = None,
     claim: ClaimOption = None,
     provider: ProviderOption = None,
+    frontend: FrontendOption = None,
     before: BeforeOption = None,
     after: AfterOption = None,
     idle: IdleOption = None,
@@ -76,6 +78,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
         "user": user,
         "claim": claim,
         "provider": provider,
+        "frontend": frontend,
         "before": before,
         "after": after,
         "idle": idle,
@@ -87,7 +90,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
         raise typer.BadParameter("--all ends all there are: leave the other options out")
     if not (sessions or everything or chosen):
         raise typer.BadParameter(
-            "name sessions, or select them: --user, --claim, --provider, --before, --all"
+            "name sessions, or select them: --user, --claim, --provider, --frontend, --before, --all"
         )
     settings = load_settings(config)
     operator = Operator(by or shell_user(), None if reason is None else reason[:_LONGEST])

@@ -17,6 +17,7 @@ from bff.cli.settings import FAILED, UNUSABLE
 from bff.errors import StoreUnavailableError
 from bff.session.operator_view import Entry, Selection
 from bff.session.oversight import Operator, Oversight, Step
+from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 
 _SHOWN = 10  # sessions that are named before a question, or in a dry run
@@ -137,7 +138,8 @@ class Ending:
 
     def _show(self, tally: _Tally, console: Console) -> None:
         if tally.some:
-            write_lines(console, tally.some, time.time(), head=True)
+            frontends = len(frontends_of(self._settings)) > 1
+            write_lines(console, tally.some, time.time(), head=True, frontends=frontends)
         if tally.fitting > len(tally.some):
             console.print(f"… and {tally.fitting - len(tally.some):,} more")
 

@@ -14,6 +14,7 @@ from bff.cli.sessions.options import (
     BeforeOption,
     ClaimOption,
     FastOption,
+    FrontendOption,
     IdleOption,
     ProviderOption,
     UserOption,
@@ -24,6 +25,7 @@ from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
 from bff.session.operator_view import Entry, Selection
 from bff.session.oversight import Oversight
+from bff.settings.frontends import frontends_of
 
 app = CommandLine()
 _PAGE = re.compile(r"(\d{1,20})\.([0-9a-f]{64})?")
@@ -42,6 +44,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     user: UserOption = None,
     claim: ClaimOption = None,
     provider: ProviderOption = None,
+    frontend: FrontendOption = None,
     before: BeforeOption = None,
     after: AfterOption = None,
     idle: IdleOption = None,
@@ -60,12 +63,15 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
         user=user,
         claim=claim,
         provider=provider,
+        frontend=frontend,
         before=before,
         after=after,
         idle=idle,
         known=settings.session.readable_claims,
     )
-    listing = _Listing(None if everything else limit, as_json=as_json)
+    listing = _Listing(
+        None if everything else limit, as_json=as_json, frontends=len(frontends_of(settings)) > 1
+    )
     if page is not None:
         listing.begin_at(page)
     run(settings, lambda oversight, stop: listing.write(oversight, stop, selection), fast=fast)
@@ -74,9 +80,10 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
 class _Listing:
     """A page: its query, and the sessions shown so far."""
 
-    def __init__(self, limit: int | None, *, as_json: bool) -> None:
+    def __init__(self, limit: int | None, *, as_json: bool, frontends: bool) -> None:
         self._left = limit
         self._as_json = as_json
+        self._frontends = frontends
         self._cursor, self._after = 0, ""
         self._shown = 0
         self._console = Console(highlight=False, markup=False)
@@ -112,7 +119,8 @@ class _Listing:
         if self._as_json:
             write_json(entries)
         elif entries:
-            write_lines(self._console, entries, time.time(), head=not self._shown)
+            now, head = time.time(), not self._shown
+            write_lines(self._console, entries, now, head=head, frontends=self._frontends)
         self._shown += len(entries)
         if self._left is not None:
             self._left -= len(entries)

@@ -1,4 +1,4 @@
-"""The options that select sessions: by user, claim, provider, age."""
+"""The options that select sessions: by user, claim, provider, frontend, age."""
 
 import time
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bff.session.operator_view import Selection
+from bff.settings.frontends import UNNAMED
 from bff.settings.values import parse_duration
 
 
@@ -46,6 +47,14 @@ UserOption = Annotated[
 ProviderOption = Annotated[
     str | None, typer.Option("--provider", metavar="NAME", help="Sessions of this provider (provider.name).")
 ]
+FrontendOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frontend",
+        metavar="NAME",
+        help=f"Sessions of this frontend (frontend.name); {UNNAMED}: of the one without a name.",
+    ),
+]
 ClaimOption = Annotated[
     str | None,
     typer.Option(
@@ -83,6 +92,7 @@ def selection_of(
     *,
     user: str | None,
     provider: str | None,
+    frontend: str | None,
     claim: str | None,
     before: str | None,
     after: str | None,
@@ -97,6 +107,7 @@ def selection_of(
     return Selection(
         sub=user,
         provider=provider,
+        frontend="" if frontend == UNNAMED else frontend,
         claim=pair,
         begun_before=None if before is None else parse_moment(before),
         begun_after=None if after is None else parse_moment(after),

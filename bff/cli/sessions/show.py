@@ -49,6 +49,7 @@ def _write(entry: Entry, left: float, now: float) -> None:
         ("user (sub)", entry.sub),
         ("name", entry.name),
         *entry.claims.items(),
+        ("frontend", entry.frontend),
         ("provider", entry.provider),
         ("sign-in there (sid)", entry.sid or ""),
         ("begun", _when(entry.created, now)),

@@ -11,11 +11,12 @@ from rich.filesize import decimal
 
 from bff.cli.sessions.access import INTERRUPTED, Stop, load_settings, progress, run, say
 from bff.cli.sessions.options import FastOption, JsonOption
-from bff.cli.sessions.view import clean, span, write_json_object
+from bff.cli.sessions.view import clean, frontend_of, span, write_json_object
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
 from bff.session.operator_view import Selection
 from bff.session.oversight import Oversight, Step
+from bff.settings.frontends import UNNAMED
 
 _MINUTE, _HOUR = 60.0, 3600.0
 _AGES = (5 * _MINUTE, 15 * _MINUTE, _HOUR, 4 * _HOUR, 12 * _HOUR, 24 * _HOUR, 7 * 24 * _HOUR)
@@ -30,6 +31,7 @@ class Stats:
     def __init__(self) -> None:
         self.sessions = 0
         self.providers: Counter[str] = Counter()
+        self.frontends: Counter[str] = Counter()
         self.ages: Counter[float | None] = Counter()
         self.idle: Counter[float | None] = Counter()
         self.sampled = 0
@@ -42,6 +44,7 @@ class Stats:
         self.sessions += len(step.entries)
         for entry in step.entries:
             self.providers[entry.provider] += 1
+            self.frontends[frontend_of(entry)] += 1
             if entry.created is not None:
                 self.ages[_bound(now - entry.created)] += 1
             if entry.seen is not None:
@@ -60,6 +63,7 @@ class Stats:
         return {
             "sessions": self.sessions,
             "providers": dict(self.providers.most_common()),
+            "frontends": dict(self.frontends.most_common()),
             "age": _histogram(self.ages),
             "idle": _histogram(self.idle),
             "session_bytes": None if each is None else round(each),
@@ -76,7 +80,7 @@ class Stats:
     ),
 )
 def stats(as_json: JsonOption = False, fast: FastOption = False, config: ConfigOption = None) -> None:
-    """Count the sessions: by provider, by age and idle time, and their memory in Redis (from a sample)."""
+    """Count the sessions: by provider, frontend, age and idle time; and their memory, from a sample."""
     settings = load_settings(config)
     found = Stats()
     run(settings, lambda oversight, stop: _count(oversight, stop, found), fast=fast)
@@ -115,6 +119,10 @@ def _write(found: Stats) -> None:
     console.print(f"{found.sessions:,} sessions", style="bold")
     for provider, count in found.providers.most_common():
         console.print(f"  {count:>12,}  {clean(provider)}")
+    if set(found.frontends) - {UNNAMED}:
+        console.print("at", style="bold")
+        for frontend, count in found.frontends.most_common():
+            console.print(f"  {count:>12,}  {clean(frontend)}")
     for title, counts in (("begun, ago", found.ages), ("not used for", found.idle)):
         console.print(title, style="bold")
         most = max(counts.values(), default=0)

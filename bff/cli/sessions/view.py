@@ -16,10 +16,12 @@ from rich.text import Text
 from bff.observe.redact import one_line
 from bff.policy.user_agents import described
 from bff.session.operator_view import Entry
+from bff.settings.frontends import UNNAMED
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_HEAD = ("session", "begun", "idle", "provider", "user", "who", "from", "browser")
-_WIDTHS = (12, 7, 7, 10, 24, 26, 15, 0)
+_HEAD = ("session", "begun", "idle", "frontend", "provider", "user", "who", "from", "browser")
+_WIDTHS = (12, 7, 7, 10, 10, 24, 26, 15, 0)
+_FRONTEND = 3  # the column
 _LONGEST = 40  # characters of what a browser says of itself, where it is none that we know
 
 
@@ -47,22 +49,30 @@ def moment(seconds: float | None) -> str | None:
         return None  # somebody else wrote that
 
 
-def write_lines(console: Console, entries: Iterable[Entry], now: float, *, head: bool) -> None:
-    """Writes a line for each session, under a head if asked for."""
+def write_lines(
+    console: Console, entries: Iterable[Entry], now: float, *, head: bool, frontends: bool = False
+) -> None:
+    """Writes a line for each session, under a head if asked for, with the `frontends` if asked for."""
     if head:
-        console.print(_line(_HEAD), style="bold", soft_wrap=True)
+        console.print(_line(_HEAD, frontends=frontends), style="bold", soft_wrap=True)
     for entry in entries:
         texts = (
             entry.id,
             "?" if entry.created is None else span(now - entry.created),
             "?" if entry.seen is None else span(now - entry.seen),
+            frontend_of(entry),
             entry.provider,
             entry.sub,
             who(entry),
             entry.address,
             browser(entry),
         )
-        console.print(_line(texts), soft_wrap=True)
+        console.print(_line(texts, frontends=frontends), soft_wrap=True)
+
+
+def frontend_of(entry: Entry) -> str:
+    """The name of the session's frontend, as `--frontend` takes it."""
+    return entry.frontend or UNNAMED
 
 
 def who(entry: Entry) -> str:
@@ -91,6 +101,7 @@ def facts(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "claims": dict(entry.claims),
         "provider": entry.provider,
+        "frontend": entry.frontend or None,
         "sid": entry.sid,
         "created": moment(entry.created),
         "last_seen": moment(entry.seen),
@@ -119,6 +130,8 @@ def clean(text: str) -> str:
     return one_line(text)
 
 
-def _line(texts: Iterable[str]) -> Text:
-    cells = (f"{clean(text):<{width}}" for text, width in zip(texts, _WIDTHS, strict=True))
+def _line(texts: Iterable[str], *, frontends: bool) -> Text:
+    cells = [f"{clean(text):<{width}}" for text, width in zip(texts, _WIDTHS, strict=True)]
+    if not frontends:
+        del cells[_FRONTEND]
     return Text(" ".join(cells).rstrip())
