@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption
 from bff.command_line import CommandLine, complain
+from bff.serve.check_result import Check
 from bff.settings.load import Loaded, load_all
 from bff.settings.problem import SettingProblem, SettingsError
 
@@ -32,7 +33,7 @@ def check(
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Look at the settings only.")] = False,
 ) -> None:
-    """Check the settings, then Redis, the provider and every backend."""
+    """Check the settings, then Redis, each provider and every backend, for all frontends."""
     try:
         loaded = load_all(config, os.environ)
     except SettingsError as error:
@@ -52,7 +53,7 @@ def check(
     else:
         _tell(loaded)
         rows = [
-            (_mark(result.ok, result.fix), result.name, result.target, result.detail, result.fix)
+            (_mark(result.ok, result.fix), _what(result), result.target, result.detail, result.fix)
             for result in checks
         ]
         if rows:
@@ -66,6 +67,10 @@ def _tell(loaded: Loaded) -> None:
     console.print(f"The settings are good ({source}).", style="green", markup=False)
     for warning in loaded.warnings:
         console.print(f"{warning.key} {warning.message}. {warning.fix}", style="yellow", markup=False)
+
+
+def _what(result: Check) -> str:
+    return f"{result.name} ({result.frontend})" if result.frontend else result.name
 
 
 def _mark(ok: bool, fix: str) -> str:

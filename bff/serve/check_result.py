@@ -7,13 +7,23 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one look. A `fix` beside `ok` is advice."""
+    """The result of one look.
+
+    Attributes:
+        name: what was looked at.
+        target: its address.
+        ok: nothing is wrong.
+        detail: the finding.
+        fix: what to do about it; beside `ok` it is advice.
+        frontend: the name of the frontend that it is about; "" where it is about all.
+    """
 
     name: str
     target: str
     ok: bool
     detail: str
     fix: str = ""
+    frontend: str = ""
 
 
 def names_of(document: Mapping[str, Any], member: str) -> list[str] | None:

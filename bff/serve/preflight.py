@@ -1,4 +1,4 @@
-"""Checks that the servers named in the settings are usable: Redis, the provider, each backend.
+"""Checks that the servers named in the settings are usable: Redis, the providers, each backend and page.
 
 Rule 1: nothing is left behind: the one key that is written has our prefix and a TTL, and goes at once.
 Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
@@ -6,21 +6,22 @@ Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
-from bff.policy.routes import Upstream, compile_route
+from bff.policy.routes import Upstream
+from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provider_looks
 from bff.serve.check_result import Check
 from bff.serve.provider_capabilities import read_offers
-from bff.serve.provider_client import probe_client
+from bff.serve.provider_client import probe_clients
 from bff.serve.redis_check import look_at_redis
-from bff.settings.model import ProviderSettings, RouteSettings, ServerSettings, Settings
+from bff.settings.frontends import frontends_of
+from bff.settings.model import Settings
 from bff.settings.redis_urls import redis_target
 from bff.upstream.connector import TlsNames, client_tls
-from bff.web.callback_page import redirect_uri
 
 _FOUND = 200
 _REDIRECTS = range(300, 400)
@@ -31,36 +32,24 @@ DEADLINE = 15.0
 
 async def preflight(settings: Settings) -> list[Check]:
     """Makes all checks at once; takes no longer than `DEADLINE`."""
-    redis, providers = settings.redis, settings.providers()
-    several = len(providers) > 1
-    upstreams = {
-        (compile_route(route).upstream, TlsNames.of(route)): route for route in reversed(settings.route)
-    }
+    redis = settings.redis
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), look_at_redis(redis)),
-        *(
-            _bounded(
-                "provider",
-                provider.issuer,
-                _provider(provider, settings.route, redirect_uri(settings.server, provider, several=several)),
-            )
-            for provider in providers
-        ),
-        *(
-            _bounded("upstream", _target(upstream), _upstream(upstream, route))
-            for (upstream, _), route in reversed(upstreams.items())
-        ),
+        *(_bounded("provider", look.provider.issuer, _provider(look)) for look in provider_looks(settings)),
+        *(_bounded(_name(look), _target(look.upstream), _backend(look)) for look in backend_looks(settings)),
     )
-    return [*_proxies(settings.server), *(check for checks in results for check in checks)]
+    return [*_proxies(settings), *(check for checks in results for check in checks)]
 
 
-def _proxies(server: ServerSettings) -> list[Check]:
+def _proxies(settings: Settings) -> list[Check]:
     """An https address means that a reverse proxy ends TLS: it should be named."""
-    if not server.public_url.startswith("https://") or server.trusted_proxies:
+    urls = [each.settings.server.public_url for each in frontends_of(settings)]
+    secure = [url for url in urls if url.startswith("https://")]
+    if not secure or settings.server.trusted_proxies:
         return []
     detail = "public_url is https and trusted_proxies is empty: X-Forwarded-For of your proxy is ignored"
     fix = "name the proxy in server.trusted_proxies: else all clients share one address and its limits"
-    return [Check("server proxies", server.public_url, True, detail, fix)]
+    return [Check("server proxies", secure[0], True, detail, fix)]
 
 
 async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list[Check]:
@@ -71,9 +60,8 @@ async def _bounded(name: str, target: str, look: Awaitable[list[Check]]) -> list
         return [Check(name, target, False, f"no answer within {DEADLINE:g} s", "see whether it hangs")]
 
 
-async def _provider(
-    settings: ProviderSettings, routes: Sequence[RouteSettings], redirect_uri: str
-) -> list[Check]:
+async def _provider(look: ProviderLook) -> list[Check]:
+    settings = look.provider
     wire, url = ProviderHttp.of(settings), document_url(settings)
     try:
         answer = await wire.get(url)
@@ -96,8 +84,8 @@ async def _provider(
             )
             for name in metadata.ignored
         ]
-        checks += read_offers(document, settings, routes)
-        checks.append(await probe_client(wire, settings, metadata, redirect_uri))
+        checks += read_offers(document, settings, look.routes)
+        checks += await probe_clients(wire, settings, metadata, look.clients)
         checks += _keys(metadata.jwks_uri, parse_jwks((await wire.get(metadata.jwks_uri)).json()))
     except ProviderUnavailableError as error:
         fix = "see whether it runs, and whether this machine reaches it and trusts its certificate"
@@ -121,20 +109,25 @@ def _target(upstream: Upstream) -> str:
     return f"{upstream.scheme}://{upstream.host_header.decode()}"
 
 
-async def _upstream(upstream: Upstream, route: RouteSettings) -> list[Check]:
-    target = _target(upstream)
+async def _backend(look: BackendLook) -> list[Check]:
+    upstream, route = look.upstream, look.route
     try:
         tls = client_tls(TlsNames.of(route)) if upstream.scheme == "https" else None
         async with asyncio.timeout(min(route.connect_timeout, DEADLINE)):
             writer = await _connect(upstream, tls, route.server_name)
     except TimeoutError:
-        return [_unreachable(target, "does not accept a connection in time")]
+        return [_unreachable(look, "does not accept a connection in time")]
     except ssl.SSLCertVerificationError as error:
-        return [_unreachable(target, f"its certificate is refused: {error.verify_message}")]
+        return [_unreachable(look, f"its certificate is refused: {error.verify_message}")]
     except (OSError, ssl.SSLError) as error:
-        return [_unreachable(target, f"cannot be reached ({type(error).__name__})")]
+        return [_unreachable(look, f"cannot be reached ({type(error).__name__})")]
     writer.transport.abort()
-    return [Check("upstream", target, True, "connected" if tls is None else "connected, certificate good")]
+    detail = "connected" if tls is None else "connected, certificate good"
+    return [Check(_name(look), _target(upstream), True, detail, frontend=look.frontend)]
+
+
+def _name(look: BackendLook) -> str:
+    return "page" if look.is_page else "upstream"
 
 
 async def _connect(
@@ -146,5 +139,7 @@ async def _connect(
     return (await asyncio.open_connection(upstream.host, upstream.port, ssl=tls, server_hostname=name))[1]
 
 
-def _unreachable(target: str, detail: str) -> Check:
-    return Check("upstream", target, False, detail, "see whether it runs, and correct route.upstream")
+def _unreachable(look: BackendLook, detail: str) -> Check:
+    setting = "spa.url" if look.is_page else "route.upstream"
+    fix = f"see whether it runs, and correct {setting}"
+    return Check(_name(look), _target(look.upstream), False, detail, fix, look.frontend)

@@ -1,11 +1,16 @@
-"""A check that the provider accepts this client: one pushed request, or a token call with a made-up code.
+"""A check that the provider accepts this client: pushed requests, or a token call with a made-up code.
+
+A request is pushed for each redirect URI; a made-up code shows nothing of these, and one is enough.
 
 Nothing comes of either: a pushed request that no browser takes up ends within a minute or two, and no such
 code exists.
 """
 
+import asyncio
 import secrets
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bff.errors import ProviderUnavailableError
@@ -15,26 +20,45 @@ from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
 from bff.oidc.request_object import authorization_details, signed_request
+from bff.serve.check_plan import ClientLook
 from bff.serve.check_result import Check
 from bff.settings.model import ProviderSettings
 
 _NAME = "provider client"
 _OK = range(200, 300)
+_AT_ONCE = 8  # pushed requests
 _REGISTER = "register the redirect URI {} for this client at the provider"
 _CREDENTIALS = (
     "compare client_id, client_secret or client_key, and client_auth with the provider's registration"
 )
 
 
-async def probe_client(
-    wire: ProviderHttp, settings: ProviderSettings, metadata: Metadata, redirect_uri: str
+async def probe_clients(
+    wire: ProviderHttp, settings: ProviderSettings, metadata: Metadata, clients: Sequence[ClientLook]
+) -> list[Check]:
+    """Asks by the way that sign-ins go, about each redirect URI that the way shows; the same finding once."""
+    if not clients:
+        fix = "name it in frontend.providers, or remove it"
+        return [Check(_NAME, settings.issuer, True, "is used by no frontend", fix)]
+    pushed = metadata.pushed_authorization_endpoint if settings.par != "never" else None
+    some = asyncio.Semaphore(_AT_ONCE)
+
+    async def probe(look: ClientLook) -> Check:
+        async with some:
+            check = await _probe(wire, settings, metadata, look.redirect_uri, pushed)
+        return replace(check, frontend=look.frontend) if pushed else check
+
+    found = await asyncio.gather(*map(probe, clients if pushed else clients[:1]))
+    return list({(check.detail, check.fix): check for check in reversed(found)}.values())[::-1]
+
+
+async def _probe(
+    wire: ProviderHttp, settings: ProviderSettings, metadata: Metadata, redirect_uri: str, pushed: str | None
 ) -> Check:
-    """Asks once, by the way that sign-ins go."""
     try:
         client = Authentication(settings, time.time).client(metadata)
     except ValueError as error:
         return Check(_NAME, settings.issuer, False, str(error), "set it")
-    pushed = metadata.pushed_authorization_endpoint if settings.par != "never" else None
     form = _pushed(client, settings, redirect_uri) if pushed else _spent(client, redirect_uri)
     try:
         answer = await wire.post(pushed or metadata.token_endpoint, form)
@@ -49,7 +73,7 @@ def judge(answer: Answer, issuer: str, redirect_uri: str, sent: set[str], *, pus
     document: Any = answer.json()
     code = parse_error_code(document)
     if pushed and answer.status in _OK:
-        return Check(_NAME, issuer, True, "accepted, with its redirect URI")
+        return Check(_NAME, issuer, True, f"accepted, with its redirect URI {redirect_uri}")
     if not pushed and code == "invalid_grant":
         return Check(_NAME, issuer, True, "accepted; its redirect URI shows at a sign-in only")
     said = ": ".join(part for part in (code, parse_error_description(document, sent)) if part)

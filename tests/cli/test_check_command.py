@@ -13,21 +13,18 @@ from typing import Any
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
+from bff.cli.check import app
 from tests.support.processes.command import bff, started, variables_for
 from tests.support.processes.redis import redis_server
-from tests.support.providers.documents import Provider
+from tests.support.providers.documents import Provider, documents
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    server = Provider()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with documents() as server:
+        yield server
 
 
 @contextmanager
@@ -144,6 +141,48 @@ def test_an_embedded_redis_is_not_started(provider: Provider) -> None:
     found = results(bff("check", "--json", environ=variables_for(provider.issuer, "embedded")))
     assert True is found["redis"][0]
     assert {"redis"} == {name for name in found if name.startswith("redis")}
+
+
+@pytest.mark.requirement("P-01")
+def test_each_frontend_is_looked_at(provider: Provider) -> None:
+    """Its page, its own backends and its redirect URI at its providers; what all share once."""
+    provider.metadata["pushed_authorization_request_endpoint"] = f"{provider.issuer}/par"
+    provider.registered = ["http://localhost:8080/bff/callback", "http://127.0.0.1:8080/desk/bff/callback"]
+    dead = f"http://127.0.0.1:{free_port()}"
+    with documents() as other, listening() as port:
+        here = f"http://127.0.0.1:{port}"
+        client = {"client_id": "spa", "client_secret": "hunter2"}
+        frontends: list[dict[str, Any]] = [
+            {"name": "shop", "public_url": "http://127.0.0.1:8080", "providers": ["main"]},
+            {"name": "desk", "public_url": "http://127.0.0.1:8080/desk", "providers": ["main"]},
+        ]
+        frontends[0] |= {"route": [{"path": "/basket", "upstream": dead}], "spa": {"url": here}}
+        frontends[1] |= {"route": [{"path": "/tickets", "upstream": f"{here}/v2"}]}
+        variables = variables_for("", "embedded", here, BFF_FRONTEND=json.dumps(frontends))
+        providers = [
+            {"name": "main", "issuer": provider.issuer},
+            {"name": "partners", "issuer": other.issuer},
+        ]
+        variables["BFF_PROVIDER"] = json.dumps([each | client for each in providers])
+        environ = {name: value for name, value in variables.items() if "PROVIDER__" not in name}
+        done = CliRunner().invoke(app, ["--json"], env=environ)
+        table = CliRunner().invoke(app, [], env=environ).stdout
+    checks = json.loads(done.stdout)["checks"]
+    found = [(each["name"], each["frontend"], each["target"], each["ok"]) for each in checks]
+    assert 1 == done.exit_code
+    assert [
+        ("upstream", "", here, True),
+        ("upstream", "shop", dead, False),
+        ("page", "shop", here, True),
+    ] == [each for each in found if each[0] in {"upstream", "page"}]
+    clients = [
+        (each["frontend"], each["ok"], each["detail"]) for each in checks if each["name"] == "provider client"
+    ]
+    assert {("default", False), ("shop", False), ("desk", True), ("", True)} == {each[:2] for each in clients}
+    fixes = "".join(each["fix"] for each in checks)
+    assert "http://127.0.0.1:8080/bff/callback for this client" in fixes
+    assert "http://localhost:8080/bff/callback/main for this client" in fixes
+    assert "upstream (shop)" in table
 
 
 @pytest.mark.requirement("O-06", "O-01")

@@ -14,7 +14,8 @@ import pytest
 
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import discovery_url, parse_metadata
-from bff.serve.provider_client import probe_client
+from bff.serve.check_plan import ClientLook
+from bff.serve.provider_client import probe_clients
 from bff.settings.model import ProviderSettings
 from bff.verify.dpop import Proof, check_proof
 from tests.issuer.flow import payload_of
@@ -170,7 +171,12 @@ async def test_requests_are_signed_where_the_provider_demands_it(
     told = ProviderSettings.model_validate({"issuer": certified.url, **settings, "request_object": True})
     wire = ProviderHttp.of(told)
     metadata = parse_metadata((await wire.get(discovery_url(certified.url))).json(), certified.url)
-    assert (await probe_client(wire, told, metadata, f"{certified.base}/bff/callback")).ok
+    clients = [
+        ClientLook(f"{certified.base}{path}", path) for path in ("/bff/callback", "/desk/bff/callback")
+    ]
+    checks = await probe_clients(wire, told, metadata, clients)
+    assert checks[0].ok
+    assert par == "never" or not checks[1].ok  # it knows no such redirect URI
     await wire.aclose()
     if par == "never":
         asked = next(sent(str(each.url)) for each in browser.answers if "/auth?" in str(each.url))

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from bff.policy.routes import compile_route
-from bff.serve.preflight import _target, _upstream
+from bff.serve.check_plan import BackendLook
+from bff.serve.preflight import _backend, _target
 from bff.settings.model import RouteSettings
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.tls import self_signed, server_tls
@@ -17,7 +18,7 @@ async def held(conversation: Conversation) -> None:
 async def look(**settings: Any) -> tuple[str, bool, str]:
     route = RouteSettings.model_validate({"path": "/api", **settings})
     upstream = compile_route(route).upstream
-    (check,) = await _upstream(upstream, route)
+    (check,) = await _backend(BackendLook(upstream, route, is_page=False, frontend=""))
     assert _target(upstream) == check.target
     return check.target, check.ok, check.detail
 

@@ -1,8 +1,12 @@
 """A provider that has nothing but documents: discovery and keys."""
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from joserfc.jwk import ECKey
 
@@ -17,6 +21,7 @@ class Provider(ThreadingHTTPServer):
         self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
         self.status = 200
         self.refusal: tuple[int, Any] = (400, {"error": "invalid_grant"})
+        self.registered: list[str] = []  # redirect URIs of the client, for requests that are pushed to `/par`
         self.documents: dict[str, Any] = {
             "/.well-known/openid-configuration": {
                 "issuer": self.issuer,
@@ -48,9 +53,12 @@ class Documents(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        """Refuses: with what `refusal` says."""
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        """Refuses: with what `refusal` says, and a pushed request unless its redirect URI is registered."""
+        form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode())
         status, document = self.server.refusal
+        if self.path == "/par":
+            known = form["redirect_uri"][0] in self.server.registered
+            status, document = (201, {}) if known else (400, {"error": "invalid_redirect_uri"})
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -60,3 +68,17 @@ class Documents(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Says nothing."""
+
+
+@contextmanager
+def documents() -> Iterator[Provider]:
+    """Runs such a provider."""
+    server = Provider()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
