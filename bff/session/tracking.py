@@ -80,7 +80,7 @@ class MasterQuestion:
         connection = self._connection
         while isinstance(connection, ToMaster) and not self._moved:
             await asyncio.sleep(_WATCH_EVERY)
-            self._moved = connection.is_connected and await connection.locator.has_moved(connection.address)
+            self._moved = connection.is_connected and await connection.has_moved()
 
 
 class SlotsQuestion:

@@ -47,6 +47,7 @@ PURE = [
     "bff.session.lifetime",
     "bff.session.minted_claims",
     "bff.session.model",
+    "bff.session.sentinel_votes",
     "bff.session.token_policy",
     "bff.settings.client_key",
     "bff.oidc.requests",
