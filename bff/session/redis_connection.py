@@ -9,6 +9,8 @@ between us and Redis may have forgotten it without a word, and a command on it w
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -18,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
 from bff.session.sentinel import MasterLocator, ToMaster
 from bff.settings.model import RedisSettings
@@ -35,7 +37,30 @@ _OF_POOLS = (
 
 
 class _Steady:
-    """Over a kind of connection: uvloop's word for one that has just ended becomes redis-py's (Rule 2)."""
+    """Over a kind of connection: whatever else is raised of it becomes redis-py's word (Rule 2).
+
+    uvloop has one of its own for a connection that has just ended; redis-py raises all sorts at answers that
+    are none: a MOVED without an address, a HELLO that is not answered by a map.
+    """
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        async with self._understood():
+            await super().connect_check_health(*arguments, **options)  # type: ignore[misc] # redis-py's
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        async with self._understood():
+            return await super().read_response(*arguments, **options)  # type: ignore[misc] # redis-py's
+
+    @asynccontextmanager
+    async def _understood(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (RedisError, OSError):
+            raise
+        except Exception as failure:
+            assert isinstance(self, AbstractConnection)
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the server answers oddly ({type(failure).__name__})") from failure
 
     async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
         try:

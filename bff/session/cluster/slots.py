@@ -55,7 +55,7 @@ def parse_slots(answer: Any, asked: Address) -> SlotMap:
         for first, last, master, *others in answer:
             ranges.append((int(first), int(last), _address(master, asked)))
             replicas.update(_address(each, asked) for each in others)
-    except (TypeError, ValueError, IndexError) as odd:
+    except (TypeError, ValueError, LookupError, OverflowError) as odd:
         raise OddSlotsError("CLUSTER SLOTS was answered oddly") from odd
     return SlotMap(tuple(sorted(ranges)), frozenset(replicas))
 

@@ -176,13 +176,19 @@ def is_redirect(answer: Any) -> bool:
 
 
 def _redirect(refused: BaseException | None) -> tuple[int, Address, bool] | None:
-    """Reads MOVED and ASK: slot, server, and true for ASK. redis-py has read them, or they are as sent."""
+    """Reads MOVED and ASK: slot, server, and true for ASK. redis-py has read them, or they are as sent.
+
+    One that names no slot or no server leads nowhere.
+    """
     if isinstance(refused, AskError):
         return refused.slot_id, (refused.host, refused.port), not isinstance(refused, MovedError)
     word, _, rest = str(refused).partition(" ")
     if word not in {"MOVED", "ASK"}:
         return None
-    return _redirect((MovedError if word == "MOVED" else AskError)(rest))
+    try:
+        return _redirect((MovedError if word == "MOVED" else AskError)(rest))
+    except ValueError:
+        return None
 
 
 def _shuffled(servers: frozenset[Address]) -> list[Address]:
