@@ -44,9 +44,10 @@ def serve(
     from bff.serve.settings_reload import Source  # noqa: PLC0415 - see the package's first lines
 
     def read_settings() -> Settings:
-        return _with_workers(load(config, os.environ), workers)
+        # The file that was read at the start, however it was found: a gap in its place is a mistake.
+        return _with_workers(load(loaded.file, os.environ), workers)
 
-    raise typer.Exit(run(settings, source=Source(read_settings, loaded.file)))
+    raise typer.Exit(run(settings, source=Source(read_settings, loaded.file, loaded.seen)))
 
 
 def _with_workers(settings: Settings, workers: int | None) -> Settings:

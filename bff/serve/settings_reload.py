@@ -21,10 +21,11 @@ _log = get_logger("bff.serve")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of the settings. `file` is None where no file was read."""
+    """The source of the settings. `file` is None where no file was read; `seen` is its state before that."""
 
     read: ReadSettings
     file: Path | None = None
+    seen: Fingerprint | None = None
 
 
 class Outcome:
@@ -118,18 +119,20 @@ def tell_reload(*, changed: Sequence[str], refused: Sequence[str], good: bool) -
 class FileWatch:
     """The watch of the settings' own file: `changed` is called once it has been left alone after a change.
 
-    A file that is not there is no change: an editor or a swap of links may be replacing it.
+    A file that is not there is no change: an editor or a swap of links may be replacing it. `known` is the
+    state of the file that was read; None takes the first one seen for that.
     """
 
-    def __init__(self, file: Path, changed: Callable[[], None]) -> None:
+    def __init__(self, file: Path, changed: Callable[[], None], known: Fingerprint | None = None) -> None:
         self._file = file
         self._changed = changed
         self._settling = Settling()
-        self._known: Fingerprint | None = None
+        self._known = known
 
     async def run(self, settings: Callable[[], Settings]) -> None:
         """Looks every `server.reload_interval`, more often while the file settles."""
-        self._known = (await self._see())[self._file]
+        if self._known is None:
+            self._known = (await self._see())[self._file]
         while True:
             server = settings().server
             waiting = server.watch_settings and self.look((await self._see())[self._file])

@@ -119,7 +119,7 @@ class Supervisor:
         loop.add_signal_handler(ROLL, self._spawn, self._roll)
         self._reloader.start(self._tasks)
         if self._source is not None and self._source.file is not None:
-            watch = FileWatch(self._source.file, lambda: self._spawn(self._reload))
+            watch = FileWatch(self._source.file, lambda: self._spawn(self._reload), self._source.seen)
             self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         if self._resources.ops is not None:
             await self._ops.start(self._resources.ops)

@@ -281,7 +281,7 @@ class LoneWorker(Worker):
         if self._ground.ops is not None:
             await self._ops.start(self._ground.ops)
         if self._source is not None and self._source.file is not None:
-            watch = FileWatch(self._source.file, self.reload)
+            watch = FileWatch(self._source.file, self.reload, self._source.seen)
             self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         loop = type(self._loop).__module__.partition(".")[0]
         _log.info("listening", **self._ground.announcement(), loop=loop)

@@ -5,6 +5,7 @@ Rule 2: a file of secrets or of trusted certificates that every user of the mach
 a user could put a key there, and make cookies, records and certificates that the proxy accepts.
 """
 
+import errno
 import os
 import ssl
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from bff.settings.bounded_read import PATIENCE, read_bounded
 from bff.settings.model import Settings
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
 from bff.settings.packages import check_packages
@@ -26,6 +28,7 @@ LISTS = frozenset({"keys", "secrets"})
 """The settings whose secret file holds several values, one a line."""
 
 _MAX_SECRET_BYTES = 64 * 1024
+_MAX_CERTIFICATES = 16 * 1024 * 1024  # bytes: all that are trusted anywhere have less than 1 MiB
 WRITABLE = "names a file that every user of this machine may write"
 _CA_FIX = "name a file with CA certificates in PEM form"
 
@@ -40,12 +43,14 @@ class SecretFiles:
 
     problems: list[SettingProblem] = field(default_factory=list)
     warnings: list[SettingProblem] = field(default_factory=list)
+    patience: float = PATIENCE
+    """The seconds that a pipe may take."""
 
     def read_text(self, key: str, path: Path) -> str | None:
         """The text of a secret file without the line break at its end; `None` after a problem."""
         source = f"secret file {path}"
         try:
-            text, mode = _read(path)
+            text, mode = _read(path, self.patience)
         except _UnreadableError as error:
             message, fix = error.args
             self.problems.append(SettingProblem(key, message, fix, source))
@@ -67,12 +72,10 @@ class SecretFiles:
         return [part.strip() for line in lines for part in line.split(",") if part.strip()]
 
 
-def _read(path: Path) -> tuple[str, int]:
+def _read(path: Path, patience: float) -> tuple[str, int]:
     """The text and the mode of a secret file."""
     try:
-        mode = path.stat().st_mode
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SECRET_BYTES + 1)
+        raw, state = read_bounded(path, _MAX_SECRET_BYTES, patience)
         text = raw.decode("utf-8").rstrip("\r\n")
     except FileNotFoundError:
         raise _UnreadableError("names a file that does not exist", "create it, or correct the path") from None
@@ -85,11 +88,9 @@ def _read(path: Path) -> tuple[str, int]:
         raise _UnreadableError(f"names a file that cannot be read: {reason}", "correct the path") from None
     except UnicodeDecodeError:
         raise _UnreadableError("names a file that is not UTF-8 text", "write the secret as text") from None
-    if len(raw) > _MAX_SECRET_BYTES:
-        raise _UnreadableError("names a file of more than 64 KiB", "name the secret's own file")
     if not text.strip():
         raise _UnreadableError("names a file that is empty", "write the secret into it")
-    return text, mode
+    return text, state.st_mode
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
@@ -133,7 +134,7 @@ def _redis(files: Mapping[str, Path]) -> Iterator[Finding]:
     yield from _bundle(key, files.get("ca"))
     cert = files.get("cert")
     try:
-        if any(path.stat().st_mode & stat.S_IWOTH for path in files.values()):
+        if any(_mode(path) & stat.S_IWOTH for path in files.values()):
             yield Finding(key, WRITABLE, "take the right to write from others (chmod o-w)")
         if cert is not None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, files.get("key"), password=str)
@@ -157,7 +158,7 @@ def _environment_proxies(setting: SecretStr | None) -> Iterator[Finding]:
 def _client_certificate(names: tuple[str, str], cert: Path, key: Path | None) -> Iterator[Finding]:
     for name, path in zip(names, (cert, key), strict=True):
         try:
-            mode = 0 if path is None else path.stat().st_mode
+            mode = 0 if path is None else _mode(path)
         except OSError as error:
             yield Finding(name, f"cannot be read ({error.strerror}): {path}", "correct the path")
             return
@@ -175,6 +176,20 @@ def _client_certificate(names: tuple[str, str], cert: Path, key: Path | None) ->
         yield Finding(names[0], message, fix, names[1:])
 
 
+def _mode(path: Path) -> int:
+    """Returns the mode of a file of certificates.
+
+    Raises:
+        OSError: it cannot be read; a pipe, a device or a huge file, which OpenSSL might never end to read.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    if state.st_size > _MAX_CERTIFICATES:
+        raise OSError(errno.EFBIG, f"it has more than {_MAX_CERTIFICATES // 1024} KiB", str(path))
+    return state.st_mode
+
+
 def _audit_file(path: Path) -> Iterator[Finding]:
     key = "log.audit"
     if len(path.parts) == 1:
@@ -190,8 +205,9 @@ def _bundle(key: str, path: Path | None) -> Iterator[Finding]:
     if path is None:
         return
     try:
+        mode = _mode(path)
         ssl.create_default_context(cafile=path)
-        if path.stat().st_mode & stat.S_IWOTH:
+        if mode & stat.S_IWOTH:
             yield Finding(key, WRITABLE, f"chmod o-w {path}")
     except ssl.SSLError:
         yield Finding(key, f"holds no certificates: {path}", _CA_FIX)

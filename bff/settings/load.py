@@ -6,6 +6,7 @@ it are left out.
 Rule 3: no message holds a value that could be a secret.
 """
 
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,14 @@ from bff.settings.places import Loc, base_of, index_of, key_of, owners_of, parts
 from bff.settings.problem import Finding, SettingProblem, SettingsError
 from bff.settings.toml_file import read_toml
 from bff.settings.urls import split_public_url
+from bff.settings.watched_files import Fingerprint, fingerprint
 
 _PLACE = ("public_url", "base_path")
 
 MORE_PROVIDERS = "[[provider]]"
 """All providers but the first, in what the loader hands over; no section of a file can have this name."""
+
+WRITABLE_SETTINGS = "may be written by every user of this machine"
 
 DEFAULT_FILE = "bff.toml"
 """Read from the working directory if it is there and no other file is named."""
@@ -55,11 +59,15 @@ _NUMBERED: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings that can be used, and warnings about values that a careful operator would change."""
+    """Settings that can be used, and warnings about values that a careful operator would change.
+
+    `seen` tells the state of the `file` before it was read.
+    """
 
     settings: Settings
     warnings: tuple[SettingProblem, ...]
     file: Path | None
+    seen: Fingerprint | None = None
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -98,6 +106,8 @@ class _Loading:
     secret_sources: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     text: str = ""
+    mode: int = 0
+    seen: Fingerprint | None = None
     file_broken: bool = False
     placed: bool = False
 
@@ -109,23 +119,32 @@ class _Loading:
         self._place_server(raw)
         settings = self._validated(raw)
         warnings = list(self.secrets.warnings)
+        self._judge_mode(settings, warnings)
         for finding in [*check(settings), *check_files(settings)]:
             if not self._is_moot(finding):
                 problem = SettingProblem(finding.key, finding.message, finding.fix, self._source(finding.key))
                 (warnings if finding.warning else self.problems).append(problem)
         if self.problems:
             raise SettingsError(sorted(self.problems, key=_rank))
-        return Loaded(settings, tuple(warnings), self.file)
+        return Loaded(settings, tuple(warnings), self.file, self.seen)
 
     def _from_file(self) -> dict[str, Any]:
         if self.file is None:
             return {}
+        self.seen = fingerprint(self.file)
         found = read_toml(self.file)
         if found.problem is not None:
             self.file_broken = True
             self.problems.append(found.problem)
-        self.text = found.text
+        self.text, self.mode = found.text, found.mode
         return found.data
+
+    def _judge_mode(self, settings: Settings, warnings: list[SettingProblem]) -> None:
+        """A settings file that everybody may write: they could send all tokens to a backend of theirs."""
+        if self.mode & stat.S_IWOTH:
+            problem = SettingProblem("", WRITABLE_SETTINGS, f"chmod o-w {self.file}", f"file:{self.file}")
+            https = settings.server.public_url.startswith("https://")
+            (self.problems if https else warnings).append(problem)
 
     def _merged(self, raw: dict[str, Any]) -> dict[str, Any]:
         """Merges the environment into the file's values; a required section is there, if only empty."""

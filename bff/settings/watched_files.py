@@ -184,7 +184,7 @@ class WatchedFiles:
 
 def see(paths: Collection[Path]) -> dict[Path, Fingerprint | None]:
     """Looks at files through every link, without opening them."""
-    return {path: _fingerprint(path) for path in paths}
+    return {path: fingerprint(path) for path in paths}
 
 
 def read(sources: Sequence[Source], settings: Settings) -> list[Read]:
@@ -195,7 +195,7 @@ def read(sources: Sequence[Source], settings: Settings) -> list[Read]:
 def _read(source: Source, settings: Settings) -> Read:
     before = _prints(source, see(source.paths))
     value: Any = None
-    files = SecretFiles()
+    files = SecretFiles(patience=0.0)  # it may be read on the event loop (`Reloader.look_now`)
     if source.value is not None:
         reads = files.read_keys if source.value[1] in LISTS else files.read_text
         value = reads(source.setting, source.paths[0])
@@ -267,7 +267,8 @@ def _prints(source: Source, seen: Seen) -> tuple[Fingerprint | None, ...]:
     return tuple(seen.get(path) for path in source.paths)
 
 
-def _fingerprint(path: Path) -> Fingerprint | None:
+def fingerprint(path: Path) -> Fingerprint | None:
+    """Returns the state of a file, by which changes are noticed; None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - a link is followed to its end
     except OSError:

@@ -1,14 +1,21 @@
 """The watch of the settings' own file: whole changes only, each once."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from bff.serve.settings_reload import FileWatch
+from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Fingerprint
+from bff.settings.watched_files import fingerprint as fingerprint_of
 
 pytestmark = pytest.mark.requirement("P-02")
 
+SETTINGS = {
+    "server": {"public_url": "http://localhost", "reload_interval": 0.05},
+    "provider": {"issuer": "http://localhost:1", "client_id": "spa"},
+}
 LONG_AGO = 1_000_000_000
 
 
@@ -34,3 +41,17 @@ def test_a_file_that_is_being_written_is_waited_for() -> None:
     ahead = int((2**40 + SETTLE) * 1e9)  # a moment that is still to come, by any clock
     assert [True, True] == [watch.look(fingerprint(number, ahead)) for number in (1, 2)]
     assert [] == told
+
+
+async def test_a_change_while_the_process_starts(tmp_path: Path) -> None:
+    """A file that was changed between its reading and the first look is told of."""
+    file, told = tmp_path / "bff.toml", asyncio.Event()
+    file.write_text("one")
+    read = fingerprint_of(file)
+    file.write_text("another")
+    watch = FileWatch(file, told.set, read)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        settings = Settings.model_validate(SETTINGS)
+        running = group.create_task(watch.run(lambda: settings))
+        await told.wait()
+        running.cancel()

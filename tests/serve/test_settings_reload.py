@@ -137,6 +137,23 @@ async def one_speaks_for_all(running: Service, file: MountedFile, folder: Path, 
     assert 1 == await value(running, "bff_settings_last_reload_successful")
 
 
+async def no_file_is_a_mistake(running: Service, folder: Path) -> None:
+    """A file that is gone, or has become a device without an end: all settings stay, routes included."""
+    before, file = await hashes(running), folder / "bff.toml"
+    mounted = os.readlink(file)  # noqa: PTH115 - the link itself
+    for number, (spoilt, why) in enumerate(
+        [(None, "no such file"), ("/dev/zero", "more than 1024 KiB")], len(running.lines("settings_refused"))
+    ):
+        file.unlink(missing_ok=True)
+        if spoilt is not None:
+            file.symlink_to(spoilt)
+        running.signal(signal.SIGHUP)
+        assert why in (await running.said("settings_refused", number + 1))["problem"]
+    file.unlink()
+    file.symlink_to(mounted)
+    assert before == await hashes(running)
+
+
 async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change after the other
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
@@ -211,5 +228,6 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
             async with asyncio.timeout(PATIENCE):
                 while len(after := await hashes(running)) != 1 or after == before:
                     pass  # each look is a request
+            await no_file_is_a_mistake(running, tmp_path)
             running.signal(signal.SIGTERM)
             assert 0 == await running.ends()

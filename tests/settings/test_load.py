@@ -1,6 +1,7 @@
 """Where settings come from: file, environment, secret files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +156,14 @@ def test_a_secret_file_that_is_a_folder() -> None:
 def test_permission_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that may not be read is told apart from one that is not there."""
     text = with_files(secret("keys", KEY), secret("secret", "s3cret"))
-    opened = Path.open
+    opened = os.open
 
-    def refuse(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self.name == "keys":
+    def refuse(path: Path, *args: Any) -> int:
+        if Path(path).name == "keys":
             raise PermissionError(13, "Permission denied")
-        return opened(self, *args, **kwargs)
+        return opened(path, *args)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert "may not read" in only(text).message
 
 

@@ -1,5 +1,6 @@
 """Files that settings name, looked at again while the proxy runs."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -122,8 +123,10 @@ def test_a_clock_that_is_behind_the_files(watch: Watch, keys: Path) -> None:
         (lambda path: path.unlink(), "does not exist"),
         (lambda path: path.write_text("A" * 70_000), "64 KiB"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+        (lambda path: [step(path) for step in (Path.unlink, os.mkfifo)], "no plain file"),
+        (lambda path: (path.unlink(), path.symlink_to("/dev/zero")), "no plain file"),
     ],
-    ids=["empty", "half", "twice", "binary", "writable", "gone", "long", "folder"],
+    ids=["empty", "half", "twice", "binary", "writable", "gone", "long", "folder", "pipe", "device"],
 )
 def test_a_bad_file_changes_nothing(
     watch: Watch, keys: Path, spoil: Callable[[Path], object], said: str
