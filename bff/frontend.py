@@ -51,6 +51,7 @@ from bff.session.invalidation_feed import Listener
 from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
+from bff.settings.frontends import beside
 from bff.settings.model import RouteSettings, Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
@@ -201,13 +202,7 @@ def build_frontend(
         sessions=sessions,
         credentials=by_name,
         forwarding=_forwarding(
-            shared,
-            tables,
-            context,
-            parts,
-            forward_auth=forward_auth,
-            events=events,
-            websockets=websockets,
+            shared, tables, context, parts, forward_auth=forward_auth, events=events, websockets=websockets
         ),
         forward_auth=forward_auth,
         events=events,
@@ -243,7 +238,8 @@ class _Tables:
         self.csrf_header = settings.session.csrf_header.lower().encode("ascii")
         self.guard = Guard(self.public.origin, self.csrf_header, settings.session.csrf_header)
         longest, own_path = settings.server.max_path_bytes, settings.server.own_path().encode("ascii")
-        self.own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path)
+        taken = beside(settings.server)
+        self.own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path, taken)
         self.routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
         self.plan = AccessPlan((route.path, route.settings) for route in self.routes.routes)
 

@@ -1,5 +1,7 @@
 """The names of our own cookies, and the rules that keep them between the browser and the proxy. Pure."""
 
+import re
+
 SESSION_COOKIE = b"__Host-Http-bff"
 """The session cookie where `public_url` is https."""
 
@@ -12,6 +14,8 @@ BOUND_COOKIE = b"__Host-bff"
 _OWN = (SESSION_COOKIE.lower(), PLAIN_COOKIE, BOUND_COOKIE.lower())
 _OWN_PREFIXES = tuple(name + mark for name in _OWN for mark in (b"-", b"."))
 _BLANK = b" \t"
+_PASSING = re.compile(rb"(?:^(?:__host-http-)?bff-|\.\.)(?:tx-[^.]*|logout)\Z")
+"""The end of the name of a sign-in's or sign-out's cookie. A base path before it may hold such words, too."""
 
 
 def own_cookie(public_url: str, base_path: str, kind: str = "") -> str:
@@ -39,14 +43,17 @@ def is_own(pair: bytes) -> bool:
     and all that continue it with `-` or `.`, those of a BFF beside this one too, and nameless cookies such as
     `=bff=x`, which browsers send as `bff=x`.
     """
-    name = pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
+    name = _name(pair)
     return name in _OWN or name.startswith(_OWN_PREFIXES)
+
+
+def _name(pair: bytes) -> bytes:
+    return pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
 
 
 def is_session(pair: bytes) -> bool:
     """Returns True if a `name=value` pair is, or could be read as, a session's; a sign-in's is none."""
-    name = pair.strip(b" \t=").partition(b"=")[0].rstrip(_BLANK).lower()
-    return is_own(pair) and b"-tx-" not in name and not name.endswith(b"-logout")
+    return is_own(pair) and not _PASSING.search(_name(pair))
 
 
 def without_own(header: bytes) -> bytes | None:

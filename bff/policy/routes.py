@@ -130,25 +130,37 @@ def method_allowed(route: Route, method: bytes) -> bool:
 
 
 class RouteTable:
-    """All routes. `match` serves the data path, `covers` the check of `return_to`."""
+    """All routes. `match` serves the data path, `covers` the check of `return_to`.
+
+    `beside` are paths that are no page either: endpoints and routes of other frontends at this origin.
+    """
 
     def __init__(
-        self, routes: Iterable[Route], longest_path: int = LONGEST_PATH, own: bytes = OWN_PREFIX
+        self,
+        routes: Iterable[Route],
+        longest_path: int = LONGEST_PATH,
+        own: bytes = OWN_PREFIX,
+        beside: Iterable[str] = (),
     ) -> None:
         self._own, self._own_and_slash = own, own + b"/"
         self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
         self._plain = re.compile(b"|".join(_plain_paths(route, own) for route in self.routes) or b"(?!)")
-        self._folded = (folded(own), *(folded(route.path) for route in self.routes))
+        covered = (own, *(route.path for route in self.routes), *(path.encode() for path in beside))
+        self._folded = tuple(dict.fromkeys(map(folded, covered)))
         self._longest_path = longest_path
 
     @classmethod
     def from_settings(
-        cls, routes: Iterable[RouteSettings], longest_path: int = LONGEST_PATH, own: bytes = OWN_PREFIX
+        cls,
+        routes: Iterable[RouteSettings],
+        longest_path: int = LONGEST_PATH,
+        own: bytes = OWN_PREFIX,
+        beside: Iterable[str] = (),
     ) -> "RouteTable":
         """Compiles the configured routes; ValueError names the one that cannot be."""
-        return cls((compile_route(route) for route in routes), longest_path, own)
+        return cls((compile_route(route) for route in routes), longest_path, own, beside)
 
     def is_own(self, raw_path: bytes) -> bool:
         """Returns True if the path belongs to the proxy's own endpoints."""
@@ -198,7 +210,7 @@ class RouteTable:
         return [prefix.decode("latin-1") for prefix in self._folded]
 
     def covers(self, path: bytes) -> bool:
-        """Returns True if a path lies, for the most lenient reader, under `/bff` or a route.
+        """Returns True if a path lies, for the most lenient reader, under `/bff`, a route or one `beside`.
 
         The path may be anything, hostile included; the part behind `?` or `#` is not looked at.
         """

@@ -13,6 +13,7 @@ from bff.settings.model import (
     LimitSettings,
     ProviderSettings,
     RouteSettings,
+    ServerSettings,
     SessionSettings,
     Settings,
     SpaSettings,
@@ -42,7 +43,35 @@ def frontends_of(settings: Settings) -> tuple[Frontend, ...]:
     """Returns all frontends, in their order; the one without a name comes first."""
     named = tuple(Frontend(each.name, settings_of(settings, each)) for each in settings.frontend)
     main = Frontend("", settings.model_copy(update={"frontend": ()}) if named else settings)
-    return named if main.place in {each.place for each in named} else (main, *named)
+    every = named if main.place in {each.place for each in named} else (main, *named)
+    return tuple(_beside_others(each, every) for each in every)
+
+
+def beside(server: ServerSettings) -> tuple[str, ...]:
+    """Returns the paths at a frontend's origin that are endpoints and routes of other frontends.
+
+    No sign-in may lead to one of these: its last step would be a request of this very origin, and bring the
+    cookies of all its frontends along.
+    """
+    return server.beside if isinstance(server, _SharedOrigin) else ()
+
+
+class _SharedOrigin(ServerSettings):
+    """The place of a frontend that shares its origin with others."""
+
+    beside: tuple[str, ...]
+
+
+def _beside_others(own: Frontend, every: Sequence[Frontend]) -> Frontend:
+    server = own.settings.server
+    others = [each.settings for each in every if each is not own and each.place[0] == own.place[0]]
+    if not others:
+        return own
+    taken = [
+        path for each in others for path in (each.server.own_path(), *(r.path for r in each.public_routes()))
+    ]
+    shared = _SharedOrigin.model_construct(**dict(server), beside=tuple(taken))
+    return Frontend(own.name, own.settings.model_copy(update={"server": shared}))
 
 
 def all_routes(settings: Settings) -> list[RouteSettings]:

@@ -1,5 +1,7 @@
 """Several frontends in one process, by host and by path: nothing of one is another's."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from bff.embedded import free_port
 from tests.support.processes.redis import RedisServer
-from tests.support.processes.world import CSRF, Browser, World, running_world
+from tests.support.processes.world import CSRF, UVICORN, Browser, World, running_world
 
 pytestmark = [pytest.mark.requirement("P-01"), pytest.mark.usefixtures("both_fronts")]
 UPGRADE = {
@@ -108,3 +110,82 @@ async def test_no_route_limit_or_cookie_of_one_is_anothers(world: World) -> None
     with world.redis.client() as client:
         records = [client.hgetall(name) for name in client.scan_iter("bff:session:*")]
     assert {None, "shop"} == {record.get("frontend") for record in records}
+
+
+async def raw(world: World, *requests: str) -> list[tuple[int, bytes]]:
+    """Sends requests at once on one connection; the status and the rest of each answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    text = "".join(f"{request}\r\n\r\n" for request in requests)
+    writer.write(text.replace("{}", str(world.port)).encode("latin-1"))
+    answers = []
+    async with asyncio.timeout(60):
+        for _ in requests:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            body = await reader.readexactly(int(length[1])) if length else b""
+            answers.append((int(head.split(b" ", 2)[1]), head + body))
+    writer.close()
+    return answers
+
+
+async def test_no_request_is_of_two_frontends(world: World) -> None:
+    """Hosts and paths that could be read in two ways are refused, or are one frontend's for all."""
+    browser = await signed_in(world, world.url)
+    await browser.sign_in(base_path="/desk")
+    both = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.client.cookies.jar)
+    own = f"Cookie: {both}\r\nX-CSRF: 1\r\n"
+    get = "GET {path} HTTP/1.1\r\n" + own + "Host: {host}"
+    hosts = {
+        "localhost:{}": 200,
+        "LOCALHOST:{}": 200,
+        "127.0.0.1:{}": 401,  # the shop, which knows neither cookie
+        "localhost.:{}": 421,
+        "localhost": 421,
+        "localhost:0{}": 421,
+        "localhost:{}@127.0.0.1:{}": 421,
+        "localhost:{}, 127.0.0.1:{}": 421,
+        "127.1:{}": 421,
+        "[::1]:{}": 421,
+        "": 421,
+    }
+    for host, expected in hosts.items():
+        ((status, _),) = await raw(world, get.format(path="/api/orders", host=host))
+        assert expected == status, host
+    absolute = get.format(path="http://127.0.0.1:{}/api/orders", host="localhost:{}")
+    if not UVICORN:  # a stock server keeps the target's host to itself
+        assert [400] == [status for status, _ in await raw(world, absolute)]
+    paths = {
+        "/desk/api/orders": 200,
+        "/desk/../api/orders": 400,
+        "/desk/%2e%2e/api/orders": 400,
+        "/desk/..;/api/orders": 400,
+        "/desk%2fapi/orders": 404,
+        "//desk/api/orders": 400,
+        "/DESK/api/orders": 404,
+        "/deskapi/orders": 404,
+        "/api/%2e%2e/desk/api/orders": 400,
+        "/desk": 404,
+    }
+    for path, expected in paths.items():
+        ((status, answer),) = await raw(world, get.format(path=path, host="localhost:{}"))
+        assert expected == status, (path, answer)
+    mixed = [get.format(path="/api/orders", host=host) for host in ("localhost:{}", "127.0.0.1:{}") * 3]
+    assert [200, 401] * 3 == [status for status, _ in await raw(world, *mixed)]
+
+
+async def test_no_sign_in_leads_into_another_frontend(world: World) -> None:
+    """Its last step would be a request of this origin, with the other's cookie: a foreign page's link."""
+    async with httpx.AsyncClient(base_url=world.url, timeout=60) as client:
+        for base, return_to in [
+            ("", "/desk/api/orders"),
+            ("", "/desk/bff/logout"),
+            ("", "/x/..%2fdesk/api"),
+            ("/desk", "/api/orders"),
+            ("/desk", "/bff/logout"),
+            ("/desk", "/desk/api/orders"),
+        ]:
+            answer = await client.get(f"{base}/bff/login", params={"return_to": return_to})
+            assert (400, "bad_return_to") == (answer.status_code, answer.json()["code"]), (base, return_to)
+        for base, page in [("", "/desk/page"), ("/desk", "/page")]:
+            answer = await client.get(f"{base}/bff/login", params={"return_to": page})
+            assert 302 == answer.status_code

@@ -3,7 +3,7 @@
 import pytest
 
 from bff.policy.bearer import Bearer, Both, Doubled, presented
-from bff.policy.cookie_names import is_session
+from bff.policy.cookie_names import is_session, own_cookie
 
 TOKEN = (b"authorization", b"Bearer a.b.c")
 
@@ -44,3 +44,13 @@ def test_the_cookies_of_sessions() -> None:
     """Those of a sign-in under way, and of a sign-out, are none."""
     assert is_session(b" __Host-Http-bff = x")
     assert not any(map(is_session, (b"__Host-Http-bff-tx-1=x", b"bff-logout=x", b"other=bff")))
+
+
+@pytest.mark.requirement("P-10", "P-01")
+@pytest.mark.parametrize("url", ["https://app.example.com", "http://localhost"])
+@pytest.mark.parametrize("base", ["", "/shop", "/a/b-c", "/a-tx-b", "/x-logout", "/tx-1", "/-logout"])
+def test_the_cookies_of_sessions_under_a_base_path(url: str, base: str) -> None:
+    """A session's cookie is one whatever words its path has; those of a sign-in and a sign-out are none."""
+    assert is_session(f"{own_cookie(url, base)}=x".encode())
+    passing = [own_cookie(url, base, kind) for kind in ("-tx-" + "0" * 16, "-logout")]
+    assert not any(is_session(f"{name}=x".encode()) for name in passing)

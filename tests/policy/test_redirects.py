@@ -31,6 +31,25 @@ def test_every_known_trick_is_refused(value: str) -> None:
     assert None is check_return_to(value, ROUTES.covers)
 
 
+@pytest.mark.requirement("O-04", "P-01")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/desk/bff/logout",
+        "/DESK/bff",
+        "/desk/files/7?x#y",
+        "/desk//files",
+        "/%64esk/files",
+        "/x/../desk/files",
+    ],
+)
+def test_no_way_to_another_frontend_at_this_origin(value: str) -> None:
+    """Its endpoints and backends would be asked by a request of this origin; its pages may be gone to."""
+    routes = RouteTable.from_settings([], beside=["/desk/bff", "/desk/files"])
+    assert None is check_return_to(value, routes.covers)
+    assert "/desk/page" == check_return_to("/desk/page", routes.covers)
+
+
 @pytest.mark.parametrize("value", corpus("good_return_to.txt"))
 def test_a_page_of_this_origin_is_accepted_as_it_is(value: str) -> None:
     """A path with its query and fragment comes back byte for byte."""

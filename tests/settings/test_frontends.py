@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bff.policy.frontend_table import hosts_of
-from bff.settings.frontends import frontends_of
+from bff.settings.frontends import beside, frontends_of
 from bff.settings.load import load
 from tests.support.settings import GOOD, GOOD_ENV, keys, only, write
 
@@ -67,6 +67,15 @@ def test_each_is_served_as_if_it_were_the_only_one() -> None:
     assert [["/api"], ["/api", "/basket"], ["/api"]] == [
         [route.path for route in each.settings.route] for each in (main, shop, desk)
     ]
+
+
+def test_what_others_have_at_the_same_origin() -> None:
+    """Endpoints and routes of others there, by the paths that browsers see; nothing of other origins."""
+    text = GOOD + ROUTE + SHOP.replace("shop.example.com", "app.example.com") + DESK
+    main, shop, desk = (each.settings.server for each in frontends_of(load(write(text), {})))
+    assert ("/store/bff", "/store/api", "/store/basket") == beside(main)
+    assert ("/bff", "/api") == beside(shop)
+    assert () == beside(desk)
 
 
 def test_a_frontend_chooses_its_providers() -> None:

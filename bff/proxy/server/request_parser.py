@@ -201,7 +201,7 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
     if raw.count(b"\n") != count or raw.count(b"\r") != count or raw.translate(None, _HEAD_BYTES):
         raise bad_request("control character in the head")
     line, *lines = raw[: -len(_END)].split(b"\r\n")
-    method, path, query, http_1_0 = parse_request_line(line, limits)
+    method, path, query, http_1_0, named = parse_request_line(line, limits)
     fields = [parse_field(line) for line in lines]
     single: dict[bytes, bytes] = {}
     options: set[bytes] = set()
@@ -216,7 +216,7 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
         # The offer of HTTP/2 is declined by going on in HTTP/1.1 (RFC 9110 7.8), and forwarded to nobody.
         del single[b"upgrade"]
         fields = [field for field in fields if field[0] not in _OFFER]
-    _judge_host(single.get(b"host"), path, limits)
+    _judge_host(single.get(b"host"), path, named, limits)
     length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
     return Head(
         method,
@@ -231,11 +231,10 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
     )
 
 
-def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes, bytes, bool]:
-    """Returns method, path and query, and true for HTTP/1.0.
+def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes, bytes, bool, bytes]:
+    """Returns method, path and query, true for HTTP/1.0, and the host that the target names, if any.
 
-    An absolute-form target that names this very origin becomes a path (RFC 9112 3.2.2); Host is judged all
-    the same.
+    An absolute-form target that names an origin of ours becomes a path (RFC 9112 3.2.2).
     """
     method, _, rest = line.partition(b" ")
     target, _, version = rest.partition(b" ")
@@ -247,18 +246,20 @@ def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes
         raise bad_request("unknown method")
     if not _TARGET.fullmatch(target):
         raise bad_request("character in the request target that must be encoded")
+    host = b""
     if not target.startswith(b"/"):
         named = _ABSOLUTE.match(target)
         if named is None:
             raise bad_request("the request target must be a path")
-        if named[1].lower() != limits.scheme or named[2].lower() not in limits.hosts:
+        host = named[2].lower()
+        if named[1].lower() != limits.scheme or host not in limits.hosts:
             raise bad_request("the request target names another origin")
         target = target[named.end() :]
         target = target if target.startswith(b"/") else b"/" + target
     path, _, query = target.partition(b"?")
     if len(path) > limits.max_path_bytes:  # of our own paths too
         raise bad_request(f"longer than {limits.max_path_bytes} bytes")
-    return method, path, query, version == b"HTTP/1.0"
+    return method, path, query, version == b"HTTP/1.0", host
 
 
 def parse_field(line: bytes) -> Header:
@@ -269,15 +270,22 @@ def parse_field(line: bytes) -> Header:
     return found[1].lower(), found[2].rstrip(b" \t")
 
 
-def _judge_host(host: bytes | None, path: bytes, limits: RequestLimits) -> None:
+def _judge_host(host: bytes | None, path: bytes, named: bytes, limits: RequestLimits) -> None:
+    """Judges the Host. One that the target has `named` counts for some servers, and Host for others."""
     if host is None:
         raise bad_request("no host header")
+    if named and _without_own_port(named, limits) != _without_own_port(host.lower(), limits):
+        raise bad_request("the request target and the host header name two hosts")
     hosts = limits.hosts
     if host not in hosts and host.lower() not in hosts:
         if is_forward_auth(path) and host.lower() in limits.asking_hosts:
             return
         ours, came = min(hosts, key=len).decode("ascii"), host[:_SHOWN].decode("latin-1")
         raise Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
+
+
+def _without_own_port(host: bytes, limits: RequestLimits) -> bytes:
+    return host.removesuffix(b":443" if limits.scheme == b"https" else b":80")
 
 
 def judge_framing(single: dict[bytes, bytes], *, http_1_0: bool, websocket: bool) -> int | None:

@@ -146,6 +146,32 @@ def test_fields(fields: str, outcome: int | Verdict | None) -> None:
     assert outcome == (head.length if isinstance(head, Head) else head)
 
 
+@pytest.mark.requirement("P-01", "H-02")
+@pytest.mark.parametrize(
+    ("target", "host", "let_in"),
+    [
+        ("http://shop", "shop", True),
+        ("http://SHOP:80", "shop", True),
+        ("http://shop", "Shop:80", True),
+        ("http://shop:8080", "shop:8080", True),
+        ("http://shop", "desk", False),
+        ("http://desk", "shop:80", False),
+        ("http://shop:8080", "shop", False),
+        ("http://shop", "", False),
+    ],
+)
+def test_a_target_and_a_host_that_name_two_frontends(target: str, host: str, let_in: bool) -> None:
+    """One counts for some servers, the other for others: a request of both is refused (RFC 9112 3.2.2)."""
+    limits = replace(LIMITS, hosts=frozenset({b"shop", b"shop:80", b"shop:8080", b"desk", b"desk:80"}))
+    raw = f"GET {target}/api/x HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()
+    if let_in:
+        assert b"/api/x" == parse_head(raw, limits).path
+        return
+    with pytest.raises(Refusal) as refused:
+        parse_head(raw, limits)
+    assert (BAD, "the request target and the host header name two hosts") == verdict(refused.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "version", "keeps"),
     [
