@@ -90,6 +90,12 @@ class Binding:
             raise TokenRefusedError(Refusal.BOUND)
         return None
 
+    def newer_nonce(self, proof: Proof | None) -> str | None:
+        """Returns the nonce for the next proof, where this one has another (RFC 9449 8.2); else None."""
+        nonces = self._dpop.nonces
+        current = None if proof is None or nonces is None else nonces.current(self._clock())
+        return current if proof is not None and proof.nonce != current else None
+
     async def use_up(self, proof: Proof | None) -> None:
         """Notes a proof as used; refuses one that was used before."""
         if proof is None:

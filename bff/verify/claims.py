@@ -192,7 +192,8 @@ class Claims:
 
     `sid` is empty where no sign-in stands behind the token, as with a client's own. `role` and `tid` (the
     tenant) are None where the token does not say. `confirmation` is the key or certificate that the token is
-    bound to; empty for a bearer token.
+    bound to; empty for a bearer token. `dpop_nonce` is a newer nonce than the one in the request's proof: the
+    answer should carry it in `DPoP-Nonce` (RFC 9449 8.2), as the helpers for frameworks make it do.
     """
 
     sub: str
@@ -206,6 +207,7 @@ class Claims:
     tid: str | None
     rest: Mapping[str, Any]
     confirmation: Confirmation = UNBOUND
+    dpop_nonce: str | None = None
 
 
 def check_header(

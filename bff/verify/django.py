@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from .blocking import BlockingVerifier
-from .claims import TokenRefusedError
+from .claims import Claims, TokenRefusedError
 from .request_parts import RequestParts
 from .verifier import TokenVerifier
 
@@ -47,7 +47,7 @@ def _checked(
         except TokenRefusedError as error:
             return _refusal(error)
         setattr(request, "claims", claims)  # noqa: B010 - an attribute that HttpRequest does not declare
-        return view(request, *args, **kwargs)
+        return _told(view(request, *args, **kwargs), claims)
 
     return checked
 
@@ -62,7 +62,7 @@ def _checked_later(
         except TokenRefusedError as error:
             return _refusal(error)
         setattr(request, "claims", claims)  # noqa: B010 - an attribute that HttpRequest does not declare
-        return await view(request, *args, **kwargs)
+        return _told(await view(request, *args, **kwargs), claims)
 
     return checked
 
@@ -76,6 +76,13 @@ def _parts(request: HttpRequest) -> RequestParts:
     path = parts.url.partition("://")[2].partition("/")[2]
     # Scheme and host as Django's settings have them told: SECURE_PROXY_SSL_HEADER, USE_X_FORWARDED_HOST.
     return replace(parts, url=f"{request.scheme}://{request.get_host()}/{path}")
+
+
+def _told(response: HttpResponseBase, claims: Claims) -> HttpResponseBase:
+    """Returns the view's answer, with a newer nonce if there is one."""
+    if claims.dpop_nonce is not None:
+        response["DPoP-Nonce"] = claims.dpop_nonce
+    return response
 
 
 def _refusal(error: TokenRefusedError) -> JsonResponse:

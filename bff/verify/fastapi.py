@@ -5,11 +5,14 @@ orders = Bearer(verifier, scope={"orders:write"})
 
 @app.get("/orders")
 async def read(claims: Annotated[Claims, Depends(bearer)]) -> …:
+
+A newer `DPoP-Nonce` is put into the answer that FastAPI makes; an endpoint that returns a `Response` of its
+own takes it from `claims.dpop_nonce`.
 """
 
 from collections.abc import Collection
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Response
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
@@ -31,9 +34,12 @@ class Bearer(SecurityBase):
         self.model = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = "Bearer"
 
-    async def __call__(self, request: Request) -> Claims:
+    async def __call__(self, request: Request, response: Response) -> Claims:
         """Returns the claims, or raises an HTTPException with status, header fields and reason."""
         try:
-            return await self._verifier.verify_request(RequestParts.of_scope(request.scope), self._scope)
+            claims = await self._verifier.verify_request(RequestParts.of_scope(request.scope), self._scope)
         except TokenRefusedError as error:
             raise HTTPException(error.status, detail=error.body, headers=error.headers) from None
+        if claims.dpop_nonce is not None:
+            response.headers["DPoP-Nonce"] = claims.dpop_nonce
+        return claims

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from functools import wraps
 from typing import ParamSpec
 
-from flask import g, make_response, request
+from flask import Response, after_this_request, g, make_response, request
 from flask.typing import ResponseReturnValue
 
 from .blocking import BlockingVerifier
@@ -30,8 +30,16 @@ def bearer_required(
                 g.claims = verifier.verify_request(RequestParts.of_environ(request.environ), scope)
             except TokenRefusedError as error:
                 return make_response(error.body, error.status, error.headers)
+            if g.claims.dpop_nonce is not None:
+                after_this_request(_told)
             return view(*args, **kwargs)
 
         return checked
 
     return decorate
+
+
+def _told(response: Response) -> Response:
+    """Returns the answer with the newer nonce."""
+    response.headers["DPoP-Nonce"] = g.claims.dpop_nonce
+    return response

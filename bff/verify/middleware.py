@@ -16,6 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
 class BearerAuth:
@@ -47,11 +48,25 @@ class BearerAuth:
             await self._app(scope, receive, send)
             return
         try:
-            scope["claims"] = await self._verifier.verify_request(RequestParts.of_scope(scope), self._scope)
+            claims = await self._verifier.verify_request(RequestParts.of_scope(scope), self._scope)
         except TokenRefusedError as error:
             await refuse(scope, send, error)
             return
-        await self._app(scope, receive, send)
+        scope["claims"] = claims
+        nonce = claims.dpop_nonce
+        await self._app(scope, receive, send if nonce is None else _with_nonce(send, nonce))
+
+
+def _with_nonce(send: Send, nonce: str) -> Send:
+    """Returns a `send` that puts the nonce for the next proof into the head of the answer."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] in _STARTS:
+            fields = [*(message.get("headers") or ()), (b"dpop-nonce", nonce.encode("ascii"))]
+            message = {**message, "headers": fields}
+        await send(message)
+
+    return sent
 
 
 async def refuse(scope: Scope, send: Send, error: TokenRefusedError) -> None:

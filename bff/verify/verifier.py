@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -113,7 +114,8 @@ class TokenVerifier:
         """Returns what the token of a request says, as `verify`; with its proof where the token is bound.
 
         `Authorization: DPoP` takes a proof by the key of the token (RFC 9449 7.1), a token that is bound to a
-        certificate that certificate (RFC 8705 3). A bound token that comes without is refused.
+        certificate that certificate (RFC 8705 3). A bound token that comes without is refused. Where the
+        claims have a `dpop_nonce`, the answer should carry it in `DPoP-Nonce`.
         """
         scheme, token = credentials(request.values("authorization"))
         try:
@@ -124,7 +126,8 @@ class TokenVerifier:
         except TokenRefusedError as error:
             told = self._binding.challenge(scheme, error.refusal)
             raise TokenRefusedError(error.refusal, error.scope, told) from None
-        return claims
+        newer = self._binding.newer_nonce(proof)
+        return claims if newer is None else replace(claims, dpop_nonce=newer)
 
     async def close(self) -> None:
         """Closes the connections, those of the revocation lists included."""

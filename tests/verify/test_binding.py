@@ -155,6 +155,11 @@ async def test_a_backend_may_ask_for_a_nonce() -> None:
     assert not nonces.is_good("é", NOW)
     assert nonce != Nonces().current(NOW)
     assert Refusal.PROOF_NONCE == (await refused(checks, asked(BOUND, proved(nonce="x")))).refusal
+    assert (await checks.verify_request(asked(BOUND, proved(nonce=nonce)))).dpop_nonce is None
+    now[0] = NOW + 100  # the next period: the nonce is good still, and the answer brings a newer one
+    token_now = token(cnf={"jkt": JKT}, exp=NOW + 200)
+    aged = await checks.verify_request(asked(token_now, proved(token_now, nonce=nonce, iat=now[0])))
+    assert nonces.current(now[0]) == aged.dpop_nonce != nonce
     with pytest.raises(ValueError, match="at least 32"):
         Nonces(b"short")
 

@@ -10,6 +10,7 @@ import wsgiref.simple_server
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
 from tests.structure.source import ROOT
 from tests.support.providers.issuer import AUDIENCE, RunningIssuer, ServedApp, running_issuer
 from tests.verify.proofs import proof
+
+LONG = 1e9  # seconds: no period ends during a test
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +118,10 @@ def test_an_example_takes_good_tokens_and_says_why_it_refuses_others(
 def test_an_example_takes_a_bound_token_with_its_proof_alone(
     name: str, load: Callable[[str], Any], issuer: RunningIssuer
 ) -> None:
-    """A token that the issuer bound to a key: with a proof for this call, once; never as a bearer token."""
+    """A token that the issuer bound to a key: with a proof for this call, once; never as a bearer token.
+
+    Where nonces are asked for, a good answer to a proof with an ageing one brings the next (RFC 9449 8.2).
+    """
     with Person(issuer) as person:
         form, at = person.code_form(person.code()), f"{issuer.url}/token"
         asked = {"DPoP": proof(at, iat=time.time())}
@@ -132,8 +138,21 @@ def test_an_example_takes_a_bound_token_with_its_proof_alone(
         elsewhere = proof(f"{url}/other", "GET", iat=time.time(), token=token)
         refused = client.get("/orders", headers={**headers, "DPoP": elsewhere})
         assert refused.headers["WWW-Authenticate"].startswith('DPoP error="invalid_dpop_proof"')
+        nonces, now = ask_for_nonces(module.verifier), time.time()
+        for nonce, newer in ((nonces.current(now - LONG), nonces.current(now)), (nonces.current(now), None)):
+            shown = proof(f"{url}/orders", "GET", iat=now, token=token, nonce=nonce)
+            good = client.get("/orders", headers={**headers, "DPoP": shown})
+            assert (200, newer) == (good.status_code, good.headers.get("DPoP-Nonce"))
     if name in {"flask", "django"}:
         module.verifier.close()
+
+
+def ask_for_nonces(verifier: Any) -> Any:
+    """Makes a verifier that is at work ask for nonces of long periods; returns these."""
+    nonces = importlib.import_module("bff_verify").Nonces(lifetime=LONG)
+    binding = getattr(verifier, "_verifier", verifier)._binding
+    binding._dpop = replace(binding._dpop, nonces=nonces)
+    return nonces
 
 
 def _reason(body: dict[str, Any]) -> str:
