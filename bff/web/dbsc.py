@@ -11,7 +11,9 @@ next one: two renewals at once, a lost answer or a slow network sign nobody out.
 Rule 3: a failing store is 503: the browser comes back, and what was there stays.
 Rule 4: an address is counted before anything is read of a proof: a signature costs. Beyond its limit 503, not
 429: Chromium forgets its key at any 4xx but 403, and comes back after a 5xx.
-Rule 5: a browser is told to give up (`continue: false`) only where there is no such session any more.
+Rule 5: a renewal that cannot be read is asked for again, as a late one is: something on the way may have cut
+it. Chromium signs four times, and only then forgets its key, as it does at once where a signature is wrong.
+Rule 6: a browser is told to give up (`continue: false`) only where there is no such session any more.
 """
 
 import hashlib
@@ -133,7 +135,13 @@ class DeviceBindingEndpoints:
         value = _field(request, RESPONSES)
         if value is None:
             return self._again("refresh", key)
-        proof = parse_proof(value)
+        try:
+            proof = parse_proof(value)
+        except ProofRefusedError as refused:
+            if refused.reason != "malformed":
+                raise
+            audit("binding_refused", address=self._address(request), reason=refused.reason)
+            return self._again("refresh", key)
         verify(proof, public_key, self._url(REFRESH))
         challenge = self._proof.read_challenge(proof.challenge)
         if self._proof.fresh(challenge, "refresh", key) and await self._take(proof.challenge):
@@ -192,9 +200,12 @@ def _later(limited: Limited) -> Response:
 
 
 def _field(request: Request, names: tuple[str, ...]) -> str | None:
-    """The only field of one of these names, without the quotes of a structured one."""
-    values = [value for name in names for value in request.headers.getlist(name)]
-    return values[0].strip('" ') if len(values) == 1 else None
+    """The value of a field of one of these names, without the quotes of a structured one; None for several.
+
+    The same value twice is one: a browser may send a field under its former name too.
+    """
+    values = {value.strip('" ') for name in names for value in request.headers.getlist(name)}
+    return values.pop() if len(values) == 1 else None
 
 
 def endpoints_of(sessions: Any, guard: Guard, server: ServerSettings, limits: EndpointLimits) -> list[Route]:
