@@ -7,12 +7,12 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched, unwatched
 from bff.observe.logs import get_logger
-from bff.oidc import requests
+from bff.oidc import requests, revocation
 from bff.oidc.assertion import Authentication
 from bff.oidc.authenticated import AuthenticatedCalls
 from bff.oidc.concurrency_limit import LATE_CALLS
@@ -24,19 +24,15 @@ from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_i
 from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.proofs import ProviderProofs
 from bff.oidc.pushed import PushedRequests
-from bff.oidc.refusals import InvalidGrant, SignInRequired, says_error
+from bff.oidc.refusals import InvalidGrant, SignInRequired
 from bff.oidc.request_object import authorization_details, signed_request
-from bff.oidc.token_endpoint import TokenEndpoint, texts_of
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_endpoint import TokenEndpoint
+from bff.oidc.tokens import TokenAnswer, TokenHint
 from bff.oidc.transmitter import Transmitter
 from bff.oidc.userinfo import Told, Userinfo
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 
-SIGN_OUT_TIMEOUT = 3.0
-"""Seconds that a user who signs out waits for each thing that the provider has to do about it."""
-
-_OK = range(200, 300)
 _log = get_logger("bff.oidc")
 
 
@@ -66,11 +62,18 @@ class OidcClient:
         self._authentication = Authentication(settings, clock)
         at_once = settings.max_token_calls * (1 + LATE_CALLS)
         self._wire = http(settings, at_once)
-        self._told_unrevocable = False
         proofs = ProviderProofs(clock)
         self._calls = AuthenticatedCalls(self._wire, self._authentication, proofs)
+        self._tasks = tasks
+        self._revocation = revocation.Revocation(self._calls, self.metadata, watched)
         self._tokens = TokenEndpoint(
-            settings, self._calls, self.metadata, clock=clock, failed=failed, watched=watched
+            settings,
+            self._calls,
+            self.metadata,
+            clock=clock,
+            failed=failed,
+            watched=watched,
+            give_back=self._give_back,
         )
         self.tickets = self._tokens.tickets
         self._pushed = PushedRequests(settings, self._calls, clock)
@@ -245,38 +248,12 @@ class OidcClient:
         """Gets a token in our own name (RFC 6749 4.4). Raises as `exchange_token` does."""
         return await self._tokens.awaited("client", lambda client: requests.client_form(client, grant))
 
-    async def revoke(self, token: str, hint: Literal["refresh_token", "access_token"]) -> bool | None:
-        """Revokes a token as well as can be (RFC 7009).
+    async def revoke(self, token: str, hint: TokenHint) -> bool | None:
+        """Revokes a token as well as can be; see `Revocation.revoke`."""
+        return await self._revocation.revoke(token, hint)
 
-        Returns:
-            Whether the provider says that it is done; None if it has no endpoint for it (logged once).
-        """
-        try:
-            async with asyncio.timeout(SIGN_OUT_TIMEOUT):
-                metadata = await self.metadata()
-                if metadata.revocation_endpoint is None:
-                    self._told_unrevocable = self._told_unrevocable or self._tell_unrevocable()
-                    return None
-                with self._watched("revocation"):
-                    said = await self._calls.post(
-                        metadata.revocation_endpoint,
-                        metadata,
-                        lambda client: requests.revocation_form(client, token=token, hint=hint),
-                    )
-        except (ProviderUnavailableError, TimeoutError) as error:
-            _log.warning("revocation_failed", problem=str(error) or "the provider did not answer in time")
-            return False
-        failed = says_error(said.answer.status, said.document)
-        if failed:
-            _log.warning("revocation_failed", **texts_of(said))
-        return not failed
-
-    def _tell_unrevocable(self) -> bool:
-        _log.warning(
-            "no_revocation_endpoint",
-            problem="the provider names none: after a sign-out its refresh token lives until its own end",
-        )
-        return True
+    def _give_back(self, document: Any) -> None:
+        self._tasks.spawn(self._revocation.give_back(document, "answer_refused"), name="revoke tokens")
 
     async def end_session_url(
         self, *, id_token: str | None, logout_hint: str | None, post_logout_redirect_uri: str
@@ -286,7 +263,7 @@ class OidcClient:
         With the setting `end_session_hint` the ID token names the session, else `logout_hint` does.
         """
         try:
-            async with asyncio.timeout(SIGN_OUT_TIMEOUT):
+            async with asyncio.timeout(revocation.TIMEOUT):
                 endpoint = (await self.metadata()).end_session_endpoint
         except (ProviderUnavailableError, TimeoutError):
             return None

@@ -2,6 +2,7 @@
 
 Rule 1: a push that fails never falls back to the address bar: a request that must not be seen or changed
 there would be.
+Rule 2: under FAPI 2.0 a request that the provider keeps for long is not used: it could be taken up by others.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import ClientRefusedError, refuses_client, told
 from bff.oidc.request_object import signed_request
 from bff.oidc.requests import Client, Fields, pushed_authorization_form, secrets_of
-from bff.oidc.tokens import parse_pushed
+from bff.oidc.tokens import parse_pushed, pushed_too_long
 from bff.settings.model import ProviderSettings
 
 _OK = range(200, 300)
@@ -30,6 +31,7 @@ class PushedRequests:
         clock: Callable[[], float],
     ) -> None:
         self._par = settings.par
+        self._profile = settings.profile
         self._calls = calls
         self._clock = clock
 
@@ -66,6 +68,9 @@ class PushedRequests:
                 f"the provider's endpoint for pushed authorization requests answered {answer.status}",
                 answer.retry_after(self._clock()),
             )
+        if self._profile == "fapi2" and (fault := pushed_too_long(document)):
+            _log.error("pushed_request_unusable", problem=fault)
+            raise ProviderUnavailableError(fault)
         return request_uri
 
     def _signed(self, client: Client, metadata: Metadata, fields: Fields) -> Fields:

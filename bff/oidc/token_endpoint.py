@@ -4,13 +4,15 @@ Rule 1: only `invalid_grant` means that a grant is gone (T-07). Everything else 
 client included, is `ProviderUnavailableError`, by its kind (`refusals.py`).
 Rule 2: where a request is proved by a key, only a token that is bound to it is taken: a plain bearer token in
 its place would be a downgrade (RFC 9449 5).
+Rule 3: the tokens of an answer that is not taken are given back, to be revoked. Those of a refresh are not:
+to revoke one may end the grant (RFC 7009 2.1), which the former refresh token may still serve.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
@@ -34,6 +36,8 @@ _log = get_logger("bff.oidc")
 class TokenEndpoint:
     """The token endpoint; the arguments are those of `OidcClient`.
 
+    `give_back` is called with an answer whose tokens are to be revoked.
+
     Attributes:
         tickets: those of the calls that may be under way at once.
         granted: good answers, to any request.
@@ -48,6 +52,7 @@ class TokenEndpoint:
         clock: Callable[[], float],
         failed: Callable[[ProviderCall], None],
         watched: Watched[ProviderCall],
+        give_back: Callable[[Any], None],
     ) -> None:
         self._settings = settings
         self._calls = calls
@@ -55,6 +60,7 @@ class TokenEndpoint:
         self._clock = clock
         self._failed = failed
         self._watched = watched
+        self._give_back = give_back
         self.tickets = PrioritySemaphore(settings.max_token_calls)
         self.granted = 0
 
@@ -106,6 +112,8 @@ class TokenEndpoint:
                 )
             except TokenAnswerError as error:
                 _log.error("token_answer_unusable", problem=str(error))
+                if call != "refresh":
+                    self._give_back(document)
                 raise AnswerLostError(str(error)) from None
             self.granted += 1
             return replace(tokens, proof_key=proof_key)

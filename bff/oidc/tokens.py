@@ -10,16 +10,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bff.session.model import Tokens
 
 MAX_TOKEN = 128 * 1024
 MAX_REQUEST_URI = 2048  # it goes into a Location
+PUSHED_FOR = 600  # seconds (FAPI 2.0 Security Profile 5.3.2.2)
 MAX_LIFETIME = 10 * 365 * 86400.0  # keeps nonsense out of later arithmetic
 _LAST_MOMENT = 253402300800.0  # the year 10000
 _CLOCKS_APART = 30.0  # seconds by which a provider's clock may differ from ours
 _TELLING = 2.0  # seconds: ends are stated in whole ones
+TokenHint = Literal["refresh_token", "access_token"]
+"""The kinds of tokens that can be revoked (RFC 7009 2.1)."""
+
 # A token in an Authorization header: RFC 6750 2.1 and a little more, but no space and no CR or LF.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -104,11 +108,31 @@ def parse_token_answer(
     )
 
 
+def refused_token(document: Any) -> tuple[str, TokenHint] | None:
+    """Returns the token to revoke of an answer that is not taken: without it the grant lives on unused."""
+    names: tuple[TokenHint, ...] = ("refresh_token", "access_token")
+    for name in names if isinstance(document, Mapping) else ():
+        value = document.get(name)
+        if isinstance(value, str) and len(value) <= MAX_TOKEN and _TOKEN.fullmatch(value):
+            return value, name
+    return None
+
+
 def parse_pushed(document: Any) -> str | None:
     """The `request_uri` of a pushed authorization request (RFC 9126 2.2), or None."""
     value = document.get("request_uri") if isinstance(document, Mapping) else None
     usable = isinstance(value, str) and len(value) <= MAX_REQUEST_URI and _TOKEN.fullmatch(value)
     return value if usable else None
+
+
+def pushed_too_long(document: Any) -> str:
+    """Returns the fault of a pushed request's lifetime by FAPI 2.0 (5.3.2.2); empty for none."""
+    seconds = _lifetime(document.get("expires_in")) if isinstance(document, Mapping) else None
+    if seconds is None:
+        return "the provider does not say for how long a pushed request can be used (expires_in)"
+    if not 0 < seconds < PUSHED_FOR:
+        return f"a pushed request can be used for {seconds:.0f} s: FAPI 2.0 wants less than {PUSHED_FOR}"
+    return ""
 
 
 def _token(document: Mapping[str, Any], name: str) -> str | None:

@@ -20,6 +20,7 @@ from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
 from bff.oidc.request_object import authorization_details, signed_request
+from bff.oidc.tokens import pushed_too_long
 from bff.serve.check_plan import ClientLook
 from bff.serve.check_result import Check
 from bff.settings.model import ProviderSettings
@@ -28,6 +29,7 @@ _NAME = "provider client"
 _OK = range(200, 300)
 _AT_ONCE = 8  # pushed requests
 _REGISTER = "register the redirect URI {} for this client at the provider"
+_SHORTER = "set the lifetime of pushed authorization requests at the provider to a minute or two"
 _CREDENTIALS = (
     "compare client_id, client_secret or client_key, and client_auth with the provider's registration"
 )
@@ -65,7 +67,10 @@ async def _probe(
     except ProviderUnavailableError as error:
         return Check(_NAME, settings.issuer, False, str(error), "see whether its endpoints are reached")
     sent = {*requests.secrets_of(form), client.secret, client.assertion}
-    return judge(answer, settings.issuer, redirect_uri, sent, pushed=pushed is not None)
+    found = judge(answer, settings.issuer, redirect_uri, sent, pushed=pushed is not None)
+    if found.ok and pushed and settings.profile == "fapi2" and (fault := pushed_too_long(answer.json())):
+        return Check(_NAME, settings.issuer, False, fault, _SHORTER)
+    return found
 
 
 def judge(answer: Answer, issuer: str, redirect_uri: str, sent: set[str], *, pushed: bool) -> Check:

@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc import client as module
+from bff.oidc import revocation
 from bff.oidc.client import OidcClient
 from bff.oidc.document_cache import PAUSE
 from bff.oidc.http import AnswerLostError
@@ -242,7 +242,7 @@ async def test_a_sign_out_waits_for_no_provider(
     client: OidcClient, provider: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A provider that hangs costs a bounded time."""
-    monkeypatch.setattr(module, "SIGN_OUT_TIMEOUT", 0.01)
+    monkeypatch.setattr(revocation, "TIMEOUT", 0.01)
 
     async def hang(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.5)

@@ -29,6 +29,7 @@ ENDPOINTS = {
     "jwks_uri": "jwks",
     "userinfo_endpoint": "me",
     "pushed_authorization_request_endpoint": "par",
+    "revocation_endpoint": "revoke",
 }
 DOCUMENT = {"issuer": ISSUER, **{name: f"{ISSUER}/{path}" for name, path in ENDPOINTS.items()}}
 SETTINGS = ProviderSettings(
@@ -45,6 +46,8 @@ class Provider:
         self.nonce = ""
         self.token_type = "DPoP"
         self.token = "opaque"
+        self.more: dict[str, Any] = {}
+        self.revoked: list[tuple[str, str]] = []
         self.refusal: httpx.Response | None = None
         self.changes = self.loops = False
         self.proofs: list[Proof] = []
@@ -70,13 +73,18 @@ class Provider:
         if self.refusal is not None:
             return self.refusal
         newer = {"dpop-nonce": "from-a-good-answer"} if self.changes else {}
-        answer = {"access_token": self.token, "token_type": self.token_type, "expires_in": 60}
+        answer = {"access_token": self.token, "token_type": self.token_type, "expires_in": 60, **self.more}
         return self.proven(request) or httpx.Response(200, json=answer, headers=newer)
 
     def pushed(self, request: httpx.Request) -> httpx.Response:
         self.forms.append(dict(httpx.QueryParams(request.content.decode())))
         headers = {"dpop-nonce": self.nonce} if self.nonce else {}
         return httpx.Response(201, json={"request_uri": "urn:a"}, headers=headers)
+
+    def revocation(self, request: httpx.Request) -> httpx.Response:
+        form = httpx.QueryParams(request.content.decode())
+        self.revoked.append((form["token"], form["token_type_hint"]))
+        return httpx.Response(200)
 
     def userinfo(self, request: httpx.Request) -> httpx.Response:
         scheme, token = request.headers["authorization"].split(" ")
@@ -96,6 +104,7 @@ def provider() -> Iterator[Provider]:
         router.post("/token").mock(side_effect=made.tokens)
         router.post("/par").mock(side_effect=made.pushed)
         router.get("/me").mock(side_effect=made.userinfo)
+        router.post("/revoke").mock(side_effect=made.revocation)
         yield made
 
 
@@ -182,6 +191,33 @@ async def test_only_a_token_that_is_bound_to_our_key_is_taken(
             continue
         with pytest.raises(AnswerLostError):
             await call
+
+
+@pytest.mark.requirement("P-03")
+@pytest.mark.parametrize(
+    ("more", "revoked"),
+    [
+        ({"refresh_token": "lives-on"}, [("lives-on", "refresh_token")]),
+        ({}, [("opaque", "access_token")]),
+        ({"refresh_token": "b\n", "access_token": ["a"]}, []),
+    ],
+)
+async def test_tokens_of_a_downgrade_are_revoked(
+    provider: Provider, *, more: dict[str, Any], revoked: list[tuple[str, str]]
+) -> None:
+    """Nobody holds them, the grant would live on. A refresh's are left: its session lives by the grant."""
+    tasks = Tasks()
+    client = OidcClient(SETTINGS, clock=lambda: NOW, tasks=tasks)
+    provider.token_type, provider.more = "Bearer", more
+    with pytest.raises(AnswerLostError):
+        await client.refresh("r", proof_key=KEY)
+    await tasks.drain(5)
+    assert [] == provider.revoked
+    with pytest.raises(AnswerLostError):
+        await exchange(client)
+    await tasks.drain(5)
+    assert revoked == provider.revoked
+    await client.aclose()
 
 
 @pytest.mark.requirement("P-03")

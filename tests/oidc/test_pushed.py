@@ -66,6 +66,45 @@ def form_of(route: respx.Route) -> dict[str, list[str]]:
     return parse_qs(route.calls.last.request.content.decode())
 
 
+@pytest.mark.requirement("P-05")
+@pytest.mark.parametrize(
+    ("profile", "expires_in", "taken"),
+    [
+        ("fapi2", 60, True),
+        ("fapi2", "599", True),
+        ("fapi2", 600, False),
+        ("fapi2", 0, False),
+        ("fapi2", None, False),
+        ("fapi2", True, False),
+        ("none", 86400, True),
+        ("none", None, True),
+    ],
+)
+async def test_a_pushed_request_lives_for_a_while_only(
+    provider: respx.MockRouter, *, profile: str, expires_in: Any, taken: bool
+) -> None:
+    """Under FAPI 2.0 one that could be used for ten minutes, or without an end, is not (5.3.2.2)."""
+    provider["par"].respond(201, json=REFERENCE | {"expires_in": expires_in})
+    key = SecretStr(json.dumps(ECKey.generate_key("P-256").as_dict(private=True)))
+    tasks, failed = Tasks(), list[str]()
+    settings = ProviderSettings.model_validate(
+        {"issuer": ISSUER, "client_id": "c", "profile": profile, "client_auth": "private_key_jwt"}
+    )
+    made = OidcClient(
+        settings.model_copy(update={"client_key": key}),
+        clock=lambda: 1_800_000_000.0,
+        tasks=tasks,
+        failed=failed.append,
+    )
+    if taken:
+        assert "request_uri" in await asked(made)
+    else:
+        with pytest.raises(ProviderUnavailableError, match="pushed request"):
+            await asked(made)
+    assert ([] if taken else ["par"]) == failed
+    await made.aclose()
+
+
 @pytest.mark.requirement("O-14")
 async def test_where_it_is_offered_the_request_is_pushed(provider: respx.MockRouter) -> None:
     """All parameters by POST, authenticated; the browser carries the reference and the client's name."""
