@@ -21,7 +21,7 @@ from bff.crypto import new_secret
 from bff.embedded import free_port
 from bff.settings.model import Settings
 from tests.node.packages import program
-from tests.support.network.backend import Backend, Received, Reply, backend
+from tests.support.network.backend import Backend, Handler, Received, Reply, backend
 from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import JSON, Browser, serving
@@ -31,6 +31,14 @@ EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})
 RSA_KEY = RSAKey.generate_key(2048, {"kid": "rsa-of-the-bff", "alg": "PS256"})
 API = "https://orders.example/"
 BY_SECRET = {"client_secret": SECRET}
+
+
+def by_key(key: Any) -> dict[str, Any]:
+    """Settings of a proxy that signs."""
+    text = json.dumps(key.as_dict(private=True))
+    return {"client_id": "by-key", "client_auth": "private_key_jwt", "client_key": text}
+
+
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
 _ACTION = re.compile(r'<form[^>]* action="([^"]*)"')
 
@@ -73,6 +81,7 @@ def _serving(folder: Path, *, require_pushed: bool) -> Iterator[Certified]:
         "backchannel_logout_uri": f"{certified.base}/bff/backchannel-logout",
         "backchannel_logout_session_required": True,
         "grant_types": ["authorization_code", "refresh_token"],
+        "authorization_details_types": ["accounts", "payment"],
     }
     keys = KeySet([EC_KEY, RSA_KEY]).as_dict(private=False)
     ways: list[dict[str, Any]] = [
@@ -149,9 +158,11 @@ async def _answer(request: Received) -> Reply:
 
 
 @asynccontextmanager
-async def running_proxy(redis: RedisServer, certified: Certified, **provider: Any) -> AsyncIterator[Proxy]:
+async def running_proxy(
+    redis: RedisServer, certified: Certified, *, reply: Handler = _answer, **provider: Any
+) -> AsyncIterator[Proxy]:
     """The proxy as a client of the certified provider; by default it sends its secret by HTTP Basic."""
-    async with backend(_answer) as upstream:
+    async with backend(reply) as upstream:
         settings = Settings.model_validate(
             {
                 "server": {"public_url": certified.base, "ops_port": None},

@@ -2,13 +2,14 @@
 //
 // Asked for by one JSON argument: { issuer, port, clients, requirePushed, resources, mtls }. With mtls it takes
 // certificates of clients at a port of its own (RFC 8705), as { port, cert, key }. Whoever signs in is alice, at
-// once: what is tried here is the protocol. GET /__events tells what happened. Says "ready" on standard output.
+// once: what is tried here is the protocol. Asked for `acr_values` it signs in anew, and has "mfa" for whoever
+// asks for that, else "pwd". GET /__events tells what happened. Says "ready" on standard output.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { exportJWK, generateKeyPair } from "jose";
-import Provider, { errors } from "oidc-provider";
+import Provider, { errors, interactionPolicy } from "oidc-provider";
 
 const { issuer, port, clients, requirePushed, resources, mtls } = JSON.parse(process.argv[2]);
 const events = [];
@@ -18,12 +19,24 @@ async function signingKey(alg, kid) {
   return { ...(await exportJWK(privateKey)), alg, kid, use: "sig" };
 }
 
+const policy = interactionPolicy.base();
+policy.get("login").checks.add(
+  new interactionPolicy.Check("acr", "another sign-in is asked for", ({ oidc }) => {
+    const wanted = oidc.params.acr_values?.split(" ") ?? [];
+    return wanted.length > 0 && !wanted.includes(oidc.acr) && !oidc.result?.login;
+  }),
+);
+
 const provider = new Provider(issuer, {
+  acrValues: ["pwd", "mfa", "phr"],
   clients,
   jwks: { keys: [await signingKey("RS256", "rsa"), await signingKey("ES256", "ec")] },
   cookies: { keys: ["a-key-of-the-tests"] },
   claims: { openid: ["sub", "sid"], profile: ["name"], email: ["email"] },
   conformIdTokenClaims: false,
+  extraTokenClaims: async (_, token) => ({
+    acr: token.sessionUid && (await provider.Session.findByUid(token.sessionUid))?.acr,
+  }),
   // Without the dispatcher that refuses loopback addresses: that is where the proxy is.
   fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
   findAccount: (_, id) => ({
@@ -53,6 +66,20 @@ const provider = new Provider(issuer, {
     },
     requestObjects: { enabled: true },
     revocation: { enabled: true },
+    richAuthorizationRequests: {
+      enabled: true,
+      types: {
+        accounts: { validate: () => undefined },
+        payment: {
+          validate: (_, detail) => {
+            if (!detail.instructedAmount) throw new errors.InvalidAuthorizationDetails("no instructedAmount");
+          },
+        },
+      },
+      authorizationDetailsForGrantSource: ({ oidc }) => oidc.params.authorization_details && oidc.grant.rar,
+      authorizationDetailsForAccessToken: (_, __, source) => source.rar,
+      authorizationDetailsForIntrospection: (_, token) => token.rar,
+    },
     rpInitiatedLogout: { enabled: true },
   },
   clientAuthMethods: ["client_secret_basic", "client_secret_post", "private_key_jwt", "self_signed_tls_client_auth"],
@@ -66,7 +93,7 @@ const provider = new Provider(issuer, {
       }).map(([name, path]) => [name, `https://localhost:${mtls.port}/${path}`]),
     ),
   },
-  interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+  interactions: { policy, url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: () => true,
   rotateRefreshToken: true,
   ttl: {
@@ -102,7 +129,8 @@ for (const name of [
 async function interact(request, response) {
   const { prompt, params, session, grantId } = await provider.interactionDetails(request, response);
   if (prompt.name === "login") {
-    await provider.interactionFinished(request, response, { login: { accountId: "alice" } });
+    const acr = params.acr_values?.split(" ").includes("mfa") ? "mfa" : "pwd";
+    await provider.interactionFinished(request, response, { login: { accountId: "alice", acr } });
     return;
   }
   const grant = grantId
@@ -110,6 +138,7 @@ async function interact(request, response) {
     : new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
   grant.addOIDCScope(params.scope);
   for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, params.scope);
+  grant.rar = prompt.details.rar ?? grant.rar;
   const consent = { grantId: await grant.save() };
   await provider.interactionFinished(request, response, { consent }, { mergeWithLastSubmission: true });
 }

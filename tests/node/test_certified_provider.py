@@ -3,10 +3,8 @@
 import asyncio
 import base64
 import hashlib
-import json
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from tests.node.certified import (
     EC_KEY,
     RSA_KEY,
     Certified,
+    by_key,
     certified_provider,
     running_proxy,
     sent,
@@ -31,18 +30,6 @@ from tests.node.certified import (
 )
 from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
-
-
-def by_key(key: Any) -> dict[str, Any]:
-    """Settings of a proxy that signs."""
-    text = json.dumps(key.as_dict(private=True))
-    return {"client_id": "by-key", "client_auth": "private_key_jwt", "client_key": text}
-
-
-@pytest.fixture(scope="module", name="certified")
-def _certified() -> Iterator[Certified]:
-    with certified_provider() as certified:
-        yield certified
 
 
 @pytest.mark.requirement("O-13", "O-14")
