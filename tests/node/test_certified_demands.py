@@ -74,7 +74,8 @@ async def test_details_are_asked_for_and_granted(
     accounts = {"type": "accounts", "actions": ["read"]}
     payment = {"type": "payment", "instructedAmount": {"currency": "EUR", "amount": "12.50"}}
     named = {"payment": [payment], "incomplete": [{"type": "payment"}], "unknown": [{"type": "x"}]}
-    details = {"authorization_details": [accounts], "login_authorization_details": named, "resource": [API]}
+    details: dict[str, Any] = {"authorization_details": [accounts], "login_authorization_details": named}
+    details["resource"] = [API]
     async with running_proxy(redis_server, certified, **settings, **details) as proxy:
         browser = await proxy.signed_in()
         assert [accounts] == await granted(proxy, browser)
@@ -89,7 +90,9 @@ async def test_details_are_asked_for_and_granted(
             assert 503 == browser.answers[-1].status_code or "bff_error" in str(browser.answers[-1].url)
         assert handle == browser.handle
         assert [accounts, payment] == await granted(proxy, browser)
-        refused = [event for event in certified.events() if "authorization_details" in str(event.get("error"))]
+        refused = [
+            event for event in certified.events() if "authorization_details" in str(event.get("error"))
+        ]
         assert len(refused) >= 2
 
 

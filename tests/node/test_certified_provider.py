@@ -180,8 +180,11 @@ async def test_another_certificate_is_refused(
 ) -> None:
     """Nobody signs in, and the log says that the provider refuses the client."""
     other = self_signed(tmp_path, "client")
-    settings = {"client_id": "by-certificate", "client_auth": "self_signed_tls_client_auth"}
-    files = {"client_cert_file": other.cert, "client_cert_key_file": other.key}
+    settings: dict[str, Any] = {
+        "client_id": "by-certificate",
+        "client_auth": "self_signed_tls_client_auth",
+    }
+    files: dict[str, Any] = {"client_cert_file": other.cert, "client_cert_key_file": other.key}
     async with running_proxy(
         redis_server, certified, **settings, **files, ca_file=certified.server.cert
     ) as proxy:
