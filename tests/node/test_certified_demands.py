@@ -90,9 +90,7 @@ async def test_details_are_asked_for_and_granted(
             assert 503 == browser.answers[-1].status_code or "bff_error" in str(browser.answers[-1].url)
         assert handle == browser.handle
         assert [accounts, payment] == await granted(proxy, browser)
-        refused = [
-            event for event in certified.events() if "authorization_details" in str(event.get("error"))
-        ]
+        told = [str(event.get("error")) for event in certified.events()]
         assert 2 <= len([error for error in told if "invalid_authorization_details" in error])
 
 
