@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
@@ -15,20 +16,21 @@ from starlette.types import Receive, Scope, Send
 from bff.credentials.session_credentials import Credentials
 from bff.errors import Problem
 from bff.frontend import Frontend
-from bff.frontends import build_frontends, table_of
+from bff.frontends import Frontends, build_frontends
 from bff.hooks import NO_HOOKS, Hooks
 from bff.live_settings import LiveSettings, Reloaded
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.policy.origin import Guard
 from bff.proxy.forward.in_force import STATE, InForce
+from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Sessions
 from bff.settings.changes import digest
 from bff.settings.model import Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.shared_parts import SharedParts
 from bff.tasks import Tasks
-from bff.web.readiness import Check
+from bff.web.readiness import Check, ReadinessChecks
 from bff.web.responses import problem_answer
 
 _POLICY_VIOLATION = 1008
@@ -53,11 +55,9 @@ class App:
         files.begin(see(files.paths()))
         self.shared = SharedParts(settings, clock=clock, hooks=hooks, audiences=audiences)
         self.frontends = build_frontends(settings, self.shared)
-        self.frontend = self.frontends[0]
-        self.in_force = InForce(self.frontend.forwarding, table_of(self.frontends))
-        for frontend in self.frontends:
-            for listener in frontend.listeners:
-                self.shared.feed.subscribe(listener)
+        self.in_force = InForce(self.frontend.forwarding, self.frontends.lines, self.frontends.table)
+        self._subscribe(self.frontends)
+        self._former_watches: WeakSet[ExpiryWatch] = WeakSet()  # of streams and sockets under way
         self.shared.keys.forget = self._forget
         self._count_connections()
         self.metrics.settings_taken(digest(settings))
@@ -68,6 +68,11 @@ class App:
     def settings(self) -> Settings:
         """The settings that requests are served by."""
         return self.live.settings
+
+    @property
+    def frontend(self) -> Frontend:
+        """The first frontend, which is the only one where there are no others."""
+        return self.frontends.first
 
     @property
     def metrics(self) -> Metrics:
@@ -104,7 +109,14 @@ class App:
 
     async def readiness(self) -> list[Check]:
         """True while requests may come here."""
-        return await self.frontend.readiness.made()
+        clients = self.shared.clients.all()
+        checks = ReadinessChecks(
+            store=self.shared.store,
+            feed=self.shared.feed,
+            clients=clients,
+            without_redis=self.settings.server.ready_without_redis,
+        )
+        return await checks.made()
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
         """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
@@ -118,20 +130,32 @@ class App:
         """Forgets what was prepared."""
         self.live.drop()
 
-    def _put(self, newer: Frontend) -> None:
-        former, self.frontend = self.frontend, newer
-        self.frontends = (newer,)  # of several none is replaced (`LiveSettings.prepare`)
-        for listener in newer.listeners:
-            self.shared.feed.subscribe(listener)
-        self.in_force.replace(newer.forwarding)
+    def _put(self, newer: Frontends) -> None:
+        former, self.frontends = self.frontends, newer
+        self._subscribe(newer, former)
+        self.in_force.replace(self.frontend.forwarding, newer.lines, newer.table)
         self._count_connections()
         self.shared.pools.retain(newer.pools())
-        former.rest()
-        for listener in former.listeners:
-            self.shared.feed.release(listener)
-        for client in former.providers:
-            if client not in set(newer.providers):
-                self.shared.tasks.spawn(client.retire(), name="former provider")
+        names = {each.name for each in newer.every}
+        for frontend in former.without(newer):
+            frontend.rest()
+            self._former_watches.add(frontend.websockets.watch)
+            for listener in frontend.listeners:
+                self.shared.feed.release(listener)
+            if frontend.name not in names:
+                frontend.leave()
+        if former.cache is not None and former.cache is not newer.cache:
+            former.cache.changed(None)
+            self.shared.feed.release(former.cache)
+        self.shared.clients.retain(each.providers for each in newer.every)
+
+    def _subscribe(self, newer: Frontends, former: Frontends | None = None) -> None:
+        """Has the feed tell what was built anew; the cache first: who is woken finds no stale entry."""
+        if newer.cache is not None and (former is None or former.cache is not newer.cache):
+            self.shared.feed.subscribe(newer.cache)
+        for frontend in newer.every if former is None else newer.without(former):
+            for listener in frontend.listeners:
+                self.shared.feed.subscribe(listener)
 
     @asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:
@@ -149,13 +173,17 @@ class App:
             if left:
                 _log.warning("unfinished", tasks=left)
                 await self.shared.tasks.cancel_all()
-            for frontend in self.frontends:
+            for frontend in self.frontends.every:
                 await frontend.aclose()
             await self.shared.aclose()
 
     def _forget(self) -> None:
-        for frontend in self.frontends:
+        for frontend in self.frontends.every:
             frontend.forget()
+        if (cache := self.frontends.cache) is not None:
+            cache.changed(None)
+        for watch in tuple(self._former_watches):
+            watch.forget()
 
     def _count_connections(self) -> None:
         for name in {upstream.name for upstream, _ in self.shared.pools.all()}:

@@ -25,19 +25,17 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.route_access import AccessPlan
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
-from bff.provider_clients import providers_of
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.ask_before import AskBeforeForward
 from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
-from bff.proxy.server.line_cache import LineCache
-from bff.proxy.server.request_parser import RequestLimits
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
 from bff.refresh import Refresher
@@ -52,13 +50,12 @@ from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
 from bff.settings.frontends import beside
-from bff.settings.model import RouteSettings, Settings
+from bff.settings.model import Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
 from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.own_answers import own_answers
-from bff.web.readiness import ReadinessChecks
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -66,11 +63,13 @@ class Frontend:
     """One frontend.
 
     Attributes:
+        name: "" for the only one, and the one without a section.
         settings: those that it was built from.
         credentials: those for each audience; under None the session's own.
         listeners: told of changes in Redis, in this order.
     """
 
+    name: str
     settings: Settings
     providers: Providers
     verifiers: Verifiers
@@ -81,7 +80,6 @@ class Frontend:
     forward_auth: ForwardAuth
     events: EventsEndpoint
     websockets: WebSocketForwarding
-    readiness: ReadinessChecks
     listeners: tuple[Listener, ...]
 
     def forget(self) -> None:
@@ -101,11 +99,14 @@ class Frontend:
             if isinstance(listener, NearCache):
                 listener.changed(None)
 
+    def leave(self) -> None:
+        """Ends its event streams and WebSockets: it is gone from the settings, and nothing took its place."""
+        self.forwarding.context.event_streams.stop()
+        self.websockets.sockets.stop()
+
     async def aclose(self) -> None:
-        """Closes the connections to its providers."""
+        """Ends the fetches that are under way."""
         await self.verifiers.aclose()
-        for client in self.providers:
-            await client.aclose()
 
 
 def build_frontend(
@@ -115,7 +116,6 @@ def build_frontend(
     *,
     name: str = "",
     cache: NearCache | None = None,
-    hosts: frozenset[bytes] | None = None,
 ) -> Frontend:
     """Builds one frontend of its settings. They have been checked.
 
@@ -124,24 +124,21 @@ def build_frontend(
         shared: the parts of the process.
         former: the one whose place it takes.
         name: its name, to which its keys and sessions are bound; "" for the only one, and the one without.
-        cache: that of several, which somebody else subscribes to the feed.
-        hosts: those of all frontends, which the fast path reads.
+        cache: its view of that of several, which somebody else subscribes to the feed.
 
-    What a `former` one has warm, and the settings leave as it is, is kept: connections, documents, keys of
-    providers, and the counts of what is under way. Sessions are read anew.
+    What a `former` one has warm, and the settings leave as it is, is kept: connections, keys of verifiers,
+    and the counts of what is under way. Sessions are read anew.
 
     Raises:
         OSError: a certificate's file cannot be used any more.
     """
-    tables = _Tables(settings, name, hosts)
+    tables = _Tables(settings, name)
     told: tuple[Listener, ...] = ()
-    if cache is not None:
-        cache = cache.of_frontend(name)
-    elif settings.session.near_cache:
+    if cache is None and settings.session.near_cache:
         memory = settings.session.near_cache_memory
         cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
         told = (cache,)
-    providers = providers_of(settings, shared, () if former is None else former.providers)
+    providers = shared.clients.of(settings)
     sessions = sessions_of(
         settings.server,
         store=shared.store,
@@ -176,6 +173,7 @@ def build_frontend(
         watch,
         MintingKeys(shared.keys.keyring, shared.clock),
         Verifiers(providers, shared.clock, None if former is None else former.verifiers),
+        EventStreams(shared.event_streams) if former is None else former.forwarding.context.event_streams,
     )
     by_name, by_route = _credentials(shared, tables, parts)
     context = _context(shared, tables, by_route, parts, former)
@@ -195,6 +193,7 @@ def build_frontend(
         former=None if former is None else former.websockets,
     )
     return Frontend(
+        name=name,
         settings=settings,
         providers=providers,
         verifiers=parts.verifiers,
@@ -207,12 +206,6 @@ def build_frontend(
         forward_auth=forward_auth,
         events=events,
         websockets=websockets,
-        readiness=ReadinessChecks(
-            store=shared.store,
-            feed=shared.feed,
-            clients=list(providers),
-            without_redis=settings.server.ready_without_redis,
-        ),
         # The cache first, so that nobody else who is woken by a change finds stale entries.
         listeners=(*told, *waiters, watch),
     )
@@ -227,13 +220,14 @@ class _Parts(NamedTuple):
     watch: ExpiryWatch
     minting_keys: MintingKeys
     verifiers: Verifiers
+    event_streams: EventStreams
 
 
 class _Tables:
     """The rules of a frontend, compiled: no I/O, and nothing that changes."""
 
-    def __init__(self, settings: Settings, name: str, hosts: frozenset[bytes] | None) -> None:
-        self.settings, self.name, self.hosts = settings, name, hosts
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings, self.name = settings, name
         self.public = PublicOrigin.parse(settings.server.public_url)
         self.csrf_header = settings.session.csrf_header.lower().encode("ascii")
         self.guard = Guard(self.public.origin, self.csrf_header, settings.session.csrf_header)
@@ -242,15 +236,6 @@ class _Tables:
         self.own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path, taken)
         self.routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
         self.plan = AccessPlan((route.path, route.settings) for route in self.routes.routes)
-
-    def line_cache(self) -> LineCache:
-        """Makes the cache of header lines of the fast path."""
-        route = RouteSettings(path="/", upstream="http://localhost")
-        return LineCache(
-            limits=RequestLimits.configured(self.settings.server, hosts=self.hosts),
-            csrf_header=self.csrf_header,
-            passes=HeaderRules.compiled(route, self.public, self.csrf_header).passes_on,
-        )
 
 
 def _credentials(
@@ -319,7 +304,7 @@ def _context(
         home=settings.home(),
         login_params=made.providers.login_params(),
         callers=Callers(settings.limits, None if former is None else former.forwarding.context.callers),
-        event_streams=shared.event_streams,
+        event_streams=made.event_streams,
         signed_calls=SignedCalls(made.watch),
         spans=shared.spans,
     )
@@ -330,7 +315,7 @@ def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend
         sessions=made.sessions,
         guard=tables.guard,
         watch=made.watch,
-        streams=shared.event_streams,
+        streams=made.event_streams,
         tasks=shared.tasks,
         session=tables.settings.session,
         limits=tables.settings.limits,
@@ -374,7 +359,6 @@ def _forwarding(
             context=context,
             routes=tables.routes,
             guard=tables.guard,
-            lines=tables.line_cache(),
             calls=fast_calls(shared.spans),
         ),
         routes=tables.routes,

@@ -1,36 +1,108 @@
-"""All frontends of a process, and the table that finds that of a request."""
+"""All frontends of a process: built from settings, and replaced, as one value.
+
+Rule 1: a frontend whose settings stay as they are stays itself, with all that it has warm.
+Rule 2: building changes nothing that a request meets (`bff.frontend`).
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from bff.frontend import Frontend, build_frontend
 from bff.policy.frontend_table import FrontendTable, Placed, hosts_of
+from bff.policy.headers import HeaderRules
 from bff.policy.origin import PublicOrigin
 from bff.proxy.forward.asgi_app import ForwardingApp
+from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.request_parser import RequestLimits
 from bff.session.near_cache import NearCache
-from bff.settings.frontends import frontends_of
-from bff.settings.model import Settings
+from bff.settings.changes import compare
+from bff.settings.frontends import Frontend as View
+from bff.settings.frontends import beside, frontends_of
+from bff.settings.model import RouteSettings, Settings
 from bff.shared_parts import SharedParts
+from bff.upstream.pool import UpstreamPool
 
 
-def build_frontends(settings: Settings, shared: SharedParts) -> tuple[Frontend, ...]:
-    """Builds the frontends of some settings; several share the memory of one near cache."""
-    cache, views = None, frontends_of(settings)
-    if settings.session.near_cache and len(views) > 1:
-        memory = settings.session.near_cache_memory
-        cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
-    hosts = hosts_of(settings)
-    built = tuple(
-        build_frontend(each.settings, shared, name=each.name, cache=cache, hosts=hosts) for each in views
-    )
-    if cache is None:
-        return built
-    # The cache first, so that nobody else who is woken by a change finds stale entries.
-    return (replace(built[0], listeners=(cache, *built[0].listeners)), *built[1:])
+@dataclass(frozen=True, slots=True, eq=False)
+class Frontends:
+    """The frontends of some settings; the first one stands for all where none is named.
+
+    Attributes:
+        lines: the header lines of the fast path.
+        table: finds the frontend of a request; None for one, which nothing is looked up for.
+        cache: the memory that several share; a single one has its own.
+    """
+
+    every: tuple[Frontend, ...]
+    lines: LineCache
+    table: FrontendTable[ForwardingApp] | None
+    cache: NearCache | None
+
+    @property
+    def first(self) -> Frontend:
+        """The first one."""
+        return self.every[0]
+
+    def pools(self) -> set[UpstreamPool]:
+        """Returns the pools of all routes."""
+        return set().union(*(each.pools() for each in self.every))
+
+    def without(self, others: "Frontends") -> list[Frontend]:
+        """Returns those of these that are not among the others."""
+        return [each for each in self.every if each not in others.every]
 
 
-def table_of(frontends: Sequence[Frontend]) -> FrontendTable[ForwardingApp] | None:
-    """Returns the table of several frontends; None for one, which nothing is looked up for."""
+def build_frontends(settings: Settings, shared: SharedParts, former: Frontends | None = None) -> Frontends:
+    """Builds the frontends of some settings, which have been checked.
+
+    Raises:
+        OSError: a certificate's file cannot be used any more.
+    """
+    views = frontends_of(settings)
+    cache = _shared_cache(settings, shared, former) if len(views) > 1 else None
+    known = {} if former is None else {each.name: each for each in former.every}
+    same_cache = former is not None and former.cache is cache
+
+    def frontend(view: View) -> Frontend:
+        before = known.get(view.name)
+        if before is not None and same_cache and _is_served_alike(before.settings, view.settings):
+            return before
+        own = None if cache is None else cache.view()
+        return build_frontend(view.settings, shared, before, name=view.name, cache=own)
+
+    every = tuple(frontend(view) for view in views)
+    return Frontends(every, _lines(settings, former), _table(every), cache)
+
+
+def _shared_cache(settings: Settings, shared: SharedParts, former: Frontends | None) -> NearCache | None:
+    """Returns the memory of several frontends: the former one, if it is as large as the settings say."""
+    if not settings.session.near_cache:
+        return None
+    memory = settings.session.near_cache_memory
+    if former is not None and former.cache is not None and former.cache.memory == memory:
+        return former.cache
+    return NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
+
+
+def _is_served_alike(before: Settings, after: Settings) -> bool:
+    """Returns True where the parts in force take over what differs, if anything does."""
+    if beside(before.server) != beside(after.server):
+        return False
+    changes = compare(before, after)
+    return changes.in_place and not changes.left
+
+
+def _lines(settings: Settings, former: Frontends | None) -> LineCache:
+    csrf_header = settings.session.csrf_header.lower().encode("ascii")
+    limits = RequestLimits.configured(settings.server, settings.forward_auth.hosts, hosts_of(settings))
+    if former is not None and former.lines.is_for(limits, csrf_header):
+        return former.lines
+    route = RouteSettings(path="/", upstream="http://localhost")
+    rules = HeaderRules.compiled(route, PublicOrigin.parse(settings.server.public_url), csrf_header)
+    return LineCache(limits=limits, csrf_header=csrf_header, passes=rules.passes_on)
+
+
+def _table(frontends: Sequence[Frontend]) -> FrontendTable[ForwardingApp] | None:
     if len(frontends) == 1:
         return None
     servers = [(each.settings.server, each.forwarding) for each in frontends]

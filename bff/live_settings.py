@@ -6,13 +6,11 @@ restart (`bff.settings.changes`), of a frontend that cannot be built.
 Rule 3: settings are prepared first, and taken by a step that cannot fail: so all workers take them, or none.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 
-from bff.frontend import Frontend, build_frontend
-from bff.oidc.client import OidcClient
-from bff.settings.changes import NEEDS_RESTART, Changes, compare, digest
+from bff.frontends import Frontends, build_frontends
+from bff.settings.changes import CREDENTIALS, NEEDS_RESTART, Changes, compare, digest, keep_files
 from bff.settings.model import Settings
 from bff.settings.provider_sections import provider_section
 from bff.settings.reload import Reloader
@@ -20,8 +18,8 @@ from bff.settings.watched_files import WatchedFiles, routes_by_name
 from bff.shared_parts import SharedParts
 from bff.tasks import Tasks
 
-_CREDENTIALS = ("client_secret", "client_secret_file", "client_key", "client_key_file")
-_CERTIFICATES = ("ca_file", "client_cert_file")
+_CERTIFICATES = frozenset({"ca_file", "client_cert_file", "client_cert_key_file"})
+_SECRETS = CREDENTIALS - _CERTIFICATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,18 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Newer settings that can be taken. `frontend` is None where the one in force stays."""
+    """Newer settings that can be taken.
 
+    Attributes:
+        asked: those that were asked for.
+        settings: the same with what is in force of the secret files.
+        frontends: None where those in force stay.
+    """
+
+    asked: Settings
     settings: Settings
     changes: Changes
-    frontend: Frontend | None
+    frontends: Frontends | None
 
 
 class NotTakenError(Exception):
@@ -56,26 +61,25 @@ class LiveSettings:
     Args:
         files: watches their files; it has begun before the parts were made.
         shared: the parts that follow changes without being replaced.
-        frontends: those in force; of several none is replaced before a restart.
-        put: puts another frontend in force.
+        frontends: those in force.
+        put: puts others in force.
     """
 
     def __init__(
         self,
         files: WatchedFiles,
         shared: SharedParts,
-        frontends: Sequence[Frontend],
-        put: Callable[[Frontend], None],
+        frontends: Frontends,
+        put: Callable[[Frontends], None],
     ) -> None:
         self._shared = shared
-        self._frontend, *self._others = frontends
+        self._frontends = frontends
         self._put = put
         self._prepared: Prepared | None = None
         self._tasks = Tasks()
         self._reloader = Reloader(files, self._put_in_force, shared.metrics)
         shared.keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
-        for frontend in frontends:
-            self._follow(frontend)
+        shared.clients.ask = self._ask_for_credentials
 
     @property
     def settings(self) -> Settings:
@@ -97,50 +101,45 @@ class LiveSettings:
             NotTakenError: they cannot be taken.
         """
         self.drop()
-        changes = compare(self.settings, newer)
+        kept = keep_files(self.settings, newer)
+        changes = compare(self.settings, kept)
         if changes.left:
             raise NotTakenError(NEEDS_RESTART, changes.left)
-        frontend = None
-        if not changes.in_place:
-            try:
-                frontend = build_frontend(newer, self._shared, self._frontend)
-            except (OSError, ValueError) as error:  # a file that has changed since the check
-                self.drop()
-                raise NotTakenError(f"cannot be built: {error}") from error
-        self._prepared = Prepared(newer, changes, frontend)
+        frontends = None
+        try:
+            if not _CERTIFICATES.isdisjoint(name.rpartition(".")[2] for name in changes.taken):
+                self._shared.clients.try_certificates(kept.providers())
+            if not changes.in_place:
+                frontends = build_frontends(kept, self._shared, self._frontends)
+        except (OSError, ValueError) as error:  # a file that has changed since the check
+            self.drop()
+            raise NotTakenError(f"cannot be built: {error}") from error
+        self._prepared = Prepared(newer, kept, changes, frontends)
         return self._prepared
 
     def drop(self) -> None:
         """Forgets what was prepared and not taken."""
         self._prepared = None
-        self._shared.pools.retain(set().union(*(each.pools() for each in self._all())))
+        self._shared.pools.retain(self._frontends.pools())
+        self._shared.clients.retain(each.providers for each in self._frontends.every)
 
     def _take(self, newer: Settings) -> tuple[str, ...]:
         prepared = self._prepared
-        if prepared is None or prepared.settings != newer:
+        if (
+            prepared is None
+            or prepared.asked != newer
+            or prepared.settings != keep_files(self.settings, newer)  # a secret's file has changed meanwhile
+        ):
             prepared = self.prepare(newer)
         self._prepared = None
         if prepared.changes.taken:
-            self._reloader.take(newer, prepared.changes.taken)
-            self._shared.metrics.settings_taken(digest(newer))
-        if prepared.frontend is not None:
-            self._shared.limits_of("").timeout = newer.limits.timeout
-            self._put(prepared.frontend)
-            self._frontend = prepared.frontend
-            self._follow(prepared.frontend)
+            self._reloader.take(prepared.settings, prepared.changes.taken)
+            self._shared.metrics.settings_taken(digest(prepared.settings))
+        if prepared.frontends is not None:
+            self._shared.wait_for_limits(newer.limits.timeout)
+            self._put(prepared.frontends)
+            self._frontends = prepared.frontends
         return prepared.changes.taken
-
-    def _all(self) -> list[Frontend]:
-        return [self._frontend, *self._others]
-
-    def _same(self, name: str) -> list[OidcClient]:
-        """The clients of one provider in all frontends."""
-        found = (each.providers.get(name) for each in self._all())
-        return [client for client in found if client is not None]
-
-    def _follow(self, frontend: Frontend) -> None:
-        for client in frontend.providers:
-            client.ask_for_newer(partial(self._ask_for_credentials, client.settings.name))
 
     async def reload(self, newer: Settings | None = None) -> Reloaded:
         """Puts newer settings in force, then changes of their files.
@@ -168,16 +167,15 @@ class LiveSettings:
         if names & {"session.keys", "session.keys_file"}:
             self._shared.keys.take(settings.session.keys)
         for number, provider in enumerate(settings.providers()):
-            # `compare` names the first one without a number.
-            sections = {provider_section(settings, number), *(("provider",) if number == 0 else ())}
-            if names & {f"{at}.{name}" for at in sections for name in _CREDENTIALS}:
-                for client in self._same(provider.name):
+            at = provider_section(settings, number)
+            differ = {name.removeprefix(f"{at}.") for name in names}
+            for client in self._shared.clients.named(provider.name):
+                if differ & _SECRETS:
                     client.authenticate_by(provider)
-            if names & {f"{at}.{name}" for at in sections for name in _CERTIFICATES}:
-                for client in self._same(provider.name):
+                if differ & _CERTIFICATES:
                     client.trust(provider)
         if names & {"forward_auth.secrets", "forward_auth.secrets_file"}:
-            for each in self._all():
+            for each in self._frontends.every:
                 each.forward_auth.take(settings.forward_auth.secrets)
         if "redis.url" in names:
             self._shared.store.renewal.changed(None)

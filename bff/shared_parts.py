@@ -13,6 +13,7 @@ from bff.hooks import EndTeller, Hooks
 from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
+from bff.provider_clients import ProviderClients
 from bff.proxy.forward.event_streams import EventStreams
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
@@ -60,6 +61,7 @@ class SharedParts:
         self.proofs = ProofSource(clock)
         self.keys = LiveKeys(settings.session.keys, clock)
         self.event_streams = EventStreams()
+        self.clients = ProviderClients(clock=clock, tasks=self.tasks, metrics=self.metrics, spans=self.spans)
 
     def limits_of(self, frontend: str) -> RateLimits:
         """Returns the limits of a frontend, which counts its own acts."""
@@ -72,6 +74,12 @@ class SharedParts:
                 scope=f"{frontend}/" if frontend else "",
             )
         return limits
+
+    def wait_for_limits(self, timeout: float) -> None:
+        """Bounds each wait of all frontends' limits for Redis by so many seconds."""
+        self._limits_timeout = timeout
+        for limits in self._limits.values():
+            limits.timeout = timeout
 
     async def start(self) -> None:
         """Begins the work beside requests."""
@@ -86,5 +94,6 @@ class SharedParts:
         await self.live_count.aclose()
         await self.silent.aclose()
         await self.pools.aclose()
+        await self.clients.aclose()
         await self.store.aclose()
         await self.telemetry.aclose()

@@ -6,6 +6,7 @@ Rule 2: no message and no log line holds a token, a code, a URL with a query, or
 """
 
 import asyncio
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ class OidcClient:
 
     `watched` makes the context of each call; `clock` gives seconds since the epoch. `needed` names the claims
     of rules and headers.
+
+    Attributes:
+        shared: the client that those for other claims were made of.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class OidcClient:
         needed: Collection[str] = (),
     ) -> None:
         self.settings = settings
+        self.shared = self
         self.needed = frozenset(needed)
         self._clock = clock
         self._failed = failed
@@ -77,13 +82,24 @@ class OidcClient:
         )
         self.tickets = self._tokens.tickets
         self._pushed = PushedRequests(settings, self._calls, clock)
-        self._userinfo = Userinfo(settings, self._wire, self.metadata, watched, needed, proofs=proofs)
+        self._proofs = proofs
+        self._userinfo = self._userinfo_for(needed)
         self.documents = Documents(
             settings, self._wire, clock=clock, tasks=tasks, failed=failed, watched=watched
         )
         self.transmitter: Transmitter | None = None
         if (issuer := settings.signals_issuer) is not None:
             self.transmitter = Transmitter(settings, issuer, self._wire, clock=clock, tasks=tasks)
+
+    def _userinfo_for(self, needed: Collection[str]) -> Userinfo:
+        return Userinfo(self.settings, self._wire, self.metadata, self._watched, needed, proofs=self._proofs)
+
+    def for_claims(self, needed: Collection[str]) -> "OidcClient":
+        """Returns the same client for rules that need other claims: all but the claims is shared."""
+        other = copy.copy(self)
+        other.needed = frozenset(needed)
+        other._userinfo = self._userinfo_for(needed)  # noqa: SLF001 - of its own kind
+        return other
 
     @property
     def granted(self) -> int:

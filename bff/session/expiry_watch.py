@@ -109,6 +109,11 @@ class ExpiryWatch:
         elif (watched := self._watched.get(key)) is not None:
             self._look(watched)
 
+    def forget(self) -> None:
+        """Looks at all sessions anew, of which nothing is remembered: a server key is gone."""
+        self._sessions.decrypted.clear()
+        self.changed(None)
+
     def noted(self, watched: Watched) -> None:
         """The session's use has just been noted, so that the next note is not due at once."""
         found = watched.found

@@ -86,10 +86,10 @@ class Reading:
 class _Turn:
     """The hand of the clock, and the counts beside it: one for all frontends that share a cache."""
 
-    __slots__ = ("bytes", "emptied", "hand", "turned_away")
+    __slots__ = ("bytes", "emptied", "hand", "turned_away", "views")
 
     def __init__(self) -> None:
-        self.emptied = self.hand = self.turned_away = 0
+        self.emptied = self.hand = self.turned_away = self.views = 0
         self.bytes = 0  # of this cache's entries; `counts` has those of all caches of the process
 
 
@@ -106,7 +106,7 @@ class NearCache:
     def __init__(
         self, *, memory: int, feed: Feed, counts: NearCacheCounts, clock: Callable[[], float] = steady_now
     ) -> None:
-        self._memory = memory
+        self.memory = memory
         self._feed = feed
         self._counts = counts
         self._clock = clock
@@ -123,12 +123,13 @@ class NearCache:
         """The number of times that all entries were dropped: nothing vouches for a session of before."""
         return self._turn.emptied
 
-    def of_frontend(self, name: str) -> "NearCache":
+    def view(self) -> "NearCache":
         """Returns the cache of one frontend: all share the memory, and none finds another's entry.
 
-        The frontend without a name has this one.
+        One that takes another's place finds none of that one's entries either.
         """
-        return _FrontendCache(self, name) if name else self
+        self._turn.views += 1
+        return _FrontendCache(self, self._turn.views)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -203,7 +204,7 @@ class NearCache:
             return
         number, cost = _number(key), len(item) + len(value) + OVERHEAD
         self._drop(number)
-        if cost > self._memory or not self._made_room(cost):
+        if cost > self.memory or not self._made_room(cost):
             return
         if self._free:
             place = self._free.pop()
@@ -227,11 +228,11 @@ class NearCache:
 
     def _made_room(self, cost: int) -> bool:
         """Makes room for an entry of that cost; False where the entry is not to be kept."""
-        if self._turn.bytes + cost > self._memory:
+        if self._turn.bytes + cost > self.memory:
             self._turn.turned_away = (self._turn.turned_away + 1) % ADMITTED
             if self._turn.turned_away:
                 return False
-        while self._turn.bytes + cost > self._memory:
+        while self._turn.bytes + cost > self.memory:
             self._evict()
         return True
 
@@ -264,14 +265,14 @@ class NearCache:
 
 
 class _FrontendCache(NearCache):
-    """The near cache as one of several frontends sees it: its name goes before each cookie value.
+    """The near cache as one of several frontends sees it: its number goes before each cookie value.
 
     A cookie that is carried over to another frontend finds nothing.
     """
 
-    def __init__(self, shared: NearCache, name: str) -> None:
+    def __init__(self, shared: NearCache, number: int) -> None:
         self.__dict__.update(shared.__dict__)  # containers, counts and turn are the same objects
-        self._name = name.encode("ascii") + b" "
+        self._name = b"%d " % number
 
     def holds(self, value: bytes) -> bool:
         """True if there is an entry for this cookie value here."""

@@ -2,32 +2,39 @@
 
 Rule 1: newer settings are taken as a whole or not at all: one change that needs a restart leaves everything
 as it is.
-Rule 2: of several frontends none is replaced: beside `[[frontend]]`, before or after the change, a reload
-takes what the parts in force take over (`IN_PLACE`), and all else needs a rolling restart.
+Rule 2: providers and frontends are what their names say: one in another place is the same one.
 """
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bff.settings.model import RouteSettings, Section, Settings
-from bff.settings.provider_sections import with_provider
+from bff.settings.model import FrontendSettings, ProviderSettings, RouteSettings, Section, Settings
+from bff.settings.provider_sections import provider_section, with_provider
 
 Way = Literal["live", "roll", "restart"]
 """The way in which a change takes effect: by a reload, by a rolling restart, by a restart of the service."""
+
+CREDENTIALS: Final = frozenset(
+    {
+        "client_secret",
+        "client_secret_file",
+        "client_key",
+        "client_key_file",
+        "ca_file",
+        "client_cert_file",
+        "client_cert_key_file",
+    }
+)
+"""The settings of a provider that its client takes over."""
 
 IN_PLACE: Final = frozenset(
     {
         "session.keys",
         "session.keys_file",
-        "provider.client_secret",
-        "provider.client_secret_file",
-        "provider.client_key",
-        "provider.client_key_file",
-        "provider.ca_file",
-        "provider.client_cert_file",
-        "provider.client_cert_key_file",
+        *(f"provider.{name}" for name in CREDENTIALS),
         "forward_auth.secrets",
         "forward_auth.secrets_file",
         "log.level",
@@ -49,6 +56,7 @@ NEEDS_RESTART: Final = "settings that need a restart have changed"
 
 _SECRETS: Final = (("session", "keys"), ("forward_auth", "secrets"))
 _CLIENT_SECRETS: Final = ("client_secret", "client_key")
+_NUMBER: Final = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Changes:
     @property
     def in_place(self) -> bool:
         """True if the parts in force take all that is taken."""
-        return IN_PLACE.issuperset(self.taken)
+        return IN_PLACE.issuperset(_NUMBER.sub("", name) for name in self.taken)
 
 
 def way_of(name: str) -> Way:
@@ -102,30 +110,56 @@ def _has_same_file(before: Section, after: Section, name: str) -> bool:
 def compare(old: Settings, new: Settings) -> Changes:
     """Sorts the differences between the settings in force and newer ones."""
     names = tuple(_different(old, new))
-    several = bool(old.frontend or new.frontend)
-    left = tuple(name for name in names if way_of(name) != "live" or (several and name not in IN_PLACE))
+    left = tuple(name for name in names if way_of(name) != "live")
     return Changes(tuple(name for name in names if name not in left), left)
 
 
 def _different(old: Settings, new: Settings) -> Iterator[str]:
     for section in type(old).model_fields:
         before, after = getattr(old, section), getattr(new, section)
-        if before == after:
+        if section == "provider":
+            yield from _different_providers(old, new)
+        elif before == after or section == "more_providers":
             continue
-        if section == "route":
-            yield from _different_routes(before, after)
-        elif isinstance(before, Section) and isinstance(after, Section):
-            for key in type(before).model_fields:
-                if getattr(before, key) != getattr(after, key):
-                    yield f"{section}.{key}"
+        elif section == "route":
+            yield from _different_parts("route", _by_path(before), _by_path(after))
+        elif section == "frontend":
+            yield from _different_parts("frontend", _by_name(before), _by_name(after))
         else:
-            yield section.replace("more_providers", "provider")
+            yield from _different_keys(section, before, after)
 
 
-def _different_routes(old: tuple[RouteSettings, ...], new: tuple[RouteSettings, ...]) -> Iterator[str]:
-    """Yields the routes that were added, changed or removed, by their paths."""
-    before, after = ({route.path: route for route in routes} for routes in (old, new))
-    changed = [path for path in (*before, *after) if before.get(path) != after.get(path)]
-    yield from (f"route {path}" for path in dict.fromkeys(changed))
+def _different_providers(old: Settings, new: Settings) -> Iterator[str]:
+    """Yields the settings that differ of providers that stay, and the names of those that come or go."""
+    before, after = _by_name(old.providers()), _by_name(new.providers())
+    if len(before) == len(after) == 1:
+        yield from _different_keys("provider", old.provider, new.provider)
+        return
+    for number, (name, provider) in enumerate(after.items()):
+        if name in before:
+            yield from _different_keys(provider_section(new, number), before[name], provider)
+    yield from (f"provider {name}" for name in {**before, **after} if (name in before) != (name in after))
+    if [name for name in before if name in after] != [name for name in after if name in before]:
+        yield "provider"  # in another order: the first one is the default
+
+
+def _different_keys(at: str, before: Section, after: Section) -> Iterator[str]:
+    for name in type(before).model_fields:
+        if getattr(before, name) != getattr(after, name):
+            yield f"{at}.{name}"
+
+
+def _different_parts(kind: str, before: Mapping[str, Section], after: Mapping[str, Section]) -> Iterator[str]:
+    """Yields the parts of one kind that were added, changed or removed, as `route /api`."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    yield from (f"{kind} {name}" for name in changed)
     if not changed:
-        yield "route"  # in another order
+        yield kind  # in another order
+
+
+def _by_path(routes: Iterable[RouteSettings]) -> dict[str, Section]:
+    return {route.path: route for route in routes}
+
+
+def _by_name(parts: Iterable[ProviderSettings] | Iterable[FrontendSettings]) -> dict[str, Section]:
+    return {each.name: each for each in parts}

@@ -82,7 +82,7 @@ class EventStream:
         self._put(_event("session-ended", {"code": why.problem.code, "reason": why.reason}), last=True)
 
     def drain(self) -> None:
-        """The server stops: ends, and says when to come back, not the same to all."""
+        """The server stops, or the frontend is gone: ends, and says when to come back, each time another."""
         later = 1000 + random.randrange(_BACK_WITHIN)  # noqa: S311 - spreads load, no secret
         self._put(b"retry: %d\n\n" % later, last=True)
 

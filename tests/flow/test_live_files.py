@@ -39,6 +39,10 @@ async def test_a_key_that_is_taken_back(redis_server: RedisServer, tmp_path: Pat
         for browser in (old, new):
             for _ in range(2):
                 assert 200 == (await browser.user()).status_code
+        limits = world.app.settings.limits.model_copy(update={"events_per_session": 1})
+        await world.app.reload(
+            world.app.settings.model_copy(update={"limits": limits})
+        )  # it is a former one's
         keys.write_text(f"{third}\n{second}\n")
         assert Close(4401, "the session has ended") == await closing(socket)
         assert (401, "session_missing") == await said(await old.user())
@@ -67,7 +71,7 @@ async def test_the_secret_of_the_second_provider(redis_server: RedisServer, tmp_
     async with running_world(
         redis_server, server=SOON, provider={"par": "never"}, others={"partners": partners}
     ) as world:
-        guest = await world.browser()
+        guest, at_start = await world.browser(), world.app.settings
         await guest.sign_in(provider="partners")
         assert 401 == (await guest.user()).status_code
         file.write_text(world.others["partners"].client_secret)
@@ -75,6 +79,12 @@ async def test_the_secret_of_the_second_provider(redis_server: RedisServer, tmp_
         await guest.sign_in(provider="partners")
         assert 200 == (await guest.user()).status_code
         assert 200 == (await (await world.signed_in()).user()).status_code
+        page = at_start.spa.model_copy(update={"error_page": "/error"})  # read before the file was
+        assert ("spa.error_page",) == (
+            await world.app.reload(at_start.model_copy(update={"spa": page}))
+        ).changed
+        await guest.sign_in(provider="partners")
+        assert 200 == (await guest.user()).status_code
 
 
 async def test_a_backends_authority(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_a_head_that_comes_after_the_stop(
     asked, stopping = asyncio.Event(), asyncio.Event()
 
     async def begins(world: World) -> None:
-        streams_open = world.app.frontend.forwarding.context.event_streams
+        streams_open = world.app.frontend.forwarding.context.event_streams.whole
         await until(lambda: streams_open._stopping)
         stopping.set()
 

@@ -55,8 +55,7 @@ def test_a_cookie_finds_nothing_in_another_frontends_memory() -> None:
     """One memory and one feed for all, and an entry that only its own frontend is given."""
     counts = NearCacheCounts()
     shared = NearCache(memory=100_000, feed=Trusted(), counts=counts, clock=lambda: 0.0)
-    shop, desk = shared.of_frontend("shop"), shared.of_frontend("desk")
-    assert shared is shared.of_frontend("")
+    shop, desk = shared.view(), shared.view()
     with shop.reading("key") as reading:
         reading.keep(b"cookie", bytes(PREFIX) + b"item", 60.0)
     found = shop.get(b"cookie")

@@ -51,14 +51,44 @@ def test_what_can_be_taken_and_what_cannot() -> None:
     assert not found.in_place
 
 
-def test_beside_several_frontends() -> None:
-    """What the parts in force take over is taken; a frontend, and all that one is built of, is left."""
-    shop = {"name": "shop", "public_url": "https://shop.example.com"}
-    former, secrets = settings(frontend=[shop]), {"keys": [OTHER, KEY]}
-    assert ("session.keys",) == compare(former, settings(frontend=[shop], session=secrets)).taken
-    found = compare(former, settings(frontend=[shop], session=secrets | {"idle_timeout": "5m"}))
-    assert (("session.keys",), ("session.idle_timeout",)) == (found.taken, found.left)
-    assert ("frontend",) == compare(former, settings()).left == compare(settings(), former).left
+@pytest.mark.requirement("P-02")
+def test_frontends_are_named() -> None:
+    """One that was added, changed or removed, wherever it stands; and another order."""
+    shop, desk, page = (
+        {"name": name, "public_url": f"https://{name}.example.com"} for name in ("shop", "desk", "page")
+    )
+    former = settings(frontend=[shop, desk])
+    found = compare(former, settings(frontend=[page, shop | {"session": {"idle_timeout": "5m"}}]))
+    assert ("frontend shop", "frontend desk", "frontend page") == found.taken
+    assert ((), False) == (found.left, found.in_place)
+    assert ("frontend shop", "frontend desk") == compare(former, settings()).taken
+    assert ("frontend shop", "frontend desk") == compare(settings(), former).taken
+    assert ("frontend",) == compare(former, settings(frontend=[desk, shop])).taken
+    assert compare(former, settings(frontend=[shop, desk], session={"keys": [OTHER, KEY]})).in_place
+
+
+@pytest.mark.requirement("P-02")
+def test_providers_are_known_by_their_names() -> None:
+    """One that stays is compared with itself, wherever it stands; its credentials are taken in place."""
+
+    def provider(name: str, **more: str) -> dict[str, str]:
+        return {"issuer": "https://x", "client_id": "x", "client_secret": "s", "name": name} | more
+
+    def of(*more: dict[str, str]) -> Settings:
+        return settings(**{"[[provider]]": more})
+
+    a, b = provider("a"), provider("b")
+    found = compare(of(a, b), of(a, b | {"client_secret": "t"}))
+    assert (("provider[2].client_secret",), True) == (found.taken, found.in_place)
+    found = compare(of(a, b), of(b | {"client_id": "y"}))
+    assert (("provider[1].client_id", "provider a"), False) == (found.taken, found.in_place)
+    assert ("provider",) == compare(of(a, b), of(b, a)).taken
+    assert ("provider a",) == compare(settings(), of(a)).taken
+    newer = settings(
+        provider={"issuer": "https://id.example.com", "client_id": "spa", "client_secret": "t"},
+        **{"[[provider]]": [a]},
+    )
+    assert ("provider[0].client_secret", "provider a") == compare(settings(), newer).taken
 
 
 def test_keys_secrets_and_the_log_are_taken_in_place() -> None:
@@ -75,7 +105,7 @@ def test_routes_are_named_by_their_paths() -> None:
     ).taken
     assert ("route",) == compare(former, settings(route=[b, a])).taken
     more = {"issuer": "https://other.example.com", "client_id": "x", "client_secret": "s", "name": "other"}
-    assert ("provider",) == compare(settings(), settings(**{"[[provider]]": [more]})).taken
+    assert ("provider other",) == compare(settings(), settings(**{"[[provider]]": [more]})).taken
 
 
 def test_secret_files_have_a_watch_of_their_own() -> None:

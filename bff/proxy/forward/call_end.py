@@ -188,7 +188,7 @@ class CallEnd:
         self._client.send_end()
 
     def drain(self) -> None:
-        """Ends an event stream cleanly, because the server stops."""
+        """Ends an event stream cleanly, because the server stops or the frontend is gone."""
         if self._tail is None or self._finished:
             return
         whole = is_whole(self._tail)

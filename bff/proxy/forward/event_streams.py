@@ -1,11 +1,13 @@
-"""The event streams of a process, and their end at a stop.
+"""The event streams of a process, and their end at a stop, or with their frontend.
 
-Rule 1: when the server stops, an event stream under way ends at once and cleanly, and one that begins later
-ends with its head: its reader comes back by itself, to a process that goes on.
+Rule 1: when the server stops, or a frontend is taken out of the settings, an event stream under way ends at
+once and cleanly, and one that begins later ends with its head: its reader comes back by itself.
 Rule 2: a reader drops the part behind the last whole event (HTML, 9.2.6), so that a `retry` only has
 a place behind a whole one.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from bff.policy.fields import Header
@@ -20,33 +22,47 @@ _WHOLE = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 
 class Drainable(Protocol):
-    """A call whose answer is an event stream."""
+    """An event stream, or a WebSocket."""
 
     def drain(self) -> None:
-        """Ends the stream now, cleanly."""
+        """Ends it now, cleanly."""
 
 
 class EventStreams:
-    """The event streams under way."""
+    """The event streams or the WebSockets under way, of one frontend or of the process, the `whole`."""
 
-    __slots__ = ("_open", "_stopping")
+    __slots__ = ("_open", "_stopping", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, whole: "EventStreams | None" = None) -> None:
         self._open: dict[Drainable, None] = {}
         self._stopping = False
+        self.whole = whole or self
 
     def begin(self, stream: Drainable) -> None:
         """Takes a stream in whose head has been sent."""
         self._open[stream] = None
+        if self.whole is not self:
+            self.whole.begin(stream)
         if self._stopping:
             stream.drain()
 
     def end(self, stream: Drainable) -> None:
         """Forgets a stream that is over."""
         self._open.pop(stream, None)
+        if self.whole is not self:
+            self.whole.end(stream)
+
+    @contextmanager
+    def holding(self, stream: Drainable) -> Iterator[None]:
+        """Holds a stream for as long as the block runs."""
+        self.begin(stream)
+        try:
+            yield
+        finally:
+            self.end(stream)
 
     def stop(self) -> None:
-        """Ends all streams, because the server stops. Calling it again is harmless."""
+        """Ends all streams, because the server stops or the frontend is gone; again it is harmless."""
         self._stopping = True
         for stream in list(self._open):
             stream.drain()

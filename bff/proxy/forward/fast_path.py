@@ -30,7 +30,7 @@ from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import ResponseTemplates
-from bff.proxy.server.line_cache import LineCache, PlainRequest
+from bff.proxy.server.line_cache import PlainRequest
 from bff.session.cached_session import CachedSession
 from bff.session.session_reader import Then
 from bff.upstream.connection import UpstreamConnection
@@ -101,24 +101,22 @@ class FastPath:
         context: ForwardingContext,
         routes: RouteTable,
         guard: Guard,
-        lines: LineCache,
         calls: type["FastCall"] | None = None,
     ) -> None:
         self.context = context
         self._routes = routes
         self._guard = guard
-        self.lines = lines
         self._by_path = {
             route.path: _FastRoute(route, context.destinations[route.path], context)
             for route in routes.routes
-            # else lines fare otherwise than `lines` says, or there is something to wait for
+            # else lines fare otherwise than `LineCache` says, or there is something to wait for
             if not route.settings.pass_request_headers and not context.destinations[route.path].waits
         }
         self._verdicts: dict[object, bool] = {}
         self._calls = calls or FastCall
 
     def begin(self, request: PlainRequest, peer: str, client: FastClient) -> "FastCall | None":
-        """Returns the call of a request that `lines` has read, not yet sent; None to take the other path."""
+        """Returns the call of a request that `LineCache` has read, not yet sent; None for the other path."""
         matched = self._routes.match(request.path)
         route = self._by_path.get(matched.route.path) if isinstance(matched, Matched) else None
         if route is None or request.method not in route.counts or len(request.body) > route.longest_body:

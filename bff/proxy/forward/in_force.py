@@ -6,6 +6,7 @@ from bff.policy.fields import Header
 from bff.policy.frontend_table import FrontendTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.server.line_cache import LineCache
 
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds an `InForce`, for the server protocol."""
@@ -17,17 +18,28 @@ class InForce:
     Attributes:
         app: the application; of several frontends the first one's.
         fast_path: its fast path, beside it: a fast call reads one attribute.
+        lines: the header lines of all, and the limits that heads are held to from now on.
         several: the applications of several frontends; None where there is one, and nothing to look up.
     """
 
-    __slots__ = ("app", "fast_path", "several")
+    __slots__ = ("app", "fast_path", "lines", "several")
 
-    def __init__(self, app: ForwardingApp, several: FrontendTable[ForwardingApp] | None = None) -> None:
-        self.replace(app, several)
+    def __init__(
+        self,
+        app: ForwardingApp,
+        lines: LineCache,
+        several: FrontendTable[ForwardingApp] | None = None,
+    ) -> None:
+        self.replace(app, lines, several)
 
-    def replace(self, app: ForwardingApp, several: FrontendTable[ForwardingApp] | None = None) -> None:
+    def replace(
+        self,
+        app: ForwardingApp,
+        lines: LineCache,
+        several: FrontendTable[ForwardingApp] | None = None,
+    ) -> None:
         """Puts other applications in force, on the event loop: between two requests."""
-        self.app, self.fast_path, self.several = app, app.fast_path, several
+        self.app, self.fast_path, self.lines, self.several = app, app.fast_path, lines, several
 
     def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
         """Returns the application of a request; None for a host that is not served."""

@@ -136,6 +136,8 @@ class LineCache:
     """
 
     def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
+        self.limits = limits
+        self._csrf_header = csrf_header
         self._hosts = limits.hosts
         self._guarded = frozenset({csrf_header, b"sec-fetch-site", b"origin"})
         self._kept = _KEPT | {csrf_header}
@@ -149,6 +151,10 @@ class LineCache:
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
+
+    def is_for(self, limits: RequestLimits, csrf_header: bytes) -> bool:
+        """Returns True if other settings with these leave all lines as they are."""
+        return (limits, csrf_header) == (self.limits, self._csrf_header)
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""

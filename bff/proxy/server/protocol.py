@@ -5,8 +5,7 @@ Of uvicorn it uses the arguments of a protocol class (config, server state, life
 Rule 1: one request at a time: pipelined requests wait unparsed until the answer before it is
 complete, so that answers come in order and a lost connection is known to the call that it concerns.
 Rule 2: every wait has an end: for a head, for a body, for a client that reads nothing or is to hang up.
-Rule 3: a refusal is problem+json and ends the connection, unless an answer went before it: after a final
-answer nothing more is said.
+Rule 3: a refusal is problem+json and ends the connection; after a final answer nothing more is said.
 """
 
 import asyncio
@@ -83,9 +82,9 @@ class HttpServerProtocol(asyncio.Protocol):
         if self._ready and self._in_force is not None:
             self._ready = False
             self._timer.wait = Wait.NOTHING
-            fast_path = (in_force := self._in_force).fast_path
-            request = fast_path.lines.read(data)
+            request = (in_force := self._in_force).lines.read(data)
             if request is not None:
+                fast_path = in_force.fast_path
                 if in_force.several is not None:
                     fast_path = in_force.fast_path_of(request.host(), request.path)
                 call = self._fast = fast_path.begin(request, self._peer, self)
@@ -150,7 +149,8 @@ class HttpServerProtocol(asyncio.Protocol):
                 self._timer.begin(Wait.REQUEST, self._keep_alive)
 
     def _take_head(self, data: bytes) -> bytes:
-        self._parser.websocket = self._config.ws_protocol_class is not None  # a route may have been added
+        limits = self.limits if self._in_force is None else self._in_force.lines.limits
+        self._parser.follow(limits, websocket=self._config.ws_protocol_class is not None)
         try:
             found = self._parser.feed(data)
         except Refusal as refusal:
@@ -375,7 +375,7 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def _end_streams(self) -> None:
         if self._in_force is not None:
-            self._in_force.app.context.event_streams.stop()
+            self._in_force.app.context.event_streams.whole.stop()
 
     def eof_received(self) -> bool:
         """Returns true, to keep the connection, where a client that sends no more gets an answer yet."""

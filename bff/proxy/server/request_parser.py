@@ -124,10 +124,10 @@ def bad_request(detail: str) -> Refusal:
 class RequestParser:
     """The parser of one connection's heads. `websocket`: upgrades to WebSocket are served."""
 
-    __slots__ = ("_buffer", "_limits", "_skipped", "websocket")
+    __slots__ = ("_buffer", "_skipped", "limits", "websocket")
 
     def __init__(self, limits: RequestLimits, *, websocket: bool = False) -> None:
-        self._limits = limits
+        self.limits = limits
         self.websocket = websocket
         self._buffer = bytearray()
         self._skipped = False
@@ -141,6 +141,12 @@ class RequestParser:
     def fresh(self) -> bool:
         """True while nothing of a head is here, and no empty line before it was skipped either."""
         return not self._buffer and not self._skipped
+
+    def follow(self, limits: RequestLimits, *, websocket: bool) -> None:
+        """Follows other settings, as an added frontend or route; a head that has begun ends as it began."""
+        self.websocket = websocket
+        if self.fresh:
+            self.limits = limits
 
     def feed(self, data: bytes) -> tuple[Head, bytes] | None:
         """Returns the head and the bytes behind it; None while the head is incomplete.
@@ -167,7 +173,7 @@ class RequestParser:
         """Judges the bytes so far; `seen` of them were looked at before."""
         if buffer and not 0x41 <= buffer[0] <= 0x5A:  # noqa: PLR2004 - A to Z
             raise bad_request("not an HTTP request")
-        limit = self._limits.max_head_bytes
+        limit = self.limits.max_head_bytes
         found = buffer.find(_END, max(0, seen - 3))
         end = len(buffer) if found < 0 else found + len(_END)
         stop = min(end, limit)
@@ -183,7 +189,7 @@ class RequestParser:
         self._buffer, self._skipped = bytearray(), False
         raw = bytes(buffer[:end])
         try:
-            return parse_head(raw, self._limits, websocket=self.websocket), bytes(buffer[end:])
+            return parse_head(raw, self.limits, websocket=self.websocket), bytes(buffer[end:])
         except Refusal as refusal:
             refusal.head = raw
             raise

@@ -33,6 +33,7 @@ from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, not
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
@@ -71,6 +72,7 @@ class WebSocketForwarding:
         self._guard = guard
         self._upgrades = upgrades or Upgrade
         before: Mapping[bytes, Counts] = {} if former is None else former._open  # noqa: SLF001 - of its own kind
+        self.sockets: EventStreams = EventStreams() if former is None else former.sockets
         self._open: Mapping[bytes, Counts] = {
             route.path: Counts(route.settings.websocket_max_sockets, before.get(route.path))
             for route in routes.routes
@@ -295,7 +297,8 @@ class Upgrade:
                 used=lambda: self._used(watched),
                 tasks=self._context.tasks,
             )
-            end = await relay.run(listening, over)
+            with self._owner.sockets.holding(relay):
+                end = await relay.run(listening, over)
         except OSError:  # the client has left in this very moment
             return
         finally:

@@ -79,6 +79,12 @@ class WebSocketRelay:
         self._max_message = max_message
         self._used = used
         self._tasks = tasks
+        self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def drain(self) -> None:
+        """Closes both sides, because the frontend is gone."""
+        if not self._drained.done():
+            self._drained.set_result(None)
 
     async def run(self, first: asyncio.Future[Message], over: asyncio.Future[NoSession]) -> End:
         """Passes messages on until one side ends or `over` is done, and closes both; returns how.
@@ -102,10 +108,12 @@ class WebSocketRelay:
     ) -> End:
         waiting = {up, down}
         while waiting:
-            either: set[asyncio.Future[Any]] = {*waiting, over}
+            either: set[asyncio.Future[Any]] = {*waiting, over, self._drained}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if over.done():
                 return End(Close(SESSION_OVER, "the session has ended"), Close(GOING_AWAY, ""))
+            if self._drained.done():
+                return End(Close(GOING_AWAY, ""), Close(GOING_AWAY, ""))
             for task in [task for task in waiting if task.done()]:
                 waiting.discard(task)
                 end = task.result()

@@ -87,7 +87,7 @@ class Harness:
         return CachedSession.of(self.found.handle, self.found.session, credentials.quiet_until(self.found))
 
     def begin(self, data: bytes) -> FastCall | None:
-        request = self.path.lines.read(data)
+        request = self.app.in_force.lines.read(data)
         if request is None:
             return None
         return self.path.begin(request, "192.0.2.1", Any)  # type: ignore[arg-type] # it is not spoken to

@@ -26,6 +26,7 @@ from bff.policy.routes import Matched
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits, RequestParser
 from bff.proxy.server.response_writer import ResponseWriter
 from bff.session.cached_session import CachedSession
@@ -67,6 +68,7 @@ class _Parts:
     """The objects that the loops need."""
 
     forwarding: ForwardingApp
+    lines: LineCache
     sessions: Sessions
     request: RequestHead
     raw: bytes
@@ -160,7 +162,7 @@ async def _parts(app: App, settings: Settings) -> _Parts:
     admitted = forwarding.admit(request)
     assert isinstance(admitted, Admitted)
     raw = b"GET /api/orders/7?page=2 HTTP/1.1\r\n" + lines + b"\r\n"
-    return _Parts(forwarding, sessions, request, raw, admitted, found, settings)
+    return _Parts(forwarding, app.in_force.lines, sessions, request, raw, admitted, found, settings)
 
 
 Step = tuple[str, str, Callable[[], object]]
@@ -173,7 +175,7 @@ def _steps(parts: _Parts) -> list[Step]:
 def _plain(parts: _Parts) -> list[Step]:
     """The parts of a call on the fast path."""
     path = parts.forwarding.fast_path
-    routes, lines = path._by_path, path.lines
+    routes, lines = path._by_path, parts.lines
     route = routes[parts.admitted.route.path]
     request = lines.read(parts.raw)
     assert request is not None

@@ -103,7 +103,7 @@ class Run:
         self._state = ServerState()
         bench.world = self.world
         protocol = client_protocol(bench.settings)
-        app_state = {STATE: InForce(self.world.forwarding)} if front == "server" else {}
+        app_state = {STATE: InForce(self.world.forwarding, self.world.lines)} if front == "server" else {}
         self._accepted: Callable[[], HttpServerProtocol] = lambda: protocol(
             bench.config, self._state, app_state, _loop=self.loop
         )

@@ -269,14 +269,14 @@ class World:
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,
         )  # fmt: skip
         (any_rules, *_) = _RULES.values()
-        lines = LineCache(
+        self.lines = LineCache(
             limits=RequestLimits.configured(ServerSettings(public_url=PUBLIC)),
             csrf_header=b"x-csrf",
             passes=any_rules.passes_on,
         )
         self.forwarding = ForwardingApp(
             context=parts,
-            fast_path=FastPath(context=parts, routes=_ROUTES, guard=_GUARD, lines=lines),
+            fast_path=FastPath(context=parts, routes=_ROUTES, guard=_GUARD),
             routes=_ROUTES,
             guard=_GUARD,
             forward_auth=ForwardAuth(Asking.compiled(PublicOrigin.parse(PUBLIC), _ROUTES, _GUARD), ()),

@@ -1,0 +1,229 @@
+"""Frontends that come, change and go while the proxy runs: what goes on, what ends, and what comes back."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.frames import Close
+from websockets.typing import Origin
+
+from bff.embedded import free_port
+from bff.live_settings import NotTakenError
+from bff.settings.model import FrontendSettings, RouteSettings, Settings
+from tests.support.load.warm import Caller
+from tests.support.network.events import Watcher
+from tests.support.network.sockets import closing, running_sockets
+from tests.support.processes.redis import RedisServer
+from tests.support.processes.world import CSRF, Browser, World, running_world
+from tests.support.wait import until
+
+pytestmark = pytest.mark.requirement("P-01", "P-02")
+
+
+def at_frontends(settings: Settings, *frontends: FrontendSettings, **sections: Any) -> Settings:
+    return settings.model_copy(update={"frontend": frontends, **sections})
+
+
+async def signed_in(world: World, origin: str, base: str = "") -> Browser:
+    browser = Browser(origin)
+    await world.stack.enter_async_context(browser.client)
+    await browser.sign_in(base_path=base)
+    assert browser.handle is not None
+    return browser
+
+
+async def statuses(browser: Browser, *paths: str) -> list[int]:
+    return [(await browser.call(path)).status_code for path in paths]
+
+
+async def watching(world: World, browser: Browser) -> Watcher:
+    """An event stream at the browser's own frontend."""
+    caller = await Caller.connected(world, browser)
+    head = caller.head("GET /bff/events HTTP/1.1")
+    caller.writer.write(head.replace(b"Host: localhost", b"Host: 127.0.0.1"))
+    async with asyncio.timeout(60):
+        return Watcher(caller, await caller.reader.readuntil(b"\r\n\r\n"))
+
+
+@pytest.mark.usefixtures("both_fronts")
+async def test_a_frontend_goes_and_comes_back(redis_server: RedisServer) -> None:
+    """What is open at it ends in good order, a call under way gets its answer; its sessions come back."""
+    port = free_port()
+    frontends = [
+        {"name": "shop", "public_url": f"http://127.0.0.1:{port}"},
+        {"name": "desk", "public_url": f"http://localhost:{port}/desk"},
+    ]
+    async with running_sockets(redis_server, port=port, frontends=frontends) as sockets:
+        world = sockets.world
+        shop_settings, desk_settings = world.app.settings.frontend
+        shared = world.app.settings.route
+        plain = RouteSettings(path="/plain", upstream=world.backend.url)
+        await world.app.reload(
+            at_frontends(world.app.settings, shop_settings, desk_settings, route=(*shared, plain))
+        )
+        main = await world.signed_in()
+        shop = await signed_in(world, shop_settings.public_url)
+        desk = await signed_in(world, world.url, "/desk")
+        socket = await connect(
+            f"ws://127.0.0.1:{port}/api/feed",
+            additional_headers={"Cookie": f"bff={shop.handle}"},
+            origin=Origin(shop_settings.public_url),
+            proxy=None,
+        )
+        other_socket = await sockets.connect(main)
+        watcher = await watching(world, shop)
+        arrived, go = asyncio.Event(), asyncio.Event()
+
+        async def held(_: Any) -> bytes | None:
+            arrived.set()
+            await go.wait()
+            return None
+
+        world.reply = held
+        call = world.app.tasks.spawn(shop.call("/plain/slow"), name="call")
+        await arrived.wait()
+
+        reloaded = await world.app.reload(at_frontends(world.app.settings, desk_settings))
+        assert ("frontend shop",) == reloaded.changed
+        assert Close(1001, "") == await closing(socket)
+        assert [] == await watcher.rest()
+        assert watcher.ended
+        assert b"retry: " in watcher.said
+        world.reply = None
+        assert [421, 421] == await statuses(shop, "/plain/x", "/bff/user")
+        assert [200, 200] == await statuses(main, "/plain/x", "/bff/user")
+        assert [200, 200] == await statuses(desk, "/desk/plain/x", "/desk/bff/user")
+
+        await world.app.reload(at_frontends(world.app.settings))
+        assert world.app.in_force.several is None
+        assert [404, 404] == await statuses(desk, "/desk/plain/x", "/desk/bff/user")
+        assert [200, 200] == await statuses(main, "/plain/x", "/bff/user")
+        go.set()
+        await call
+
+        await world.app.reload(at_frontends(world.app.settings, desk_settings, shop_settings))
+        assert [200, 200] == await statuses(shop, "/plain/x", "/bff/user")
+        assert [200, 200] == await statuses(desk, "/desk/plain/x", "/desk/bff/user")
+        assert 200 == (await shop.call("/bff/logout", "POST")).status_code
+        assert [401, 401] == await statuses(shop, "/plain/x", "/bff/user")
+        await other_socket.send("still here")
+        assert "still here" == await other_socket.recv()
+        async with httpx.AsyncClient(base_url=world.url, timeout=60) as stranger:
+            carried = {**CSRF, "Cookie": f"bff={desk.handle}"}
+            assert 401 == (await stranger.get("/bff/user", headers=carried)).status_code
+        watcher.caller.leave()
+
+
+async def test_a_kept_connection_reaches_a_frontend_that_has_come(redis_server: RedisServer) -> None:
+    """A reverse proxy sends all hosts over the connections that it keeps: 421 before, served from then on."""
+    port = free_port()
+    async with (
+        running_world(redis_server, port=port) as world,
+        httpx.AsyncClient(base_url=world.url, timeout=60) as client,
+    ):
+        at_shop = {**CSRF, "Host": f"127.0.0.1:{port}"}
+        for path in ("/api/x", "/bff/user"):
+            assert 421 == (await client.get(path, headers=at_shop)).status_code
+        assert 401 == (await client.get("/bff/user", headers=CSRF)).status_code
+        (kept,) = world.server.server_state.connections
+        shop = FrontendSettings(name="shop", public_url=f"http://127.0.0.1:{port}")
+        await world.app.reload(at_frontends(world.app.settings, shop))
+        for path in ("/api/x", "/bff/user"):
+            assert 401 == (await client.get(path, headers=at_shop)).status_code
+        assert {kept} == world.server.server_state.connections
+
+
+def discoveries(world: World) -> int:
+    return world.issuer.seen.paths().count("/.well-known/openid-configuration")
+
+
+async def test_what_stays_is_kept_warm(redis_server: RedisServer) -> None:
+    """A frontend whose settings stay is the same one, with its memory; all share one client."""
+    port = free_port()
+    frontends = [
+        {"name": name, "public_url": f"http://{host}:{port}{path}"}
+        for name, host, path in (("shop", "127.0.0.1", ""), ("desk", "localhost", "/desk"))
+    ]
+    async with running_world(redis_server, port=port, frontends=frontends) as world:
+        app = world.app
+        await until(lambda: app.shared.feed.trusted)
+        main, desk = await world.signed_in(), await signed_in(world, world.url, "/desk")
+        shop = await signed_in(world, f"http://127.0.0.1:{port}")
+        assert 1 == discoveries(world)
+        (client,) = app.shared.clients.all()
+        assert {client} == {each.providers.default.shared for each in app.frontends.every}
+        assert [[200], [200]] == [await statuses(main, "/api/x"), await statuses(shop, "/api/x")]
+
+        before = {each.name: each for each in app.frontends.every}
+        shop_settings, desk_settings = app.settings.frontend
+        ruled = RouteSettings.model_validate(
+            {"path": "/own", "upstream": world.backend.url, "allow": {"groups": ["staff"]}}
+        )
+        changed = shop_settings.model_copy(update={"route": (ruled,)})
+        more = FrontendSettings(name="more", public_url=f"http://127.0.0.2:{port}")
+        reloaded = await app.reload(at_frontends(app.settings, changed, desk_settings, more))
+        assert ("frontend shop", "frontend more") == reloaded.changed
+        after = {each.name: each for each in app.frontends.every}
+        assert {"", "desk"} == {name for name in before if before[name] is after[name]}
+        assert {client} == {each.providers.default.shared for each in app.frontends.every}
+        assert 1 == discoveries(world)
+        hits = near_cache(world, "hits")
+        assert [200] == await statuses(main, "/api/x")
+        assert hits + 1 == near_cache(world, "hits")
+        assert [200] == await statuses(shop, "/api/x")
+        assert hits + 1 == near_cache(world, "hits")
+        assert [403] == await statuses(shop, "/own/x")
+
+        reloaded = await app.reload(at_frontends(app.settings, more, changed, desk_settings))
+        assert ("frontend",) == reloaded.changed
+        assert set(after.values()) == set(app.frontends.every)
+
+        routes = app.settings.route
+        below = RouteSettings(path="/below", upstream=world.backend.url)
+        await app.reload(at_frontends(app.settings, changed, desk_settings, route=(*routes, below)))
+        assert [400] == await statuses(main, "/bff/login?return_to=/desk/below/x")  # it is the desk's now
+        assert [200] == await statuses(desk, "/desk/below/x")
+
+
+def near_cache(world: World, name: str) -> int:
+    return int(getattr(world.app.metrics.near_cache, name))
+
+
+async def test_one_is_put_in_the_place_of_the_first(redis_server: RedisServer) -> None:
+    """`server.public_url` named by a section: the one without a name goes, and comes back after it."""
+    async with running_world(redis_server) as world:
+        main = await world.signed_in()
+        named = FrontendSettings(name="named", public_url=world.url)
+        await world.app.reload(at_frontends(world.app.settings, named))
+        assert world.app.in_force.several is None
+        assert [401, 401] == await statuses(main, "/api/x", "/bff/user")
+        await world.app.reload(at_frontends(world.app.settings))
+        assert [200, 200] == await statuses(main, "/api/x", "/bff/user")
+
+
+def names(frontends: Sequence[Any]) -> list[str]:
+    return [each.name for each in frontends]
+
+
+async def test_one_that_cannot_be_built_leaves_all_as_they_are(
+    redis_server: RedisServer, tmp_path: Any
+) -> None:
+    """Nothing of it is left: no frontend, no client of a provider, no pool."""
+    async with running_world(redis_server) as world:
+        app = world.app
+        gone = RouteSettings(path="/x", upstream="https://localhost:1", ca_file=tmp_path / "gone.pem")
+        first = FrontendSettings(name="first", public_url="http://127.0.0.1:1")
+        bad = FrontendSettings(name="bad", public_url="http://127.0.0.1:2", route=(gone,))
+        other = app.settings.provider.model_copy(update={"name": "other"})
+        before = (app.frontends, app.settings, app.shared.clients.all(), app.shared.pools.all())
+        with pytest.raises(NotTakenError, match="cannot be built"):
+            await app.reload(at_frontends(app.settings, first, bad, more_providers=(other,)))
+        assert before == (app.frontends, app.settings, app.shared.clients.all(), app.shared.pools.all())
+        await app.reload(at_frontends(app.settings, first, more_providers=(other,)))
+        assert ["", "first"] == names(app.frontends.every)
+        assert ["main", "other"] == [client.settings.name for client in app.shared.clients.all()]
+        await app.reload(at_frontends(app.settings, more_providers=()))
+        assert ["main"] == [client.settings.name for client in app.shared.clients.all()]
