@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Self
@@ -83,9 +84,9 @@ class Clients:
         self._proxy = proxy
         self._bounds = bounds
         self.calls = 0
-        self._trusted = _trusting(certificates.ca_file)
-        verify = _trusting(certificates.ca_file)
+        self._trusted = verify = _trusting(certificates.ca_file)
         if certificates.client is not None:
+            verify = _trusted_anew(certificates.ca_file)  # an outgoing proxy gets no certificate of ours
             verify.load_cert_chain(certificates.client, certificates.client_key, password=str)
         self.reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
         self.spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
@@ -129,6 +130,17 @@ class Clients:
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     """A context that trusts the authorities of a file alone, if one is given, or else the public ones."""
+    return _public() if ca_file is None else _trusted_anew(ca_file)
+
+
+@cache
+def _public() -> ssl.SSLContext:
+    """The context of the public authorities: they are part of the installation, and take 30 ms to read."""
+    return _trusted_anew(None)
+
+
+def _trusted_anew(ca_file: Path | None) -> ssl.SSLContext:
+    """A context that may be changed."""
     if ca_file is not None:
         return ssl.create_default_context(cafile=ca_file)
     return httpx.create_ssl_context(trust_env=False)

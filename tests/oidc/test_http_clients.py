@@ -5,9 +5,11 @@ import ssl
 from contextlib import aclosing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bff.errors import ProviderUnavailableError
+from bff.oidc import http_clients
 from bff.oidc.http import ProviderHttp
 from bff.oidc.http_clients import Certificates
 from bff.oidc.requests import Form
@@ -74,3 +76,25 @@ async def test_a_newer_certificate_of_our_own_is_shown(tmp_path: Path) -> None:
         with pytest.raises(ProviderUnavailableError):
             await made.get(url)
     assert [ssl.PEM_cert_to_DER_cert(each.cert.read_text()) for each in (former, newer)] == shown
+
+
+async def test_the_public_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that name no file share their context; one with a certificate of ours is nobody else's."""
+    made: list[ssl.SSLContext] = []
+    real = httpx.create_ssl_context
+
+    def counted(*arguments: object, **options: object) -> ssl.SSLContext:
+        made.append(real(*arguments, **options))  # type: ignore[arg-type] # handed on as they are
+        return made[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", counted)
+    http_clients._public.cache_clear()
+    one, other = ProviderHttp(timeout=60), ProviderHttp(timeout=60)
+    async with aclosing(one), aclosing(other):
+        one.renew(Certificates())
+        assert 1 == len(made)
+        one.renew(Certificates(None, *self_signed(tmp_path)))
+        assert 2 == len(made)
+        other.renew(Certificates())
+        assert 2 == len(made)
+    http_clients._public.cache_clear()

@@ -41,7 +41,7 @@ class ClientKeys:
 
     def __init__(self, cooldown: float = 10.0, fresh: float = 600.0, stale: float = 24 * 3600.0) -> None:
         self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
-        self._http = httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
+        self._http: httpx.Client | None = None  # made for the first fetch: most issuers never fetch
         self._guard = threading.Lock()
         self._fetched: dict[str, _Fetched] = {}
         self._given: dict[str, KeySet] = {}
@@ -67,7 +67,14 @@ class ClientKeys:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
+
+    def _client(self) -> httpx.Client:
+        with self._guard:
+            if self._http is None:
+                self._http = httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
+            return self._http
 
     def _fetch(self, entry: _Fetched, uri: str, now: float) -> None:
         if entry.tried is not None and now - entry.tried < self._cooldown:
@@ -75,7 +82,7 @@ class ClientKeys:
         entry.tried = now
         body, begun = b"", time.monotonic()
         try:
-            with self._http.stream("GET", uri, headers={"Accept": "application/json"}) as answer:
+            with self._client().stream("GET", uri, headers={"Accept": "application/json"}) as answer:
                 answer.raise_for_status()
                 for chunk in answer.iter_bytes():
                     body += chunk
