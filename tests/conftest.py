@@ -3,23 +3,45 @@
 import logging
 import os
 import re
+import ssl
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
+from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from bff import embedded
 from bff.observe import logs
 
+sys.dont_write_bytecode = False  # several processes read these files, and each would compile all of them
+
 pytest_plugins = ["tests.support.processes.redis"]
 
 # A slow machine is no finding. In CI this adds to hypothesis' own profile for it.
 hypothesis_settings.register_profile("bff", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("bff")
+
+_create_ssl_context = httpx.create_ssl_context
+_read_authorities = cache(_create_ssl_context)  # 30 ms, and each of thousands of clients would read them
+
+
+def _ssl_context(
+    verify: ssl.SSLContext | bool = True, cert: None = None, *, trust_env: bool = True
+) -> ssl.SSLContext:
+    """A context of httpx's own: one for all clients that trust the public authorities."""
+    if verify is True:
+        return _read_authorities(trust_env=trust_env)
+    return _create_ssl_context(verify, cert, trust_env)
+
+
+httpx_transports.create_ssl_context = _ssl_context  # type: ignore[assignment, attr-defined] # not public; fewer forms
 
 TESTS = Path(__file__).parent
 REQUIREMENTS = TESTS / "requirements.md"

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc.jwk import RSAKey
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from bff.issuer.grants.clients import Client
 from bff.issuer.settings import ClientSettings
 from tests.issuer.clients import KEY_CLIENT, assertion, form_of, jwks_of, new_key
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
+from tests.support.keys import rsa_key
 from tests.support.processes.redis import redis_server
 from tests.support.providers.issuer import RunningIssuer, ServedApp, running_issuer
 
@@ -246,7 +246,7 @@ def test_a_secret_may_be_given_as_its_hash() -> None:
 
 def test_rsa_keys_work_too() -> None:
     """RS256 and PS256 are taken."""
-    key = RSAKey.generate_key(2048, {"kid": "rsa"})
+    key = rsa_key({"kid": "rsa"})
     client = ClientSettings(client_id=KEY_CLIENT, jwks=jwks_of(key))
     with redis_server() as server, running_issuer(server.url, clients=(client,)) as issuer:
         for alg in ("RS256", "PS256"):

@@ -14,13 +14,14 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jwk import ECKey, KeySet
 
 from bff.app import App
 from bff.crypto import new_secret
 from bff.embedded import free_port
 from bff.settings.model import Settings
 from tests.node.packages import program
+from tests.support.keys import rsa_key
 from tests.support.network.backend import Backend, Handler, Received, Reply, backend
 from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import RedisServer
@@ -28,7 +29,7 @@ from tests.support.processes.world import JSON, Browser, serving
 
 SECRET = "a-secret-that-is-long-enough-for-the-provider"
 EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})
-RSA_KEY = RSAKey.generate_key(2048, {"kid": "rsa-of-the-bff", "alg": "PS256"})
+RSA_KEY = rsa_key({"kid": "rsa-of-the-bff", "alg": "PS256"})
 API = "https://orders.example/"
 BY_SECRET = {"client_secret": SECRET}
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from joserfc import jws, jwt
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey
 from pydantic import SecretStr
 
 from bff.oidc.assertion import ASSERTION_LIFETIME, Authentication, choose_alg
 from bff.oidc.metadata import Metadata
 from bff.settings.model import ProviderSettings
+from tests.support.keys import rsa_key
 
 ISSUER = "https://id.example"
 METADATA = Metadata(ISSUER, f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/jwks")
@@ -73,10 +74,10 @@ def test_the_token_endpoint_can_be_the_audience() -> None:
         (ECKey.generate_key("P-521"), (), "ES512"),
         (OKPKey.generate_key("Ed25519"), (), "EdDSA"),
         (OKPKey.generate_key("Ed25519"), ("Ed25519",), "Ed25519"),
-        (RSAKey.generate_key(2048), (), "RS256"),
-        (RSAKey.generate_key(2048), ("ES256", "PS256"), "PS256"),
-        (RSAKey.generate_key(2048), ("PS256", "RS256"), "RS256"),
-        (RSAKey.generate_key(2048, {"alg": "PS512"}), ("RS256",), "PS512"),
+        (rsa_key(), (), "RS256"),
+        (rsa_key(), ("ES256", "PS256"), "PS256"),
+        (rsa_key(), ("PS256", "RS256"), "RS256"),
+        (rsa_key({"alg": "PS512"}), ("RS256",), "PS512"),
     ],
 )
 def test_the_algorithm_fits_key_and_provider(key: Any, offered: tuple[str, ...], alg: str) -> None:

@@ -16,8 +16,9 @@ from bff.oidc.logout_token import EVENT
 from bff.oidc.signed_event import SignedEventRejectedError
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, ISSUER, KEY, NEW_KEY, SETTINGS, Clock, jwks
+from tests.support.keys import rsa_key
 
-SAME_NAME = RSAKey.generate_key(2048, {"kid": "one"})
+SAME_NAME = rsa_key({"kid": "one"}, number=1)
 
 
 @pytest.fixture(name="provider")

@@ -23,6 +23,7 @@ from bff.oidc.refusals import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
+from tests.support.keys import rsa_key
 
 ISSUER = "https://id.example"
 DOCUMENT = {
@@ -33,8 +34,8 @@ DOCUMENT = {
     "revocation_endpoint": f"{ISSUER}/revoke",
     "end_session_endpoint": f"{ISSUER}/end",
 }
-KEY = RSAKey.generate_key(2048, {"kid": "one"})
-NEW_KEY = RSAKey.generate_key(2048, {"kid": "two"})
+KEY = rsa_key({"kid": "one"})
+NEW_KEY = rsa_key({"kid": "two"}, number=1)
 GOOD = {"access_token": "s3cr3t-access", "token_type": "Bearer", "expires_in": 60}
 SETTINGS = ProviderSettings(issuer=ISSUER, client_id="spa-bff", client_secret=SecretStr("s3cr3t"))
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from joserfc import jws
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from bff.oidc.id_token import MAX_ID_TOKEN, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.metadata import SigningKey, parse_jwks
+from tests.support.keys import rsa_key
 
 NOW = 1_700_000_000.0
-RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
-OTHER = RSAKey.generate_key(2048, {"kid": "rsa"})
+RSA = rsa_key({"kid": "rsa"})
+OTHER = rsa_key({"kid": "rsa"}, number=1)
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
 EC384 = ECKey.generate_key("P-384", {"kid": "ec384"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})

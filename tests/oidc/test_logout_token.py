@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey
 
 from bff.oidc.logout_token import (
     EVENT,
@@ -14,9 +14,10 @@ from bff.oidc.logout_token import (
     validate_logout_token,
 )
 from bff.oidc.signed_event import SignedEventRejectedError, stated_issuer
+from tests.support.keys import rsa_key
 
 ISSUER, CLIENT, NOW, SKEW = "https://id.example", "spa-bff", 1_800_000_000.0, 30.0
-KEY = RSAKey.generate_key(2048, {"kid": "one"})
+KEY = rsa_key({"kid": "one"})
 CLAIMS: dict[str, Any] = {
     "iss": ISSUER,
     "aud": CLIENT,
@@ -140,7 +141,7 @@ def test_exp_may_be_missing_where_the_settings_say_so() -> None:
 @pytest.mark.requirement("L-04")
 def test_only_the_provider_signs_it() -> None:
     """Another key, a tampered payload, HMAC, `none` and nonsense are refused before a claim is looked at."""
-    other = RSAKey.generate_key(2048, {"kid": "one"})
+    other = rsa_key({"kid": "one"}, number=1)
     assert "signature" == reason(token(key=other))
     assert "unknown_key" == reason(token({"kid": "two"}))
     assert "unknown_key" == reason(token({"alg": "ES256"}, key=ECKey.generate_key("P-256")))

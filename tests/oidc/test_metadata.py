@@ -6,6 +6,7 @@ import pytest
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 
 from bff.oidc.metadata import ENDPOINTS, MetadataRejectedError, discovery_url, parse_jwks, parse_metadata
+from tests.support.keys import rsa_key
 
 ISSUER = "https://id.example"
 GOOD = {
@@ -14,7 +15,7 @@ GOOD = {
     "token_endpoint": "https://id.example/token",
     "jwks_uri": "https://id.example/jwks",
 }
-RSA = RSAKey.generate_key(2048, {"kid": "rsa", "use": "sig"})
+RSA = rsa_key({"kid": "rsa", "use": "sig"})
 EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 

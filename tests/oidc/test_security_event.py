@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import OctKey
 
 from bff.oidc.security_event import (
     MAX_AGE,
@@ -15,9 +15,10 @@ from bff.oidc.security_event import (
 )
 from bff.oidc.signed_event import SignedEventRejectedError
 from bff.oidc.transmitter import configuration_url
+from tests.support.keys import rsa_key
 
 TRANSMITTER, PROVIDER, NOW, SKEW = "https://ssf.example/a", "https://id.example", 1_800_000_000.0, 30.0
-KEY = RSAKey.generate_key(2048, {"kid": "one"})
+KEY = rsa_key({"kid": "one"})
 EXPECTED = Expected(TRANSMITTER, ("spa-bff", "https://app.example"), PROVIDER, ("RS256", "HS256"), SKEW)
 CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 RISC = "https://schemas.openid.net/secevent/risc/event-type/"
@@ -147,7 +148,7 @@ def test_signatures_that_are_refused() -> None:
     for typ in (None, "", "JWT", "logout+jwt", "at+jwt"):
         assert "typ" == _reason(token({"typ": typ}))
     assert "the-jti" == read(token({"typ": "application/SecEvent+JWT"}, exp=NOW + 1, aud="spa-bff")).jti
-    stranger = RSAKey.generate_key(2048, {"kid": "one"})
+    stranger = rsa_key({"kid": "one"}, number=1)
     assert ("signature", True) == _rejected(token(key=stranger))
     assert ("unknown_key", True) == _rejected(token({"kid": "two"}))
     assert ("signature", False) == _rejected(token({"alg": "HS256"}, OctKey.import_key("x" * 32)))

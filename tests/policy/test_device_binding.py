@@ -18,11 +18,12 @@ from bff.policy.device_binding import (
     verify,
 )
 from tests.support.device import new_key, public, signed
+from tests.support.keys import rsa_key
 
 pytestmark = pytest.mark.requirement("P-12")
 URL = "https://app.example/bff/dbsc/refresh"
 KEY = new_key()
-RSA = RSAKey.generate_key(2048)
+RSA = rsa_key()
 JWK = public(KEY)
 
 

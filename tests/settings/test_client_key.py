@@ -15,6 +15,7 @@ from bff.oidc.metadata import Metadata
 from bff.settings.client_key import check_client_auth, public_key_set, read_client_key
 from bff.settings.load import load
 from bff.settings.model import ProviderSettings
+from tests.support.keys import rsa_key
 from tests.support.settings import GOOD, only, secret, write
 
 EC = ECKey.generate_key("P-256")
@@ -37,8 +38,8 @@ def complaints(**settings: Any) -> list[tuple[str, bool]]:
     [
         PEM,
         jwk(EC),
-        jwk(RSAKey.generate_key(2048)),
-        RSAKey.generate_key(2048).as_pem(private=True).decode(),
+        jwk(rsa_key()),
+        rsa_key().as_pem(private=True).decode(),
         jwk(OKPKey.generate_key("Ed25519")),
         ECKey.generate_key("P-521").as_pem(private=True).decode(),
     ],
@@ -121,9 +122,7 @@ def test_the_key_comes_from_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.requirement("O-13")
-@pytest.mark.parametrize(
-    "text", [PEM, jwk(EC), new_client_key(), jwk(RSAKey.generate_key(2048, {"kid": "mine"}))]
-)
+@pytest.mark.parametrize("text", [PEM, jwk(EC), new_client_key(), jwk(rsa_key({"kid": "mine"}))])
 def test_the_public_half_is_what_a_provider_gets(text: str) -> None:
     """A key set that verifies what the proxy signs, under the name that the proxy gives the key."""
     (public,) = json.loads(public_key_set(text))["keys"]

@@ -4,15 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey
 from pydantic import SecretStr, ValidationError
 
 from bff.settings.fapi2 import check_fapi2, fapi2_algs_of
 from bff.settings.model import ProviderSettings
 from bff.settings.provider_check import check_provider
+from tests.support.keys import rsa_key
 
 KEY = json.dumps(ECKey.generate_key("P-256").as_dict(private=True))
-RSA = RSAKey.generate_key(2048)
+RSA = rsa_key()
 
 
 def provider(**values: Any) -> ProviderSettings:

@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey
 
 from bff.verify import Refusal
 from bff.verify.dpop import Proof, check_proof
 from bff.verify.http_url import normal_url, url_of
+from tests.support.keys import rsa_key
 from tests.verify.proofs import PROVER, proof
 from tests.verify.tokens import NOW, b64
 
@@ -31,7 +32,7 @@ def made(url: str = URL, **changes: Any) -> str:
     ("key", "alg"),
     [
         (PROVER, "ES256"),
-        (RSAKey.generate_key(2048), "PS256"),
+        (rsa_key(), "PS256"),
         (OKPKey.generate_key("Ed25519"), "EdDSA"),
         (OKPKey.generate_key("Ed25519"), "Ed25519"),
     ],
@@ -99,7 +100,7 @@ def test_claims_of_another_request_are_refused(changes: dict[str, Any], refusal:
         ({"jwk": {**PROVER.as_dict(private=False), "p": "AA"}}, Refusal.PROOF_KEY),
         ({"jwk": {**PROVER.as_dict(private=False), "use": "enc"}}, Refusal.PROOF_KEY),
         ({"jwk": ECKey.generate_key("P-384").as_dict(private=False)}, Refusal.PROOF_KEY),
-        ({"jwk": RSAKey.generate_key(2048).as_dict(private=False)}, Refusal.PROOF_KEY),
+        ({"jwk": rsa_key().as_dict(private=False)}, Refusal.PROOF_KEY),
         ({"jwk": OKPKey.generate_key("Ed25519").as_dict(private=False)}, Refusal.PROOF_KEY),
         ({"jwk": ECKey.generate_key("P-256").as_dict(private=False)}, Refusal.PROOF_SIGNATURE),
     ],
@@ -114,9 +115,7 @@ def test_a_short_rsa_key_is_refused() -> None:
     """Fewer than 2048 bits prove nothing."""
     modulus = b64(b"\xc1" + b"\xff" * 127)
     short = {"kty": "RSA", "n": modulus, "e": "AQAB"}
-    assert Refusal.PROOF_KEY == judged(
-        made(key=RSAKey.generate_key(2048), alg="PS256", header={"jwk": short})
-    )
+    assert Refusal.PROOF_KEY == judged(made(key=rsa_key(), alg="PS256", header={"jwk": short}))
 
 
 @pytest.mark.requirement("P-03", "J-03")

@@ -13,6 +13,7 @@ from bff.issuer.keys.keys import SigningKey
 from bff.verify import PLAIN_JWT, Claims, Refusal, TokenRefusedError, TokenVerifier
 from bff.verify.claims import MAX_TOKEN, check_claims, check_header
 from tests.issuer.flow import Person
+from tests.support.keys import rsa_key
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import AUDIENCE, running_issuer
 from tests.verify.tokens import (
@@ -186,7 +187,7 @@ async def test_what_is_no_token_is_refused(text: str) -> None:
 
 async def test_a_key_of_another_kind_is_refused() -> None:
     """ES256 with an RSA key of that name is refused."""
-    rsa = RSAKey.generate_key(2048, {"kid": "one"})
+    rsa = rsa_key({"kid": "one"})
     assert Refusal.SIGNATURE == await refusal_of(token(), documents=Documents(rsa))
 
 
@@ -247,7 +248,7 @@ async def test_issuers_that_do_not_mark_their_tokens_need_a_word() -> None:
 @pytest.mark.requirement("J-03")
 async def test_a_key_signs_by_its_own_algorithm_only() -> None:
     """A key that was published for RS256 does not verify PS256, allowed or not."""
-    rsa = RSAKey.generate_key(2048, {"kid": "one", "alg": "RS256"})
+    rsa = rsa_key({"kid": "one", "alg": "RS256"})
     signer = RSAKey.import_key({**rsa.as_dict(private=True), "alg": "PS256"})
     text = token({**HEADER, "alg": "PS256"}, key=signer)
     options: dict[str, Any] = {"documents": Documents(rsa), "algorithms": ["RS256", "PS256"]}

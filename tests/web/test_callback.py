@@ -6,16 +6,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
-from joserfc.jwk import RSAKey
 from structlog.testing import capture_logs
 
 from bff.session.sessions import Found, NoSession
 from tests.oidc.test_id_token import raw
+from tests.support.keys import rsa_key
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import KEY, ServedProvider
 from tests.web.site import Browser, Site, running_site
 
-OTHER = RSAKey.generate_key(2048, {"kid": "one"})
+OTHER = rsa_key({"kid": "one"}, number=1)
 
 
 @pytest.mark.requirement("O-02")

@@ -15,13 +15,13 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from joserfc import jwt
-from joserfc.jwk import RSAKey
 from starlette.types import Receive, Scope, Send
 
 from bff.embedded import free_port
+from tests.support.keys import rsa_key
 from tests.support.providers.issuer import ServedApp
 
-KEY = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+KEY = rsa_key({"kid": "one", "use": "sig"})
 Signer = Callable[[dict[str, Any]], str]
 
 

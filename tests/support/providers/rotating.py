@@ -28,13 +28,13 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from joserfc import jwt
-from joserfc.jwk import RSAKey
 
 from bff.embedded import free_port
+from tests.support.keys import rsa_key
 from tests.support.providers.behaviour import HONEST, Behaviour
 from tests.support.providers.token_ledger import Family, TokenLedger
 
-KEY = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+KEY = rsa_key({"kid": "one", "use": "sig"})
 CLIENT_ID = "spa-bff"
 T = TypeVar("T")
 

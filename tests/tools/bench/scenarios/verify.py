@@ -8,9 +8,10 @@ from typing import Any
 
 import uvloop
 from joserfc import jwt
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey
 
 from bff.verify import RedisRevocations, TokenVerifier
+from tests.support.keys import rsa_key
 from tests.tools.bench.contenders.ours import Ours
 from tests.tools.bench.environment import Ground
 from tests.tools.bench.figures import Finding
@@ -25,7 +26,7 @@ _CROWD = 32
 _TOKENS = 512
 _KEYS: Mapping[str, Any] = {
     "ES256": ECKey.generate_key("P-256", {"kid": "ES256"}),
-    "RS256": RSAKey.generate_key(2048, {"kid": "RS256"}),
+    "RS256": rsa_key({"kid": "RS256"}),
 }
 
 Step = Callable[[str], Coroutine[Any, Any, object]]
