@@ -1,9 +1,14 @@
 """Step-up through the whole proxy: a route's or a backend's demand, the sign-in that meets it, and back."""
 
+import json
+
 import httpx
 import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
 
 from tests.support.network.backend import Received, Reply
+from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, running_world
 
@@ -80,6 +85,29 @@ async def test_a_route_demands_it_by_itself(redis_server: RedisServer) -> None:
         fresh = (401, "step_up_required", "/bff/login?step_up=1&max_age=60")
         assert fresh == refusal(await browser.call("/api/orders"))
         assert 2 == len(world.backend.requests)
+
+
+@pytest.mark.requirement("P-06", "B-29")
+@pytest.mark.parametrize("token", ["session", "none"])
+async def test_a_backend_demands_it_of_a_socket(redis_server: RedisServer, token: str) -> None:
+    """A handshake is judged as a call is, with the token or without: asked again, and never rotated for."""
+    async with running_sockets(redis_server, route={"token": token}) as sockets:
+        browser = await sockets.world.signed_in()
+        max_age = 0
+
+        def demand(connection: ServerConnection, _: Request) -> Response:
+            answer = connection.protocol.reject(401, "")
+            answer.headers["WWW-Authenticate"] = (FRESH % max_age).decode()
+            return answer
+
+        sockets.backend.refusal = demand
+        sockets.world.clock.ahead = 1.0
+        asked = await sockets.refused(browser)
+        assert "step_up_required" == json.loads(asked.body)["code"]
+        max_age = 9000  # the sign-in is that already: another one would not help
+        passed = await sockets.refused(browser)
+        assert (401, "1") == (passed.status_code, passed.headers["bff-upstream"])
+        assert (2, 0) == (len(sockets.backend.requests), sockets.world.refreshes)
 
 
 async def test_the_issuer_has_no_such_acr(redis_server: RedisServer) -> None:

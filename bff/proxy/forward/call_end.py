@@ -72,8 +72,7 @@ class CallEnd:
         self._status = 0
         self._tail: bytes | None = None  # of an event stream: its last bytes
         self._finished = False
-        self._retried_401 = False
-        self._proved_again = False  # with a nonce that the backend asked for
+        self._retried = False  # after a 401
         self._resent = False
         self._not_replayed = False
 
@@ -250,5 +249,5 @@ class CallEnd:
             started=self.started,
             upstream=self.times.upstream,
             not_ours=self.times.not_ours,
-            retried=self._retried_401 or self._proved_again,
+            retried=self._retried,
         )

@@ -13,18 +13,21 @@ Rule 4: a backend call that is dropped says nothing more: every event is of the 
 """
 
 from functools import partial
+from typing import Any, assert_never
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
 from bff.observe.logs import get_logger
-from bff.policy.admission import Denied
+from bff.policy.admission import Admitted, Denied
 from bff.policy.fields import Header
+from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.event_streams import first_tail, tail
-from bff.proxy.forward.healing import Healing
+from bff.proxy.forward.healing import Cure, Healing
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
+from bff.session.token_policy import PassOn
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.interfaces import Fault, FaultKind
@@ -36,12 +39,17 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
-class ForwardedCall(Healing):
+class ForwardedCall(CallEnd):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and
     a connection idle, the request is on its way to the backend when `begin` returns.
     """
+
+    def __init__(self, *common: Any) -> None:
+        super().__init__(*common)
+        if isinstance(self._verdict, Admitted):
+            self._healing = Healing(self._context, self._destination)
 
     def hold(self, body: bytes) -> None:
         """Takes the whole body, which came with the head; before `begin` or `take_over`."""
@@ -185,6 +193,28 @@ class ForwardedCall(Healing):
         self._drop_call()
         self._fail(Problem.REQUEST_TIMEOUT, detail="the request's body came too slowly")
 
+    async def _heal(self, cure: Cure) -> None:
+        """Repeats the call with what may heal its 401; else lets the answer go, or refuses the call."""
+        healed = await self._healing.heal(cure, self._admitted.route.settings.refresh_on_401)
+        match healed:
+            case Signed() | TokenOnly():
+                self._credential = healed
+                if not self._upload.replayable:  # the next call has the newer token or nonce
+                    self._not_replayed = True
+                    self._release()
+                    return
+                self._retried = True
+                self._healing.repeated(cure)
+                self._drop_call()
+                await self._send()
+            case PassOn():
+                self._release()
+            case Refused():
+                self._drop_call()
+                self._refuse(healed)
+            case other:
+                assert_never(other)
+
     async def _send(self) -> None:
         required = self._admitted.route.settings.requires_session()
         try:
@@ -231,8 +261,8 @@ class ForwardedCall(Healing):
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        step = self.healing(status, headers)
-        if step is None:
+        cure = self._healing.cure_of(status, headers, self._credential)
+        if cure is None:
             self.times.head(self._context.clock())
             self.answer(status, headers)
             return
@@ -240,7 +270,7 @@ class ForwardedCall(Healing):
         self._held = [partial(self.answer, status, headers)]
         self.pause_answer()
         self._upload.hold()
-        self._spawn(step)
+        self._spawn(self._heal(cure))
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""

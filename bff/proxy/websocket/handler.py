@@ -12,12 +12,12 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, says_invalid_token
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
 from bff.observe.logs import audit, get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
@@ -34,6 +34,7 @@ from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.event_streams import EventStreams
+from bff.proxy.forward.healing import Healing
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
@@ -214,39 +215,22 @@ class Upgrade:
         return None if opening.cancelled() or _has_left(listening) else opening.result()
 
     async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        """Calls the backend, and once more with newer tokens after its 401, as with every call."""
-        outcome = await self._proven(admitted)
-        sent = self._credential
-        if not isinstance(outcome, Answered) or outcome.status != _UNAUTHORIZED or self._about_proof(outcome):
-            return outcome
-        if not isinstance(sent, Signed | TokenOnly) or not self._destination.rules.bearer:
-            return outcome
-        demand = self._context.demand_in(outcome.headers)
-        if demand is not None and isinstance(sent, Signed):
-            met = await self._destination.credentials.meets(sent, demand)
-            return outcome if met else Refused(Problem.STEP_UP_REQUIRED, demand=demand)
-        invalid = says_invalid_token(outcome.headers)
-        mode = self._route.refresh_on_401
-        renewed = await self._destination.renew(sent, invalid_token=invalid, mode=mode)
-        if isinstance(renewed, PassOn):
-            return outcome
-        if isinstance(renewed, Refused):
-            return renewed
-        self._credential = renewed
-        self._context.metrics.retried(self._route.path)
-        return await self._call(admitted)
-
-    async def _proven(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        """Calls the backend, and once more where it asks for a nonce in the proof."""
-        outcome = await self._call(admitted)
-        again = isinstance(outcome, Answered) and self._about_proof(outcome) == "repeat"
-        return await self._call(admitted) if again else outcome
-
-    def _about_proof(self, outcome: Answered) -> Literal["repeat", "refused"] | None:
-        """Returns the verdict on a 401 that is about the proof, and keeps its nonce; None for any other."""
-        proofs, sent = self._destination.proofs, self._credential
-        bound = isinstance(sent, Signed) and sent.found.session.tokens.proof_key is not None
-        return proofs.answered(outcome.status, outcome.headers) if proofs is not None and bound else None
+        """Calls the backend, and again after a 401 that can be healed, as with every call."""
+        healing = Healing(self._context, self._destination)
+        while True:
+            outcome = await self._call(admitted)
+            if not isinstance(outcome, Answered):
+                return outcome
+            cure = healing.cure_of(outcome.status, outcome.headers, self._credential)
+            if cure is None:
+                return outcome
+            healed = await healing.heal(cure, self._route.refresh_on_401)
+            if isinstance(healed, PassOn):
+                return outcome
+            if isinstance(healed, Refused):
+                return healed
+            self._credential = healed
+            healing.repeated(cure)
 
     async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
         request = upstream_request(
