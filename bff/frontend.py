@@ -18,6 +18,8 @@ from bff.credentials.route_credentials import TokenSources, by_audience, for_rou
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
+from bff.limits.concurrency_limits import Callers
+from bff.limits.route_rate_limit import RouteRateLimit
 from bff.oidc.providers import Providers
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
@@ -27,13 +29,11 @@ from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.ask_before import AskBeforeForward
-from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.websocket.handler import WebSocketForwarding

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 from bff.credentials.proofs import ProofSource
 from bff.hooks import EndTeller, Hooks
+from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
@@ -18,7 +19,6 @@ from bff.proxy.forward.event_streams import EventStreams
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
-from bff.session.rate_limits import RateLimits
 from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
 from bff.settings.model import Settings

@@ -10,10 +10,10 @@ from typing import Literal
 from starlette.responses import Response
 
 from bff.errors import Problem
+from bff.limits.rate_limits import RateLimits
 from bff.policy.address import rate_key
 from bff.policy.quota import Limited, Quota
 from bff.session.model import Session
-from bff.session.rate_limits import RateLimits
 from bff.settings.model import LimitSettings
 from bff.web.responses import problem_answer
 

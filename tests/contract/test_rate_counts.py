@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
+from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.policy.quota import Quota
-from bff.session.rate_limits import RateLimits
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer

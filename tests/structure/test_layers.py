@@ -19,7 +19,7 @@ ROWS = [
     ["bff.session"],
     ["bff.oidc"],
     ["bff.refresh"],
-    ["bff.credentials", "bff.upstream"],
+    ["bff.credentials", "bff.limits", "bff.upstream"],
     ["bff.proxy"],
     ["bff.web"],
     [

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from bff.crypto import Keyring, new_secret
+from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
@@ -21,7 +22,6 @@ from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.session.cookie import SessionCookie
 from bff.session.own_sessions import OwnSessions
-from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.claim_rule import names_of

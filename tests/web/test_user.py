@@ -7,8 +7,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from bff.limits.rate_limits import RateLimits
 from bff.policy.origin import Guard
-from bff.session.rate_limits import RateLimits
 from bff.session.sessions import Found
 from bff.settings.model import LimitSettings
 from bff.web.limits import EndpointLimits

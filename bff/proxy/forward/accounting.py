@@ -1,7 +1,10 @@
 """The accounting of a call or a handshake: metrics and access line of its end, metrics and log of a fault."""
 
+from typing import Any
+
+from bff.credentials.credential import Refused
 from bff.errors import Problem
-from bff.observe.logs import access, get_logger
+from bff.observe.logs import access, audit, get_logger
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.headers import RequestIds
@@ -87,17 +90,34 @@ class BackendTimes:
             self._sent_at = None
 
 
-def note_refused(denied: Denied, request: RequestHead, ids: RequestIds) -> None:
-    """Logs a request that is refused for its path, its query or its upgrade, and why."""
-    path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")
-    _log.info(
-        "refused",
-        code=denied.problem.code,
-        reason=denied.reason,
-        path=path,
-        address=ids.client,
-        request_id=ids.request_id.decode(),
-    )
+def note_denied(denied: Denied, request: RequestHead, ids: RequestIds) -> dict[str, Any]:
+    """Logs a request that admission denies, if an operator may ask why; returns the parts of its problem."""
+    match denied.problem:
+        case Problem.CSRF_REJECTED:
+            audit("csrf_rejected", address=ids.client, reason=denied.reason)
+            return {"detail": denied.detail, "reason": denied.reason}
+        case Problem.BAD_REQUEST:
+            path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")
+            code, request_id = denied.problem.code, ids.request_id.decode()
+            _log.info(
+                "refused",
+                code=code,
+                reason=denied.reason,
+                path=path,
+                address=ids.client,
+                request_id=request_id,
+            )
+            return {"detail": denied.reason}
+        case Problem.METHOD_NOT_ALLOWED if denied.route is not None:
+            return {"detail": denied.detail, "headers": [(b"allow", denied.route.allow)]}
+        case _:
+            return {"detail": denied.detail}
+
+
+def parts_of(refused: Refused) -> dict[str, Any]:
+    """Returns the parts of the problem that tells of a refusal, `demand` aside."""
+    challenge = [] if refused.challenge is None else [(b"www-authenticate", refused.challenge)]
+    return {"headers": challenge, "reason": refused.reason, "retry_after": refused.retry_after}
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:

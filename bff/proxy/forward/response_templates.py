@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.proxy.forward.concurrency_limits import is_stream
+from bff.policy.streams import is_stream
 from bff.upstream.response_parser import (
     CONNECTION,
     END,

@@ -8,7 +8,6 @@ Rule 3: what a trace adds is added around the call: a call that is not sampled d
 
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from bff.errors import Problem
@@ -18,6 +17,7 @@ from bff.policy.fields import Fields, Header
 from bff.policy.headers import RequestIds
 from bff.policy.routes import Route
 from bff.policy.trace import valid_traceparent
+from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
@@ -67,7 +67,23 @@ def attempted(
     return request._replace(fields=Fields(fields)), ids._replace(traceparent=parent)
 
 
-class TracedCall(ForwardedCall):
+class _Traced(CallEnd):
+    """The end of a call with its trace."""
+
+    _trace: CallTrace
+    _problem: Problem | None = None
+
+    def _fail(self, problem: Problem, **extra: Any) -> None:
+        self._problem = problem
+        super()._fail(problem, **extra)
+
+    def _finish(self, *, gone: bool = False) -> None:
+        with self._trace.attached():
+            super()._finish(gone=gone)
+        self._trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
+
+
+class TracedCall(_Traced, ForwardedCall):
     """A forwarded call with its trace. `trace`: that of the fast call that it takes over."""
 
     def __init__(self, *common: Any, trace: CallTrace | None = None) -> None:
@@ -75,7 +91,6 @@ class TracedCall(ForwardedCall):
         route = self._verdict.route
         name = "" if route is None else route.settings.path
         self._trace = trace or begun(self._context, self.request, name)
-        self._problem: Problem | None = None
 
     def begin(self) -> None:
         """Begins the call."""
@@ -106,20 +121,14 @@ class TracedCall(ForwardedCall):
         with self._trace.attached():
             super().error(fault)
 
-    def _fail(self, problem: Problem, **extra: Any) -> None:
-        self._problem = problem
-        super()._fail(problem, **extra)
-
     def _finish(self, *, gone: bool = False) -> None:
-        trace = self._trace
-        with trace.attached():
-            super()._finish(gone=gone)
-        trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
-        if trace.sampled:
+        super()._finish(gone=gone)
+        if self._trace.sampled:
             requests = self._context.metrics.requests(
                 self._route_name(), self.request.method.decode("ascii", "replace")
             )
-            requests.exemplify(self._context.clock() - self.started, self.times.upstream, trace.trace_id)
+            seconds = self._context.clock() - self.started
+            requests.exemplify(seconds, self.times.upstream, self._trace.trace_id)
 
 
 class TracedFastCall(FastCall):
@@ -174,37 +183,24 @@ class TracedFastCall(FastCall):
         return TracedCall(self._route.context, head, admitted, self._client, ids, trace=self._trace)
 
 
-class TracedForwardAuthCall(ForwardAuthCall):
+class TracedForwardAuthCall(_Traced, ForwardAuthCall):
     """The answering of a reverse proxy's question, with its trace.
 
     The parent is what the question says: the reverse proxy's own span, or the client's if that is passed on.
-    A question that is not believed leaves no trace.
     """
 
-    def __init__(self, *common: Any, unproven: str | None = None) -> None:
-        super().__init__(*common, unproven=unproven)
-        self._trace = None if unproven is not None else begun(self._context, self.request, self._route_name())
-        self._problem: Problem | None = None
+    def __init__(self, *common: Any) -> None:
+        super().__init__(*common)
+        self._trace = begun(self._context, self.request, self._route_name())
 
     def begin(self) -> None:
         """Answers the question."""
-        with nullcontext() if self._trace is None else self._trace.attached():
+        with self._trace.attached():
             super().begin()
-
-    def _fail(self, problem: Problem, **extra: Any) -> None:
-        self._problem = problem
-        super()._fail(problem, **extra)
-
-    def _finish(self, *, gone: bool = False) -> None:
-        trace = self._trace
-        with nullcontext() if trace is None else trace.attached():
-            super()._finish(gone=gone)
-        if trace is not None:
-            trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
 
 
 def _error_of(problem: Problem | None, status: int, *, gone: bool) -> str | None:
-    """The error of a request; None for none, or for the client's own mistake."""
+    """Returns the error of a request; None for none, or for the client's own mistake."""
     if gone:
         return "client_gone"
     if problem is None or status == problem.status < _SERVER_ERROR:
@@ -213,15 +209,15 @@ def _error_of(problem: Problem | None, status: int, *, gone: bool) -> str | None
 
 
 def forward_auth_calls(spans: Spans | None) -> type[ForwardAuthCall]:
-    """The kind of answerings of reverse proxies that a process makes: with traces, or without."""
+    """Returns the kind of forward-auth calls that a process makes: with traces, or without."""
     return ForwardAuthCall if spans is None else TracedForwardAuthCall
 
 
 def forwarded_calls(spans: Spans | None) -> type[ForwardedCall]:
-    """The kind of calls that a process makes: with traces, or without."""
+    """Returns the kind of calls that a process makes: with traces, or without."""
     return ForwardedCall if spans is None else TracedCall
 
 
 def fast_calls(spans: Spans | None) -> type[FastCall]:
-    """The same for the fast path."""
+    """Returns the kind of fast calls that a process makes: with traces, or without."""
     return FastCall if spans is None else TracedFastCall

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
-from bff.observe.logs import audit, get_logger
+from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
@@ -29,9 +29,8 @@ from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_fault, note_refused
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.asgi_app import request_head
-from bff.proxy.forward.call_end import challenge_of
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.healing import Healing
@@ -132,15 +131,7 @@ class Upgrade:
         """Answers the handshake, and carries the socket to its end."""
         verdict = self._verdict
         if isinstance(verdict, Denied):
-            if verdict.problem is Problem.CSRF_REJECTED:
-                audit("csrf_rejected", address=self._ids.client, reason=verdict.reason)
-                await self._fail(verdict.problem, detail=verdict.detail, reason=verdict.reason)
-                return
-            if verdict.problem is Problem.BEARER_AND_COOKIE:
-                await self._fail(verdict.problem, detail=verdict.detail)
-                return
-            note_refused(verdict, self._request, self._ids)
-            await self._fail(verdict.problem)
+            await self._fail(verdict.problem, **note_denied(verdict, self._request, self._ids))
             return
         if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
@@ -312,13 +303,7 @@ class Upgrade:
 
     async def _refuse(self, refused: Refused) -> None:
         login_url = self._context.login_for(refused.demand)
-        await self._fail(
-            refused.problem,
-            headers=challenge_of(refused),
-            reason=refused.reason,
-            retry_after=refused.retry_after,
-            login_url=login_url,
-        )
+        await self._fail(refused.problem, login_url=login_url, **parts_of(refused))
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         self._context.metrics.problem_sent(problem)

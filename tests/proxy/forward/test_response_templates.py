@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import PublicOrigin
+from bff.policy.streams import is_stream
 from bff.proxy.forward import response_templates
-from bff.proxy.forward.concurrency_limits import is_stream
 from bff.proxy.forward.response_templates import PlainResponse, ResponseTemplates
 from bff.settings.model import RouteSettings
 from bff.upstream import response_parser

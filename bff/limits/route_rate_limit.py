@@ -7,10 +7,10 @@ counted once, however often it is sent to the backend.
 """
 
 from bff.credentials.credential import TokenOnly
+from bff.limits.rate_limits import RateLimits
 from bff.policy.address import rate_key
 from bff.policy.quota import Limited, Quota
 from bff.session.model import Session
-from bff.session.rate_limits import RateLimits
 from bff.settings.model import RouteSettings
 
 

@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.errors import StoreUnavailableError
+from bff.limits.rate_limits import PAUSE, RateLimits
 from bff.observe.metrics import Metrics
 from bff.policy.quota import Limited, Quota
 from bff.session.rate_counts import RateCounts
-from bff.session.rate_limits import PAUSE, RateLimits
 
 pytestmark = pytest.mark.requirement("S-08")
 LIMIT = Quota("session:/api", 10, 60.0)
@@ -129,7 +129,7 @@ async def test_a_process_holds_its_own_limit_meanwhile(harness: Harness) -> None
 
 async def test_what_is_remembered_is_bounded(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many refused clients the first ones are forgotten, and Redis is asked about them again."""
-    monkeypatch.setattr("bff.session.rate_limits._MOST_REFUSED", 3)
+    monkeypatch.setattr("bff.limits.rate_limits._MOST_REFUSED", 3)
     harness.counts.wait = 30.0
     for who in ("a", "b", "c", "d", "a"):
         assert Limited(LIMIT, 30.0) == await harness.over(who=who)

@@ -7,20 +7,8 @@ A call on the fast path is not counted here, only by its pool, which holds its c
 connections: it is over with one read, and when it is not, it falls back to a `ForwardedCall`, which counts.
 """
 
-from bff.policy.fields import Header
 from bff.policy.rates import Counts
 from bff.settings.model import LimitSettings
-
-_STREAMS = frozenset(
-    {
-        b"text/event-stream",
-        b"multipart/x-mixed-replace",
-        b"application/x-ndjson",
-        b"application/ndjson",
-        b"application/stream+json",
-        b"application/json-seq",
-    }
-)
 
 
 class Callers:
@@ -83,11 +71,3 @@ class Caller:
         if entered:
             self._counted.append((counts, key))
         return entered
-
-
-def is_stream(headers: list[Header]) -> bool:
-    """Returns true if an answer's content type is that of a stream."""
-    for name, value in headers:
-        if name == b"content-type":
-            return value.partition(b";")[0].strip(b" \t").lower() in _STREAMS
-    return False
