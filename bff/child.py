@@ -87,7 +87,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also that of its group."""
+        """The child's process id, which is also that of its group."""
         return self._process.pid
 
     def alive(self) -> bool:

@@ -20,10 +20,10 @@ class OwnFound(Found):
 
 
 class OwnReady(NamedTuple):
-    """A session whose next call to one backend needs nothing but that backend's token."""
+    """A session whose next call to one backend needs nothing but that backend's token; see `Ready`."""
 
     token: bytes
-    found: OwnFound
+    found: Found
     lines: bytes = b""
 
     @property

@@ -6,9 +6,10 @@ beyond its time, the whole rule is asked.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from bff.credentials.audience_credentials import AudienceCredentials
+from bff.credentials.backend_token import OwnReady
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed
 from bff.credentials.minted_credentials import MintedCredentials
@@ -20,24 +21,6 @@ from bff.session.model import Found, Unproved
 from bff.session.token_policy import PassOn
 
 T = TypeVar("T")
-
-
-class JudgedReady(NamedTuple):
-    """A session that a route's rule lets in, with the route's header lines; see `Ready`."""
-
-    token: bytes
-    found: Found
-    lines: bytes
-
-    @property
-    def key(self) -> str:
-        """The session's key."""
-        return self.found.session.key
-
-    @property
-    def proof_key(self) -> bytes:
-        """The text of the key that the token is bound to; empty for a bearer token."""
-        return (self.found.session.tokens.proof_key or "").encode()
 
 
 class JudgedCredentials(Credentials):
@@ -91,15 +74,15 @@ class JudgedCredentials(Credentials):
 
 
 class JudgedClientCredentials(ClientCredentials, JudgedCredentials):
-    """The same for a backend with a token in the proxy's own name: the session is judged first."""
+    """The credentials of a judged route with a token in the proxy's own name: the session is judged first."""
 
 
 class JudgedMintedCredentials(MintedCredentials, JudgedCredentials):
-    """The same for a backend with a token that is minted here."""
+    """The credentials of a judged route with a token that is minted here."""
 
 
 class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):
-    """The same for a backend with a token of its own."""
+    """The credentials of a judged route with a token in exchange for the session's."""
 
     def ready(self, cookie: bytes) -> Ready | None:
         """Returns the session with the backend's own token, where the rule lets it in."""
@@ -107,7 +90,7 @@ class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):
         if ready is None or self._refused(ready.found):
             return None
         headers = claim_headers(self._access.headers, ready.found.session.all_claims)
-        return JudgedReady(ready.token, ready.found, b"".join(b"%b: %b\r\n" % field for field in headers))
+        return OwnReady(ready.token, ready.found, b"".join(b"%b: %b\r\n" % field for field in headers))
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
         """Returns the session as for every route: `ready` asks the rule."""

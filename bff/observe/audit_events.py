@@ -365,7 +365,7 @@ def document(record: Mapping[str, Any], *, pid: int) -> dict[str, Any]:
 
 
 def line(record: Mapping[str, Any], *, pid: int) -> bytes:
-    """The same as one line of JSON in ASCII, its end included, of at most `LONGEST_LINE` bytes."""
+    """Returns an event as one line of JSON in ASCII, its end included, of at most `LONGEST_LINE` bytes."""
     whole = document(record, pid=pid)
     text = json.dumps(_cut(whole, LONGEST_TEXT))
     if len(text) >= LONGEST_LINE:

@@ -271,7 +271,7 @@ class Metrics:
         self._reloads[setting, "refused" if refused else "in_force"].inc()
 
     def files_refused(self, count: int) -> None:
-        """So many files have a last change that is not in force."""
+        """Notes the number of files whose last change is not in force."""
         self._refused_files.set(count)
 
     def upstream_connections(self, upstream: str) -> Gauge:

@@ -58,7 +58,7 @@ class RotationMetrics:
         self._lock_seconds.observe(seconds)
 
     def incident(self, kind: Incident) -> None:
-        """One of those things that are to be seldom."""
+        """Counts an incident: each kind is to be seldom."""
         self._incidents[kind].inc()
 
     def circuit_breaker(self, *, is_open: bool) -> None:

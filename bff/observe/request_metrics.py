@@ -74,7 +74,7 @@ class _RouteDurations:
 
 
 class Requests:
-    """Those of one route and method."""
+    """The counts and durations of the requests of one route and method."""
 
     __slots__ = ("_classes", "_durations")
 

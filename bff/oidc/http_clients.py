@@ -65,7 +65,7 @@ class Certificates:
 
     @classmethod
     def of(cls, settings: ProviderSettings) -> Self:
-        """Those that the settings name."""
+        """Returns the files that the settings name."""
         return cls(settings.ca_file, settings.client_cert_file, settings.client_cert_key_file)
 
 

@@ -110,7 +110,7 @@ class Guard:
         return self._script(_Seen.of(headers, self.csrf_header))
 
     def optional(self, headers: Iterable[Header]) -> Allowed | Anonymous | Rejected:
-        """The same where being signed in is optional: without the CSRF header nobody is signed in."""
+        """Judges a script's request to a route of optional sign-in: anonymous without the CSRF header."""
         seen = _Seen.of(headers, self.csrf_header)
         return self._script(seen) if seen.csrf else ANONYMOUS
 

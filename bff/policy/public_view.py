@@ -68,7 +68,7 @@ class PublicView:
         return self.origin + mapped if _TO_ELSEWHERE.match(mapped) else mapped
 
     def refresh(self, value: bytes) -> bytes:
-        """The same for the URL in a `Refresh` field."""
+        """Returns the value of a `Refresh` field with its URL as browsers see it."""
         found = _REFRESH.fullmatch(value)
         return value if found is None else found[1] + found[2] + self.url(found[3]) + found[4]
 

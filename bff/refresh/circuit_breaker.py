@@ -128,20 +128,20 @@ class CircuitBreaker:
             self._probe = None
 
     def close(self) -> None:
-        """All may ask."""
+        """Closes: every session may ask again."""
         self._lost.clear()
         if self._open:
             self._change(to_open=False)
             self._pause.forget()
 
     def lost(self, session: str, *, late: bool = False) -> None:
-        """One more answer that did not come, or has not yet."""
+        """Counts an answer that did not come, or has not yet."""
         self._lost.add(session)
         if self._open or len(self._lost) >= SEVERAL:
             self.open(None, late=late)
 
     def open(self, retry_after: float | None, *, late: bool = False) -> None:
-        """Nobody may ask for a while. `late`: calls that are under way may close it yet."""
+        """Opens: no session may ask for a while. `late`: calls that are under way may close it yet."""
         self._change(to_open=True, late=late)
         self._pause.begin(retry_after)
 
@@ -177,7 +177,7 @@ class SessionBackoff:
         return kept is not None and kept[1] == "user_needed"
 
     def begin(self, key: str, asked: float | None, *, longest: float = SOON, why: Why = "refused") -> None:
-        """This session waits, longer each time."""
+        """Makes this session wait, longer each time."""
         kept = self._pauses.pop(key, None)
         pause = _Pause(self._clock) if kept is None else kept[0]
         self._pauses[key] = pause, why

@@ -57,7 +57,7 @@ class RotationContext(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One sending of a token.
+    """An attempt: a refresh token is sent once.
 
     Attributes:
         marker: ours.

@@ -36,7 +36,7 @@ class Refusals:
         self._kinds: dict[str, set[str]] = {}  # sessions by kind of refusal, since the last good answer
 
     def note(self, session: str, kind: str, *, passing: bool) -> Weight:
-        """One more; `kind` tells refusals apart, `passing` ones end nothing."""
+        """Counts a refusal, and weighs it; `kind` tells refusals apart, `passing` ones end nothing."""
         others = self._others(session, kind)
         if others >= MANY:
             return "many"

@@ -47,7 +47,7 @@ class Outcome:
             audit("settings_changed", reason="reload", settings=list(changed), generation=self.generation)
 
     def refused(self, reason: str) -> None:
-        """They could not be taken: the former settings stay in force, all of them."""
+        """Notes that newer settings were refused: the former ones stay in force, all of them."""
         self._successful = False
         audit("settings_change_refused", reason=reason, generation=self.generation)
 

@@ -301,7 +301,7 @@ class LoneWorker(Worker):
         self.stop()
 
     def cannot_roll(self) -> None:
-        """Nobody is there to start a successor."""
+        """Logs that no process is there to start a successor."""
         _log.warning("roll_refused", detail="one process cannot replace itself: set server.workers to 2")
 
     async def _reload(self, newer: Settings | None) -> Reloaded:
@@ -327,7 +327,7 @@ class LoneWorker(Worker):
 
 
 class TeamWorker(Worker):
-    """One of several: it answers to the supervisor."""
+    """A worker among several, which answers to the supervisor."""
 
     def __init__(self, settings: Settings, app: ServedApp, link: socket.socket) -> None:
         super().__init__(settings, app)

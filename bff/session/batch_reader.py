@@ -111,7 +111,7 @@ class Batches(Protocol):
 
 
 class WrongTypeError(Exception):
-    """There is something under this name, and it is no hash."""
+    """The value under this name is no hash."""
 
 
 class BatchReader:

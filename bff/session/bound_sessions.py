@@ -76,7 +76,7 @@ class BoundSessions(Sessions):
         return None
 
     def near(self, cookie_header: bytes) -> CachedSession | None:
-        """The same for the only `Cookie` header."""
+        """Returns the session of the only `Cookie` header, where it is in memory and proved."""
         return self._proved(super().near(cookie_header), cookie_header)
 
     def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:

@@ -124,7 +124,7 @@ class CachedSession:
 
     @property
     def fingerprint(self) -> int:
-        """That of the record which the session was read from."""
+        """The fingerprint of the record that the session was read from."""
         number: int = _COLD.unpack_from(self.entry, _COLD_AT)[2]
         return number
 
@@ -137,7 +137,7 @@ class CachedSession:
         return self
 
     def used(self, seen: float, quiet_until: float) -> "CachedSession":
-        """The same session, used last at `seen`, and quiet until then."""
+        """Returns this session as used last at `seen`, and quiet until `quiet_until`."""
         entry = bytearray(self.entry)
         begin, end = self._texts_at - len(self.token), self._texts_at
         quiet_until = min(quiet_until, self.good_until)

@@ -59,7 +59,7 @@ class DecryptCache:
         return session
 
     def forget(self, key: str) -> None:
-        """There is no such session."""
+        """Forgets a session that is gone."""
         known = self._sessions.pop(key, None)
         if known is not None:
             self._taken -= _cost(known[1])

@@ -45,7 +45,7 @@ Ended = Callable[[str, str | None, str], None]
 
 
 def untold(_session: str, _sub: str | None, _reason: str) -> None:
-    """Hears of an ending where nobody wants to know."""
+    """Does nothing, where no listener wants to know of endings."""
 
 
 def note_of(note: str | None, version: int) -> EndReason | None:

@@ -145,7 +145,7 @@ class SessionIndex:
             return len(dead)
 
     async def _dead(self, settled: Sequence[str]) -> set[str]:
-        """Those without a record, of members for which no `starting` stood after they were read."""
+        """Returns those without a record, of members for which no `starting` stood after they were read."""
         if not settled:
             return set()
         pipe = self._redis.pipeline(transaction=False)
@@ -179,7 +179,7 @@ class SessionIndex:
         return cast("list[str]", list(members))
 
     async def scan_user(self, provider: str, sub: str) -> AsyncIterator[tuple[list[str], bool]]:
-        """The same in parts, each with True for the last.
+        """Yields a user's session keys in parts, each with True for the last.
 
         A session that is there the whole time is in one of them at least.
         """

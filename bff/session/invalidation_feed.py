@@ -98,7 +98,7 @@ class InvalidationFeed:
         return self._clock() < self._trusted_until
 
     def trusted_at(self, now: float) -> bool:
-        """The same for a caller who has just read the steady clock."""
+        """Returns True if the feed vouches at this moment, by a clock that the caller has just read."""
         return now < self._trusted_until
 
     def subscribe(self, listener: Listener) -> None:

@@ -81,7 +81,7 @@ class Inventory:
                 return
 
     async def read(self, keys: Sequence[str], claims: Sequence[str] = ()) -> list[Entry]:
-        """Those of these sessions that there are, with these claims where they stand readable."""
+        """Returns those of these sessions that exist, with these claims where they stand readable."""
         if not keys:
             return []
         fields = [name.encode() for name in fields_of(claims)]  # encoded once, and not for each session

@@ -61,7 +61,7 @@ def last_moment(session: Session, settings: SessionSettings) -> float:
 
 
 def last_moment_of(seen: float, ends: float, settings: SessionSettings) -> float:
-    """The same for a session that was last used at `seen` and ends at `ends` at the latest."""
+    """Returns the last moment of a session that was last used at `seen` and ends at `ends` at the latest."""
     return min(ends, _idle_end(seen, settings))
 
 

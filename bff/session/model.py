@@ -133,7 +133,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NoSession:
-    """Nobody is signed in, or the request does not show it.
+    """An outcome: nobody is signed in, or the request does not show it.
 
     Attributes:
         reason: known where the session was ended by us within the last hour.

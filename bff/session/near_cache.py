@@ -44,7 +44,7 @@ class Feed(Protocol):
         ...
 
     def trusted_at(self, now: float) -> bool:
-        """The same for a caller who has just read the steady clock."""
+        """Returns True if the feed vouches at this moment, by a clock that the caller has just read."""
         ...
 
 

@@ -163,7 +163,7 @@ def format_time(moment: float) -> str:
 
 
 def format_second(moment: float) -> str:
-    """Whole seconds, rounded down: nothing lives longer for it, and a million of them take 40 MB less."""
+    """Returns whole seconds, rounded down: nothing lives longer, and a million of them take 40 MB less."""
     return str(math.floor(moment))
 
 

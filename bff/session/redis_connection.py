@@ -194,7 +194,7 @@ class Renewal:
         self._renewed = renewed
 
     def changed(self, key: str | None) -> None:
-        """As a listener of the feed of changes: None means that it was lost, or begins."""
+        """Renews the connections where the feed of changes says None: it was lost, or begins."""
         if key is None:
             for part in self._renewed:
                 part.renew()

@@ -275,7 +275,7 @@ class SessionStore:
     async def end_many(
         self, sessions: Mapping[str, Whose], reason: EndReason, *, kept: float = ENDED_SECONDS
     ) -> set[str]:
-        """The same for sessions by their keys, in four round trips for all; those that this call deleted.
+        """Ends sessions by their keys, in four round trips for all; returns those that this call deleted.
 
         Each command is on one key. After `StoreUnavailableError` some may have ended; it may be repeated.
         """

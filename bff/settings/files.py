@@ -99,7 +99,7 @@ def check_files(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_files(settings: Settings) -> Iterator[Finding]:
-    """The same for the only provider."""
+    """Checks the files that the settings of a single provider and page name."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
         yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")

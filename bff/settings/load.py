@@ -175,7 +175,7 @@ class _Loading:
         return merged
 
     def _place_server(self, raw: dict[str, Any]) -> None:
-        """Of several frontends the first one's address is the server's, where that has none of its own."""
+        """Gives the server the first frontend's address, where it has none of its own."""
         frontends, server = raw.get("frontend"), raw.get("server")
         first = frontends[0] if isinstance(frontends, list) and frontends else None
         url = first.get("public_url") if isinstance(first, dict) else None

@@ -95,7 +95,7 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
 
 
 def describe_value(error: ErrorDetails) -> tuple[str, str]:
-    """The same for a value of any model, by its kind and bounds alone."""
+    """Describes a wrong value of any model, by its kind and bounds alone."""
     kind, context = error["type"], error.get("ctx", {})
     return _TYPES.get(kind) or _formed(kind, context) or ("is not valid", error["msg"])
 

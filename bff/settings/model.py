@@ -286,7 +286,7 @@ class PlacedRoute(RouteSettings):
 
     @classmethod
     def of(cls, route: RouteSettings, base_path: str) -> "PlacedRoute":
-        """The same route, under a base path that its backend does not see."""
+        """Returns the route under a base path that its backend does not see."""
         upstream = route.upstream if route.strip_prefix else joined(route.upstream, route.path)
         values = {
             **dict(route),

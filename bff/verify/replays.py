@@ -58,7 +58,7 @@ class ProofMemory:
         return True
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing: there is no connection."""
 
 
 class RedisProofs:

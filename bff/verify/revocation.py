@@ -185,4 +185,4 @@ class OwnRevocations:
         return await self._is_revoked(claims)
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing: there is no connection."""

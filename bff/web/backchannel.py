@@ -54,7 +54,7 @@ class BackchannelEndpoint:
         self._trusted = server.trusted_proxies
 
     def routes(self) -> list[Route]:
-        """Its route."""
+        """Returns the route of the endpoint."""
         return [Route(BACKCHANNEL_LOGOUT, self.sign_out, methods=["POST"])]
 
     async def sign_out(self, request: Request) -> Response:

@@ -45,7 +45,7 @@ class FrontchannelEndpoint:
         self._limits = limits
 
     def routes(self) -> list[Route]:
-        """Its route."""
+        """Returns the route of the endpoint."""
         if not self._providers:
             return []
         return [Route(FRONTCHANNEL_LOGOUT, self.sign_out, methods=["GET"])]

@@ -20,7 +20,7 @@ class JwksEndpoint:
         self._needed = needed
 
     def routes(self) -> list[Route]:
-        """Its route."""
+        """Returns the route of the endpoint."""
         return [Route(JWKS, self.keys, methods=["GET"])] if self._needed else []
 
     async def keys(self, _: Request) -> Response:

@@ -45,7 +45,7 @@ def provider_problem(failure: ProviderUnavailableError) -> Response:
 
 
 def provider_reason(failure: ProviderUnavailableError) -> str:
-    """The same, for the audit log."""
+    """Returns the reason of a provider's failure, for the audit log."""
     return "provider_refused_client" if isinstance(failure, ClientRefusedError) else "provider_unavailable"
 
 

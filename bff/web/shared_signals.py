@@ -57,7 +57,7 @@ class SharedSignalsEndpoint:
         self._trusted = server.trusted_proxies
 
     def routes(self) -> list[Route]:
-        """Its route."""
+        """Returns the route of the endpoint."""
         if not self._transmitters:
             return []
         return [Route(SHARED_SIGNALS, self.receive, methods=["POST"])]

@@ -96,7 +96,7 @@ class Transaction:
         return {**age, **details, **({"acr_values": " ".join(self.acr_values)} if self.acr_values else {})}
 
     def finished(self) -> "Transaction":
-        """The same, once its state has been used."""
+        """Returns the transaction as it is once its state has been used."""
         return replace(self, nonce="", code_verifier="", proof_key=None, done=True, returned=None)
 
 
@@ -203,7 +203,7 @@ def _encode(transaction: Transaction) -> bytes:
 
 
 def _decode(plaintext: bytes) -> Transaction | None:
-    """None for the cookie of another version of this program."""
+    """Returns the transaction; None for the cookie of another version of this program."""
     try:
         fields: dict[str, Any] = json.loads(plaintext)
         returned = fields.pop("returned")

@@ -40,7 +40,7 @@ class Client(ClientMixin):  # type: ignore[misc] # authlib publishes no types
         return self.client_id
 
     def get_default_redirect_uri(self) -> None:
-        """None: a request names its redirect URI, always."""
+        """Returns None: each request has to name its redirect URI."""
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         """The allowed part of a requested scope; None (an error) if no part is allowed."""

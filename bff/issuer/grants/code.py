@@ -117,7 +117,7 @@ class CodeGrant(ProvesKey, grants.AuthorizationCodeGrant):  # type: ignore[misc]
         return PresentedCode(taken.code)
 
     def delete_authorization_code(self, authorization_code: Any) -> None:
-        """Nothing to do: it was taken when it was presented."""
+        """Does nothing: the code was taken when it was presented."""
 
     def authenticate_user(self, authorization_code: "PresentedCode") -> Account | None:
         """The account that signed in."""

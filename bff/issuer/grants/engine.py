@@ -108,7 +108,7 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc] # authlib publi
         return (self.settings.audience, *client.audiences)
 
     def save_token(self, token: Any, request: Any) -> None:
-        """Nothing to do: families are stored before tokens are issued, access tokens not at all."""
+        """Does nothing: families are stored before tokens are issued, access tokens not at all."""
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Does nothing: no part listens to signals."""

@@ -84,7 +84,7 @@ class RefreshGrant(ProvesKey, grants.RefreshTokenGrant):  # type: ignore[misc] #
                 assert_never(other)
 
     def revoke_old_credential(self, refresh_token: Any) -> None:
-        """Nothing to do: the old token is gone."""
+        """Does nothing: the old token is gone."""
 
     def _audiences(self, family: Family) -> tuple[str, ...]:
         wanted = read_resources(self.request.form.get("resource"))

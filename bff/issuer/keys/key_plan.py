@@ -33,7 +33,7 @@ class KeyLife:
 
 
 class KeyWaitsError(ValueError):
-    """There is a key already that does not sign yet; a second one would be a mistake."""
+    """A key that does not sign yet exists already; a second one would be a mistake."""
 
 
 def signer(keys: Collection[KeyLife], now: float) -> KeyLife | None:

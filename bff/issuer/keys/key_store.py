@@ -35,7 +35,7 @@ CLOCKS_DIFFER = 60.0
 
 
 class KeysUnusableError(Exception):
-    """There is no key to sign with; the message gives the operator the reason, and holds no secret."""
+    """No key to sign with exists; the message gives the operator the reason, and holds no secret."""
 
 
 def key_store(settings: IssuerSettings, issuer_redis: IssuerRedis) -> "KeyStore":

@@ -46,4 +46,4 @@ class Termination:
 
 
 def _nothing() -> None:
-    """Nobody waits: the clients are told by a process that serves."""
+    """Does nothing: the clients are told by a process that serves."""

@@ -55,7 +55,7 @@ class FaultProxy:
         return trap
 
     def pause(self) -> None:
-        """Nothing passes any more; connections stay open, and new ones hang."""
+        """Lets nothing pass any more; connections stay open, and new ones hang."""
         self._open.clear()
 
     def resume(self) -> None:

@@ -63,7 +63,7 @@ class Node:
             return [entry["object"] for entry in client.acl_log() if entry["reason"] != "auth"]
 
     def ask_there(self, *words: Any) -> Any:
-        """The same of a key whose slot is on its way here."""
+        """Returns the answer to a command on a key whose slot is on its way here (ASKING)."""
         with self.server.client() as client, client.pipeline(transaction=False) as pipe:
             pipe.execute_command("ASKING")
             pipe.execute_command(*words)

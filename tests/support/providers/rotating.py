@@ -87,7 +87,7 @@ class RotatingProvider(TokenLedger):
         self._loop.close()
 
     def next(self, *behaviours: Behaviour) -> None:
-        """So go the next token calls, one after the other."""
+        """Sets the fate of the next token calls, one after the other."""
         self._next.extend(behaviours)
 
     def release(self) -> None:
