@@ -102,10 +102,10 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
-    def json(self) -> Any:
-        """The body as JSON, or None if it is none."""
+    def json(self, number: Callable[[str], float] = float) -> Any:
+        """The body as JSON, or None if it is none. `number` reads all but integers, or raises ValueError."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_float=number, parse_constant=number)
         except (ValueError, RecursionError):
             return None
 

@@ -109,7 +109,7 @@ def verified_claims(
     try:
         parsed = extract_compact(token.encode(), registry=registry)
         header: Any = parsed.headers()
-        payload: Any = json.loads(parsed.payload or b"", parse_float=_finite, parse_constant=_finite)
+        payload: Any = json.loads(parsed.payload or b"", parse_float=finite, parse_constant=finite)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise IdTokenRejectedError("malformed") from None
     if not isinstance(header, dict) or not isinstance(payload, dict):
@@ -198,8 +198,12 @@ def _check_access_token_hash(claims: Claims, alg: str, access_token: str | None)
         raise IdTokenRejectedError("at_hash")
 
 
-def _finite(text: str) -> float:
-    """A number as JSON knows them; NaN, Infinity and 1e999 would be none in an answer of ours."""
+def finite(text: str) -> float:
+    """Returns a number as JSON knows them: NaN, Infinity and 1e999 would be none in an answer of ours.
+
+    Raises:
+        ValueError: it is one of these.
+    """
     value = float(text)
     if not math.isfinite(value):
         raise ValueError("not a number")

@@ -17,7 +17,7 @@ from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
 from bff.oidc.dpop import ProofKey
 from bff.oidc.http import Answer, ProviderHttp
-from bff.oidc.id_token import MAX_ID_TOKEN, Claims
+from bff.oidc.id_token import MAX_ID_TOKEN, Claims, finite
 from bff.oidc.metadata import Metadata
 from bff.oidc.proofs import ProviderProofs
 from bff.policy.claim_rules import claim_at
@@ -101,7 +101,7 @@ class Userinfo:
         if answer.status != _OK or len(answer.body) > MAX_ID_TOKEN:
             _log.warning("userinfo_failed", status=answer.status, bytes=len(answer.body))
             return Told(claims, complete=False)
-        told = merged(claims, answer.json())
+        told = merged(claims, answer.json(finite))
         if told is None:
             _log.warning("userinfo_refused", problem="it is no JSON object, or tells of another sub")
             return Told(claims, complete=False)

@@ -1,5 +1,6 @@
 """Claims that only the userinfo endpoint has, at a sign-in."""
 
+import math
 from typing import Any
 
 import pytest
@@ -53,7 +54,15 @@ async def test_it_is_asked_for_what_is_wanted_and_missing(
 @pytest.mark.requirement("P-08")
 @pytest.mark.parametrize(
     "answer",
-    [(200, HERS | {"sub": "bob"}), (200, {"email": "x"}), (200, ["x"]), (401, {}), (500, HERS), (302, HERS)],
+    [
+        (200, HERS | {"sub": "bob"}),
+        (200, {"email": "x"}),
+        (200, ["x"]),
+        (401, {}),
+        (500, HERS),
+        (302, HERS),
+        (200, HERS | {"x": math.nan}),
+    ],
 )
 async def test_an_answer_that_is_no_good_fails_no_sign_in(
     redis_server: RedisServer, provider: ServedProvider, answer: tuple[int, Any]
