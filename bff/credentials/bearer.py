@@ -2,7 +2,7 @@
 
 Rule 1: a token is checked first: signature, issuer, audience and time, by `bff.verify`. One that is bound to
 a key or a certificate is refused: its proof was made for this proxy, not for the backend.
-Rule 2: keys that cannot be had are no verdict: 503, and never 401.
+Rule 2: keys and revocations that cannot be had are no verdict: 503, and never 401.
 Rule 3: the route's rules see the token's claims as they would see a sign-in's; nobody is led to a sign-in.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from bff.credentials.bearer_revocations import revocations_of, rule_of
 from bff.credentials.credential import Refused, TokenOnly
 from bff.errors import Problem, ProviderUnavailableError
 from bff.oidc.client import OidcClient
@@ -77,7 +78,7 @@ class Verifiers:
         )  # the first one's tokens are taken unless a route names another issuer
         self._clock = clock
         same = former is not None and former._clients == self._clients  # noqa: SLF001 - of its own kind
-        self._by_rule: dict[tuple[str, str, str], TokenVerifier] = (
+        self._by_rule: dict[tuple[object, ...], TokenVerifier] = (
             dict(former._by_rule) if former is not None and same else {}  # noqa: SLF001 - of its own kind
         )
 
@@ -91,7 +92,7 @@ class Verifiers:
         issuer = route.bearer_issuer or self._clients[0].settings.issuer
         client = next((one for one in self._clients if one.settings.issuer == issuer), self._clients[0])
         provider = client.settings
-        rule = issuer, audience, route.bearer_type
+        rule = issuer, audience, route.bearer_type, *rule_of(route)
         if rule not in self._by_rule:
             self._by_rule[rule] = TokenVerifier(
                 issuer=issuer,
@@ -99,6 +100,7 @@ class Verifiers:
                 profile=RFC9068 if route.bearer_type == "at+jwt" else PLAIN_JWT,
                 algorithms=[name for name in provider.id_token_algs if name not in _NO_MORE],
                 leeway=provider.clock_skew,
+                revocations=revocations_of(route, client),
                 jwks_uri=_PROVIDERS if issuer == provider.issuer else None,
                 fetch=partial(_fetch, client),
                 clock=self._clock,
@@ -106,7 +108,7 @@ class Verifiers:
         return self._by_rule[rule]
 
     async def aclose(self) -> None:
-        """Ends fetches of keys that are under way."""
+        """Ends fetches of keys that are under way, and closes connections to revocation lists."""
         for verifier in self._by_rule.values():
             await verifier.close()
 

@@ -18,11 +18,21 @@ StoreCall = Literal["batch", "command"]
 """batch: reads that were joined into one round trip. command: everything else."""
 
 ProviderCall = Literal[
-    "discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "client", "userinfo"
+    "discovery",
+    "jwks",
+    "token",
+    "refresh",
+    "revocation",
+    "par",
+    "exchange",
+    "client",
+    "userinfo",
+    "introspection",
 ]
 
 PROVIDER_CALLS: Final[tuple[ProviderCall, ...]] = (
     "discovery", "jwks", "token", "refresh", "revocation", "par", "exchange", "client", "userinfo",
+    "introspection",
 )  # fmt: skip
 
 _STORE_SECONDS: Final = (

@@ -22,6 +22,7 @@ from bff.oidc.dpop import ProofKey, new_key
 from bff.oidc.http import PLAIN, ProviderHttp, Sending
 from bff.oidc.http_clients import Certificates
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
+from bff.oidc.introspection import Introspection
 from bff.oidc.metadata import Metadata, SigningKey
 from bff.oidc.proofs import ProviderProofs
 from bff.oidc.pushed import PushedRequests
@@ -65,12 +66,13 @@ class OidcClient:
         self._failed = failed
         self._watched = watched
         self._authentication = Authentication(settings, clock)
-        at_once = settings.max_token_calls * (1 + LATE_CALLS)
+        at_once = settings.max_token_calls * (2 + LATE_CALLS)  # with as many questions about tokens
         self._wire = http(settings, at_once)
         proofs = ProviderProofs(clock)
         self._calls = AuthenticatedCalls(self._wire, self._authentication, proofs)
         self._tasks = tasks
         self._revocation = revocation.Revocation(self._calls, self.metadata, watched)
+        self._introspection = Introspection(settings, self._calls, self.metadata, watched)
         self._tokens = TokenEndpoint(
             settings,
             self._calls,
@@ -263,6 +265,10 @@ class OidcClient:
     async def client_token(self, grant: requests.ClientGrant) -> TokenAnswer | InvalidGrant:
         """Gets a token in our own name (RFC 6749 4.4). Raises as `exchange_token` does."""
         return await self._tokens.awaited("client", lambda client: requests.client_form(client, grant))
+
+    async def is_active(self, token: str) -> bool:
+        """Asks about an access token; raises ProviderUnavailableError where there is no answer to it."""
+        return await self._introspection.is_active(token)
 
     async def revoke(self, token: str, hint: TokenHint) -> bool | None:
         """Revokes a token as well as can be; see `Revocation.revoke`."""

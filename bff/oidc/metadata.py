@@ -48,6 +48,7 @@ class Metadata:
     client_assertion_algs: tuple[str, ...] = ()  # empty where it does not say
     request_object_algs: tuple[str, ...] = ()
     userinfo_endpoint: str | None = None
+    introspection_endpoint: str | None = None
     ignored: tuple[str, ...] = ()  # optional endpoints that are named and cannot be used
 
 
@@ -97,6 +98,7 @@ def parse_metadata(
         client_assertion_algs=_names(document, "token_endpoint_auth_signing_alg_values_supported"),
         request_object_algs=_names(document, "request_object_signing_alg_values_supported"),
         userinfo_endpoint=_optional_endpoint(told, "userinfo_endpoint", ignored),
+        introspection_endpoint=_optional_endpoint(told, "introspection_endpoint", ignored),
         ignored=tuple(ignored),
     )
 

@@ -203,6 +203,11 @@ def revocation_form(client: Client, *, token: str, hint: Literal["refresh_token"
     return _authenticated(client, {"token": token, "token_type_hint": hint})
 
 
+def introspection_form(client: Client, token: str) -> Form:
+    """The question for an access token (RFC 7662 2.1)."""
+    return _authenticated(client, {"token": token, "token_type_hint": "access_token"})
+
+
 def end_session_url(
     endpoint: str,
     *,

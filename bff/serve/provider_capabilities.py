@@ -26,6 +26,7 @@ def read_offers(
         *_offline(document, settings),
         *_pushed(document, settings),
         *_grants(document, settings.issuer, routes),
+        *_introspection(document, settings.issuer, routes),
         *read_demands(document, settings, routes),
     ]
 
@@ -102,6 +103,21 @@ def _pushed(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator
     elif required or settings.par == "always":
         fix = 'set provider.par = "auto", or turn pushed authorization requests on at the provider'
         yield Check("provider PAR", settings.issuer, False, "has no endpoint for pushed requests", fix)
+
+
+def _introspection(
+    document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]
+) -> Iterator[Check]:
+    """The endpoint by which routes ask about clients' own tokens; without it all of them are refused."""
+    asked = any(
+        route.takes_bearer() and route.bearer_introspection and route.bearer_issuer in (None, issuer)
+        for route in routes
+    )
+    if asked and document.get("introspection_endpoint") is None:
+        fix = "turn token introspection on at the provider (RFC 7662), or route.bearer_introspection off"
+        yield Check("provider introspection", issuer, False, "has no endpoint for it", fix)
+    elif asked:
+        yield Check("provider introspection", issuer, True, "offered")
 
 
 def _grants(document: Mapping[str, Any], issuer: str, routes: Sequence[RouteSettings]) -> Iterator[Check]:

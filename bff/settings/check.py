@@ -21,7 +21,7 @@ from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.several import check_several, judged
-from bff.settings.token_check import check_minted, check_token
+from bff.settings.token_check import check_introspection, check_minted, check_token
 from bff.settings.urls import (
     base_path_complaint,
     host_complaint,
@@ -69,6 +69,7 @@ def _check(settings: Settings) -> list[Finding]:
         *_pages(settings),
         *check_forward_auth(settings.forward_auth),
         *check_minted(settings),
+        *check_introspection(settings),
     ]
 
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from bff.settings.sections import Section
-from bff.settings.values import Seconds
+from bff.settings.values import Seconds, SecondsOrZero
 
 TokenKind = Literal["session", "exchange", "client", "minted", "none"]
 """The kinds: the session's own, got in exchange for it, the proxy's own as a client, made here, none."""
@@ -45,6 +45,10 @@ class RouteTokenSettings(Section):
     bearer_audience: Audience | None = None  # of the tokens that clients bring
     bearer_issuer: str | None = None  # None: provider.issuer
     bearer_type: Literal["at+jwt", "jwt"] = "at+jwt"
+    bearer_introspection: bool = False  # True: the provider is asked about each of them (RFC 7662)
+    bearer_revocations: SecretStr | None = None  # the issuer's Redis, with its marks: a URL
+    bearer_revocations_prefix: str = Field(default="issuer", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
+    bearer_fresh: Annotated[SecondsOrZero, Field(le=300)] = 0.0  # for which such an answer is believed
 
     def told_claims(self) -> tuple[str, ...]:
         """The claims of the sign-in that a minted token of this route has, where they are known."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import Finding
+from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_token import RESERVED
 from bff.settings.urls import issuer_complaint, resource_complaint
 
@@ -56,8 +57,8 @@ def check_token(route: RouteSettings, at: str) -> Iterator[Finding]:
 def _bearer(route: RouteSettings, at: str) -> Iterator[Finding]:
     """The settings of the bearer tokens that clients bring."""
     if not route.takes_bearer():
-        for key in ("bearer_audience", "bearer_issuer"):
-            if getattr(route, key) is not None:
+        for key in ("bearer_audience", "bearer_issuer", "bearer_revocations", "bearer_introspection"):
+            if getattr(route, key):
                 yield Finding(
                     f"{at}.{key}",
                     'is set, and only auth = "session or bearer" takes tokens of clients',
@@ -74,6 +75,8 @@ def _bearer(route: RouteSettings, at: str) -> Iterator[Finding]:
         )
     if route.bearer_issuer is not None and (complaint := issuer_complaint(route.bearer_issuer)) is not None:
         yield Finding(f"{at}.bearer_issuer", *complaint)
+    if route.bearer_revocations is not None:
+        yield from _list(route.bearer_revocations.get_secret_value(), at)
     if route.token_kind() not in {"session", "none"}:
         yield Finding(
             f"{at}.token",
@@ -81,6 +84,27 @@ def _bearer(route: RouteSettings, at: str) -> Iterator[Finding]:
             'write token = "session", or auth = "required"',
             needs=(f"{at}.auth", f"{at}.audience"),
         )
+
+
+def _list(url: str, at: str) -> Iterator[Finding]:
+    complaint = redis_complaint(url)
+    if url.partition("://")[0] not in ("redis", "rediss", "unix"):
+        complaint = "is no URL of one Redis", "write redis://…, rediss://… or unix://…"
+    if complaint is not None:
+        yield Finding(f"{at}.bearer_revocations", *complaint)
+
+
+def check_introspection(settings: Settings) -> Iterator[Finding]:
+    """Findings about routes that ask a provider about clients' tokens."""
+    known = {provider.issuer for provider in settings.providers()}
+    for index, route in enumerate(settings.route):
+        if route.bearer_introspection and route.bearer_issuer not in (None, *known):
+            yield Finding(
+                f"route[{index}].bearer_introspection",
+                "is set, and bearer_issuer is no provider: nobody is known there to ask as",
+                "add a provider of that issuer, or remove the line",
+                needs=(f"route[{index}].bearer_issuer", "provider.issuer"),
+            )
 
 
 def check_minted(settings: Settings) -> Iterator[Finding]:

@@ -37,17 +37,22 @@ class Revocations(Protocol):
         ...
 
 
-class _Good:
-    """The names that were found good a moment ago, each with the end of that answer."""
+class Remembered:
+    """The names that were found good a moment ago, each with the end of that answer.
+
+    `fresh` is in seconds; of more than `size` the oldest goes first.
+    """
 
     def __init__(self, fresh: float, size: int) -> None:
         self._fresh, self._size = fresh, size
         self._until: OrderedDict[str, float] = OrderedDict()
 
     def holds(self, name: str) -> bool:
+        """Returns True for a name that is believed without asking again."""
         return self._fresh > 0 and self._until.get(name, 0.0) > time.monotonic()
 
     def add(self, name: str, asked: float) -> None:
+        """Notes a good answer; `asked` is the moment of the question by the monotonic clock."""
         if self._fresh > 0:
             self._until.pop(name, None)
             self._until[name] = asked + self._fresh
@@ -95,7 +100,7 @@ class RedisRevocations:
             **authorities,
         )
         self._prefix = prefix
-        self._good = _Good(fresh, size)
+        self._good = Remembered(fresh, size)
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
         """Asks Redis; RedisError when it cannot be asked."""
@@ -144,7 +149,7 @@ class Introspection:
         self._client = httpx.AsyncClient(
             timeout=timeout, auth=auth, follow_redirects=False, trust_env=False, verify=trust(ca_file)
         )
-        self._good = _Good(fresh, size)
+        self._good = Remembered(fresh, size)
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
         """Asks the issuer; raises for an error and for a malformed answer."""

@@ -19,11 +19,19 @@ REQUIRED = {"require_pushed_authorization_requests": True}
 
 
 def found(
-    document: dict[str, Any], audience: str | None = None, token: Any = None, **settings: Any
+    document: dict[str, Any],
+    audience: str | None = None,
+    token: Any = None,
+    *,
+    bearer: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> dict[str, bool]:
     """Each check's verdict; a mark where it has advice."""
     provider = ProviderSettings(issuer="https://id.example", client_id="spa", **settings)
-    route = RouteSettings(path="/api", upstream="http://127.0.0.1:1", audience=audience, token=token)
+    route = RouteSettings.model_validate(
+        {"path": "/api", "upstream": "http://127.0.0.1:1", "audience": audience, "token": token}
+        | (bearer or {})
+    )
     checks = read_offers(GOOD | document, provider, [route])
     return {check.name + ("!" if check.fix else ""): check.ok for check in checks}
 
@@ -70,6 +78,17 @@ def test_tokens_bound_to_a_key() -> None:
     assert found(takes, token_binding="dpop")["provider binding"]
     assert not found(takes, token_binding="dpop", dpop_alg="EdDSA")["provider binding!"]
     assert not found({}, token_binding="dpop")["provider binding!"]
+
+
+def test_questions_about_tokens() -> None:
+    """A route that asks the provider about clients' tokens refuses them all where there is no endpoint."""
+    asks: Any = {"auth": "session or bearer", "bearer_audience": "a", "bearer_introspection": True}
+    offered = {"introspection_endpoint": "https://id.example.com/introspect"}
+    assert found(offered, bearer=asks)["provider introspection"]
+    assert not found({}, bearer=asks)["provider introspection!"]
+    elsewhere = asks | {"bearer_issuer": "https://other.example"}
+    assert "provider introspection!" not in found({}, bearer=elsewhere)
+    assert "provider introspection" not in found(offered)
 
 
 def test_token_exchange() -> None:

@@ -7,6 +7,8 @@ import pytest
 from bff.settings.model import RouteSettings
 from tests.settings.test_check import keys, route
 
+BEARER = {"auth": "session or bearer", "bearer_audience": "a"}
+
 
 @pytest.mark.parametrize(
     ("expected", "values"),
@@ -48,6 +50,15 @@ from tests.settings.test_check import keys, route
             {"bearer_audience": "a", "bearer_issuer": "https://a.example"},
         ),
         (["bearer_issuer"], {"auth": "session or bearer", "bearer_audience": "a", "bearer_issuer": "a"}),
+        ([], BEARER | {"bearer_introspection": True, "bearer_revocations": "rediss://issuer:6379/0"}),
+        (["bearer_revocations"], BEARER | {"bearer_revocations": "redis+cluster://a:1"}),
+        (["bearer_revocations"], BEARER | {"bearer_revocations": "redis://[::1"}),
+        (["bearer_revocations"], {"bearer_revocations": "redis://issuer:6379"}),
+        (["bearer_introspection"], {"bearer_introspection": True}),
+        (
+            ["bearer_introspection"],
+            BEARER | {"bearer_introspection": True, "bearer_issuer": "https://a.example"},
+        ),
         (["token"], {"auth": "session or bearer", "bearer_audience": "a", "token": "client"}),
         (["token"], {"auth": "session or bearer", "bearer_audience": "a", "audience": "b"}),
         (["resource[0]"], {"token": "client", "resource": ["a"]}),
