@@ -28,7 +28,7 @@ from bff.policy.route_access import AccessPlan
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
-from bff.proxy.forward.ask_before import AskBeforeForward
+from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.fast_path import FastPath

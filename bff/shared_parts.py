@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Collection
 
-from bff.credentials.proofs import ProofSource
+from bff.credentials.backend_proofs import ProofSource
 from bff.hooks import EndTeller, Hooks
 from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics

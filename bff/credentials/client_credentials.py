@@ -7,8 +7,8 @@ Rule 2: where a route needs no session its calls carry the token all the same (`
 from collections.abc import Sequence
 from typing import Any
 
+from bff.credentials.backend_token_credentials import OwnTokenCredentials, refusal, replaceable
 from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly
-from bff.credentials.own_tokens import OwnTokenCredentials, refusal, replaceable
 from bff.refresh.client_tokens import ClientToken, NoToken, last_moment
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken

@@ -8,10 +8,10 @@ beyond its time, the whole rule is asked.
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from bff.credentials.audience_credentials import AudienceCredentials
 from bff.credentials.backend_token import OwnReady
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed
+from bff.credentials.exchanged_credentials import ExchangedCredentials
 from bff.credentials.minted_credentials import MintedCredentials
 from bff.credentials.session_credentials import Credentials
 from bff.errors import Problem
@@ -81,7 +81,7 @@ class JudgedMintedCredentials(MintedCredentials, JudgedCredentials):
     """The credentials of a judged route with a token that is minted here."""
 
 
-class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):
+class JudgedExchangedCredentials(JudgedCredentials, ExchangedCredentials):
     """The credentials of a judged route with a token in exchange for the session's."""
 
     def ready(self, cookie: bytes) -> Ready | None:
@@ -94,7 +94,7 @@ class JudgedAudienceCredentials(JudgedCredentials, AudienceCredentials):
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
         """Returns the session as for every route: `ready` asks the rule."""
-        return AudienceCredentials.quiet(self, cached)
+        return ExchangedCredentials.quiet(self, cached)
 
     async def _exchanged(self, found: Found) -> Signed | Refused:
         """Returns the backend's token, which is got for nobody whom the rule does not let in."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bff.credentials.own_tokens import OwnTokenCredentials
+from bff.credentials.backend_token_credentials import OwnTokenCredentials
 from bff.session.cached_session import CachedSession
 from bff.session.minted import Mint
 from bff.session.minted_claims import Content

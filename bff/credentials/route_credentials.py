@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from bff.credentials.audience_credentials import AudienceCredentials
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Unsigned
+from bff.credentials.exchanged_credentials import ExchangedCredentials
 from bff.credentials.judged_credentials import (
-    JudgedAudienceCredentials,
     JudgedClientCredentials,
     JudgedCredentials,
+    JudgedExchangedCredentials,
     JudgedMintedCredentials,
 )
 from bff.credentials.minted_credentials import MintedCredentials
@@ -48,7 +48,7 @@ def by_audience(
     made: dict[str | None, Credentials] = {None: Credentials(**common)}
     exchanged = (route.audience for route in routes if route.token_kind() == "exchange")
     for audience in {*others, *filter(None, exchanged)}:
-        made[audience] = AudienceCredentials(audience, exchanger, **common)
+        made[audience] = ExchangedCredentials(audience, exchanger, **common)
     return made
 
 
@@ -80,7 +80,7 @@ def _made(
         case "session" | "none":
             plain, judged, made = shared[None], JudgedCredentials, {}
         case "exchange":
-            plain, judged = shared[audience], JudgedAudienceCredentials
+            plain, judged = shared[audience], JudgedExchangedCredentials
             made = {"audience": audience, "exchanger": sources.exchanger}
         case "client":
             made = {"client_token": sources.client_tokens.of(settings.scopes, settings.resource, audience)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bff.credentials.audience_credentials import AudienceCredentials
+from bff.credentials.exchanged_credentials import ExchangedCredentials
 from bff.credentials.token_exchange import NotNow, Unusable
 from bff.session.model import Found, OwnToken
 from tests.issuer.flow import payload_of
@@ -91,7 +91,7 @@ async def test_a_call_that_read_too_early(world: World, monkeypatch: pytest.Monk
     browser = await world.signed_in()
     (destination,) = world.app.frontend.forwarding.context.destinations.values()
     credentials = destination.credentials
-    assert isinstance(credentials, AudienceCredentials)
+    assert isinstance(credentials, ExchangedCredentials)
     exchanger, read = credentials._exchanger, []
     exchange = exchanger.exchange
 

@@ -47,7 +47,7 @@ def test_the_map_of_a_room_names_each_file(room: str) -> None:
     text = (ROOT / "bff" / "ARCHITECTURE.md").read_text(encoding="utf-8")
     section = text.partition(f"## Where to find it in `{room}/`")[2].partition("\n## ")[0]
     first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    named = {name for cell in first_cells for name in re.findall(r"`([a-z_/]+\.py)`", cell)}
+    named = {name for cell in first_cells for name in re.findall(r"`([a-z0-9_/]+\.py)`", cell)}
     folder = PACKAGE / room
     files = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if path.name != "__init__.py"}
     assert files == named

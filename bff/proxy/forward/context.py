@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bff.credentials.backend_proofs import BackendProofs
 from bff.credentials.bearer import BearerAccess
 from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly, Unsigned
-from bff.credentials.proofs import BackendProofs
 from bff.credentials.session_credentials import Credentials
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
@@ -18,7 +18,7 @@ from bff.policy.headers import HeaderRules
 from bff.policy.quota import Limited
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
-from bff.proxy.forward.ask_before import AskBeforeForward
+from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.session_end import SignedCalls

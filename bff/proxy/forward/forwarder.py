@@ -21,9 +21,9 @@ from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied
 from bff.policy.fields import Header
 from bff.policy.streams import first_tail, is_stream, tail
+from bff.proxy.forward.after_401 import Cure, Healing
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import A_WHILE
-from bff.proxy.forward.healing import Cure, Healing
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.session.token_policy import PassOn

@@ -30,10 +30,10 @@ from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
+from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.event_streams import EventStreams
-from bff.proxy.forward.healing import Healing
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched

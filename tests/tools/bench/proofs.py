@@ -8,7 +8,7 @@ import sys
 import time
 from statistics import median
 
-from bff.credentials.proofs import BackendProofs, NewestNonce, ProofKeys
+from bff.credentials.backend_proofs import BackendProofs, NewestNonce, ProofKeys
 from bff.oidc.dpop import ProofAlg, new_key
 from bff.policy.routes import Upstream
 

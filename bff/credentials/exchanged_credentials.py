@@ -17,7 +17,7 @@ from bff.session.model import Found, OwnToken
 from bff.session.token_policy import PassOn, Refresh, plan_after_401
 
 
-class AudienceCredentials(Credentials):
+class ExchangedCredentials(Credentials):
     """The credentials of one backend's calls; the other arguments are those of `Credentials`."""
 
     def __init__(self, audience: str, exchanger: Exchanger, **common: Any) -> None:

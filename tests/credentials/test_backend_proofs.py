@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bff.credentials.proofs import BackendProofs, NewestNonce, ProofKeys, ProofSource
+from bff.credentials.backend_proofs import BackendProofs, NewestNonce, ProofKeys, ProofSource
 from bff.crypto import decode
 from bff.oidc.dpop import new_key
 from bff.policy.routes import Upstream, compile_route
