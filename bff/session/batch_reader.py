@@ -11,7 +11,8 @@ Rule 4: a caller that goes away takes nobody's answer along.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -131,11 +132,16 @@ class BatchReader:
         self._address = address
         self._tasks = Tasks()
         self._waiting: list[_Ask[Any]] = []
+        self._batch: deque[_Ask[Any]] = deque()  # under way: those that are not answered yet
+        self._answers: list[Any] = []  # that have come for the first of them
+        self._started = self._used_at = 0.0
+        self._resent = False
+        self._busy = False
         self._connection: AbstractConnection | None = None
         self._replies: Replies | None = None
-        self._busy = False
+        self._connecting: asyncio.Task[None] | None = None
         self._renewing = False
-        self._used_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def renew(self) -> None:
         """The connection is made anew before its next use."""
@@ -170,83 +176,169 @@ class BatchReader:
         self._ask(ask)
         return ask.answer
 
+    async def aclose(self) -> None:
+        """Closes the connection; callers that still wait get `StoreUnavailableError`."""
+        self._give_up(ConnectionAbortedError())
+        await self._tasks.cancel_all()
+        await self._drop()
+
     def _ask(self, ask: "_Ask[Any]") -> None:
         self._waiting.append(ask)
         if not self._busy:
             self._busy = True
             asyncio.get_running_loop().call_soon(self._begin)
 
-    async def aclose(self) -> None:
-        """Closes the connection; callers that still wait get `StoreUnavailableError`."""
-        await self._tasks.cancel_all()
-        await self._give_up([], ConnectionAbortedError())
-
     def _begin(self) -> None:
-        self._tasks.spawn(self._serve(), name="loads")
-
-    async def _serve(self) -> None:
-        batch: list[_Ask[Any]] = []
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
-                await self._answer(batch)
-        except (RedisError, OSError) as failure:
-            await self._give_up(batch, failure)
-        except BaseException as mistake:
-            await self._give_up(batch, mistake)
-            raise
-        finally:
-            self._busy = False
-
-    async def _answer(self, batch: Sequence[_Ask[Any]]) -> None:
-        started = time.perf_counter()
+        """Begins the next batch, if anything is to be asked and none is under way."""
+        if self._batch:
+            return
+        self._busy = bool(self._waiting)
+        if not self._busy:
+            return
+        self._batch.extend(self._waiting[:LARGEST_BATCH])
+        del self._waiting[:LARGEST_BATCH]
+        self._started = started = time.perf_counter()
         if started - self._used_at > redis_connection.IDLE_FOR:
             self._renewing = True
         self._used_at = started
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                try:
-                    await self._round_trip(batch)
-                except (RedisConnectionError, OSError):
-                    await self._drop()
-                    await self._round_trip([ask for ask in batch if not ask.answer.done()])
-        finally:
-            self._took(time.perf_counter() - started)
+        self._resent = False
+        if self._timer is None:
+            self._ring_in(self._settings.timeout)
+        self._send()
 
-    async def _round_trip(self, batch: Sequence[_Ask[Any]]) -> None:
-        if self._renewing:
-            self._renewing = False
-            await self._drop()
-        connection, replies = self._connection, self._replies
-        if connection is None or replies is None or not connection.is_connected:
-            connection = self._connection = new_connection(self._settings, self._address)
+    def _send(self) -> None:
+        """Sends the batch: at once where there is a connection to be used, else by a task that makes one."""
+        if self._replies is None or self._renewing:
+            self._connecting = self._tasks.spawn(self._connect(), name="loads")
+            return
+        try:
+            self._replies.send(b"".join([ask.words for ask in self._batch]))
+        except RedisConnectionError as failure:
+            self._broke(failure)
+
+    async def _connect(self) -> None:
+        self._renewing = False
+        await self._drop()
+        connection = new_connection(self._settings, self._address)
+        try:
             await connect(connection)
-            replies = self._replies = Replies(connection)
-        words = b"".join([ask.words for ask in batch])
-        await connection.send_packed_command(words, check_health=False)
-        take, not_yet = replies.take, Replies.NOT_YET
-        for ask in batch:
-            answers: list[Any] = []
-            for asked in ask.replies:
-                answer = take() if asked else None
-                while answer is not_yet:
-                    await replies.more()
-                    answer = take()
-                answers.append(answer)
-            ask.settle(outcome(*answers) if isinstance(ask, _Load) else answers[-1])
+            if self._connecting is not asyncio.current_task():
+                raise RedisConnectionError("given up")  # noqa: TRY301 - it ends like any other failure
+            self._replies = Replies(connection, self._came, self._ended)
+        except (RedisError, OSError) as failure:
+            await _disconnect(connection)
+            if self._connecting is not asyncio.current_task():
+                return  # it took too long, and those who waited have been told
+            if isinstance(failure, (RedisConnectionError, OSError)):
+                self._broke(failure)
+            else:
+                self._give_up(failure)
+        except BaseException as mistake:
+            await _disconnect(connection)
+            if self._connecting is asyncio.current_task():
+                self._give_up(mistake)
+            raise
+        else:
+            self._connection = connection
+            self._send()
+
+    def _came(self) -> None:
+        """Takes the replies that are there; each ask is answered once its own are complete."""
+        assert self._replies is not None
+        batch, answers, take = self._batch, self._answers, self._replies.take
+        if not batch:
+            self._renewing = True  # a reply to nothing: the next one would not be that of its question
+            return
+        try:
+            while batch:
+                ask = batch[0]
+                for asked in ask.replies[len(answers) :]:
+                    answer = take() if asked else None
+                    if answer is Replies.NOT_YET:
+                        return
+                    answers.append(answer)
+                batch.popleft()
+                ask.settle(outcome(*answers) if isinstance(ask, _Load) else answers[-1])
+                answers.clear()
+            if take() is not Replies.NOT_YET:
+                self._renewing = True  # as above
+        except BaseException as failure:
+            self._give_up(failure)
+            if not isinstance(failure, RedisError):
+                raise
+        else:
+            self._over()
+
+    def _over(self) -> None:
+        """Ends a batch of which all asks are answered."""
+        self._took(time.perf_counter() - self._started)
+        self._begin()
+
+    def _ended(self) -> None:
+        self._replies = None
+        if self._batch:
+            self._broke(RedisConnectionError("the server closed the connection"))
+
+    def _broke(self, failure: Exception) -> None:
+        """Sends what is not answered once more, on another connection (Rule 3)."""
+        if self._resent:
+            self._give_up(failure)
+            return
+        self._resent = self._renewing = True
+        self._answers.clear()
+        self._batch = deque([ask for ask in self._batch if not ask.answer.done()])
+        if self._batch:
+            self._send()
+        else:
+            self._over()
+
+    def _ring_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        """Gives a batch up that takes too long. One timer: it is not moved for each batch."""
+        self._timer = None
+        if self._batch:
+            left = self._started + self._settings.timeout - time.perf_counter()
+            if left > 0:
+                self._ring_in(left)
+            else:
+                self._give_up(TimeoutError())
+
+    def _give_up(self, failure: BaseException) -> None:
+        """Tells all who wait that nothing is known, and ends the connection."""
+        asks = [*self._batch, *self._waiting]
+        if self._batch:
+            self._took(time.perf_counter() - self._started)
+        self._batch.clear()
+        self._answers.clear()
+        self._waiting.clear()
+        self._busy = False
+        for ask in asks:
+            ask.settle(_unavailable(failure))
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._replies is not None:
+            self._replies.close()
+            self._replies = None
+        self._tasks.spawn(self._drop(), name="loads")
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        self._replies = None
+        replies, self._replies = self._replies, None
+        if replies is not None:
+            replies.close()
         if connection is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+            await _disconnect(connection)
 
-    async def _give_up(self, batch: Sequence[_Ask[Any]], failure: BaseException) -> None:
-        waiting, self._waiting = self._waiting, []
-        for ask in (*batch, *waiting):
-            ask.settle(_unavailable(failure))
-        await self._drop()
+
+async def _disconnect(connection: AbstractConnection) -> None:
+    with contextlib.suppress(RedisError, OSError):
+        await connection.disconnect(nowait=True)
 
 
 def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:

@@ -152,6 +152,46 @@ async def test_an_outage_is_everyones(relay: Relay, redis_server: RedisServer) -
     await loads.aclose()
 
 
+async def test_a_read_on_a_kept_connection_takes_no_task(loads: BatchReader, relay: Relay) -> None:
+    """A session that is not in memory costs its call two turns of the loop more, and no task."""
+    await loads.load(b"h0")
+    relay.silence()
+    await until(lambda: not loads._tasks)
+    reading = loads.load(b"h1")
+    await until(lambda: len(reads(relay)) == 2)
+    assert not loads._tasks
+    relay.resume()
+    assert "1" == (await reading).fields["n"]
+
+
+async def test_a_reply_to_nothing_answers_no_question(loads: BatchReader, relay: Relay) -> None:
+    """A server that has said too much is not asked again on that connection: its replies are out of step."""
+    await loads.load(b"h0")
+    relay.say(b"%1\r\n$1\r\nn\r\n$6\r\nforged\r\n")
+    await until(lambda: loads._renewing)
+    assert "1" == (await loads.load(b"h1")).fields["n"]
+    assert "2" == (await loads.load(b"h2")).fields["n"]
+
+
+@pytest.mark.requirement("T-10")
+async def test_a_server_that_never_greets(redis_server: RedisServer) -> None:
+    """Who waits for a connection that comes to nothing is told in time, and the next one is made anew."""
+
+    async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(listens, "127.0.0.1", 0)
+    async with silent, relay_to(silent.sockets[0].getsockname()[1]) as relay:
+        loads = BatchReader(settings(relay.port, timeout=0.2))
+        outcomes = await asyncio.gather(loads.load(b"h0"), loads.load(b"h1"), return_exceptions=True)
+        assert {StoreUnavailableError} == {type(outcome) for outcome in outcomes}
+        relay.lead_to(redis_server.port)
+        assert Loaded({}, None) == await loads.load(b"h2")
+        await loads.aclose()
+        assert not loads._tasks
+
+
 async def test_closing_tells_those_who_wait(relay: Relay) -> None:
     """Nobody waits for an answer of a store that was closed."""
     loads = BatchReader(settings(relay.port))

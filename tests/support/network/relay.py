@@ -46,6 +46,11 @@ class Relay:
         for link in self._links:
             link.open.set()
 
+    def say(self, words: bytes) -> None:
+        """Says this to each client, as if the server had said it."""
+        for link in self._who(b""):
+            link.client.write(words)
+
     def cut(self, said: bytes = b"") -> None:
         """Closes the connections whose client has said this."""
         for link in self._who(said):
