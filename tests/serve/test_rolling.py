@@ -60,13 +60,14 @@ async def echo(request: Received) -> Reply:
     return Reply(body=request.body or b"{}", headers=[(b"content-type", b"application/json")])
 
 
-async def handle_in(redis: RedisServer) -> str:
-    """The cookie of somebody who is signed in."""
+async def handle_in(redis: RedisServer, frontend: str = "") -> str:
+    """The cookie of somebody who is signed in at a frontend."""
     store = SessionStore(RedisSettings.model_validate({"url": redis.url}), Metrics())
     try:
         tokens = Tokens(access_token="a", obtained_at=0.0, access_expires_at=4e9, refresh_token=None)
         identity = Identity("main", "alice", "sid", "Alice", {"sub": "alice"})
-        found = await seeding(store).start(identity, tokens, user_agent="tests", address="127.0.0.1")
+        sessions = seeding(store, frontend)
+        found = await sessions.start(identity, tokens, user_agent="tests", address="127.0.0.1")
     finally:
         await store.aclose()
     return found.handle

@@ -36,6 +36,8 @@ class Load:
     url: str
     handle: str
     paths: list[str]
+    host: str = "app.localhost"
+    cookie: str = "bff"
     answers: Counter[tuple[str, Any]] = field(default_factory=Counter)
 
     @asynccontextmanager
@@ -52,7 +54,7 @@ class Load:
                     caller.cancel()
 
     async def _call(self, client: httpx.AsyncClient) -> None:
-        headers = {"Host": "app.localhost", "Cookie": f"bff={self.handle}", **CSRF}
+        headers = {"Host": self.host, "Cookie": f"{self.cookie}={self.handle}", **CSRF}
         for number in range(100_000):
             path = self.paths[number % len(self.paths)]
             try:
@@ -115,6 +117,55 @@ def opens_no_files(pid: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, former)
+
+
+def frontend(name: str, url: str, **routes: str) -> str:
+    """The section of a frontend, with routes of its own."""
+    own = "".join(f'[[frontend.route]]\npath = "/{path}"\nupstream = "{to}"\n' for path, to in routes.items())
+    return f'[[frontend]]\nname = "{name}"\npublic_url = "{url}"\n{own}'
+
+
+async def taken_by_all(running: Service, former: set[str]) -> set[str]:
+    """Waits until every worker serves by other settings than the former, and all by the same."""
+    async with asyncio.timeout(PATIENCE):
+        while len(after := await hashes(running)) != 1 or after == former:
+            pass  # each look is a request
+    return after
+
+
+async def frontends_come_and_go(
+    running: Service, file: MountedFile, main: Load, redis: RedisServer, *, one: str, two: str
+) -> None:
+    """Under load: two are added with a route changed and one removed; one is changed; one is removed."""
+    shop = Load(running.url, await handle_in(redis, "shop"), ["/kept", "/own"], "shop.localhost")
+    desk = Load(running.url, await handle_in(redis, "desk"), ["/desk/kept"], cookie="bff.desk")
+    shop_url, at_desk = "http://shop.localhost", frontend("desk", "http://app.localhost/desk")
+    count, serving = len(running.lines("settings_changed")), [await hashes(running)]
+    main.paths, main.answers = ["/kept", "/changed"], Counter()
+
+    async def changed(number: int, text: str) -> set[str]:
+        file.write(text, kept=one, changed=two)
+        told = await running.said("settings_changed", count + number)
+        serving.append(await taken_by_all(running, serving[-1]))
+        return set(told["settings"])
+
+    async with main.running():
+        await main.more()
+        names = await changed(1, frontend("shop", shop_url, own=one) + at_desk)
+        assert {"frontend shop", "frontend desk", "route /tls", "route /changed", "route /kept"} == names
+        async with desk.running():
+            async with shop.running():
+                await desk.more()
+                await shop.more()
+                assert {"frontend shop"} == await changed(2, frontend("shop", shop_url, own=two) + at_desk)
+                await shop.more()
+            assert {"frontend shop"} == await changed(3, at_desk)
+            async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE) as client:
+                assert 421 == (await client.get("/own/x", headers={"Host": "shop.localhost"})).status_code
+            await desk.more()
+        await main.more()
+    for load in (main, shop, desk):
+        assert {200} == {said for _, said in load.answers}
 
 
 async def one_speaks_for_all(running: Service, file: MountedFile, folder: Path, **routes: str) -> None:
@@ -219,15 +270,15 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
             assert {200} == load.said("/added")
 
             await one_speaks_for_all(running, file, tmp_path, kept=two.url, changed=one.url)
-            former = running.pid(1)
+            await frontends_come_and_go(running, file, load, redis_server, one=one.url, two=two.url)
+            former, before = running.pid(1), await hashes(running)
+            count = len(running.lines("settings_changed"))
             file.write(kept=two.url, changed=two.url)
             running.signal(signal.SIGHUP)
             os.kill(former, signal.SIGKILL)
             await running.said("worker_serving", 2, worker=1)
-            await until(lambda: len(running.lines("settings_changed")) == 4, PATIENCE)
-            async with asyncio.timeout(PATIENCE):
-                while len(after := await hashes(running)) != 1 or after == before:
-                    pass  # each look is a request
+            await until(lambda: len(running.lines("settings_changed")) == count + 1, PATIENCE)
+            await taken_by_all(running, before)
             await no_file_is_a_mistake(running, tmp_path)
             running.signal(signal.SIGTERM)
             assert 0 == await running.ends()

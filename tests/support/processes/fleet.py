@@ -246,13 +246,14 @@ async def running_fleet(
         yield fleet
 
 
-def seeding(store: SessionStore) -> Sessions:
-    """The product's own way to write sessions, with the fleet's keys."""
+def seeding(store: SessionStore, frontend: str = "") -> Sessions:
+    """The product's own way to write sessions of a frontend, with the fleet's keys."""
     session = SessionSettings.model_validate({"keys": [KEY]})
     server = ServerSettings.model_validate({"public_url": PUBLIC_URL})
     return Sessions(
         store=store,
-        keyring=Keyring([KEY]),
+        keyring=Keyring([KEY]).of_frontend(frontend),
+        frontend=frontend,
         cookie=SessionCookie.configured(server, session),
         settings=session,
         metrics=Metrics(),
