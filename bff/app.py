@@ -122,9 +122,9 @@ class App:
         """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
         return await self.live.reload(newer)
 
-    def prepare(self, newer: Settings) -> None:
+    async def prepare(self, newer: Settings) -> None:
         """Builds what newer settings ask for, for the `reload` that follows; raises `NotTakenError`."""
-        self.live.prepare(newer)
+        await self.live.prepare(newer)
 
     def drop(self) -> None:
         """Forgets what was prepared."""

@@ -4,7 +4,7 @@ Rule 1: a frontend whose settings stay as they are stays itself, with all that i
 Rule 2: building changes nothing that a request meets (`bff.frontend`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from bff.frontend import Frontend, build_frontend
@@ -52,8 +52,21 @@ class Frontends:
         return [each for each in self.every if each not in others.every]
 
 
-def build_frontends(settings: Settings, shared: SharedParts, former: Frontends | None = None) -> Frontends:
-    """Builds the frontends of some settings, which have been checked.
+def build_frontends(settings: Settings, shared: SharedParts) -> Frontends:
+    """Builds the frontends of some settings, which have been checked, in one go. Raises as `building`."""
+    steps = building(settings, shared)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            built: Frontends = done.value
+            return built
+
+
+def building(
+    settings: Settings, shared: SharedParts, former: Frontends | None = None
+) -> Generator[None, None, Frontends]:
+    """Builds the frontends of some settings, which have been checked, with a stop behind each of them.
 
     Raises:
         OSError: a certificate's file cannot be used any more.
@@ -70,8 +83,11 @@ def build_frontends(settings: Settings, shared: SharedParts, former: Frontends |
         own = None if cache is None else cache.view()
         return build_frontend(view.settings, shared, before, name=view.name, cache=own)
 
-    every = tuple(frontend(view) for view in views)
-    return Frontends(every, _lines(settings, former), _table(every), cache)
+    built = []
+    for view in views:
+        built.append(frontend(view))
+        yield
+    return Frontends(tuple(built), _lines(settings, former), _table(built), cache)
 
 
 def _shared_cache(settings: Settings, shared: SharedParts, former: Frontends | None) -> NearCache | None:

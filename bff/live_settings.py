@@ -6,10 +6,11 @@ restart (`bff.settings.changes`), of a frontend that cannot be built.
 Rule 3: settings are prepared first, and taken by a step that cannot fail: so all workers take them, or none.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from bff.frontends import Frontends, build_frontends
+from bff.frontends import Frontends, building
 from bff.settings.changes import CREDENTIALS, NEEDS_RESTART, Changes, compare, digest, keep_files
 from bff.settings.model import Settings
 from bff.settings.provider_sections import provider_section
@@ -76,6 +77,7 @@ class LiveSettings:
         self._frontends = frontends
         self._put = put
         self._prepared: Prepared | None = None
+        self._turn = 0  # of what is being prepared
         self._tasks = Tasks()
         self._reloader = Reloader(files, self._put_in_force, shared.metrics)
         shared.keys.keyring.ask = lambda: self._reloader.look_now("session.keys_file")
@@ -94,13 +96,16 @@ class LiveSettings:
         """Stops watching."""
         await self._tasks.cancel_all()
 
-    def prepare(self, newer: Settings) -> Prepared:
+    async def prepare(self, newer: Settings) -> Prepared:
         """Builds all that newer settings ask for, and puts nothing of it in force.
 
+        Requests have their turn behind each frontend.
+
         Raises:
-            NotTakenError: they cannot be taken.
+            NotTakenError: they cannot be taken, or were dropped meanwhile.
         """
         self.drop()
+        turn = self._turn
         kept = keep_files(self.settings, newer)
         changes = compare(self.settings, kept)
         if changes.left:
@@ -110,27 +115,40 @@ class LiveSettings:
             if not _CERTIFICATES.isdisjoint(name.rpartition(".")[2] for name in changes.taken):
                 self._shared.clients.try_certificates(kept.providers())
             if not changes.in_place:
-                frontends = build_frontends(kept, self._shared, self._frontends)
+                frontends = await self._built(kept, turn)
         except (OSError, ValueError) as error:  # a file that has changed since the check
             self.drop()
             raise NotTakenError(f"cannot be built: {error}") from error
         self._prepared = Prepared(newer, kept, changes, frontends)
         return self._prepared
 
+    async def _built(self, settings: Settings, turn: int) -> Frontends:
+        steps = building(settings, self._shared, self._frontends)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                built: Frontends = done.value
+                return built
+            await asyncio.sleep(0)
+            if turn != self._turn:
+                self._release()
+                raise NotTakenError("were dropped")
+
     def drop(self) -> None:
-        """Forgets what was prepared and not taken."""
+        """Forgets what was prepared and not taken, and stops what is being prepared."""
+        self._turn += 1
         self._prepared = None
+        self._release()
+
+    def _release(self) -> None:
         self._shared.pools.retain(self._frontends.pools())
         self._shared.clients.retain(each.providers for each in self._frontends.every)
 
-    def _take(self, newer: Settings) -> tuple[str, ...]:
+    async def _take(self, newer: Settings) -> tuple[str, ...]:
         prepared = self._prepared
-        if (
-            prepared is None
-            or prepared.asked != newer
-            or prepared.settings != keep_files(self.settings, newer)  # a secret's file has changed meanwhile
-        ):
-            prepared = self.prepare(newer)
+        while prepared is None or not self._is_current(prepared, newer):
+            prepared = await self.prepare(newer)
         self._prepared = None
         if prepared.changes.taken:
             self._reloader.take(prepared.settings, prepared.changes.taken)
@@ -141,13 +159,17 @@ class LiveSettings:
             self._frontends = prepared.frontends
         return prepared.changes.taken
 
+    def _is_current(self, prepared: Prepared, newer: Settings) -> bool:
+        """Returns False for what was prepared for others, or before a secret's file has changed."""
+        return prepared.asked == newer and prepared.settings == keep_files(self.settings, newer)
+
     async def reload(self, newer: Settings | None = None) -> Reloaded:
         """Puts newer settings in force, then changes of their files.
 
         Raises:
             NotTakenError: the newer settings cannot be taken; nothing has changed.
         """
-        changed = () if newer is None else self._take(newer)
+        changed = () if newer is None else await self._take(newer)
         taken = await self._reloader.look_settled()
         refused = tuple(problem.key for problem in taken.refused)
         both = tuple(dict.fromkeys((*changed, *taken.changed)))

@@ -27,7 +27,7 @@ class ServedApp(Protocol):
         """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
         ...
 
-    def prepare(self, newer: Settings) -> None:
+    async def prepare(self, newer: Settings) -> None:
         """Builds what newer settings ask for, for the `reload` that follows; raises `NotTakenError`."""
         ...
 

@@ -376,7 +376,7 @@ class TeamWorker(Worker):
         """Builds what newer settings ask for; returns what is wrong, None where they can be taken."""
         assert newer is not None
         try:
-            self._app.prepare(newer)
+            await self._app.prepare(newer)
         except NotTakenError as error:
             return str(error)
         return None

@@ -7,6 +7,7 @@ setting lets them through.
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 
@@ -204,4 +205,9 @@ def row_of(table: Iterable[Stopped], name: str) -> Stopped | None:
 
 def as_pattern(table: Iterable[Stopped]) -> re.Pattern[str]:
     """All names that a table stops."""
-    return re.compile("|".join(re.escape(row.pattern).replace(r"\*", ".*") for row in table))
+    return re.compile("|".join(_piece(row.pattern) for row in table))
+
+
+@cache
+def _piece(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\*", ".*")

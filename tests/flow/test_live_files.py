@@ -72,6 +72,9 @@ async def test_the_secret_of_the_second_provider(redis_server: RedisServer, tmp_
         redis_server, server=SOON, provider={"par": "never"}, others={"partners": partners}
     ) as world:
         guest, at_start = await world.browser(), world.app.settings
+        page = at_start.spa.model_copy(update={"error_page": "/error"})
+        newer = at_start.model_copy(update={"spa": page})
+        await world.app.prepare(newer)
         await guest.sign_in(provider="partners")
         assert 401 == (await guest.user()).status_code
         file.write_text(world.others["partners"].client_secret)
@@ -79,10 +82,7 @@ async def test_the_secret_of_the_second_provider(redis_server: RedisServer, tmp_
         await guest.sign_in(provider="partners")
         assert 200 == (await guest.user()).status_code
         assert 200 == (await (await world.signed_in()).user()).status_code
-        page = at_start.spa.model_copy(update={"error_page": "/error"})  # read before the file was
-        assert ("spa.error_page",) == (
-            await world.app.reload(at_start.model_copy(update={"spa": page}))
-        ).changed
+        assert ("spa.error_page",) == (await world.app.reload(newer)).changed  # which has the former secret
         await guest.sign_in(provider="partners")
         assert 200 == (await guest.user()).status_code
 

@@ -222,6 +222,15 @@ async def test_one_that_cannot_be_built_leaves_all_as_they_are(
         with pytest.raises(NotTakenError, match="cannot be built"):
             await app.reload(at_frontends(app.settings, first, bad, more_providers=(other,)))
         assert before == (app.frontends, app.settings, app.shared.clients.all(), app.shared.pools.all())
+
+        async def drop() -> None:
+            app.drop()
+
+        many = at_frontends(app.settings, first, more_providers=(other,))
+        refused, _ = await asyncio.gather(app.prepare(many), drop(), return_exceptions=True)
+        assert isinstance(refused, NotTakenError)
+        assert "were dropped" == str(refused)
+        assert before == (app.frontends, app.settings, app.shared.clients.all(), app.shared.pools.all())
         await app.reload(at_frontends(app.settings, first, more_providers=(other,)))
         assert ["", "first"] == names(app.frontends.every)
         assert ["main", "other"] == [client.settings.name for client in app.shared.clients.all()]

@@ -29,7 +29,7 @@ class SmallApp:
         del newer
         return Reloaded(self._settings, (), ())
 
-    def prepare(self, newer: Settings) -> None:
+    async def prepare(self, newer: Settings) -> None:
         pass
 
     def drop(self) -> None:
