@@ -20,6 +20,7 @@ from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
+from bff.oidc.dpop import thumbprint_of
 from bff.oidc.providers import Providers
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
@@ -262,7 +263,7 @@ def _credentials(
     sources = TokenSources(
         exchanger,
         client_tokens,
-        Mint(made.minting_keys, shared.clock),
+        Mint(made.minting_keys, shared.clock, thumbprint_of),
         settings.minted_by(),
         tuple((each.name, each.client_id) for each in settings.providers()),
         settings.minted.lifetime,

@@ -47,7 +47,7 @@ def shown(found: Found, token: OwnToken) -> OwnFound:
         access_expires_at=token.expires_at,
         refresh_token=None,
         id_token=None,
-        proof_key=session.tokens.proof_key if token.bound else None,
+        proof_key=session.tokens.proof_key if token.bound else token.proof_key,
     )
     return OwnFound(found.handle, replace(session, tokens=tokens, exchanged={}), found)
 

@@ -25,7 +25,6 @@ class OwnTokenReady:
     """A session whose next call to one backend needs nothing but that backend's token; see `Ready`."""
 
     __slots__ = ("_cached", "_own", "token")
-    proof_key = b""  # no session's key
 
     def __init__(self, cached: CachedSession, own: OwnToken) -> None:
         self._cached = cached
@@ -36,6 +35,12 @@ class OwnTokenReady:
     def key(self) -> str:
         """The session's key."""
         return self._cached.key
+
+    @property
+    def proof_key(self) -> bytes:
+        """The text of the key that the token is bound to; empty for a bearer token."""
+        own = self._own
+        return self._cached.proof_key if own.bound else (own.proof_key or "").encode()
 
     @property
     def lines(self) -> bytes:

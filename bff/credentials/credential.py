@@ -107,6 +107,14 @@ class Unsigned(Protocol):
         """Decides after a backend's 401: repeat with another token, pass it on, or refuse."""
 
 
+def proof_key_of(credential: Signed | Anonymous) -> str | None:
+    """Returns the text of the key that a call's token is bound to; None for a bearer token, and for none."""
+    if isinstance(credential, Signed):
+        return credential.found.session.tokens.proof_key
+    own = credential.own if isinstance(credential, TokenOnly) else None
+    return None if own is None else own.proof_key
+
+
 def holder_of(credential: Signed | Anonymous) -> str | None:
     """Returns the name by which limits count a call: its session's key, or its user; None for neither."""
     if isinstance(credential, Signed):

@@ -38,7 +38,8 @@ class TokenSources:
     def content(self, route: RouteSettings) -> Content:
         """Returns the content of a route's minted tokens."""
         assert route.audience is not None  # the settings' check sees to it
-        return Content(self.issuer, route.audience, self.client_ids, route.claims, self.lifetime)
+        bound = route.sends_proofs(by_default=False)
+        return Content(self.issuer, route.audience, self.client_ids, route.claims, self.lifetime, bound)
 
 
 def by_audience(

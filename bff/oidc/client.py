@@ -263,8 +263,13 @@ class OidcClient:
         )
 
     async def client_token(self, grant: requests.ClientGrant) -> TokenAnswer | InvalidGrant:
-        """Gets a token in our own name (RFC 6749 4.4). Raises as `exchange_token` does."""
-        return await self._tokens.awaited("client", lambda client: requests.client_form(client, grant))
+        """Gets a token in our own name (RFC 6749 4.4), bound to a new key where the provider binds tokens.
+
+        Raises as `exchange_token` does.
+        """
+        return await self._tokens.awaited(
+            "client", lambda client: requests.client_form(client, grant), self.proof_key()
+        )
 
     async def is_active(self, token: str) -> bool:
         """Asks about an access token; raises ProviderUnavailableError where there is no answer to it."""

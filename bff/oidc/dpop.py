@@ -102,6 +102,11 @@ def new_key(alg: ProofAlg) -> str:
     return f"{alg}.{encode(number.to_bytes(HALF))}"
 
 
+def thumbprint_of(text: str) -> str:
+    """Returns the thumbprint of a key by its text."""
+    return ProofKey(text).jkt
+
+
 def without_query(url: str) -> str:
     """Returns the URL of an endpoint as a proof names it (`htu`, RFC 9449 4.2)."""
     return urlsplit(url)._replace(query="", fragment="").geturl()

@@ -68,6 +68,8 @@ def name_of(provider: ProviderSettings, grant: ClientGrant) -> str:
     """Returns the name of a grant's token in Redis: it tells nothing, and holds nothing of a user."""
     whose = [provider.name, provider.issuer, provider.client_id]
     what = [list(grant.scopes), list(grant.resource), grant.audience]
+    if provider.over_dpop():  # bound tokens are others
+        what.append("dpop")
     return hashlib.sha256(json.dumps([whose, what]).encode()).hexdigest()[:32]
 
 
@@ -224,7 +226,9 @@ class ClientToken:
 
     async def _keep(self, answer: TokenAnswer) -> OwnToken:
         owner = self._owner
-        token = OwnToken(answer.access_token, answer.obtained_at, answer.access_expires_at)
+        token = OwnToken(
+            answer.access_token, answer.obtained_at, answer.access_expires_at, proof_key=answer.proof_key
+        )
         self._token = token
         owner.refused.forget(self._name)
         lifetime = last_moment(token) - owner.clock()

@@ -2,7 +2,7 @@
 
 Rule 1: the name is a hash of what the token is for; no user's data is in it, or in the value.
 Rule 2: a value is sealed for its name: whoever writes to Redis can put no token in another one's place.
-Rule 3: a key ends with its token.
+Rule 3: a key ends with its token. The key that a token is bound to is sealed with it: all processes prove it.
 """
 
 import json
@@ -31,7 +31,8 @@ class ClientTokenStore:
 
     async def keep(self, name: str, token: OwnToken, *, lifetime: float) -> None:
         """Keeps a token, for `lifetime` seconds."""
-        plaintext = json.dumps(asdict(token)).encode()
+        told = {field: value for field, value in asdict(token).items() if value or field != "proof_key"}
+        plaintext = json.dumps(told).encode()
         sealed = self._keyring.seal_record(_sealed_for(name), plaintext, _BOUND)
         await self._store.client_tokens.set(name, sealed, lifetime=lifetime)
 

@@ -93,11 +93,17 @@ class _Kept:
 
 
 class Mint:
-    """The minted tokens of a process. `clock` gives seconds since the epoch."""
+    """The minted tokens of a process. `clock` gives seconds since the epoch.
 
-    def __init__(self, keys: MintingKeys, clock: Callable[[], float]) -> None:
+    `thumbprint` gives that of a session's key (RFC 7638), by its text.
+    """
+
+    def __init__(
+        self, keys: MintingKeys, clock: Callable[[], float], thumbprint: Callable[[str], str]
+    ) -> None:
         self._keys = keys
         self._clock = clock
+        self._thumbprint = thumbprint
         self._kept: OrderedDict[tuple[str, int, Content], _Kept] = OrderedDict()
         self._era = keys.era
 
@@ -118,9 +124,11 @@ class Mint:
 
     def _minted(self, content: Content, session: Session) -> OwnToken:
         now = self._clock()
-        claims = claims_of(content, session, now, secrets.token_urlsafe(16))
+        key = session.tokens.proof_key if content.bound else None
+        jkt = None if key is None else self._thumbprint(key)
+        claims = claims_of(content, session, now, secrets.token_urlsafe(16), jkt)
         text = self._signed(claims)
-        token = OwnToken(text, now, float(claims["exp"]))
+        token = OwnToken(text, now, float(claims["exp"]), bound=jkt is not None)
         life = claims["exp"] - now
         name = (session.key, session.version, content)
         self._kept.pop(name, None)

@@ -13,7 +13,8 @@ from bff.settings.route_token import OF_A_SIGN_IN
 class Content:
     """The content of one route's tokens, the session aside. `lifetime` is in seconds.
 
-    `client_ids` has our name at each provider, the default one first.
+    `client_ids` has our name at each provider, the default one first. `bound`: to the session's key, where
+    it has one.
     """
 
     issuer: str
@@ -21,16 +22,21 @@ class Content:
     client_ids: tuple[tuple[str, str], ...]
     claims: tuple[str, ...]
     lifetime: float
+    bound: bool = False
 
 
-def claims_of(content: Content, session: Session, now: float, jti: str) -> dict[str, Any]:
+def claims_of(
+    content: Content, session: Session, now: float, jti: str, jkt: str | None = None
+) -> dict[str, Any]:
     """Returns the claims of a session's token; those of the sign-in that are not known are left out.
 
     `sid` is the session's id, as logs have it. The token ends with the session at the latest. Two providers
-    may call different people the same: see `_subject`.
+    may call different people the same: see `_subject`. `jkt` is the thumbprint of the key that the token is
+    bound to (RFC 9449 6.1).
     """
     known = session.all_claims
     chosen: Iterable[str] = (*content.claims, *OF_A_SIGN_IN)
+    bound = {} if jkt is None else {"cnf": {"jkt": jkt}}
     return {
         **{name: known[name] for name in chosen if known.get(name) is not None},
         "iss": content.issuer,
@@ -41,6 +47,7 @@ def claims_of(content: Content, session: Session, now: float, jti: str) -> dict[
         "jti": jti,
         "client_id": dict(content.client_ids).get(session.provider, ""),
         "sid": session.id,
+        **bound,
     }
 
 

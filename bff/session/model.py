@@ -69,12 +69,16 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class OwnToken:
-    """An access token for one backend alone; `bound`: to the session's key, by whose proof it was got."""
+    """An access token for one backend alone.
+
+    `bound`: to the session's key. `proof_key`: the key that it is bound to, where that is no session's.
+    """
 
     access_token: str
     obtained_at: float
     expires_at: float | None
     bound: bool = False
+    proof_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,9 @@ def claim_field(name: str) -> str:
     return _CLAIM + name
 
 
-def _known_before(fields: dict[str, Any], newer: str) -> dict[str, Any]:
-    """Returns the fields without a newer one that says nothing: an earlier version of us opens them too."""
-    if not fields[newer]:
-        del fields[newer]
-    return fields
+def _known_before(fields: dict[str, Any], *newer: str) -> dict[str, Any]:
+    """Returns the fields without newer ones that say nothing: an earlier version of us opens them too."""
+    return {name: value for name, value in fields.items() if value or name not in newer}
 
 
 def _readable(value: Any) -> str:
@@ -81,7 +79,10 @@ def _readable(value: Any) -> str:
 def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
     """The field `exchanged`: the tokens for single backends, sealed for this version of the session alone."""
     plaintext = json.dumps(
-        {audience: _known_before(asdict(token), "bound") for audience, token in session.exchanged.items()},
+        {
+            audience: _known_before(asdict(token), "bound", "proof_key")
+            for audience, token in session.exchanged.items()
+        },
         separators=(",", ":"),
     ).encode()
     return keyring.seal_record(handle, plaintext, _bound(session.key, _bound_fields(session)) + _EXCHANGED)

@@ -13,10 +13,11 @@ def check_dpop(settings: Settings) -> Iterator[Finding]:
         at = f"route[{index}]"
         if route.dpop is None:
             continue
-        if route.auth == "none" or route.token_kind() not in ("session", "exchange"):
+        kind = route.token_kind()
+        if kind == "none" or (route.auth == "none" and kind != "client"):
             yield Finding(
                 f"{at}.dpop",
-                "is about tokens of the session, and this backend gets none",
+                "is about tokens, and this backend gets none",
                 "remove the line",
                 needs=(f"{at}.auth", f"{at}.token"),
             )

@@ -57,9 +57,14 @@ class RouteTokenSettings(Section):
     dpop: bool | None = None  # None: where the provider binds tokens so
 
     def sends_proofs(self, *, by_default: bool) -> bool:
-        """Returns True if a session's token that is bound to its key goes with a proof (RFC 9449)."""
-        wanted = by_default if self.dpop is None else self.dpop
-        return wanted and self.token_kind() in ("session", "exchange")
+        """Returns True if a token that is bound to a key goes with a proof (RFC 9449).
+
+        No provider says so for minted tokens: they are bound where the route asks for it.
+        """
+        kind = self.token_kind()
+        if kind == "none":
+            return False
+        return (by_default and kind != "minted") if self.dpop is None else self.dpop
 
     def token_kind(self) -> TokenKind:
         """The token that the backend gets."""

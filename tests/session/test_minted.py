@@ -1,6 +1,7 @@
 """Minted tokens: their claims, their keys, and how long they are kept."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, KeySet
 
 from bff.crypto import Keyring, new_secret
+from bff.oidc.dpop import new_key, thumbprint_of
 from bff.session import minted
 from bff.session.minted import ALGORITHM, LEAD, Mint, MintingKeys, signing_key
 from bff.session.minted_claims import Content, claims_of
@@ -33,7 +35,7 @@ class Clock:
 
 def mint(*keys: str) -> tuple[Mint, Clock, Keyring]:
     keyring, clock = Keyring(keys or [OLD]), Clock()
-    return Mint(MintingKeys(keyring, clock), clock), clock, keyring
+    return Mint(MintingKeys(keyring, clock), clock, thumbprint_of), clock, keyring
 
 
 def test_the_claims_of_a_token() -> None:
@@ -53,6 +55,23 @@ def test_the_claims_of_a_token() -> None:
         "acr": "mfa",
         "auth_time": 7,
     } == claims
+
+
+@pytest.mark.requirement("P-03", "P-09")
+def test_it_is_bound_where_the_route_asks_for_it() -> None:
+    """To the session's key, by its thumbprint; without one, or without the wish, it is a bearer token."""
+    key = new_key("ES256")
+    session = sample_session()
+    keyed = replace(session, tokens=replace(session.tokens, proof_key=key))
+    for content, one, expected in (
+        (replace(CONTENT, bound=True), keyed, {"jkt": thumbprint_of(key)}),
+        (replace(CONTENT, bound=True), session, None),
+        (CONTENT, keyed, None),
+    ):
+        made, _, _ = mint()
+        token = made.token(content, one)
+        assert expected == payload_of(token.access_token).get("cnf")
+        assert (expected is not None) is token.bound
 
 
 @pytest.mark.requirement("P-09")

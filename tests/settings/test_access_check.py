@@ -89,8 +89,21 @@ def test_a_route_proves_what_a_provider_binds() -> None:
     """`dpop` needs a provider that binds tokens, and says otherwise than the provider only where it may."""
     provider = {"token_binding": "dpop"}
     assert [] == keys(route=[route(dpop=True)], provider=provider)
-    by_default = [route(), route(dpop=False), route(token="none"), route(token="exchange", audience="a")]
-    assert [True, False, False, True] == [
+    assert [] == keys(
+        route=[route(dpop=True, token="client", auth="none", methods=["GET"])], provider=provider
+    )
+    assert ["route[0].dpop"] == keys(route=[route(dpop=True, auth="none")], provider=provider)
+    assert ["route[0].dpop"] == keys(route=[route(dpop=True, token="none")], provider=provider)
+    by_default = [
+        route(),
+        route(dpop=False),
+        route(token="none"),
+        route(token="exchange", audience="a"),
+        route(token="client"),
+        route(token="minted", audience="a"),
+        route(token="minted", audience="a", dpop=True),
+    ]
+    assert [True, False, False, True, True, False, True] == [
         RouteSettings.model_validate(each).sends_proofs(by_default=True) for each in by_default
     ]
     assert [True, False] == [

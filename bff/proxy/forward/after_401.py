@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, says_invalid_token
+from bff.credentials.credential import (
+    Anonymous,
+    Refused,
+    Signed,
+    TokenOnly,
+    proof_key_of,
+    says_invalid_token,
+)
 from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.step_up import Demand
@@ -24,7 +31,7 @@ _UNAUTHORIZED = 401
 class ProveAgain:
     """A cure: the same token, with a proof that holds the nonce that the backend has just given."""
 
-    sent: Signed
+    sent: Signed | TokenOnly
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +71,10 @@ class Healing:
         about_proof = None if proofs is None else proofs.answered(status, headers)
         if status != _UNAUTHORIZED or not isinstance(sent, Signed | TokenOnly):
             return None
-        if isinstance(sent, Signed):
-            if about_proof is not None and sent.found.session.tokens.proof_key is not None:
-                return ProveAgain(sent) if about_proof == "repeat" and not self.proved_again else None
-            if (demand := self.context.demand_in(headers)) is not None:
-                return StepUp(sent, demand)
+        if about_proof is not None and proof_key_of(sent) is not None:
+            return ProveAgain(sent) if about_proof == "repeat" and not self.proved_again else None
+        if isinstance(sent, Signed) and (demand := self.context.demand_in(headers)) is not None:
+            return StepUp(sent, demand)
         if not self.destination.rules.bearer or self.renewed:
             return None
         return Renew(sent, says_invalid_token(headers))

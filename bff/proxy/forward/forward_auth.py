@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bff.credentials.credential import Anonymous, Signed, TokenOnly
+from bff.credentials.credential import Anonymous, Signed, TokenOnly, proof_key_of
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
@@ -114,13 +114,13 @@ class ForwardAuthCall(CallEnd):
             self._too_many("calls at once from this address")
 
     def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
+        key = (proof_key_of(credential) or "").encode()
         if isinstance(credential, Signed):
             session = credential.found.session
             self._session = session.key
-            token, key = session.tokens.access_token.encode(), (session.tokens.proof_key or "").encode()
-            self._allow(token, lambda: session.all_claims, added, bound=key)
+            self._allow(session.tokens.access_token.encode(), lambda: session.all_claims, added, bound=key)
         elif isinstance(credential, TokenOnly):
-            self._allow(credential.token.encode(), lambda: credential.claims, added)
+            self._allow(credential.token.encode(), lambda: credential.claims, added, bound=key)
         else:
             self._allow(None, None, added)
 

@@ -1,6 +1,9 @@
 """The request that goes to a backend for one call."""
 
-from bff.credentials.credential import Anonymous, Signed, TokenOnly
+from collections.abc import Mapping
+from typing import Any
+
+from bff.credentials.credential import Anonymous, Signed, TokenOnly, proof_key_of
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
@@ -27,20 +30,15 @@ def upstream_request(
     route, length, query = admitted.route, request.body_length, request.query
     bearer: bytes | None = None
     told: list[Header] = []
-    if isinstance(credential, Signed):
-        session = credential.found.session
-        token, key = session.tokens.access_token.encode(), session.tokens.proof_key
-        if rules.bearer and proofs is not None and key is not None:
+    token, claims = _of(credential)
+    if token is not None and rules.bearer:
+        key = None if proofs is None else proof_key_of(credential)
+        if proofs is not None and key is not None:
             told = proofs.fields(key.encode(), token, request.method, admitted.target)
-        elif rules.bearer:
+        else:
             bearer = token
-        if rules.claims:
-            told += claim_headers(rules.claims, session.all_claims)
-    elif isinstance(credential, TokenOnly):
-        if rules.bearer:
-            bearer = credential.token.encode()
-        if rules.claims:
-            told = claim_headers(rules.claims, credential.claims)
+    if claims is not None and rules.claims:
+        told += claim_headers(rules.claims, claims)
     announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,
@@ -50,3 +48,13 @@ def upstream_request(
         body_length=length,
         expect_continue=announced and route.settings.expect and not at_hand,
     )
+
+
+def _of(credential: Signed | Anonymous) -> tuple[bytes | None, Mapping[str, Any] | None]:
+    """The token of a credential, and the claims that go with it."""
+    if isinstance(credential, Signed):
+        session = credential.found.session
+        return session.tokens.access_token.encode(), session.all_claims
+    if isinstance(credential, TokenOnly):
+        return credential.token.encode(), credential.claims
+    return None, None
