@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import redis
 
 from tests.faults.stage import Stage
 from tests.support.processes.fleet import BROKEN
 from tests.support.providers.behaviour import TROUBLES, refusal, slow
+from tests.support.wait import until
 
 Act = Callable[[Stage], Awaitable[None]]
 Settings = Mapping[str, Any]
@@ -150,6 +154,36 @@ async def _room(stage: Stage) -> None:
         client.config_set("maxmemory", 0)
 
 
+async def _alone(stage: Stage) -> None:
+    """A master that takes no writes while it has no replica: NOREPLICAS."""
+    with stage.fleet.redis.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+
+
+async def _not_alone(stage: Stage) -> None:
+    with stage.fleet.redis.client() as client:
+        client.config_set("min-replicas-to-write", 0)
+
+
+async def _cannot_save(stage: Stage) -> None:
+    """Its disk takes no snapshot: MISCONF."""
+    with stage.fleet.redis.client() as client:
+        _snapshot(client).mkdir()
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        await until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+
+async def _can_save(stage: Stage) -> None:
+    with stage.fleet.redis.client() as client:
+        client.config_set("save", "")
+        _snapshot(client).rmdir()
+
+
+def _snapshot(client: "redis.Redis") -> Path:
+    return Path(str(client.config_get("dir")["dir"]), str(client.config_get("dbfilename")["dbfilename"]))
+
+
 async def _slow(stage: Stage) -> None:
     stage.every_valve(lambda valve: setattr(valve, "delay", 0.15))
 
@@ -280,6 +314,12 @@ FAULTS: dict[str, Fault] = {
         _read_only, lasts=1.5, heal=_writable, first=WAITING, others=WAITING, settings=HASTY
     ),
     "Redis full": Fault(_full, lasts=1.5, heal=_room, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis without replicas": Fault(
+        _alone, lasts=1.5, heal=_not_alone, first=WAITING, others=WAITING, settings=HASTY
+    ),
+    "Redis cannot save": Fault(
+        _cannot_save, lasts=1.5, heal=_can_save, first=WAITING, others=WAITING, settings=HASTY
+    ),
     "Redis slow": Fault(_slow, lasts=3, heal=_fast, first=WAITING, others=WAITING, settings=HASTY),
     "Redis frozen 3 s": Fault(
         _freeze_redis, lasts=3, heal=_thaw_redis, first=WAITING, others=WAITING, settings=HASTY

@@ -88,7 +88,8 @@ def _workers() -> Iterator[Cell]:
 
 
 def _redis() -> Iterator[Cell]:
-    for fault in ("Redis restarts", "Redis fails over", "Redis read-only", "Redis full", "Redis frozen 3 s"):
+    refusing = ("Redis read-only", "Redis full", "Redis without replicas", "Redis cannot save")
+    for fault in ("Redis restarts", "Redis fails over", "Redis frozen 3 s", *refusing):
         yield _quiet(fault)
         yield from _kept(fault, *ROTATION)
     yield _quiet("Redis switches over")
