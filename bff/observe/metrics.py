@@ -266,6 +266,12 @@ class Metrics:
         self._settings.clear()
         self._settings.labels(digest).set(1)
 
+    def files_followed(self, settings: Iterable[str]) -> None:
+        """Names the settings whose files are followed: their counters begin at 0."""
+        self._reloads.prepare(
+            (setting, outcome) for setting in settings for outcome in ("in_force", "refused")
+        )
+
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """A file that a setting names has changed: its new content is in force, or was refused."""
         self._reloads[setting, "refused" if refused else "in_force"].inc()

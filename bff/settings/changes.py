@@ -80,8 +80,12 @@ def way_of(name: str) -> Way:
 
 
 def digest(settings: Settings) -> str:
-    """Returns a short hash of settings, by which those of several processes compare; secrets do not count."""
-    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
+    """Returns a short hash of settings, by which those of several processes compare; secrets do not count.
+
+    Nor does their number: their files have a watch of their own, and a new worker reads them at its start.
+    """
+    secrets = {section: {name} for section, name in _SECRETS}
+    return hashlib.sha256(settings.model_dump_json(exclude=secrets).encode()).hexdigest()[:12]
 
 
 def keep_files(current: Settings, newer: Settings) -> Settings:

@@ -27,6 +27,9 @@ _log = get_logger("bff.settings")
 class ReloadCounts(Protocol):
     """The counters of reloads."""
 
+    def files_followed(self, settings: Collection[str]) -> None:
+        """Names the settings whose files are followed: their counters begin at 0."""
+
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """A file's change was put in force, or refused."""
 
@@ -36,6 +39,9 @@ class ReloadCounts(Protocol):
 
 class NoCounts:
     """Counters of a process without metrics."""
+
+    def files_followed(self, settings: Collection[str]) -> None:
+        """Counts nothing."""
 
     def reloaded(self, setting: str, *, refused: bool) -> None:
         """Counts nothing."""
@@ -59,6 +65,7 @@ class Reloader:
         self._apply = apply
         self._counts = counts
         self._told = told
+        self._name_files()
 
     @property
     def settings(self) -> Settings:
@@ -113,7 +120,11 @@ class Reloader:
     def take(self, settings: Settings, changed: Collection[str]) -> None:
         """Puts settings in force that another part has read."""
         self._files.replace(settings)
+        self._name_files()
         self._apply(settings, changed)
+
+    def _name_files(self) -> None:
+        self._counts.files_followed({source.setting for source in self._files.sources()})
 
     async def _see(self) -> Seen:
         return await asyncio.to_thread(see, self._files.paths())
@@ -137,7 +148,8 @@ class Reloader:
         return taken
 
     def _refuse(self, problem: SettingProblem) -> None:
-        self._counts.reloaded(problem.key, refused=True)
+        named = (source.setting for source in self._files.sources() if problem.key in source.about)
+        self._counts.reloaded(next(named, problem.key), refused=True)
         if self._told:
             _log.error(
                 "settings_file_refused",

@@ -30,6 +30,7 @@ async def test_a_key_that_is_taken_back(redis_server: RedisServer, tmp_path: Pat
     async with running_sockets(redis_server, session=session, server=SOON) as sockets:
         world = sockets.world
         await until(lambda: world.app.shared.feed.trusted)
+        assert [0, 0] == reloads(world, "session.keys_file"), "an increase is seen from the first change on"
         old = await world.signed_in()
         socket = await sockets.connect(old)
         keys.write_text(f"{second}\n{first}\n")
@@ -49,6 +50,7 @@ async def test_a_key_that_is_taken_back(redis_server: RedisServer, tmp_path: Pat
         assert 200 == (await new.user()).status_code
         keys.write_text("spoiled")
         await until(lambda: refused(world) == 1)
+        assert [2, 1] == reloads(world, "session.keys_file")
         assert 200 == (await new.user()).status_code
         assert (await world.signed_in()).handle is not None
 
@@ -142,6 +144,15 @@ async def test_the_authority_of_redis(redis_server: RedisServer, tmp_path: Path)
 
 def in_force(world: World, setting: str) -> int:
     """How often a change of this setting's file was put in force."""
-    lines = world.app.metrics.render()[0].decode().splitlines()
-    name = f'bff_settings_reloads_total{{outcome="in_force",setting="{setting}"}} '
-    return int(sum(float(line.removeprefix(name)) for line in lines if line.startswith(name)))
+    return reloads(world, setting)[0]
+
+
+def reloads(world: World, setting: str) -> list[int]:
+    """How often a change of this setting's file was put in force, and was refused; -1: no sample says."""
+    found = {"in_force": -1, "refused": -1}
+    for line in world.app.metrics.render()[0].decode().splitlines():
+        for outcome in found:
+            name = f'bff_settings_reloads_total{{outcome="{outcome}",setting="{setting}"}} '
+            if line.startswith(name):
+                found[outcome] = int(float(line.removeprefix(name)))
+    return [*found.values()]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bff.settings.changes import FIXED, ROLLED, compare, keep_files, way_of
+from bff.settings.changes import FIXED, ROLLED, compare, digest, keep_files, way_of
 from bff.settings.model import Settings
 from tests.structure.source import ROOT
 from tests.support.settings import KEY, OTHER
@@ -26,6 +26,13 @@ def test_nothing() -> None:
     old = settings()
     found = compare(old, settings())
     assert ((), (), True) == (found.taken, found.left, found.in_place)
+
+
+def test_processes_with_the_same_settings_have_the_same_hash() -> None:
+    """Whatever keys each has: one takes a changed file while it runs, another reads it at its start."""
+    assert digest(settings()) == digest(settings(session={"keys": [OTHER, KEY]}))
+    assert digest(settings()) == digest(settings(forward_auth={"secrets": [OTHER]}))
+    assert digest(settings()) != digest(settings(session={"keys": [KEY], "idle_timeout": "5m"}))
 
 
 def test_what_can_be_taken_and_what_cannot() -> None:
