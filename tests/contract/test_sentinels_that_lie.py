@@ -99,7 +99,7 @@ async def test_one_that_was_cut_off_is_outvoted(redis_server: RedisServer, other
 
 
 async def test_one_that_lies_gets_no_connection(redis_server: RedisServer) -> None:
-    """Whatever epoch it claims: a password would go to the server that it names."""
+    """The epoch that it claims is of no account: a password would go to the server that it names."""
     async with redis_double(lambda _: resp(["master", 0, []])) as trap:
         liar = Voice(trap.port, epoch=2**62)
         honest = (Voice(redis_server.port, 1, liar.told), Voice(redis_server.port, 1, liar.told))

@@ -130,7 +130,7 @@ def url_of(servers: list[RedisDouble]) -> str:
 
 @pytest.mark.parametrize("said", REFUSALS)
 async def test_one_server_that_refuses(said: str) -> None:
-    """Whatever the reason."""
+    """Each refusal is an outage, for each operation."""
     async with one_server(f"-{said}\r\n".encode()) as store:
         for operation in OPERATIONS.values():
             await outage(operation, store)

@@ -50,7 +50,7 @@ def test_an_address_that_is_none(address: Any) -> None:
 
 
 def test_the_majority_is_believed() -> None:
-    """Whatever the epoch of the others, and whichever answers first."""
+    """The epoch of the others and the order of the answers do not count."""
     stray = Naming(ODD, 99)
     found = election(stray, Naming(NEW, 2), Naming(NEW, 3))
     assert Election(NEW, 3, 2, agreed=True, others=((ODD, 1),)) == found

@@ -29,7 +29,7 @@ def test_nothing() -> None:
 
 
 def test_processes_with_the_same_settings_have_the_same_hash() -> None:
-    """Whatever keys each has: one takes a changed file while it runs, another reads it at its start."""
+    """The keys do not count: a process takes a changed file while it runs, or reads it at its start."""
     assert digest(settings()) == digest(settings(session={"keys": [OTHER, KEY]}))
     assert digest(settings()) == digest(settings(forward_auth={"secrets": [OTHER]}))
     assert digest(settings()) != digest(settings(session={"keys": [KEY], "idle_timeout": "5m"}))
