@@ -13,7 +13,7 @@ page's.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -132,7 +132,7 @@ def method_allowed(route: Route, method: bytes) -> bool:
 class RouteTable:
     """All routes. `match` serves the data path, `covers` the check of `return_to`.
 
-    `beside` are paths that are no page either: endpoints and routes of other frontends at this origin.
+    `beside` are paths that are no page of ours either: those of other frontends at this origin.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class RouteTable:
             raise ValueError("two routes have the same path")
         self._plain = re.compile(b"|".join(_plain_paths(route, own) for route in self.routes) or b"(?!)")
         covered = (own, *(route.path for route in self.routes), *(path.encode() for path in beside))
-        self._folded = tuple(dict.fromkeys(map(folded, covered)))
+        self._folded = tuple(dict.fromkeys(map(_folded_once, covered)))
         self._longest_path = longest_path
 
     @classmethod
@@ -224,6 +224,9 @@ class RouteTable:
             if path == route.path or path.startswith(route.path_and_slash):
                 return route
         return None
+
+
+_folded_once = lru_cache(maxsize=4096)(folded)  # frontends have many of these paths in common
 
 
 def _plain_paths(route: Route, own: bytes) -> bytes:

@@ -18,7 +18,7 @@ from bff.settings.model import (
     Settings,
     SpaSettings,
 )
-from bff.settings.urls import split_public_url
+from bff.settings.urls import split_public_url, under
 
 UNNAMED = "default"
 """The label of the frontend without a name, in logs and metrics of a process that has several."""
@@ -44,14 +44,17 @@ def frontends_of(settings: Settings) -> tuple[Frontend, ...]:
     named = tuple(Frontend(each.name, settings_of(settings, each)) for each in settings.frontend)
     main = Frontend("", settings.model_copy(update={"frontend": ()}) if named else settings)
     every = named if main.place in {each.place for each in named} else (main, *named)
-    return tuple(_beside_others(each, every) for each in every)
+    at: dict[str, list[Frontend]] = {}
+    for each in every:
+        at.setdefault(each.settings.server.public_url, []).append(each)
+    return tuple(_beside_others(each, at[each.settings.server.public_url]) for each in every)
 
 
 def beside(server: ServerSettings) -> tuple[str, ...]:
-    """Returns the paths at a frontend's origin that are endpoints and routes of other frontends.
+    """Returns the paths at a frontend's origin that belong to other frontends.
 
-    No sign-in may lead to one of these: its last step would be a request of this very origin, and bring the
-    cookies of all its frontends along.
+    No sign-in may lead there: its last step would be a request of this very origin, and bring the cookies of
+    all its frontends along.
     """
     return server.beside if isinstance(server, _SharedOrigin) else ()
 
@@ -62,16 +65,24 @@ class _SharedOrigin(ServerSettings):
     beside: tuple[str, ...]
 
 
-def _beside_others(own: Frontend, every: Sequence[Frontend]) -> Frontend:
-    server = own.settings.server
-    others = [each.settings for each in every if each is not own and each.place[0] == own.place[0]]
+def _beside_others(own: Frontend, at_origin: Sequence[Frontend]) -> Frontend:
+    others = [each for each in at_origin if each is not own]
     if not others:
         return own
-    taken = [
-        path for each in others for path in (each.server.own_path(), *(r.path for r in each.public_routes()))
-    ]
-    shared = _SharedOrigin.model_construct(**dict(server), beside=tuple(taken))
+    taken = tuple(path for each in others for path in _taken_from(own.place[1], each))
+    shared = _SharedOrigin.model_construct(**dict(own.settings.server), beside=taken)
     return Frontend(own.name, own.settings.model_copy(update={"server": shared}))
+
+
+def _taken_from(base: str, other: Frontend) -> Iterator[str]:
+    """Returns the paths of another frontend: its own path, or endpoints and routes where that lies above."""
+    its_base = other.place[1]
+    if its_base and not under(base, its_base):
+        yield its_base
+        return
+    yield other.settings.server.own_path()
+    routes = (its_base + route.path for route in other.settings.route)
+    yield from (path for path in routes if not under(base, path))
 
 
 def all_routes(settings: Settings) -> list[RouteSettings]:

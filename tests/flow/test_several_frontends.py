@@ -179,6 +179,7 @@ async def test_no_sign_in_leads_into_another_frontend(world: World) -> None:
         for base, return_to in [
             ("", "/desk/api/orders"),
             ("", "/desk/bff/logout"),
+            ("", "/desk/page"),
             ("", "/x/..%2fdesk/api"),
             ("/desk", "/api/orders"),
             ("/desk", "/bff/logout"),
@@ -186,6 +187,6 @@ async def test_no_sign_in_leads_into_another_frontend(world: World) -> None:
         ]:
             answer = await client.get(f"{base}/bff/login", params={"return_to": return_to})
             assert (400, "bad_return_to") == (answer.status_code, answer.json()["code"]), (base, return_to)
-        for base, page in [("", "/desk/page"), ("/desk", "/page")]:
+        for base, page in [("", "/desks/page"), ("/desk", "/desk/page"), ("/desk", "/page")]:
             answer = await client.get(f"{base}/bff/login", params={"return_to": page})
             assert 302 == answer.status_code

@@ -70,12 +70,21 @@ def test_each_is_served_as_if_it_were_the_only_one() -> None:
 
 
 def test_what_others_have_at_the_same_origin() -> None:
-    """Endpoints and routes of others there, by the paths that browsers see; nothing of other origins."""
+    """All below their paths; of one that lies above what is no page; and nothing of other origins."""
     text = GOOD + ROUTE + SHOP.replace("shop.example.com", "app.example.com") + DESK
-    main, shop, desk = (each.settings.server for each in frontends_of(load(write(text), {})))
-    assert ("/store/bff", "/store/api", "/store/basket") == beside(main)
-    assert ("/bff", "/api") == beside(shop)
+    text += DESK.replace("desk", "till").replace("till.example.com", "app.example.com/store/till")
+    main, shop, desk, till = (each.settings.server for each in frontends_of(load(write(text), {})))
+    assert ("/store", "/store/till") == beside(main)
+    assert ("/bff", "/api", "/store/till") == beside(shop)
+    assert ("/bff", "/api", "/store/bff", "/store/api", "/store/basket") == beside(till)
     assert () == beside(desk)
+
+
+def test_a_route_that_is_hidden_by_a_frontend_hides_none_of_its_pages() -> None:
+    """The shared route `/store` is the backend's at other frontends alone."""
+    text = GOOD + ROUTE.replace("/api", "/store") + SHOP.replace("shop.example.com", "app.example.com")
+    _, shop = frontends_of(load(write(text), {}))
+    assert ("/bff",) == beside(shop.settings.server)
 
 
 def test_a_frontend_chooses_its_providers() -> None:
