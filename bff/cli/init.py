@@ -30,13 +30,13 @@ def init(
     ] = None,
     answers: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Answers a question beforehand. Can be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Answer a question beforehand. Can be repeated."),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Ask nothing: values without --set stay those of the example.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a bff.toml that is there.")] = False,
-    skip_check: Annotated[bool, typer.Option("--no-check", help="Leave `bff check` out at the end.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing bff.toml.")] = False,
+    skip_check: Annotated[bool, typer.Option("--no-check", help="Skip `bff check` at the end.")] = False,
 ) -> None:
     """Write bff.toml for a provider by name: ask for its values, make the keys, and run `bff check`."""
     texts = provider_files()

@@ -20,7 +20,7 @@ def serve(
     config: ConfigOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Serving processes, one for each core; else server.workers."),
+        typer.Option(min=1, max=256, help="The number of worker processes; else server.workers."),
     ] = None,
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C; requests in flight are finished."""

@@ -69,7 +69,7 @@ def api(  # noqa: PLR0917 - typer passes them by name
     redis_url: Annotated[
         str,
         typer.Option(
-            help="The issuer's Redis, with its revoked tokens; without it none is looked for.",
+            help="The issuer's Redis, with its revoked tokens; without it, revocation is not checked.",
             envvar="API_REDIS_URL",
         ),
     ] = "",

@@ -51,7 +51,7 @@ def end(  # noqa: PLR0917 - typer passes them by name
     before: BeforeOption = None,
     after: AfterOption = None,
     idle: IdleOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All sessions there are.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All sessions.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the sessions that would end, and end none.")
     ] = False,

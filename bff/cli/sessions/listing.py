@@ -48,7 +48,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     before: BeforeOption = None,
     after: AfterOption = None,
     idle: IdleOption = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Sessions of a page.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Sessions a page.")] = 50,
     page: Annotated[
         str | None, typer.Option("--page", metavar="PAGE", help="The next page, as the former one names it.")
     ] = None,

@@ -82,7 +82,7 @@ FastOption = Annotated[
     bool,
     typer.Option(
         "--fast",
-        help="Neither pause nor give way for live traffic: half the time, and others may have to wait.",
+        help="Do not give way to live traffic: half the time, but requests may have to wait.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]

@@ -50,7 +50,7 @@ def add(  # noqa: PLR0917 - typer passes them by name
     ] = None,
     tenant: Annotated[str, typer.Option(help="The tenant, in access tokens as `tid`.")] = "",
     sub: Annotated[
-        str | None, typer.Option(help="The name in tokens, for ever; made at random unless given.")
+        str | None, typer.Option(help="The user's permanent name in tokens; random unless given.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
