@@ -172,10 +172,10 @@ class HeaderRules:
             claims=headers_of(route),
         )
 
-    def request(self, fields: Fields, ids: RequestIds, bearer: bytes | None) -> list[Header]:
+    def request(self, fields: Fields, ids: RequestIds) -> list[Header]:
         """The headers for a backend: the client's that may pass, then ours.
 
-        Framing, Host and Expect are the connection's. `bearer` is an access token, or None to send none.
+        Framing, Host and Expect are the connection's, the token and the claims are `bff.credentials`'.
         """
         address = ids.client.encode("ascii")
         node = b'"[' + address + b']"' if b":" in address else address
@@ -188,8 +188,6 @@ class HeaderRules:
             (b"traceparent", ids.traceparent),
             *ids.added,
         ]
-        if bearer is not None:
-            headers.append((b"authorization", b"Bearer " + bearer))
         if fields.values(b"traceparent") == [ids.traceparent]:
             headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
         return headers

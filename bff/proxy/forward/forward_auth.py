@@ -13,12 +13,12 @@ client's method and path: that the call goes there is the reverse proxy's matter
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import SecretStr
 
-from bff.credentials.credential import Anonymous, Signed, TokenOnly, proof_key_of
+from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
@@ -100,13 +100,13 @@ class ForwardAuthCall(CallEnd):
         if not self._destination.waits:
             cookies = self.request.fields.values(b"cookie")
             if not verdict.signed and verdict.bearer is None:
-                self._allow(None)
+                self._allow([])
                 return
             alone = verdict.signed and len(cookies) == 1
             ready = self._destination.credentials.ready(cookies[0]) if alone else None
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
-                self._allow(ready.token, lambda: ready.found.session.all_claims, bound=ready.proof_key)
+                self._allow(self._fields_of_ready(ready))
                 return
         if self._caller.begin():
             self._spawn(self._open())
@@ -114,36 +114,23 @@ class ForwardAuthCall(CallEnd):
             self._too_many("calls at once from this address")
 
     def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
-        key = (proof_key_of(credential) or "").encode()
         if isinstance(credential, Signed):
-            session = credential.found.session
-            self._session = session.key
-            self._allow(session.tokens.access_token.encode(), lambda: session.all_claims, added, bound=key)
-        elif isinstance(credential, TokenOnly):
-            self._allow(credential.token.encode(), lambda: credential.claims, added, bound=key)
-        else:
-            self._allow(None, None, added)
+            self._session = credential.found.session.key
+        fields = self._destination.fields_of(credential, self.request.method, self._admitted.target)
+        self._allow([*added, *fields])
 
-    def _allow(
-        self,
-        token: bytes | None,
-        claims: Callable[[], Mapping[str, Any]] | None = None,
-        added: Sequence[Header] = (),
-        *,
-        bound: bytes = b"",
-    ) -> None:
-        """Allows the call; `bound` is the text of the key that the token is bound to."""
-        headers = [*_HEAD, *added]
-        rules, proofs = self._destination.rules, self._destination.proofs
-        if token is not None and rules.bearer and proofs is not None and bound:
-            headers += proofs.fields(bound, token, self.request.method, self._admitted.target)
-        elif token is not None and rules.bearer:
-            headers.append((b"authorization", b"Bearer " + token))
-        if claims is not None and rules.claims:
-            headers += claim_headers(rules.claims, claims())
+    def _fields_of_ready(self, ready: Ready) -> list[Header]:
+        destination, method = self._destination, self.request.method
+        fields = destination.token_fields(ready.token, ready.proof_key, method, self._admitted.target)
+        if destination.rules.claims:  # else the session is not unpacked
+            fields += claim_headers(destination.rules.claims, ready.found.session.all_claims)
+        return fields
+
+    def _allow(self, fields: Sequence[Header]) -> None:
+        """Allows the call, with these fields for the backend."""
         self._status = _OK
         self._finish()
-        self._client.send_head(_OK, headers)
+        self._client.send_head(_OK, [*_HEAD, *fields])
         self._client.send_end()
 
     def _route_name(self) -> str:

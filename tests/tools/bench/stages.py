@@ -239,8 +239,7 @@ def _forwarded(parts: _Parts) -> list[Step]:
     context, request, admitted = parts.forwarding.context, parts.request, parts.admitted
     rules = context.destinations[admitted.route.path].rules
     ids = context.request_ids(request)
-    bearer = parts.found.session.tokens.access_token.encode()
-    headers = rules.request(request.fields, ids, bearer)
+    headers = rules.request(request.fields, ids)
     upstream = UpstreamRequest(b"GET", b"/v1/7?page=2", b"127.0.0.1:9", headers, 0)
     client = cast("Any", None)
 
@@ -252,7 +251,7 @@ def _forwarded(parts: _Parts) -> list[Step]:
         (
             "request rules",
             "which headers pass, and ours",
-            lambda: rules.request(request.fields, ids, bearer),
+            lambda: rules.request(request.fields, ids),
         ),
         ("request head", "write the head for the backend, and check it", lambda: request_head(upstream)),
     ]
