@@ -18,14 +18,13 @@ from bff.errors import Problem
 from bff.frontend import Frontend
 from bff.frontends import Frontends, build_frontends
 from bff.hooks import NO_HOOKS, Hooks
-from bff.live_settings import LiveSettings, Reloaded
+from bff.live_settings import LiveSettings, Reloaded, note_in_force
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.policy.origin import Guard
 from bff.proxy.forward.in_force import STATE, InForce
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Sessions
-from bff.settings.changes import digest
 from bff.settings.model import Settings
 from bff.settings.watched_files import WatchedFiles, see
 from bff.shared_parts import SharedParts
@@ -60,7 +59,7 @@ class App:
         self._former_watches: WeakSet[ExpiryWatch] = WeakSet()  # of streams and sockets under way
         self.shared.keys.forget = self._forget
         self._count_connections()
-        self.metrics.settings_taken(digest(settings))
+        note_in_force(settings, self.metrics)
         self.live = LiveSettings(files, self.shared, self.frontends, self._put)
         self._lifespan = Starlette(lifespan=self.running)
 

@@ -20,6 +20,7 @@ from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
+from bff.observe.metrics import Metrics
 from bff.oidc.dpop import thumbprint_of
 from bff.oidc.providers import Providers
 from bff.policy.forward_auth import Asking
@@ -134,6 +135,7 @@ def build_frontend(
         OSError: a certificate's file cannot be used any more.
     """
     tables = _Tables(settings, name)
+    metrics = shared.metrics.at(frontend=name)
     told: tuple[Listener, ...] = ()
     if cache is None and settings.session.near_cache:
         memory = settings.session.near_cache_memory
@@ -145,7 +147,7 @@ def build_frontend(
         store=shared.store,
         keyring=shared.keys.keyring.of_frontend(name),
         settings=settings.session,
-        metrics=shared.metrics,
+        metrics=metrics,
         clock=shared.clock,
         cache=cache,
         refresh=settings.refresh,
@@ -162,12 +164,13 @@ def build_frontend(
         sessions=sessions,
         tasks=shared.tasks,
         settings=settings.refresh,
-        metrics=shared.metrics,
+        metrics=metrics,
         clock=shared.clock,
         feed=shared.feed,
     )
     watch = ExpiryWatch(sessions=sessions, feed=shared.feed, tasks=shared.tasks, clock=shared.clock)
     parts = _Parts(
+        metrics,
         providers,
         sessions,
         refresher,
@@ -215,6 +218,7 @@ def build_frontend(
 class _Parts(NamedTuple):
     """The parts of a frontend that know its sessions and its providers."""
 
+    metrics: Metrics
     providers: Providers
     sessions: Sessions
     refresher: Refresher
@@ -297,9 +301,10 @@ def _context(
         },
         request_ids=RequestIdMaker(settings.server.trusted_proxies),
         tasks=shared.tasks,
-        metrics=shared.metrics,
+        metrics=made.metrics,
         clock=time.perf_counter,
         access_log=settings.log.access,
+        frontend=tables.name,
         error_page=settings.spa.error_page,
         login_url=settings.server.base_path + LOGIN,
         home=settings.home(),
@@ -350,7 +355,7 @@ def _forwarding(
         guard=tables.guard,
         routes=tables.own_routes,
         limits=EndpointLimits(settings.limits, shared.limits_of(tables.name)),
-        metrics=shared.metrics,
+        metrics=made.metrics,
         admit=shared.hooks.refusal_of,
         clock=shared.clock,
     )
@@ -371,10 +376,11 @@ def _forwarding(
             events,
             server=settings.server,
             spa=settings.spa,
-            metrics=shared.metrics,
+            metrics=made.metrics,
             is_own=tables.routes.is_own,
             access_log=settings.log.access,
             home=settings.home(),
+            frontend=tables.name,
             spans=shared.spans,
         ),
         calls=forwarded_calls(shared.spans),

@@ -11,7 +11,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from bff.frontends import Frontends, building
+from bff.observe.logs import name_each
+from bff.observe.metrics import Metrics
 from bff.settings.changes import CREDENTIALS, NEEDS_RESTART, Changes, compare, digest, keep_files
+from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 from bff.settings.provider_sections import provider_section
 from bff.settings.reload import Reloader
@@ -54,6 +57,13 @@ class NotTakenError(Exception):
     def __init__(self, message: str, left: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.left = left
+
+
+def note_in_force(settings: Settings, metrics: Metrics) -> None:
+    """Shows in metrics which settings are in force, and has lines name what there are several of."""
+    metrics.settings_taken(digest(settings))
+    metrics.name_providers([each.name for each in settings.providers()])
+    name_each(frontends=len(frontends_of(settings)) > 1, providers=bool(settings.more_providers))
 
 
 class LiveSettings:
@@ -152,7 +162,7 @@ class LiveSettings:
         self._prepared = None
         if prepared.changes.taken:
             self._reloader.take(prepared.settings, prepared.changes.taken)
-            self._shared.metrics.settings_taken(digest(prepared.settings))
+            note_in_force(prepared.settings, self._shared.metrics)
         if prepared.frontends is not None:
             self._shared.wait_for_limits(newer.limits.timeout)
             self._put(prepared.frontends)

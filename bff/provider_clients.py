@@ -85,12 +85,13 @@ class ProviderClients:
         for known in self._clients:
             if _is_same(known.settings, settings):
                 return known
+        metrics = self._metrics.at(provider=settings.name)
         made = OidcClient(
             settings,
             clock=self._clock,
             tasks=self._tasks,
-            failed=self._metrics.provider_failed,
-            watched=self._metrics.provider_calls.timed,
+            failed=metrics.provider_failed,
+            watched=metrics.provider_call,
             http=self._http,
         )
         made.ask_for_newer(partial(self._ask, settings.name))

@@ -69,9 +69,9 @@ class SharedParts:
             limits = self._limits[frontend] = RateLimits(
                 self.store.rates,
                 timeout=self._limits_timeout,
-                metrics=self.metrics,
+                metrics=self.metrics.at(frontend=frontend),
                 clock=time.monotonic,
-                scope=f"{frontend}/" if frontend else "",
+                frontend=frontend,
             )
         return limits
 

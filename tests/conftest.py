@@ -162,6 +162,7 @@ def restored_logging() -> Iterator[None]:
     ]
     before = [(one.level, one.propagate, one.handlers[:], one.filters[:]) for one in loggers]
     yield
+    logs.name_each(frontends=False, providers=False)
     logs._output.flush()
     logs._output.access = logs._output.audit = None
     for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):

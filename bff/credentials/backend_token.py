@@ -32,6 +32,11 @@ class OwnReady(NamedTuple):
         return self.found.session.key
 
     @property
+    def provider(self) -> str:
+        """The name of the session's provider."""
+        return self.found.session.provider
+
+    @property
     def proof_key(self) -> bytes:
         """The text of the key that the token is bound to; empty for a bearer token."""
         return (self.found.session.tokens.proof_key or "").encode()

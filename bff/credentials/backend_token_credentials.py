@@ -43,6 +43,11 @@ class OwnTokenReady:
         return self._cached.proof_key if own.bound else (own.proof_key or "").encode()
 
     @property
+    def provider(self) -> str:
+        """The name of the session's provider."""
+        return self._cached.provider
+
+    @property
     def lines(self) -> bytes:
         """The header lines of the route."""
         return self._cached.lines

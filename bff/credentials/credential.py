@@ -88,6 +88,10 @@ class Ready(Protocol):
         """The session's key."""
 
     @property
+    def provider(self) -> str:
+        """The name of the session's provider."""
+
+    @property
     def found(self) -> Found:
         """The session."""
 

@@ -30,7 +30,7 @@ _log = get_logger("bff.limits")
 class RateLimits:
     """The limits of a process, and of all those that share its Redis.
 
-    `clock` gives seconds, monotonic; `timeout` bounds each wait for Redis. Each `scope` has its own counts.
+    `clock` gives seconds, monotonic; `timeout` bounds each wait for Redis. Each `frontend` counts by itself.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class RateLimits:
         timeout: float,
         metrics: Metrics,
         clock: Callable[[], float],
-        scope: str = "",
+        frontend: str = "",
     ) -> None:
         self._counts = counts
-        self._scope = scope
+        self._frontend = frontend
+        self._scope = f"{frontend}/" if frontend else ""
         self.timeout = timeout
         self._metrics = metrics
         self._clock = clock
@@ -66,7 +67,8 @@ class RateLimits:
             return None
         self._metrics.rate_limited(quota.name)
         if self._audited.allow(f"{quota.name}:{who}", self._clock()) is None:
-            audit("rate_limited", sub=sub, session=session, address=address, reason=quota.name)
+            whose = {"sub": sub, "session": session, "frontend": self._frontend}
+            audit("rate_limited", **whose, address=address, reason=quota.name)
         return Limited(quota, wait)
 
     def _wall(self, quota: Quota, who: str) -> float | None:

@@ -59,9 +59,13 @@ class AccessLines:
         request_id: str,
         *,
         retried: bool = False,
+        names: str = "",
         ids: SpanIds | None = None,
     ) -> None:
-        """Adds a line; the fields are those of `bff.observe.logs.access`, and the ids of a span."""
+        """Adds a line; the fields are those of `bff.observe.logs.access`, and the ids of a span.
+
+        `names` are those of its frontend and provider, in JSON, with a comma before each.
+        """
         now = time.time()
         second = int(now)
         if second != self._second:
@@ -76,7 +80,7 @@ class AccessLines:
             f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
             f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
-            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"{span}}}\n'
+            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"{names}{span}}}\n'
         )
         if len(waiting) == 1:
             self._flush_soon()

@@ -3,9 +3,8 @@
 A part of `Metrics`, in its registry.
 """
 
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from prometheus_client.core import HistogramMetricFamily
@@ -58,32 +57,28 @@ def unwatched(_: str, /) -> AbstractContextManager[None]:
 
 
 class CallDurations(Collector, Generic[C]):
-    """The durations of calls to one dependency, failed ones included, by the kind of call."""
+    """The durations of calls to one dependency, failed ones included, by provider and kind of call."""
 
     def __init__(
         self, name: str, text: str, label: str, kinds: Iterable[C], bounds: tuple[float, ...]
     ) -> None:
         self._name, self._text, self._label = name, text, label
-        self._durations: dict[C, Durations] = {kind: Durations(bounds) for kind in kinds}
+        self._kinds, self._bounds = tuple(kinds), bounds
+        self._durations: dict[str, dict[C, Durations]] = {}
 
-    def took(self, kind: C, seconds: float) -> None:
-        """Counts a call that has ended, well or not."""
-        self._durations[kind].observe(seconds)
-
-    @contextmanager
-    def timed(self, kind: C) -> Iterator[None]:
-        """Counts the block as one call."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._durations[kind].observe(time.perf_counter() - started)
+    def took(self, kind: C, seconds: float, provider: str = "") -> None:
+        """Counts a call that has ended, well or not; `provider` is its label."""
+        durations = self._durations.get(provider)
+        if durations is None:
+            durations = self._durations[provider] = {each: Durations(self._bounds) for each in self._kinds}
+        durations[kind].observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """The durations as a metric."""
-        family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
-        for kind, durations in self._durations.items():
-            durations.add_to(family, [kind])
+        family = HistogramMetricFamily(self._name, self._text, labels=["provider", self._label])
+        for provider, by_kind in self._durations.items():
+            for kind, durations in by_kind.items():
+                durations.add_to(family, [provider, kind])
         yield family
 
 

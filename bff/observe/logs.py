@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -27,6 +27,7 @@ from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact
 from bff.observe.terminal import for_terminal
 from bff.observe.tracing import SpanIds
+from bff.settings.frontends import UNNAMED
 from bff.settings.model import LogSettings
 
 SESSION_ID_LENGTH: Final = 12
@@ -49,6 +50,14 @@ _FLOORS: Final[Mapping[str, int]] = {
 }
 
 
+class Whose(Protocol):
+    """A session, as far as an access line tells of it."""
+
+    @property
+    def provider(self) -> str:
+        """The name of its provider: a slug."""
+
+
 class _Output:
     """Standard error as it is at the moment of writing; access lines are collected on their way there."""
 
@@ -56,6 +65,7 @@ class _Output:
         self.access: AccessLines | None = None  # None: access lines go the way of all others
         self.audit: AuditStream | None = None  # None: so do audit events
         self.span_ids: Callable[[], SpanIds | None] | None = None  # None: there are no traces
+        self.frontends = self.providers = False  # True: there are several, and lines name theirs
 
     def line(self, text: str, *, thread: int | None = None) -> None:
         if thread in {None, threading.main_thread().ident}:  # access lines belong to the thread of the loop
@@ -119,6 +129,21 @@ def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 def name_spans(current: Callable[[], SpanIds | None]) -> None:
     """Adds `trace_id` and `span_id` to each line for which `current` returns them, from now on."""
     _output.span_ids = current
+
+
+def name_each(*, frontends: bool, providers: bool) -> None:
+    """Has access lines and audit events name their frontend, or their session's provider, from now on."""
+    _output.frontends, _output.providers = frontends, providers
+
+
+def _names(frontend: str | None, provider: str | None) -> dict[str, str]:
+    """The fields that tell one of several frontends and providers apart, as far as they are known."""
+    names = {}
+    if _output.frontends and frontend is not None:
+        names["frontend"] = frontend or UNNAMED
+    if _output.providers and provider is not None:
+        names["provider"] = provider
+    return names
 
 
 def _add_span(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -222,6 +247,7 @@ def audit(
     session: str | None = None,
     address: str | None = None,
     reason: str | None = None,
+    frontend: str | None = None,
     provider: str | None = None,
     **fields: object,
 ) -> None:
@@ -233,11 +259,10 @@ def audit(
         session: a session's key or id; only its first characters are written.
         address: the client's address.
         reason: why, in one word of ours, never a stranger's text.
-        provider: the provider's name, where there are several: else it stands nowhere.
+        frontend: the frontend's name, "" for the one without; written where there are several.
+        provider: the provider's name; written where there are several.
         fields: the other fields of the event.
     """
-    if provider is not None:
-        fields["provider"] = provider
     _audit.info(
         event,
         sub=sub,
@@ -245,6 +270,7 @@ def audit(
         address=address,
         reason=reason,
         **fields,
+        **_names(frontend, provider),
     )
 
 
@@ -258,6 +284,8 @@ def access(
     request_id: str,
     session: str | None = None,
     retried: bool = False,
+    frontend: str = "",
+    whose: Whose | None = None,
 ) -> None:
     """Writes the line of one answered request.
 
@@ -270,12 +298,20 @@ def access(
         request_id: as passed on to the backend.
         session: a session's key or id; only its first characters are written.
         retried: whether the call was repeated after a 401.
+        frontend: the frontend's name, "" for the one without; written where there are several.
+        whose: the session, whose provider is written where there are several.
     """
     path = path.partition("?")[0]
     session = None if session is None else session[:SESSION_ID_LENGTH]
     if (lines := _output.access) is not None:
         ids = None if _output.span_ids is None else _output.span_ids()
-        lines.note(method, path, status, duration, route, session, request_id, retried=retried, ids=ids)
+        names = ""
+        if _output.frontends or _output.providers:
+            found = _names(frontend, None if whose is None else whose.provider)
+            names = "".join(f', "{name}": "{value}"' for name, value in found.items())
+        lines.note(
+            method, path, status, duration, route, session, request_id, retried=retried, names=names, ids=ids
+        )
         return
     _access.info(
         "request",
@@ -287,6 +323,7 @@ def access(
         session=session,
         request_id=request_id,
         retried=retried,
+        **_names(frontend, None if whose is None else whose.provider),
     )
 
 

@@ -6,8 +6,11 @@ Rule 2: a label never holds a stranger's choice: no raw path, method, session or
 break this, the number of series is capped all the same.
 """
 
-from collections.abc import Iterable
-from typing import Final, Generic, Literal, TypeVar
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import Final, Generic, Literal, Self, TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -21,11 +24,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.openmetrics import exposition
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from bff import __version__
 from bff.errors import Problem
 from bff.observe.dependency_metrics import ProviderCall, provider_durations, store_durations
 from bff.observe.logs import AUDIT_COUNTS
+from bff.observe.provider_names import ProviderNames
 from bff.observe.refresh_metrics import RotationMetrics
 from bff.observe.request_metrics import Requests, RequestTally
 
@@ -36,6 +41,7 @@ LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
 MAX_SERIES: Final = 1000
 """Label combinations that one metric may have; further ones are counted as `other`."""
 
+_NAMES: Final = ("frontend", "provider")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 
@@ -53,7 +59,7 @@ class _Series(Generic[M]):
         child = self._children.get(labels)
         if child is None:
             if len(self._children) >= MAX_SERIES:
-                labels = ("other",) * len(labels)
+                labels = tuple(label and "other" for label in labels)
             child = self._children[labels] = self._metric.labels(*labels)
         return child
 
@@ -113,10 +119,15 @@ class LiveSessions(Collector):
 
 
 class Metrics:
-    """The metrics of one process."""
+    """The metrics of one process.
+
+    A frontend with a name is a label, and so is a provider where there are several (`at`).
+    """
+
+    _frontend = _provider = ""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _Registry()
         self.exemplars = False  # some samples name a trace
         registry = self.registry
         Gauge("bff_info", "The version that runs.", ["version"], registry=registry).labels(__version__).set(1)
@@ -127,11 +138,11 @@ class Metrics:
 
         self._requests = RequestTally(MAX_SERIES)
         registry.register(self._requests)
-        self.store_calls, self.provider_calls = store_durations(), provider_durations()
+        self.store_calls, self._provider_calls = store_durations(), provider_durations()
         registry.register(self.store_calls)
-        registry.register(self.provider_calls)
+        registry.register(self._provider_calls)
         self._refreshes = counter(
-            "bff_refreshes", "Token rotations, by outcome and cause.", "outcome", "cause"
+            "bff_refreshes", "Token rotations, by outcome and cause.", "provider", "outcome", "cause"
         )
         self._refresh_seconds = Histogram(
             "bff_refresh_duration_seconds",
@@ -142,19 +153,29 @@ class Metrics:
         self.refresh_waiters = Gauge(
             "bff_refresh_waiters", "Requests that wait for a rotation now.", registry=registry
         )
-        self.rotations = RotationMetrics(registry)
-        self._logins = counter("bff_logins", "Sign-ins, by outcome.", "outcome")
-        self._started = Counter("bff_sessions_started", "Sessions that began.", registry=registry)
-        self._ended = counter("bff_sessions_ended", "Sessions that ended, by reason.", "reason")
+        self._names = ProviderNames()
+        self.rotations = RotationMetrics(registry, self._names)
+        self._logins = counter("bff_logins", "Sign-ins, by outcome.", "frontend", "provider", "outcome")
+        self._started = counter("bff_sessions_started", "Sessions that began.", "frontend")
+        self._ended = counter("bff_sessions_ended", "Sessions that ended, by reason.", "frontend", "reason")
         self._store_errors = Counter("bff_store_errors", "Calls to Redis that failed.", registry=registry)
-        self._provider_errors = counter("bff_provider_errors", "Calls to the provider that failed.", "call")
-        self._faults = counter(
-            "bff_upstream_faults", "Calls to backends that failed, by kind.", "route", "kind"
+        self._provider_errors = counter(
+            "bff_provider_errors", "Calls to the provider that failed.", "provider", "call"
         )
-        self._retries = counter("bff_retries_after_401", "Calls repeated after a backend's 401.", "route")
-        self._limited = counter("bff_rate_limited", "Acts refused by a limit on how often.", "limit")
+        self._faults = counter(
+            "bff_upstream_faults", "Calls to backends that failed, by kind.", "frontend", "route", "kind"
+        )
+        self._retries = counter(
+            "bff_retries_after_401", "Calls repeated after a backend's 401.", "frontend", "route"
+        )
+        self._limited = counter(
+            "bff_rate_limited", "Acts refused by a limit on how often.", "frontend", "limit"
+        )
         self._unchecked = counter(
-            "bff_limits_unchecked", "Acts let through since Redis did not count them in time.", "limit"
+            "bff_limits_unchecked",
+            "Acts let through since Redis did not count them in time.",
+            "frontend",
+            "limit",
         )
         self._problems = counter("bff_problems", "Error answers of the proxy itself.", "code")
         self._connections = _Series(
@@ -187,19 +208,52 @@ class Metrics:
         )
         self._prepare()
 
+    def at(self, *, frontend: str | None = None, provider: str | None = None) -> Self:
+        """Returns the same metrics, which count for one frontend, or one provider, from there on."""
+        return copy(self)._named(  # noqa: SLF001 - a copy of its own
+            self._frontend if frontend is None else frontend,
+            self._provider if provider is None else provider,
+        )
+
+    def _named(self, frontend: str, provider: str) -> Self:
+        self._frontend, self._provider = frontend, provider
+        self.rotations = self.rotations.of(frontend, provider)
+        self._prepare_frontend()
+        return self
+
+    def name_providers(self, names: Sequence[str]) -> None:
+        """Takes the names of all providers; series tell them apart where there are several."""
+        self._names.take(names)
+        self._prepare_providers()
+
     def _prepare(self) -> None:
+        self._prepare_providers()
+        self._problems.prepare((problem.code,) for problem in Problem)
+
+    def _prepare_providers(self) -> None:
         self._refreshes.prepare(
-            (outcome, cause)
+            (provider, outcome, cause)
+            for provider in self._names.labels()
             for outcome in ("rotated", "followed", "ended", "deferred")
             for cause in ("ahead", "expiry", "unauthorized", "manual")
         )
-        self._logins.prepare((outcome,) for outcome in ("started", "signed_in", "failed", "restarted"))
         self._provider_errors.prepare(
-            (call,) for call in ("discovery", "jwks", "token", "refresh", "revocation")
+            (provider, call)
+            for provider in self._names.labels()
+            for call in ("discovery", "jwks", "token", "refresh", "revocation")
         )
-        self._problems.prepare((problem.code,) for problem in Problem)
+        self.rotations.prepare()
+        self._prepare_frontend()
+
+    def _prepare_frontend(self) -> None:
+        self._started.prepare([(self._frontend,)])
+        self._logins.prepare(
+            (self._frontend, provider, outcome)
+            for provider in self._names.labels()
+            for outcome in ("started", "signed_in", "failed", "restarted")
+        )
         for limits in (self._limited, self._unchecked):
-            limits.prepare((limit,) for limit in ("login", "callback", "refresh", "address"))
+            limits.prepare((self._frontend, limit) for limit in ("login", "callback", "refresh", "address"))
 
     def request_finished(self, route: str, method: str, status: int, seconds: float) -> None:
         """An answer is complete or broken off.
@@ -214,24 +268,24 @@ class Metrics:
 
     def requests(self, route: str, method: str) -> Requests:
         """The counter of the answers to one method on one route, for callers that count many of them."""
-        return self._requests.of(route, method if method in _METHODS else "other")
+        return self._requests.of(self._frontend, route, method if method in _METHODS else "other")
 
     def refresh_finished(self, outcome: RefreshOutcome, cause: RefreshCause, seconds: float) -> None:
         """A rotation has ended: tokens rotated, here or by another process; session ended; put off."""
-        self._refreshes[outcome, cause].inc()
+        self._refreshes[self._names.label(self._provider), outcome, cause].inc()
         self._refresh_seconds.observe(seconds)
 
-    def login_finished(self, outcome: LoginOutcome) -> None:
+    def login_finished(self, outcome: LoginOutcome, provider: str = "") -> None:
         """A sign-in was started, came to its end, failed, or was started anew by us."""
-        self._logins[(outcome,)].inc()
+        self._logins[self._frontend, self._names.label(provider), outcome].inc()
 
     def session_started(self) -> None:
         """A session was written."""
-        self._started.inc()
+        self._started[(self._frontend,)].inc()
 
     def session_ended(self, reason: str) -> None:
         """A session ended; `reason` is an `EndReason`, or says how it went without us."""
-        self._ended[(reason,)].inc()
+        self._ended[self._frontend, reason].inc()
 
     def store_failed(self) -> None:
         """A call to Redis failed."""
@@ -239,15 +293,25 @@ class Metrics:
 
     def provider_failed(self, call: ProviderCall) -> None:
         """A call to the provider failed: unreachable, too slow, 5xx, 429 or no valid answer."""
-        self._provider_errors[(call,)].inc()
+        self._provider_errors[self._names.label(self._provider), call].inc()
+
+    @contextmanager
+    def provider_call(self, kind: ProviderCall) -> Iterator[None]:
+        """Counts the block as one call to the provider."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - started
+            self._provider_calls.took(kind, seconds, self._names.label(self._provider))
 
     def upstream_failed(self, route: str, kind: str) -> None:
         """A call to a backend failed; `kind` is a `FaultKind`'s value."""
-        self._faults[route, kind].inc()
+        self._faults[self._frontend, route, kind].inc()
 
     def retried(self, route: str) -> None:
         """A call was repeated with fresh tokens after a backend's 401."""
-        self._retries[(route,)].inc()
+        self._retries[self._frontend, route].inc()
 
     def problem_sent(self, problem: Problem) -> None:
         """The proxy answered with a problem of its own."""
@@ -255,11 +319,11 @@ class Metrics:
 
     def rate_limited(self, limit: str) -> None:
         """A limit on how often was reached; `limit` is the name of its quota."""
-        self._limited[(limit,)].inc()
+        self._limited[self._frontend, limit].inc()
 
     def limit_unchecked(self, limit: str) -> None:
         """A limit that all processes share was not looked at: Redis was out of reach, or slow."""
-        self._unchecked[(limit,)].inc()
+        self._unchecked[self._frontend, limit].inc()
 
     def settings_taken(self, digest: str) -> None:
         """Settings of this digest are in force."""
@@ -289,7 +353,7 @@ class Metrics:
 
         With `openmetrics` in that format, where there are exemplars: the other one has no place for them.
         """
-        registry = _WithoutCreated(self.registry)
+        registry = self.registry
         if openmetrics and self.exemplars:
             page: bytes = exposition.generate_latest(registry)  # type: ignore[no-untyped-call] # it has no types
             return page, exposition.CONTENT_TYPE_LATEST
@@ -297,17 +361,26 @@ class Metrics:
 
     def families(self) -> Iterable[Metric]:
         """All metrics as they stand."""
-        return _WithoutCreated(self.registry).collect()
+        return self.registry.collect()
 
 
-class _WithoutCreated(CollectorRegistry):
-    """A registry's metrics without the `_created` series, which double the output and answer no question."""
+class _Registry(CollectorRegistry):
+    """A registry whose metrics have no labels that say nothing, and no `_created` series.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__()
-        self._registry = registry
+    Those double the output and answer no question.
+    """
 
     def collect(self) -> Iterable[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+        for metric in super().collect():
+            metric.samples = [
+                _stripped(sample) for sample in metric.samples if not sample.name.endswith("_created")
+            ]
             yield metric
+
+
+def _stripped(sample: Sample) -> Sample:
+    """A sample without the names of a frontend and a provider that are none."""
+    labels = sample.labels
+    if all(labels.get(name) != "" for name in _NAMES):
+        return sample
+    return sample._replace(labels={key: value for key, value in labels.items() if value or key not in _NAMES})

@@ -3,9 +3,16 @@
 A part of `Metrics`, in its registry.
 """
 
-from typing import Final, Literal
+from collections.abc import Iterator
+from copy import copy
+from typing import Final, Literal, Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from bff.observe.provider_names import ProviderNames
 
 Incident = Literal[
     "repeated", "resumed_lost", "resumed_left", "sent_late", "rotation_lost", "reuse_suspected"
@@ -25,10 +32,34 @@ _WAITERS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
 _LOCK_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 
 
-class RotationMetrics:
-    """The metrics of one process' rotations."""
+class OpenCircuits(Collector):
+    """The providers that are left alone: each by the rotations of one frontend."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, names: ProviderNames) -> None:
+        self._names = names
+        self._open: set[tuple[str, str]] = set()
+
+    def changed(self, frontend: str, provider: str, *, is_open: bool) -> None:
+        """Notes that a provider is left alone by the rotations of a frontend, or no longer."""
+        (self._open.add if is_open else self._open.discard)((frontend, provider))
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric, of each provider where there are several."""
+        family = GaugeMetricFamily(
+            "bff_provider_circuit_open", "Whether the provider is left alone: 1 or 0.", labels=["provider"]
+        )
+        left_alone = {self._names.label(provider) for _, provider in self._open}
+        for label in self._names.labels():
+            family.add_metric([label], float(label in left_alone))
+        yield family
+
+
+class RotationMetrics:
+    """The metrics of one process' rotations, as those of one frontend and provider count them."""
+
+    _frontend = _provider = ""
+
+    def __init__(self, registry: CollectorRegistry, names: ProviderNames) -> None:
         self._waiters = Histogram(
             "bff_refresh_requests",
             "How many requests waited for a rotation; none for one in the background.",
@@ -41,13 +72,29 @@ class RotationMetrics:
             buckets=_LOCK_SECONDS,
             registry=registry,
         )
-        incidents = Counter(
-            "bff_refresh_incidents", "Tokens sent again or late, tokens lost.", ["kind"], registry=registry
+        self._incidents = Counter(
+            "bff_refresh_incidents",
+            "Tokens sent again or late, tokens lost.",
+            ["provider", "kind"],
+            registry=registry,
         )
-        self._incidents = {kind: incidents.labels(kind) for kind in INCIDENTS}
-        self._circuit = Gauge(
-            "bff_provider_circuit_open", "Whether the provider is left alone: 1 or 0.", registry=registry
-        )
+        self._names = names
+        self._circuits = OpenCircuits(names)
+        registry.register(self._circuits)
+
+    def prepare(self) -> None:
+        """Makes the series of incidents appear with 0."""
+        for provider in self._names.labels():
+            for kind in INCIDENTS:
+                self._incidents.labels(provider, kind)
+
+    def of(self, frontend: str, provider: str) -> Self:
+        """Returns the same metrics, for the rotations of one frontend and provider."""
+        return copy(self)._named(frontend, provider)  # noqa: SLF001 - a copy of its own
+
+    def _named(self, frontend: str, provider: str) -> Self:
+        self._frontend, self._provider = frontend, provider
+        return self
 
     def finished(self, waiters: int) -> None:
         """A rotation has ended, for which so many requests have waited."""
@@ -59,8 +106,8 @@ class RotationMetrics:
 
     def incident(self, kind: Incident) -> None:
         """Counts an incident: each kind is to be seldom."""
-        self._incidents[kind].inc()
+        self._incidents.labels(self._names.label(self._provider), kind).inc()
 
     def circuit_breaker(self, *, is_open: bool) -> None:
         """The provider is left alone from now on, or no longer."""
-        self._circuit.set(is_open)
+        self._circuits.changed(self._frontend, self._provider, is_open=is_open)

@@ -6,7 +6,7 @@ Rule 1: they belong to one event loop; a collector in another thread may see a r
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -48,7 +48,7 @@ class Durations:
         self.buckets[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
 
-    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         """Adds the samples to a metric."""
         below = 0
         cumulated: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
@@ -120,31 +120,33 @@ class Requests:
 
 
 class RequestTally(Collector):
-    """Answered requests by route, method and status class, and how long they took by route."""
+    """Answered requests by frontend, route, method and status class, and how long they took by route."""
 
     def __init__(self, most: int) -> None:
         self._most = most // len(_CLASSES)
-        self._requests: dict[tuple[str, str], Requests] = {}
-        self._durations: dict[str, _RouteDurations] = {}
+        self._requests: dict[str, dict[tuple[str, str], Requests]] = {}
+        self._durations: dict[tuple[str, str], _RouteDurations] = {}
 
-    def of(self, route: str, method: str) -> Requests:
-        """The counts of this route and method; beyond the bound, which is of all, those of `other`."""
-        requests = self._requests.get((route, method))
+    def of(self, frontend: str, route: str, method: str) -> Requests:
+        """The counts of this route and method; beyond the bound, which is a frontend's, those of `other`."""
+        known = self._requests.setdefault(frontend, {})
+        requests = known.get((route, method))
         if requests is None:
-            if len(self._requests) >= self._most:
+            if len(known) >= self._most:
                 route = method = "other"
-            durations = self._durations.setdefault(route, _RouteDurations())
-            requests = self._requests.setdefault((route, method), Requests(durations))
+            durations = self._durations.setdefault((frontend, route), _RouteDurations())
+            requests = known.setdefault((route, method), Requests(durations))
         return requests
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they stand."""
         counter = CounterMetricFamily(
-            "bff_requests", "Answered requests.", labels=["route", "method", "status"]
+            "bff_requests", "Answered requests.", labels=["frontend", "route", "method", "status"]
         )
-        for labels, requests in self._requests.items():
-            for status, count in requests.by_class():
-                counter.add_metric((*labels, status), count)
+        for frontend, known in self._requests.items():
+            for labels, requests in known.items():
+                for status, count in requests.by_class():
+                    counter.add_metric((frontend, *labels, status), count)
         yield counter
         whole = _family("bff_request_duration_seconds", "From a request's first byte to its answer's last.")
         upstream = _family(
@@ -155,12 +157,12 @@ class RequestTally(Collector):
             "bff_own_duration_seconds",
             "The proxy's own part of a call: without the backend's time, and the wait for a client's body.",
         )
-        for route, durations in self._durations.items():
-            durations.whole.add_to(whole, [route])
-            durations.upstream.add_to(upstream, [route])
-            durations.own.add_to(own, [route])
+        for labels, durations in self._durations.items():
+            durations.whole.add_to(whole, labels)
+            durations.upstream.add_to(upstream, labels)
+            durations.own.add_to(own, labels)
         yield from (whole, upstream, own)
 
 
 def _family(name: str, text: str) -> HistogramMetricFamily:
-    return HistogramMetricFamily(name, text, labels=["route"])
+    return HistogramMetricFamily(name, text, labels=["frontend", "route"])

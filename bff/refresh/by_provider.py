@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bff.errors import Problem
+from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.refresh.change_waiter import ChangeWaiter
 from bff.refresh.coordinator import RefreshCoordinator
@@ -48,10 +49,17 @@ class RefreshByProvider:
 
 
 def coordinators_of(
-    clients: Iterable[OidcClient], make: Callable[..., RefreshCoordinator], **parts: Any
+    clients: Iterable[OidcClient],
+    make: Callable[..., RefreshCoordinator],
+    *,
+    metrics: Metrics,
+    **parts: Any,
 ) -> tuple[Refresher, Sequence[ChangeWaiter]]:
     """Returns the coordinator of the only provider, or of all, and the waiters that the feed is to wake."""
-    made = {client.settings.name: make(client=client, **parts) for client in clients}
+    made = {
+        name: make(client=client, metrics=metrics.at(provider=name), **parts)
+        for name, client in ((client.settings.name, client) for client in clients)
+    }
     several = len(made) > 1
     refresher = RefreshByProvider(made) if several else next(iter(made.values()))
     return refresher, [each.change_waiter for each in made.values()]

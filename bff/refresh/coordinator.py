@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from typing import assert_never
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.observe.logs import audit, get_logger
+from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.concurrency_limit import Ticket
@@ -158,20 +158,20 @@ class RefreshCoordinator:
             case Rotated(here=False) | Over(here=False):  # somebody else rotated, or ended it
                 self._metrics.refresh_finished("followed", cause, seconds)
             case Rotated(found):
-                audit("tokens_refreshed", session=session.id, sub=session.sub, reason=cause)
+                self._sessions.audit("tokens_refreshed", session, reason=cause)
                 self._metrics.refresh_finished("rotated", cause, seconds)
                 _log.debug("rotated", session=session.id, version=found.session.version)
             case Over(_, reason):
-                audit("refresh_failed", session=session.id, sub=session.sub, reason=reason)
+                self._sessions.audit("refresh_failed", session, reason=reason)
                 self._metrics.refresh_finished("ended", cause, seconds)
             case UserNeeded(here):
                 if here:
                     reason = EndReason.SIGN_IN_REQUIRED
-                    audit("refresh_failed", session=session.id, sub=session.sub, reason=reason)
+                    self._sessions.audit("refresh_failed", session, reason=reason)
                 self._metrics.refresh_finished("deferred", cause, seconds)
             case Deferred(_, _, why):
                 if why != "resting":  # nothing was tried: the failure that came before has its own event
-                    audit("refresh_failed", session=session.id, sub=session.sub, reason=why)
+                    self._sessions.audit("refresh_failed", session, reason=why)
                 self._metrics.refresh_finished("deferred", cause, seconds)
             case other:
                 assert_never(other)

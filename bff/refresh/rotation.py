@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TypeVar, assert_never
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
-from bff.observe.logs import audit, get_logger
+from bff.observe.logs import get_logger
 from bff.observe.refresh_metrics import Incident
 from bff.oidc.concurrency_limit import Slot
 from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
@@ -213,10 +213,10 @@ class Rotation:
                 "repeated" if former is None else "resumed_lost" if former.lost else "resumed_left"
             )
             self._context.metrics.rotations.incident(kind)
-            audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason=kind)
+            self._sessions.audit("refresh_token_sent_again", session, reason=kind)
         if not self._lock.held:
             self._context.metrics.rotations.incident("sent_late")
-            audit("refresh_token_sent_again", session=session.id, sub=session.sub, reason="sent_late")
+            self._sessions.audit("refresh_token_sent_again", session, reason="sent_late")
 
     async def _may_repeat(self, this: Try, failure: AnswerLostError, asked_at: float) -> bool:
         """Returns True if the token may be sent once more: its answer was lost, and nothing else happened."""
@@ -319,7 +319,7 @@ class Rotation:
     def _lost(self, session: Session, reason: str) -> None:
         """New tokens came, and nobody keeps them."""
         self._context.metrics.rotations.incident("rotation_lost")
-        audit("rotation_lost", session=session.id, sub=session.sub, reason=reason)
+        self._sessions.audit("rotation_lost", session, reason=reason)
 
     async def _as_it_stands(self, found: Found) -> Outcome:
         current = await self._sessions.open(found.handle)
@@ -340,12 +340,7 @@ class Rotation:
     async def _revoke(self, session: Session, answer: TokenAnswer, reason: str) -> None:
         if answer.refresh_token is not None:
             revoked = await self._context.client.revoke(answer.refresh_token, "refresh_token")
-            audit(
-                "tokens_revoked" if revoked else "revocation_failed",
-                sub=session.sub,
-                session=session.id,
-                reason=reason,
-            )
+            self._sessions.audit("tokens_revoked" if revoked else "revocation_failed", session, reason=reason)
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T | None:

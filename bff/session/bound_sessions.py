@@ -65,7 +65,7 @@ class BoundSessions(Sessions):
             return found
         session = found.session
         reason = Unproved.NOT_PROVED if session.bound else Unproved.NOT_BOUND
-        audit("binding_refused", session=session.id, sub=session.sub, address=address, reason=reason)
+        self.audit("binding_refused", session, address=address, reason=reason)
         return NoSession(Problem.BINDING_REQUIRED, reason, session.key)
 
     def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
@@ -112,7 +112,7 @@ class BoundSessions(Sessions):
                 return NoSession(Problem.SESSION_ENDED, reason)
             return device_key(key, loaded.fields, self._keys) or ""
         except (KeyError, ValueError):
-            audit("record_tampered", session=key[:ID_LENGTH])
+            audit("record_tampered", session=key[:ID_LENGTH], frontend=self.frontend)
             return NoSession(Problem.SESSION_ENDED)
 
 

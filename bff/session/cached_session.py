@@ -111,6 +111,12 @@ class CachedSession:
         return number
 
     @property
+    def provider(self) -> str:
+        """The name of the session's provider, the first of the texts; JSON leaves a slug as it is."""
+        begin = self.entry.index(b'"', self._texts_at) + 1
+        return self.entry[begin : self.entry.index(b'"', begin)].decode()
+
+    @property
     def proof_key(self) -> bytes:
         """The text of the key that the token is bound to (RFC 9449); empty for a bearer token."""
         length: int = _COLD.unpack_from(self.entry, _COLD_AT)[-1]

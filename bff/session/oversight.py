@@ -146,6 +146,8 @@ class Oversight:
                     operator=operator.name,
                     note=operator.note,
                     provider_revoked=False,
+                    frontend=entry.frontend,
+                    provider=entry.provider,
                 )
         return len(ended)
 

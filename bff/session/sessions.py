@@ -18,6 +18,7 @@ from typing import Any
 
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
+from bff.observe.audit_events import AuditEvent
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values
@@ -101,6 +102,7 @@ class Sessions:
         self._drafts = Drafts(keyring, settings, shown, plan, frontend)
         self._missed = missed
         self._ended = ended
+        self.frontend = frontend
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -118,15 +120,13 @@ class Sessions:
         `address` is the client's, for the audit log.
         """
         values = cookie_values(cookie_headers, self._cookie_name)
-        if len(values) != 1:
-            if values:
-                audit("handle_rejected", address=address, reason="cookie stands twice")
-            return NoSession(Problem.SESSION_MISSING)
-        handle = self._before.handle(values[0])
-        if handle is None:
-            audit("handle_rejected", address=address, reason="not signed by this server")
-            return NoSession(Problem.SESSION_MISSING)
-        return await self.open(handle)
+        handle = self._before.handle(values[0]) if len(values) == 1 else None
+        if handle is not None:
+            return await self.open(handle)
+        if values:
+            reason = "not signed by this server" if len(values) == 1 else "cookie stands twice"
+            audit("handle_rejected", address=address, reason=reason, frontend=self.frontend)
+        return NoSession(Problem.SESSION_MISSING)
 
     def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
         """The session of a request as the near cache has it; None to ask `find`."""
@@ -192,7 +192,8 @@ class Sessions:
         record = loaded.fields
         session = self._before.session(key, record, handle)
         if session is None:
-            audit("record_tampered", session=key[:ID_LENGTH], sub=record.get("sub"), address=record.get("ip"))
+            who = {"sub": record.get("sub"), "address": record.get("ip"), "frontend": self.frontend}
+            audit("record_tampered", session=key[:ID_LENGTH], **who)
             return NoSession(Problem.SESSION_ENDED, EndReason.TAMPERED)
         if (reason := note_of(loaded.note, session.version)) is not None:
             return over(reason)  # it is ending just now, or somebody put it back
@@ -200,6 +201,11 @@ class Sessions:
             await self.end(session, reason)
             return over(reason)
         return Found(handle, session)
+
+    def audit(self, event: AuditEvent, session: Session, **fields: Any) -> None:
+        """Writes an audit event about one of these sessions."""
+        named = {"frontend": self.frontend, "provider": session.provider}
+        audit(event, sub=session.sub, session=session.id, **named, **fields)
 
     def time_is_up(self, session: Session) -> EndReason | None:
         """Returns why the session's time is up, or its provider's; None while neither is."""
@@ -303,13 +309,7 @@ class Sessions:
             deleted = await self._store.end(session, reason, fenced=fenced, kept=self._settings.idle_timeout)
         if deleted:
             self._metrics.session_ended(reason)
-            audit(
-                "session_ended",
-                session=session.id,
-                sub=session.sub,
-                reason=reason,
-                provider_revoked=provider_revoked,
-            )
+            self.audit("session_ended", session, reason=reason, provider_revoked=provider_revoked)
             self._ended(session.id, session.sub, reason)
         return deleted
 
@@ -356,14 +356,16 @@ class Sessions:
         for at in range(0, len(keys), _AT_ONCE):
             part = keys[at : at + _AT_ONCE]
             loaded = zip(part, await self._store.load_all(part), strict=True)
-            whose = {key: whose_is(one.fields) for key, one in loaded if one is not None}
+            there = {key: one.fields for key, one in loaded if one is not None}
+            whose = {key: whose_is(fields) for key, fields in there.items()}
             with self._forgetting(*part):
                 ended = await self._store.end_many(whose, reason, kept=self._settings.idle_timeout)
             for key in part:
                 if key in ended:
                     self._metrics.session_ended(reason)
-                    sub, id_ = whose[key][1], key[:ID_LENGTH]
-                    audit("session_ended", session=id_, sub=sub, reason=reason, provider_revoked=False, **who)
+                    (provider, sub, _), id_ = whose[key], key[:ID_LENGTH]
+                    who |= {"sub": sub, "provider": provider, "frontend": there[key].get("frontend", "")}
+                    audit("session_ended", session=id_, reason=reason, provider_revoked=False, **who)
                     self._ended(id_, sub, reason)
             count += len(ended)
         return count

@@ -9,18 +9,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff.errors import problem_named
-from bff.observe.logs import access
+from bff.observe.logs import Whose, access
 from bff.observe.metrics import Metrics
 from bff.policy.trace import REQUEST_ID_ENTROPY
 
 OTHER = "/bff/*"
 SPA = "spa"
-_SESSION = "bff.session"
+_SESSION, _WHOSE = "bff.session", "bff.whose"
 
 
-def name_session(scope: Scope, key: str) -> None:
-    """Names the session that a request is about in its access line, by the key's first characters."""
-    scope[_SESSION] = key
+def name_session(scope: Scope, key: str, whose: Whose | None = None) -> None:
+    """Names the session that a request is about in its access line, by the key's first characters.
+
+    `whose` is the session itself, where it was read: the line may name its provider.
+    """
+    scope[_SESSION], scope[_WHOSE] = key, whose
 
 
 class EndpointNames:
@@ -56,11 +59,13 @@ class Accounting:
         endpoints: Collection[str],
         is_own: Callable[[bytes], bool],
         log: bool,
+        frontend: str = "",
     ) -> None:
         self._app = app
         self._metrics = metrics
         self.name = EndpointNames(endpoints, is_own)
         self._log = log
+        self._frontend = frontend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -96,4 +101,6 @@ class Accounting:
                 route=route,
                 request_id=os.urandom(REQUEST_ID_ENTROPY).hex(),
                 session=scope.get(_SESSION),
+                frontend=self._frontend,
+                whose=scope.get(_WHOSE),
             )

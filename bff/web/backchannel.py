@@ -99,11 +99,13 @@ class BackchannelEndpoint:
             sid=logout.sid,
             sessions=ended,
             address=address_of(request, self._trusted),
-            provider=settings.name if len(self._tokens) > 1 else None,
+            frontend=self._sessions.frontend,
+            provider=settings.name,
         )
 
     def _refused(self, request: Request, reason: str) -> Response:
-        audit("logout_token_rejected", address=address_of(request, self._trusted), reason=reason)
+        where = {"address": address_of(request, self._trusted), "frontend": self._sessions.frontend}
+        audit("logout_token_rejected", **where, reason=reason)
         return problem_answer(Problem.BAD_REQUEST, detail=f"The logout token is not accepted: {reason}.")
 
 

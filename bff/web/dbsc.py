@@ -119,7 +119,7 @@ class DeviceBindingEndpoints:
         if await self._sessions.bind(key, proof.key) is not Write.REPLACED:
             raise ProofRefusedError("another_key")
         if not present:
-            audit("session_bound", session=key[:ID_LENGTH], address=self._address(request))
+            audit("session_bound", session=key[:ID_LENGTH], **self._where(request))
         return self._good(key)
 
     async def _refresh(self, request: Request) -> Response:
@@ -129,7 +129,7 @@ class DeviceBindingEndpoints:
         name_session(request.scope, key)
         public_key = await self._sessions.device_of(key)
         if public_key == "":  # a failover of Redis lost it, or somebody has taken it away
-            audit("binding_lost", session=key[:ID_LENGTH], address=self._address(request))
+            audit("binding_lost", session=key[:ID_LENGTH], **self._where(request))
         if isinstance(public_key, NoSession) or not public_key:
             return json_answer(over(key))
         value = _field(request, RESPONSES)
@@ -177,17 +177,21 @@ class DeviceBindingEndpoints:
         verdict = self._guard.sign_out(request.scope["headers"])
         if not isinstance(verdict, Rejected):
             return None
-        audit("csrf_rejected", address=self._address(request), reason=verdict.reason)
+        audit("csrf_rejected", **self._where(request), reason=verdict.reason)
         detail = self._guard.explain(verdict.reason)
         return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=verdict.reason)
 
     def _refused(self, request: Request, reason: str) -> Response:
-        audit("binding_refused", address=self._address(request), reason=reason)
+        audit("binding_refused", **self._where(request), reason=reason)
         detail = f"The device's proof is not accepted: {reason}."
         return problem_answer(Problem.BAD_REQUEST, detail=detail)
 
     def _url(self, path: str) -> str:
         return self._origin + self._base_path + path
+
+    def _where(self, request: Request) -> dict[str, str]:
+        """The fields of an audit event about where a request came from, and to."""
+        return {"address": self._address(request), "frontend": self._sessions.frontend}
 
     def _address(self, request: Request) -> str:
         return address_of(request, self._trusted)

@@ -53,7 +53,7 @@ class FrontchannelEndpoint:
     async def sign_out(self, request: Request) -> Response:
         """Ends the sessions of a `sid`: 200, also where there are none; 400 without `iss` and `sid`."""
         address = address_of(request, self._trusted)
-        if (refusal := no_navigation(request, address)) is not None:
+        if (refusal := no_navigation(request, address, self._sessions.frontend)) is not None:
             return refusal
         if (limited := too_many(await self._limits.sign_in("callback", address, None))) is not None:
             return limited
@@ -63,12 +63,12 @@ class FrontchannelEndpoint:
         if not meant or not 0 < len(sid) <= _LONGEST or not sid.isprintable():
             detail = "A sign-out by the front channel names the provider as iss, and a sid, each once."
             return problem_answer(Problem.BAD_REQUEST, detail=detail)
-        ended, reason = 0, EndReason.PROVIDER_LOGOUT
+        where = {"address": address, "frontend": self._sessions.frontend}
         try:
             for name in meant:
-                ended += await self._sessions.end_all(name, sub=None, sid=sid, reason=reason)
+                reason = EndReason.PROVIDER_LOGOUT
+                if ended := await self._sessions.end_all(name, sub=None, sid=sid, reason=reason):
+                    audit("provider_signed_out", sid=sid, sessions=ended, provider=name, **where)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        if ended:
-            audit("provider_signed_out", sub=None, sid=sid, sessions=ended, address=address)
         return Response(b"", 200, NO_STORE)

@@ -22,7 +22,6 @@ from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.hooks import NO_HOOKS, SignIn
-from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
@@ -41,6 +40,7 @@ from bff.web.callback_page import (
     has_own_callback,
     redirect_uri,
 )
+from bff.web.failed_sign_ins import FailedSignIns
 from bff.web.limits import EndpointLimits, too_many
 from bff.web.provider_choice import ProviderChoice
 from bff.web.query import query_of, stated_once
@@ -87,6 +87,9 @@ class LoginEndpoints:
         self._providers = providers
         self._choice = ProviderChoice(providers, base_path=server.base_path, page=server.choose_provider)
         self._sessions = sessions
+        self._failures = FailedSignIns(
+            providers=providers, sessions=sessions, metrics=metrics, trusted=server.trusted_proxies
+        )
         self._starts = {
             client.settings.name: SessionStart(
                 client=client,
@@ -168,7 +171,7 @@ class LoginEndpoints:
 
     async def finish(self, request: Request) -> Response:
         """Ends the sign-in that has come back: a new session, or a reason why not."""
-        if (refusal := no_navigation(request, self._address(request))) is not None:
+        if (refusal := no_navigation(request, self._address(request), self._sessions.frontend)) is not None:
             return refusal
         try:
             sent = cookie_headers(request)
@@ -176,9 +179,8 @@ class LoginEndpoints:
             return await self._finish(request, found)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)
-        except ProviderUnavailableError as failure:
-            self._metrics.login_finished("failed")
-            audit("sign_in_failed", address=self._address(request), reason=provider_reason(failure))
+        except ProviderUnavailableError as failure:  # before a sign-in that is begun anew
+            self._failures.note(request, None, reason=provider_reason(failure))
             return provider_problem(failure)
 
     async def _finish(self, request: Request, found: Found | NoSession) -> Response:
@@ -189,18 +191,30 @@ class LoginEndpoints:
         for answer, transaction in returned:
             if transaction.done:
                 continue
-            client = self._client(transaction)
-            # Before the state is used up: a failure here can be repeated.
-            metadata = None if client is None else await client.metadata()
-            if not await self._claim(transaction):
-                continue  # another tab's finish has taken it
-            if client is None or metadata is None:
-                return self._failed(request, transaction, "provider_removed")
-            another = another_answered(client.settings, metadata, answer, several=self._providers.several)
-            if another is not None:
-                return self._failed(request, transaction, another)
-            return await self._take(request, client, transaction, answer, found)
+            try:
+                response = await self._judge(request, transaction, answer, found)
+            except ProviderUnavailableError as failure:
+                self._failures.note(request, transaction, reason=provider_reason(failure))
+                return provider_problem(failure)
+            if response is not None:  # else another tab's finish has taken it
+                return response
         return await self._stale(request, returned[0][1] if returned else None, found)
+
+    async def _judge(
+        self, request: Request, transaction: Transaction, answer: Returned, found: Found | NoSession
+    ) -> Response | None:
+        """Takes an answer if the provider that was asked gave it; None for one that is taken already."""
+        client = self._client(transaction)
+        # Before the state is used up: a failure here can be repeated.
+        metadata = None if client is None else await client.metadata()
+        if not await self._claim(transaction):
+            return None
+        if client is None or metadata is None:
+            return self._failed(request, transaction, "provider_removed")
+        another = another_answered(client.settings, metadata, answer, several=self._providers.several)
+        if another is not None:
+            return self._failed(request, transaction, another)
+        return await self._take(request, client, transaction, answer, found)
 
     async def _take(
         self,
@@ -259,7 +273,7 @@ class LoginEndpoints:
         if client is None or (transaction is None and self._choice.page):
             return self._choice.asked([("return_to", self._landing(transaction))])
         params = {} if transaction is None else transaction.asked()
-        audit("sign_in_failed", address=self._address(request), reason="stale", restarted=True)
+        self._failures.note(request, transaction, reason="stale", restarted=True)
         how = {"restarted": True, "step_up": transaction is not None and transaction.step_up}
         response = await self._send_to_provider(request, client, self._landing(transaction), params, **how)
         if transaction is not None:
@@ -278,8 +292,7 @@ class LoginEndpoints:
         self, request: Request, transaction: Transaction | None, reason: str, error: str = "login_failed"
     ) -> Response:
         """Lands on `return_to` with a code for the page (O-12). The reason is for the audit log."""
-        self._metrics.login_finished("failed")
-        audit("sign_in_failed", address=self._address(request), reason=reason, error=error_code(error))
+        self._failures.note(request, transaction, reason=reason, error=error_code(error))
         landing = with_error(self._landing(transaction), error)
         return redirect(303, landing, set_cookies=self._used_up(transaction))
 
@@ -287,8 +300,7 @@ class LoginEndpoints:
         self, request: Request, client: OidcClient, transaction: Transaction, sub: str
     ) -> Response:
         """Says so on a page; the page of the application could only begin the same sign-in again."""
-        self._metrics.login_finished("failed")
-        audit("sign_in_failed", address=self._address(request), reason="not_allowed", sub=sub)
+        self._failures.note(request, transaction, reason="not_allowed", sub=sub)
         another, cookies = "prompt" in client.settings.login_params, self._used_up(transaction)
         named = client.settings.name if self._providers.several else None
         return not_allowed(request, another_account=another, provider=named, set_cookies=cookies)
@@ -342,7 +354,7 @@ class LoginEndpoints:
         if kept is None:  # acr_values from the settings could be that long
             return problem_answer(Problem.BAD_REQUEST, detail="The sign-in's parameters are too long.")
         cleared = self._cookies.make_room(cookie_headers(request), now)
-        self._metrics.login_finished("restarted" if transaction.restarted else "started")
+        self._metrics.login_finished("restarted" if transaction.restarted else "started", provider.name)
         return redirect(302, url, set_cookies=[*cleared, kept])
 
     def _used_up(self, transaction: Transaction | None) -> list[str]:
@@ -366,7 +378,7 @@ class LoginEndpoints:
     async def _refusal(self, request: Request, what: Literal["login", "callback"]) -> Response | None:
         """The refusal of a request that is no navigation, or one too many (B-30)."""
         address = self._address(request)
-        if (refusal := no_navigation(request, address)) is not None:
+        if (refusal := no_navigation(request, address, self._sessions.frontend)) is not None:
             return refusal
         browser = next((each.browser for each in self._transactions(request)), None)
         return too_many(await self._limits.sign_in(what, address, browser))

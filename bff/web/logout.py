@@ -128,7 +128,7 @@ class LogoutEndpoints:
 
     async def by_navigation(self, request: Request) -> Response:
         """Signs out the session that `sid` belongs to, and no other; by a navigation alone."""
-        if (refusal := no_navigation(request, address_of(request, self._trusted), "GET, POST")) is not None:
+        if (refusal := self._no_navigation(request, "GET, POST")) is not None:
             return refusal
         verdict = self._guard.sign_out(request.scope["headers"])
         if isinstance(verdict, Rejected):
@@ -146,7 +146,7 @@ class LogoutEndpoints:
 
     async def proceed(self, request: Request) -> Response:
         """Sends the browser to the provider's sign-out if it has just signed out here, else to our page."""
-        if (refusal := no_navigation(request, address_of(request, self._trusted))) is not None:
+        if (refusal := self._no_navigation(request, "GET")) is not None:
             return refusal
         values = cookie_values(cookie_headers(request), self._cookie.encode())
         if not values:
@@ -162,15 +162,10 @@ class LogoutEndpoints:
         """Revokes and deletes. Whether the provider confirmed it, and the sealed way to its sign-out."""
         if isinstance(found, NoSession):
             return False, None
-        name_session(request.scope, found.session.key)
+        name_session(request.scope, found.session.key, found.session)
         session, revoked = await self._end(found)
-        audit(
-            "signed_out",
-            sub=session.sub,
-            session=session.id,
-            address=address_of(request, self._trusted),
-            provider_revoked=revoked,
-        )
+        address = address_of(request, self._trusted)
+        self._sessions.audit("signed_out", session, address=address, provider_revoked=revoked)
         return revoked, await self._sealed_way_out(session)
 
     async def _end(self, found: Found) -> tuple[Session, bool]:
@@ -191,11 +186,8 @@ class LogoutEndpoints:
         """Return True if the provider has confirmed it."""
         revoked = await self._revoked(session)
         if revoked is not None:  # else there is nowhere to revoke it, which the log says once
-            audit(
-                "tokens_revoked" if revoked else "revocation_failed",
-                sub=session.sub,
-                session=session.id,
-                reason="logout",
+            self._sessions.audit(
+                "tokens_revoked" if revoked else "revocation_failed", session, reason="logout"
             )
         return bool(revoked)
 
@@ -260,6 +252,10 @@ class LogoutEndpoints:
         values = cookie_values(cookie_headers(request), self._sessions.cookie.name.encode())
         return self._keyring.accepts(values[0]) if len(values) == 1 else None
 
+    def _no_navigation(self, request: Request, allow: str) -> Response | None:
+        return no_navigation(request, address_of(request, self._trusted), self._sessions.frontend, allow)
+
     def _rejected(self, request: Request, reason: str, detail: str) -> Response:
-        audit("csrf_rejected", address=address_of(request, self._trusted), reason=reason)
+        where = {"address": address_of(request, self._trusted), "frontend": self._sessions.frontend}
+        audit("csrf_rejected", **where, reason=reason)
         return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=reason)

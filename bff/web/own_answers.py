@@ -31,6 +31,7 @@ def own_answers(
     is_own: Callable[[bytes], bool],
     access_log: bool,
     home: str,
+    frontend: str = "",
     spans: Spans | None = None,
 ) -> ASGIApp:
     """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans."""
@@ -53,6 +54,7 @@ def own_answers(
         endpoints=[route.path for route in endpoints],
         is_own=is_own,
         log=access_log,
+        frontend=frontend,
     )
     counted: ASGIApp = accounting
     if spans is not None:

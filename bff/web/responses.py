@@ -79,11 +79,12 @@ def redirect(
     return response
 
 
-def no_navigation(request: Request, address: str, allow: str = "GET") -> Response | None:
+def no_navigation(request: Request, address: str, frontend: str, allow: str = "GET") -> Response | None:
     """The refusal of a GET that acts and is no navigation; None for a navigation (B-37).
 
     503 to a prefetch: browsers throw such an answer away, and ask again when the user really goes there; a
-    204 could be taken for the real answer. `allow` are the methods that do act.
+    204 could be taken for the real answer. `allow` are the methods that do act; address and frontend are for
+    the audit log.
     """
     why = not_navigated(request.method, request.scope["headers"])
     match why:
@@ -94,7 +95,7 @@ def no_navigation(request: Request, address: str, allow: str = "GET") -> Respons
         case "prefetch":
             return problem_answer(Problem.PREFETCH_REFUSED)
         case "fetch_mode":
-            audit("csrf_rejected", address=address, reason=why)
+            audit("csrf_rejected", address=address, reason=why, frontend=frontend)
             detail = f"Go to this address by a navigation: it answers no script's request. {DOCUMENTED}."
             return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=why)
         case other:

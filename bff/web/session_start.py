@@ -73,9 +73,9 @@ class SessionStart:
         several: bool = False,
     ) -> None:
         self._client = client
+        self._name = client.settings.name
         self._sessions = sessions
         self._redirect_uri = redirect_uri(server, client.settings, several=several)
-        self._named = client.settings.name if several else None
         self._trusted = server.trusted_proxies
         self._state_lifetime = state_lifetime
         self._metrics = metrics
@@ -129,7 +129,7 @@ class SessionStart:
             return NotAllowed(turned_away.sub)
         sign_in = SignIn(
             sub=claims["sub"],
-            provider=self._client.settings.name,
+            provider=self._name,
             claims=claims,
             address=address_of(request, self._trusted),
             user_agent=user_agent(request),
@@ -168,7 +168,7 @@ class SessionStart:
         if isinstance(found, Found):
             # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
             await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
-        identity = identity_of(self._client.settings.name, claims)
+        identity = identity_of(self._name, claims)
         address = address_of(request, self._trusted)
         started = await self._sessions.start(
             identity,
@@ -186,10 +186,9 @@ class SessionStart:
         if answer.refresh_token is None and not self._told_no_refresh:
             self._told_no_refresh = True
             _log.warning("no_refresh_token", problem=_NO_REFRESH)
-        self._metrics.login_finished("signed_in")
-        name_session(request.scope, started.session.key)
-        id_ = started.session.id
-        audit("signed_in", sub=identity.sub, session=id_, address=address, provider=self._named)
+        self._metrics.login_finished("signed_in", self._name)
+        name_session(request.scope, started.session.key, started.session)
+        self._sessions.audit("signed_in", started.session, address=address)
         return started
 
     async def _give_back(self, answer: TokenAnswer) -> None:
@@ -197,4 +196,9 @@ class SessionStart:
         if answer.refresh_token is not None:
             revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
             if revoked is not None:
-                audit("tokens_revoked" if revoked else "revocation_failed", reason="sign_in_failed")
+                audit(
+                    "tokens_revoked" if revoked else "revocation_failed",
+                    reason="sign_in_failed",
+                    frontend=self._sessions.frontend,
+                    provider=self._name,
+                )

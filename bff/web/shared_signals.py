@@ -116,11 +116,13 @@ class SharedSignalsEndpoint:
             reason=signal.event,
             sessions=ended,
             address=address_of(request, self._trusted),
-            provider=settings.name if several else None,
+            frontend=self._sessions.frontend,
+            provider=settings.name,
         )
 
     def _refused(self, request: Request, reason: Reason | Literal["malformed"]) -> Response:
-        audit("security_signal_rejected", address=address_of(request, self._trusted), reason=reason)
+        where = {"address": address_of(request, self._trusted), "frontend": self._sessions.frontend}
+        audit("security_signal_rejected", **where, reason=reason)
         told = {
             "err": _ERRORS.get(reason, "invalid_request"),
             "description": f"The security event token is not accepted: {reason}.",

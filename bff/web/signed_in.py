@@ -21,7 +21,7 @@ async def signed_in(
     address = address_of(request, trusted)
     verdict = guard.script(request.scope["headers"])
     if isinstance(verdict, Rejected):
-        audit("csrf_rejected", address=address, reason=verdict.reason)
+        audit("csrf_rejected", address=address, reason=verdict.reason, frontend=sessions.frontend)
         detail = guard.explain(verdict.reason)
         return problem_answer(Problem.CSRF_REJECTED, detail=detail, reason=verdict.reason)
     try:
@@ -32,7 +32,7 @@ async def signed_in(
         if found.key is not None:
             name_session(request.scope, found.key)
         return problem_answer(found.problem, reason=found.reason, login_url=login_url(request))
-    name_session(request.scope, found.session.key)
+    name_session(request.scope, found.session.key, found.session)
     return found
 
 

@@ -44,6 +44,7 @@ user, whom a refused request does not have, and number class, activity and type.
 | `process.pid` | the process that writes | |
 | `bff.session.id` | the session, by 12 characters | `session` |
 | `bff.worker` | the worker's number, where there are several | `worker` |
+| `bff.frontend` | the frontend's name, where there are several; `default`: the one without | `frontend` |
 | `bff.provider` | the provider's name, where there are several | `provider` |
 | `bff.…` | what else an event has to say, as its description tells | the same name |
 

@@ -53,12 +53,27 @@ def nodes() -> list[tuple[str, ast.AST]]:
     ]
 
 
+def audits(path: str, node: ast.AST) -> frozenset[str] | None:
+    """The fields that a call of `audit`, or of `Sessions.audit`, adds; None for anything else."""
+    if not isinstance(node, ast.Call):
+        return None
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "audit":
+        return frozenset({"sub", "session"})
+    passes_on = path == "bff/session/sessions.py" and isinstance(
+        node.args[0] if node.args else None, ast.Name
+    )
+    return (
+        frozenset() if isinstance(node.func, ast.Name) and node.func.id == "audit" and not passes_on else None
+    )
+
+
 @cache
 def calls() -> list[Call]:
     found = []
     for path, node in nodes():
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "audit":
-            fields = {keyword.arg for keyword in node.keywords}
+        if (added := audits(path, node)) is not None:
+            assert isinstance(node, ast.Call)
+            fields = {keyword.arg for keyword in node.keywords} | added
             given = frozenset(field for field in fields if field is not None)
             place = f"{path}:{node.lineno}"
             found.append(Call(place, tuple(names(node.args[0])), given, None in fields))
@@ -83,7 +98,7 @@ def test_an_example_is_what_the_code_emits(event: Any) -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_fields_of_its_own_are_explained(event: Any) -> None:
     """What is no field of the common table is named in the event's description, or in its example."""
-    common = {"sub", "session", "address", "reason", "provider"}
+    common = {"sub", "session", "address", "reason", "frontend", "provider"}
     own = {field for call in calls() if event in call.events for field in call.fields} - common
     shown = EVENTS[event]
     assert set() == {field for field in own if f"`{field}`" not in shown.when and field not in shown.example}

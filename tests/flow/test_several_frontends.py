@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from bff.embedded import free_port
 from tests.support.processes.redis import RedisServer
@@ -190,3 +191,45 @@ async def test_no_sign_in_leads_into_another_frontend(world: World) -> None:
         for base, page in [("", "/desks/page"), ("/desk", "/desk/page"), ("/desk", "/page")]:
             answer = await client.get(f"{base}/bff/login", params={"return_to": page})
             assert 302 == answer.status_code
+
+
+@pytest.mark.requirement("B-24")
+async def test_lines_and_metrics_name_frontend_and_provider(redis_server: RedisServer) -> None:
+    """Calls on any path, endpoints, sign-ins that come to something or nothing, endings."""
+    port = free_port()
+    shop_at = f"http://127.0.0.1:{port}"
+    frontends = [{"name": "shop", "public_url": shop_at, "providers": ["main"]}]
+    async with running_world(redis_server, port=port, frontends=frontends, others={"partners": {}}) as world:
+        with capture_logs() as lines:
+            shop, guest = await signed_in(world, shop_at), await world.browser()
+            await guest.sign_in(provider="partners")
+            for browser in (shop, guest):
+                for _ in range(3):
+                    assert 200 == (await browser.call("/api/orders")).status_code
+                assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
+                assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+                assert 400 == (await browser.call("/bff/backchannel-logout", "POST")).status_code
+                assert 403 == (await browser.client.get("/bff/user")).status_code
+                assert 403 == (await browser.client.get("/api/orders")).status_code
+        sample = world.app.metrics.registry.get_sample_value
+
+        def told(event: str, **wanted: str) -> list[tuple[str | None, str | None]]:
+            ours = [line for line in lines if "client_id" not in line]  # the others are the issuer's
+            found = [line for line in ours if event == line["event"] and wanted.items() <= line.items()]
+            return [(line.get("frontend"), line.get("provider")) for line in found]
+
+        of_shop, of_guest = ("shop", "main"), ("default", "partners")
+        assert [*[of_shop] * 3, ("shop", None), *[of_guest] * 3, ("default", None)] == told(
+            "request", path="/api/orders"
+        )
+        for path in ("/bff/refresh", "/bff/logout"):
+            assert [of_shop, of_guest] == told("request", path=path)
+        for event in ("signed_in", "tokens_refreshed", "tokens_revoked", "signed_out", "session_ended"):
+            assert [of_shop, of_guest] == told(event), event
+        for event, times in (("logout_token_rejected", 1), ("csrf_rejected", 2)):
+            assert [*[("shop", None)] * times, *[("default", None)] * times] == told(event), event
+        for labels in ({"frontend": "shop", "provider": "main"}, {"provider": "partners"}):
+            assert 1 == sample("bff_logins_total", {**labels, "outcome": "signed_in"})
+        counted = {"frontend": "shop", "route": "/api", "method": "GET"}
+        assert 3 == sample("bff_requests_total", {**counted, "status": "2xx"})
+        assert 1 == sample("bff_requests_total", {**counted, "route": "-", "status": "4xx"})

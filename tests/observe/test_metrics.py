@@ -114,6 +114,51 @@ def test_strangers_cannot_choose_a_label() -> None:
     assert 100.0 == value(metrics, "bff_sessions_ended_total", reason="other")
 
 
+@pytest.mark.requirement("P-01")
+def test_frontends_and_providers_are_told_apart() -> None:
+    """A frontend by its name, a provider where there are several; each with a bound of its own."""
+    metrics = Metrics()
+    shop, partners = metrics.at(frontend="shop"), metrics.at(provider="partners")
+
+    def count() -> None:
+        for each in (metrics, shop):
+            each.request_finished("/api", "GET", 200, 0.1)
+            each.login_finished("signed_in", "partners")
+            each.session_started()
+        partners.provider_failed("token")
+        partners.refresh_finished("rotated", "ahead", 0.1)
+        partners.rotations.circuit_breaker(is_open=True)
+        with partners.provider_call("token"):
+            pass
+
+    count()
+    assert 1.0 == value(metrics, "bff_provider_circuit_open")
+    metrics.name_providers(["main", "partners"])
+    count()
+    request = {"route": "/api", "method": "GET", "status": "2xx"}
+    assert 2.0 == value(metrics, "bff_requests_total", **request)
+    assert 2.0 == value(metrics, "bff_requests_total", frontend="shop", **request)
+    assert 2.0 == value(metrics, "bff_request_duration_seconds_count", frontend="shop", route="/api")
+    assert 2.0 == value(metrics, "bff_sessions_started_total", frontend="shop")
+    for labels, number in (({}, 1.0), ({"provider": "partners"}, 1.0), ({"provider": "main"}, 0.0)):
+        assert number == value(metrics, "bff_logins_total", outcome="signed_in", **labels)
+        assert number == value(metrics, "bff_provider_errors_total", call="token", **labels)
+        assert number == value(metrics, "bff_refreshes_total", outcome="rotated", cause="ahead", **labels)
+    told = {"frontend": "shop", "provider": "partners"}
+    assert 1.0 == value(metrics, "bff_logins_total", outcome="signed_in", **told)
+    assert 1.0 == value(metrics, "bff_provider_duration_seconds_count", provider="partners", call="token")
+    assert [0.0, 1.0] == [
+        value(metrics, "bff_provider_circuit_open", provider=name) for name in ("main", "partners")
+    ]
+    metrics.at(frontend="desk", provider="partners").rotations.circuit_breaker(is_open=False)
+    assert 1.0 == value(metrics, "bff_provider_circuit_open", provider="partners")
+    for number in range(MAX_SERIES):
+        shop.request_finished(f"/{number}", "GET", 200, 0.1)
+    assert 2.0 == value(metrics, "bff_requests_total", **request)
+    metrics.request_finished("/one-more", "GET", 200, 0.1)
+    assert 1.0 == value(metrics, "bff_requests_total", **(request | {"route": "/one-more"}))
+
+
 def test_names_and_form() -> None:
     """All names are ours, `_created` is left out, and the content type is Prometheus' own."""
     metrics = Metrics()

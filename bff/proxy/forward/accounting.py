@@ -4,7 +4,7 @@ from typing import Any
 
 from bff.credentials.credential import Refused
 from bff.errors import Problem
-from bff.observe.logs import access, audit, get_logger
+from bff.observe.logs import Whose, access, audit, get_logger
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.headers import RequestIds
@@ -34,11 +34,13 @@ def note_call(
     upstream: float | None = None,
     not_ours: float | None = None,
     retried: bool = False,
+    whose: Whose | None = None,
 ) -> None:
     """Counts a call that has ended, and writes its access line.
 
     `started` is by the context's clock. `upstream` is how long backends took for the head of the answer, in
     seconds, and `not_ours` how long the call was theirs or its client's; None where nothing is told apart.
+    `whose` is the session whose provider the line may name.
     """
     seconds = context.clock() - started
     counts.add(status, seconds, upstream, None if not_ours is None else seconds - not_ours)
@@ -52,6 +54,8 @@ def note_call(
             request_id=request_id.decode("ascii"),
             session=session,
             retried=retried,
+            frontend=context.frontend,
+            whose=whose,
         )
 
 
@@ -90,11 +94,13 @@ class BackendTimes:
             self._sent_at = None
 
 
-def note_denied(denied: Denied, request: RequestHead, ids: RequestIds) -> dict[str, Any]:
+def note_denied(
+    context: ForwardingContext, denied: Denied, request: RequestHead, ids: RequestIds
+) -> dict[str, Any]:
     """Logs a request that admission denies, if an operator may ask why; returns the parts of its problem."""
     match denied.problem:
         case Problem.CSRF_REJECTED:
-            audit("csrf_rejected", address=ids.client, reason=denied.reason)
+            audit("csrf_rejected", address=ids.client, reason=denied.reason, frontend=context.frontend)
             return {"detail": denied.detail, "reason": denied.reason}
         case Problem.BAD_REQUEST:
             path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")

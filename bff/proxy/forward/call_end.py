@@ -124,7 +124,7 @@ class CallEnd:
     # Answers of our own
 
     def _deny(self, denied: Denied) -> None:
-        self._fail(denied.problem, **note_denied(denied, self.request, self._ids))
+        self._fail(denied.problem, **note_denied(self._context, denied, self.request, self._ids))
 
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
@@ -236,4 +236,5 @@ class CallEnd:
             upstream=self.times.upstream,
             not_ours=self.times.not_ours,
             retried=self._retried,
+            whose=self._credential.found.session if isinstance(self._credential, Signed) else None,
         )

@@ -202,6 +202,7 @@ class ForwardingContext:
     metrics: Metrics
     clock: Callable[[], float]  # seconds, monotonic
     access_log: bool = True
+    frontend: str = ""  # its name
     error_page: str | None = None  # `spa.error_page`
     login_url: str = LOGIN
     home: str = "/"  # the start page, for pages of ours

@@ -286,6 +286,7 @@ class FastCall:
             started=self._started,
             upstream=self._answered - self._sent,
             not_ours=self._ended - self._sent,
+            whose=self.ready,
         )
 
     def fall_back(self) -> None:

@@ -93,7 +93,8 @@ class ForwardAuthCall(CallEnd):
         """Answers at once where that takes no wait."""
         verdict = self._verdict
         if self._unproven is not None:
-            audit("forward_auth_refused", address=self._ids.client, reason=self._unproven)
+            where = {"address": self._ids.client, "frontend": self._context.frontend}
+            audit("forward_auth_refused", **where, reason=self._unproven)
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return

@@ -131,7 +131,7 @@ class Upgrade:
         """Answers the handshake, and carries the socket to its end."""
         verdict = self._verdict
         if isinstance(verdict, Denied):
-            await self._fail(verdict.problem, **note_denied(verdict, self._request, self._ids))
+            await self._fail(verdict.problem, **note_denied(self._context, verdict, self._request, self._ids))
             return
         if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
@@ -326,17 +326,18 @@ class Upgrade:
         self._answered = True
         route = self._verdict.route
         name = "-" if route is None else route.settings.path
-        signed = self._credential
+        session = self._credential.found.session if isinstance(self._credential, Signed) else None
         note_call(
             self._context,
             self._context.metrics.requests(name, "GET"),
             route=name,
             method=b"GET",
             path=self._request.raw_path,
-            session=signed.found.session.key if isinstance(signed, Signed) else None,
+            session=None if session is None else session.key,
             request_id=self._ids.request_id,
             status=status,
             started=self._started,
+            whose=session,
         )
 
 
