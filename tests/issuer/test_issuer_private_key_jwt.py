@@ -1,6 +1,7 @@
 """Clients that show who they are by a JWT of their own (RFC 7523), on real sockets."""
 
 import hmac
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from joserfc.jws import serialize_compact
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -112,6 +114,19 @@ def test_claims_that_are_refused(keyed: RunningIssuer, changes: dict[str, Any]) 
     """Another audience, another issuer, no or a far end, no jti: 401, in words that repeat nothing."""
     answer = ask(keyed, form_of(assertion(KEY, **{"aud": keyed.url, **changes})))
     assert REFUSED == error_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("header", "claims", "outcome"),
+    [({}, {"jti": "\ud800"}, BELIEVED), ({}, {"sub": "\ud800"}, REFUSED), ({"kid": "\ud800"}, {}, REFUSED)],
+)
+def test_texts_that_have_no_utf8(
+    keyed: RunningIssuer, header: dict[str, Any], claims: dict[str, Any], outcome: tuple[int, str]
+) -> None:
+    """JSON can spell a lone surrogate: nothing fails by one."""
+    told = {"iss": KEY_CLIENT, "sub": KEY_CLIENT, "aud": keyed.url, "jti": "x", "exp": int(time.time()) + 60}
+    signed = serialize_compact({"alg": "ES256", "kid": KEY.kid, **header}, json.dumps(told | claims), KEY)
+    assert outcome == error_of(ask(keyed, form_of(signed)))
 
 
 def test_two_audiences_are_one_too_many(keyed: RunningIssuer) -> None:

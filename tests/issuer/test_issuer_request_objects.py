@@ -8,6 +8,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from joserfc.jws import serialize_compact
 from pydantic import ValidationError
 
 from bff.issuer.settings import ClientSettings
@@ -168,3 +169,15 @@ def test_a_secret_signs_nothing() -> None:
         document = httpx.get(f"{issuer.url}/.well-known/openid-configuration").json()
         assert document["request_parameter_supported"]
         assert "ES256" in document["request_object_signing_alg_values_supported"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["[" * 6000, '{"a":' * 2000, "[]", '"text"', '{"exp": NaN}', '{"exp": 1e999}', "", "\ud800"],
+    ids=["arrays", "tables", "list", "text", "nan", "infinity", "nothing", "surrogate"],
+)
+def test_a_signed_text_that_is_no_request(person: Person, payload: str) -> None:
+    """Its own client's mistake or malice: a page says so, and nothing fails."""
+    header = {"alg": "ES256", "kid": "one", "typ": "oauth-authz-req+jwt"}
+    answer = come(person, serialize_compact(header, payload.encode("utf-8", "surrogatepass"), KEY))
+    assert (400, True) == (answer.status_code, "text/html" in answer.headers["content-type"])

@@ -64,7 +64,7 @@ class PrivateKeyJwt:
             raise _refused("The client_assertion is not signed by a key of the client.")
         try:
             claims = jwt.decode(assertion, key, list(ALGORITHMS)).claims
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, RecursionError):
             raise _refused("The client_assertion is not signed by a key of the client.") from None
         self._check(claims, client, int(time.time()))
         return client
@@ -86,7 +86,7 @@ class PrivateKeyJwt:
                 raise _refused(f"The client_assertion has an {name} that is not yet.")
         if not 0 < len(jti) <= _MAX_JTI:
             raise _refused("The client_assertion must have a jti.")
-        name = hashlib.sha256(f"{client.client_id}\n{jti}".encode()).hexdigest()
+        name = hashlib.sha256(f"{client.client_id}\n{jti}".encode("utf-8", "surrogatepass")).hexdigest()
         key = self._redis.key("assertion", name)
         if not self._redis.client.set(key, "1", nx=True, ex=int(exp - now) + 2 * LEEWAY):
             raise _refused("The client_assertion was used before.")

@@ -56,7 +56,7 @@ class RequestObjects:
             if key is None or header.get("alg") not in ALGORITHMS:
                 raise _refused("is not signed by a key of the client")
             claims = jwt.decode(text, key, list(ALGORITHMS)).claims
-        except (JoseError, ValueError, TypeError, KeyError):
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             raise _refused("is not signed by a key of the client") from None
         self._check(claims, client, time.time())
         return {name: _text(value) for name, value in claims.items() if name not in _OWN}
