@@ -311,6 +311,7 @@ def _context(
         login_params=made.providers.login_params(),
         callers=Callers(settings.limits, None if former is None else former.forwarding.context.callers),
         event_streams=made.event_streams,
+        bound_streams=settings.session.bound_stream_lifetime,
         signed_calls=SignedCalls(made.watch),
         spans=shared.spans,
     )

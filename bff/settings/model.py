@@ -119,6 +119,7 @@ class SessionSettings(Section):
     same_site: Literal["strict", "lax"] = "strict"
     device_binding: Literal["off", "offered", "required"] = "off"
     bound_cookie_lifetime: Annotated[Seconds, Field(ge=1, le=3600)] = 300.0
+    bound_stream_lifetime: Annotated[Seconds | None, BeforeValidator(parse_off)] = None
     persistent_cookie: bool = False
     clear_site_data: tuple[Literal["cache", "storage"], ...] = ("cache",)
     csrf_header: str = Field(default="X-CSRF", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")

@@ -147,7 +147,8 @@ class EventsEndpoint:
         self._open[stream] = None
         stream.beat_at = time.monotonic() + self._heartbeat
         self._wind_up()
-        self._streams.begin(stream)
+        bound = watched.found.session.bound
+        self._streams.begin(stream, self._settings.bound_stream_lifetime if bound else None)
         self._look(stream)
         try:
             await stream.left(receive)

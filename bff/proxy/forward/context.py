@@ -209,12 +209,18 @@ class ForwardingContext:
     login_params: tuple[str, ...] = ()  # that a sign-in may be asked with
     callers: Callers = field(default_factory=Callers)
     event_streams: EventStreams = field(default_factory=EventStreams)
+    bound_streams: float | None = None  # seconds: `session.bound_stream_lifetime`
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
     spans: Spans | None = None  # of calls that leave a trace
 
     def login_for(self, demand: Demand | None) -> str:
         """Returns the address of the sign-in that meets a demand."""
         return self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
+
+    def stream_lasts(self, credential: Signed | Anonymous) -> float | None:
+        """Returns the seconds that a stream of this call may last at most, if its session is bound."""
+        bound = isinstance(credential, Signed) and credential.found.session.bound
+        return self.bound_streams if bound else None
 
     def demand_in(self, headers: Sequence[Header]) -> Demand | None:
         """Returns the demand of a backend's 401, if a sign-in can be asked for it."""

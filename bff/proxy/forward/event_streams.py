@@ -1,9 +1,12 @@
-"""The event streams of a process, and their end at a stop, or with their frontend.
+"""The event streams of a process, and their end at a stop, with their frontend, or when their time is up.
 
 When the server stops, or a frontend is taken out of the settings, an event stream under way ends at
-once and cleanly, and one that begins later ends with its head: its reader comes back by itself.
+once and cleanly, and one that begins later ends with its head: its reader comes back by itself. So does a
+stream of a session that is bound to its device, after `session.bound_stream_lifetime`: who comes back has to
+have a fresh proof.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -22,13 +25,14 @@ class EventStreams:
     __slots__ = ("_open", "_stopping", "whole")
 
     def __init__(self, whole: "EventStreams | None" = None) -> None:
-        self._open: dict[Drainable, None] = {}
+        self._open: dict[Drainable, asyncio.TimerHandle | None] = {}
         self._stopping = False
         self.whole = whole or self
 
-    def begin(self, stream: Drainable) -> None:
-        """Takes a stream in whose head has been sent."""
-        self._open[stream] = None
+    def begin(self, stream: Drainable, lasts: float | None = None) -> None:
+        """Takes a stream in whose head has been sent; it ends after `lasts` seconds, if that is set."""
+        loop = asyncio.get_running_loop()
+        self._open[stream] = None if lasts is None else loop.call_later(lasts, stream.drain)
         if self.whole is not self:
             self.whole.begin(stream)
         if self._stopping:
@@ -36,14 +40,15 @@ class EventStreams:
 
     def end(self, stream: Drainable) -> None:
         """Forgets a stream that is over."""
-        self._open.pop(stream, None)
+        if (timer := self._open.pop(stream, None)) is not None:
+            timer.cancel()
         if self.whole is not self:
             self.whole.end(stream)
 
     @contextmanager
-    def holding(self, stream: Drainable) -> Iterator[None]:
-        """Holds a stream for as long as the block runs."""
-        self.begin(stream)
+    def holding(self, stream: Drainable, lasts: float | None = None) -> Iterator[None]:
+        """Holds a stream for as long as the block runs; see `begin`."""
+        self.begin(stream, lasts)
         try:
             yield
         finally:

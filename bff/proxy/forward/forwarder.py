@@ -336,7 +336,8 @@ class ForwardedCall(CallEnd):
             self._tail = first_tail(headers)
             self._context.signed_calls.lasts(self)
         if self._tail is not None:
-            self._context.event_streams.begin(self)
+            lasts = self._context.stream_lasts(self._credential)
+            self._context.event_streams.begin(self, lasts)
 
     def _stream(self) -> bool:
         """Counts the answer as a stream; where there are too many, refuses the call and returns False."""

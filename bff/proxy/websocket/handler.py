@@ -272,7 +272,7 @@ class Upgrade:
                 used=lambda: self._used(watched),
                 tasks=self._context.tasks,
             )
-            with self._owner.sockets.holding(relay):
+            with self._owner.sockets.holding(relay, self._context.stream_lasts(self._credential)):
                 end = await relay.run(listening, over)
         except OSError:  # the client has left in this very moment
             return

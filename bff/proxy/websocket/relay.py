@@ -82,7 +82,7 @@ class WebSocketRelay:
         self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def drain(self) -> None:
-        """Closes both sides, because the frontend is gone."""
+        """Closes both sides: the frontend is gone, or the socket's time is up. The client may come back."""
         if not self._drained.done():
             self._drained.set_result(None)
 

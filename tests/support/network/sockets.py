@@ -85,7 +85,8 @@ class Sockets:
         """Opens a WebSocket as a page of ours does, with the browser's cookie."""
         headers: list[tuple[str, str]] = list(options.pop("headers", []))
         if browser is not None:
-            headers.append(("Cookie", f"bff={browser.handle}; other=1"))
+            proofs = [f"; bff-bound={c.value}" for c in browser.client.cookies.jar if c.name == "bff-bound"]
+            headers.append(("Cookie", f"bff={browser.handle}{''.join(proofs)}; other=1"))
         options.setdefault("origin", self.world.url)
         options.setdefault("compression", None)
         uri = self.world.url.replace("http://", "ws://") + path
