@@ -117,9 +117,14 @@ class App:
         )
         return await checks.made()
 
-    async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
-        return await self.live.reload(newer)
+    async def reload(
+        self, newer: Settings | None = None, taken: Callable[[Settings], None] = lambda _: None
+    ) -> Reloaded:
+        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`.
+
+        `taken` is called in the moment in which newer ones are in force.
+        """
+        return await self.live.reload(newer, taken)
 
     async def prepare(self, newer: Settings) -> None:
         """Builds what newer settings ask for, for the `reload` that follows; raises `NotTakenError`."""

@@ -173,16 +173,22 @@ class LiveSettings:
         """Returns False for what was prepared for others, or before a secret's file has changed."""
         return prepared.asked == newer and prepared.settings == keep_files(self.settings, newer)
 
-    async def reload(self, newer: Settings | None = None) -> Reloaded:
+    async def reload(
+        self, newer: Settings | None = None, taken: Callable[[Settings], None] = lambda _: None
+    ) -> Reloaded:
         """Puts newer settings in force, then changes of their files.
+
+        `taken` is called in the moment in which newer ones are in force.
 
         Raises:
             NotTakenError: the newer settings cannot be taken; nothing has changed.
         """
-        changed = () if newer is None else await self._take(newer)
-        taken = await self._reloader.look_settled()
-        refused = tuple(problem.key for problem in taken.refused)
-        both = tuple(dict.fromkeys((*changed, *taken.changed)))
+        changed: tuple[str, ...] = ()
+        if newer is not None and (changed := await self._take(newer)):
+            taken(self.settings)
+        looked = await self._reloader.look_settled()
+        refused = tuple(problem.key for problem in looked.refused)
+        both = tuple(dict.fromkeys((*changed, *looked.changed)))
         return Reloaded(self.settings, both, refused)
 
     def _ask_for_credentials(self, name: str) -> bool:

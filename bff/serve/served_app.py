@@ -23,8 +23,13 @@ class ServedApp(Protocol):
         """True while requests may come here."""
         ...
 
-    async def reload(self, newer: Settings | None = None) -> Reloaded:
-        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`."""
+    async def reload(
+        self, newer: Settings | None = None, taken: Callable[[Settings], None] = lambda _: None
+    ) -> Reloaded:
+        """Puts newer settings in force, and changes of the files that they name; raises `NotTakenError`.
+
+        `taken` is called in the moment in which newer ones are in force.
+        """
         ...
 
     async def prepare(self, newer: Settings) -> None:

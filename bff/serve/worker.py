@@ -225,11 +225,10 @@ class Worker(uvicorn.Server):
 
     async def _reload(self, newer: Settings | None) -> Reloaded:
         reopen_audit()
-        reloaded = await self._app.reload(newer)
+        reloaded = await self._app.reload(newer, self._serve_by)
         if any(name.startswith("log.") for name in reloaded.changed):
             configure(reloaded.settings.log)
-        if newer is not None and reloaded.settings != self._settings:
-            self._serve_by(reloaded.settings)
+        self._settings = reloaded.settings
         return reloaded
 
     def _serve_by(self, settings: Settings) -> None:

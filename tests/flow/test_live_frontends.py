@@ -130,7 +130,16 @@ async def test_a_kept_connection_reaches_a_frontend_that_has_come(redis_server: 
         assert 401 == (await client.get("/bff/user", headers=CSRF)).status_code
         (kept,) = world.server.server_state.connections
         shop = FrontendSettings(name="shop", public_url=f"http://127.0.0.1:{port}")
-        await world.app.reload(at_frontends(world.app.settings, shop))
+        told: list[Settings] = []
+        newer = at_frontends(world.app.settings, shop)
+        looks = world.app.live._reloader.look_settled
+
+        async def look() -> Any:
+            assert [newer] == told  # the server has its part at once, and not behind the look at all files
+            return await looks()
+
+        world.app.live._reloader.look_settled = look  # type: ignore[method-assign] # to see what came before
+        await world.app.reload(newer, told.append)
         for path in ("/api/x", "/bff/user"):
             assert 401 == (await client.get(path, headers=at_shop)).status_code
         assert {kept} == world.server.server_state.connections

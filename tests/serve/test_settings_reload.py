@@ -227,6 +227,7 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
         with service(tmp_path, redis=redis_server.url, BFF_LOG__LEVEL="") as running:
             await running.up()
             load = Load(running.url, handle, ["/kept", "/changed", "/removed"])
+            before = await hashes(running)
             async with load.running():
                 await load.more()
                 headers = {"Host": "app.localhost", "Cookie": f"bff={handle}", **CSRF}
@@ -239,6 +240,7 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
                     file.write(kept=one.url, changed=two.url, added=two.url)
                     told = await running.said("reloaded")
                     assert {"route /added", "route /changed", "route /removed"} == set(told["changed"])
+                    await taken_by_all(running, before)
                     load.paths = ["/kept", "/changed", "/added"]
                     await load.more()
                     assert 404 == (await client.get("/removed/x")).status_code

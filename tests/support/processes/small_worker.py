@@ -25,8 +25,8 @@ class SmallApp:
     async def readiness(self) -> list[Check]:
         return [Check("redis", ok=True, detail=self._redis)]
 
-    async def reload(self, newer: Settings | None = None) -> Reloaded:
-        del newer
+    async def reload(self, newer: Settings | None = None, taken: Any = None) -> Reloaded:
+        del newer, taken
         return Reloaded(self._settings, (), ())
 
     async def prepare(self, newer: Settings) -> None:

@@ -25,6 +25,7 @@ PROMISES = (
     Promise("bff", "envoy", "json-32", 1.0),
     Promise("bff-uncached", "uvicorn", "json-32", 0.25),
     Promise("bff", "uvicorn", "json-256", 0.60),
+    Promise("bff-100-frontends", "bff", "mixed", 0.95),
 )
 LATENCY = (("bff", 1.5),)
 """At most so many times what nginx adds to a direct call's median latency, on one connection."""

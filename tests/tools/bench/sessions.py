@@ -31,8 +31,13 @@ class StoredSession:
     fields: list[tuple[str, str]]
 
 
-def store_copies(cookie: str, keys: str, port: int, url: str, count: int) -> list[str]:
-    """Stores sessions like that of `cookie`; returns their `Cookie` headers, `cookie` first."""
+def store_copies(
+    cookie: str, keys: str, port: int, url: str, count: int, *, frontends: Sequence[str] = ("",)
+) -> list[str]:
+    """Stores sessions like that of `cookie`; returns their `Cookie` headers, `cookie` first.
+
+    They are of these frontends in turn, of which `cookie` is of the first.
+    """
     name, _, handle = cookie.partition("=")
     keyring = Keyring([keys])
     key = session_key(handle)
@@ -41,9 +46,16 @@ def store_copies(cookie: str, keys: str, port: int, url: str, count: int) -> lis
     session = decode_record(key, record, handle, keyring)
     if session is None:
         raise LoadError("the session of the sign-in does not open")
-    handles = [keyring.new_handle() for _ in range(count - 1)]
+    places = [frontends[number % len(frontends)] for number in range(1, count)]
+    handles = [keyring.of_frontend(place).new_handle() for place in places]
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        send(connection, (_copy(session, other, keyring, record) for other in handles))
+        send(
+            connection,
+            (
+                _copy(replace(session, frontend=place), other, keyring.of_frontend(place), record)
+                for place, other in zip(places, handles, strict=True)
+            ),
+        )
     return [cookie, *(f"{name}={other}" for other in handles)]
 
 
@@ -75,7 +87,8 @@ def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str
     """The session of the sign-in as another browser's, sealed anew."""
     key, sid = session_key(handle), secrets.token_hex(len(session.sid or "") // 2)
     other = replace(session, key=key, sid=sid, sub=f"u{secrets.token_hex(8)}")
-    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in record}
+    known = {*record, "frontend"}
+    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in known}
     return StoredSession(key, other.sub, sid, fields["ends"], list(fields.items()))
 
 

@@ -5,6 +5,7 @@ from tests.tools.bench.contenders.base import Contender
 from tests.tools.bench.contenders.envoy import Envoy
 from tests.tools.bench.contenders.ours import Ours
 from tests.tools.bench.contenders.plain import Direct, FixedAnswer, Naive, Nginx
+from tests.tools.bench.contenders.several import SeveralFrontends
 from tests.tools.bench.contenders.traced import Traced
 
 __all__ = ["Contender", "contenders"]
@@ -18,6 +19,7 @@ def contenders() -> list[Contender]:
         FixedAnswer(),
         Ours("bff"),
         Ours("bff-uncached", near_cache=False),
+        SeveralFrontends("bff-100-frontends", 100),
         Traced("bff-traced", share=1.0),
         Traced("bff-sampled", share=0.01),
         Envoy("envoy", oauth2=False),

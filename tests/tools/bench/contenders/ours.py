@@ -81,14 +81,16 @@ class Ours(Contender):
 
     def users(self, ground: Ground, count: int) -> list[dict[str, str]]:
         """This number of users, each with a session of its own."""
+        return [{"Cookie": cookie} for cookie in self._cookies(ground, count)]
+
+    def _cookies(self, ground: Ground, count: int, frontends: Sequence[str] = ("",)) -> list[str]:
         url = self.redis_url or ground.redis.url
         port = (
             ground.redis.port
             if self.redis_url is None
             else int(url.partition("//")[2].split(":")[1].split("/")[0])
         )
-        cookies = store_copies(self.sign_in()["Cookie"], self.keys, port, url, count)
-        return [{"Cookie": cookie} for cookie in cookies]
+        return store_copies(self.sign_in()["Cookie"], self.keys, port, url, count, frontends=frontends)
 
     def browser(self) -> dict[str, str]:
         origin = f"http://localhost:{self.public_port}"
