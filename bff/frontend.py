@@ -257,13 +257,16 @@ def _credentials(
     }
     exchanger = exchanger_of(made.providers, sessions=made.sessions, tasks=shared.tasks, clock=shared.clock)
     by_name = by_audience(shared.audiences, settings.route, exchanger, **parts)
-    client_tokens = ClientTokens(
-        client=made.providers.default,
-        store=ClientTokenStore(shared.store, shared.keys.keyring),
-        tasks=shared.tasks,
-        settings=settings.refresh,
-        clock=shared.clock,
-    )
+    client_tokens = {
+        client.settings.name: ClientTokens(
+            client=client,
+            store=ClientTokenStore(shared.store, shared.keys.keyring),
+            tasks=shared.tasks,
+            settings=settings.refresh,
+            clock=shared.clock,
+        )
+        for client in made.providers
+    }
     sources = TokenSources(
         exchanger,
         client_tokens,

@@ -29,7 +29,7 @@ class TokenSources:
     """The sources of all tokens that are no session's own; `lifetime` is in seconds."""
 
     exchanger: Exchanger
-    client_tokens: ClientTokens
+    client_tokens: Mapping[str, ClientTokens]  # by the provider's name, the default one first
     mint: Mint
     issuer: str
     client_ids: tuple[tuple[str, str], ...]
@@ -84,7 +84,9 @@ def _made(
             plain, judged = shared[audience], JudgedExchangedCredentials
             made = {"audience": audience, "exchanger": sources.exchanger}
         case "client":
-            made = {"client_token": sources.client_tokens.of(settings.scopes, settings.resource, audience)}
+            giver = settings.token_provider or next(iter(sources.client_tokens))
+            tokens = sources.client_tokens[giver]
+            made = {"client_token": tokens.of(settings.scopes, settings.resource, audience)}
             plain, judged = ClientCredentials(**made, **common), JudgedClientCredentials
         case "minted":
             made = {"mint": sources.mint, "content": sources.content(settings)}

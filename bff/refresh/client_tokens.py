@@ -217,7 +217,11 @@ class ClientToken:
         grant = self._grant
         self._owner.refused.begin(self._name, retry_after)
         _log.error(
-            "client_token_refused", scopes=grant.scopes, resource=grant.resource, audience=grant.audience
+            "client_token_refused",
+            provider=self._owner.client.settings.name,
+            scopes=grant.scopes,
+            resource=grant.resource,
+            audience=grant.audience,
         )
         return self._without(self._owner.refused.left(self._name))
 

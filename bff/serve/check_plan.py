@@ -68,10 +68,20 @@ def provider_looks(settings: Settings) -> list[ProviderLook]:
     looks = []
     for provider in settings.providers():
         users = [view for view in views if provider in view.settings.providers()]
-        routes = {id(route): route for view in users for route in view.settings.route}
+        routes = {
+            id(route): _as_seen(route, provider, view) for view in users for route in view.settings.route
+        }
         clients = [_client(view, provider, named=len(views) > 1) for view in users]
         looks.append(ProviderLook(provider, list(routes.values()), clients))
     return looks
+
+
+def _as_seen(route: RouteSettings, provider: ProviderSettings, view: Frontend) -> RouteSettings:
+    """A route as a provider sees it: a token in the proxy's own name is asked of one of them alone."""
+    giver = route.token_provider or view.settings.provider.name
+    if route.token_kind() != "client" or giver == provider.name:
+        return route
+    return route.model_copy(update={"token": "none"})
 
 
 def _client(view: Frontend, provider: ProviderSettings, *, named: bool) -> ClientLook:

@@ -40,6 +40,7 @@ class RouteTokenSettings(Section):
     audience: Audience | None = None
     scopes: tuple[Scope, ...] = ()  # of a token of the proxy's own
     resource: tuple[str, ...] = ()  # likewise (RFC 8707)
+    token_provider: str | None = None  # that gives it; None: the frontend's default one
     claims: tuple[ClaimName, ...] = ()  # of the sign-in, in a minted token
 
     bearer_audience: Audience | None = None  # of the tokens that clients bring

@@ -68,8 +68,29 @@ def check_several(settings: Settings) -> Iterator[Finding]:
             for name in sorted(names):
                 fix = f"set it under [{section}]"
                 yield Finding(f"{at}.{section}.{name}", "is the same for all frontends of a process", fix)
+    yield from _token_providers(settings)
     if settings.frontend:
         yield from _places(settings)
+
+
+def _token_providers(settings: Settings) -> Iterator[Finding]:
+    """Findings about the providers of tokens in the proxy's own name: a frontend needs its routes'."""
+    known = [each.name for each in settings.providers()]
+    first = len(frontends_of(settings)) - len(settings.frontend)
+    for number, view in enumerate(frontends_of(settings), start=-first):
+        have = {each.name for each in view.settings.providers()}
+        for index, route in enumerate(view.settings.route):
+            own = index - len(settings.route)  # of a frontend's own route
+            at = f"frontend[{number}].route[{own}]" if own >= 0 and number >= 0 else f"route[{index}]"
+            if route.token_provider is None or route.token_provider in have:
+                continue
+            if route.token_provider not in known:
+                fix = f"write the name of a provider: {', '.join(sorted(known))}"
+                yield Finding(f"{at}.token_provider", f"names {route.token_provider}, which is none", fix)
+            else:
+                text = f"lacks {route.token_provider}, which {at}.token_provider names"
+                fix = "add it at the end, or move the route to the frontends that have it"
+                yield Finding(f"frontend[{number}].providers", text, fix)
 
 
 def _names(section: str, names: list[str]) -> Iterator[Finding]:

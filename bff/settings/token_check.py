@@ -125,7 +125,7 @@ def check_minted(settings: Settings) -> Iterator[Finding]:
 
 def _client(route: RouteSettings, at: str) -> Iterator[Finding]:
     """The settings of a token that the proxy has as a client."""
-    for key in ("scopes", "resource"):
+    for key in ("scopes", "resource", "token_provider"):
         if getattr(route, key) and route.token_kind() != "client":
             yield Finding(
                 f"{at}.{key}",

@@ -51,6 +51,22 @@ def test_each_is_judged_by_the_same_rules() -> None:
     assert "provider[1].name" == only(SERVER + STAFF + GUESTS.replace('"guests"', '"finish"')).key
 
 
+@pytest.mark.requirement("P-09")
+def test_a_token_of_ours_has_a_giver() -> None:
+    """`token_provider` names a provider that is there, at each frontend that has the route."""
+    route = '[[route]]\npath = "/a"\nupstream = "http://a"\nmethods = ["GET"]\ntoken = "client"\n'
+    named = SERVER + STAFF + GUESTS + route + 'token_provider = "guests"\n'
+    assert "guests" == load(write(named), {}).route[0].token_provider
+    unknown = only(named.replace('token_provider = "guests"', 'token_provider = "nobody"'))
+    assert ("route[0].token_provider", True) == (unknown.key, "guests, staff" in unknown.fix)
+    assert "route[0].token_provider" == only(named.replace('token = "client"\n', "")).key
+    shop = '[[frontend]]\nname = "shop"\npublic_url = "https://shop.example.com"\nproviders = ["staff"]\n'
+    lacks = only(named + shop)
+    assert ("frontend[0].providers", True) == (lacks.key, "route[0].token_provider" in lacks.message)
+    own = route.replace("[[route]]", "[[frontend.route]]") + 'token_provider = "nobody"\n'
+    assert "frontend[0].route[0].token_provider" == only(SERVER + STAFF + GUESTS + shop + own).key
+
+
 def test_each_has_secrets_of_its_own() -> None:
     """From a file each; a second value beside it is told of by its number."""
     file = secret("guests-secret", "of the guests\n")

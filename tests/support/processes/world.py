@@ -237,7 +237,7 @@ async def running_world(
     """Starts all parts.
 
     `route` changes the route `/api`, and `routes` stand beside it, to the same backend if they name none;
-    `client` changes how the issuer knows the proxy, `sections` its settings. With `told_of_logouts` the
+    `client` changes how the issuers know the proxy, `sections` its settings. With `told_of_logouts` the
     issuer tells the proxy of sign-outs by the back channel. `host` makes an application that holds the
     proxy, of settings and the backend's URL; `app` is not used then. `also_at` are base paths of proxies
     beside the one of the settings. `others` are further providers, each an issuer of its own, with the
@@ -271,6 +271,7 @@ async def running_world(
                     [f"{url}{base}/bff/callback/{name}"],
                     post_logout_redirect_uris=[f"{url}/"],
                     backchannel_logout_uri=f"{url}{base}/bff/backchannel-logout" if told_of_logouts else None,
+                    client=client,
                     host="127.0.0.1",  # another one for the browser, which keeps cookies by host
                 )
             )
