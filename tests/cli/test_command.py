@@ -9,7 +9,7 @@ import pytest
 
 from bff import __version__
 from bff.settings.load import load
-from tests.support.processes.command import bff, started, variables_for
+from tests.support.processes.command import bff, executed, started, variables_for
 from tests.support.settings import KEY
 
 # The command itself
@@ -17,7 +17,7 @@ from tests.support.settings import KEY
 
 def test_version() -> None:
     """`bff --version` says which one it is."""
-    done = bff("--version")
+    done = executed("--version")
     assert (0, f"bff {__version__}\n", "") == (done.returncode, done.stdout, done.stderr)
 
 
@@ -38,6 +38,17 @@ def test_a_flag_is_shown_without_a_type(command: tuple[str, ...]) -> None:
     shown = bff(*command, "--help").stdout
     assert "--help" in shown
     assert "bool" not in shown.lower()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("check", "--json"), ("keys", "rotate"), ("sessions",), ("issuer", "x")],
+)
+def test_a_forked_command_does_what_an_executed_one_does(arguments: tuple[str, ...]) -> None:
+    """These tests fork most commands from a process with all modules imported: nothing may differ."""
+    one, other = executed(*arguments), bff(*arguments)
+    assert (one.returncode, one.stdout, one.stderr) == (other.returncode, other.stdout, other.stderr)
+    assert one.stdout or one.stderr
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

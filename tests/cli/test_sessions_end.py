@@ -7,8 +7,6 @@ import pty
 import select
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import pytest
 from bff.session.index import SessionIndex
 from tests.cli.signed_in import Done, SignIn, environ, sessions, sign_in
 from tests.docs.pages import section
-from tests.support.processes.command import BARE
+from tests.support.processes.command import bff
 from tests.support.processes.fleet import running_fleet
+from tests.support.processes.forked import BARE, Forked
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.rotating import rotating_provider
 
@@ -111,8 +110,9 @@ def test_a_person_is_asked(redis_server: RedisServer, answer: str, left: int, co
     """On a terminal the sessions are shown, then the question; anything but yes ends none."""
     sign_in(redis_server, PEOPLE)
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "bff", "sessions", "end", "--user", "alice"]
-    with subprocess.Popen(
+    command = ["bff", "sessions", "end", "--user", "alice"]
+    child: Forked[str]
+    with Forked(
         command, env=BARE | environ(redis_server), stdin=follower, stdout=follower, stderr=follower
     ) as child:
         os.close(follower)
@@ -234,11 +234,7 @@ async def test_every_process_knows_at_once(redis_server: RedisServer, tmp_path: 
             for worker in (0, 1):
                 assert 200 == (await fleet.call(phone, worker)).status
             done = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-m", "bff", "sessions", "end", phone.key[:12]],
-                env=BARE | environ(redis_server),
-                capture_output=True,
-                check=False,
+                bff, "sessions", "end", phone.key[:12], environ=environ(redis_server)
             )
             assert 0 == done.returncode, done.stderr
             for worker in (0, 1):

@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -26,7 +24,8 @@ from bff.web.readiness import Check
 from tests.serve.service import Service
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.relay import TRACKING, relay_to
-from tests.support.processes.command import BARE, variables_for
+from tests.support.processes.command import variables_for
+from tests.support.processes.forked import BARE, Forked
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
 from tests.support.processes.world import CSRF, Browser, World, running_world
 from tests.support.settings import KEY
@@ -133,7 +132,7 @@ def proxy(folder: Path, name: str, redis_url: str, upstream: str) -> Iterator[Se
     )
     log = folder / f"{name}.log"
     with log.open("wb") as output:
-        child = subprocess.Popen([sys.executable, "-m", "bff", "serve"], env=BARE | environ, stderr=output)
+        child: Forked[bytes] = Forked(["bff", "serve"], env=BARE | environ, stderr=output)
     try:
         yield Service(child, log)
     finally:

@@ -17,6 +17,7 @@ from bff.issuer.keys.key_store import key_store
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis
+from tests.support.processes.forked import forked
 from tests.support.processes.redis import RedisServer
 
 COMMAND = [sys.executable, "-c", "from bff.issuer.cli.main import app; app()"]
@@ -47,7 +48,7 @@ def test_bad_settings_are_all_said(redis_server: RedisServer) -> None:
         "ISSUER_REDIS_URL": redis_server.url,
         "ISSUER_ACCESS_TOKEN_LIFETIME": "2h",
     }
-    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = forked(["bff", "issuer"], env=environment)
     assert 2 == done.returncode
     assert "url must be https" in done.stderr
     assert "access_token_lifetime is out of bounds" in done.stderr
@@ -70,7 +71,7 @@ def test_what_keeps_it_from_starting_is_a_sentence(redis_server: RedisServer, wr
         "ISSUER_REDIS_URL": "redis://127.0.0.1:1/0" if wrong == "redis" else redis_server.url,
         "ISSUER_SERVER_KEYS": new_secret(),
     }
-    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = forked(["bff", "issuer"], env=environment)
     assert 1 == done.returncode
     assert ("Redis cannot be used" if wrong == "redis" else "does not open") in done.stderr
     assert "Traceback" not in done.stderr

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from bff.issuer.cli.main import app
 from bff.issuer.settings import IssuerSettings
 from bff.verify import TokenVerifier
 from tests.issuer.flow import REDIRECT_URI, Person
+from tests.support.processes.forked import forked
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import AUDIENCE, RunningIssuer, running_issuer
 
@@ -59,9 +59,7 @@ def environment(settings: IssuerSettings, **more: str) -> dict[str, str]:
 
 
 def rotate_as_operator(settings: IssuerSettings) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "bff", "issuer", "keys", "rotate"]
-    env = {**os.environ, **environment(settings)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return forked(["bff", "issuer", "keys", "rotate"], env={**os.environ, **environment(settings)})
 
 
 @pytest.fixture(name="command")

@@ -9,7 +9,8 @@ import httpx
 from bff.child import Child
 from bff.embedded import free_port
 from tests.library.test_shop import warm
-from tests.support.processes.command import BARE, variables_for
+from tests.support.processes.command import variables_for
+from tests.support.processes.forked import BARE
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
 from tests.support.wait import until_async

@@ -18,7 +18,7 @@ import yaml
 from bff.embedded import find_redis, free_port
 from tests.structure.source import ROOT
 from tests.support.network.nginx import running_nginx
-from tests.support.processes.command import BARE
+from tests.support.processes.forked import BARE
 from tests.support.providers.issuer import sign_in_at
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes.command import BARE, variables_for
+from tests.support.processes.command import variables_for
+from tests.support.processes.forked import BARE, Forked
 from tests.support.wait import until
 
 PATIENCE = 60.0
@@ -108,9 +108,9 @@ def service(folder: Path, *upstreams: str, **variables: str) -> Iterator[Service
         **variables,
     }
     log = folder / f"{len(list(folder.iterdir()))}.log"
-    command = [sys.executable, "-m", "bff", "serve", "--workers", "2"]
+    command = ["bff", "serve", "--workers", "2"]
     with log.open("wb") as output:
-        child = subprocess.Popen(command, env=BARE | environ, stderr=output, cwd=folder)
+        child: Forked[bytes] = Forked(command, env=BARE | environ, stderr=output, cwd=folder)
     try:
         yield Service(child, log)
     finally:

@@ -2,14 +2,14 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.support.processes.forked import Forked
 
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
@@ -31,9 +31,9 @@ class Process:
             "log": {"format": "json"},
         }
         self.write()
-        command = [sys.executable, "-m", "tests.support.processes.small_worker", str(self._file)]
+        command = ["tests.support.processes.small_worker", str(self._file)]
         with log.open("wb") as output:
-            self.child = subprocess.Popen([*command, str(start_timeout)], stderr=output, cwd=ROOT)
+            self.child: Forked[bytes] = Forked([*command, str(start_timeout)], stderr=output, cwd=ROOT)
 
     def write(self) -> None:
         """Writes the settings, as they are read at the start and at a reload."""

@@ -1,25 +1,27 @@
 """The command `bff` as a process of its own, with no variables but those that a test gives it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.processes.forked import BARE, Forked, forked
 from tests.support.settings import KEY
-
-BARE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3]), "HOME": "/"}
 
 
 def bff(
     *arguments: str, cwd: Path | None = None, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs the command with no variables but these."""
+    return forked(["bff", *arguments], cwd=cwd, env=BARE | (environ or {}))
+
+
+def executed(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a program that imports what it needs."""
     return subprocess.run(
         [sys.executable, "-m", "bff", *arguments],
-        cwd=cwd,
         env=BARE | (environ or {}),
         capture_output=True,
         text=True,
@@ -33,9 +35,9 @@ def started(
     *arguments: str, environ: dict[str, str], stdin: int | None = None, out: int = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
     """Starts the command, and kills it if the test fails before it has ended."""
-    command = [sys.executable, "-m", "bff", *arguments]
-    with subprocess.Popen(
-        command, env=BARE | environ, text=True, stdin=stdin, stdout=out, stderr=out
+    child: Forked[str]
+    with Forked(
+        ["bff", *arguments], env=BARE | environ, text=True, stdin=stdin, stdout=out, stderr=out
     ) as child:
         try:
             yield child

@@ -6,14 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bff.embedded import free_port
 from tests.support.network.redis_fault_proxy import FaultProxy
-from tests.support.processes.command import BARE
+from tests.support.processes.forked import BARE, Forked
 from tests.support.wait import until
 
 
@@ -38,7 +37,7 @@ class WorkerProcess:
         program = (
             ["tests.support.processes.clocked_worker", str(self._clock)] if clocked else ["bff", "serve"]
         )
-        self._command = [sys.executable, "-m", *program]
+        self._command = program
         self._environ = {**BARE, **environ} | {
             "BFF_SERVER__PORT": str(self.port),
             "BFF_SERVER__OPS_PORT": str(self.ops_port),
@@ -68,7 +67,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         with self._log.open("ab") as output:
-            self._child = subprocess.Popen(
+            self._child = Forked(
                 self._command, env=self._environ, stderr=output, stdout=output, cwd=self._folder
             )
 

@@ -23,8 +23,8 @@ import httpx
 from rich.console import Console
 
 from tests.cli.signed_in import environ
-from tests.support.processes.command import BARE
 from tests.support.processes.fleet import CSRF, HOST, Fleet, running_fleet
+from tests.support.processes.forked import BARE
 from tests.support.processes.redis import RedisServer, redis_server
 from tests.support.providers.rotating import rotating_provider
 
