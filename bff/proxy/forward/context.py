@@ -170,7 +170,8 @@ class Destination:
             token, claims = credential.token, credential.claims
         else:
             return []
-        fields = self.token_fields(token.encode(), (proof_key_of(credential) or "").encode(), method, target)
+        key = None if self.proofs is None else proof_key_of(credential)
+        fields = self.token_fields(token.encode(), (key or "").encode(), method, target)
         return fields + claim_headers(self.rules.claims, claims) if self.rules.claims else fields
 
     def token_fields(self, token: bytes, key: bytes, method: bytes, target: bytes) -> list[Header]:

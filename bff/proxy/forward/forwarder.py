@@ -13,12 +13,12 @@ Rule 4: a backend call that is dropped says nothing more: every event is of the 
 """
 
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
 from bff.observe.logs import get_logger
-from bff.policy.admission import Admitted, Denied
+from bff.policy.admission import Denied
 from bff.policy.fields import Header
 from bff.policy.streams import first_tail, is_stream, tail
 from bff.proxy.forward.after_401 import Cure, Healing
@@ -45,10 +45,7 @@ class ForwardedCall(CallEnd):
     a connection idle, the request is on its way to the backend when `begin` returns.
     """
 
-    def __init__(self, *common: Any) -> None:
-        super().__init__(*common)
-        if isinstance(self._verdict, Admitted):
-            self._healing = Healing(self._context, self._destination)
+    _healing: Healing | None = None  # made for the first answer that it may concern
 
     def hold(self, body: bytes) -> None:
         """Takes the whole body, which came with the head; before `begin` or `take_over`."""
@@ -194,6 +191,7 @@ class ForwardedCall(CallEnd):
 
     async def _heal(self, cure: Cure) -> None:
         """Repeats the call with what may heal its 401; else lets the answer go, or refuses the call."""
+        assert self._healing is not None  # it has the cure
         healed = await self._healing.heal(cure, self._admitted.route.settings.refresh_on_401)
         match healed:
             case Signed() | TokenOnly():
@@ -260,7 +258,7 @@ class ForwardedCall(CallEnd):
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        cure = self._healing.cure_of(status, headers, self._credential)
+        cure = self._cure_of(status, headers)
         if cure is None:
             self.times.head(self._context.clock())
             self.answer(status, headers)
@@ -270,6 +268,12 @@ class ForwardedCall(CallEnd):
         self.pause_answer()
         self._upload.hold()
         self._spawn(self._heal(cure))
+
+    def _cure_of(self, status: int, headers: list[Header]) -> Cure | None:
+        if status != _UNAUTHORIZED and self._destination.proofs is None:
+            return None
+        self._healing = self._healing or Healing(self._context, self._destination)
+        return self._healing.cure_of(status, headers, self._credential)
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
