@@ -14,6 +14,7 @@ from bff.embedded import free_port
 from bff.live_settings import NotTakenError
 from bff.settings.model import FrontendSettings, RouteSettings, Settings
 from tests.support.load.warm import Caller
+from tests.support.network.backend import Received, Reply
 from tests.support.network.events import Watcher
 from tests.support.network.sockets import closing, running_sockets
 from tests.support.processes.redis import RedisServer
@@ -77,10 +78,10 @@ async def test_a_frontend_goes_and_comes_back(redis_server: RedisServer) -> None
         watcher = await watching(world, shop)
         arrived, go = asyncio.Event(), asyncio.Event()
 
-        async def held(_: Any) -> bytes | None:
+        async def held(_: Received) -> Reply:
             arrived.set()
             await go.wait()
-            return None
+            return Reply(body=b"late")
 
         world.reply = held
         call = world.app.tasks.spawn(shop.call("/plain/slow"), name="call")
@@ -102,7 +103,7 @@ async def test_a_frontend_goes_and_comes_back(redis_server: RedisServer) -> None
         assert [404, 404] == await statuses(desk, "/desk/plain/x", "/desk/bff/user")
         assert [200, 200] == await statuses(main, "/plain/x", "/bff/user")
         go.set()
-        await call
+        assert (200, "late") == ((await call).status_code, call.result().text)
 
         await world.app.reload(at_frontends(world.app.settings, desk_settings, shop_settings))
         assert [200, 200] == await statuses(shop, "/plain/x", "/bff/user")
@@ -199,6 +200,31 @@ async def test_what_stays_is_kept_warm(redis_server: RedisServer) -> None:
 
 def near_cache(world: World, name: str) -> int:
     return int(getattr(world.app.metrics.near_cache, name))
+
+
+async def test_a_provider_goes_and_comes_back(redis_server: RedisServer) -> None:
+    """Its users are signed out, the others notice nothing; then people sign in at it again."""
+    async with running_world(redis_server, others={"partners": {}}) as world:
+        both = world.app.settings
+        alone = both.model_copy(update={"more_providers": ()})
+        main, guest = await world.signed_in(), await world.browser()
+        await guest.sign_in(provider="partners")
+        assert [[200], [200]] == [await statuses(each, "/api/x") for each in (main, guest)]
+        client = world.app.frontend.providers.default
+
+        assert ("provider partners",) == (await world.app.reload(alone)).changed
+        answer = await guest.user()
+        assert (401, "session_ended", "provider_removed") == (
+            answer.status_code,
+            answer.json()["code"],
+            answer.json()["reason"],
+        )
+        assert [200] == await statuses(main, "/api/x")
+
+        assert ("provider partners",) == (await world.app.reload(both)).changed
+        await guest.sign_in(provider="partners")
+        assert [[200], [200]] == [await statuses(each, "/api/x") for each in (main, guest)]
+        assert client is world.app.frontend.providers.default
 
 
 async def test_one_is_put_in_the_place_of_the_first(redis_server: RedisServer) -> None:
