@@ -17,7 +17,7 @@ from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provi
 from bff.serve.check_result import Check
 from bff.serve.provider_capabilities import read_offers
 from bff.serve.provider_client import probe_clients
-from bff.serve.redis_check import look_at_redis
+from bff.serve.redis_check import look_at_redis, look_at_revocations
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 from bff.settings.redis_urls import redis_target
@@ -35,6 +35,7 @@ async def preflight(settings: Settings) -> list[Check]:
     redis = settings.redis
     results = await asyncio.gather(
         _bounded("redis", redis_target(redis.url.get_secret_value()), look_at_redis(redis)),
+        _bounded("route revocations", "Redis", look_at_revocations(settings)),
         *(_bounded("provider", look.provider.issuer, _provider(look)) for look in provider_looks(settings)),
         *(_bounded(_name(look), _target(look.upstream), _backend(look)) for look in backend_looks(settings)),
     )

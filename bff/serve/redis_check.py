@@ -1,12 +1,14 @@
 """Looks at the Redis that the settings name: can it be used, and is there anything that we do without.
 
+Likewise the lists of revoked tokens that routes ask, in the Redis of their issuers.
+
 Rule 1: what an account may not do, or a service does not offer, is told with its price; it is no error where
 the proxy works without it.
 """
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -19,11 +21,14 @@ from bff.session.redis_clients import new_client
 from bff.session.redis_condition import eviction_policy, names_on_each
 from bff.session.redis_connection import connect, new_connection
 from bff.session.redis_errors import refusal, trouble
-from bff.settings.model import RedisSettings
+from bff.settings.frontends import frontends_of
+from bff.settings.model import RedisSettings, RouteSettings, Settings
 from bff.settings.redis_urls import redis_target
 
 OLDEST_REDIS = (6, 2)
 _INFO = ("INFO", "replication")
+_ROUTES, _LIST = "route revocations", "route.bearer_revocations"
+_TIMEOUT = 5.0  # seconds, for a list of revoked tokens
 _UNFOLLOWED = "without it every call asks Redis, and open streams hear of an end half a second later"
 
 
@@ -147,3 +152,33 @@ async def _replicas(client: Redis, settings: RedisSettings, target: str) -> list
         fix = "+wait: without it a master that is lost right after a sign-out may bring the session back"
         return [Check("redis replicas", target, True, "WAIT is refused: endings are not confirmed", fix)]
     return []
+
+
+async def look_at_revocations(settings: Settings) -> list[Check]:
+    """Asks each list once for a token that nobody has, as `bff.verify` asks."""
+    routes = [route for view in frontends_of(settings) for route in view.settings.route]
+    return [await _look(url, prefix) for url, prefix in _lists(routes)]
+
+
+def _lists(routes: Sequence[RouteSettings]) -> list[tuple[str, str]]:
+    """Each list once: its URL, and the prefix of its marks."""
+    named = [
+        (route.bearer_revocations.get_secret_value(), route.bearer_revocations_prefix)
+        for route in routes
+        if route.bearer_revocations is not None and route.takes_bearer()
+    ]
+    return list(dict.fromkeys(named))
+
+
+async def _look(url: str, prefix: str) -> Check:
+    target = redis_target(url)
+    client: Redis = Redis.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
+    try:
+        await client.exists(f"{prefix}:revoked:jti:none", f"{prefix}:revoked:sid:none")
+    except (RedisError, OSError) as error:
+        told = trouble(error)
+        fix = told.fix.replace("redis.url", _LIST)
+        return Check(_ROUTES, target, False, told.detail, fix.replace("redis.prefix", f"{_LIST}_prefix"))
+    finally:
+        await client.aclose()
+    return Check(_ROUTES, target, True, "can be asked")
