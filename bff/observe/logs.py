@@ -66,6 +66,7 @@ class _Output:
         self.audit: AuditStream | None = None  # None: so do audit events
         self.span_ids: Callable[[], SpanIds | None] | None = None  # None: there are no traces
         self.frontends = self.providers = False  # True: there are several, and lines name theirs
+        self.several = False  # True: of either
 
     def line(self, text: str, *, thread: int | None = None) -> None:
         if thread in {None, threading.main_thread().ident}:  # access lines belong to the thread of the loop
@@ -134,6 +135,7 @@ def name_spans(current: Callable[[], SpanIds | None]) -> None:
 def name_each(*, frontends: bool, providers: bool) -> None:
     """Has access lines and audit events name their frontend, or their session's provider, from now on."""
     _output.frontends, _output.providers = frontends, providers
+    _output.several = frontends or providers
 
 
 def _names(frontend: str | None, provider: str | None) -> dict[str, str]:
@@ -306,7 +308,7 @@ def access(
     if (lines := _output.access) is not None:
         ids = None if _output.span_ids is None else _output.span_ids()
         names = ""
-        if _output.frontends or _output.providers:
+        if _output.several:
             found = _names(frontend, None if whose is None else whose.provider)
             names = "".join(f', "{name}": "{value}"' for name, value in found.items())
         lines.note(

@@ -283,9 +283,12 @@ class Metrics:
         """A session was written."""
         self._started[(self._frontend,)].inc()
 
-    def session_ended(self, reason: str) -> None:
-        """A session ended; `reason` is an `EndReason`, or says how it went without us."""
-        self._ended[self._frontend, reason].inc()
+    def session_ended(self, reason: str, frontend: str | None = None) -> None:
+        """A session ended; `reason` is an `EndReason`, or says how it went without us.
+
+        `frontend` is its own, where that may be another one.
+        """
+        self._ended[self._frontend if frontend is None else frontend, reason].inc()
 
     def store_failed(self) -> None:
         """A call to Redis failed."""

@@ -143,4 +143,5 @@ async def _connect(
 def _unreachable(look: BackendLook, detail: str) -> Check:
     setting = "spa.url" if look.is_page else "route.upstream"
     fix = f"see whether it runs, and correct {setting}"
-    return Check(_name(look), _target(look.upstream), False, detail, fix, look.frontend)
+    # A development server may be started later.
+    return Check(_name(look), _target(look.upstream), look.is_page, detail, fix, look.frontend)

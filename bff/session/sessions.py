@@ -362,9 +362,9 @@ class Sessions:
                 ended = await self._store.end_many(whose, reason, kept=self._settings.idle_timeout)
             for key in part:
                 if key in ended:
-                    self._metrics.session_ended(reason)
                     (provider, sub, _), id_ = whose[key], key[:ID_LENGTH]
                     who |= {"sub": sub, "provider": provider, "frontend": there[key].get("frontend", "")}
+                    self._metrics.session_ended(reason, who["frontend"])
                     audit("session_ended", session=id_, reason=reason, provider_revoked=False, **who)
                     self._ended(id_, sub, reason)
             count += len(ended)

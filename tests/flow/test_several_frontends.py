@@ -230,6 +230,8 @@ async def test_lines_and_metrics_name_frontend_and_provider(redis_server: RedisS
             assert [*[("shop", None)] * times, *[("default", None)] * times] == told(event), event
         for labels in ({"frontend": "shop", "provider": "main"}, {"provider": "partners"}):
             assert 1 == sample("bff_logins_total", {**labels, "outcome": "signed_in"})
+        for labels in ({"frontend": "shop"}, {}):
+            assert 1 == sample("bff_sessions_ended_total", {**labels, "reason": "logout"})
         counted = {"frontend": "shop", "route": "/api", "method": "GET"}
         assert 3 == sample("bff_requests_total", {**counted, "status": "2xx"})
         assert 1 == sample("bff_requests_total", {**counted, "route": "-", "status": "4xx"})

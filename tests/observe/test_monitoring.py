@@ -36,6 +36,9 @@ Series = dict[str, dict[str, set[str]]]
 def series() -> Series:
     """The series of a process that has met one of everything, and those of the supervisor."""
     metrics = Metrics()
+    metrics.name_providers(["main", "partners"])
+    with metrics.at(frontend="shop", provider="main").provider_call("token"):
+        pass
     metrics.request_finished("/api", "GET", 500, 0.1)
     metrics.requests("/api", "GET").add(200, 0.1, 0.05, 0.01)
     metrics.request_finished(EVENTS, "GET", 200, 3600)
