@@ -16,12 +16,14 @@ from pydantic_settings import (
 
 from bff.crypto import KEY_BYTES, decode
 from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings
+from bff.settings.bounded_read import PATIENCE, read_bounded
 from bff.settings.sections import Section
 from bff.settings.values import Network, Seconds, SecondsOrZero
 
 MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
 MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0
 MIN_RSA_BITS = 2048
+_MAX_KEYS_FILE = 64 * 1024  # bytes
 
 __all__ = [
     "DEMO_USERS",
@@ -226,11 +228,15 @@ class IssuerSettings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def read_server_keys(path: Path) -> tuple[str, ...]:
-    """The server keys in a file, newest first; raises ValueError, which repeats nothing, for a bad one."""
+def read_server_keys(path: Path, patience: float = PATIENCE) -> tuple[str, ...]:
+    """Returns the server keys in a file, newest first. A pipe may take `patience` seconds.
+
+    Raises:
+        ValueError: the file is bad; the text repeats nothing of it.
+    """
     try:
-        text = path.read_text()
-        mode = path.stat().st_mode
+        raw, state = read_bounded(path, _MAX_KEYS_FILE, patience)
+        text, mode = raw.decode(), state.st_mode
     except FileNotFoundError as error:
         fix = f"make it by `bff keys generate > {path}`, or correct the path"
         raise ValueError(f"server_keys_file: there is no such file; {fix}") from error

@@ -1,6 +1,7 @@
 """The server keys of a running issuer follow their file."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,8 +110,10 @@ def _followed(redis_server: RedisServer, file: Path) -> ServerKeysFile:
         (lambda file: file.write_text(new_secret()), "does not open with them"),
         (lambda file: file.chmod(0o666), "every user of this machine may write it"),
         (lambda file: file.unlink(), "there is no such file"),
+        (lambda file: [step(file) for step in (Path.unlink, os.mkfifo)], "cannot be read"),
+        (lambda file: file.write_text("#" * 100_000), "cannot be read"),
     ],
-    ids=["nonsense", "empty", "others", "writable", "gone"],
+    ids=["nonsense", "empty", "others", "writable", "gone", "pipe", "long"],
 )
 def test_a_bad_file_leaves_the_former_keys_in_force(
     followed: ServerKeysFile, file: Path, bad: Callable[[Path], object], problem: str
@@ -129,6 +132,7 @@ def test_a_bad_file_leaves_the_former_keys_in_force(
     assert ["server_keys_file"] == lines[-1]["refused"]
     assert "nonsense" not in str(lines)
     assert (good.strip(),) == followed._in_force
+    file.unlink(missing_ok=True)
     secret(str(file), good.strip())
     assert Look.SAME is followed.look()  # as it was
     with capture_logs() as lines:

@@ -102,7 +102,7 @@ class ServerKeysFile:
 
     def _take(self, found: tuple[Fingerprint | None]) -> Look:
         try:
-            newer = read_server_keys(self._path)
+            newer = read_server_keys(self._path, patience=0.0)
             if newer != self._in_force:
                 self._keys.take_server_keys(Sealer(newer))
         except (ValueError, KeysUnusableError) as error:
