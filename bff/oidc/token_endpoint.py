@@ -24,12 +24,16 @@ from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
 from bff.oidc.refusals import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, parse_token_answer
+from bff.oidc.tokens import TokenAnswer, TokenAnswerError, names_no_certificate, parse_token_answer
 from bff.settings.model import ProviderSettings
 
 _ASKED_TO_WAIT = (429, 503)
 Form = Callable[[requests.Client], requests.Form]
 TokenCall = Literal["token", "refresh", "exchange", "client"]
+_NOT_BOUND = (
+    'the access token names no certificate (cnf, x5t#S256), though provider.token_binding is "mtls": who has '
+    "it can use it; let the provider bind this client's tokens, and what is before it tell the certificate"
+)
 _log = get_logger("bff.oidc")
 
 
@@ -63,6 +67,7 @@ class TokenEndpoint:
         self._give_back = give_back
         self.tickets = PrioritySemaphore(settings.max_token_calls)
         self.granted = 0
+        self._told_unbound = False
 
     async def awaited(
         self, call: TokenCall, form: Form, proof_key: str | None = None
@@ -116,6 +121,7 @@ class TokenEndpoint:
                     self._give_back(document)
                 raise AnswerLostError(str(error)) from None
             self.granted += 1
+            self._tell_unbound(tokens)
             return replace(tokens, proof_key=proof_key)
         refused = refusal(answer.status, document, self._wait(answer))
         # The end of a grant is no error of anybody's; of a session it has an event of its own.
@@ -124,6 +130,13 @@ class TokenEndpoint:
         if isinstance(refused, ProviderUnavailableError):
             raise refused
         return refused
+
+    def _tell_unbound(self, tokens: TokenAnswer) -> None:
+        """Warns once of a token that whoever has it can use, in spite of the setting."""
+        wanted = self._settings.token_binding == "mtls"  # noqa: S105 - a way, and no password
+        if wanted and not self._told_unbound and names_no_certificate(tokens.access_token):
+            self._told_unbound = True
+            _log.warning("token_not_bound", problem=_NOT_BOUND)
 
     def _wait(self, answer: Answer) -> float | None:
         return answer.retry_after(self._clock()) if answer.status in _ASKED_TO_WAIT else None

@@ -205,6 +205,13 @@ def _bound_otherwise(token: str, jkt: str) -> bool:
     )
 
 
+def names_no_certificate(token: str) -> bool:
+    """Returns True for a token that can be read, and is bound to no certificate by it (RFC 8705 3.1)."""
+    claims = _readable_claims(token)
+    confirmation = claims.get("cnf")
+    return bool(claims) and not (isinstance(confirmation, Mapping) and "x5t#S256" in confirmation)
+
+
 def _moment(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_MOMENT:
         return None

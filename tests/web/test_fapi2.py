@@ -1,16 +1,21 @@
 """A provider that breaks `profile = "fapi2"`; authorization details that a page asks for by a name."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from joserfc import jwt
+from structlog.testing import capture_logs
 
 from bff.oidc.metadata import Metadata
 from bff.policy.redirects import named_details
 from bff.settings.model import ProviderSettings
 from bff.web.callback_page import another_answered
 from bff.web.transaction import Returned
+from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
-from tests.support.providers.provider import ServedProvider
+from tests.support.providers.provider import KEY, ServedProvider
 from tests.web.site import query, running_site
 
 ISSUER = "https://id.example"
@@ -66,3 +71,44 @@ async def test_a_page_asks_for_a_set_by_its_name(redis_server: RedisServer, prov
         for bad in ("others", "%5B%7B%22type%22%3A%22payment%22%7D%5D"):
             answer = await browser.get(f"/bff/login?authorization_details={bad}", origin="none")
             assert (400, "bad_request") == (answer.status_code, answer.json()["code"])
+
+
+def jwt_of(claims: dict[str, Any]) -> str:
+    """A token whose claims can be read; nobody here checks its signature."""
+    return jwt.encode({"alg": "RS256", "kid": "one"}, claims, KEY)
+
+
+@pytest.mark.requirement("P-04", "P-05")
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("opaque", False),
+        (jwt_of({"cnf": {"x5t#S256": "a" * 43}}), False),
+        (jwt_of({"sub": "alice"}), True),
+        (jwt_of({"cnf": {"jkt": "a" * 43}}), True),
+        (jwt_of({"cnf": "x5t#S256"}), True),
+    ],
+    ids=["opaque", "bound", "unbound", "another-kind", "text"],
+)
+async def test_a_provider_that_binds_no_token(
+    redis_server: RedisServer, provider: ServedProvider, tmp_path: Path, token: str, told: bool
+) -> None:
+    """It promises tokens that are bound to the certificate: one that says it is not is told of, once."""
+    made = self_signed(tmp_path)
+    mtls: dict[str, Any] = {
+        "token_binding": "mtls",
+        "client_cert_file": made.cert,
+        "client_cert_key_file": made.key,
+    }
+    async with running_site(redis_server, provider, **mtls) as site:
+        honest = provider._tokens
+
+        def lying(form: dict[str, str]) -> tuple[int, Any]:
+            status, document = honest(form)
+            return status, document | {"access_token": token}
+
+        provider._tokens = lying  # type: ignore[method-assign] # a stub
+        with capture_logs() as lines:
+            for _ in range(2):
+                assert "/" == (await site.sign_in(site.browser())).headers["location"]
+    assert ["token_not_bound"] * told == [line["event"] for line in lines if line["log_level"] == "warning"]
