@@ -36,7 +36,6 @@ from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.session_end import SignedCalls
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
@@ -51,6 +50,7 @@ from bff.session.invalidation_feed import Listener
 from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
+from bff.session.signed_calls import SignedCalls
 from bff.settings.frontends import beside
 from bff.settings.model import Settings
 from bff.shared_parts import SharedParts

@@ -7,7 +7,7 @@ import struct
 import pytest
 from structlog.testing import capture_logs
 
-from bff.proxy.forward import session_end
+from bff.session import signed_calls
 from bff.upstream import connection
 from tests.flow.test_fast_path import conversation
 from tests.support.load.warm import Caller, Plain, nothing_is_left, pool, warm_caller, watched
@@ -111,7 +111,7 @@ async def test_the_session_ends(
 ) -> None:
     """An answer that lasts is broken off with its session."""
     monkeypatch.setattr(connection, "_FAST_FOR", 0.02)
-    monkeypatch.setattr(session_end, "YOUNG", 0.05)
+    monkeypatch.setattr(signed_calls, "YOUNG", 0.05)
     async with running_world(redis_server) as world:
         await until(lambda: world.app.shared.feed.trusted)
         caller = await warm_caller(world)

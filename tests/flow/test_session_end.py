@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from bff.proxy.forward import session_end
-from bff.proxy.forward.session_end import SignedCalls
+from bff.session import signed_calls
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.sessions import Found
+from bff.session.signed_calls import SignedCalls
 from tests.support.load.warm import Caller, Plain, pool, warm_caller
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.redis import RedisServer
@@ -25,8 +25,8 @@ OVER = (401, "session_ended")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call counts as one that lasts after a moment."""
-    monkeypatch.setattr(session_end, "YOUNG", 0.05)
-    monkeypatch.setattr(session_end, "_SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(signed_calls, "YOUNG", 0.05)
+    monkeypatch.setattr(signed_calls, "_SWEEP_EVERY", 0.01)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_event_streams(world: World, ending: Callable[..., object]) -> Non
 
 async def test_a_stream_is_watched_from_its_head(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends at once, however young it is."""
-    monkeypatch.setattr(session_end, "YOUNG", 3600)
+    monkeypatch.setattr(signed_calls, "YOUNG", 3600)
     world.reply = ticking
     browser = await world.signed_in()
     stream = await streaming(world, browser)
@@ -243,7 +243,7 @@ async def test_a_plain_call_pays_nothing(
     begun: list[Found] = []
     begin = SignedCalls.begin
 
-    def counting(signed: SignedCalls, call: session_end.SessionCall, found: Found) -> None:
+    def counting(signed: SignedCalls, call: signed_calls.SessionCall, found: Found) -> None:
         begun.append(found)
         begin(signed, call, found)
 

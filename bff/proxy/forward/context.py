@@ -30,7 +30,7 @@ from bff.problems import LOGIN
 from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.forward.session_end import SignedCalls
+from bff.session.signed_calls import SignedCalls
 from bff.session.token_policy import PassOn
 from bff.tasks import Tasks
 from bff.upstream.connection import UpstreamConnection

@@ -1,1 +1,1 @@
-"""WebSockets: the upgrade, the backend's socket, the messages between them."""
+"""The forwarding of WebSockets: the upgrade, then messages both ways."""
