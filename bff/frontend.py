@@ -23,6 +23,7 @@ from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
 from bff.oidc.dpop import thumbprint_of
 from bff.oidc.providers import Providers
+from bff.open_streams import OpenStreams
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.origin import Guard, PublicOrigin
@@ -32,7 +33,6 @@ from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.context import Destination, ForwardingContext
-from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
@@ -177,7 +177,7 @@ def build_frontend(
         watch,
         MintingKeys(shared.keys.keyring, shared.clock),
         Verifiers(providers, shared.clock, None if former is None else former.verifiers),
-        EventStreams(shared.event_streams) if former is None else former.forwarding.context.event_streams,
+        OpenStreams(shared.event_streams) if former is None else former.forwarding.context.event_streams,
     )
     by_name, by_route = _credentials(shared, tables, parts)
     context = _context(shared, tables, by_route, parts, former)
@@ -225,7 +225,7 @@ class _Parts(NamedTuple):
     watch: ExpiryWatch
     minting_keys: MintingKeys
     verifiers: Verifiers
-    event_streams: EventStreams
+    event_streams: OpenStreams
 
 
 class _Tables:

@@ -14,8 +14,8 @@ from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
+from bff.open_streams import OpenStreams
 from bff.provider_clients import ProviderClients
-from bff.proxy.forward.event_streams import EventStreams
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
@@ -60,7 +60,7 @@ class SharedParts:
         self.pools = Pools()
         self.proofs = ProofSource(clock)
         self.keys = LiveKeys(settings.session.keys, clock)
-        self.event_streams = EventStreams()
+        self.event_streams = OpenStreams()
         self.clients = ProviderClients(clock=clock, tasks=self.tasks, metrics=self.metrics, spans=self.spans)
 
     def limits_of(self, frontend: str) -> RateLimits:

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
+from bff.open_streams import OpenStreams
 from bff.policy.origin import Guard
 from bff.policy.rates import Counts
-from bff.proxy.forward.event_streams import EventStreams
 from bff.session.announcements import news
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Found, NoSession, Sessions
@@ -48,7 +48,7 @@ class EventsEndpoint:
         sessions: Sessions,
         guard: Guard,
         watch: ExpiryWatch,
-        streams: EventStreams,
+        streams: OpenStreams,
         tasks: Tasks,
         session: SessionSettings,
         limits: LimitSettings,

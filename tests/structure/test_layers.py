@@ -9,6 +9,7 @@ ROWS = [
     [
         "bff.settings",
         "bff.observe",
+        "bff.open_streams",
         "bff.tasks",
         "bff.child",
         "bff.hangup",

@@ -20,6 +20,7 @@ from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
+from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
@@ -28,7 +29,6 @@ from bff.policy.route_access import claim_headers
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.before_forward import AskBeforeForward
-from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.session.signed_calls import SignedCalls
 from bff.session.token_policy import PassOn
@@ -209,7 +209,7 @@ class ForwardingContext:
     home: str = "/"  # the start page, for pages of ours
     login_params: tuple[str, ...] = ()  # that a sign-in may be asked with
     callers: Callers = field(default_factory=Callers)
-    event_streams: EventStreams = field(default_factory=EventStreams)
+    event_streams: OpenStreams = field(default_factory=OpenStreams)
     bound_streams: float | None = None  # seconds: `session.bound_stream_lifetime`
     signed_calls: SignedCalls = field(default_factory=SignedCalls)
     spans: Spans | None = None  # of calls that leave a trace

@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
 from bff.observe.logs import get_logger
+from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
@@ -33,7 +34,6 @@ from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, no
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.context import ForwardingContext
-from bff.proxy.forward.event_streams import EventStreams
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
@@ -72,7 +72,7 @@ class WebSocketForwarding:
         self._guard = guard
         self._upgrades = upgrades or Upgrade
         before: Mapping[bytes, Counts] = {} if former is None else former._open  # noqa: SLF001 - of its own kind
-        self.sockets: EventStreams = EventStreams() if former is None else former.sockets
+        self.sockets: OpenStreams = OpenStreams() if former is None else former.sockets
         self._open: Mapping[bytes, Counts] = {
             route.path: Counts(route.settings.websocket_max_sockets, before.get(route.path))
             for route in routes.routes

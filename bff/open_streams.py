@@ -1,4 +1,4 @@
-"""The event streams of a process, and their end at a stop, with their frontend, or when their time is up.
+"""The event streams and WebSockets under way, and their end at a stop, with their frontend, or by time.
 
 When the server stops, or a frontend is taken out of the settings, an event stream under way ends at
 once and cleanly, and one that begins later ends with its head: its reader comes back by itself. So does a
@@ -19,12 +19,12 @@ class Drainable(Protocol):
         """Ends the stream or the socket now, cleanly."""
 
 
-class EventStreams:
+class OpenStreams:
     """The event streams or the WebSockets under way, of one frontend or of the process, the `whole`."""
 
     __slots__ = ("_open", "_stopping", "whole")
 
-    def __init__(self, whole: "EventStreams | None" = None) -> None:
+    def __init__(self, whole: "OpenStreams | None" = None) -> None:
         self._open: dict[Drainable, asyncio.TimerHandle | None] = {}
         self._stopping = False
         self.whole = whole or self
