@@ -40,6 +40,7 @@ LEASE = 2.0
 
 _ASK_EVERY = LEASE / 4
 _PAUSE_FIRST, _PAUSE_LAST = 0.05, 2.0
+_MOST_TOLD = 8  # problems that are logged until the feed follows again
 _PAUSE_UNSUPPORTED = 30.0  # the server may be exchanged for a better one while we run
 
 _log = get_logger("bff.changes")
@@ -91,6 +92,7 @@ class InvalidationFeed:
         self._following = False
         self._pause = _PAUSE_FIRST
         self.problem: str | None = "not started"
+        self._told: set[str] = set()
 
     @property
     def trusted(self) -> bool:
@@ -222,10 +224,13 @@ class InvalidationFeed:
         if not self._following:
             self._following = True
             self.problem = None
+            self._told.clear()
             _log.info("changes_followed", prefix=self._prefix)
 
     def _report(self, event: str, problem: str) -> None:
-        if problem != self.problem:
+        """Logs each problem of an outage once: two in turn, as a dying server has them, fill no log."""
+        if problem not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(problem)
             _log.warning(event, detail=problem)
         self.problem = problem
 

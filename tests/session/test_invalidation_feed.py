@@ -1,5 +1,6 @@
 """The feed of changes, on a real redis-server: what it tells, and when it may be trusted."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -288,3 +289,24 @@ async def test_closing(follow: Follow, redis_server: RedisServer) -> None:
     assert 0 == len(feed.changes._tasks)
     with redis_server.client() as client:
         await until(lambda: len(client.client_list()) == 1)
+
+
+async def test_an_outage_is_told_once_for_each_of_its_problems(follow: Follow) -> None:
+    """A server that goes away breaks connections in one way and another, in turn."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(1024)
+        if connections % 2:
+            writer.write(b"-LOADING it has just begun\r\n")
+        writer.close()
+
+    with capture_logs() as logs:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            feed = follow(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+            await feed.changes.start()
+            await until(lambda: connections > 4)
+    told = [line["detail"] for line in logs if line["event"] == "changes_lost"]
+    assert len(told) == len(set(told)) == 2
