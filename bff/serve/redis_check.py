@@ -20,7 +20,7 @@ from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.redis_clients import new_client
 from bff.session.redis_condition import eviction_policy, names_on_each
 from bff.session.redis_connection import connect, new_connection
-from bff.session.redis_errors import refusal, trouble
+from bff.session.redis_errors import trouble
 from bff.settings.frontends import frontends_of
 from bff.settings.model import RedisSettings, RouteSettings, Settings
 from bff.settings.redis_urls import redis_target
@@ -66,8 +66,8 @@ async def _ask_redis(client: Redis, settings: RedisSettings, target: str) -> lis
             await client.delete(key)
         checks.append(Check("redis writable", target, True, f"under {settings.prefix}:"))
     except ResponseError as error:
-        fix = "name the primary; allow the user scripts and the prefix; see whether its memory is full"
-        checks.append(Check("redis writable", target, False, refusal(error), fix))
+        told = trouble(error)
+        checks.append(Check("redis writable", target, False, told.detail, told.fix))
     checks.append(await _eviction(client, target))
     checks += await _clock(masters[0], target)
     checks += await _changes(settings, target, await _address(client))

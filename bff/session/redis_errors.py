@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -20,6 +21,21 @@ _REFUSALS = (
     (ReadOnlyError, "READONLY", "it is read-only, a replica"),
     (OutOfMemoryError, "OOM", "its memory is full"),
 )
+_STATES = {
+    "MISCONF": (
+        "its disk takes no snapshot, so that it takes no writes",
+        "see its log, and room on its disk",
+    ),
+    "NOREPLICAS": (
+        "it has too few replicas to take writes",
+        "see its replicas, or lower min-replicas-to-write",
+    ),
+    "CLUSTERDOWN": ("the cluster is down", "see CLUSTER INFO: slots without a master"),
+    "MASTERDOWN": ("it is a replica without its master", "see its replication"),
+    "LOADING": ("it is loading its data", "wait until it has"),
+    "BUSY": ("a script of somebody's holds it up", "SCRIPT KILL"),
+}
+"""States of a server that refuses everything, or each write, by the code of its answer; what to do."""
 _COMMAND = re.compile(r"'([a-z]{1,32}(?:\|[a-z-]{1,32})?)'")
 
 
@@ -36,7 +52,10 @@ def trouble(error: BaseException | None) -> Trouble:
     if isinstance(error, AuthenticationError):
         return Trouble("refuses user or password", "correct them in redis.url")
     if isinstance(error, ResponseError):
-        return Trouble(refusal(error), _permission(error) or "see what the user may do")
+        fix = _permission(error) or _remedy(error) or "see what the user may do"
+        return Trouble(refusal(error), fix)
+    if isinstance(error, BusyLoadingError):
+        return Trouble(f"{_STATES['LOADING'][0]} (LOADING)", _STATES["LOADING"][1])
     if isinstance(error, MasterNotFoundError) or (error and isinstance(error.__cause__, MasterNotFoundError)):
         return Trouble(
             "no Sentinel that answers knows such a master", "correct the hosts or the name in redis.url"
@@ -51,7 +70,24 @@ def refusal(error: ResponseError) -> str:
     for kind, code, words in _REFUSALS:
         if isinstance(error, kind) or code in said:
             return f"{words} ({code})"
+    if (state := _state(error)) is not None:
+        return f"{_STATES[state][0]} ({state})"
     return f"it refuses ({type(error).__name__})"
+
+
+def _state(error: ResponseError) -> str | None:
+    """Returns the code of a refusal that tells of the server's state."""
+    code = error.status_code or str(error).partition(" ")[0]
+    return code if code in _STATES else None
+
+
+def _remedy(error: ResponseError) -> str | None:
+    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM "):
+        return "raise maxmemory; evict nothing"
+    if isinstance(error, ReadOnlyError) or str(error).startswith("READONLY "):
+        return "name the primary"
+    state = _state(error)
+    return None if state is None else _STATES[state][1]
 
 
 def _permission(error: ResponseError) -> str | None:

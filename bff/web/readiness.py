@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bff.errors import StoreUnavailableError
 from bff.oidc.client import OidcClient
 from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.redis_errors import trouble
 from bff.session.store import SessionStore
 
 PATIENCE = 3.0
@@ -56,7 +57,9 @@ class ReadinessChecks:
         except TimeoutError:
             return Check("redis", ok=False, detail=f"no answer within {PATIENCE:g} s", needed=needed)
         except StoreUnavailableError as failure:
-            return Check("redis", ok=False, detail=str(failure), needed=needed)
+            cause = failure.__cause__
+            detail = str(failure) if cause is None else trouble(cause).detail
+            return Check("redis", ok=False, detail=detail, needed=needed)
         if readiness.eviction_policy not in {None, "noeviction"}:
             return Check("redis", ok=False, detail=f"maxmemory-policy is {readiness.eviction_policy}")
         return Check("redis", ok=True, detail="writable", needed=needed)

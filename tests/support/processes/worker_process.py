@@ -38,7 +38,7 @@ class WorkerProcess:
             ["tests.support.processes.clocked_worker", str(self._clock)] if clocked else ["bff", "serve"]
         )
         self._command = program
-        self._environ = {**BARE, **environ} | {
+        self.environ = {**BARE, **environ} | {
             "BFF_SERVER__PORT": str(self.port),
             "BFF_SERVER__OPS_PORT": str(self.ops_port),
         }
@@ -68,7 +68,7 @@ class WorkerProcess:
     def start(self) -> None:
         with self._log.open("ab") as output:
             self._child = Forked(
-                self._command, env=self._environ, stderr=output, stdout=output, cwd=self._folder
+                self._command, env=self.environ, stderr=output, stdout=output, cwd=self._folder
             )
 
     async def up(self) -> None:
