@@ -140,7 +140,8 @@ class DeviceBindingEndpoints:
         except ProofRefusedError as refused:
             if refused.reason != "malformed":
                 raise
-            audit("binding_refused", address=self._address(request), reason=refused.reason)
+            address = self._address(request)
+            audit("binding_refused", session=key[:ID_LENGTH], address=address, reason=refused.reason)
             return self._again("refresh", key)
         verify(proof, public_key, self._url(REFRESH))
         challenge = self._proof.read_challenge(proof.challenge)

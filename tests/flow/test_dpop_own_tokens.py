@@ -7,6 +7,7 @@ import pytest
 from bff.app import App
 from bff.embedded import free_port
 from tests.flow.test_dpop import bound_world, jkt_of
+from tests.flow.test_forward_auth import ASK, PROOF, SECRET, ask
 from tests.issuer.flow import payload_of
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, serving
@@ -28,7 +29,11 @@ ROUTES: list[dict[str, Any]] = [
 async def test_tokens_of_no_session_are_proved_too(redis_server: RedisServer) -> None:
     """The proxy's own by one key in all processes, with a session or not; minted ones by the session's."""
     client = {"client_credentials": ["orders"]}
-    async with bound_world(redis_server, routes=ROUTES, client=client) as (world, guarded):
+    proxies = {"secrets": [SECRET]}
+    async with bound_world(redis_server, routes=ROUTES, client=client, forward_auth=proxies) as (
+        world,
+        guarded,
+    ):
         stranger, browser = await world.browser(), await world.signed_in()
         own = await jkt_of(stranger, path="/open/x")
         assert 1 == guarded.refused  # the backend's nonce, without a session as with one
@@ -50,6 +55,11 @@ async def test_tokens_of_no_session_are_proved_too(redis_server: RedisServer) ->
         for path in ("/plain/x", "/unbound/x"):
             assert {"bound": False} == (await browser.call(path)).json()
         assert ["jkt", None] == [next(iter(payload_of(one).get("cnf", [])), None) for one in guarded.plain]
+
+        for who, path in ((stranger, "/open/x"), (browser, "/mine/x"), (browser, "/minted/x")):
+            told = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": path}
+            answer = await ask(who, told, PROOF, path=ASK)
+            assert ("DPoP", True) == (answer.headers["authorization"][:4], "dpop" in answer.headers), path
 
         port = free_port()
         async with serving(App(world.app.settings, clock=world.clock), port):
