@@ -144,22 +144,17 @@ class App:
         for frontend in former.without(newer):
             frontend.rest()
             self._former_watches.add(frontend.websockets.watch)
-            for listener in frontend.listeners:
-                self.shared.feed.release(listener)
             if frontend.name not in names:
                 frontend.leave()
-        if former.cache is not None and former.cache is not newer.cache:
-            former.cache.changed(None)
-            self.shared.feed.release(former.cache)
+        for memory in former.memories() - newer.memories():
+            memory.changed(None)
+            self.shared.feed.release(memory)
         self.shared.clients.retain(each.providers for each in newer.every)
 
     def _subscribe(self, newer: Frontends, former: Frontends | None = None) -> None:
-        """Has the feed tell what was built anew; the cache first: who is woken finds no stale entry."""
-        if newer.cache is not None and (former is None or former.cache is not newer.cache):
-            self.shared.feed.subscribe(newer.cache)
-        for frontend in newer.every if former is None else newer.without(former):
-            for listener in frontend.listeners:
-                self.shared.feed.subscribe(listener)
+        """Has the feed tell the memories that are new."""
+        for memory in newer.memories() - (set() if former is None else former.memories()):
+            self.shared.feed.subscribe(memory)
 
     @asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[dict[str, object]]:
@@ -182,10 +177,10 @@ class App:
             await self.shared.aclose()
 
     def _forget(self) -> None:
+        for memory in self.frontends.memories():
+            memory.changed(None)
         for frontend in self.frontends.every:
             frontend.forget()
-        if (cache := self.frontends.cache) is not None:
-            cache.changed(None)
         for watch in tuple(self._former_watches):
             watch.forget()
 

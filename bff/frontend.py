@@ -2,8 +2,8 @@
 
 Rule 1: a frontend never changes. Other settings make another one, which takes its place between two requests
 (`bff.proxy.forward.in_force`); requests, event streams and WebSockets under way end on theirs.
-Rule 2: building one changes nothing that a request meets: what is told of changes in Redis (`listeners`) is
-subscribed when the frontend is put in force.
+Rule 2: building one changes nothing that a request meets: its memory of sessions is told of changes in Redis
+when the frontend is put in force.
 """
 
 import time
@@ -46,7 +46,6 @@ from bff.refresh.traced import coordinator_maker
 from bff.session.bound_sessions import sessions_of
 from bff.session.client_tokens import ClientTokenStore
 from bff.session.expiry_watch import ExpiryWatch
-from bff.session.invalidation_feed import Listener
 from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
@@ -68,7 +67,7 @@ class Frontend:
         name: "" for the only one, and the one without a section.
         settings: those that it was built from.
         credentials: those for each audience; under None the session's own.
-        listeners: told of changes in Redis, in this order.
+        memory: its own near cache, which the feed is to tell; None where several share one.
     """
 
     name: str
@@ -82,13 +81,12 @@ class Frontend:
     forward_auth: ForwardAuth
     events: EventsEndpoint
     websockets: WebSocketForwarding
-    listeners: tuple[Listener, ...]
+    memory: NearCache | None
 
     def forget(self) -> None:
         """Drops what was read by server keys that are gone."""
-        self.sessions.decrypted.clear()
-        for listener in self.listeners:
-            listener.changed(None)
+        self.rest()
+        self.websockets.watch.forget()
 
     def pools(self) -> set[UpstreamPool]:
         """Returns the pools of its routes."""
@@ -97,9 +95,8 @@ class Frontend:
     def rest(self) -> None:
         """Gives memory back: another frontend has taken its place, and few requests are still here."""
         self.sessions.decrypted.clear()
-        for listener in self.listeners:
-            if isinstance(listener, NearCache):
-                listener.changed(None)
+        if self.memory is not None:
+            self.memory.changed(None)
 
     def leave(self) -> None:
         """Ends its event streams and WebSockets: it is gone from the settings, and nothing took its place."""
@@ -136,11 +133,10 @@ def build_frontend(
     """
     tables = _Tables(settings, name)
     metrics = shared.metrics.at(frontend=name)
-    told: tuple[Listener, ...] = ()
+    own_memory: NearCache | None = None
     if cache is None and settings.session.near_cache:
         memory = settings.session.near_cache_memory
-        cache = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
-        told = (cache,)
+        cache = own_memory = NearCache(memory=memory, feed=shared.feed, counts=shared.metrics.near_cache)
     providers = shared.clients.of(settings)
     sessions = sessions_of(
         settings.server,
@@ -158,7 +154,7 @@ def build_frontend(
         missed=shared.silent.missed,
         ended=shared.ended,
     )
-    refresher, waiters = coordinators_of(
+    refresher = coordinators_of(
         providers,
         coordinator_maker(shared.spans),
         sessions=sessions,
@@ -210,8 +206,7 @@ def build_frontend(
         forward_auth=forward_auth,
         events=events,
         websockets=websockets,
-        # The cache first, so that nobody else who is woken by a change finds stale entries.
-        listeners=(*told, *waiters, watch),
+        memory=own_memory,
     )
 
 

@@ -47,6 +47,10 @@ class Frontends:
         """Returns the pools of all routes."""
         return set().union(*(each.pools() for each in self.every))
 
+    def memories(self) -> set[NearCache]:
+        """Returns the near caches, which the feed is to tell."""
+        return {each for each in (self.cache, *(one.memory for one in self.every)) if each is not None}
+
     def without(self, others: "Frontends") -> list[Frontend]:
         """Returns those of these that are not among the others."""
         return [each for each in self.every if each not in others.every]

@@ -1,12 +1,11 @@
 """The rotations of sessions at several providers: each by the coordinator of the session's own provider."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
-from bff.refresh.change_waiter import ChangeWaiter
 from bff.refresh.coordinator import RefreshCoordinator
 from bff.refresh.outcome import Outcome, Over
 from bff.session.model import EndReason, Found
@@ -54,12 +53,10 @@ def coordinators_of(
     *,
     metrics: Metrics,
     **parts: Any,
-) -> tuple[Refresher, Sequence[ChangeWaiter]]:
-    """Returns the coordinator of the only provider, or of all, and the waiters that the feed is to wake."""
+) -> Refresher:
+    """Returns the coordinator of the only provider, or of all."""
     made = {
         name: make(client=client, metrics=metrics.at(provider=name), **parts)
         for name, client in ((client.settings.name, client) for client in clients)
     }
-    several = len(made) > 1
-    refresher = RefreshByProvider(made) if several else next(iter(made.values()))
-    return refresher, [each.change_waiter for each in made.values()]
+    return RefreshByProvider(made) if len(made) > 1 else next(iter(made.values()))

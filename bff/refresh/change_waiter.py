@@ -25,6 +25,14 @@ class Feed(Protocol):
         """True while every change has been told."""
         ...
 
+    def follow(self, key: str, listener: "ChangeWaiter") -> None:
+        """Tells of changes of one session, and of all, until `leave`."""
+        ...
+
+    def leave(self, key: str, listener: "ChangeWaiter") -> None:
+        """Tells of this session no more."""
+        ...
+
 
 class Subscription:
     """A subscription to the changes of one session."""
@@ -53,7 +61,7 @@ class Subscription:
 
 
 class ChangeWaiter:
-    """A listener of the feed, for those who wait; without a feed they look often."""
+    """Has the feed wake those who wait for a session's change; without a feed they look often."""
 
     def __init__(self, feed: Feed | None) -> None:
         self._feed = feed
@@ -63,10 +71,14 @@ class ChangeWaiter:
     def about(self, key: str) -> Iterator[Subscription]:
         """Listens for changes of a session for as long as the block runs."""
         ear = self._ears[key] = Subscription(self._feed)
+        if self._feed is not None:
+            self._feed.follow(key, self)
         try:
             yield ear
         finally:
             del self._ears[key]
+            if self._feed is not None:
+                self._feed.leave(key, self)
 
     def changed(self, key: str | None) -> None:
         """The feed's word: this session, or any of them, may have changed."""

@@ -50,7 +50,7 @@ class Flight:
 class RefreshCoordinator:
     """Rotates the tokens of sessions. `clock` gives seconds since the epoch.
 
-    `change_waiter` is to be subscribed to the `feed`; without a feed waiters look often.
+    Without a `feed` waiters look often.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RefreshCoordinator:
         clock: Callable[[], float],
         feed: Feed | None = None,
     ) -> None:
-        self.change_waiter = ChangeWaiter(feed)
+        self._change_waiter = ChangeWaiter(feed)
         self._sessions = sessions
         self._slots = client.tickets
         self._tasks = tasks
@@ -124,7 +124,7 @@ class RefreshCoordinator:
         found = flight.found
         lock = self._sessions.lock(found.session)
         since = give_up = None
-        with self.change_waiter.about(found.session.key) as ear:
+        with self._change_waiter.about(found.session.key) as ear:
             while True:
                 ear.listen()
                 standing = await self._context.standing(found)

@@ -36,6 +36,14 @@ class Feed(Protocol):
         """True while every change has been told."""
         ...
 
+    def follow(self, key: str, listener: "ExpiryWatch") -> None:
+        """Tells of changes of one session, and of all, until `leave`."""
+        ...
+
+    def leave(self, key: str, listener: "ExpiryWatch") -> None:
+        """Tells of this session no more."""
+        ...
+
 
 class Watched:
     """A session that something open hangs on.
@@ -59,7 +67,7 @@ class Watched:
 
 
 class ExpiryWatch:
-    """Watches sessions; a listener of the feed. `clock` gives seconds since the epoch."""
+    """Watches sessions, which the feed tells it of. `clock` gives seconds since the epoch."""
 
     def __init__(self, *, sessions: Sessions, feed: Feed, tasks: Tasks, clock: Callable[[], float]) -> None:
         self._sessions = sessions
@@ -87,6 +95,8 @@ class ExpiryWatch:
         """Watches a session until `leave`."""
         key = found.session.key
         watched = self._watched.get(key)
+        if watched is None:
+            self._feed.follow(key, self)
         if watched is None or watched.over.done():
             watched = self._watched[key] = Watched(found)
         watched.holders += 1
@@ -100,6 +110,7 @@ class ExpiryWatch:
         key = watched.found.session.key
         if not watched.holders and self._watched.get(key) is watched:
             del self._watched[key]
+            self._feed.leave(key, self)
 
     def changed(self, key: str | None) -> None:
         """The feed's word: this session, or any of them, may have changed."""

@@ -21,7 +21,7 @@ import math
 import random
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -86,6 +86,7 @@ class InvalidationFeed:
         self._clock = clock
         self._patience = min(settings.timeout, LEASE)
         self._listeners: list[Callable[[], Listener | None]] = []
+        self._by_key: dict[str, list[Listener]] = {}
         self._tasks = Tasks()
         self._trusted_until = -math.inf
         self._vouched: dict[int, float] = {}  # when each server was asked what it answered last
@@ -111,6 +112,17 @@ class InvalidationFeed:
         """Tells a subscriber of changes for as long as anybody else still uses it."""
         self.unsubscribe(listener)
         self._listeners.append(weakref.ref(listener))
+
+    def follow(self, key: str, listener: Listener) -> None:
+        """Tells this listener of one session, and of all at once, until `leave`; behind the subscribers."""
+        self._by_key.setdefault(key, []).append(listener)
+
+    def leave(self, key: str, listener: Listener) -> None:
+        """Tells it of this session no more."""
+        here = self._by_key[key]
+        here.remove(listener)
+        if not here:
+            del self._by_key[key]
 
     def unsubscribe(self, listener: Listener) -> None:
         """Tells it no more."""
@@ -197,19 +209,30 @@ class InvalidationFeed:
             start = len(self._prefix)
             names = [name[start:] for name in push.keys if name.startswith(self._prefix)]
         failed: Exception | None = None
-        for each in tuple(self._listeners):
-            listener = each()
-            if listener is None:
-                self._listeners.remove(each)
-                continue
+        for listener, name in [*self._subscribed(names), *self._followers(names)]:
             try:
-                for name in names:
-                    listener.changed(name)
+                listener.changed(name)
             except Exception as failure:  # noqa: BLE001 - it may hold on to what is gone: trust ends, for all
                 failed = failure
         if failed is not None:
             _log.error("listener_failed", exc_info=failed)
             raise FeedBrokenError("a listener failed")
+
+    def _subscribed(self, names: Sequence[str | None]) -> Iterator[tuple[Listener, str | None]]:
+        for each in tuple(self._listeners):
+            listener = each()
+            if listener is None:
+                self._listeners.remove(each)
+            else:
+                yield from ((listener, name) for name in names)
+
+    def _followers(self, names: Sequence[str | None]) -> Iterator[tuple[Listener, str | None]]:
+        for name in names:
+            if name is None:
+                every = [listener for here in self._by_key.values() for listener in here]
+                yield from ((listener, None) for listener in dict.fromkeys(every))
+            else:
+                yield from ((listener, name) for listener in self._by_key.get(name, ()))
 
     def _lose(self) -> None:
         self._trusted_until = -math.inf

@@ -188,7 +188,6 @@ class Process:
 
     async def start(self) -> None:
         if self.changes is not None:
-            self.changes.subscribe(self.refresher.change_waiter)
             await self.changes.start()
             await until(lambda: self.changes is not None and self.changes.trusted)
 

@@ -57,7 +57,18 @@ class Store:
 
 
 class Feed:
+    """It names no session by itself; `told` are those that it is to tell of."""
+
     trusted = True
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def follow(self, key: str, _: ExpiryWatch) -> None:
+        self.told.append(key)
+
+    def leave(self, key: str, _: ExpiryWatch) -> None:
+        self.told.remove(key)
 
 
 @pytest.fixture
@@ -71,14 +82,19 @@ def tasks() -> Tasks:
 
 
 @pytest.fixture
-def watch(store: Store, tasks: Tasks) -> ExpiryWatch:
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def watch(store: Store, feed: Feed, tasks: Tasks) -> ExpiryWatch:
     sessions = cast("Sessions", store)
-    return ExpiryWatch(sessions=sessions, feed=Feed(), tasks=tasks, clock=lambda: store.now)
+    return ExpiryWatch(sessions=sessions, feed=feed, tasks=tasks, clock=lambda: store.now)
 
 
 @pytest.mark.requirement("S-02")
-async def test_many_that_end_at_once(watch: ExpiryWatch, store: Store, tasks: Tasks) -> None:
-    """They are read a few at a time, each once more, and all are told."""
+async def test_many_that_end_at_once(watch: ExpiryWatch, store: Store, feed: Feed, tasks: Tasks) -> None:
+    """They are read a few at a time, each once more, and all are told; the feed tells of those alone."""
     store.gate.set()
     watched = [watch.join(Found(str(number), sample_session(key=str(number)))) for number in range(MANY)]
     assert [] == await tasks.drain(60)
@@ -91,11 +107,13 @@ async def test_many_that_end_at_once(watch: ExpiryWatch, store: Store, tasks: Ta
     store.gate.set()
     assert [] == await tasks.drain(60)
     assert {GONE} == {each.over.result() for each in watched}
+    again = watch.join(watched[0].found)  # it takes the place of one that is over
+    assert sorted(map(str, range(MANY))) == sorted(feed.told)
     assert 1 < store.most <= 32
     assert 2 * MANY == store.asked
-    for each in watched:
+    for each in (*watched, again):
         watch.leave(each)
-    assert 0 == len(watch)
+    assert 0 == len(watch) == len(feed.told)
 
 
 @pytest.mark.requirement("B-21", "T-10")

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from bff.embedded import EmbeddedRedis, RedisBinary
 from bff.session.invalidation_feed import LEASE, InvalidationFeed, steady_now
+from bff.session.tracking import Push
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import TRACKING, relay_to
 from tests.support.network.tls import self_signed, server_tls
@@ -279,6 +280,23 @@ async def test_a_deaf_listener(follow: Follow, redis_server: RedisServer) -> Non
         client.set("bff:session:y", "1")
         await feed.hears("y")
     assert [] == second.heard
+
+
+def test_a_follower_hears_of_its_session_alone() -> None:
+    """However many follow, a push costs what those of its session do; each hears once of all."""
+    feed = InvalidationFeed(RedisSettings(), prefix="bff:session:")
+    one, other = Subscription(), Subscription()
+    for key, listener in (("x", one), ("y", one), ("x", other)):
+        feed.follow(key, listener)
+    feed._tell(Push(["bff:session:x", "bff:session:z"]))
+    assert ["x"] == one.heard == other.heard
+    feed.leave("x", other)
+    feed._tell(Push(None))
+    feed._tell(Push(["bff:session:x"]))
+    assert (["x", None, "x"], ["x"]) == (one.heard, other.heard)
+    feed.leave("x", one)
+    feed.leave("y", one)
+    assert {} == feed._by_key
 
 
 async def test_closing(follow: Follow, redis_server: RedisServer) -> None:
