@@ -101,9 +101,9 @@ class SharedSignalsEndpoint:
         if ignored is not None:
             _log.info("security_signal_ignored", signal=signal.event, reason=ignored)
             return
-        several = len(self._transmitters) > 1
-        named = f"{settings.name} {settings.signals_issuer}" if several else f"{settings.signals_issuer}"
-        guard = hashlib.sha256(f"{named} {signal.jti}".encode()).hexdigest()
+        # For each provider by itself: another frontend may take the same token for another one.
+        named = f"{settings.name} {settings.signals_issuer} {signal.jti}"
+        guard = hashlib.sha256(named.encode()).hexdigest()
         if await self._sessions.is_claimed(_GUARD, guard):
             return  # Rule 1
         name, reason = settings.name, EndReason.SECURITY_SIGNAL

@@ -9,6 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from bff.embedded import free_port
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.redis import RedisServer
@@ -134,3 +135,35 @@ async def test_an_event_of_one_ends_nobody_of_the_other(redis_server: RedisServe
             await guest.sign_in(provider="partners")
             assert 200 == await framed("main", sids[0])
             assert (401, 200) == await living()
+
+
+@pytest.mark.requirement("P-11")
+async def test_one_transmitter_for_the_providers_of_two_frontends(redis_server: RedisServer) -> None:
+    """Each frontend takes the very same token for its own provider's user, once."""
+    key = ECKey.generate_key("P-256", {"use": "sig", "kid": "one"})
+    port = free_port()
+    with documents() as transmitter:
+        transmitter.documents["/jwks"] = {"keys": [key.as_dict(private=False)]}
+        signals = {"signals_issuer": transmitter.issuer, "signals_jwks_uri": f"{transmitter.issuer}/jwks"}
+        places = {"main": f"http://127.0.0.1:{port}", "partners": f"http://127.0.0.1:{port}/desk"}
+        async with running_world(
+            redis_server,
+            port=port,
+            provider=signals,
+            others={"partners": signals},
+            frontends=[
+                {"name": f"of-{name}", "public_url": at, "providers": [name]} for name, at in places.items()
+            ],
+        ) as world:
+            staff, guest = await signed_in_at_both(world)
+            claims = {"iss": transmitter.issuer, "aud": "spa-bff", "iat": time.time(), "jti": "the-one"}
+            claims |= {"sub_id": {"format": "opaque", "id": "alice"}, "events": {REVOKED: {}}}
+            token = jwt.encode({"alg": "ES256", "kid": "one", "typ": "secevent+jwt"}, claims, key)
+            sent = {"content-type": "application/secevent+jwt"}
+            living = []
+            for at in (places["main"], places["main"], places["partners"]):
+                async with httpx.AsyncClient(timeout=60) as client:
+                    answer = await client.post(f"{at}/bff/events/ssf", content=token, headers=sent)
+                    assert 202 == answer.status_code
+                living.append(((await staff.user()).status_code, (await guest.user()).status_code))
+            assert [(401, 200), (401, 200), (401, 401)] == living
