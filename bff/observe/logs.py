@@ -138,14 +138,14 @@ def name_each(*, frontends: bool, providers: bool) -> None:
     _output.several = frontends or providers
 
 
-def _names(frontend: str | None, provider: str | None) -> dict[str, str]:
-    """The fields that tell one of several frontends and providers apart, as far as they are known."""
-    names = {}
+def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
+    """Returns the fields that tell one of several frontends and providers apart, as far as they are known."""
+    fields = {}
     if _output.frontends and frontend is not None:
-        names["frontend"] = frontend or UNNAMED
+        fields["frontend"] = frontend or UNNAMED
     if _output.providers and provider is not None:
-        names["provider"] = provider
-    return names
+        fields["provider"] = provider
+    return fields
 
 
 def _add_span(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -272,7 +272,7 @@ def audit(
         address=address,
         reason=reason,
         **fields,
-        **_names(frontend, provider),
+        **named(frontend, provider),
     )
 
 
@@ -309,7 +309,7 @@ def access(
         ids = None if _output.span_ids is None else _output.span_ids()
         names = ""
         if _output.several:
-            found = _names(frontend, None if whose is None else whose.provider)
+            found = named(frontend, None if whose is None else whose.provider)
             names = "".join(f', "{name}": "{value}"' for name, value in found.items())
         lines.note(
             method, path, status, duration, route, session, request_id, retried=retried, names=names, ids=ids
@@ -325,7 +325,7 @@ def access(
         session=session,
         request_id=request_id,
         retried=retried,
-        **_names(frontend, None if whose is None else whose.provider),
+        **named(frontend, None if whose is None else whose.provider),
     )
 
 

@@ -170,7 +170,9 @@ def test_the_end_of_a_user_at_one_frontend(
 ) -> None:
     """Their other frontends' sessions go on; a sign-in under way there alone is told so."""
     made = sign_in(redis_server, [SignIn("alice"), SignIn("alice", frontend="shop")])
-    assert 0 == sessions(redis_server, "end", "--user", "alice", "--frontend", frontend).returncode
+    shop = json.dumps([{"name": "shop", "public_url": "http://shop.localhost:8080"}])
+    done = sessions(redis_server, "end", "--user", "alice", "--frontend", frontend, BFF_FRONTEND=shop)
+    assert (0, [frontend]) == (done.returncode, [event["frontend"] for event in audited(done)])
     assert {made[left].key} == alive(redis_server)
     notes = redis_server.cli("--scan", "--pattern", "bff:ended:main:*").split()
     assert [f"bff:ended:main:alice{noted}"] == notes

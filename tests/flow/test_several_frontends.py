@@ -199,11 +199,15 @@ async def test_lines_and_metrics_name_frontend_and_provider(redis_server: RedisS
     port = free_port()
     shop_at = f"http://127.0.0.1:{port}"
     frontends = [{"name": "shop", "public_url": shop_at, "providers": ["main"]}]
-    async with running_world(redis_server, port=port, frontends=frontends, others={"partners": {}}) as world:
+    gone = {"path": "/gone", "upstream": "http://127.0.0.1:1"}
+    async with running_world(
+        redis_server, port=port, frontends=frontends, others={"partners": {}}, routes=[gone]
+    ) as world:
         with capture_logs() as lines:
             shop, guest = await signed_in(world, shop_at), await world.browser()
             await guest.sign_in(provider="partners")
             for browser in (shop, guest):
+                assert 502 == (await browser.call("/gone")).status_code
                 for _ in range(3):
                     assert 200 == (await browser.call("/api/orders")).status_code
                 assert 200 == (await browser.call("/bff/refresh", "POST")).status_code
@@ -222,6 +226,7 @@ async def test_lines_and_metrics_name_frontend_and_provider(redis_server: RedisS
         assert [*[of_shop] * 3, ("shop", None), *[of_guest] * 3, ("default", None)] == told(
             "request", path="/api/orders"
         )
+        assert [("shop", None), ("default", None)] == told("upstream_fault")
         for path in ("/bff/refresh", "/bff/logout"):
             assert [of_shop, of_guest] == told("request", path=path)
         for event in ("signed_in", "tokens_refreshed", "tokens_revoked", "signed_out", "session_ended"):

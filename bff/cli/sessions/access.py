@@ -15,11 +15,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from bff.cli.settings import FAILED, UNUSABLE
 from bff.errors import StoreUnavailableError
-from bff.observe.logs import configure
+from bff.observe.logs import configure, name_each
 from bff.observe.metrics import Metrics
 from bff.session.oversight import Oversight
 from bff.session.redis_errors import trouble
 from bff.session.store import SessionStore
+from bff.settings.frontends import frontends_of
 from bff.settings.load import load_all
 from bff.settings.model import Settings
 from bff.settings.problem import SettingsError
@@ -64,6 +65,7 @@ def load_settings(config: Path | None) -> Settings:
         say("redis.url is embedded, a Redis that ends with bff serve: name it by BFF_REDIS__URL=redis://…")
         raise typer.Exit(UNUSABLE)
     configure(settings.log)
+    name_each(frontends=len(frontends_of(settings)) > 1, providers=bool(settings.more_providers))
     return settings
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from bff.credentials.credential import Refused
 from bff.errors import Problem
-from bff.observe.logs import Whose, access, audit, get_logger
+from bff.observe.logs import Whose, access, audit, get_logger, named
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.headers import RequestIds
@@ -112,6 +112,7 @@ def note_denied(
                 path=path,
                 address=ids.client,
                 request_id=request_id,
+                **named(context.frontend),
             )
             return {"detail": denied.reason}
         case Problem.METHOD_NOT_ALLOWED if denied.route is not None:
@@ -130,7 +131,6 @@ def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_
     """Counts and logs a backend's fault; returns the problem that the client is told."""
     kind = fault.kind.value
     context.metrics.upstream_failed(route, kind)
-    _log.warning(
-        "upstream_fault", route=route, kind=kind, detail=fault.detail, request_id=request_id.decode()
-    )
+    where = {"route": route, **named(context.frontend)}
+    _log.warning("upstream_fault", **where, kind=kind, detail=fault.detail, request_id=request_id.decode())
     return _FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE)
