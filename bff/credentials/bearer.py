@@ -14,6 +14,7 @@ from bff.credentials.bearer_revocations import revocations_of, rule_of
 from bff.credentials.credential import Refused, TokenOnly
 from bff.errors import Problem, ProviderUnavailableError
 from bff.oidc.client import OidcClient
+from bff.policy.fields import Header
 from bff.policy.route_access import RouteAccess
 from bff.policy.step_up import Demand
 from bff.settings.model import RouteSettings
@@ -57,7 +58,7 @@ class BearerAccess:
             return Refused(Problem.NOT_ALLOWED)
         demand = access.demand
         if demand is not None and self._clock() >= demand.met_until(claims):
-            return Refused(Problem.INVALID_TOKEN, _INSUFFICIENT, challenge=_challenge(_INSUFFICIENT, demand))
+            return Refused(Problem.INVALID_TOKEN, _INSUFFICIENT, headers=_challenge(_INSUFFICIENT, demand))
         return None
 
 
@@ -121,11 +122,11 @@ async def _fetch(client: OidcClient, url: str) -> Mapping[str, Any]:
 
 
 def _refused(reason: str) -> Refused:
-    return Refused(Problem.INVALID_TOKEN, reason, challenge=_challenge("invalid_token", reason=reason))
+    return Refused(Problem.INVALID_TOKEN, reason, headers=_challenge("invalid_token", reason=reason))
 
 
-def _challenge(error: str, demand: Demand | None = None, *, reason: str = "") -> bytes:
-    """The value of `WWW-Authenticate` (RFC 6750 3, RFC 9470 3)."""
+def _challenge(error: str, demand: Demand | None = None, *, reason: str = "") -> tuple[Header, ...]:
+    """Returns the `WWW-Authenticate` that tells why a token was refused (RFC 6750 3, RFC 9470 3)."""
     words = [f'Bearer error="{error}"']
     if reason:
         words.append(f'error_description="{reason}"')
@@ -133,7 +134,7 @@ def _challenge(error: str, demand: Demand | None = None, *, reason: str = "") ->
         words.append(f'acr_values="{" ".join(demand.acr)}"')
     if demand is not None and demand.max_age is not None:
         words.append(f"max_age={demand.max_age}")
-    return ", ".join(words).encode("ascii")
+    return ((b"www-authenticate", ", ".join(words).encode("ascii")),)
 
 
 def _claims(claims: Claims) -> dict[str, Any]:

@@ -31,8 +31,7 @@ class Anonymous:
 class Refused:
     """A refusal: the call does not go out. `session` is the key of the one that came, for the log.
 
-    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED. `challenge` is the `WWW-Authenticate` of a
-    client's own token.
+    `demand` is what the sign-in has to be, with STEP_UP_REQUIRED. `headers` go with the answer.
     """
 
     problem: Problem
@@ -40,7 +39,7 @@ class Refused:
     retry_after: float | None = None
     session: str | None = None
     demand: Demand | None = None
-    challenge: bytes | None = None
+    headers: tuple[Header, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

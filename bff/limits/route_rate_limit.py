@@ -6,7 +6,8 @@ Rule 2: the address is counted before the session is looked up, the session once
 counted once, however often it is sent to the backend.
 """
 
-from bff.credentials.credential import TokenOnly
+from bff.credentials.credential import Refused, TokenOnly
+from bff.errors import Problem
 from bff.limits.rate_limits import RateLimits
 from bff.policy.address import rate_key
 from bff.policy.quota import Limited, Quota
@@ -29,24 +30,33 @@ class RouteRateLimit:
         unlimited = settings.rate_per_address is None and settings.rate_per_session is None
         return None if unlimited else cls(settings, limits)
 
-    async def of_address(self, address: str) -> Limited | None:
+    async def of_address(self, address: str) -> Refused | None:
         """Counts a call of an address; returns the refusal if there were too many."""
         if self._address is None:
             return None
-        return await self._limits.over(self._address, rate_key(address), address=address)
+        return _refused(await self._limits.over(self._address, rate_key(address), address=address))
 
-    async def of_bearer(self, credential: TokenOnly, address: str) -> Limited | None:
+    async def of_bearer(self, credential: TokenOnly, address: str) -> Refused | None:
         """Counts a call by a client's own token for its user, who has what a session has."""
         if self._session is None or credential.holder is None:
             return None
-        return await self._limits.over(
+        limited = await self._limits.over(
             self._session, credential.holder, address=address, sub=credential.subject
         )
+        return _refused(limited)
 
-    async def of_session(self, session: Session, address: str) -> Limited | None:
+    async def of_session(self, session: Session, address: str) -> Refused | None:
         """Counts a call of a session; returns the refusal if there were too many."""
         if self._session is None:
             return None
-        return await self._limits.over(
+        limited = await self._limits.over(
             self._session, session.key, address=address, session=session.id, sub=session.sub
         )
+        return _refused(limited, session.key)
+
+
+def _refused(limited: Limited | None, session: str | None = None) -> Refused | None:
+    if limited is None:
+        return None
+    fields = tuple(limited.fields())
+    return Refused(Problem.RATE_LIMITED, retry_after=limited.wait, session=session, headers=fields)

@@ -123,8 +123,7 @@ def note_denied(
 
 def parts_of(refused: Refused) -> dict[str, Any]:
     """Returns the parts of the problem that tells of a refusal, `demand` aside."""
-    challenge = [] if refused.challenge is None else [(b"www-authenticate", refused.challenge)]
-    return {"headers": challenge, "reason": refused.reason, "retry_after": refused.retry_after}
+    return {"headers": refused.headers, "reason": refused.reason, "retry_after": refused.retry_after}
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:

@@ -5,7 +5,7 @@ Rule 2: when a call has ended nothing of it is counted, and no timer of its runs
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, assert_never
 
 from bff.credentials.credential import Anonymous, Refused, Signed
@@ -16,7 +16,6 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.navigation import navigates
-from bff.policy.quota import Limited
 from bff.policy.step_up import Demand
 from bff.policy.streams import RETRY, is_whole
 from bff.problems import error_redirect, problem_response
@@ -99,8 +98,6 @@ class CallEnd:
         match credential:
             case Refused():
                 self._refuse(credential)
-            case Limited():
-                self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
             case Signed() | Anonymous():
                 if not self._sign(credential):
                     return
@@ -143,7 +140,7 @@ class CallEnd:
         self,
         problem: Problem,
         *,
-        headers: list[Header] | None = None,
+        headers: Sequence[Header] = (),
         demand: Demand | None = None,
         **extra: Any,
     ) -> None:
@@ -160,7 +157,7 @@ class CallEnd:
         context = self._context
         status, rendered, body = redirect or problem_response(
             problem,
-            headers=headers or [],
+            headers=headers,
             page=page,
             login_url=context.login_for(demand),
             home=context.home,

@@ -24,7 +24,6 @@ from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.policy.quota import Limited
 from bff.policy.route_access import claim_headers
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
@@ -81,7 +80,7 @@ class Destination:
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str
-    ) -> Signed | Anonymous | Refused | Limited:
+    ) -> Signed | Anonymous | Refused:
         """Finds the credential of a call; the route's limit counts its address first, its session then."""
         limit = self.limit
         if limit is None:

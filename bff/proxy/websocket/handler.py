@@ -25,7 +25,6 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
 from bff.policy.origin import Guard
-from bff.policy.quota import Limited
 from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
@@ -150,9 +149,6 @@ class Upgrade:
         if isinstance(credential, Refused):
             await self._refuse(credential)
             return
-        if isinstance(credential, Limited):
-            await self._fail(Problem.RATE_LIMITED, headers=credential.fields(), retry_after=credential.wait)
-            return
         answer = await self._destination.asked(self._request, admitted, credential, self._ids.client)
         if isinstance(answer, Refused):
             await self._refuse(answer)
@@ -170,7 +166,7 @@ class Upgrade:
             else:
                 await self._connect(admitted, listening, None)
 
-    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused | Limited:
+    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused:
         return await self._destination.credential_for(self._request, admitted, self._ids.client)
 
     async def _connect(

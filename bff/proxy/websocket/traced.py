@@ -9,7 +9,6 @@ from websockets.asyncio.client import ClientConnection
 from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted
-from bff.policy.quota import Limited
 from bff.proxy.forward.accounting import CLIENT_GONE
 from bff.proxy.forward.traced import attempted, begun
 from bff.proxy.websocket.handler import Upgrade
@@ -27,7 +26,7 @@ class TracedUpgrade(Upgrade):
         route = self._verdict.route
         self._trace = begun(self._context, self._request, "" if route is None else route.settings.path)
 
-    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused | Limited:
+    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused:
         with self._trace.attached():
             return await super()._found(admitted)
 
