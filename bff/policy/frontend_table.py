@@ -59,11 +59,13 @@ class FrontendTable(Generic[T]):
         return here[0][2]
 
     def of_request(self, headers: Iterable[Header], raw_path: bytes) -> T | None:
-        """Returns the frontend of a request; of a question of forward-auth the one that it asks about.
+        """Returns the frontend of a request, None for a host that is not served, for none and for two.
 
-        A reverse proxy may ask by a name of its own: a question about no host of ours is for any to refuse.
+        A question of forward-auth belongs to the frontend that it asks about. It may be asked by a name
+        of the reverse proxy's own: a question about no host of ours is for any to refuse.
         """
         if is_forward_auth(raw_path):
             asked = self.of(*asked_place(headers, raw_path))
             return self._first if asked is None else asked
-        return self.of(next((value for name, value in headers if name == b"host"), b""), raw_path)
+        hosts = [value for name, value in headers if name == b"host"]
+        return self.of(hosts[0], raw_path) if len(hosts) == 1 else None  # another server may let two through

@@ -65,6 +65,12 @@ def test_a_question_belongs_to_the_frontend_that_it_asks_about(
     assert frontend == TABLE.of_request(asked, b"/bff/forward-auth" + path)
 
 
+@pytest.mark.parametrize("more", [[], [b"both.example", b"one.example"], [b"one.example"] * 2])
+def test_a_request_with_two_hosts_or_none_is_nobodys(more: list[bytes]) -> None:
+    """Another server than ours may let it through, and what is in front of it may have read the other one."""
+    assert None is TABLE.of_request([(b"host", host) for host in more], b"/x")
+
+
 def test_all_spellings_of_all_hosts_are_known() -> None:
     """For the request parser."""
     assert {b"one.example", b"one.example:443", b"localhost:8080"} < TABLE.hosts
