@@ -1,5 +1,6 @@
 """Fixtures that every test can ask for, and what the suite says at its end."""
 
+import gc
 import logging
 import os
 import re
@@ -97,6 +98,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     elsewhere = {item for item in items if item.get_closest_marker("server_only") and _is_embedded(item)}
     config.hook.pytest_deselected(items=list(elsewhere))
     items[:] = _spread([item for item in items if item not in elsewhere])
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: the garbage collector need not visit it with each test."""
+    gc.freeze()
 
 
 def _spread(items: list[pytest.Item]) -> list[pytest.Item]:

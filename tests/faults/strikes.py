@@ -11,13 +11,14 @@ import redis
 from tests.faults.stage import Stage
 from tests.support.processes.fleet import BROKEN
 from tests.support.providers.behaviour import TROUBLES, refusal, slow
+from tests.support.settings import PATIENCE
 from tests.support.wait import until
 
 Act = Callable[[Stage], Awaitable[None]]
 Settings = Mapping[str, Any]
 
 EMPTY = "Redis restarts empty"
-PATIENT: Settings = {"redis": {"timeout": "4s"}}  # a busy machine is no fault of Redis's
+PATIENT: Settings = {"redis": {"timeout": f"{PATIENCE:g}s"}}  # a busy machine is no fault of Redis's
 HASTY: Settings = {"redis": {"timeout": "1s"}}
 HANGING: Settings = {**PATIENT, "refresh": {"answer_timeout": "2s"}}
 FINE = frozenset({200})

@@ -89,10 +89,12 @@ async def loaded(fleet: Fleet) -> AsyncIterator[Load]:
             group.create_task(load.steady(member))
         group.create_task(load.newcomers())
         group.create_task(load.sign_ins())
-        await load.goes_on()
-        yield load
-        await load.goes_on()
-        load.done.set()
+        try:
+            await load.goes_on()
+            yield load
+            await load.goes_on()
+        finally:
+            load.done.set()  # a call that ends in the moment of a cancellation may take it for its own
     for number in range(2):
         for member in (*members, *load.signed_in[:STEADY]):
             assert 200 == (await fleet.call(member, worker=number)).status

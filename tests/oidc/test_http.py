@@ -257,7 +257,7 @@ async def test_a_call_can_be_given_more_patience_than_others() -> None:
 
 async def test_a_handshake_that_never_ends_has_sent_nothing() -> None:
     """However the time runs out: what got no further than the connection was not spent."""
-    async with scripted(ok()) as silent, wire(seconds=0.2) as made:
+    async with scripted(ok()) as silent, wire(seconds=2) as made:
         with pytest.raises(ProviderUnavailableError) as caught:
             await made.post(silent.base.replace("http:", "https:"), FORM)
         assert not isinstance(caught.value, AnswerLostError)

@@ -11,6 +11,9 @@ from bff.settings.problem import SettingProblem, SettingsError
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 OTHER = base64.urlsafe_b64encode(bytes(range(100, 132))).decode().rstrip("=")
 
+PATIENCE = 20.0
+"""Seconds that Redis may take for an answer; a test of a silent Redis sets less."""
+
 GOOD = f"""
 [server]
 public_url = "https://app.example.com"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.processes.forked import BARE, Forked, forked
-from tests.support.settings import KEY
+from tests.support.settings import KEY, PATIENCE
 
 
 def bff(
@@ -46,6 +46,7 @@ def started(
 
 
 def variables_for(issuer: str, redis_url: str, *upstreams: str, **more: str) -> dict[str, str]:
+    """Settings as environment variables; the routes lead to the upstreams. A slow Redis is no finding."""
     routes = [{"path": f"/api/{number}", "upstream": upstream} for number, upstream in enumerate(upstreams)]
     return {
         "BFF_SERVER__PUBLIC_URL": "http://localhost:8080",
@@ -54,5 +55,6 @@ def variables_for(issuer: str, redis_url: str, *upstreams: str, **more: str) -> 
         "BFF_PROVIDER__CLIENT_ID": "spa",
         "BFF_PROVIDER__CLIENT_SECRET": "hunter2",
         "BFF_REDIS__URL": redis_url,
+        "BFF_REDIS__TIMEOUT": f"{PATIENCE:g}s",
         "BFF_ROUTE": json.dumps(routes),
     } | more

@@ -36,7 +36,7 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.worker_process import WorkerProcess
 from tests.support.providers.rotating import CLIENT_ID, RotatingProvider
 from tests.support.providers.token_ledger import Family
-from tests.support.settings import KEY
+from tests.support.settings import KEY, PATIENCE
 
 PUBLIC_URL = "http://app.localhost"
 HOST = "app.localhost"
@@ -151,7 +151,9 @@ class Fleet:
 
     async def opened(self, member: Member) -> Found | NoSession:
         """The session as it stands in Redis, wherever that is by now."""
-        store = SessionStore(RedisSettings.model_validate({"url": self.redis.url}), Metrics())
+        store = SessionStore(
+            RedisSettings.model_validate({"url": self.redis.url, "timeout": PATIENCE}), Metrics()
+        )
         try:
             return await seeding(store).open(member.handle)
         finally:
@@ -225,7 +227,7 @@ async def running_fleet(
 
     async with contextlib.AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(backend(answer))
-        store = SessionStore(RedisSettings.model_validate({"url": redis.url}), Metrics())
+        store = SessionStore(RedisSettings.model_validate({"url": redis.url, "timeout": PATIENCE}), Metrics())
         stack.push_async_callback(store.aclose)
         fleet = Fleet(redis, provider, upstream, [], seeding(store), store)
         fleets.append(fleet)
@@ -270,7 +272,7 @@ def _environ(
 ) -> dict[str, str]:
     own: dict[str, dict[str, Any]] = {
         "server": {"public_url": PUBLIC_URL},
-        "redis": {"url": f"redis://127.0.0.1:{redis}/0"},
+        "redis": {"url": f"redis://127.0.0.1:{redis}/0", "timeout": f"{PATIENCE:g}s"},
         "session": {"keys": KEY},
         "provider": {
             "issuer": issuer,

@@ -29,11 +29,11 @@ from tests.support.conformance import hold
 from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
+from tests.support.settings import PATIENCE
 
 STOCK = {"http": "httptools", "ws": "websockets-sansio"}
 """The options of a uvicorn that knows nothing of ours."""
 UVICORN: dict[str, Any] = {}  # the options of `uvicorn.Config` that a fixture wants otherwise
-PATIENCE = 20.0  # seconds that Redis may take; a test of a silent Redis sets less
 SESSION_NAMES = ("bff", "__Host-Http-bff")
 _IS_SESSION = re.compile(r"(__Host-Http-)?bff(\.(?!.*\.\.)[\w.-]+)?")
 CSRF = {"X-CSRF": "1", "Sec-Fetch-Site": "same-origin"}

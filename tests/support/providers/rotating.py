@@ -54,6 +54,7 @@ class RotatingProvider(TokenLedger):
     def __init__(self) -> None:
         super().__init__()
         self.port = free_port()
+        self._served = False
         self.usual = HONEST
         self.auto_sub = "alice"  # whoever comes to the authorization endpoint is signed in as
         self.client_secrets: frozenset[str] | None = None  # those that are accepted; None: any
@@ -73,8 +74,14 @@ class RotatingProvider(TokenLedger):
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Listens, on the port it had before."""
-        self._do(self._start())
+        """Listens, on the port it had before; at first on one that nobody has taken meanwhile."""
+        while True:
+            try:
+                return self._do(self._start())
+            except OSError:
+                if self._served:
+                    raise
+                self.port = free_port()
 
     def stop(self) -> None:
         """Connections are refused, and those that are open end."""
@@ -109,6 +116,7 @@ class RotatingProvider(TokenLedger):
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=2048)
+        self._served = True
 
     async def _stop(self) -> None:
         if self._server is None:
