@@ -42,6 +42,7 @@ def series() -> Series:
     metrics.request_finished("/api", "GET", 500, 0.1)
     metrics.requests("/api", "GET").add(200, 0.1, 0.05, 0.01)
     metrics.request_finished(EVENTS, "GET", 200, 3600)
+    metrics.at(frontend="shop").requests("/api", "GET").add(200, 0.1, 0.05, 0.01)
     metrics.settings_taken("0" * 12)
     metrics.sessions.number = 7
     for call in get_args(StoreCall):

@@ -171,6 +171,8 @@ async def _one(stage: Stage, number: int) -> None:
         path = "/api/orders"
     method = "POST" if path == "/api/stock" and number % 3 == 0 else "GET"
     await fleet.call(who, 0, method, path)
+    if number % 4 == 0:  # the other frontend's visitors, who have not signed in
+        await fleet.clients[0].get("/api/orders", headers={"Host": SHOP, **CSRF})
     if number % CALLS_A_SECOND == 0:  # once in a second
         new = await fleet.sign_in(0, sub=f"user-{number}")
         if new is not None:  # it fails while Redis or the provider is away
