@@ -18,6 +18,8 @@ from tests.support.network.tls import self_signed
 from tests.support.processes.cluster import Cluster, Node, cluster_of_three
 from tests.support.wait import until
 
+pytestmark = pytest.mark.requirement("S-13")
+
 
 class Told:
     """A listener of the feed that keeps what it hears."""

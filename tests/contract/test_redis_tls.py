@@ -19,6 +19,8 @@ from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import redis_server as running_server
 from tests.support.wait import until
 
+pytestmark = pytest.mark.requirement("S-13")
+
 
 @pytest.fixture
 def own(tmp_path: Path) -> Certificate:

@@ -19,6 +19,8 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.redis import redis_server as another_server
 from tests.support.wait import until
 
+pytestmark = pytest.mark.requirement("S-13")
+
 
 @dataclass
 class Voice:

@@ -18,6 +18,8 @@ from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.redis_double import Answer, RedisDouble, redis_double, resp
 
+pytestmark = pytest.mark.requirement("S-13")
+
 SESSION = sample_session(key="k" * 64)
 RECORD = {"version": "1", "sub": SESSION.sub, "tokens": "sealed"}
 SLOTS = 16384

@@ -11,6 +11,8 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until, until_async
 
+pytestmark = pytest.mark.requirement("S-13")
+
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:

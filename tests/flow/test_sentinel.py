@@ -19,6 +19,8 @@ from tests.support.processes.sentinel import MASTER, SentinelGroup, sentinel_gro
 from tests.support.processes.world import Browser, World, running_world
 from tests.support.wait import until_async
 
+pytestmark = pytest.mark.requirement("S-13")
+
 
 @pytest.fixture
 def group() -> Iterator[SentinelGroup]:
