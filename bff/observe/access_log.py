@@ -80,7 +80,7 @@ class AccessLines:
             f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
             f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
-            f'"timestamp": "{self._stamp}.{int((now - second) * 1e6):06d}Z"{names}{span}}}\n'
+            f'"timestamp": "{self._stamp}.{str(int(now * 1e6))[-6:]}Z"{names}{span}}}\n'
         )
         if len(waiting) == 1:
             self._flush_soon()

@@ -303,7 +303,8 @@ def access(
         frontend: the frontend's name, "" for the one without; written where there are several.
         whose: the session, whose provider is written where there are several.
     """
-    path = path.partition("?")[0]
+    if "?" in path:
+        path = path.partition("?")[0]
     session = None if session is None else session[:SESSION_ID_LENGTH]
     if (lines := _output.access) is not None:
         ids = None if _output.span_ids is None else _output.span_ids()

@@ -23,6 +23,15 @@ def cookie_values(headers: Iterable[bytes], name: bytes) -> list[bytes]:
     return found
 
 
+def only_value(header: bytes, name: bytes) -> bytes | None:
+    """The value that one `Cookie` header has for `name`; None where it has none, or several."""
+    if b";" not in header:  # most often: a short cut, which finds what `cookie_values` does
+        key, equals, value = header.partition(b"=")
+        return value.strip(_BLANK) if equals and key.strip(_BLANK) == name else None
+    values = cookie_values((header,), name)
+    return values[0] if len(values) == 1 else None
+
+
 def values_by_name(headers: Iterable[bytes], prefix: bytes) -> dict[bytes, list[bytes]]:
     """All values, as `cookie_values` gives them, of each cookie whose name begins with `prefix`."""
     found: dict[bytes, list[bytes]] = {}

@@ -21,7 +21,7 @@ from bff.errors import Problem, StoreUnavailableError
 from bff.observe.audit_events import AuditEvent
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.policy.cookie_parser import cookie_values
+from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.affected import affected, ending_of, names_of
 from bff.session.batch_reader import Loaded
@@ -146,19 +146,19 @@ class Sessions:
 
         It may be over: see its `quiet_until`.
         """
-        values = cookie_values((cookie_header,), self._cookie_name)
-        if self._cache is None or len(values) != 1:
+        value = only_value(cookie_header, self._cookie_name)
+        if self._cache is None or value is None:
             return None
-        entry = self._cache.get(values[0])
-        return None if entry is None else CachedSession(values[0], entry)
+        entry = self._cache.get(value)
+        return None if entry is None else CachedSession(value, entry)
 
     def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:
         """Returns a reader, from Redis, of the session of the only `Cookie` header; None if it names none."""
-        values = cookie_values((cookie_header,), self._cookie_name)
-        handle = self._before.handle(values[0]) if len(values) == 1 else None
-        if handle is None:
+        value = only_value(cookie_header, self._cookie_name)
+        handle = None if value is None else self._before.handle(value)
+        if value is None or handle is None:
             return None
-        if self._cache is not None and not self._cache.holds(values[0]):
+        if self._cache is not None and not self._cache.holds(value):
             self._cache.missed()
         return partial(self._reader.read, handle)
 

@@ -206,11 +206,12 @@ class UpstreamPool:
 
     def free(self, connection: UpstreamConnection) -> None:
         """Takes back a connection that can be used again."""
-        self._let_go(connection.client)
-        connection.client = None
+        if connection.client is not None:
+            self._let_go(connection.client)
+            connection.client = None
         if self._streams and connection in self._streams and not self._end_stream(connection):
             return
-        if self._closed or connection.now() - connection.born > self._limits.lifetime:
+        if self._closed or connection.idle_since - connection.born > self._limits.lifetime:
             connection.abort()
             return
         if self._retired and not self._waiters.lines:

@@ -1,9 +1,11 @@
 """The byte-level cookie parser."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE, is_own, own_cookie, sets_own, without_own
-from bff.policy.cookie_parser import cookie_values, values_by_name
+from bff.policy.cookie_parser import cookie_values, only_value, values_by_name
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,17 @@ from bff.policy.cookie_parser import cookie_values, values_by_name
 def test_values(headers: list[bytes], values: list[bytes]) -> None:
     """A value is what stands after the first `=`, without blanks, never unquoted nor decoded."""
     assert values == cookie_values(headers, b"bff")
+
+
+@pytest.mark.requirement("B-32")
+@given(
+    st.lists(st.sampled_from([b"bff", b"=", b";", b" ", b"\t", b"\xa0", b"x", b"a", b'"', b"\0"]), max_size=9)
+)
+def test_the_only_value(pieces: list[bytes]) -> None:
+    """The short cut for one cookie gives the value that the parser gives, and none where there are two."""
+    header = b"".join(pieces)
+    values = cookie_values([header], b"bff")
+    assert (values[0] if len(values) == 1 else None) == only_value(header, b"bff")
 
 
 @pytest.mark.requirement("B-32")
