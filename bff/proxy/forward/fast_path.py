@@ -37,6 +37,7 @@ from bff.upstream.connection import UpstreamConnection
 
 _TRACE_END = ID_DIGITS + 32
 _MOST_VERDICTS = 1024
+_MOST_PEERS = 256
 _ANONYMOUS = Anonymous()
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads
 _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
@@ -70,6 +71,7 @@ class _FastRoute:
         self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
         self.signed_by = (settings.auth, settings.csrf)
         self.takes_bearer = settings.takes_bearer()
+        self._of_peers: dict[str, bytes] = {}
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         self.counts: Mapping[bytes, Requests] = {
@@ -77,6 +79,17 @@ class _FastRoute:
             for method in _METHODS
             if method in settings.methods
         }
+
+    def forwarding_lines(self, address: str, *, peer: bool) -> bytes:
+        """Returns the lines by which the backend learns of the client; those of a `peer`'s calls repeat."""
+        lines = self._of_peers.get(address)
+        if lines is None:
+            lines = self.rules.forwarding_lines(address)
+            if peer:
+                if len(self._of_peers) >= _MOST_PEERS:
+                    self._of_peers.clear()
+                self._of_peers[address] = lines
+        return lines
 
     def own_lines(self, ready: Ready, method: bytes, target: bytes) -> tuple[bytes, ...]:
         """Returns the header lines by which this backend learns who is signed in."""
@@ -89,7 +102,7 @@ class _FastRoute:
     def passing(self, request: PlainRequest) -> list[bytes]:
         """Returns the client's lines without its own copies of what the route sets."""
         passes = self.rules.passes_on
-        return [line for _, line, (name, _) in request.lines if line and passes(name)]
+        return [line for _, line, (name, _) in request.lines() if line and passes(name)]
 
 
 class FastPath:
@@ -139,7 +152,7 @@ class FastPath:
 
     def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
         """Returns true for a call with a session, false for one without, None for one to be refused."""
-        if route.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines):
+        if route.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines()):
             return None
         key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
         known = self._verdicts.get(key)
@@ -229,12 +242,14 @@ class FastCall:
         if request_id is None or not valid_request_id(request_id):
             request_id = digits[:ID_DIGITS]
         self._request_id = request_id
-        if trace is None or not valid_traceparent(trace):
-            trace = b"00-%b-%b-01" % (digits[ID_DIGITS:_TRACE_END], digits[_TRACE_END:])
         pieces = [request.method, b" ", matched.target]
         if request.query:
             pieces += (b"?", request.query)
-        pieces += (route.head_tail, request_id, b"\r\ntraceparent: ", trace, b"\r\n")
+        pieces += (route.head_tail, request_id, b"\r\ntraceparent: ")
+        if trace is None or not valid_traceparent(trace):
+            pieces += (b"00-", digits[ID_DIGITS:_TRACE_END], b"-", digits[_TRACE_END:], b"-01\r\n")
+        else:
+            pieces += (trace, b"\r\n")
         if self.ready is not None and route.usual:
             pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
         elif self.ready is not None:
@@ -246,7 +261,8 @@ class FastCall:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
-        pieces += (rules.forwarding_lines(self._address), b"\r\n", request.body)
+        lines = route.forwarding_lines(self._address, peer=not request.addresses)
+        pieces += (lines, b"\r\n", request.body)
         return b"".join(pieces)
 
     def read(self, data: bytes) -> int | None:

@@ -30,6 +30,9 @@ from bff.upstream.response_parser import (
 PlainResponse = tuple[int, list[bytes], bytes, int]
 """Status, header lines as they are written to the client, content so far, and the bytes of it to come."""
 
+_Known = tuple[int, bytes | None, int]
+"""A line that was seen before: its kind, the line in its place, and the number that a length's line says."""
+
 _MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
 _OK, _UNAUTHORIZED = 200, 401
 _MOST_DIGITS = 15  # of a length: a pebibyte
@@ -47,7 +50,7 @@ class ResponseTemplates:
     def __init__(self, rules: HeaderRules, nonce: Callable[[bytes], None] | None = None) -> None:
         self._rules = rules
         self._nonce = nonce
-        self._lines: dict[bytes, tuple[int, bytes | None]] = {}
+        self._lines: dict[bytes, _Known] = {}
         self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
         self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
 
@@ -64,13 +67,13 @@ class ResponseTemplates:
         try:
             status, plain = known_statuses.get(first) or read_status(first)
             for line in lines:
-                kind, form = known.get(line) or self._judge(line)
+                kind, form, number = known.get(line) or self._judge(line)
                 if form is not None:
                     fields.append(form)
                 if kind:
                     if kind == LENGTH:
                         plain = plain and length < 0
-                        length = int(line[line.index(b":") + 1 :])
+                        length = number
                     elif kind == _CACHE:
                         tail = self._tail_if_cacheable
                     elif kind == _LASTS:
@@ -89,17 +92,17 @@ class ResponseTemplates:
         fields += tail
         return status, fields, content, left
 
-    def _judge(self, line: bytes) -> tuple[int, bytes | None]:
+    def _judge(self, line: bytes) -> _Known:
         kind, (name, value) = read_field(line)
         if kind == CONNECTION and value.lower() in _CLEARED:
             return self._keep(line, PLAIN, None)
         if kind == LENGTH and value.isdigit() and len(value) <= _MOST_DIGITS:
-            return self._keep(line, LENGTH, _written((name, value)))
+            return self._keep(line, LENGTH, _written((name, value)), int(value))
         if kind != PLAIN:
             raise RefusedError("not plain")
         if name == b"dpop-nonce" and self._nonce is not None:
             self._nonce(value)
-            return PLAIN, None
+            return PLAIN, None, 0
         back = self._rules.passed_back((name, value))
         if back is None:
             return self._keep(line, PLAIN, None)
@@ -111,14 +114,15 @@ class ResponseTemplates:
         elif is_stream([(name, value)]):
             kind = _LASTS
         # A cookie is one client's own, and a secret.
-        return (kind, form) if name == b"set-cookie" else self._keep(line, kind, form)
+        return (kind, form, 0) if name == b"set-cookie" else self._keep(line, kind, form)
 
-    def _keep(self, line: bytes, kind: int, form: bytes | None) -> tuple[int, bytes | None]:
+    def _keep(self, line: bytes, kind: int, form: bytes | None, length: int = 0) -> _Known:
+        known = kind, form, length
         if len(line) <= _LONGEST:
             if len(self._lines) >= _MOST_LINES:
                 self._lines.clear()
-            self._lines[line] = (kind, form)
-        return kind, form
+            self._lines[line] = known
+        return known
 
 
 def _written(field: Header) -> bytes:

@@ -10,19 +10,18 @@ the request parser, which refuses it or takes it.
 Rule 3: a line is known by all of its bytes, without those that end it.
 """
 
-import re
 from collections.abc import Callable
 from typing import Final
 
 from bff.policy.fields import Header
 from bff.proxy.server.request_parser import Head, RequestLimits
 
-PASSED, DROPPED, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
+PLAIN, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(9)
 """The kinds of lines, by their meaning for a call.
 
-PASSED goes on to a backend, DROPPED does not; the origin check looks at GUARD; OTHER is for the parser."""
+PLAIN goes on to a backend, or does not; the origin check looks at GUARD; OTHER is for the parser."""
 
-_CONNECTION = 10  # DROPPED or OTHER, by its value
+_CONNECTION = 9  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
@@ -30,8 +29,8 @@ _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _FORBIDDEN = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in a value
 _MAX_DIGITS = 15
-_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1")
-"""Method, path and query; printable ASCII without `#` and, in the path, `?`."""
+_METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+_IN_TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 
 _KEPT: Final = frozenset(
     {
@@ -89,9 +88,11 @@ class PlainRequest:
     """A whole request that is plain beyond doubt, its body included.
 
     Attributes:
-        lines: all of its header lines, in their order.
-        outgoing: those that go to a backend, ready for the wire.
+        outgoing: the header lines that go to a backend, ready for the wire; empty in place of the others.
         guarded: the fields that the origin check looks at.
+        host: the value of the one Host field.
+        raw: the lines as they came.
+        read_line: tells what one of them means.
         cookie: the value of the one `Cookie` field; None without one.
         addresses: the values of `X-Forwarded-For`.
         request_id, trace: the values of these fields; None without one.
@@ -100,22 +101,21 @@ class PlainRequest:
 
     method: bytes
     path: bytes
-    query: bytes
-    lines: list[Line]
+    query = b""
     outgoing: list[bytes]
     guarded: list[Header]
-    cookie: bytes | None
-    addresses: list[bytes]
-    request_id: bytes | None
-    trace: bytes | None
-    body: bytes
+    host: bytes
+    cookie: bytes | None = None
+    addresses: tuple[bytes, ...] = ()
+    request_id: bytes | None = None
+    trace: bytes | None = None
+    body = b""
+    raw: list[bytes]
+    read_line: Callable[[bytes], Line]
 
-    def host(self) -> bytes:
-        """Returns the value of the one Host field, which most clients send first."""
-        for kind, _, field in self.lines:
-            if kind == HOST:
-                return field[1]
-        return b""
+    def lines(self) -> list[Line]:
+        """Returns all of its header lines, in their order, looked up once more: few calls ask for them."""
+        return [self.read_line(raw) for raw in self.raw]
 
     def head(self) -> Head:
         """Returns the head as the request parser would."""
@@ -123,7 +123,7 @@ class PlainRequest:
 
     def fields(self) -> list[Header]:
         """Returns all of its fields, in their order."""
-        return [field for _, _, field in self.lines]
+        return [field for _, _, field in self.lines()]
 
 
 class LineCache:
@@ -165,53 +165,52 @@ class LineCache:
         if end < 0:
             return None
         lines = data[:end].split(b"\r\n")
-        first = _REQUEST_LINE.fullmatch(lines[0])
-        if first is None or len(lines) > self._max_fields:
+        words = lines[0].split(b" ")
+        if len(words) != 3 or words[0] not in _METHODS or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
+            return None
+        method, target, _ = words
+        if not target.startswith(b"/") or target.translate(None, _IN_TARGET) or len(lines) > self._max_fields:
             return None
         del lines[0]
-        young = self._young
         request = PlainRequest()
-        request.lines = read = []
+        request.method, request.raw, request.read_line = method, lines, self.line
+        if b"?" in target:
+            target, _, request.query = target.partition(b"?")
+        request.path = target
+        young = self._young
         request.outgoing = outgoing = []
         request.guarded = guarded = []
-        request.addresses = addresses = []
-        hosts, length = 0, -1
-        cookie = request_id = trace = None
+        host, length = None, -1
         for raw in lines:
-            line = young.get(raw) or self._learn(raw)
-            read.append(line)
-            kind = line[0]
-            if kind == PASSED:
-                outgoing.append(line[1])
-            elif kind == DROPPED:
+            kind, line, field = young.get(raw) or self._learn(raw)
+            outgoing.append(line)
+            if kind == PLAIN:
                 pass
-            elif kind == HOST:
-                hosts += 1
             elif kind == GUARD:
-                guarded.append(line[2])
-                outgoing.append(line[1])
-            elif kind == COOKIE and cookie is None:
-                cookie = line[2][1]
+                guarded.append(field)
+            elif kind == HOST and host is None:
+                request.host = host = field[1]
+            elif kind == COOKIE and request.cookie is None:
+                request.cookie = field[1]
             elif kind == ADDRESS:
-                addresses.append(line[2][1])
-            elif kind == REQUEST_ID and request_id is None:
-                request_id = line[2][1]
-            elif kind == TRACE and trace is None:
-                trace = line[2][1]
+                request.addresses += (field[1],)
+            elif kind == REQUEST_ID and request.request_id is None:
+                request.request_id = field[1]
+            elif kind == TRACE and request.trace is None:
+                request.trace = field[1]
             elif kind == LENGTH and length < 0:
-                length = int(line[2][1])
+                length = int(field[1])
             else:
                 return None
         body = data[end + len(_END) :]
-        if hosts != 1 or len(body) != max(length, 0):
+        if host is None or len(body) != max(length, 0) or len(target) > self._max_path:
             return None
-        request.method, request.path, query = first.groups()
-        if len(request.path) > self._max_path:
-            return None
-        request.query = query or b""
-        request.cookie, request.request_id, request.trace = cookie, request_id, trace
         request.body = body
         return request
+
+    def line(self, raw: bytes) -> Line:
+        """Returns what a header line means."""
+        return self._young.get(raw) or self._learn(raw)
 
     def _learn(self, raw: bytes) -> Line:
         """Reads a line that is not among the young ones, and keeps it where that is allowed."""
@@ -225,10 +224,10 @@ class LineCache:
             if kind == HOST:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
             elif kind == _CONNECTION:
-                kind = DROPPED if value.lower() in {b"keep-alive", b""} else OTHER
+                kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
             elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
                 kind = OTHER
-            outgoing = b"%b: %b\r\n" % (name, value) if passes else b""
+            outgoing = b"".join((name, b": ", value, b"\r\n")) if passes else b""
             line = kind, outgoing, (name, value)
         if kept and kind != OTHER and len(raw) <= _LONGEST:
             if len(self._young) >= _MOST_LINES:
@@ -239,14 +238,12 @@ class LineCache:
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bool]:
         """Returns the kind of lines of this name, the name in lower case, if they go on, if they are kept."""
         name = raw.lower()
-        kind = _SINGLE.get(name, PASSED)
+        kind = _SINGLE.get(name, PLAIN)
         if not name or name.translate(None, _TOKEN):
             kind = OTHER
         elif name in self._guarded:
             kind = GUARD
-        elif kind == PASSED and not self._passes(name):
-            kind = DROPPED
-        passes = kind == PASSED or (kind == GUARD and self._passes(name))
+        passes = kind in {PLAIN, GUARD} and self._passes(name)
         known = kind, name, passes, name in self._kept
         if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
             self._names[raw] = known

@@ -23,7 +23,7 @@ from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scop
 from bff.proxy.server.closing import DRAIN, Closing, State
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
-from bff.proxy.server.timers import Wait, WaitTimer
+from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer
 
 MOST_HEADS = 32
 """The number of pipelined requests that are taken in one turn of the loop."""
@@ -81,12 +81,12 @@ class HttpServerProtocol(asyncio.Protocol):
         """Takes bytes: most often one whole request with nothing to wait for."""
         if self._ready and self._in_force is not None:
             self._ready = False
-            self._timer.wait = Wait.NOTHING
+            self._timer.wait = NOTHING
             request = (in_force := self._in_force).lines.read(data)
             if request is not None:
                 fast_path = in_force.fast_path
                 if in_force.several is not None:
-                    fast_path = in_force.fast_path_of(request.host(), request.path)
+                    fast_path = in_force.fast_path_of(request.host, request.path)
                 call = self._fast = fast_path.begin(request, self._peer, self)
                 if call is not None:
                     call.send()
@@ -229,7 +229,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._go_on()
             self._settle()
         else:
-            self._timer.begin(Wait.REQUEST, self._keep_alive)
+            self._timer.begin(REQUEST, self._keep_alive)
             self._ready = True
 
     def fell_back(self, call: ForwardedCall, *, begun: bool) -> None:

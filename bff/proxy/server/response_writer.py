@@ -130,7 +130,9 @@ class ResponseWriter:
     def part(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
         """Writes content, and before it a head, unless `lines` is None; the answer has a length."""
         if lines is not None:
-            content = b"".join((STATUS_LINE[status], self._defaults(), *lines, b"\r\n", content))
+            if self._state.default_headers is not self._default:
+                self._defaults()
+            content = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n", content))
         self._transport.write(content)
 
     def flush(self) -> None:

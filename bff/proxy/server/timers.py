@@ -18,6 +18,10 @@ class Wait(Enum):
     PONG = auto()  # its answer
 
 
+NOTHING, REQUEST = Wait.NOTHING, Wait.REQUEST
+"""The two waits of each call: an enumeration's member takes a look-up more than a module's name."""
+
+
 class WaitTimer:
     """The timer of one wait. A wait that is put off or ends moves it not: it looks at the wait when it rings.
 

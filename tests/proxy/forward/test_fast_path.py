@@ -307,3 +307,20 @@ def test_calls_are_fast_until_there_is_something_to_do(session: Found, until: fl
             assert fast is (HARNESS.begin(raw([HOST, COOKIE, CSRF])) is not None), after
     finally:
         HARNESS.now, HARNESS.found = NOW, found()
+
+
+def test_the_lines_of_a_peers_calls_are_made_once() -> None:
+    """A connection's own address is told to the backend by lines that are kept; a forwarded one's are not."""
+    harness = Harness()
+    route = harness.path._by_path[b"/api"]
+    for _ in range(2):
+        sent = harness.sent(raw([HOST, COOKIE, CSRF]))
+        assert sent is not None
+        assert b"\r\nx-forwarded-for: 192.0.2.1\r\n" in sent
+    sent = harness.sent(raw([HOST, COOKIE, CSRF, (b"x-forwarded-for", b"198.51.100.7")]))
+    assert sent is not None
+    assert b"\r\nx-forwarded-for: 198.51.100.7\r\n" in sent
+    assert ["192.0.2.1"] == list(route._of_peers)
+    for number in range(1000):
+        route.forwarding_lines(f"10.0.{number // 250}.{number % 250}", peer=True)
+    assert len(route._of_peers) <= 256
