@@ -66,7 +66,7 @@ class OidcClient:
         self._failed = failed
         self._watched = watched
         self._authentication = Authentication(settings, clock)
-        at_once = settings.max_token_calls * (2 + LATE_CALLS)  # with as many questions about tokens
+        at_once = settings.max_token_calls * (1 + LATE_CALLS)
         self._wire = http(settings, at_once)
         proofs = ProviderProofs(clock)
         self._calls = AuthenticatedCalls(self._wire, self._authentication, proofs)

@@ -84,11 +84,13 @@ class Sending:
             stand as soon as ever.
         may_send: asked when the connection stands, right before the first byte is written.
         sent: told when the last one has been.
+        question: it spends nothing and changes nothing there, and goes over a connection that is kept.
     """
 
     patience: float | None = None
     may_send: Callable[[], bool] = lambda: True
     sent: Callable[[], None] = lambda: None
+    question: bool = False
 
 
 PLAIN = Sending()
@@ -283,7 +285,7 @@ class ProviderHttp:
             )
 
         async with self._calling() as clients:
-            spending = clients.spending
+            spending = clients.asking if sending.question else clients.spending
             return await self._send(spending, request, seconds, watched)
 
     @asynccontextmanager

@@ -70,11 +70,12 @@ class Certificates:
 
 
 class Clients:
-    """Two clients. `token_calls` are as many as there can be at once, `bounds` those of a call.
+    """Three clients. `token_calls` are as many as there can be at once, `bounds` those of a call.
 
     Attributes:
         reading: reads documents, over connections that it keeps.
         spending: sends forms, each over a connection of its own.
+        asking: sends forms that are questions, over connections that it keeps.
         calls: how many are under way.
     """
 
@@ -90,6 +91,7 @@ class Clients:
             verify.load_cert_chain(certificates.client, certificates.client_key, password=str)
         self.reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
         self.spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
+        self.asking = self._client(verify, connections=token_calls, keep_alive=token_calls)
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -104,6 +106,7 @@ class Clients:
         """Closes every connection."""
         await self.reading.aclose()
         await self.spending.aclose()
+        await self.asking.aclose()
 
     def _client(self, verify: ssl.SSLContext, *, connections: int, keep_alive: int) -> httpx.AsyncClient:
         def transport(proxy: str | None) -> httpx.AsyncHTTPTransport:

@@ -1,7 +1,8 @@
 """Questions about tokens that others bring (RFC 7662), in the name and by the proof of our own client.
 
 Rule 1: an answer that does not say whether the token is active is no answer: ProviderUnavailableError.
-Rule 2: as many questions are under way at once as token calls, and take no place of theirs.
+Rule 2: as many questions are under way at once as token calls, and take no place of theirs. They go over
+connections that are kept; where such a one breaks, the question is put once more.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
 from bff.oidc import requests
-from bff.oidc.authenticated import AuthenticatedCalls
+from bff.oidc.authenticated import Answered, AuthenticatedCalls
+from bff.oidc.http import AnswerLateError, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_endpoint import texts_of
 from bff.settings.model import ProviderSettings
@@ -21,6 +23,7 @@ TIMEOUT: Final = 3.0
 """Seconds for a question as a whole, the wait for its turn included."""
 
 _OK = 200
+_QUESTION = Sending(question=True)
 _log = get_logger("bff.oidc")
 
 
@@ -53,12 +56,20 @@ class Introspection:
         if endpoint is None:
             raise ProviderUnavailableError("the provider has no introspection endpoint")
         with self._watched("introspection"):
-            said = await self._calls.post(
-                endpoint, metadata, lambda client: requests.introspection_form(client, token)
-            )
+            try:
+                said = await self._put(endpoint, metadata, token)
+            except AnswerLateError:
+                raise
+            except AnswerLostError:
+                said = await self._put(endpoint, metadata, token)
         document: Any = said.document
         active = document.get("active") if isinstance(document, Mapping) else None
         if said.answer.status != _OK or not isinstance(active, bool):
             _log.warning("introspection_failed", **texts_of(said))
             raise ProviderUnavailableError("the introspection endpoint does not say if the token is active")
         return active
+
+    async def _put(self, endpoint: str, metadata: Metadata, token: str) -> Answered:
+        return await self._calls.post(
+            endpoint, metadata, lambda client: requests.introspection_form(client, token), _QUESTION
+        )

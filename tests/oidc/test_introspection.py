@@ -13,9 +13,12 @@ from pydantic import SecretStr
 from bff.errors import ProviderUnavailableError
 from bff.oidc import introspection
 from bff.oidc.client import OidcClient
+from bff.oidc.http import ProviderHttp, Sending
+from bff.oidc.requests import Form
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, ISSUER
+from tests.support.network.backend import Received, Reply, backend
 
 pytestmark = pytest.mark.requirement("P-10")
 SETTINGS = ProviderSettings(issuer=ISSUER, client_id="spa-bff", client_secret=SecretStr("s3cr3t"))
@@ -69,6 +72,39 @@ async def test_another_answer_is_none(
     provider["introspect"].respond(status, json=document)
     with pytest.raises(ProviderUnavailableError):
         await client.is_active("t0ken")
+
+
+async def test_a_kept_connection_that_breaks(client: OidcClient, provider: respx.MockRouter) -> None:
+    """The question is put once more, and no third time; not where the provider may be at it yet."""
+    active = httpx.Response(200, json={"active": True})
+    broken: Exception = httpx.RemoteProtocolError("closed")
+    late: Exception = httpx.ReadTimeout("late")
+    provider["introspect"].mock(side_effect=[broken, active])
+    assert await client.is_active("t0ken")
+    faults: list[tuple[list[Exception | httpx.Response], int]] = [([broken, broken, active], 2), ([late], 1)]
+    for fault, calls in faults:
+        provider["introspect"].mock(side_effect=fault)
+        before = provider["introspect"].call_count
+        with pytest.raises(ProviderUnavailableError):
+            await client.is_active("t0ken")
+        assert calls == provider["introspect"].call_count - before
+
+
+async def test_questions_share_a_connection() -> None:
+    """Each call of a program waits for one: no handshake for each; forms that spend have one of their own."""
+
+    async def answer(_: Received) -> Reply:
+        return Reply(body=b'{"active":true}', headers=[(b"content-type", b"application/json")])
+
+    async with backend(answer) as there:
+        wire, form = ProviderHttp.of(SETTINGS), Form({}, {"token": "t0ken"})
+        for expected in (1, 1, 1):
+            assert 200 == (await wire.post(there.url, form, Sending(question=True))).status
+            assert expected == there.connections
+        for expected in (2, 3):
+            await wire.post(there.url, form)
+            assert expected == there.connections
+        await wire.aclose()
 
 
 async def test_nobody_answers(
