@@ -35,7 +35,6 @@ from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import client_protocol, protocol_options, websocket_options
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import OpsServer, said
@@ -43,6 +42,7 @@ from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, p
 from bff.serve.served_app import MakeApp, ServedApp
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL, unblock
+from bff.serve.uvicorn_config import client_protocol, protocol_options, websocket_options
 from bff.settings.frontends import all_routes
 from bff.settings.model import Settings
 from bff.tasks import Tasks

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Close
 
-from bff.proxy.server.uvicorn_config import websocket_options
+from bff.serve.uvicorn_config import websocket_options
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.sessions import Found
 from tests.support.network.sockets import Sockets, closing, running_sockets

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.errors import Problem
 from bff.limits.concurrency_limits import Caller
+from bff.observe.backend_times import BackendTimes
 from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
@@ -19,14 +20,7 @@ from bff.policy.navigation import navigates
 from bff.policy.step_up import Demand
 from bff.policy.streams import RETRY, is_whole
 from bff.problems import error_redirect, problem_response
-from bff.proxy.forward.accounting import (
-    CLIENT_GONE,
-    BackendTimes,
-    note_call,
-    note_denied,
-    note_fault,
-    parts_of,
-)
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import client_protocol
+from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 
 HOST = "app.example.com"

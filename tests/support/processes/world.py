@@ -21,7 +21,7 @@ from bff.crypto import new_secret, session_key
 from bff.embedded import free_port
 from bff.issuer.keys.keys import SigningKey
 from bff.policy.frontend_table import hosts_of
-from bff.proxy.server.uvicorn_config import client_protocol, websocket_options
+from bff.serve.uvicorn_config import client_protocol, websocket_options
 from bff.settings.frontends import all_routes
 from bff.settings.model import Settings
 from bff.tasks import Tasks

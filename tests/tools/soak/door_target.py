@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
-from bff.proxy.server.uvicorn_config import client_protocol
+from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.support.error_log import no_error_logged
 

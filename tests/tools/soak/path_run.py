@@ -9,7 +9,7 @@ from uvicorn.server import ServerState
 
 from bff.proxy.forward.in_force import STATE, InForce
 from bff.proxy.server.protocol import HttpServerProtocol
-from bff.proxy.server.uvicorn_config import client_protocol
+from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.tools.soak.hand_loop import HandLoop, Wire
 from tests.tools.soak.path_answers import pieces
