@@ -149,7 +149,7 @@ class App:
         for memory in former.memories() - newer.memories():
             memory.changed(None)
             self.shared.feed.release(memory)
-        self.shared.clients.retain(each.providers for each in newer.every)
+        self.shared.retain_clients(each.providers for each in newer.every)
 
     def _subscribe(self, newer: Frontends, former: Frontends | None = None) -> None:
         """Has the feed tell the memories that are new."""

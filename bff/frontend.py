@@ -161,6 +161,7 @@ def build_frontend(
         tasks=shared.tasks,
         settings=settings.refresh,
         metrics=metrics,
+        circuits=shared.circuits,
         clock=shared.clock,
         feed=shared.feed,
     )

@@ -153,7 +153,7 @@ class LiveSettings:
 
     def _release(self) -> None:
         self._shared.pools.retain(self._frontends.pools())
-        self._shared.clients.retain(each.providers for each in self._frontends.every)
+        self._shared.retain_clients(each.providers for each in self._frontends.every)
 
     async def _take(self, newer: Settings) -> tuple[str, ...]:
         prepared = self._prepared

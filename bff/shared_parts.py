@@ -6,7 +6,7 @@ replaced as a whole.
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from bff.credentials.backend_proofs import ProofSource
 from bff.hooks import EndTeller, Hooks
@@ -14,8 +14,10 @@ from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
+from bff.oidc.providers import Providers
 from bff.open_streams import OpenStreams
 from bff.provider_clients import ProviderClients
+from bff.refresh.by_provider import CircuitBreakers
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
@@ -61,6 +63,7 @@ class SharedParts:
         self.proofs = ProofSource(clock)
         self.keys = LiveKeys(settings.session.keys, clock)
         self.event_streams = OpenStreams()
+        self.circuits = CircuitBreakers(clock, self.metrics)
         self.clients = ProviderClients(clock=clock, tasks=self.tasks, metrics=self.metrics, spans=self.spans)
 
     def limits_of(self, frontend: str) -> RateLimits:
@@ -74,6 +77,11 @@ class SharedParts:
                 frontend=frontend,
             )
         return limits
+
+    def retain_clients(self, used: Iterable[Providers]) -> None:
+        """Retires the clients of providers that no frontend uses any more."""
+        self.clients.retain(used)
+        self.circuits.retain(self.clients.all())
 
     def wait_for_limits(self, timeout: float) -> None:
         """Bounds each wait of all frontends' limits for Redis by so many seconds."""

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from bff.errors import Problem
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
-from bff.refresh.coordinator import RefreshCoordinator
+from bff.refresh.circuit_breaker import CircuitBreaker
+from bff.refresh.coordinator import RefreshCoordinator, circuit_breaker_of
 from bff.refresh.outcome import Outcome, Over
 from bff.session.model import EndReason, Found
 from bff.session.token_policy import Cause
@@ -47,16 +48,44 @@ class RefreshByProvider:
             coordinator.ahead(found)
 
 
+class CircuitBreakers:
+    """The circuit breakers of a process: one before each provider, for all frontends of it.
+
+    It stays with the provider's client, whatever other settings come. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float], metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._by_client: dict[OidcClient, CircuitBreaker] = {}
+
+    def of(self, client: OidcClient) -> CircuitBreaker:
+        """Returns the one before the client's provider."""
+        known = self._by_client.get(client.shared)
+        if known is None:
+            metrics = self._metrics.at(provider=client.settings.name)
+            known = self._by_client[client.shared] = circuit_breaker_of(self._clock, metrics)
+        return known
+
+    def retain(self, clients: Iterable[OidcClient]) -> None:
+        """Retires those of clients that are gone."""
+        for client in self._by_client.keys() - set(clients):
+            self._by_client.pop(client).retire()
+
+
 def coordinators_of(
     clients: Iterable[OidcClient],
     make: Callable[..., RefreshCoordinator],
     *,
     metrics: Metrics,
+    circuits: CircuitBreakers,
     **parts: Any,
 ) -> Refresher:
     """Returns the coordinator of the only provider, or of all."""
     made = {
-        name: make(client=client, metrics=metrics.at(provider=name), **parts)
+        name: make(
+            client=client, metrics=metrics.at(provider=name), circuit_breaker=circuits.of(client), **parts
+        )
         for name, client in ((client.settings.name, client) for client in clients)
     }
     return RefreshByProvider(made) if len(made) > 1 else next(iter(made.values()))

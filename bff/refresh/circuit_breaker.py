@@ -107,6 +107,12 @@ class CircuitBreaker:
         self._lost: set[str] = set()  # sessions, since an answer came
         self._pause = _Pause(clock)
 
+    def retire(self) -> None:
+        """Tells of no change any more: the provider has other settings, or is gone."""
+        if self._open:
+            self._opened(False)
+        self._opened = lambda _: None
+
     def left(self) -> float:
         """Seconds until it is worth asking; 0 if it may be asked now."""
         if not self._open:

@@ -47,10 +47,20 @@ class Flight:
         self.task: asyncio.Task[Outcome]
 
 
+def circuit_breaker_of(clock: Callable[[], float], metrics: Metrics) -> CircuitBreaker:
+    """Makes the circuit breaker before one provider, whose changes are logged and shown."""
+
+    def changed(is_open: bool) -> None:
+        metrics.rotations.circuit_breaker(is_open=is_open)
+        _log.warning("provider_left_alone") if is_open else _log.info("provider_asked_again")
+
+    return CircuitBreaker(clock, changed)
+
+
 class RefreshCoordinator:
     """Rotates the tokens of sessions. `clock` gives seconds since the epoch.
 
-    Without a `feed` waiters look often.
+    Without a `feed` waiters look often; without a `circuit_breaker` it has its own.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class RefreshCoordinator:
         metrics: Metrics,
         clock: Callable[[], float],
         feed: Feed | None = None,
+        circuit_breaker: CircuitBreaker | None = None,
     ) -> None:
         self._change_waiter = ChangeWaiter(feed)
         self._sessions = sessions
@@ -70,7 +81,7 @@ class RefreshCoordinator:
         self._tasks = tasks
         self._timeout = settings.timeout
         self._metrics = metrics
-        circuit_breaker = CircuitBreaker(clock, self._circuit_changed)
+        circuit_breaker = circuit_breaker or circuit_breaker_of(clock, metrics)
         me = f"{platform.node() or 'unnamed'}/{os.getpid()}/{secrets.token_hex(3)}".replace(" ", "-")
         refusals = Refusals(clock, lambda: client.granted)
         self._context = RotationContext(
@@ -148,10 +159,6 @@ class RefreshCoordinator:
                 if steady_now() >= give_up:
                     return Deferred(Problem.PROVIDER_UNAVAILABLE, why="busy")
                 await ear.wait()
-
-    def _circuit_changed(self, is_open: bool) -> None:
-        self._metrics.rotations.circuit_breaker(is_open=is_open)
-        _log.warning("provider_left_alone") if is_open else _log.info("provider_asked_again")
 
     def _report(self, session: Session, outcome: Outcome, cause: Cause, seconds: float) -> None:
         match outcome:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -225,6 +226,46 @@ async def test_a_provider_goes_and_comes_back(redis_server: RedisServer) -> None
         await guest.sign_in(provider="partners")
         assert [[200], [200]] == [await statuses(each, "/api/x") for each in (main, guest)]
         assert client is world.app.frontend.providers.default
+
+
+@pytest.mark.requirement("T-08")
+async def test_a_provider_that_is_away_is_asked_once_for_all(redis_server: RedisServer) -> None:
+    """One frontend's failure lets the others leave it alone, and other settings change nothing about that."""
+    port = free_port()
+    shop = {"name": "shop", "public_url": f"http://127.0.0.1:{port}"}
+    async with running_world(redis_server, port=port, frontends=[shop]) as world:
+        app = world.app
+        away = partial(counted, world, "bff_provider_circuit_open")
+        failures = partial(counted, world, 'bff_provider_errors_total{call="refresh"')
+        main, guest = await world.signed_in(), await signed_in(world, shop["public_url"])
+        world.clock.stop()
+        world.issuer.stop()
+        world.clock.ahead = 400
+        assert [503] == await statuses(main, "/api/x")
+        failed = failures()
+        assert 1.0 == away()
+        page = app.settings.spa.model_copy(update={"error_page": "/error"})
+        await app.reload(app.settings.model_copy(update={"spa": page}))
+        assert [503, 503] == await statuses(guest, "/api/x", "/api/x")
+        assert (failed, 1.0) == (failures(), away())
+        world.issuer.start()
+        world.clock.ahead += 10
+        assert [[200], [200]] == [await statuses(each, "/api/x") for each in (guest, main)]
+        assert 0.0 == away()
+
+        world.issuer.stop()
+        world.clock.ahead += 400
+        assert [503] == await statuses(main, "/api/x")
+        other = app.settings.provider.model_copy(update={"scopes": ("openid", "offline_access")})
+        await app.reload(app.settings.model_copy(update={"provider": other}))
+        assert 0.0 == away()
+
+
+def counted(world: World, name: str) -> float:
+    """The sum of the metrics whose line begins so."""
+    lines = [line for line in world.app.metrics.render()[0].decode().splitlines() if line.startswith(name)]
+    assert lines, name
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 async def test_one_is_put_in_the_place_of_the_first(redis_server: RedisServer) -> None:
