@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import Final, Generic, Literal, Self, TypeVar
+from typing import Final, Literal, Self
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -33,40 +33,15 @@ from bff.observe.logs import AUDIT_COUNTS
 from bff.observe.provider_names import ProviderNames
 from bff.observe.refresh_metrics import RotationMetrics
 from bff.observe.request_metrics import Requests, RequestTally
+from bff.observe.series import MAX_SERIES, Series
 
 RefreshOutcome = Literal["rotated", "followed", "ended", "deferred"]
 RefreshCause = Literal["ahead", "expiry", "unauthorized", "manual"]
 LoginOutcome = Literal["started", "signed_in", "failed", "restarted"]
 
-MAX_SERIES: Final = 1000
-"""Label combinations that one metric may have; further ones are counted as `other`."""
-
 _NAMES: Final = ("frontend", "provider")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REFRESH_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
-
-M = TypeVar("M", Counter, Gauge, Histogram)
-
-
-class _Series(Generic[M]):
-    """The children of one metric, looked up by their label values: one dictionary access when known."""
-
-    def __init__(self, metric: M) -> None:
-        self._metric: M = metric
-        self._children: dict[tuple[str, ...], M] = {}
-
-    def __getitem__(self, labels: tuple[str, ...]) -> M:
-        child = self._children.get(labels)
-        if child is None:
-            if len(self._children) >= MAX_SERIES:
-                labels = tuple(label and "other" for label in labels)
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
-
-    def prepare(self, values: Iterable[tuple[str, ...]]) -> None:
-        """Makes series appear with 0: a rate over a series that springs up at 1 misses the first event."""
-        for labels in values:
-            self[labels]
 
 
 class NearCacheCounts(Collector):
@@ -133,8 +108,8 @@ class Metrics:
         Gauge("bff_info", "The version that runs.", ["version"], registry=registry).labels(__version__).set(1)
         ProcessCollector(namespace="bff", registry=registry)
 
-        def counter(name: str, text: str, *labels: str) -> _Series[Counter]:
-            return _Series(Counter(name, text, labels, registry=registry))
+        def counter(name: str, text: str, *labels: str) -> Series[Counter]:
+            return Series(Counter(name, text, labels, registry=registry), of_each="frontend" in labels)
 
         self._requests = RequestTally(MAX_SERIES)
         registry.register(self._requests)
@@ -178,7 +153,7 @@ class Metrics:
             "limit",
         )
         self._problems = counter("bff_problems", "Error answers of the proxy itself.", "code")
-        self._connections = _Series(
+        self._connections = Series(
             Gauge(
                 "bff_upstream_connections", "Open connections to backends.", ["upstream"], registry=registry
             )
