@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -14,8 +14,10 @@ from rich.table import Table
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption
 from bff.command_line import CommandLine, complain
 from bff.serve.check_result import Check
-from bff.settings.load import Loaded, load_all
 from bff.settings.problem import SettingProblem, SettingsError
+
+if TYPE_CHECKING:
+    from bff.settings.load import Loaded
 
 _PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 
@@ -34,6 +36,8 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Look at the settings only.")] = False,
 ) -> None:
     """Check the settings, then Redis, each provider and every backend, for all frontends."""
+    from bff.settings.load import load_all  # noqa: PLC0415 - see the package's first lines
+
     try:
         loaded = load_all(config, os.environ)
     except SettingsError as error:
@@ -61,7 +65,7 @@ def check(
     raise typer.Exit(0 if ok else FAILED)
 
 
-def _tell(loaded: Loaded) -> None:
+def _tell(loaded: "Loaded") -> None:
     console = Console(highlight=False, soft_wrap=True)
     source = str(loaded.file) if loaded.file else "the environment alone"
     console.print(f"The settings are good ({source}).", style="green", markup=False)

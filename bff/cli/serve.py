@@ -1,14 +1,15 @@
 """`bff serve`: runs the proxy."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bff.cli.settings import ConfigOption, load_or_exit
 from bff.command_line import CommandLine
-from bff.settings.load import load
-from bff.settings.model import Settings
+
+if TYPE_CHECKING:
+    from bff.settings.model import Settings
 
 app = CommandLine()
 
@@ -42,15 +43,16 @@ def serve(
         from bff.serve.worker import run  # type: ignore[assignment] # noqa: PLC0415 - called alike
 
     from bff.serve.settings_reload import Source  # noqa: PLC0415 - see the package's first lines
+    from bff.settings.load import load  # noqa: PLC0415 - likewise
 
-    def read_settings() -> Settings:
+    def read_settings() -> "Settings":
         # The file that was read at the start, however it was found: a gap in its place is a mistake.
         return _with_workers(load(loaded.file, os.environ), workers)
 
     raise typer.Exit(run(settings, source=Source(read_settings, loaded.file, loaded.seen)))
 
 
-def _with_workers(settings: Settings, workers: int | None) -> Settings:
+def _with_workers(settings: "Settings", workers: int | None) -> "Settings":
     if workers is None:
         return settings
     server = settings.server.model_copy(update={"workers": workers})

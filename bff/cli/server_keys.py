@@ -15,16 +15,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption, load_or_exit
-from bff.settings.model import Settings
 from bff.settings.server_keys import ServerKey, in_force, parse_key, rotated
-from bff.settings.values import parse_duration
+
+if TYPE_CHECKING:
+    from bff.settings.model import Settings
 
 _PLAIN_WIDTH: Final = 200
 
@@ -144,6 +145,8 @@ def _when(moment: float | None) -> str | None:
 
 
 def _seconds(lead: str) -> float:
+    from bff.settings.values import parse_duration  # noqa: PLC0415 - see the package's first lines
+
     try:
         seconds = float(parse_duration(lead))
     except ValueError as error:
@@ -151,7 +154,7 @@ def _seconds(lead: str) -> float:
     return seconds
 
 
-def _keys_file(settings: Settings) -> Path:
+def _keys_file(settings: "Settings") -> Path:
     path = settings.session.keys_file
     if path is None:
         _give_up(

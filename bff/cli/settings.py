@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from bff.command_line import complain
-from bff.settings.load import Loaded, load_all
 from bff.settings.problem import SettingsError
+
+if TYPE_CHECKING:
+    from bff.settings.load import Loaded
 
 FAILED: Final = 1
 UNUSABLE: Final = 2
@@ -24,8 +26,10 @@ ConfigOption = Annotated[
 ]
 
 
-def load_or_exit(config: Path | None) -> Loaded:
+def load_or_exit(config: Path | None) -> "Loaded":
     """Reads the settings, or shows every problem on standard error and exits with 2."""
+    from bff.settings.load import load_all  # noqa: PLC0415 - see the package's first lines
+
     try:
         return load_all(config, os.environ)
     except SettingsError as error:

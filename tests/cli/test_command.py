@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ def test_version() -> None:
     """`bff --version` says which one it is."""
     done = executed("--version")
     assert (0, f"bff {__version__}\n", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_help_answers_at_once() -> None:
+    """It reads no settings and none of the libraries that only a running proxy needs."""
+    program = "import sys, bff.cli.root; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "typer" in done.stdout.split()
+    assert set() == {"pydantic", "cryptography", "joserfc", "httpx", "redis", "uvicorn"} & set(
+        done.stdout.split()
+    )
 
 
 @pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("keys", "generate"), ("keys", "client")])
