@@ -7,7 +7,9 @@ import re
 import ssl
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,16 @@ def pytest_configure() -> None:
         share = (last - first) // int(count)
         begin = first + share * int(number.removeprefix("gw"))
         embedded.LISTENABLE = (begin, begin + share)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Has several processes share the work of compiling: each begins with files of its own."""
+    given = getattr(session.config, "workerinput", None)
+    if given is not None and _whole(session.config):
+        number, count = int(given["workerid"].removeprefix("gw")), given["workercount"]
+        for path in sorted(TESTS.rglob("test_*.py"))[number % count :: count]:
+            with suppress(Exception):  # what is wrong with it is told when it is collected
+                import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 def requirement_ids() -> set[str]:

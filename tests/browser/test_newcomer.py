@@ -39,6 +39,7 @@ def _newcomer(browser: Browser, tmp_path: Path) -> Iterator[Newcomer]:  # noqa: 
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             # The newest of this day, so that no later release of somebody's decides whether this passes.
             "NPM_CONFIG_BEFORE": "2026-11-28",
+            **{f"NPM_CONFIG_{name}": "false" for name in ("AUDIT", "FUND", "UPDATE_NOTIFIER")},
         },
     )
     try:

@@ -35,6 +35,7 @@ _MODULES = (
     "bff.serve.preflight",
     "bff.serve.supervisor",
     "bff.serve.worker",
+    "bff.settings.load",
 )
 _NUMBER = struct.Struct("!q")
 _LOST = -9
