@@ -18,7 +18,7 @@ from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.endings import note_of
-from bff.session.lifetime import last_moment, time_is_up
+from bff.session.lifetime import last_moment, next_slide, time_is_up
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Record, fingerprint
@@ -99,10 +99,8 @@ class SessionReader:
                     return
 
     def _packed(self, handle: str, session: Session, record: Record) -> CachedSession:
-        good, quiet = (
-            good_until(session, self._refresh),
-            quiet_until(session, self._refresh, self._settings),
-        )
+        good = good_until(session, self._refresh)
+        quiet = min(good, next_slide(session, self._settings))  # `quiet_until`, with what is known of it
         return CachedSession.of(handle, session, quiet, good, fingerprint(record), plan=self._plan)
 
     def _keep(self, reading: Reading, packed: CachedSession, session: Session, loaded: Loaded) -> None:

@@ -20,7 +20,7 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
-from bff.policy.fields import Fields
+from bff.policy.fields import Fields, Header
 from bff.policy.headers import RequestIds
 from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
@@ -36,7 +36,7 @@ from bff.session.session_reader import Then
 from bff.upstream.connection import UpstreamConnection
 
 _TRACE_END = ID_DIGITS + 32
-_MOST_VERDICTS = 1024
+_MOST_VERDICTS = 64  # of a route
 _MOST_PEERS = 256
 _ANONYMOUS = Anonymous()
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads
@@ -71,6 +71,7 @@ class _FastRoute:
         self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
         self.signed_by = (settings.auth, settings.csrf)
         self.takes_bearer = settings.takes_bearer()
+        self.verdicts: tuple[dict[tuple[Header, ...], bool], ...] = ({}, {})  # for safe methods the second
         self._of_peers: dict[str, bytes] = {}
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
@@ -125,7 +126,6 @@ class FastPath:
             # else lines fare otherwise than `LineCache` says, or there is something to wait for
             if not route.settings.pass_request_headers and not context.destinations[route.path].waits
         }
-        self._verdicts: dict[object, bool] = {}
         self._calls = calls or FastCall
 
     def begin(self, request: PlainRequest, peer: str, client: FastClient) -> "FastCall | None":
@@ -154,16 +154,17 @@ class FastPath:
         """Returns true for a call with a session, false for one without, None for one to be refused."""
         if route.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines()):
             return None
-        key = (route.signed_by, request.method in SAFE_METHODS, *request.guarded)
-        known = self._verdicts.get(key)
+        verdicts = route.verdicts[request.method in SAFE_METHODS]
+        key = tuple(request.guarded)
+        known = verdicts.get(key)
         if known is None:
             auth, csrf = route.signed_by
             verdict = self._guard.route(request.guarded, request.method, auth=auth, csrf=csrf)
             if isinstance(verdict, Rejected):
                 return None
-            if len(self._verdicts) >= _MOST_VERDICTS:
-                self._verdicts.clear()
-            known = self._verdicts[key] = isinstance(verdict, Allowed)
+            if len(verdicts) >= _MOST_VERDICTS:
+                verdicts.clear()
+            known = verdicts[key] = isinstance(verdict, Allowed)
         return known
 
 

@@ -59,7 +59,8 @@ class ResponseTemplates:
         end = data.find(END, 0, MOST_PLAIN_HEAD)
         if end < 0:
             return None
-        first, *lines = data[:end].split(b"\r\n")
+        lines = data[:end].split(b"\r\n")
+        first = lines.pop(0)
         content = data[end + len(END) :]
         known = self._lines
         fields: list[bytes] = []
