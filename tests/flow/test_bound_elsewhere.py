@@ -82,11 +82,11 @@ async def test_no_socket_opens_without_a_proof(sockets: Sockets) -> None:
     """The handshake is refused before the backend hears of it; with the proof the socket opens."""
     browser = await sockets.world.signed_in()
     await bound(browser)
-    refused = await sockets.refused(browser)
+    copied = ("Cookie", f"bff={browser.handle}")
+    refused = await sockets.refused(None, headers=[copied])
     assert 401 == refused.status_code
     assert b'"binding_required"' in refused.body
     assert [] == sockets.backend.requests
-    proof = ("Cookie", f"bff={browser.handle}; bff-bound={browser.client.cookies['bff-bound']}")
-    async with await sockets.connect(None, headers=[proof]) as socket:
+    async with await sockets.connect(browser) as socket:
         await socket.send("hello")
         assert "hello" == await socket.recv()

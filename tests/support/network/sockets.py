@@ -82,7 +82,7 @@ class Sockets:
     async def connect(
         self, browser: Browser | None, path: str = "/api/feed", **options: Any
     ) -> ClientConnection:
-        """Opens a WebSocket as a page of ours does, with the browser's cookie."""
+        """Opens a WebSocket as a page of ours does, with the browser's cookies."""
         headers: list[tuple[str, str]] = list(options.pop("headers", []))
         if browser is not None:
             proofs = [f"; bff-bound={c.value}" for c in browser.client.cookies.jar if c.name == "bff-bound"]
