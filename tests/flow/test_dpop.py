@@ -244,8 +244,12 @@ async def test_a_reverse_proxy_is_told_a_proof(redis_server: RedisServer) -> Non
 
 @pytest.mark.requirement("P-03", "B-29")
 async def test_a_handshake_is_proved(redis_server: RedisServer) -> None:
-    """A WebSocket's upgrade has a proof of GET, once more with the nonce that the backend asks for."""
-    async with running_sockets(redis_server, provider=BOUND) as sockets:
+    """A WebSocket's upgrade has a proof of GET, with the nonce that the backend asks for, or gave before."""
+
+    def accept(_: ServerConnection, __: Request, response: Response) -> None:
+        response.headers["DPoP-Nonce"] = "n-good"
+
+    async with running_sockets(redis_server, provider=BOUND, backend={"process_response": accept}) as sockets:
         browser = await sockets.world.signed_in()
         found: list[Proof] = []
 
@@ -269,6 +273,11 @@ async def test_a_handshake_is_proved(redis_server: RedisServer) -> None:
             await socket.send("hello")
             assert "hello" == await socket.recv()
         assert [None, "n-1"] == [proof.nonce for proof in found]
+        nonce = "n-good"  # which the good answer brought
+        async with await sockets.connect(browser) as socket:
+            assert socket.response is not None
+            assert "DPoP-Nonce" not in socket.response.headers
+        assert "n-good" == found[2].nonce
         nonce = "never"
         assert 401 == (await sockets.refused(browser)).status_code
-        assert (4, 0) == (len(found), sockets.world.refreshes)
+        assert (5, 0) == (len(found), sockets.world.refreshes)

@@ -249,9 +249,10 @@ class Upgrade:
         over: asyncio.Future[NoSession],
     ) -> None:
         assert backend.response is not None
-        fields = self._destination.rules.response(
-            _SWITCHING, response_fields(backend.response.headers.raw_items())
-        )
+        told, proofs = response_fields(backend.response.headers.raw_items()), self._destination.proofs
+        if proofs is not None:
+            proofs.answered(_SWITCHING, told)  # it may have brought the next nonce
+        fields = self._destination.rules.response(_SWITCHING, told)
         self._note(_SWITCHING)
         metrics, clock = self._context.metrics, self._context.clock
         metrics.websockets.inc()
