@@ -151,7 +151,7 @@ class CallEnd:
         context = self._context
         status, rendered, body = redirect or problem_response(
             problem,
-            headers=headers,
+            headers=(*headers, (b"x-request-id", self._ids.request_id)),
             page=page,
             login_url=context.login_for(demand),
             home=context.home,
