@@ -134,8 +134,12 @@ def _cookies(one: Frontend) -> tuple[str, str, str]:
 
 
 def _hidden(at: str, own: FrontendSettings, one: Frontend, other: Frontend) -> Iterator[Finding]:
-    """A route of one frontend below the path of another one at the same origin, which gets its requests."""
+    """One frontend below another's endpoints at the same origin, or its routes below the other's path."""
     (origin, base), (its_origin, its_base) = one.place, other.place
+    own_path = other.settings.server.own_path()
+    if origin == its_origin and its_base and under(base, own_path):  # under "/bff" itself lies no path at all
+        message = f'lies under "{own_path}", where the endpoints of {other.name or UNNAMED} are'
+        yield Finding(f"{at}.public_url", message, "choose another path")
     if origin != its_origin or len(its_base) <= len(base):
         return
     for index, route in enumerate(own.route):

@@ -148,6 +148,15 @@ def test_a_route_below_another_frontend_is_told_of() -> None:
     assert "frontend[0].route[0].path" == only(GOOD + outer + inner).key
 
 
+@pytest.mark.parametrize("path", ["/bff", "/BFF/login", "/bff/x"])
+def test_a_frontend_below_anothers_endpoints_is_told_of(path: str) -> None:
+    """It would get what is for the other's sign-in."""
+    outer = DESK.replace("desk.example.com", "desk.example.com/desk")
+    inner = f'[[frontend]]\nname = "inner"\npublic_url = "https://desk.example.com/desk{path}"\n'
+    problem = only(GOOD + inner + outer)
+    assert ("frontend[0].public_url", True) == (problem.key, "the endpoints of desk" in problem.message)
+
+
 def test_frontends_come_from_the_environment_as_one_list() -> None:
     """JSON in BFF_FRONTEND; a variable of one setting is guessed at."""
     sections = [{"name": "shop", "public_url": "https://shop.example.com"}]
