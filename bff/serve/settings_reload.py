@@ -16,6 +16,8 @@ from bff.settings.watched_files import SETTLE, Fingerprint, Settling, see
 ReadSettings = Callable[[], Settings]
 """Reads the settings as they are now, as the command did at its start; SettingsError with every problem."""
 
+_MOST_TOLD = 50  # problems of one reading, in the log
+
 _log = get_logger("bff.serve")
 
 
@@ -82,12 +84,12 @@ async def read_again(source: Source | None, current: Settings) -> Settings | Non
     try:
         newer = await asyncio.to_thread(source.read)
     except SettingsError as error:
-        for problem in error.problems:
-            _log.error(
-                "settings_refused",
-                **problem.log_fields(),
-                detail="the former settings stay in force",
-            )
+        kept, more = "the former settings stay in force", len(error.problems) - _MOST_TOLD
+        for problem in error.problems[:_MOST_TOLD]:
+            _log.error("settings_refused", **problem.log_fields(), detail=kept)
+        if more > 0:
+            fix = "`bff check --offline` tells all of them"
+            _log.error("settings_refused", problem=f"{more} more problems", fix=fix, detail=kept)
         return None
     if newer.redis.url.get_secret_value() == "embedded":
         newer = newer.model_copy(update={"redis": newer.redis.model_copy(update={"url": current.redis.url})})

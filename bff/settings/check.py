@@ -211,19 +211,20 @@ def _https(settings: Settings) -> Iterator[Finding]:
 
 
 def _routes(routes: tuple[RouteSettings, ...]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
     for index, route in enumerate(routes):
         at = f"route[{index}]"
         yield from complaint_about(f"{at}.path", route_path_complaint(route.path))
         yield from complaint_about(f"{at}.upstream", upstream_complaint(route.upstream))
         yield from _upstream_tls(route, at)
-        for earlier, other in enumerate(routes[:index]):
-            if other.path == route.path:
-                yield Finding(
-                    f"{at}.path",
-                    f'is the same as that of route[{earlier}], "{route.path}"',
-                    "join the two, or give one a longer path: the longest match wins",
-                    needs=(f"route[{earlier}].path",),
-                )
+        earlier = first.setdefault(route.path, index)
+        if earlier != index:
+            yield Finding(
+                f"{at}.path",
+                f'is the same as that of route[{earlier}], "{route.path}"',
+                "join the two, or give one a longer path: the longest match wins",
+                needs=(f"route[{earlier}].path",),
+            )
         if not route.methods:
             yield Finding(
                 f"{at}.methods", "is empty: nothing could pass", "name the methods, or remove the line"

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment
 from bff.settings.files import LISTS, SecretFiles, check_files
-from bff.settings.line_numbers import line_of
+from bff.settings.line_numbers import Lines
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
 from bff.settings.places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
@@ -105,7 +105,7 @@ class _Loading:
     secrets: SecretFiles = field(default_factory=SecretFiles)
     secret_sources: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
-    text: str = ""
+    lines: Lines = field(default_factory=Lines)
     mode: int = 0
     seen: Fingerprint | None = None
     file_broken: bool = False
@@ -136,7 +136,7 @@ class _Loading:
         if found.problem is not None:
             self.file_broken = True
             self.problems.append(found.problem)
-        self.text, self.mode = found.text, found.mode
+        self.lines, self.mode = Lines(found.text), found.mode
         return found.data
 
     def _judge_mode(self, settings: Settings, warnings: list[SettingProblem]) -> None:
@@ -245,7 +245,7 @@ class _Loading:
             return f"env {variable}"
         if self.file is None:
             return ""
-        line = line_of(self.text, *parts_of(key), index=index_of(key))
+        line = self.lines.of(*parts_of(key), index=index_of(key))
         return f"file:{self.file}" if line is None else f"file:{self.file}:{line}"
 
 

@@ -107,22 +107,29 @@ def _places(settings: Settings) -> Iterator[Finding]:
     """Findings about frontends that get into each other's way."""
     every = frontends_of(settings)
     first = len(every) - len(settings.frontend)  # the one without a section has no number
+    places: dict[tuple[str, str], Frontend] = {}
+    cookies: dict[tuple[str, str, str], Frontend] = {}
+    at_origin: dict[str, list[Frontend]] = {}
+    for number, one in enumerate(every, -first):
+        place, cookie = places.setdefault(one.place, one), cookies.setdefault(_cookies(one), one)
+        at_origin.setdefault(one.place[0], []).append(one)
+        if number >= 0:
+            yield from _beside(f"frontend[{number}].public_url", one, place, cookie)
     for number, one in enumerate(every[first:]):
-        key = f"frontend[{number}].public_url"
-        for other in every[: first + number]:
-            yield from _beside(key, one, other)
-        for other in every:
+        for other in at_origin[one.place[0]]:
             yield from _hidden(f"frontend[{number}]", settings.frontend[number], one, other)
 
 
-def _beside(key: str, one: Frontend, other: Frontend) -> Iterator[Finding]:
-    name = other.name or "server.public_url"
-    if one.place == other.place:
+def _beside(key: str, one: Frontend, place: Frontend, cookie: Frontend) -> Iterator[Finding]:
+    """Findings about a frontend and the first ones of its place, and of its cookies' names."""
+    if place is not one:
+        name = place.name or "server.public_url"
         yield Finding(key, f"is the place of {name} already", "give it a host, or a path, of its own")
-    elif _cookies(one) == _cookies(other):
+    elif cookie is not one:
         yield Finding(
             key,
-            f"differs from {name} by its port alone: browsers keep cookies by host name, for all ports",
+            f"differs from {cookie.name or 'server.public_url'} by its port alone: browsers keep cookies by "
+            "host name, for all ports",
             "give it another host name, or a path",
         )
 
@@ -135,12 +142,12 @@ def _cookies(one: Frontend) -> tuple[str, str, str]:
 
 def _hidden(at: str, own: FrontendSettings, one: Frontend, other: Frontend) -> Iterator[Finding]:
     """One frontend below another's endpoints at the same origin, or its routes below the other's path."""
-    (origin, base), (its_origin, its_base) = one.place, other.place
+    base, its_base = one.place[1], other.place[1]
     own_path = other.settings.server.own_path()
-    if origin == its_origin and its_base and under(base, own_path):  # under "/bff" itself lies no path at all
+    if its_base and under(base, own_path):  # under "/bff" itself lies no path at all
         message = f'lies under "{own_path}", where the endpoints of {other.name or UNNAMED} are'
         yield Finding(f"{at}.public_url", message, "choose another path")
-    if origin != its_origin or len(its_base) <= len(base):
+    if len(its_base) <= len(base):
         return
     for index, route in enumerate(own.route):
         if under(base + route.path, its_base):

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from bff.serve.settings_reload import FileWatch
+from bff.serve.settings_reload import FileWatch, Source, read_again
+from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Fingerprint
 from bff.settings.watched_files import fingerprint as fingerprint_of
@@ -55,3 +57,14 @@ async def test_a_change_while_the_process_starts(tmp_path: Path) -> None:
         running = group.create_task(watch.run(lambda: settings))
         await told.wait()
         running.cancel()
+
+
+async def test_a_file_of_many_mistakes(tmp_path: Path) -> None:
+    """The log has fifty of them and the number of the others: a file may have tens of thousands."""
+    file = tmp_path / "bff.toml"
+    file.write_text("[server]\n" + "".join(f"unknown{number} = 1\n" for number in range(200)))
+    with capture_logs() as lines:
+        taken = await read_again(Source(lambda: load(file, {})), Settings.model_validate(SETTINGS))
+    assert None is taken
+    assert 51 == len(lines)
+    assert int(lines[-1]["problem"].partition(" ")[0]) >= 150

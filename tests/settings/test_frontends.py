@@ -148,6 +148,13 @@ def test_a_route_below_another_frontend_is_told_of() -> None:
     assert "frontend[0].route[0].path" == only(GOOD + outer + inner).key
 
 
+def test_each_of_many_alike_is_told_of_once() -> None:
+    """By the first one: with each pair, a file of some hundred routes had tens of thousands of mistakes."""
+    assert [f"route[{number}].path" for number in (1, 2, 3)] == keys(GOOD + 4 * ROUTE)
+    alike = "".join(DESK.replace('"desk"', f'"d{number}"') for number in range(4))
+    assert [f"frontend[{number}].public_url" for number in (1, 2, 3)] == keys(GOOD + alike)
+
+
 @pytest.mark.parametrize("path", ["/bff", "/BFF/login", "/bff/x"])
 def test_a_frontend_below_anothers_endpoints_is_told_of(path: str) -> None:
     """It would get what is for the other's sign-in."""
