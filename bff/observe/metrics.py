@@ -192,7 +192,7 @@ class Metrics:
 
     def _named(self, frontend: str, provider: str) -> Self:
         self._frontend, self._provider = frontend, provider
-        self.rotations = self.rotations.of(frontend, provider)
+        self.rotations = self.rotations.of(provider)
         self._prepare_frontend()
         return self
 

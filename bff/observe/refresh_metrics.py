@@ -33,31 +33,31 @@ _LOCK_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 class OpenCircuits(Collector):
-    """The providers that are left alone: each by the rotations of one frontend."""
+    """The providers that are left alone."""
 
     def __init__(self, names: ProviderNames) -> None:
         self._names = names
-        self._open: set[tuple[str, str]] = set()
+        self._open: set[str] = set()
 
-    def changed(self, frontend: str, provider: str, *, is_open: bool) -> None:
-        """Notes that a provider is left alone by the rotations of a frontend, or no longer."""
-        (self._open.add if is_open else self._open.discard)((frontend, provider))
+    def changed(self, provider: str, *, is_open: bool) -> None:
+        """Notes that a provider is left alone, or no longer."""
+        (self._open.add if is_open else self._open.discard)(provider)
 
     def collect(self) -> Iterator[Metric]:
         """The metric, of each provider where there are several."""
         family = GaugeMetricFamily(
             "bff_provider_circuit_open", "Whether the provider is left alone: 1 or 0.", labels=["provider"]
         )
-        left_alone = {self._names.label(provider) for _, provider in self._open}
+        left_alone = {self._names.label(provider) for provider in self._open}
         for label in self._names.labels():
             family.add_metric([label], float(label in left_alone))
         yield family
 
 
 class RotationMetrics:
-    """The metrics of one process' rotations, as those of one frontend and provider count them."""
+    """The metrics of one process' rotations, as those of one provider count them."""
 
-    _frontend = _provider = ""
+    _provider = ""
 
     def __init__(self, registry: CollectorRegistry, names: ProviderNames) -> None:
         self._waiters = Histogram(
@@ -88,12 +88,12 @@ class RotationMetrics:
             for kind in INCIDENTS:
                 self._incidents.labels(provider, kind)
 
-    def of(self, frontend: str, provider: str) -> Self:
-        """Returns the same metrics, for the rotations of one frontend and provider."""
-        return copy(self)._named(frontend, provider)  # noqa: SLF001 - a copy of its own
+    def of(self, provider: str) -> Self:
+        """Returns the same metrics, for the rotations of one provider's sessions."""
+        return copy(self)._named(provider)  # noqa: SLF001 - a copy of its own
 
-    def _named(self, frontend: str, provider: str) -> Self:
-        self._frontend, self._provider = frontend, provider
+    def _named(self, provider: str) -> Self:
+        self._provider = provider
         return self
 
     def finished(self, waiters: int) -> None:
@@ -110,4 +110,4 @@ class RotationMetrics:
 
     def circuit_breaker(self, *, is_open: bool) -> None:
         """The provider is left alone from now on, or no longer."""
-        self._circuits.changed(self._frontend, self._provider, is_open=is_open)
+        self._circuits.changed(self._provider, is_open=is_open)

@@ -63,8 +63,9 @@ class CircuitBreakers:
         """Returns the one before the client's provider."""
         known = self._by_client.get(client.shared)
         if known is None:
-            metrics = self._metrics.at(provider=client.settings.name)
-            known = self._by_client[client.shared] = circuit_breaker_of(self._clock, metrics)
+            name = client.settings.name
+            metrics = self._metrics.at(provider=name)
+            known = self._by_client[client.shared] = circuit_breaker_of(self._clock, metrics, name)
         return known
 
     def retain(self, clients: Iterable[OidcClient]) -> None:

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from typing import assert_never
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.observe.logs import get_logger
+from bff.observe.logs import get_logger, named
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.concurrency_limit import Ticket
@@ -47,12 +47,18 @@ class Flight:
         self.task: asyncio.Task[Outcome]
 
 
-def circuit_breaker_of(clock: Callable[[], float], metrics: Metrics) -> CircuitBreaker:
+def circuit_breaker_of(
+    clock: Callable[[], float], metrics: Metrics, provider: str | None = None
+) -> CircuitBreaker:
     """Makes the circuit breaker before one provider, whose changes are logged and shown."""
 
     def changed(is_open: bool) -> None:
         metrics.rotations.circuit_breaker(is_open=is_open)
-        _log.warning("provider_left_alone") if is_open else _log.info("provider_asked_again")
+        whose = named(None, provider)
+        if is_open:
+            _log.warning("provider_left_alone", **whose)
+        else:
+            _log.info("provider_asked_again", **whose)
 
     return CircuitBreaker(clock, changed)
 

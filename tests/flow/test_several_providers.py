@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from bff.app import App
 from bff.embedded import free_port
@@ -53,10 +54,12 @@ async def test_each_session_keeps_to_its_provider(world: World) -> None:
 
     world.clock.ahead = 400  # both tokens are over, and the first provider is away
     main.stop()
-    assert (503, 200) == (
-        (await staff.call("/api/orders")).status_code,
-        (await guest.call("/api/orders")).status_code,
-    )
+    with capture_logs() as lines:
+        assert (503, 200) == (
+            (await staff.call("/api/orders")).status_code,
+            (await guest.call("/api/orders")).status_code,
+        )
+    assert ["main"] == [line["provider"] for line in lines if line["event"] == "provider_left_alone"]
     assert (0, 1) == (main.seen.token_calls["refresh_token"], partners.seen.token_calls["refresh_token"])
     main.start()
     world.clock.ahead = 500

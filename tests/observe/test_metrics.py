@@ -159,7 +159,7 @@ def test_frontends_and_providers_are_told_apart() -> None:
     assert [0.0, 1.0] == [
         value(metrics, "bff_provider_circuit_open", provider=name) for name in ("main", "partners")
     ]
-    metrics.at(frontend="desk", provider="partners").rotations.circuit_breaker(is_open=False)
+    metrics.at(provider="main").rotations.circuit_breaker(is_open=False)
     assert 1.0 == value(metrics, "bff_provider_circuit_open", provider="partners")
     for number in range(MAX_SERIES):
         shop.request_finished(f"/{number}", "GET", 200, 0.1)
