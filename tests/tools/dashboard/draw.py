@@ -1,6 +1,7 @@
 """Panels as SVG, in the likeness of Grafana's: lines, axes with units, a legend below. Pure."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -70,11 +71,9 @@ def _short(value: float) -> str:
 
 
 def legend(template: str, labels: Mapping[str, str]) -> str:
-    """A series' name by `legendFormat`."""
-    name = template
-    for label, value in labels.items():
-        name = name.replace("{{" + label + "}}", value)
-    return name
+    """A series' name by `legendFormat`; a label that it does not have is nothing."""
+    name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), template)
+    return " ".join(name.split())
 
 
 def ticks(highest: float, wanted: int = 4) -> list[float]:

@@ -39,6 +39,7 @@ def test_an_axis_has_round_values() -> None:
 def test_a_series_is_named_by_its_labels() -> None:
     """As `legendFormat` says."""
     assert "/api: 5xx" == legend("{{route}}: {{status}}", {"route": "/api", "status": "5xx"})
+    assert "default : failed" == legend("default {{provider}} : {{outcome}}", {"outcome": "failed"})
 
 
 def spec(kind: str, **defaults: Any) -> dict[str, Any]:
