@@ -90,3 +90,25 @@ async def test_a_refused_call_names_the_session_that_it_came_with(world: World, 
 
 async def refused(browser: Browser) -> bool:
     return (await browser.call("/api/orders")).status_code == 401
+
+
+async def test_an_error_names_the_line_that_tells_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a user reads out to an operator, a page's error too; the backend's own answers name nothing."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(forward_accounting, "access", lambda **fields: lines.append(fields))
+    browser = await world.signed_in()
+    stranger = await world.browser()
+    assert "x-request-id" not in (await browser.call("/api/orders")).headers
+    for headers in (
+        {},
+        {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"},
+        {"X-Request-ID": "of-the-edge-1"},
+    ):
+        answer = await stranger.client.get("/api/orders", headers=headers)
+        assert not answer.is_success
+        assert lines[-1]["request_id"] == answer.headers["x-request-id"]
+    assert "of-the-edge-1" == lines[-1]["request_id"]
+    forged = await stranger.client.get("/api/orders", headers={"X-Request-ID": "no id"})
+    assert lines[-1]["request_id"] == forged.headers["x-request-id"] != "no id"
