@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bff.oidc.tokens import MAX_LIFETIME, TokenAnswerError, parse_token_answer
+from bff.oidc.tokens import MAX_LIFETIME, TokenAnswerError, names_no_certificate, parse_token_answer
 from bff.session.model import Tokens
 
 NOW = 1000.0
@@ -214,3 +214,21 @@ def test_two_rotations_at_once_tell_nothing_of_an_end(before: bool) -> None:
     former = Tokens("a", NOW - 1.5, None, "r", NOW + 60, refresh_end_moves=before)
     answer = parse_token_answer(GOOD | {"refresh_token": "r2", "refresh_expires_in": 60}, NOW)
     assert before == answer.tokens(former).refresh_end_moves
+
+
+@pytest.mark.requirement("P-04")
+@pytest.mark.parametrize(
+    ("expected", "claims"),
+    [
+        (True, {"sub": "alice"}),
+        (True, {"sub": "alice", "cnf": {"jkt": "x"}}),
+        (True, {"sub": "alice", "cnf": "x5t#S256"}),
+        (False, {"sub": "alice", "cnf": {"x5t#S256": "x"}}),
+        (False, {}),
+        (False, None),
+    ],
+)
+def test_a_token_that_is_bound_to_no_certificate(*, expected: bool, claims: dict[str, Any] | None) -> None:
+    """By its own word alone: an opaque token does not say (RFC 8705 3.1)."""
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    assert expected is names_no_certificate("opaque" if claims is None else f"e30.{payload}.c2ln")
