@@ -110,7 +110,8 @@ def test_the_uncommented_form_loads(tmp_path: Path) -> None:
         flags=re.MULTILINE,
     )
     text = re.sub(r"^(?:ca|client_cert|client_cert_key|client_key)_file = .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^bearer_\w+ = .*\n", "", text, flags=re.MULTILINE)  # with another `auth` alone
+    # With another `auth` or `token` alone:
+    text = re.sub(r"^(?:bearer_\w+|token_provider) = .*\n", "", text, flags=re.MULTILINE)
     text = text.replace('"web/dist"', f'"{tmp_path}"').replace("http://orders", "https://orders")
     text = text.replace("keys = []", f'keys = ["{KEY}"]').replace(EXAMPLE_SECRET, "s3cret")
     file = tmp_path / "bff.toml"
