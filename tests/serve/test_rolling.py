@@ -177,13 +177,13 @@ async def test_a_refused_roll(tmp_path: Path) -> None:
             settings.write_text("[server]\nops_host = '127.0.0.2'\n")
             running.signal(signal.SIGUSR2)
             assert ["server.ops_host"] == (await running.said("roll_refused", 2))["settings"]
-            settings.write_text("[redis]\ntimeout = 3\n")
+            settings.write_text("[redis]\nmax_connections = 7\n")
             running.signal(signal.SIGHUP)
-            assert ["redis.timeout"] == (await running.said("settings_not_taken"))["needs_sigusr2"]
+            assert ["redis.max_connections"] == (await running.said("settings_not_taken"))["needs_sigusr2"]
             assert former == [running.pid(1), running.pid(2)]
             assert [] == running.lines("worker_left")
             running.signal(signal.SIGUSR2)
-            assert ["limits.login_per_minute", "redis.timeout"] == sorted(
+            assert ["limits.login_per_minute", "redis.max_connections"] == sorted(
                 (await running.said("rolling"))["changed"]
             )
             await running.said("rolled")
