@@ -151,7 +151,7 @@ class CallEnd:
         context = self._context
         status, rendered, body = redirect or problem_response(
             problem,
-            headers=(*headers, (b"x-request-id", self._ids.request_id)),
+            headers=(*headers, *self._named()),
             page=page,
             login_url=context.login_for(demand),
             home=context.home,
@@ -198,6 +198,10 @@ class CallEnd:
         if isinstance(verdict, Denied):
             return verdict.problem is Problem.BEARER_AND_COOKIE
         return verdict.bearer is not None
+
+    def _named(self) -> tuple[Header, ...]:
+        """Returns the field by which an error leads to its line in the log."""
+        return ((b"x-request-id", self._ids.request_id),)
 
     def _route_name(self) -> str:
         return self._verdict.route.settings.path if isinstance(self._verdict, Admitted) else "-"

@@ -134,6 +134,10 @@ class ForwardAuthCall(CallEnd):
         self._client.send_head(_OK, [*_HEAD, *fields])
         self._client.send_end()
 
+    def _named(self) -> tuple[Header, ...]:
+        """Returns nothing without proof: the answer is that of an endpoint that does not exist."""
+        return () if self._unproven is not None else super()._named()
+
     def _route_name(self) -> str:
         return _NAME
 
