@@ -72,7 +72,7 @@ class _FastRoute:
         self.signed_by = (settings.auth, settings.csrf)
         self.takes_bearer = settings.takes_bearer()
         self.verdicts: tuple[dict[tuple[Header, ...], bool], ...] = ({}, {})  # for safe methods the second
-        self._of_peers: dict[str, bytes] = {}
+        self.of_peers: dict[str, bytes] = {}  # `forwarding_lines`, by the address
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         self.counts: Mapping[bytes, Requests] = {
@@ -82,14 +82,12 @@ class _FastRoute:
         }
 
     def forwarding_lines(self, address: str, *, peer: bool) -> bytes:
-        """Returns the lines by which the backend learns of the client; those of a `peer`'s calls repeat."""
-        lines = self._of_peers.get(address)
-        if lines is None:
-            lines = self.rules.forwarding_lines(address)
-            if peer:
-                if len(self._of_peers) >= _MOST_PEERS:
-                    self._of_peers.clear()
-                self._of_peers[address] = lines
+        """Makes the lines by which the backend learns of the client; keeps a `peer`'s, whose calls repeat."""
+        lines = self.rules.forwarding_lines(address)
+        if peer:
+            if len(self.of_peers) >= _MOST_PEERS:
+                self.of_peers.clear()
+            self.of_peers[address] = lines
         return lines
 
     def own_lines(self, ready: Ready, method: bytes, target: bytes) -> tuple[bytes, ...]:
@@ -262,7 +260,9 @@ class FastCall:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
-        lines = route.forwarding_lines(self._address, peer=not request.addresses)
+        lines = route.of_peers.get(self._address)
+        if lines is None:
+            lines = route.forwarding_lines(self._address, peer=not request.addresses)
         pieces += (lines, b"\r\n", request.body)
         return b"".join(pieces)
 

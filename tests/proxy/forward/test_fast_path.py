@@ -320,7 +320,7 @@ def test_the_lines_of_a_peers_calls_are_made_once() -> None:
     sent = harness.sent(raw([HOST, COOKIE, CSRF, (b"x-forwarded-for", b"198.51.100.7")]))
     assert sent is not None
     assert b"\r\nx-forwarded-for: 198.51.100.7\r\n" in sent
-    assert ["192.0.2.1"] == list(route._of_peers)
+    assert ["192.0.2.1"] == list(route.of_peers)
     for number in range(1000):
         route.forwarding_lines(f"10.0.{number // 250}.{number % 250}", peer=True)
-    assert len(route._of_peers) <= 256
+    assert len(route.of_peers) <= 256
