@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import structlog
@@ -136,6 +137,7 @@ def name_each(*, frontends: bool, providers: bool) -> None:
     """Has access lines and audit events name their frontend, or their session's provider, from now on."""
     _output.frontends, _output.providers = frontends, providers
     _output.several = frontends or providers
+    _named_in_json.cache_clear()
 
 
 def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
@@ -146,6 +148,12 @@ def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
     if _output.providers and provider is not None:
         fields["provider"] = provider
     return fields
+
+
+@lru_cache(maxsize=1024)
+def _named_in_json(frontend: str, provider: str | None) -> str:
+    """Returns the same as the end of a line in JSON: all are slugs of the settings, and few."""
+    return "".join(f', "{name}": "{value}"' for name, value in named(frontend, provider).items())
 
 
 def _add_span(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -310,8 +318,9 @@ def access(
         ids = None if _output.span_ids is None else _output.span_ids()
         names = ""
         if _output.several:
-            found = named(frontend, None if whose is None else whose.provider)
-            names = "".join(f', "{name}": "{value}"' for name, value in found.items())
+            # A session of the near cache looks its provider up in its entry: only where that is written.
+            provider = whose.provider if whose is not None and _output.providers else None
+            names = _named_in_json(frontend, provider)
         lines.note(
             method, path, status, duration, route, session, request_id, retried=retried, names=names, ids=ids
         )
