@@ -21,7 +21,7 @@ from bff.hooks import NO_HOOKS, Hooks
 from bff.live_settings import LiveSettings, Reloaded, note_in_force
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
-from bff.policy.origin import Guard
+from bff.policy.csrf import Guard
 from bff.proxy.forward.in_force import STATE, InForce
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Sessions

@@ -9,7 +9,7 @@ from bff.crypto import Keyring
 from bff.hooks import SignIn
 from bff.observe.metrics import Metrics
 from bff.oidc.providers import Providers
-from bff.policy.origin import Guard
+from bff.policy.csrf import Guard
 from bff.policy.routes import RouteTable
 from bff.refresh import Refresher
 from bff.session.announcements import notice_of

@@ -24,9 +24,10 @@ from bff.observe.metrics import Metrics
 from bff.oidc.dpop import thumbprint_of
 from bff.oidc.providers import Providers
 from bff.open_streams import OpenStreams
+from bff.policy.csrf import Guard
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.route_access import AccessPlan
 from bff.policy.routes import RouteTable
 from bff.problems import LOGIN

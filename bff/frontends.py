@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bff.frontend import Frontend, build_frontend
 from bff.policy.frontend_table import FrontendTable, Placed, hosts_of
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.server.line_cache import LineCache
 from bff.proxy.server.request_parser import RequestLimits

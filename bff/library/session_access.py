@@ -19,7 +19,7 @@ from bff.credentials.credential import Signed
 from bff.errors import Problem, StoreUnavailableError
 from bff.library.errors import BffError
 from bff.observe.logs import audit
-from bff.policy.origin import SAFE_METHODS, Rejected
+from bff.policy.csrf import SAFE_METHODS, Rejected
 from bff.policy.public_claims import public_claims
 from bff.problems import LOGIN
 from bff.session.model import Found, Session

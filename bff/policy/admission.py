@@ -5,8 +5,8 @@ from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
 from bff.policy.bearer import Bearer, Both, Doubled, presented
+from bff.policy.csrf import Allowed, Guard, Rejected
 from bff.policy.fields import Fields
-from bff.policy.origin import Allowed, Guard, Rejected
 from bff.policy.paths import query_problem
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
 

@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
 from bff.policy.headers import NameFilter
-from bff.policy.origin import Guard, PublicOrigin
 from bff.policy.paths import path_problem
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.settings.header_table import BELIEVED, Stopped, as_pattern, plain_name
 from bff.settings.model import RouteSettings

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from bff.policy.fields import Header
 from bff.policy.forward_auth import asked_place, is_forward_auth
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 

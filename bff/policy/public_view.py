@@ -11,7 +11,7 @@ Rule 2: a mapped URL stays on our origin, with any path that the backend put beh
 import re
 from dataclasses import dataclass
 
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import Route
 
 _URL = re.compile(rb"(?:https?:)?//([^/?#\\]*)([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)

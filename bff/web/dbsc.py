@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
+from bff.policy.csrf import Guard, Rejected
 from bff.policy.device_binding import (
     CHALLENGE,
     RESPONSES,
@@ -39,7 +40,6 @@ from bff.policy.device_binding import (
     parse_proof,
     verify,
 )
-from bff.policy.origin import Guard, Rejected
 from bff.policy.quota import Limited
 from bff.session.bound_sessions import BoundSessions
 from bff.session.device_proof import Use

@@ -27,7 +27,7 @@ from bff.observe.logs import audit, get_logger
 from bff.oidc.providers import Providers
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
-from bff.policy.origin import DOCUMENTED, Guard, Rejected
+from bff.policy.csrf import DOCUMENTED, Guard, Rejected
 from bff.session.bound_sessions import unproved
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, NoSession, Sessions

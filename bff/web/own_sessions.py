@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.policy.origin import Guard
+from bff.policy.csrf import Guard
 from bff.policy.user_agents import described
 from bff.session.own_sessions import OwnSession, OwnSessions
 from bff.session.sessions import Found, Sessions

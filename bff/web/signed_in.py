@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.logs import audit
-from bff.policy.origin import Guard, Rejected
+from bff.policy.csrf import Guard, Rejected
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.web.accounting import name_session
 from bff.web.responses import address_of, cookie_headers, login_url, problem_answer

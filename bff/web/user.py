@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.policy.origin import Guard
+from bff.policy.csrf import Guard
 from bff.policy.public_claims import public_claims
 from bff.refresh import Deferred, Over, Refresher, Rotated, UserNeeded
 from bff.session.model import EndReason, Session

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from bff.errors import Problem
-from bff.policy.origin import Guard, Reason
+from bff.policy.csrf import Guard, Reason
 from bff.problems import problem_response
 from bff.session.model import EndReason
 from tests.docs.log_events import loud_events

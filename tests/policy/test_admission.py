@@ -6,8 +6,8 @@ import pytest
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit, admit_upgrade
+from bff.policy.csrf import Guard
 from bff.policy.fields import Fields
-from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
 

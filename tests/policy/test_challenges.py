@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bff.policy.challenges import passing_challenges
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
 GOOD = frozenset({b"bearer", b"dpop"})

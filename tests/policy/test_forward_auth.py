@@ -4,9 +4,10 @@ import pytest
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
+from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
 from bff.policy.forward_auth import Asked, Asking, is_forward_auth
-from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
 

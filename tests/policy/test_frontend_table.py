@@ -3,7 +3,7 @@
 import pytest
 
 from bff.policy.frontend_table import FrontendTable, Placed
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 
 TABLE = FrontendTable(
     Placed(PublicOrigin.parse(url), path, name)

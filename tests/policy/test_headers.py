@@ -6,7 +6,7 @@ import pytest
 
 from bff.policy.fields import Fields, Header
 from bff.policy.headers import HeaderRules, RequestIds
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
 IDS = RequestIds(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
 

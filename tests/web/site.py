@@ -18,7 +18,8 @@ from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
-from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.csrf import Guard
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.session.cookie import SessionCookie
 from bff.session.own_sessions import OwnSessions

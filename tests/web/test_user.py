@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from bff.limits.rate_limits import RateLimits
-from bff.policy.origin import Guard
+from bff.policy.csrf import Guard
 from bff.session.sessions import Found
 from bff.settings.model import LimitSettings
 from bff.web.limits import EndpointLimits

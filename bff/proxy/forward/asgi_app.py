@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
-from bff.policy.origin import Guard
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_client import AsgiClientSide
 from bff.proxy.forward.context import ClientSide, ForwardingContext

@@ -20,9 +20,9 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
+from bff.policy.csrf import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.fields import Fields, Header
 from bff.policy.headers import RequestIds
-from bff.policy.origin import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.forward_auth import is_forward_auth
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import ServerSettings
 from bff.settings.route_check import parser_takes
 

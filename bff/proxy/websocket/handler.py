@@ -22,9 +22,9 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
+from bff.policy.csrf import Guard
 from bff.policy.fields import Header
 from bff.policy.headers import RequestIds
-from bff.policy.origin import Guard
 from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed

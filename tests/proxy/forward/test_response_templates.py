@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.streams import is_stream
 from bff.proxy.forward import response_templates
 from bff.proxy.forward.response_templates import PlainResponse, ResponseTemplates

@@ -9,9 +9,10 @@ from bff.credentials.session_credentials import Credentials
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.policy.csrf import Guard
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
-from bff.policy.origin import Guard, PublicOrigin
+from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext

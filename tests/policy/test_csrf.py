@@ -4,8 +4,8 @@ from typing import Literal
 
 import pytest
 
+from bff.policy.csrf import ALLOWED, ANONYMOUS, Allowed, Anonymous, Guard, Reason, Rejected
 from bff.policy.fields import Header
-from bff.policy.origin import ALLOWED, ANONYMOUS, Allowed, Anonymous, Guard, PublicOrigin, Reason, Rejected
 
 GUARD = Guard(origin=b"https://app.example.com", csrf_header=b"x-csrf")
 CSRF = (b"x-csrf", b"1")
@@ -164,31 +164,6 @@ def test_route(
 def test_sign_out(headers: list[Header], outcome: Allowed | Rejected) -> None:
     """No other site can navigate a browser to our logout, even if it knew the address."""
     assert outcome == GUARD.sign_out(headers)
-
-
-@pytest.mark.parametrize(
-    ("url", "origin", "host"),
-    [
-        ("https://app.example.com", b"https://app.example.com", b"app.example.com"),
-        ("https://App.Example.com:443/", b"https://app.example.com", b"app.example.com"),
-        ("http://localhost:8080", b"http://localhost:8080", b"localhost:8080"),
-        ("http://[::1]:80", b"http://[::1]", b"[::1]"),
-        ("https://x:80", b"https://x:80", b"x:80"),
-    ],
-)
-def test_public_origin(url: str, origin: bytes, host: bytes) -> None:
-    """An origin is written as browsers write it."""
-    public = PublicOrigin.parse(url)
-    assert (origin, host) == (public.origin, public.host)
-
-
-@pytest.mark.parametrize(
-    "url", ["app.example.com", "ftp://x", "https://", "https://u@x", "https://x/app", "https://x?y"]
-)
-def test_no_origin(url: str) -> None:
-    """What is no origin is refused at start."""
-    with pytest.raises(ValueError, match="write it like"):
-        PublicOrigin.parse(url)
 
 
 @pytest.mark.requirement("B-29")
