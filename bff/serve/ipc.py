@@ -23,9 +23,8 @@ from bff.tasks import Tasks
 Order = Literal["stop", "retire", "force", "drop"]
 Question = Literal["readiness", "metrics", "openmetrics", "prepare"]
 
-_LINE_LIMIT = (
-    256 * 1024 * 1024
-)  # a longer line would end the link: far beyond the settings of the largest file
+# A longer line would end the link: far beyond the settings of the largest file.
+_LINE_LIMIT = 256 * 1024 * 1024
 _SERVING: Final = "serving"
 _STOPPING: Final = "stopping"
 

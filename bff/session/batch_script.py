@@ -18,9 +18,8 @@ class BatchScript:
     def __init__(self, batches: Batches, source: str) -> None:
         self._batches = batches
         self._source = source.encode()
-        self._sha = (
-            hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
-        )  # Redis' name of it
+        # Redis' name of it.
+        self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
 
     async def run(self, name: bytes, *arguments: bytes) -> Any:
         """Runs it on the key of this name.

@@ -31,13 +31,10 @@ LEAD: Final = 60.0
 MOST_KEPT: Final = 8192
 """Tokens that a process keeps; one with few claims takes a kilobyte."""
 
-_ORDER = (
-    0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (FIPS 186-5, SP 800-186)
-)
-_EARLY, _EARLY_SHARE = (
-    10.0,
-    0.25,
-)  # seconds before its end, and share of its life, from which the next one is minted
+# Of P-256 (FIPS 186-5, SP 800-186).
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+# Seconds before its end, and share of its life, from which the next one is minted.
+_EARLY, _EARLY_SHARE = 10.0, 0.25
 
 
 def signing_key(seed: bytes) -> ECKey:

@@ -29,10 +29,8 @@ from bff.settings.redis_urls import ClusterUrl, SentinelUrl
 IDLE_FOR = 30.0
 """Seconds; load balancers and services begin to drop connections after a minute."""
 
-_OF_POOLS = (
-    "max_connections",
-    "timeout",
-)  # a URL may say this of pools; a single connection does not know it
+# A URL may say this of pools; a single connection does not know it.
+_OF_POOLS = ("max_connections", "timeout")
 
 
 class _Steady:

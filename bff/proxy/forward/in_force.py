@@ -8,6 +8,9 @@ from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.server.line_cache import LineCache
 
+Several = FrontendTable[ForwardingApp] | None
+"""The applications of several frontends, or None of one."""
+
 STATE = "bff_forwarding"
 """The name under which the lifespan state holds an `InForce`, for the server protocol."""
 
@@ -24,20 +27,10 @@ class InForce:
 
     __slots__ = ("app", "fast_path", "lines", "several")
 
-    def __init__(
-        self,
-        app: ForwardingApp,
-        lines: LineCache,
-        several: FrontendTable[ForwardingApp] | None = None,
-    ) -> None:
+    def __init__(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         self.replace(app, lines, several)
 
-    def replace(
-        self,
-        app: ForwardingApp,
-        lines: LineCache,
-        several: FrontendTable[ForwardingApp] | None = None,
-    ) -> None:
+    def replace(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         """Puts other applications in force, on the event loop: between two requests."""
         self.app, self.fast_path, self.lines, self.several = app, app.fast_path, lines, several
 

@@ -36,11 +36,8 @@ _Known = tuple[int, bytes | None, int]
 _MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
 _OK, _UNAUTHORIZED = 200, 401
 _MOST_DIGITS = 15  # of a length: a pebibyte
-_CACHE, _CODED, _LASTS = (
-    -1,
-    -2,
-    -3,
-)  # a `Cache-Control` that passes, so that ours is not added; a coding; a stream
+# A `Cache-Control` that passes, so that ours is not added; a coding; a stream.
+_CACHE, _CODED, _LASTS = -1, -2, -3
 _CLEARED = (b"keep-alive", b"")  # values of a backend's `Connection` that change nothing
 
 
