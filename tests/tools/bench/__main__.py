@@ -168,10 +168,10 @@ def _list(everyone: Sequence[Contender], everything: Sequence[Scenario]) -> None
     lines = ["contenders:"]
     for contender in everyone:
         why = contender.missing()
-        lines.append(f"  {contender.name:15}{contender.what}" + (f"  (not there: {why})" if why else ""))
-    lines += ["loads:", *(f"  {workload.name:15}{workload.what}" for workload in WORKLOADS)]
-    lines += ["scenarios:", *(f"  {scenario.name:15}{scenario.what}" for scenario in everything)]
-    lines += ["and:", f"  {_STAGES:15}what each stage of a request costs, timed in one process"]
+        lines.append(f"  {contender.name:19}{contender.what}" + (f"  (not there: {why})" if why else ""))
+    lines += ["loads:", *(f"  {workload.name:19}{workload.what}" for workload in WORKLOADS)]
+    lines += ["scenarios:", *(f"  {scenario.name:19}{scenario.what}" for scenario in everything)]
+    lines += ["and:", f"  {_STAGES:19}what each stage of a request costs, timed in one process"]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
