@@ -11,6 +11,7 @@ OTHERWISE = {
     "helm": ("tests/packaging/test_chart.py", '"helm"'),  # rendered as one chart
     "providers": ("tests/cli/test_init_command.py", '"providers"'),  # each is loaded
     "build_hook.py": ("tests/packaging/test_core.py", '"hatchling", "build"'),  # run by each build
+    "metadata_hook.py": ("tests/packaging/test_metadata.py", '"hatchling", "metadata"'),  # run likewise
 }
 """What a test takes without naming its files: the test, and the words there that show it."""
 
