@@ -26,11 +26,11 @@ class Feed(Protocol):
         ...
 
     def follow(self, key: str, listener: "ChangeWaiter") -> None:
-        """Tells of changes of one session, and of all, until `leave`."""
+        """Subscribes to changes of one session, and of all, until `leave`."""
         ...
 
     def leave(self, key: str, listener: "ChangeWaiter") -> None:
-        """Tells of this session no more."""
+        """Ends the subscription to this session."""
         ...
 
 

@@ -108,7 +108,7 @@ class CircuitBreaker:
         self._pause = _Pause(clock)
 
     def retire(self) -> None:
-        """Tells of no change any more: the provider has other settings, or is gone."""
+        """Stops reporting changes: the provider has other settings, or is gone."""
         if self._open:
             self._opened(False)
         self._opened = lambda _: None

@@ -306,7 +306,7 @@ class BatchReader:
                 self._give_up(TimeoutError())
 
     def _give_up(self, failure: BaseException) -> None:
-        """Tells all who wait that nothing is known, and ends the connection."""
+        """Answers all who wait that nothing is known, and ends the connection."""
         asks = [*self._batch, *self._waiting]
         if self._batch:
             self._took(time.perf_counter() - self._started)

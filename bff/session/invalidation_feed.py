@@ -105,27 +105,27 @@ class InvalidationFeed:
         return now < self._trusted_until
 
     def subscribe(self, listener: Listener) -> None:
-        """Tells this listener of every change from now on."""
+        """Subscribes this listener to every change from now on."""
         self._listeners.append(lambda: listener)
 
     def release(self, listener: Listener) -> None:
-        """Tells a subscriber of changes for as long as anybody else still uses it."""
+        """Subscribes a listener to changes for as long as anybody else still uses it."""
         self.unsubscribe(listener)
         self._listeners.append(weakref.ref(listener))
 
     def follow(self, key: str, listener: Listener) -> None:
-        """Tells this listener of one session, and of all at once, until `leave`; behind the subscribers."""
+        """Subscribes this listener to one session, and to all at once, until `leave`; behind the others."""
         self._by_key.setdefault(key, []).append(listener)
 
     def leave(self, key: str, listener: Listener) -> None:
-        """Tells it of this session no more."""
+        """Ends its subscription to this session."""
         here = self._by_key[key]
         here.remove(listener)
         if not here:
             del self._by_key[key]
 
     def unsubscribe(self, listener: Listener) -> None:
-        """Tells it no more."""
+        """Ends its subscription."""
         self._listeners = [each for each in self._listeners if each() is not listener]
 
     async def start(self) -> None:

@@ -252,7 +252,7 @@ class Replies(asyncio.Protocol):
         self._came()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells of the end, whatever its reason; an end of the server's comes here too."""
+        """Reports the end, whatever its reason; an end of the server's comes here too."""
         del exc
         self._ended()
 
