@@ -219,11 +219,16 @@ def _moment(value: Any) -> float | None:
 
 
 def _moves(former: Tokens, now: float, end: float | None) -> bool:
-    """Returns True if a rotation gives the refresh token a later end; where too soon to tell, as before."""
+    """Returns True if a rotation gives the refresh token a later end; where nothing tells, as before.
+
+    Nothing tells too soon after the former answer, nor does an earlier end: the provider's lifetimes are
+    shorter now.
+    """
     elapsed = now - former.obtained_at
     if end is None or former.refresh_expires_at is None or elapsed <= _TELLING:
         return former.refresh_end_moves
-    return end - former.refresh_expires_at > elapsed / 2
+    shift = end - former.refresh_expires_at
+    return former.refresh_end_moves if shift < -elapsed / 2 else shift > elapsed / 2
 
 
 def _refresh_end(document: Mapping[str, Any], now: float, configured: float | str | None) -> float | None:

@@ -197,6 +197,8 @@ def test_a_jwt_ends_by_its_own_word_too(expected: float | None, token: str, expi
         (True, 1060.0, 1100.0, False),
         (True, None, 1100.0, True),
         (False, 1060.0, None, True),  # no new token came: the former one's end
+        (True, 4600.0, 1080.0, True),  # the provider has shortened its lifetimes
+        (False, 4600.0, 1080.0, False),
     ],
 )
 def test_whether_a_rotation_moves_the_refresh_tokens_end(
