@@ -1,6 +1,7 @@
 """Settings that change under load, over real workers: no request fails, and all workers take the same."""
 
 import asyncio
+import itertools
 import os
 import re
 import resource
@@ -46,16 +47,19 @@ class Load:
             httpx.AsyncClient(base_url=self.url, timeout=PATIENCE) as client,
             asyncio.TaskGroup() as group,
         ):
-            callers = [group.create_task(self._call(client)) for _ in range(CALLERS)]
+            done = asyncio.Event()
+            for _ in range(CALLERS):
+                group.create_task(self._call(client, done))
             try:
                 yield
             finally:
-                for caller in callers:
-                    caller.cancel()
+                done.set()  # a call that ends in the moment of a cancellation may take it for its own
 
-    async def _call(self, client: httpx.AsyncClient) -> None:
+    async def _call(self, client: httpx.AsyncClient, done: asyncio.Event) -> None:
         headers = {"Host": self.host, "Cookie": f"{self.cookie}={self.handle}", **CSRF}
-        for number in range(100_000):
+        for number in itertools.count():
+            if done.is_set():
+                return
             path = self.paths[number % len(self.paths)]
             try:
                 answer = await client.post(f"{path}/x", content=b"{}", headers=headers)

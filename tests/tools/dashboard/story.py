@@ -292,8 +292,10 @@ async def play(stage: Stage) -> list[tuple[str, float]]:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(everyday(stage, stop))
-        for scene in SCENES:
-            scenes.append((scene.__name__, clock() - began))
-            await scene(stage)
-        stop.set()
+        try:
+            for scene in SCENES:
+                scenes.append((scene.__name__, clock() - began))
+                await scene(stage)
+        finally:
+            stop.set()  # a call that ends in the moment of a cancellation may take it for its own
     return scenes
