@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from starlette.routing import Route
 
 from bff.credentials.bearer import Verifiers
+from bff.credentials.call_credentials import CallCredentials
+from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.route_credentials import TokenSources, by_audience, for_routes, unsigned_of
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
@@ -283,22 +285,8 @@ def _context(
     former: Frontend | None,
 ) -> ForwardingContext:
     settings = tables.settings
-    limits = shared.limits_of(tables.name)
-    proofs = shared.proofs.for_routes(tables.routes.routes, settings.providers())
     return ForwardingContext(
-        destinations={
-            route.path: Destination(
-                shared.pools.for_upstream(route),
-                HeaderRules.compiled(route.settings, tables.public, tables.csrf_header, shared.hooks.fields),
-                credentials[route.path],
-                RouteRateLimit.of(route.settings, limits),
-                AskBeforeForward.of(shared.hooks),
-                made.verifiers.access(route.settings, tables.plan.by_path.get(route.path)),
-                unsigned_of(route, credentials[route.path]),
-                proofs.get(route.path),
-            )
-            for route in tables.routes.routes
-        },
+        destinations=_destinations(shared, tables, credentials, made),
         request_ids=RequestIdMaker(settings.server.trusted_proxies),
         tasks=shared.tasks,
         metrics=made.metrics,
@@ -315,6 +303,27 @@ def _context(
         signed_calls=SignedCalls(made.watch),
         spans=shared.spans,
     )
+
+
+def _destinations(
+    shared: SharedParts, tables: _Tables, credentials: Mapping[bytes, Credentials], made: _Parts
+) -> dict[bytes, Destination]:
+    routes, limits = tables.routes.routes, shared.limits_of(tables.name)
+    proofs = shared.proofs.for_routes(routes, tables.settings.providers())
+    destinations: dict[bytes, Destination] = {}
+    for route in routes:
+        settings, own = route.settings, credentials[route.path]
+        rules = HeaderRules.compiled(settings, tables.public, tables.csrf_header, shared.hooks.fields)
+        bearer = made.verifiers.access(settings, tables.plan.by_path.get(route.path))
+        destinations[route.path] = Destination(
+            shared.pools.for_upstream(route),
+            rules,
+            CallCredentials(own, bearer, unsigned_of(route, own)),
+            IdentityFields(rules, proofs.get(route.path)),
+            RouteRateLimit.of(settings, limits),
+            AskBeforeForward.of(shared.hooks),
+        )
+    return destinations
 
 
 def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend | None) -> EventsEndpoint:

@@ -90,7 +90,7 @@ async def test_a_call_that_read_too_early(world: World, monkeypatch: pytest.Monk
     """A call that read its session before the token was kept takes that token, and exchanges nothing."""
     browser = await world.signed_in()
     (destination,) = world.app.frontend.forwarding.context.destinations.values()
-    credentials = destination.credentials
+    credentials = destination.credentials.session
     assert isinstance(credentials, ExchangedCredentials)
     exchanger, read = credentials._exchanger, []
     exchange = exchanger.exchange

@@ -58,7 +58,7 @@ OF_THE_SIGN_IN = {"acr", "auth_time"}
 async def kept_claims(world: World, browser: Browser) -> Mapping[str, Any]:
     """What the session holds of them."""
     assert browser.handle is not None
-    sessions: Sessions = world.app.frontend.forwarding.context.destinations[b"/api"].credentials._sessions
+    sessions: Sessions = world.app.frontend.sessions
     found = await sessions.open(browser.handle)
     assert isinstance(found, Found)
     return found.session.claims

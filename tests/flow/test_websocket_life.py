@@ -111,7 +111,7 @@ async def test_use_is_noted_now_and_then(sockets: Sockets) -> None:
     """A thousand messages are one note at most, in the interval."""
     browser = await sockets.world.signed_in()
     writes: list[str] = []
-    sessions = sockets.world.app.frontend.forwarding.context.destinations[b"/api"].credentials._sessions
+    sessions = sockets.world.app.frontend.sessions
     slide = sessions.slide
 
     async def counted(found: Found) -> None:

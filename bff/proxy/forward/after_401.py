@@ -67,7 +67,7 @@ class Healing:
 
         The nonce of any answer is kept for the next proof.
         """
-        proofs = self.destination.proofs
+        proofs = self.destination.identity.proofs
         about_proof = None if proofs is None else proofs.answered(status, headers)
         if status != _UNAUTHORIZED or not isinstance(sent, Signed | TokenOnly):
             return None
@@ -87,10 +87,10 @@ class Healing:
             case ProveAgain(sent):
                 return sent
             case StepUp(sent, demand):
-                met = await self.destination.credentials.meets(sent, demand)
+                met = await self.destination.credentials.session.meets(sent, demand)
                 return PassOn() if met else Refused(Problem.STEP_UP_REQUIRED, demand=demand)
             case Renew(sent, invalid_token):
-                return await self.destination.renew(sent, invalid_token=invalid_token, mode=mode)
+                return await self.destination.credentials.renew(sent, invalid_token=invalid_token, mode=mode)
             case other:
                 assert_never(other)
 

@@ -2,20 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from bff.credentials.backend_proofs import BackendProofs
-from bff.credentials.bearer import BearerAccess
-from bff.credentials.credential import (
-    Anonymous,
-    Mode,
-    Refused,
-    Signed,
-    TokenOnly,
-    Unsigned,
-    proof_key_of,
-)
-from bff.credentials.session_credentials import Credentials
+from bff.credentials.call_credentials import CallCredentials
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
+from bff.credentials.identity_fields import IdentityFields
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
@@ -24,13 +15,11 @@ from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
-from bff.policy.route_access import claim_headers
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
 from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.session.signed_calls import SignedCalls
-from bff.session.token_policy import PassOn
 from bff.tasks import Tasks
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.pool import UpstreamPool
@@ -66,17 +55,15 @@ class Destination:
 
     pool: UpstreamPool
     rules: HeaderRules
-    credentials: Credentials
+    credentials: CallCredentials
+    identity: IdentityFields
     limit: RouteRateLimit | None = None
     ask: AskBeforeForward | None = None
-    bearer: BearerAccess | None = None  # where clients may bring tokens of their own
-    unsigned: Unsigned | None = None  # the token of calls for which no session is looked up
-    proofs: BackendProofs | None = None  # that go with tokens that are bound to a session's key
 
     @property
     def waits(self) -> bool:
         """True where calls may have to wait: for a limit, the application, a token without a session."""
-        return self.limit is not None or self.ask is not None or self.unsigned is not None
+        return self.limit is not None or self.ask is not None or self.credentials.unsigned is not None
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str
@@ -84,28 +71,17 @@ class Destination:
         """Finds the credential of a call; the route's limit counts its address first, its session then."""
         limit = self.limit
         if limit is None:
-            return await self.credential_anew(request, admitted, client)
+            return await self.credentials.find(request, admitted, client)
         if (limited := await limit.of_address(client)) is not None:
             return limited
-        known = self.credentials.at_hand(request.fields.values(b"cookie")) if admitted.signed else None
-        credential = known or await self.credential_anew(request, admitted, client)
+        cookies = request.fields.values(b"cookie")
+        known = self.credentials.session.at_hand(cookies) if admitted.signed else None
+        credential = known or await self.credentials.find(request, admitted, client)
         if isinstance(credential, Signed):
             return await limit.of_session(credential.found.session, client) or credential
         if isinstance(credential, TokenOnly):
             return await limit.of_bearer(credential, client) or credential
         return credential
-
-    async def credential_anew(
-        self, request: RequestHead, admitted: Admitted, client: str
-    ) -> Signed | Anonymous | Refused:
-        """Finds the credential of a call that has been counted before."""
-        if admitted.bearer is not None:
-            assert self.bearer is not None  # else no call is admitted by its token
-            return await self.bearer.credential(admitted.bearer)
-        if not admitted.signed:
-            return Anonymous() if self.unsigned is None else await self.unsigned.unsigned()
-        cookies, required = request.fields.values(b"cookie"), admitted.route.settings.requires_session()
-        return await self.credentials.obtain(cookies, address=client, required=required)
 
     async def asked(
         self, request: RequestHead, admitted: Admitted, credential: Signed | Anonymous, client: str
@@ -116,11 +92,12 @@ class Destination:
         """
         if self.ask is None:
             return credential, ()
-        began = self.credentials.clock()
+        clock = self.credentials.session.clock
+        began = clock()
         added = await self.ask(request, admitted, credential)
-        if isinstance(added, Refused) or self.credentials.clock() - began < A_WHILE:
+        if isinstance(added, Refused) or clock() - began < A_WHILE:
             return added if isinstance(added, Refused) else (credential, added)
-        anew = await self.credential_anew(request, admitted, client)
+        anew = await self.credentials.find(request, admitted, client)
         if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
             added = await self.ask(request, admitted, anew)
         if isinstance(anew, Refused):
@@ -136,60 +113,14 @@ class Destination:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
         connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
-        while self._over(credential):
+        while self.credentials.over(credential):
             connection.put_back()  # others may have it meanwhile
-            renewed = await self._again(credential, required=required)
+            renewed = await self.credentials.again(credential, required=required)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
             connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
         return connection, credential
-
-    async def renew(
-        self, credential: Signed | TokenOnly, *, invalid_token: bool, mode: Mode
-    ) -> Signed | TokenOnly | PassOn | Refused:
-        """Decides after a backend's 401: repeat with another token, pass it on, or refuse."""
-        if isinstance(credential, Signed):
-            return await self.credentials.renew(credential, invalid_token=invalid_token, mode=mode)
-        if self.unsigned is None or credential.own is None:
-            return PassOn()
-        return await self.unsigned.renew_unsigned(credential, invalid_token=invalid_token, mode=mode)
-
-    def fields_of(self, credential: Signed | Anonymous, method: bytes, target: bytes) -> list[Header]:
-        """Returns the fields by which the backend learns who calls: a token with its proof, and claims.
-
-        The fast path writes the same as lines (`fast_path.py`); a test holds the two together.
-        """
-        claims: Mapping[str, Any] = {}
-        if isinstance(credential, Signed):
-            session = credential.found.session
-            token = session.tokens.access_token
-            claims = session.all_claims if self.rules.claims else claims
-        elif isinstance(credential, TokenOnly):
-            token, claims = credential.token, credential.claims
-        else:
-            return []
-        key = None if self.proofs is None else proof_key_of(credential)
-        fields = self.token_fields(token.encode(), (key or "").encode(), method, target)
-        return fields + claim_headers(self.rules.claims, claims) if self.rules.claims else fields
-
-    def token_fields(self, token: bytes, key: bytes, method: bytes, target: bytes) -> list[Header]:
-        """Returns the fields that carry a token; `key` is the text of the key that it is bound to, if any."""
-        if not self.rules.bearer:
-            return []
-        if self.proofs is not None and key:
-            return self.proofs.fields(key, token, method, target)
-        return [(b"authorization", b"Bearer " + token)]
-
-    def _over(self, credential: Signed | Anonymous) -> bool:
-        if isinstance(credential, TokenOnly):
-            return self.unsigned is not None and self.unsigned.unsigned_over(credential)
-        return isinstance(credential, Signed) and self.credentials.over(credential)
-
-    async def _again(self, credential: Signed | Anonymous, *, required: bool) -> Signed | Anonymous | Refused:
-        if isinstance(credential, Signed):
-            return await self.credentials.again(credential, required=required)
-        return credential if self.unsigned is None else await self.unsigned.unsigned()
 
 
 @dataclass(frozen=True, slots=True)

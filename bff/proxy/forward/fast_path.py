@@ -62,10 +62,11 @@ class _FastRoute:
     def __init__(self, route: Route, destination: Destination, context: ForwardingContext) -> None:
         settings = route.settings
         self.context = context
-        self.credentials = destination.credentials
+        self.credentials = destination.credentials.session
         self.pool = destination.pool
         self.rules = destination.rules
-        self.proofs = proofs = destination.proofs
+        self.identity_lines = destination.identity.lines
+        proofs = destination.identity.proofs
         self.responses = ResponseTemplates(destination.rules, None if proofs is None else proofs.take)
         self.name = settings.path
         self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
@@ -89,14 +90,6 @@ class _FastRoute:
                 self.of_peers.clear()
             self.of_peers[address] = lines
         return lines
-
-    def own_lines(self, ready: Ready, method: bytes, target: bytes) -> tuple[bytes, ...]:
-        """Returns the header lines by which this backend learns who is signed in."""
-        lines = ready.lines if self.rules.claims else b""
-        if self.proofs is not None and (key := ready.proof_key):
-            proof = self.proofs.proof(key, ready.token, method, target)
-            return (b"authorization: DPoP ", ready.token, b"\r\ndpop: ", proof, b"\r\n", lines)
-        return (b"authorization: Bearer ", ready.token, b"\r\n", lines) if self.rules.bearer else (lines,)
 
     def passing(self, request: PlainRequest) -> list[bytes]:
         """Returns the client's lines without its own copies of what the route sets."""
@@ -252,7 +245,7 @@ class FastCall:
         if self.ready is not None and route.usual:
             pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
         elif self.ready is not None:
-            pieces += route.own_lines(self.ready, request.method, matched.target)
+            pieces += route.identity_lines(self.ready, request.method, matched.target)
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
         pieces += request.outgoing if not rules.claims else route.passing(request)

@@ -18,13 +18,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from bff.credentials.credential import Anonymous, Ready, Signed
+from bff.credentials.credential import Anonymous, Signed
 from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
-from bff.policy.route_access import claim_headers
 from bff.proxy.forward.call_end import CallEnd
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 
@@ -98,16 +97,17 @@ class ForwardAuthCall(CallEnd):
         if isinstance(verdict, Denied):
             self._deny(verdict)
             return
-        if not self._destination.waits:
+        destination = self._destination
+        if not destination.waits:
             cookies = self.request.fields.values(b"cookie")
             if not verdict.signed and verdict.bearer is None:
                 self._allow([])
                 return
             alone = verdict.signed and len(cookies) == 1
-            ready = self._destination.credentials.ready(cookies[0]) if alone else None
+            ready = destination.credentials.session.ready(cookies[0]) if alone else None
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
-                self._allow(self._fields_of_ready(ready))
+                self._allow(destination.identity.of_ready(ready, self.request.method, self._admitted.target))
                 return
         if self._caller.begin():
             self._spawn(self._open())
@@ -117,15 +117,8 @@ class ForwardAuthCall(CallEnd):
     def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
         if isinstance(credential, Signed):
             self._session = credential.found.session.key
-        fields = self._destination.fields_of(credential, self.request.method, self._admitted.target)
+        fields = self._destination.identity.of(credential, self.request.method, self._admitted.target)
         self._allow([*added, *fields])
-
-    def _fields_of_ready(self, ready: Ready) -> list[Header]:
-        destination, method = self._destination, self.request.method
-        fields = destination.token_fields(ready.token, ready.proof_key, method, self._admitted.target)
-        if destination.rules.claims:  # else the session is not unpacked
-            fields += claim_headers(destination.rules.claims, ready.found.session.all_claims)
-        return fields
 
     def _allow(self, fields: Sequence[Header]) -> None:
         """Allows the call, with these fields for the backend."""

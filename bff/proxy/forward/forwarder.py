@@ -86,7 +86,7 @@ class ForwardedCall(CallEnd):
         if destination.waits or verdict.bearer is not None:
             known = None
         elif verdict.signed:
-            known = destination.credentials.at_hand(self.request.fields.values(b"cookie"))
+            known = destination.credentials.session.at_hand(self.request.fields.values(b"cookie"))
         if known is None:
             self._spawn(self._open())
         elif self._sign(known):
@@ -137,7 +137,7 @@ class ForwardedCall(CallEnd):
 
     async def _open_anew(self) -> None:
         """Finds the credential of a call whose body has taken a while."""
-        credential = await self._destination.credential_anew(self.request, self._admitted, self._ids.client)
+        credential = await self._destination.credentials.find(self.request, self._admitted, self._ids.client)
         if isinstance(credential, Refused):
             self._refuse(credential)
         elif self._sign(credential):
@@ -270,7 +270,7 @@ class ForwardedCall(CallEnd):
         self._spawn(self._heal(cure))
 
     def _cure_of(self, status: int, headers: list[Header]) -> Cure | None:
-        if status != _UNAUTHORIZED and self._destination.proofs is None:
+        if status != _UNAUTHORIZED and self._destination.identity.proofs is None:
             return None
         self._healing = self._healing or Healing(self._context, self._destination)
         return self._healing.cure_of(status, headers, self._credential)

@@ -22,13 +22,13 @@ def upstream_request(
     `at_hand` says that all of it is here, to be sent as often as it takes.
     """
     route, length, query = admitted.route, request.body_length, request.query
-    told = destination.fields_of(credential, request.method, admitted.target)
+    identity = destination.identity.of(credential, request.method, admitted.target)
     announced = length is None or length > route.settings.replay_buffer
     return UpstreamRequest(
         method=request.method,
         target=admitted.target + (b"?" + query if query else b""),
         host=route.host_header,
-        headers=[*destination.rules.request(request.fields, ids), *told],
+        headers=[*destination.rules.request(request.fields, ids), *identity],
         body_length=length,
         expect_continue=announced and route.settings.expect and not at_hand,
     )

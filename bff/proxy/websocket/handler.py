@@ -249,7 +249,8 @@ class Upgrade:
         over: asyncio.Future[NoSession],
     ) -> None:
         assert backend.response is not None
-        told, proofs = response_fields(backend.response.headers.raw_items()), self._destination.proofs
+        told = response_fields(backend.response.headers.raw_items())
+        proofs = self._destination.identity.proofs
         if proofs is not None:
             proofs.answered(_SWITCHING, told)  # it may have brought the next nonce
         fields = self._destination.rules.response(_SWITCHING, told)
@@ -286,7 +287,7 @@ class Upgrade:
         )
 
     def _used(self, watched: Watched | None) -> None:
-        if watched is not None and self._destination.credentials.used(watched.found):
+        if watched is not None and self._destination.credentials.session.used(watched.found):
             self._owner.watch.noted(watched)
 
     # Answers to the handshake

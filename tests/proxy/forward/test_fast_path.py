@@ -70,10 +70,10 @@ class Harness:
             clock=lambda: self.now,
         )
         self.context: ForwardingContext = self.app.frontend.forwarding.context
+        self.app.frontend.sessions.near = self._near  # type: ignore[method-assign, assignment] # nor is Redis
         self.path: FastPath = self.app.frontend.forwarding.fast_path
         for destination in self.context.destinations.values():
             destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
-            destination.credentials._sessions.near = self._near  # type: ignore[method-assign, assignment] # nor Redis
 
     def _acquire(self, client: str | None = None) -> Any:
         del client
@@ -83,7 +83,7 @@ class Harness:
     def _near(self, cookie: bytes) -> CachedSession | None:
         if self.found is None or cookie.count(b"__Host-Http-bff=") != 1:
             return None
-        (credentials, *_) = (each.credentials for each in self.context.destinations.values())
+        (credentials, *_) = (each.credentials.session for each in self.context.destinations.values())
         return CachedSession.of(self.found.handle, self.found.session, credentials.quiet_until(self.found))
 
     def begin(self, data: bytes) -> FastCall | None:

@@ -139,8 +139,7 @@ def _settings(redis_url: str) -> Settings:
 
 async def _parts(app: App, settings: Settings) -> _Parts:
     forwarding = app.frontend.forwarding
-    sessions = next(iter(forwarding.context.destinations.values())).credentials._sessions
-    now = time.time()
+    sessions, now = app.frontend.sessions, time.time()
     found = await sessions.start(
         Identity("main", "alice", "s" * 32, "Alice Liddell", {"email": "alice@example.com", "amr": ["pwd"]}),
         Tokens(_TOKEN, now, now + 900, "r" * 43, now + 86400, _TOKEN, "openid profile offline_access"),

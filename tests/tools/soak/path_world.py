@@ -5,6 +5,8 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from bff.credentials.call_credentials import CallCredentials
+from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.session_credentials import Credentials
 from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
@@ -266,7 +268,10 @@ class World:
         self.pool = UpstreamPool(_ROUTES.routes[0].upstream, PoolLimits(max_connections=connections))
         self.pool.dialer = self  # type: ignore[assignment] # its `dial` is all that is asked for
         parts = ForwardingContext(
-            {path: Destination(self.pool, rules, credentials) for path, rules in _RULES.items()},
+            {
+                path: Destination(self.pool, rules, CallCredentials(credentials), IdentityFields(rules))
+                for path, rules in _RULES.items()
+            },
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,
         )  # fmt: skip
         (any_rules, *_) = _RULES.values()
