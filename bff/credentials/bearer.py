@@ -4,6 +4,7 @@ Rule 1: a token is checked first: signature, issuer, audience and time, by `bff.
 a key or a certificate is refused: its proof was made for this proxy, not for the backend.
 Rule 2: keys and revocations that cannot be had are no verdict: 503, and never 401.
 Rule 3: the route's rules see the token's claims as they would see a sign-in's; nobody is led to a sign-in.
+Rule 4: a stream or a WebSocket ends with the token that it was opened by (`bearer_watch.py`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from bff.credentials.bearer_revocations import revocations_of, rule_of
+from bff.credentials.bearer_watch import BearerWatch
 from bff.credentials.credential import Refused, TokenOnly
 from bff.errors import Problem, ProviderUnavailableError
 from bff.oidc.client import OidcClient
@@ -18,6 +20,7 @@ from bff.policy.fields import Header
 from bff.policy.route_access import RouteAccess
 from bff.policy.step_up import Demand
 from bff.settings.model import RouteSettings
+from bff.tasks import Tasks
 from bff.verify import PLAIN_JWT, RFC9068, Claims, Refusal, TokenRefusedError, TokenVerifier
 from bff.verify.fetch import FetchError
 
@@ -28,27 +31,48 @@ _NO_MORE = frozenset({"EdDSA"})  # as a name; RFC 9864 has Ed25519
 
 
 class BearerAccess:
-    """The check of the bearer tokens on one route, whose rule is `access`."""
+    """The check of the bearer tokens on one route, whose rule is `access`.
+
+    `leeway` is in seconds, as the verifier's; `every` as for `BearerWatch`.
+    """
 
     def __init__(
-        self, verifier: TokenVerifier, access: RouteAccess | None, clock: Callable[[], float]
+        self,
+        verifier: TokenVerifier,
+        access: RouteAccess | None,
+        *,
+        leeway: float,
+        every: float,
+        tasks: Tasks,
+        clock: Callable[[], float],
     ) -> None:
         self._verifier = verifier
         self._access = access
+        self._leeway = leeway
         self._clock = clock
+        self.watch = BearerWatch(self._ended, _refused, every=every, tasks=tasks, clock=clock)
 
     async def credential(self, token: bytes) -> TokenOnly | Refused:
         """Returns the credential of a call that brings this token."""
         try:
             text = token.decode("ascii")
-            claims = _claims(await self._verifier.verify(text))
+            verified = await self._verifier.verify(text)
         except UnicodeDecodeError:
             return _refused(Refusal.MALFORMED.reason)
         except TokenRefusedError as error:
             if error.refusal is Refusal.UNAVAILABLE:
                 return Refused(Problem.PROVIDER_UNAVAILABLE, retry_after=_RETRY_AFTER)
             return _refused(error.refusal.reason)
-        return self._judged(claims) or TokenOnly(text, claims=claims)
+        claims = _claims(verified)
+        return self._judged(claims) or TokenOnly(text, claims=claims, ends=verified.exp + self._leeway)
+
+    async def _ended(self, token: str) -> str | None:
+        """Returns why a token that was good is so no more; None where it is, or nobody knows."""
+        try:
+            await self._verifier.verify(token)
+        except TokenRefusedError as error:
+            return None if error.refusal is Refusal.UNAVAILABLE else error.refusal.reason
+        return None
 
     def _judged(self, claims: Mapping[str, Any]) -> Refused | None:
         access = self._access
@@ -71,12 +95,13 @@ class Verifiers:
     def __init__(
         self,
         providers: Iterable[OidcClient],
+        tasks: Tasks,
         clock: Callable[[], float],
         former: "Verifiers | None" = None,
     ) -> None:
-        self._clients = list(
-            providers
-        )  # the first one's tokens are taken unless a route names another issuer
+        # the first one's tokens are taken unless a route names another issuer
+        self._clients = list(providers)
+        self._tasks = tasks
         self._clock = clock
         same = former is not None and former._clients == self._clients  # noqa: SLF001 - of its own kind
         self._by_rule: dict[tuple[object, ...], TokenVerifier] = (
@@ -85,14 +110,22 @@ class Verifiers:
 
     def access(self, route: RouteSettings, rule: RouteAccess | None) -> BearerAccess | None:
         """Returns the check of bearer tokens on a route; None where it takes none."""
-        return BearerAccess(self._of(route), rule, self._clock) if route.takes_bearer() else None
-
-    def _of(self, route: RouteSettings) -> TokenVerifier:
-        audience = route.bearer_audience
-        assert audience is not None  # the settings' check sees to it
+        if not route.takes_bearer():
+            return None
         issuer = route.bearer_issuer or self._clients[0].settings.issuer
         client = next((one for one in self._clients if one.settings.issuer == issuer), self._clients[0])
-        provider = client.settings
+        return BearerAccess(
+            self._of(route, issuer, client),
+            rule,
+            leeway=client.settings.clock_skew,
+            every=route.bearer_recheck,
+            tasks=self._tasks,
+            clock=self._clock,
+        )
+
+    def _of(self, route: RouteSettings, issuer: str, client: OidcClient) -> TokenVerifier:
+        audience, provider = route.bearer_audience, client.settings
+        assert audience is not None  # the settings' check sees to it
         rule = issuer, audience, route.bearer_type, *rule_of(route)
         if rule not in self._by_rule:
             self._by_rule[rule] = TokenVerifier(
@@ -101,7 +134,7 @@ class Verifiers:
                 profile=RFC9068 if route.bearer_type == "at+jwt" else PLAIN_JWT,
                 algorithms=[name for name in provider.id_token_algs if name not in _NO_MORE],
                 leeway=provider.clock_skew,
-                revocations=revocations_of(route, client),
+                revocations=revocations_of(route, client, self._tasks),
                 jwks_uri=_PROVIDERS if issuer == provider.issuer else None,
                 fetch=partial(_fetch, client),
                 clock=self._clock,

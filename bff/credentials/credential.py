@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -46,12 +47,14 @@ class Refused:
 class TokenOnly(Anonymous):
     """A credential: the call goes out without a session, and with this token.
 
-    `own`: the token as we have it, where we can have another one. `claims`: those of a client's own token.
+    `own`: the token as we have it, where we can have another one. `claims`: those of a client's own token,
+    which is taken until `ends` (seconds since the epoch).
     """
 
     token: str = field(repr=False)
     own: OwnToken | None = field(default=None, repr=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ends: float = math.inf
 
     @property
     def subject(self) -> str | None:

@@ -11,7 +11,8 @@ Rule 3: a path that two readers could take differently is refused, also where th
 here the reverse proxy has chosen the backend, by a reading of its own.
 Rule 4: a field that a backend may believe, and that forwarding ourselves would drop, is refused: nobody says
 that the reverse proxy drops it.
-Rule 5: a WebSocket or event stream of a session is refused: nobody would end it with its session.
+Rule 5: a WebSocket or event stream of a session, or of a client's own token, is refused: nobody would end it
+with that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,12 +122,12 @@ class Asking:
         route = verdict.route
         if meant is not None and meant.rstrip(b"/") != route.path:
             return _unclear("the reverse proxy takes this path for another route")
-        believed = self.believed[route.path]
+        believed, lasts = self.believed[route.path], verdict.signed or verdict.bearer is not None
         for name, value in request.fields.headers:
             if believed.stops(name):
                 return _unclear(f"the field {name.decode('ascii')} may not go to a backend")
-            if verdict.signed and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
-                return _unclear("a WebSocket or event stream, which has to end with its session")
+            if lasts and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
+                return _unclear("a WebSocket or event stream, which has to end with its session or token")
         return verdict
 
 

@@ -50,6 +50,7 @@ class RouteTokenSettings(Section):
     bearer_revocations: SecretStr | None = None  # the issuer's Redis, with its marks: a URL
     bearer_revocations_prefix: str = Field(default="issuer", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
     bearer_fresh: Annotated[SecondsOrZero, Field(le=300)] = 0.0  # for which such an answer is believed
+    bearer_recheck: Annotated[Seconds, Field(ge=0.05, le=300)] = 10.0  # of tokens that have a stream open
 
     def told_claims(self) -> tuple[str, ...]:
         """The claims of the sign-in that a minted token of this route has, where they are known."""

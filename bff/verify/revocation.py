@@ -7,20 +7,18 @@ Rule 1: "not known" is an exception, never "not revoked"; the verifier turns it 
 Rule 2: what is remembered is bounded in number and in time.
 """
 
+import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import httpx
 
 from .claims import Claims
 from .fetch import trust
-
-if TYPE_CHECKING:
-    pass
 
 MAX_ANSWER = 64 * 1024
 
@@ -45,13 +43,13 @@ class Remembered:
 
     def __init__(self, fresh: float, size: int) -> None:
         self._fresh, self._size = fresh, size
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._until: OrderedDict[Hashable, float] = OrderedDict()
 
-    def holds(self, name: str) -> bool:
+    def holds(self, name: Hashable) -> bool:
         """Returns True for a name that is believed without asking again."""
         return self._fresh > 0 and self._until.get(name, 0.0) > time.monotonic()
 
-    def add(self, name: str, asked: float) -> None:
+    def add(self, name: Hashable, asked: float) -> None:
         """Notes a good answer; `asked` is the moment of the question by the monotonic clock."""
         if self._fresh > 0:
             self._until.pop(name, None)
@@ -105,14 +103,13 @@ class RedisRevocations:
     async def is_revoked(self, token: str, claims: Claims) -> bool:
         """Asks Redis; RedisError when it cannot be asked."""
         del token
-        if self._good.holds(claims.jti):
+        names = (f"{self._prefix}:revoked:jti:{claims.jti}", f"{self._prefix}:revoked:sid:{claims.sid}")
+        if self._good.holds(names):
             return False
         asked = time.monotonic()
-        revoked = await self._redis.exists(
-            f"{self._prefix}:revoked:jti:{claims.jti}", f"{self._prefix}:revoked:sid:{claims.sid}"
-        )
+        revoked = await self._redis.exists(*names)
         if not revoked:
-            self._good.add(claims.jti, asked)
+            self._good.add(names, asked)
         return revoked > 0
 
     async def close(self) -> None:
@@ -153,7 +150,9 @@ class Introspection:
 
     async def is_revoked(self, token: str, claims: Claims) -> bool:
         """Asks the issuer; raises for an error and for a malformed answer."""
-        if self._good.holds(claims.jti):
+        del claims
+        name = hashlib.sha256(token.encode()).hexdigest()  # of all of it: no two tokens share an answer
+        if self._good.holds(name):
             return False
         asked = time.monotonic()
         form = {"token": token, "token_type_hint": "access_token"}
@@ -170,7 +169,7 @@ class Introspection:
         if not isinstance(active, bool):
             raise OSError("the introspection endpoint's answer does not say whether the token is active")
         if active:
-            self._good.add(claims.jti, asked)
+            self._good.add(name, asked)
         return not active
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ ROUTES = RouteTable.from_settings(
         RouteSettings(path="/files", upstream="http://b", encoded_slashes=True, double_slashes=True),
         RouteSettings(path="/open", upstream="http://c", auth="none"),
         RouteSettings(path="/claims", upstream="http://d", headers={"X-Tenant": "tid"}),
+        RouteSettings(path="/both", upstream="http://e", auth="session or bearer", bearer_audience="a"),
     ]
 )
 BY_PATH = {route.path: route for route in ROUTES.routes}
@@ -40,6 +41,13 @@ def asked(
 
 def told(uri: bytes, method: bytes = b"GET", *more: Header) -> Asked:
     return asked((b"x-forwarded-method", method), (b"x-forwarded-uri", uri), *more)
+
+
+def brought(*more: Header) -> Asked:
+    """A program's question, with a token of its own."""
+    fields = [HOST, (b"authorization", b"Bearer x"), (b"x-forwarded-method", b"GET"), *more]
+    fields.append((b"x-forwarded-uri", b"/both/a"))
+    return ASKING.judge(RequestHead(b"GET", b"/bff/forward-auth", b"", Fields(fields), "192.0.2.7"))
 
 
 def refusal(found: Asked) -> tuple[Problem, str]:
@@ -149,9 +157,11 @@ def test_a_field_that_is_written_from_claims_is_no_clients() -> None:
     [(b"sec-websocket-key", b"x"), (b"accept", b"Text/event-stream"), (b"accept", b"*/*, text/event-stream")],
 )
 def test_what_would_outlive_its_session_is_refused(field: Header) -> None:
-    """A WebSocket and an event stream are for bff itself, unless no session has to do with them."""
-    outlives = "a WebSocket or event stream, which has to end with its session"
+    """A WebSocket and an event stream are for bff itself, unless no session or token has to do with them."""
+    outlives = "a WebSocket or event stream, which has to end with its session or token"
     assert (Problem.BAD_REQUEST, outlives) == refusal(told(b"/api/a", b"GET", field))
+    assert (Problem.BAD_REQUEST, outlives) == refusal(brought(field))
+    assert isinstance(brought((b"accept", b"*/*")).verdict, Admitted)
     assert isinstance(told(b"/open/a", b"GET", field).verdict, Admitted)
     assert isinstance(told(b"/api/a", b"GET", (b"accept", b"text/html, */*")).verdict, Admitted)
 

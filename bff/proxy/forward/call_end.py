@@ -6,9 +6,10 @@ Rule 2: when a call has ended nothing of it is counted, and no timer of its runs
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, assert_never
 
-from bff.credentials.credential import Anonymous, Refused, Signed
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
 from bff.limits.concurrency_limits import Caller
 from bff.observe.backend_times import BackendTimes
@@ -30,6 +31,10 @@ from bff.upstream.request_state import Call
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
+
+
+def _nothing() -> None:
+    pass
 
 
 class CallEnd:
@@ -66,6 +71,7 @@ class CallEnd:
         self._sent = False  # to a backend, at least once
         self._status = 0
         self._tail: bytes | None = None  # of an event stream: its last bytes
+        self._leave: Callable[[], None] = _nothing  # ends the watch on a client's own token
         self._finished = False
         self._retried = False  # after a 401
         self._resent = False
@@ -174,8 +180,26 @@ class CallEnd:
             self._client.send_data(RETRY)
         self._client.send_end()
 
+    def _lasts(self) -> None:
+        """Watches the session, or the client's own token, of a call whose answer is a stream."""
+        self._context.signed_calls.lasts(self)
+        bearer, credential = self._destination.credentials.bearer, self._credential
+        if bearer is not None and isinstance(credential, TokenOnly):
+            token = bearer.watch.join(credential)
+            token.over.add_done_callback(self._token_over)
+            self._leave = partial(bearer.watch.leave, token, self._token_over)
+
+    def _token_over(self, over: asyncio.Future[Refused]) -> None:
+        """Ends a stream with its token: an event stream cleanly, so that its reader comes back."""
+        if self._tail is None:
+            self._over(over.result())
+        self.drain()
+
     def session_over(self, why: NoSession) -> None:
         """Ends the call with its session: by a 401, or by breaking off an answer that has begun."""
+        self._over(Refused(why.problem, why.reason))
+
+    def _over(self, why: Refused) -> None:
         if self._finished:
             return
         if self._task is not None:
@@ -183,7 +207,7 @@ class CallEnd:
         self._drop_call()
         request_id = self._ids.request_id.decode()
         _log.info("ended_with_session", route=self._route_name(), request_id=request_id, reason=why.reason)
-        self._refuse(Refused(why.problem, why.reason))
+        self._refuse(why)
 
     # Bookkeeping
 
@@ -213,6 +237,7 @@ class CallEnd:
         if self._tail is not None:
             self._context.event_streams.end(self)
         session = self._session
+        self._leave()
         if isinstance(self._credential, Signed):
             self._context.signed_calls.end(self)
             session = self._credential.found.session.key

@@ -338,7 +338,7 @@ class ForwardedCall(CallEnd):
         self._client.send_head(status, rendered)
         if stream and self.request.method != b"HEAD":
             self._tail = first_tail(headers)
-            self._context.signed_calls.lasts(self)
+            self._lasts()
         if self._tail is not None:
             lasts = self._context.stream_lasts(self._credential)
             self._context.event_streams.begin(self, lasts)

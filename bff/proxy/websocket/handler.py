@@ -4,8 +4,8 @@ The order is that of every call: admission (here: the exact origin), session, to
 handshake is answered last, by the backend's answer.
 
 Rule 1: a client's socket opens only after the backend's has; until then a failure is an HTTP answer.
-Rule 2: the session is watched from before the backend is called; its end closes the socket with 4401, and a
-rotation does not touch it.
+Rule 2: the session, or the client's own token, is watched from before the backend is called; its end closes
+the socket with 4401, and a rotation does not touch it.
 Rule 3: a client that leaves while the backend is being called ends that call, and never a rotation.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
@@ -41,6 +41,9 @@ from bff.session.token_policy import PassOn
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.request_writer import UnsafeRequestError
 from bff.upstream.websocket import Answered, is_handshake_field, open_socket, response_fields
+
+Over = asyncio.Future[NoSession] | asyncio.Future[Refused]
+"""The end of what a socket hangs on: its session, or the client's own token."""
 
 _SWITCHING, _UNAUTHORIZED = 101, 401
 _POLICY = 1008
@@ -156,27 +159,30 @@ class Upgrade:
         self._credential, added = answer
         self._ids = self._ids._replace(added=added)
         signed = self._credential
-        holder = signed.found.session.key if isinstance(signed, Signed) else self._ids.client
+        holder, bearer = holder_of(signed) or self._ids.client, self._destination.credentials.bearer
         with self._owner.seat(admitted, holder) as free:
             if not free:
                 await self._fail(Problem.RATE_LIMITED, detail="too many open sockets")
             elif isinstance(signed, Signed):
                 with self._owner.watch.watching(signed.found) as watched:
-                    await self._connect(admitted, listening, watched)
+                    await self._connect(admitted, listening, watched, watched.over)
+            elif isinstance(signed, TokenOnly) and bearer is not None:
+                with bearer.watch.watching(signed) as token:
+                    await self._connect(admitted, listening, None, token.over)
             else:
-                await self._connect(admitted, listening, None)
+                never: Over = asyncio.get_running_loop().create_future()
+                await self._connect(admitted, listening, None, never)
 
     async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused:
         return await self._destination.credential_for(self._request, admitted, self._ids.client)
 
     async def _connect(
-        self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None
+        self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None, over: Over
     ) -> None:
-        never: asyncio.Future[NoSession] = asyncio.get_running_loop().create_future()
-        over = never if watched is None else watched.over
         outcome = await self._opened(admitted, over, listening)
         if over.done():
-            await self._refuse(Refused(over.result().problem, over.result().reason))
+            why = over.result()
+            await self._refuse(why if isinstance(why, Refused) else Refused(why.problem, why.reason))
         elif isinstance(outcome, ClientConnection):
             await self._carry(outcome, listening, watched, over)
         elif isinstance(outcome, Answered):
@@ -185,7 +191,7 @@ class Upgrade:
             await self._refuse(outcome)
 
     async def _opened(
-        self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
+        self, admitted: Admitted, over: Over, listening: asyncio.Task[Message]
     ) -> ClientConnection | Answered | Refused | None:
         """Returns the backend's answer; None where the client has left or the session has ended before."""
         opening = self._context.tasks.spawn(self._open(admitted), name="socket's handshake")
@@ -246,7 +252,7 @@ class Upgrade:
         backend: ClientConnection,
         listening: asyncio.Task[Message],
         watched: Watched | None,
-        over: asyncio.Future[NoSession],
+        over: Over,
     ) -> None:
         assert backend.response is not None
         told = response_fields(backend.response.headers.raw_items())

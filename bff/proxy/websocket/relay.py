@@ -20,7 +20,7 @@ from bff.tasks import Tasks
 
 NORMAL, GOING_AWAY, NO_STATUS, TOO_BIG, BAD_GATEWAY = 1000, 1001, 1005, 1009, 1014
 SESSION_OVER = 4401
-"""The close code of a socket whose session has ended."""
+"""The close code of a socket whose session, or whose client's own token, has ended."""
 
 _LAST_WORD = 1.0  # seconds that the client's side may keep a close waiting
 _OURS = range(3000, 5000)
@@ -86,7 +86,7 @@ class WebSocketRelay:
         if not self._drained.done():
             self._drained.set_result(None)
 
-    async def run(self, first: asyncio.Future[Message], over: asyncio.Future[NoSession]) -> End:
+    async def run(self, first: asyncio.Future[Message], over: asyncio.Future[Any]) -> End:
         """Passes messages on until one side ends or `over` is done, and closes both; returns how.
 
         `first` is the client's first message, which was waited for already.
@@ -104,14 +104,15 @@ class WebSocketRelay:
         return end
 
     async def _end(
-        self, up: asyncio.Task[End | None], down: asyncio.Task[End | None], over: asyncio.Future[NoSession]
+        self, up: asyncio.Task[End | None], down: asyncio.Task[End | None], over: asyncio.Future[Any]
     ) -> End:
         waiting = {up, down}
         while waiting:
             either: set[asyncio.Future[Any]] = {*waiting, over, self._drained}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if over.done():
-                return End(Close(SESSION_OVER, "the session has ended"), Close(GOING_AWAY, ""))
+                what = "session" if isinstance(over.result(), NoSession) else "token"
+                return End(Close(SESSION_OVER, f"the {what} has ended"), Close(GOING_AWAY, ""))
             if self._drained.done():
                 return End(Close(GOING_AWAY, ""), Close(GOING_AWAY, ""))
             for task in [task for task in waiting if task.done()]:

@@ -11,8 +11,7 @@ from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted
 from bff.proxy.forward.accounting import CLIENT_GONE
 from bff.proxy.forward.traced import attempted, begun
-from bff.proxy.websocket.handler import Upgrade
-from bff.session.sessions import NoSession
+from bff.proxy.websocket.handler import Over, Upgrade
 from bff.upstream.websocket import Answered
 
 _SWITCHING = 101
@@ -31,7 +30,7 @@ class TracedUpgrade(Upgrade):
             return await super()._found(admitted)
 
     async def _opened(
-        self, admitted: Admitted, over: asyncio.Future[NoSession], listening: asyncio.Task[Message]
+        self, admitted: Admitted, over: Over, listening: asyncio.Task[Message]
     ) -> ClientConnection | Answered | Refused | None:
         with self._trace.attached():
             return await super()._opened(admitted, over, listening)
