@@ -50,6 +50,7 @@ class Stage:
     gone: Member  # who signed out before
     call: "asyncio.Task[Answered] | None" = None  # the one that began the rotation
     extra: list[Answered] = field(default_factory=list)  # what a fault's own calls were answered
+    was_reached: bool = False
     _trap: Trap | None = None
 
     @property
@@ -76,6 +77,7 @@ class Stage:
             await until(sprung)
         elif self.moment in _AT_THE_PROVIDER:
             await until(lambda: self.fleet.provider.held == 1)
+        self.was_reached = True
 
     def release(self) -> None:
         """It goes on."""

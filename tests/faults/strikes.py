@@ -42,6 +42,7 @@ class Fault:
         others: what those of the second worker may get, likewise.
         settings: that differ for it.
         needs: "replica" or "clock".
+        cuts_off: it lasts until another worker has taken the place of the first one, where that can be.
     """
 
     strike: Act = nothing
@@ -52,6 +53,7 @@ class Fault:
     others: frozenset[int] = FINE
     settings: Settings = field(default_factory=lambda: PATIENT)
     needs: str = ""
+    cuts_off: bool = False
 
 
 # A worker
@@ -299,7 +301,7 @@ async def _forgotten(stage: Stage) -> None:
 FAULTS: dict[str, Fault] = {
     "kill -9": Fault(_kill, heal=_restart, first=frozenset({BROKEN})),
     "SIGSTOP 6 s": Fault(_freeze, lasts=6, heal=_thaw, first=WAITING, others=WAITING),
-    "SIGSTOP 10 s": Fault(_freeze, lasts=10, heal=_thaw, first=WAITING, others=WAITING),
+    "SIGSTOP 10 s": Fault(_freeze, lasts=10, heal=_thaw, first=WAITING, others=WAITING, cuts_off=True),
     "SIGTERM": Fault(_terminate, heal=_restart),
     "Redis restarts": Fault(_stop, lasts=1, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
     "Redis gone 7 s": Fault(_stop, lasts=7, heal=_start, first=WAITING, others=WAITING, settings=HASTY),
@@ -328,7 +330,7 @@ FAULTS: dict[str, Fault] = {
     "network pause 3 s": Fault(_pause, lasts=3, heal=_resume, first=WAITING, others=WAITING, settings=HASTY),
     "network pause 6 s": Fault(_pause, lasts=6, heal=_resume, first=WAITING, others=WAITING, settings=HASTY),
     "network pause 10 s": Fault(
-        _pause, lasts=10, heal=_resume, first=WAITING, others=WAITING, settings=HASTY
+        _pause, lasts=10, heal=_resume, first=WAITING, others=WAITING, settings=HASTY, cuts_off=True
     ),
     "connections cut": Fault(_cut, first=WAITING),
     "client leaves": Fault(_leave, first=frozenset()),

@@ -39,7 +39,7 @@ class Cell:
     token: Token = "over"
     reason: str = ""
     why: str = ""
-    within: float = 20.0
+    within: float = 60.0
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ def _provider() -> Iterator[Cell]:
         yield Cell("provider down 2 s", "asked", token=token)
         yield Cell("provider 500 for 2 s", "asked", calls=(2, 8), token=token)
         yield Cell("provider slow 9 s", "asked", token=token)
-        yield Cell("provider slow 25 s", "asked", token=token, within=60.0)
+        yield Cell("provider slow 25 s", "asked", token=token, within=90.0)
         yield Cell("family revoked", "asked", "ended", token=token, reason="invalid_grant")
         yield Cell("provider: invalid_grant", "asked", "ended", token=token, reason="invalid_grant")
         for name in _HARMLESS:

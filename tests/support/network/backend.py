@@ -21,6 +21,8 @@ from pathlib import Path
 
 from bff.policy.fields import Header
 from bff.policy.routes import Upstream
+from bff.tasks import Tasks
+from tests.support.network.open_streams import OpenStreams
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,13 @@ async def raw_backend(
     It listens on a free port of 127.0.0.1, or on a Unix socket.
     """
     state = Backend(tls=tls is not None, socket=None if socket is None else str(socket))
-    tasks: set[asyncio.Task[None]] = set()
+    tasks, streams = Tasks(), OpenStreams()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if streams.keep(writer):
+            tasks.spawn(serve(reader, writer), name="backend")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         conversation = Conversation(state, state.connections, reader, writer)
         state.connections += 1
         state.open.add(conversation)
@@ -194,22 +197,19 @@ async def raw_backend(
         finally:
             state.open.discard(conversation)
             state.changed.set()
-            tasks.discard(task)
             writer.close()
 
     if socket is None:
-        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
+        server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=tls)
         state.port = server.sockets[0].getsockname()[1]
     else:
-        server = await asyncio.start_unix_server(serve, socket)
+        server = await asyncio.start_unix_server(accept, socket)
     try:
         yield state
     finally:
         server.close()
-        running = list(tasks)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await tasks.cancel_all()
+        await streams.close()
     if state.failures:
         raise state.failures[0]
 

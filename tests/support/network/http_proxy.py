@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 from bff.tasks import Tasks
+from tests.support.network.open_streams import OpenStreams
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -20,7 +21,7 @@ class HttpProxy:
         self.silent = False
         self.url = ""
         self._tasks = Tasks()
-        self._writers: list[asyncio.StreamWriter] = []
+        self._streams = OpenStreams()
 
     @property
     def methods(self) -> list[bytes]:
@@ -47,7 +48,7 @@ class HttpProxy:
         method, target, rest = head.split(b" ", 2)
         url = urlsplit(f"//{target.decode()}" if method == b"CONNECT" else target.decode())
         from_server, to_server = await asyncio.open_connection(url.hostname, url.port)
-        self._writers.append(to_server)
+        self._streams.keep(to_server)
         if method == b"CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
@@ -58,8 +59,8 @@ class HttpProxy:
         await back
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        self._tasks.spawn(self._serve(reader, writer), name="http proxy")
+        if self._streams.keep(writer):
+            self._tasks.spawn(self._serve(reader, writer), name="http proxy")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["HttpProxy"]:
@@ -70,9 +71,7 @@ class HttpProxy:
         finally:
             server.close()
             await self._tasks.cancel_all()
-            for writer in self._writers:
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+            await self._streams.close()
 
 
 def http_proxy() -> contextlib.AbstractAsyncContextManager[HttpProxy]:

@@ -8,6 +8,7 @@ from typing import Any
 import hiredis
 
 from bff.tasks import Tasks
+from tests.support.network.open_streams import OpenStreams
 
 Answer = bytes | None
 """What is sent; None: nothing, ever."""
@@ -51,6 +52,7 @@ class RedisDouble:
         self.connections = 0
         self.port = 0
         self._tasks = Tasks()
+        self._streams = OpenStreams()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["RedisDouble"]:
@@ -61,10 +63,12 @@ class RedisDouble:
         finally:
             server.close()
             await self._tasks.cancel_all()
+            await self._streams.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tasks.spawn(self._serve(reader, writer), name="double")
+        if self._streams.keep(writer):
+            self.connections += 1
+            self._tasks.spawn(self._serve(reader, writer), name="double")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         commands = hiredis.Reader(encoding="utf-8")

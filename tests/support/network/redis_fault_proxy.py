@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from bff.tasks import Tasks
+from tests.support.network.open_streams import OpenStreams
 
 Says = Callable[[bytes], bool]
 """Whether a piece of what a client sends holds a command."""
@@ -43,6 +44,7 @@ class FaultProxy:
         self.refusing = False
         self._target = target
         self._tasks = Tasks()
+        self._streams = OpenStreams()
         self._links: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
         self._traps: list[Trap] = []
         self._open = asyncio.Event()
@@ -83,11 +85,12 @@ class FaultProxy:
             server.close()
             self.cut()
             await self._tasks.cancel_all()
+            await self._streams.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
+        if self._streams.keep(writer) and self.refusing:
             writer.close()
-        else:
+        elif not writer.is_closing():
             self._tasks.spawn(self._link(reader, writer), name="valve")
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,9 +100,7 @@ class FaultProxy:
         except OSError:
             writer.close()
             return
-        except asyncio.CancelledError:  # the test is over
-            writer.close()
-            raise
+        self._streams.keep(to_server)
         self._links[writer] = to_server
         answers = asyncio.Event()  # cleared: what the server says is held
         answers.set()

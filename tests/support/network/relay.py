@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bff.tasks import Tasks
+from tests.support.network.open_streams import OpenStreams
 
 TRACKING = b"TRACKING"
 
@@ -33,6 +34,7 @@ class Relay:
         self._target = (host, port)
         self._links: list[_Link] = []
         self._tasks = Tasks()
+        self._streams = OpenStreams()
         self.asked: list[bytes] = []
         self.port = 0
 
@@ -73,9 +75,7 @@ class Relay:
         except OSError:
             writer.close()
             return
-        except asyncio.CancelledError:  # the test is over
-            writer.close()
-            raise
+        self._streams.keep(to_server)
         link = _Link(writer, to_server)
         self._links.append(link)
         back = self._tasks.spawn(self._pass(from_server, writer, link), name="relay, back")
@@ -97,7 +97,8 @@ class Relay:
         writer.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.spawn(self._serve(reader, writer), name="relay, link")
+        if self._streams.keep(writer):
+            self._tasks.spawn(self._serve(reader, writer), name="relay, link")
 
     @contextlib.asynccontextmanager
     async def running(
@@ -116,6 +117,7 @@ class Relay:
             for link in tuple(self._links):
                 link.close()
             await self._tasks.cancel_all()
+            await self._streams.close()
 
 
 @contextlib.asynccontextmanager

@@ -45,6 +45,7 @@ BROKEN = 0
 """The status of a call whose connection broke."""
 
 _LONG_AGO = 3600.0
+_GONE = -2  # instead of its milliseconds, of a key that ended meanwhile
 _NO_COOKIES = DefaultCookiePolicy(allowed_domains=())  # each call brings those of its own person
 _FOR_GOOD = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 
@@ -172,7 +173,8 @@ class Fleet:
     def locks(self) -> dict[str, int]:
         """The locks that are held, and the milliseconds for which they will be."""
         with self.redis.client() as client:
-            return {name: client.pttl(name) for name in client.scan_iter("bff:lock:*")}
+            found = {name: client.pttl(name) for name in client.scan_iter("bff:lock:*")}
+            return {name: left for name, left in found.items() if left != _GONE}
 
     async def unlocked(self, seconds: float) -> bool:
         """Waits until no lock is held; False if one is for longer."""

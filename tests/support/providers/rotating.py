@@ -33,6 +33,7 @@ from bff.embedded import free_port
 from tests.support.keys import rsa_key
 from tests.support.providers.behaviour import HONEST, Behaviour
 from tests.support.providers.token_ledger import Family, TokenLedger
+from tests.support.settings import PATIENCE
 
 KEY = rsa_key({"kid": "one", "use": "sig"})
 CLIENT_ID = "spa-bff"
@@ -90,7 +91,7 @@ class RotatingProvider(TokenLedger):
     def close(self) -> None:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     def next(self, *behaviours: Behaviour) -> None:
@@ -112,7 +113,7 @@ class RotatingProvider(TokenLedger):
     # On the provider's thread
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=2048)
