@@ -15,6 +15,9 @@ MOST_LINES = 2048
 MAX_EXTRA = 16 * 1024
 """The bytes of chunk framing and trailers that the content need not outweigh."""
 
+WITHOUT_CONTENT = frozenset({204, 304})
+"""The final statuses of answers that end with their head (RFC 9112 6.3)."""
+
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _MAX_SIZE_LINE = 256  # of a chunk: 15 digits and, from very few peers, a signature
 _CHUNK_FRAME = 4  # bytes around a chunk's size and content: two line ends

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.policy.body_framing import WITHOUT_CONTENT, ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Header
 
 
@@ -35,7 +35,6 @@ MAX_INTERIM = 16
 """The number of 1xx answers that may come before the final one."""
 
 END = b"\r\n\r\n"
-WITHOUT_CONTENT = frozenset({204, 304})
 PLAIN, LENGTH, CODING, CONNECTION = range(4)
 """The kinds of field lines, by their part in the framing."""
 

@@ -10,6 +10,7 @@ Rule 2: a shortcut and never a judge: an answer that is not plain is None, and g
 
 from collections.abc import Callable
 
+from bff.policy.body_framing import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
 from bff.policy.streams import is_stream
@@ -20,7 +21,6 @@ from bff.upstream.response_parser import (
     MOST_PLAIN_FIELDS,
     MOST_PLAIN_HEAD,
     PLAIN,
-    WITHOUT_CONTENT,
     RefusedError,
     known_statuses,
     read_field,

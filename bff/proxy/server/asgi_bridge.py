@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
+from bff.policy.body_framing import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.problems import problem_response
 from bff.proxy.forward.context import ClientSide
@@ -23,7 +24,6 @@ _BUFFER = 64 * 1024  # bytes of the request's body
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _CONNECTION = frozenset({b"connection", b"transfer-encoding"})  # ours to say
-_WITHOUT_CONTENT = frozenset({204, 304})
 _log = get_logger("bff.server")
 
 
@@ -132,7 +132,7 @@ class AsgiBridge:
                 self._client.close_after_answer()
             if name not in _CONNECTION:
                 passed.append((name, value))
-        if self._scope["method"] == "HEAD" or status in _WITHOUT_CONTENT:
+        if self._scope["method"] == "HEAD" or status in WITHOUT_CONTENT:
             self._left = None  # none of it is sent
         self._begun = True
         self._client.send_head(status, passed)

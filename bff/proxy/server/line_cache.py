@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from bff.policy.fields import Header
-from bff.proxy.server.request_parser import Head, RequestLimits
+from bff.policy.request_limits import RequestLimits
+from bff.proxy.server.request_parser import Head
 
 PLAIN, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(9)
 """The kinds of lines, by their meaning for a call.

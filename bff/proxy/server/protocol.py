@@ -15,13 +15,14 @@ from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Fields, Header
+from bff.policy.request_limits import RequestLimits
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.in_force import STATE, InForce
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
-from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestLimits, RequestParser, bad_request
+from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestParser, bad_request
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
 from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer
 

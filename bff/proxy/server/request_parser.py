@@ -8,15 +8,13 @@ Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.forward_auth import is_forward_auth
-from bff.policy.public_origin import PublicOrigin
-from bff.settings.model import ServerSettings
+from bff.policy.request_limits import RequestLimits
 from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"
@@ -72,48 +70,6 @@ class Head(NamedTuple):
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """The limits of `[server]`, ready for use. Times are seconds.
-
-    A reverse proxy that asks for a token may do so by one of `asking_hosts`.
-    """
-
-    scheme: bytes
-    hosts: frozenset[bytes]
-    asking_hosts: frozenset[bytes]
-    max_head_bytes: int
-    max_head_fields: int
-    max_path_bytes: int
-    head_timeout: float
-    body_timeout: float
-    write_timeout: float
-
-    @classmethod
-    def configured(
-        cls,
-        settings: ServerSettings,
-        asking_hosts: Iterable[str] = (),
-        hosts: frozenset[bytes] | None = None,
-    ) -> "RequestLimits":
-        """Returns the limits of a server; `asking_hosts` are those of `[forward_auth]`.
-
-        `hosts` are those of all frontends; None for the server's own.
-        """
-        public = PublicOrigin.parse(settings.public_url)
-        return cls(
-            scheme=public.scheme,
-            hosts=public.hosts if hosts is None else hosts,
-            asking_hosts=frozenset(host.lower().encode("ascii") for host in asking_hosts),
-            max_head_bytes=settings.max_head_bytes,
-            max_head_fields=settings.max_head_fields,
-            max_path_bytes=settings.max_path_bytes,
-            head_timeout=settings.head_timeout,
-            body_timeout=settings.body_timeout,
-            write_timeout=settings.write_timeout,
-        )
 
 
 def bad_request(detail: str) -> Refusal:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from bff.policy.body_framing import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
@@ -23,7 +24,6 @@ _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 STATUS_LINE = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)
 }
-_WITHOUT_CONTENT = frozenset({204, 304})
 _CLOSE = b"connection: close\r\n\r\n"
 
 
@@ -93,7 +93,7 @@ class ResponseWriter:
     def head(self, status: int, headers: list[Header]) -> None:
         """Takes status and headers; connection and coding are the writer's own to say."""
         self.begun, self.awaited = True, False
-        self.bodyless = self.bodyless or status in _WITHOUT_CONTENT
+        self.bodyless = self.bodyless or status in WITHOUT_CONTENT
         lines = self._defaults() + header_lines(headers)
         if not (self.bodyless or any(name == b"content-length" for name, _ in headers)):
             self.endless = True

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any
 
 from starlette.types import Message
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side
 from websockets.utils import accept_key
 
@@ -31,7 +31,6 @@ from bff.proxy.server.request_parser import Head, bad_request
 from bff.proxy.server.response_writer import last_word, reset, response_head
 from bff.proxy.server.timers import Wait, WaitTimer
 
-GOING_AWAY, ABNORMAL, INVALID_DATA, FAILED, SERVICE_RESTART = 1001, 1006, 1007, 1011, 1012
 _FORBIDDEN = 403
 _KEY_BYTES = 16
 
@@ -117,7 +116,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             if self._state in {State.ASKED, State.DENIED}:
                 self._fail_handshake()
             elif self._state is State.OPEN:
-                self._close(FAILED, "")
+                self._close(CloseCode.INTERNAL_ERROR, "")
 
     # From the client
 
@@ -133,7 +132,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
                         bad_request("bytes before the handshake was answered"), self._server.default_headers
                     )
                 )
-                self._say_last(ABNORMAL, "")
+                self._say_last(CloseCode.ABNORMAL_CLOSURE, "")
             return
         self._waiting += data
         if not self._parsing:
@@ -203,7 +202,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         try:
             self._messages.put_nowait({"type": "websocket.receive", "text": content.decode()})
         except UnicodeDecodeError:
-            self._frames.fail(INVALID_DATA)
+            self._frames.fail(CloseCode.INVALID_DATA)
             self._broken()
 
     def _broken(self) -> None:
@@ -223,7 +222,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._timer.stop()
         self._unread.stop()
         self._state = State.OVER
-        self._tell(ABNORMAL, "")
+        self._tell(CloseCode.ABNORMAL_CLOSURE, "")
         self._writable.set()
 
     def eof_received(self) -> bool:
@@ -249,8 +248,8 @@ class WebSocketServerProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Closes the WebSocket with 1012, once its handshake has been answered (Rule 5)."""
         if self._state is State.OPEN:
-            self._tell(GOING_AWAY, "")
-            self._close(SERVICE_RESTART, "")
+            self._tell(CloseCode.GOING_AWAY, "")
+            self._close(CloseCode.SERVICE_RESTART, "")
         elif self._state is State.CLOSING:
             self.transport.close()
         else:
@@ -263,7 +262,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._flush()
             self._timer.begin(Wait.PONG, self._config.ws_ping_timeout or self._config.ws_ping_interval)
         elif wait is Wait.PONG:
-            self._frames.fail(FAILED, "keepalive ping timeout")
+            self._frames.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
             self._broken()
             self._adjust()
         else:
@@ -293,7 +292,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
                 self._frames.send_text(message["text"].encode())
             self._flush()
         elif self._state is State.OPEN and kind == "websocket.close":
-            code, reason = message.get("code") or 1000, message.get("reason") or ""
+            code, reason = message.get("code") or CloseCode.NORMAL_CLOSURE, message.get("reason") or ""
             self._tell(code, reason)
             self._close(code, reason)
         elif self._state is State.ASKED and kind == "websocket.accept":
@@ -333,7 +332,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         if not any(name.lower() == b"content-length" for name, _ in fields):
             fields.append((b"content-length", b"%d" % len(body)))
         self.transport.write(response_head(status, fields) + body)
-        self._tell(ABNORMAL, "")
+        self._tell(CloseCode.ABNORMAL_CLOSURE, "")
         self._state = State.CLOSING
         self._hang_up()
 

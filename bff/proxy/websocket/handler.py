@@ -16,6 +16,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import CloseCode
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
@@ -46,7 +47,6 @@ Over = asyncio.Future[NoSession] | asyncio.Future[Refused]
 """The end of what a socket hangs on: its session, or the client's own token."""
 
 _SWITCHING, _UNAUTHORIZED = 101, 401
-_POLICY = 1008
 _log = get_logger("bff.websocket")
 
 
@@ -321,7 +321,7 @@ class Upgrade:
                 await self._send(start)
                 await self._send({"type": "websocket.http.response.body", "body": body})
             else:
-                await self._send({"type": "websocket.close", "code": _POLICY})
+                await self._send({"type": "websocket.close", "code": CloseCode.POLICY_VIOLATION})
 
     def _note(self, status: int) -> None:
         """Notes the handshake once, by access line and count, however long the socket lives."""

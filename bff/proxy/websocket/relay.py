@@ -13,17 +13,15 @@ from typing import Any, NamedTuple
 from starlette.types import Message, Receive, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import EXTERNAL_CLOSE_CODES, Close
+from websockets.frames import Close, CloseCode
 
+from bff.policy.close_codes import SESSION_OVER, after_backend, passed_on
 from bff.session.sessions import NoSession
 from bff.tasks import Tasks
 
-NORMAL, GOING_AWAY, NO_STATUS, TOO_BIG, BAD_GATEWAY = 1000, 1001, 1005, 1009, 1014
-SESSION_OVER = 4401
-"""The close code of a socket whose session, or whose client's own token, has ended."""
-
 _LAST_WORD = 1.0  # seconds that the client's side may keep a close waiting
-_OURS = range(3000, 5000)
+_GOING_AWAY = Close(CloseCode.GOING_AWAY, "")
+_TOO_BIG = Close(CloseCode.MESSAGE_TOO_BIG, "")
 
 
 class End(NamedTuple):
@@ -31,24 +29,6 @@ class End(NamedTuple):
 
     to_client: Close | None
     to_backend: Close | None
-
-
-def passed_on(code: int, reason: str, *, lost: int) -> Close:
-    """Returns one side's close as the other is told; `lost` is the code for an end without a word."""
-    if code == NO_STATUS:
-        return Close(NORMAL, "")
-    if code in EXTERNAL_CLOSE_CODES or code in _OURS:
-        return Close(code, reason)
-    return Close(lost, "")
-
-
-def after_backend(closed: ConnectionClosed) -> Close:
-    """Returns the close that the client is told when the backend's side has ended."""
-    if closed.rcvd is not None and closed.rcvd_then_sent is not False:
-        return passed_on(closed.rcvd.code, closed.rcvd.reason, lost=BAD_GATEWAY)
-    if closed.sent is not None and closed.sent.code == TOO_BIG:
-        return Close(TOO_BIG, "")
-    return Close(BAD_GATEWAY, "")
 
 
 class WebSocketRelay:
@@ -93,7 +73,7 @@ class WebSocketRelay:
         """
         up = self._tasks.spawn(self._up(first), name="socket up")
         down = self._tasks.spawn(self._down(), name="socket down")
-        end = End(Close(GOING_AWAY, ""), Close(GOING_AWAY, ""))  # for a cancellation
+        end = End(_GOING_AWAY, _GOING_AWAY)  # for a cancellation
         try:
             end = await self._end(up, down, over)
         finally:
@@ -112,15 +92,15 @@ class WebSocketRelay:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if over.done():
                 what = "session" if isinstance(over.result(), NoSession) else "token"
-                return End(Close(SESSION_OVER, f"the {what} has ended"), Close(GOING_AWAY, ""))
+                return End(Close(SESSION_OVER, f"the {what} has ended"), _GOING_AWAY)
             if self._drained.done():
-                return End(Close(GOING_AWAY, ""), Close(GOING_AWAY, ""))
+                return End(_GOING_AWAY, _GOING_AWAY)
             for task in [task for task in waiting if task.done()]:
                 waiting.discard(task)
                 end = task.result()
                 if end is not None:
                     return end
-        return End(None, Close(GOING_AWAY, ""))
+        return End(None, _GOING_AWAY)
 
     async def _up(self, first: asyncio.Future[Message]) -> End | None:
         """Passes the client's messages on; returns None where the backend has ended, which `_down` tells."""
@@ -130,15 +110,15 @@ class WebSocketRelay:
             if content is None:
                 content = message["text"]
             if self._too_big(content):
-                return End(Close(TOO_BIG, ""), Close(GOING_AWAY, ""))
+                return End(_TOO_BIG, _GOING_AWAY)
             self._used()
             try:
                 await self._backend.send(content)
             except ConnectionClosed:
                 return None
             message = await self._receive()
-        code, reason = message.get("code", NO_STATUS), message.get("reason") or ""
-        return End(None, passed_on(code, reason, lost=GOING_AWAY))
+        code, reason = message.get("code", CloseCode.NO_STATUS_RCVD), message.get("reason") or ""
+        return End(None, passed_on(code, reason, lost=CloseCode.GOING_AWAY))
 
     async def _down(self) -> End | None:
         """Passes the backend's messages on; returns None where the client has gone, which `_up` tells."""

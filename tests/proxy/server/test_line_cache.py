@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff.policy.request_limits import RequestLimits
 from bff.proxy.server import line_cache
 from bff.proxy.server.line_cache import LineCache, PlainRequest
-from bff.proxy.server.request_parser import Refusal, RequestLimits, RequestParser
+from bff.proxy.server.request_parser import Refusal, RequestParser
 from bff.settings.model import ServerSettings
 from tests.support import corpus
 

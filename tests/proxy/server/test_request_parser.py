@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.errors import Problem
-from bff.proxy.server.request_parser import Head, Refusal, RequestLimits, RequestParser, parse_head
+from bff.policy.request_limits import RequestLimits
+from bff.proxy.server.request_parser import Head, Refusal, RequestParser, parse_head
 from bff.settings.model import ServerSettings
 
 CORPUS = [

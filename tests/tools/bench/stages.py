@@ -22,12 +22,13 @@ from bff.embedded import EmbeddedRedis
 from bff.observe.logs import access, configure
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
+from bff.policy.request_limits import RequestLimits
 from bff.policy.routes import Matched
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.line_cache import LineCache
-from bff.proxy.server.request_parser import RequestLimits, RequestParser
+from bff.proxy.server.request_parser import RequestParser
 from bff.proxy.server.response_writer import ResponseWriter
 from bff.session.cached_session import CachedSession
 from bff.session.drafts import Identity

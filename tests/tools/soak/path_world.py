@@ -15,6 +15,7 @@ from bff.policy.csrf import Guard
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
 from bff.policy.public_origin import PublicOrigin
+from bff.policy.request_limits import RequestLimits
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.context import Destination, ForwardingContext
@@ -22,7 +23,6 @@ from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.line_cache import LineCache
-from bff.proxy.server.request_parser import RequestLimits
 from bff.refresh import Deferred, Outcome, Over, Rotated
 from bff.session.batch_reader import Loaded
 from bff.session.cookie import SessionCookie
