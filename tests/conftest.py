@@ -19,6 +19,7 @@ import structlog
 from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadFileScheduling
 
 from bff import embedded
 from bff.observe import logs
@@ -65,6 +66,25 @@ SLOW = {
 }
 """The folders whose files take long, most of it waiting."""
 _SPREAD = 0.9  # the slow files begin within this share of the run
+_SHARED = {
+    f"tests/{folder}/test_{name}.py": f"tests/{folder}: {group}"
+    for folder, group, names in (
+        ("browser", "devices", ("accessibility", "devices", "ending", "tabs")),
+        ("browser", "calls", ("account", "client", "error_page", "foreign", "prefetch")),
+        ("browser", "calls", ("prompt", "sign_in", "sign_in_page")),
+        ("node", "certified", ("certified_demands", "certified_provider")),
+    )
+    for name in names
+}
+"""Files that run one after the other in one process, which starts their fleet once, and their group."""
+
+
+class _Together(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    """A file, or a group of files, at a time for each process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _SHARED.get(file, file)
 
 
 def pytest_configure() -> None:
@@ -137,6 +157,12 @@ def _is_embedded(item: pytest.Item) -> bool:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Three processes a core for the whole suite, which mostly waits; none but this one for a part."""
     return 3 * (os.cpu_count() or 1) if _whole(config) else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Has the files of a group share a process; any other `--dist` is left to xdist."""
+    return _Together(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,6 +12,8 @@ from tests.browser.demo import Demo, running_demo
 from tests.browser.foreign import ForeignSite, foreign_site
 from tests.browser.visit import chromium, find_chromium
 
+WORKERS = 2  # a call may meet another one than the call before
+
 # The scope is the package, not the session: Playwright's loop must be gone before the next asyncio test.
 
 
@@ -26,7 +28,8 @@ def _browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package", name="demo")
 def _demo(browser: Browser) -> Iterator[Demo]:  # noqa: ARG001 - without a browser no demo is needed
-    with running_demo() as demo:
+    with running_demo(BFF_SERVER__WORKERS=str(WORKERS)) as demo:
+        demo.has_workers(WORKERS)
         yield demo
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.demo import Demo, running_demo
+from tests.browser.demo import Demo
 from tests.browser.visit import BOB, fill_in, session_id, sign_in, signed_in
 
 pytestmark = pytest.mark.requirement("S-02")
@@ -29,16 +29,9 @@ _NO_LOCKS = "Object.defineProperty(Navigator.prototype, 'locks', { get: () => un
 _PATIENCE = 60_000  # milliseconds
 
 
-@pytest.fixture(scope="module", name="four")
-def _four(browser: Browser) -> Iterator[Demo]:  # noqa: ARG001 - without a browser no demo is needed
-    with running_demo(BFF_SERVER__WORKERS="4") as demo:
-        demo.has_workers(4)
-        yield demo
-
-
 @pytest.fixture(name="profile")
-def _profile(browser: Browser, four: Demo) -> Iterator[BrowserContext]:
-    context = browser.new_context(base_url=four.url)
+def _profile(browser: Browser, demo: Demo) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=demo.url)
     context.set_default_timeout(_PATIENCE)
     yield context
     context.close()
@@ -90,68 +83,68 @@ UNKNOWN = ["ended", {"code": "session_ended", "reason": "unknown"}]
 
 
 @pytest.mark.requirement("B-22", "L-06")
-def test_ten_tabs_are_told_of_a_deletion(profile: BrowserContext, four: Demo) -> None:
+def test_ten_tabs_are_told_of_a_deletion(profile: BrowserContext, demo: Demo) -> None:
     """They share one stream; after `redis-cli DEL` each is told, once, and none asks any more."""
-    _, key = account(profile, four)
-    tabs = tabs_of(profile, four, 10)
-    assert 1 == four.delete(key)
+    _, key = account(profile, demo)
+    tabs = tabs_of(profile, demo, 10)
+    assert 1 == demo.delete(key)
     assert [[UNKNOWN]] * 10 == [told(tab) for tab in tabs]
     expect(tabs[0].locator("body")).to_be_attached()
     assert [0, 0] == tabs[0].evaluate(_PLACES)
     assert [[UNKNOWN]] * 10 == [told(tab) for tab in tabs]
 
 
-def test_another_tab_reads_on_where_the_first_is_closed(profile: BrowserContext, four: Demo) -> None:
+def test_another_tab_reads_on_where_the_first_is_closed(profile: BrowserContext, demo: Demo) -> None:
     """Whichever tab had the stream: the next one takes it, and the others are told by that."""
-    _, key = account(profile, four)
-    tabs = tabs_of(profile, four, 3)
+    _, key = account(profile, demo)
+    tabs = tabs_of(profile, demo, 3)
     for closed in range(2):
         tabs[0].close()
         tabs = tabs[1:]
-        one_leads(tabs, four)
+        one_leads(tabs, demo)
         assert 2 - closed == len(tabs)
-    assert 1 == four.delete(key)
+    assert 1 == demo.delete(key)
     assert [UNKNOWN] == told(tabs[0])
 
 
 @pytest.mark.requirement("S-11")
-def test_a_worker_that_drains_costs_no_word(profile: BrowserContext, four: Demo) -> None:
+def test_a_worker_that_drains_costs_no_word(profile: BrowserContext, demo: Demo) -> None:
     """Its stream ends; the tab that reads opens another, at another worker, and all are told of the end."""
-    _, key = account(profile, four)
-    reading, other = tabs_of(profile, four, 2)
+    _, key = account(profile, demo)
+    reading, other = tabs_of(profile, demo, 2)
     with reading.expect_request("**/bff/events", timeout=_PATIENCE):
-        four.roll()
-    one_leads([reading, other], four)
+        demo.roll()
+    one_leads([reading, other], demo)
     assert [[], []] == [tab.evaluate("() => told") for tab in (reading, other)]
-    assert 1 == four.delete(key)
+    assert 1 == demo.delete(key)
     assert [[UNKNOWN]] * 2 == [told(tab) for tab in (reading, other)]
 
 
-def test_a_tab_that_listens_no_more_gives_its_place_up(profile: BrowserContext, four: Demo) -> None:
+def test_a_tab_that_listens_no_more_gives_its_place_up(profile: BrowserContext, demo: Demo) -> None:
     """When the last listener of a page stops, another tab reads the stream."""
-    _, key = account(profile, four)
-    first, second = tabs_of(profile, four, 2)
+    _, key = account(profile, demo)
+    first, second = tabs_of(profile, demo, 2)
     first.evaluate("() => stops.forEach((stop) => stop())")
-    one_leads([second], four)
-    assert 1 == four.delete(key)
+    one_leads([second], demo)
+    assert 1 == demo.delete(key)
     assert [UNKNOWN] == told(second)
     assert [] == first.evaluate("() => told")
 
 
 @pytest.mark.requirement("L-06")
-def test_a_sign_out(profile: BrowserContext, four: Demo) -> None:
+def test_a_sign_out(profile: BrowserContext, demo: Demo) -> None:
     """The other tabs are told why, once, though the cookie is gone; the one that signs out is not."""
-    account(profile, four)
-    leaver, *others = tabs_of(profile, four, 4)
+    account(profile, demo)
+    leaver, *others = tabs_of(profile, demo, 4)
     with leaver.expect_navigation():
         leaver.evaluate("() => { client.logout(); }")
     assert [[["ended", {"code": "session_ended", "reason": "logout"}]]] * 3 == [told(tab) for tab in others]
 
 
-def test_rotations(profile: BrowserContext, four: Demo) -> None:
+def test_rotations(profile: BrowserContext, demo: Demo) -> None:
     """Each tab is told of a rotation, in whichever it was asked for."""
-    account(profile, four)
-    tabs = tabs_of(profile, four, 3)
+    account(profile, demo)
+    tabs = tabs_of(profile, demo, 3)
     before = tabs[0].evaluate("async () => (await client.user({ slide: false })).session.rotations")
     after = tabs[1].evaluate("async () => (await client.refresh()).session.rotations")
     assert before < after
@@ -162,42 +155,42 @@ def test_rotations(profile: BrowserContext, four: Demo) -> None:
 
 
 @pytest.mark.requirement("B-19")
-def test_a_new_sign_in(profile: BrowserContext, four: Demo) -> None:
+def test_a_new_sign_in(profile: BrowserContext, demo: Demo) -> None:
     """Of the same person it is no end, and the tabs listen on; of another person it is."""
-    page, former = account(profile, four)
-    tabs = tabs_of(profile, four, 2)
-    page.goto(f"{four.url}/bff/login?return_to=/&prompt=login")
+    page, former = account(profile, demo)
+    tabs = tabs_of(profile, demo, 2)
+    page.goto(f"{demo.url}/bff/login?return_to=/&prompt=login")
     fill_in(page)
     signed_in(page)
-    assert [] == four.sessions(former.rpartition(":")[2])
-    (key,) = four.sessions(session_id(page))
+    assert [] == demo.sessions(former.rpartition(":")[2])
+    (key,) = demo.sessions(session_id(page))
     page.goto("about:blank")
-    one_leads(tabs, four)
+    one_leads(tabs, demo)
     assert [[]] * 2 == [tab.evaluate("() => told") for tab in tabs]
-    page.goto(f"{four.url}/bff/login?return_to=/&prompt=login")
+    page.goto(f"{demo.url}/bff/login?return_to=/&prompt=login")
     fill_in(page, BOB)
     signed_in(page)
-    assert [] == four.sessions(key.rpartition(":")[2])
+    assert [] == demo.sessions(key.rpartition(":")[2])
     for tab in tabs:
         assert [["ended", {"code": "session_ended", "reason": "signed_in_again"}]] == told(tab)
 
 
-def test_where_there_are_no_locks_the_proxy_is_asked(profile: BrowserContext, four: Demo) -> None:
+def test_where_there_are_no_locks_the_proxy_is_asked(profile: BrowserContext, demo: Demo) -> None:
     """An old browser opens no stream, so that its tabs do not take all connections; it asks."""
-    _, key = account(profile, four)
+    _, key = account(profile, demo)
     profile.add_init_script(_NO_LOCKS)
-    tab = listening(profile, four)
+    tab = listening(profile, demo)
     tab.evaluate("() => client.onSessionEnded(() => {}, { interval: 100 })")
     asked: list[str] = []
     tab.on("request", lambda sent: asked.append(sent.url))
-    assert 1 == four.delete(key)
+    assert 1 == demo.delete(key)
     assert [UNKNOWN] == told(tab)
     assert not [url for url in asked if "/bff/events" in url]
 
 
-def test_an_end_that_comes_near(profile: BrowserContext, four: Demo) -> None:
+def test_an_end_that_comes_near(profile: BrowserContext, demo: Demo) -> None:
     """All tabs are told of it once, a tab that opens meanwhile too; and when it has moved."""
-    account(profile, four)
+    account(profile, demo)
     said = ['event: session-ending\ndata: {"seconds": 60, "reason": "idle"}\n\n']
     profile.route(
         "**/bff/events",
@@ -205,9 +198,9 @@ def test_an_end_that_comes_near(profile: BrowserContext, four: Demo) -> None:
             content_type="text/event-stream", headers={}, body="retry: 1\n\n" + "".join(said)
         ),
     )
-    tabs = [listening(profile, four) for _ in range(2)]
+    tabs = [listening(profile, demo) for _ in range(2)]
     told(tabs[0])
-    tabs.append(listening(profile, four))
+    tabs.append(listening(profile, demo))
     for tab in tabs:
         ((kind, detail),) = told(tab)  # of a second or more ago, where another tab has told it
         assert ("ending", "idle", True) == (kind, detail["reason"], 0 < detail["seconds"] <= 60)
@@ -217,7 +210,7 @@ def test_an_end_that_comes_near(profile: BrowserContext, four: Demo) -> None:
     assert [2, 2, 2] == [tab.evaluate("() => told.length") for tab in tabs]
 
 
-def test_the_demo_says_that_its_session_ends(profile: BrowserContext, four: Demo) -> None:
+def test_the_demo_says_that_its_session_ends(profile: BrowserContext, demo: Demo) -> None:
     """And offers to stay, by a use of the session; any use in any tab takes the words away."""
     page = profile.new_page()
     said = ['event: session-ending\ndata: {"seconds": 60, "reason": "idle"}\n\n']
@@ -225,14 +218,14 @@ def test_the_demo_says_that_its_session_ends(profile: BrowserContext, four: Demo
         "**/bff/events",
         lambda route: route.fulfill(content_type="text/event-stream", body="retry: 1\n\n" + "".join(said)),
     )
-    sign_in(page, four.url)
+    sign_in(page, demo.url)
     expect(page.get_by_role("alert")).to_contain_text("Your session ends in 1:00, unless it is used")
-    with page.expect_request(f"{four.url}/bff/user?anonymous=ok"):
+    with page.expect_request(f"{demo.url}/bff/user?anonymous=ok"):
         page.get_by_role("button", name="Stay signed in").click()
     expect(page.get_by_role("alert")).to_be_hidden()
     said[:] = ['event: session-extended\ndata: {"seconds": 600}\n\n']
     other = profile.new_page()
-    other.goto(four.url)
+    other.goto(demo.url)
     signed_in(other)
     said[:] = ['event: session-ending\ndata: {"seconds": 61, "reason": "max_lifetime"}\n\n']
     for each in (page, other):
