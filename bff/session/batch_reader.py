@@ -12,16 +12,15 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from bff.errors import StoreUnavailableError
 from bff.session import redis_connection
+from bff.session.hash_read import Loaded, commands, outcome, unavailable
 from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -30,25 +29,6 @@ T = TypeVar("T")
 
 LARGEST_BATCH = 128
 """The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
-
-_HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
-_GONE, _NO_END = -2, -1  # answers of PTTL
-_GET = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n"
-_PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%s\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A hash as it stands, empty if there is none.
-
-    Attributes:
-        lifetime: in seconds; None: not asked for, or no end.
-        note: the string beside it that was asked for, where there is one.
-    """
-
-    fields: Mapping[str, str]
-    lifetime: float | None
-    note: str | None = None
 
 
 class _Ask(Generic[T]):
@@ -82,12 +62,7 @@ class _Load(_Ask[Loaded]):
     def __init__(
         self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool, note: bytes | None
     ) -> None:
-        words = _HGETALL % (len(name), name)
-        if timed:
-            words += _PTTL % (len(name), name)
-        if note is not None:
-            words += _GET % (len(note), note)
-        super().__init__(words, answer, (True, timed, note is not None))
+        super().__init__(commands(name, note, timed=timed), answer, (True, timed, note is not None))
 
 
 class Batches(Protocol):
@@ -109,10 +84,6 @@ class Batches(Protocol):
 
     async def aclose(self) -> None:
         """As `BatchReader.aclose`."""
-
-
-class WrongTypeError(Exception):
-    """The value under this name is no hash."""
 
 
 class BatchReader:
@@ -315,7 +286,7 @@ class BatchReader:
         self._waiting.clear()
         self._busy = False
         for ask in asks:
-            ask.settle(_unavailable(failure))
+            ask.settle(unavailable(failure))
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -339,30 +310,3 @@ class BatchReader:
 async def _disconnect(connection: AbstractConnection) -> None:
     with contextlib.suppress(RedisError, OSError):
         await connection.disconnect(nowait=True)
-
-
-def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
-    """Reads the answers to HGETALL, PTTL and GET; None for a command that was not sent."""
-    if isinstance(fields, ResponseError):
-        return WrongTypeError() if _is_wrong_type(fields) else _unavailable(fields)
-    if isinstance(note, ResponseError):
-        if not _is_wrong_type(note):
-            return _unavailable(note)
-        note = ""  # somebody put something else there, and meant an end
-    if not isinstance(fields, dict):
-        return StoreUnavailableError("Redis: an odd answer")
-    if left is None or left == _NO_END:
-        return Loaded(fields, None, note)
-    if left == _GONE:
-        return Loaded({}, None)  # it went between the two questions
-    return Loaded(fields, left / 1000 if isinstance(left, int) else 0.0, note)
-
-
-def _is_wrong_type(refused: ResponseError) -> bool:
-    return str(refused).startswith("WRONGTYPE")
-
-
-def _unavailable(failure: BaseException) -> StoreUnavailableError:
-    unavailable = StoreUnavailableError(f"Redis: {type(failure).__name__}")
-    unavailable.__cause__ = failure
-    return unavailable

@@ -31,8 +31,8 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from bff.session import scripts
-from bff.session.batch_reader import Loaded
 from bff.session.endings import text_of
+from bff.session.hash_read import Loaded
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason, Session
 from bff.session.record import Record, format_second, format_time

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bff.session.affected import at_frontend
-from bff.session.batch_reader import Loaded
 from bff.session.endings import note_of
+from bff.session.hash_read import Loaded
 from bff.session.index import is_of
 from bff.session.lifetime import last_moment_of
 from bff.session.model import ID_LENGTH, EndReason, Session

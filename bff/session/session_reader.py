@@ -14,10 +14,10 @@ from functools import partial
 from bff.crypto import session_key
 from bff.errors import StoreUnavailableError
 from bff.policy.route_access import NO_ACCESS, AccessPlan
-from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.endings import note_of
+from bff.session.hash_read import Loaded
 from bff.session.lifetime import last_moment, next_slide, time_is_up
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading

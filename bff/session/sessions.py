@@ -24,12 +24,12 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.affected import affected, ending_of, names_of
-from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.drafts import Drafts, Identity, PreparedSave
 from bff.session.endings import Ended, note_of, untold
+from bff.session.hash_read import Loaded
 from bff.session.index import whose_is
 from bff.session.lifetime import ended, over, slide_due, time_is_up
 from bff.session.lock import SessionLock

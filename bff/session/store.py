@@ -39,10 +39,10 @@ from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.session import scripts
-from bff.session.batch_reader import Loaded, WrongTypeError
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.endings import ENDED_SECONDS, Endings
+from bff.session.hash_read import Loaded, WrongTypeError
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 from bff.embedded import EmbeddedRedis, RedisBinary
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session.batch_reader import LARGEST_BATCH, BatchReader, Loaded, WrongTypeError
+from bff.session.batch_reader import LARGEST_BATCH, BatchReader
+from bff.session.hash_read import Loaded, WrongTypeError
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import Relay, relay_to

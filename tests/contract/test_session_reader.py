@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bff.session.batch_reader import Loaded
 from bff.session.cached_session import CachedSession
+from bff.session.hash_read import Loaded
 from bff.session.sessions import Sessions
 from tests.contract.cached import Site, cookie, read
 from tests.contract.test_put_back import without_cache

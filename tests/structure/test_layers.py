@@ -167,6 +167,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "cluster.client",
                     "cluster.topology",
                     "endings",
+                    "hash_read",
                     "index",
                     "inventory",
                     "invalidation_feed",

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.batch_reader import BatchReader, Loaded, outcome
+from bff.session.batch_reader import BatchReader
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
+from bff.session.hash_read import Loaded, outcome
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 

@@ -24,8 +24,8 @@ from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
-from bff.session.batch_reader import Loaded
 from bff.session.cookie import SessionCookie
+from bff.session.hash_read import Loaded
 from bff.session.model import EndReason, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.record import Record, encode_record
