@@ -6,12 +6,13 @@ Rule 3: rules that need two settings, or the outside world, are in `check.py`.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr
 
-from bff.settings.claim_rule import ClaimRule
-from bff.settings.route_token import MintedSettings, RouteTokenSettings
+from bff.settings.provider_settings import ProviderSettings
+from bff.settings.route_settings import DevelopmentPage, PlacedRoute, RouteSettings
+from bff.settings.route_token import MintedSettings
 from bff.settings.sections import (
     ForwardAuthSettings,
     LimitSettings,
@@ -22,29 +23,15 @@ from bff.settings.sections import (
     SpaSettings,
     TelemetrySettings,
 )
-from bff.settings.urls import joined
 from bff.settings.values import (
-    FAPI2_DEFAULTS,
     SLUG,
-    TLS_METHODS,
-    AcrValue,
-    Auth,
     Bytes,
-    ClientAuth,
-    Detail,
-    FieldName,
-    Frequency,
-    Method,
     Network,
     Port,
     Seconds,
     SecondsOrZero,
-    SignalEvent,
     SomeBytes,
-    Subprotocols,
-    parse_auth,
     parse_off,
-    parse_words,
 )
 
 __all__ = [
@@ -130,187 +117,6 @@ class SessionSettings(Section):
     )
     near_cache: bool = True
     near_cache_memory: Annotated[SomeBytes, Field(ge=1024**2)] = 64 * 1024**2
-
-
-def _has_profile(data: Any) -> bool:
-    return isinstance(data, dict) and data.get("profile") == "fapi2"
-
-
-class ProviderSettings(Section):
-    """`[provider]`: the OpenID Provider that users sign in at."""
-
-    name: str = Field(default="main", pattern=SLUG)
-    title: str | None = Field(default=None, min_length=1, max_length=80)  # None: its name
-    callback: Literal["shared", "own"] | None = None  # None: "own" where there is a choice
-    issuer: str
-    profile: Literal["none", "fapi2"] = "none"
-    discovery_url: str | None = None  # None: issuer + /.well-known/openid-configuration
-    authorization_endpoint: str | None = None  # these win over the discovery document's
-    token_endpoint: str | None = None
-    jwks_uri: str | None = None
-    revocation_endpoint: str | None = None
-    end_session_endpoint: str | None = None
-    userinfo_endpoint: str | None = None
-    pushed_authorization_request_endpoint: str | None = None
-    userinfo: Literal["auto", "always", "never"] = "auto"
-    allow: ClaimRule | None = None  # None: everybody who has an account there
-    acr_required: tuple[str, ...] = ()
-    logout_exp: Literal["required", "optional"] = "required"
-    frontchannel_logout: bool = False
-    signals_issuer: str | None = None  # None: no receiver of Shared Signals
-    signals_jwks_uri: str | None = None  # None: by the transmitter's configuration
-    signals_audience: tuple[str, ...] = ()  # (): client_id
-    signals_events: tuple[SignalEvent, ...] = get_args(SignalEvent)
-    client_id: str
-    client_secret: SecretStr | None = None
-    client_secret_file: Path | None = None
-    client_auth: ClientAuth = "client_secret_basic"
-    client_key: SecretStr | None = None  # private, in PEM or as a JWK
-    client_key_file: Path | None = None
-    client_cert_file: Path | None = None
-    client_cert_key_file: Path | None = None  # None: the key is in client_cert_file
-    token_binding: Literal["none", "dpop", "mtls"] = "none"  # noqa: S105 - a way, and no password
-    dpop_alg: Literal["ES256", "EdDSA"] = "ES256"  # of the keys that tokens are bound to
-    client_key_id: str | None = None  # None: the JWK's own `kid`, else the RFC 7638 thumbprint
-    client_assertion_aud: Literal["issuer", "token_endpoint"] = "issuer"
-    par: Literal["auto", "always", "never"] = "auto"
-    request_object: bool = False
-    resource: tuple[str, ...] = ()
-    authorization_details: tuple[Detail, ...] = ()
-    login_authorization_details: dict[str, tuple[Detail, ...]] = Field(default_factory=dict)
-    scopes: tuple[str, ...] = ("openid", "profile", "email")
-    login_params: tuple[str, ...] = ("prompt", "login_hint", "acr_values", "max_age", "ui_locales")
-    extra_params: dict[str, str] = Field(default_factory=dict)
-    id_token_algs: tuple[str, ...] = ("RS256", "ES256", "PS256", "EdDSA")
-    clock_skew: Annotated[SecondsOrZero, Field(le=300)] = 30.0
-    refresh_token_lifetime: Seconds | None = None
-    end_session_hint: bool = True
-    post_logout_path: str = "/"
-    claims: tuple[str, ...] | None = None  # None: all but those that belong to the protocol
-    ca_file: Path | None = None
-    proxy: SecretStr | None = None  # a URL, which may hold a password, or "environment"; None: no proxy
-    timeout: Seconds = 10.0
-    max_token_calls: int = Field(default=20, ge=1, le=1000)
-    metadata_lifetime: Seconds = 3600.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_profile(cls, data: Any) -> Any:
-        """Puts the profile's defaults in place of the general ones."""
-        return {**FAPI2_DEFAULTS, **data} if _has_profile(data) else data
-
-    def detail_types(self) -> tuple[str, ...]:
-        """The types of all authorization details (RFC 9396) that a sign-in may ask for."""
-        sets = (self.authorization_details, *self.login_authorization_details.values())
-        return tuple(dict.fromkeys(str(each["type"]) for details in sets for each in details))
-
-    def over_mtls(self) -> bool:
-        """Returns True if the provider authenticates the client, or binds its tokens, by its certificate."""
-        return self.client_auth in TLS_METHODS or self.token_binding == "mtls"  # noqa: S105 - a way
-
-    def over_dpop(self) -> bool:
-        """Returns True if the provider binds tokens to a key of each session (RFC 9449)."""
-        return self.token_binding == "dpop"  # noqa: S105 - a way, and no password
-
-
-class RouteSettings(RouteTokenSettings):
-    """`[[route]]`: one backend, and the calls that may pass to it."""
-
-    path: str
-    upstream: str
-    ca_file: Path | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-    server_name: str | None = None
-    strip_prefix: bool = True
-    encoded_slashes: bool = False
-    double_slashes: bool = False
-    methods: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    auth: Annotated[Auth, BeforeValidator(parse_auth)] = "required"
-    allow: ClaimRule | None = None  # None: everybody who is signed in
-    acr: Annotated[tuple[AcrValue, ...], BeforeValidator(parse_words)] = ()  # of which the sign-in has one
-    max_age: Annotated[Seconds, Field(ge=1)] | None = None  # of the sign-in; None: any
-    bound: bool = False  # True: for sessions that are bound to a device alone
-    headers: dict[FieldName, str] = Field(default_factory=dict)  # names, and the claims that they tell
-    csrf: Literal["header", "navigation"] = "header"
-    refresh_on_401: Literal["any", "invalid_token", "never"] = "any"
-    keep_cookies: bool = False
-    map_cookies: bool = True
-    map_locations: bool = True
-    forwarded_prefix: bool = True
-    challenges: tuple[FieldName, ...] = ("Bearer", "DPoP")
-    pass_request_headers: tuple[FieldName, ...] = ()
-    pass_response_headers: tuple[FieldName, ...] = ()
-    html: bool = False
-    allow_cache: bool = False
-    max_body: Bytes = 64 * 1024**2
-    replay_buffer: Bytes = 64 * 1024
-    body_min_rate: Bytes = 500
-    body_rate_window: Seconds = 30.0
-    body_total_timeout: Seconds = 3600.0
-    rate_per_session: Frequency | None = None
-    rate_per_address: Frequency | None = None
-    max_connections: int = Field(default=100, ge=1)
-    max_streams: int = Field(default=1000, ge=1)
-    connect_timeout: Seconds = 5.0
-    queue_timeout: Seconds = 5.0
-    max_answer_head: Annotated[SomeBytes, Field(ge=16 * 1024, le=16 * 1024**2)] = 64 * 1024
-    max_answer_fields: int = Field(default=200, ge=100, le=10_000)
-    write_timeout: Seconds = 60.0
-    expect: bool = True
-    expect_wait: SecondsOrZero = 1.0
-    response_timeout: Seconds = 60.0
-    idle_timeout: Seconds = 300.0
-    total_timeout: Seconds | None = None
-    websocket: bool = False
-    websocket_drop_subprotocols: tuple[Subprotocols, ...] = ()
-    websocket_max_message: SomeBytes = 1024**2
-    websocket_max_sockets: int = Field(default=20, ge=1)
-
-    def takes_bearer(self) -> bool:
-        """Returns True if a client's own bearer token serves in place of a session."""
-        return self.auth == "session or bearer"
-
-    def requires_session(self) -> bool:
-        """Returns True if a call without a session, and without a bearer token of its own, is refused."""
-        return self.auth == "required" or self.takes_bearer()
-
-    def cut_prefix(self) -> str:
-        """The part of a public path that the backend does not see, to be told to it."""
-        return self.path.rstrip("/") if self.strip_prefix else ""
-
-
-class PlacedRoute(RouteSettings):
-    """A route under `server.base_path`: `path` is the public one, and all of it is stripped."""
-
-    told_prefix: str
-
-    @classmethod
-    def of(cls, route: RouteSettings, base_path: str) -> "PlacedRoute":
-        """Returns the route under a base path that its backend does not see."""
-        upstream = route.upstream if route.strip_prefix else joined(route.upstream, route.path)
-        values = {
-            **dict(route),
-            "path": base_path + route.path,
-            "upstream": upstream,
-            "strip_prefix": True,
-            "told_prefix": base_path + route.cut_prefix(),
-        }
-        return cls.model_construct(**values)
-
-    def cut_prefix(self) -> str:
-        """The part of a public path that the backend does not see, to be told to it."""
-        return self.told_prefix
-
-
-class DevelopmentPage(RouteSettings):
-    """The route of a development server's page, which nobody configures: `Settings.served_routes` makes it.
-
-    `csp_header` is the name of the field that carries `csp`; None for neither.
-    """
-
-    csp_header: str | None = None
-    csp: str = ""
 
 
 class FrontendSettings(Section):
