@@ -2,6 +2,7 @@
 
 Rule 1: a token for somebody else is never sent instead: without its own the call does not go out.
 Rule 2: where the provider does not take the session's token in exchange, that is renewed, once.
+Rule 3: a session that has changed during an exchange is read anew, once: it may be over.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from typing import Any
 from bff.credentials.backend_token import OwnFound, OwnReady, last_moment, shown
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.credentials.session_credentials import Credentials
-from bff.credentials.token_exchange import Exchanger, NotNow, Unusable
-from bff.errors import Problem
+from bff.credentials.token_exchange import Changed, Exchanger, NotNow, Unusable
+from bff.errors import Problem, StoreUnavailableError
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken
+from bff.session.sessions import NoSession
 from bff.session.token_policy import PassOn, Refresh, plan_after_401
 
 
@@ -83,21 +85,37 @@ class ExchangedCredentials(Credentials):
     async def _exchanged(self, found: Found) -> Signed | Refused:
         """Returns the backend's token; renews a session's token that is not taken in exchange, once."""
         outcome = self._own(found) or await self._exchange(found)
+        if isinstance(outcome, Changed):
+            current = await self._current(found)
+            if isinstance(current, Refused):
+                return current
+            found = current
+            outcome = self._own(found) or await self._exchange(found)
         if isinstance(outcome, Unusable):
             renewed = await self._renewed(found)
             if not isinstance(renewed, Signed):
                 return renewed
             outcome = await self._exchange(renewed.found)
         match outcome:
-            case Unusable():
+            case Unusable() | Changed():
                 return Refused(Problem.PROVIDER_UNAVAILABLE)
-            case NotNow(retry_after):
-                return Refused(Problem.PROVIDER_UNAVAILABLE, retry_after=retry_after or None)
+            case NotNow(retry_after, problem):
+                return Refused(problem, retry_after=retry_after or None)
         return Signed(outcome)
 
-    async def _exchange(self, found: Found) -> Found | Unusable | NotNow:
+    async def _exchange(self, found: Found) -> Found | Unusable | NotNow | Changed:
         token = await self._exchanger.exchange(found, self._audience)
         return shown(found, token) if isinstance(token, OwnToken) else token
+
+    async def _current(self, found: Found) -> Found | Refused:
+        """Reads a session that has changed while its token was exchanged."""
+        try:
+            current = await self._sessions.open(found.handle)
+        except StoreUnavailableError:
+            return Refused(Problem.STORE_UNAVAILABLE)
+        if isinstance(current, NoSession):
+            return Refused(current.problem, current.reason, session=current.key)
+        return current
 
     async def _renewed(self, found: Found) -> Signed | Refused:
         """Returns the session with newer tokens, if the present ones are old enough to be the reason."""

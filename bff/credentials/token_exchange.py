@@ -8,15 +8,19 @@ Rule 1: one exchange at a time for a session and an audience in a process; it is
 reads the session again: another call or process may have kept a token since.
 Rule 2: a refusal rests: that session and audience are not asked for again at once; nor is anybody where the
 provider cannot be reached.
+Rule 3: a token is used only once it is kept: then a sign-out knows of it. One that came too late, for former
+tokens or for an ended session, or beside another process's, is given back, and no call goes out with it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from bff.credentials.backend_token import last_moment, shown
-from bff.errors import ProviderUnavailableError, StoreUnavailableError
+from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
@@ -28,6 +32,10 @@ from bff.session.sessions import NoSession, Sessions
 from bff.session.store import Write
 from bff.tasks import Tasks
 
+T = TypeVar("T")
+
+_TRIES = 5  # to write beside others who write tokens of the same session
+_RETRY = 1.0  # seconds
 _log = get_logger("bff.audience")
 
 
@@ -38,15 +46,24 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """An outcome: the provider gives no token at the moment."""
+    """An outcome: there is no token at the moment; `problem` says whose matter that is."""
 
     retry_after: float
+    problem: Problem = Problem.PROVIDER_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An outcome: the session has newer tokens, or has ended, since the caller read it."""
+
+
+Outcome = OwnToken | Unusable | NotNow | Changed
 
 
 class Exchanger(Protocol):
     """The part of an exchanger that credentials know."""
 
-    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+    async def exchange(self, found: Found, audience: str) -> Outcome:
         """Gets a token for a backend, or waits for the exchange that is under way."""
         ...
 
@@ -63,9 +80,9 @@ class TokenExchanger:
         self._clock = clock
         self._circuit = CircuitBreaker(clock, lambda _: None)
         self._refused = SessionBackoff(clock)
-        self._flights: dict[tuple[str, int, str], asyncio.Task[OwnToken | Unusable | NotNow]] = {}
+        self._flights: dict[tuple[str, int, str], asyncio.Task[Outcome]] = {}
 
-    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+    async def exchange(self, found: Found, audience: str) -> Outcome:
         """Gets a token for a backend, or waits for the exchange that is under way."""
         session = found.session
         name = (session.key, session.version, audience)
@@ -76,36 +93,45 @@ class TokenExchanger:
             flight.add_done_callback(lambda _: self._flights.pop(name, None))
         return await asyncio.shield(flight)
 
-    async def _fly(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
-        kept = await self._kept(found, audience)
-        if kept is not None:
-            return kept
-        token = await self._ask(found.session, audience)
-        if isinstance(token, OwnToken):
-            session = found.session
-            try:
-                written = await self._sessions.keep_exchanged(found.handle, session.version, audience, token)
-            except StoreUnavailableError:
-                _log.warning("exchanged_token_not_kept", session=session.id)
-            else:
-                if written is Write.GONE:  # it ended meanwhile, and nobody else knows of this token
-                    revoking = self._client.revoke(token.access_token, "access_token")
-                    self._tasks.spawn(revoking, name=f"revoke {session.id}")
-        return token
-
-    async def _kept(self, found: Found, audience: str) -> OwnToken | None:
-        """The token that was kept since the caller read the session, by a call before or another process."""
+    async def _fly(self, found: Found, audience: str) -> Outcome:
         try:
-            current = await self._sessions.open(found.handle)
-        except StoreUnavailableError:
-            return None
+            standing = await self._stands(found, audience)
+            if not isinstance(standing, Found):
+                return standing
+            token = await self._ask(found.session, audience)
+            return await self._kept(found, audience, token) if isinstance(token, OwnToken) else token
+        except StoreUnavailableError:  # a token that came is used by nobody
+            _log.warning("exchanged_token_not_kept", session=found.session.id)
+            return NotNow(0.0, Problem.STORE_UNAVAILABLE)
+
+    async def _kept(self, found: Found, audience: str, token: OwnToken) -> Outcome:
+        """Keeps a token; returns the one that counts then, which another process may have kept first."""
+        for _ in range(_TRIES):
+            current = await _insist(partial(self._stands, found, audience))
+            if not isinstance(current, Found):  # ours, where only the answer to a write was lost
+                if current != token:
+                    self._give_back(token, found.session)
+                return current
+            keep = partial(self._sessions.keep_exchanged, current, audience, token)
+            if await _insist(keep) is Write.REPLACED:
+                return token
+        self._give_back(token, found.session)
+        return NotNow(_RETRY)
+
+    async def _stands(self, found: Found, audience: str) -> Found | OwnToken | Changed:
+        """Opens the session; returns the token that was kept since the caller read it, if there is one."""
+        current = await self._sessions.open(found.handle)
         if isinstance(current, NoSession) or current.session.version != found.session.version:
-            return None
+            return Changed()
         token = current.session.exchanged.get(audience)
         if token is None or token == found.session.exchanged.get(audience):
-            return None
+            return current
         ends = last_moment(shown(current, token).session)
-        return token if ends is None or self._clock() < ends else None
+        return token if ends is None or self._clock() < ends else current
+
+    def _give_back(self, token: OwnToken, session: Session) -> None:
+        revoking = self._client.revoke(token.access_token, "access_token")
+        self._tasks.spawn(revoking, name=f"revoke {session.id}")
 
     async def _ask(self, session: Session, audience: str) -> OwnToken | Unusable | NotNow:
         name = f"{session.key} {session.version} {audience}"
@@ -149,13 +175,20 @@ def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
     )
 
 
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    """Tries once more where Redis did not answer; raises StoreUnavailableError if it does not then either."""
+    with suppress(StoreUnavailableError):
+        return await work()
+    return await work()
+
+
 class ExchangeByProvider:
     """The exchangers of several providers, by name: a session's token is exchanged where it comes from."""
 
     def __init__(self, exchangers: Mapping[str, TokenExchanger]) -> None:
         self._exchangers = exchangers
 
-    async def exchange(self, found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+    async def exchange(self, found: Found, audience: str) -> Outcome:
         """Gets a token for a backend; a session of another provider is over, and gets none."""
         exchanger = self._exchangers.get(found.session.provider)
         return Unusable() if exchanger is None else await exchanger.exchange(found, audience)

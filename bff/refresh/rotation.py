@@ -330,7 +330,7 @@ class Rotation:
         return Deferred(Problem.PROVIDER_UNAVAILABLE, why="busy")
 
     async def _end(self, found: Found, session: Session, reason: EndReason) -> Outcome:
-        ended = await _insist(lambda: self._sessions.end(session, reason, fenced=True))
+        ended = await _insist(lambda: self._sessions.end(session, reason, fence="version"))
         if ended is None:
             return Deferred(Problem.STORE_UNAVAILABLE, why="store_unavailable")
         if ended:

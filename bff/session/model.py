@@ -6,7 +6,7 @@ Times are seconds since the epoch (`float`), durations are seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from bff.errors import Problem
 
@@ -93,6 +93,10 @@ class Refreshing:
     lost: bool = False
 
 
+Fence = Literal["version", "all tokens"] | None
+"""The part of a session that has to be as it was read: its `version`, or tokens for single backends too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One signed-in browser. `version` counts token saves and is the fence of every update."""
@@ -114,6 +118,7 @@ class Session:
     address: str = ""
     frontend: str = ""  # by its name, "" for the one without; its keys alone open the record
     exchanged: Mapping[str, OwnToken] = field(default_factory=dict)  # by audience; not for later tokens
+    exchanged_seal: str = field(default="", repr=False, compare=False)  # these, as the record was read
     bound: bool = False  # to a device: its cookie alone is no proof
 
     @property

@@ -116,6 +116,7 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
             address=record.get("ip", ""),
             frontend=record.get("frontend", ""),
             exchanged=exchanged,
+            exchanged_seal=record.get("exchanged", ""),
             bound=device_key(key, record, keyring) is not None,
         )
     except (KeyError, TypeError, ValueError):

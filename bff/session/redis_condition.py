@@ -1,6 +1,7 @@
 """The condition of Redis: does it take writes, and does it keep them."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import count
 
 from redis.asyncio import Redis
@@ -9,6 +10,14 @@ from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.cluster.topology import slot_of
 
 _NOEVICTION = "noeviction"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Redis' own word: usable means that sessions can be written and will not be evicted."""
+
+    writable: bool
+    eviction_policy: str | None  # None where the account may not ask
 
 
 async def tried(redis: Redis, name: str, *, seconds: int) -> None:

@@ -47,9 +47,9 @@ return 'replaced'
 """
 
 EXCHANGED = """
-local version = redis.call('HGET', KEYS[1], 'version')
-if not version then return 'gone' end
-if version ~= ARGV[1] then return 'stale' end
+local now = redis.call('HMGET', KEYS[1], 'version', 'exchanged')
+if not now[1] then return 'gone' end
+if now[1] ~= ARGV[1] or (now[2] or '') ~= ARGV[3] then return 'stale' end
 redis.call('HSET', KEYS[1], 'exchanged', ARGV[2])
 return 'replaced'
 """
@@ -63,7 +63,8 @@ return 'replaced'
 """
 
 DELETE = """
-if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+local now = redis.call('HMGET', KEYS[1], 'version', 'exchanged')
+if now[1] ~= ARGV[1] or (ARGV[2] and (now[2] or '') ~= ARGV[2]) then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 

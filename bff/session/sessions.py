@@ -37,6 +37,7 @@ from bff.session.model import (
     ID_LENGTH,
     WITHHELD,
     EndReason,
+    Fence,
     Found,
     NoSession,
     OwnToken,
@@ -264,17 +265,13 @@ class Sessions:
                 session.key, marker, expected_version=session.version, expected=expected
             )
 
-    async def keep_exchanged(self, handle: str, version: int, audience: str, token: OwnToken) -> Write:
-        """Keeps a token for one backend beside the session's, unless these are no longer of that version."""
-        current = await self.open(handle)  # a token exchanged meanwhile for another backend stays
-        if isinstance(current, NoSession):
-            return Write.GONE
-        if current.session.version != version:
-            return Write.STALE
-        session = replace(current.session, exchanged={**current.session.exchanged, audience: token})
-        sealed = encode_exchanged(session, handle, self._keyring)
+    async def keep_exchanged(self, found: Found, audience: str, token: OwnToken) -> Write:
+        """Keeps a token for one backend, unless tokens of the session have changed since it was opened."""
+        session = found.session
+        newer = replace(session, exchanged={**session.exchanged, audience: token})
+        sealed = encode_exchanged(newer, found.handle, self._keyring)
         with self._forgetting(session.key):
-            return await self._store.keep_exchanged(session.key, sealed, expected_version=version)
+            return await self._store.keep_exchanged(session, sealed)
 
     def slide_due(self, session: Session) -> bool:
         """True if `slide` would write now: the last note is old enough, and none is under way."""
@@ -299,14 +296,14 @@ class Sessions:
             self._sliding.discard(session.key)
 
     async def end(
-        self, session: Session, reason: EndReason, *, provider_revoked: bool = False, fenced: bool = False
+        self, session: Session, reason: EndReason, *, provider_revoked: bool = False, fence: Fence = None
     ) -> bool:
         """Ends a session for everyone, at once. True if this call was the one that ended it.
 
-        With `fenced` it is left alone if somebody has saved newer tokens.
+        With a `fence` it is left alone if somebody has saved newer tokens.
         """
         with self._forgetting(session.key):
-            deleted = await self._store.end(session, reason, fenced=fenced, kept=self._settings.idle_timeout)
+            deleted = await self._store.end(session, reason, fence=fence, kept=self._settings.idle_timeout)
         if deleted:
             self._metrics.session_ended(reason)
             self.audit("session_ended", session, reason=reason, provider_revoked=provider_revoked)

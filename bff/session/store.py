@@ -28,7 +28,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import cast
@@ -47,11 +46,11 @@ from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import ends_by, milliseconds, record_ttl
-from bff.session.model import EndReason, Refreshing, Session
+from bff.session.model import EndReason, Fence, Refreshing, Session
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
-from bff.session.redis_condition import eviction_policy, tried
+from bff.session.redis_condition import Readiness, eviction_policy, tried
 from bff.session.replication import Replication
 from bff.session.sealed_tokens import SealedTokens
 from bff.settings.model import RedisSettings
@@ -68,14 +67,6 @@ class Write(Enum):
     REPLACED = "replaced"  # done, now or by an earlier attempt with the same id
     STALE = "stale"  # the record has a newer version: somebody else was first
     GONE = "gone"  # there is no such session; none was made
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Redis' own word: usable means that sessions can be written and will not be evicted."""
-
-    writable: bool
-    eviction_policy: str | None  # None where the account may not ask
 
 
 class SessionStore:
@@ -220,10 +211,11 @@ class SessionStore:
                 args.append(format_marker(expected))
             return Write(await self._mark(keys=[self._session(key)], args=args))
 
-    async def keep_exchanged(self, key: str, sealed: str, *, expected_version: int) -> Write:
-        """Writes the tokens for single backends, if `version` is the expected one; it stays as it is."""
+    async def keep_exchanged(self, session: Session, sealed: str) -> Write:
+        """Writes the tokens for single backends, if they and `version` still are the session's."""
         async with self._translated():
-            return Write(await self._exchanged(keys=[self._session(key)], args=[expected_version, sealed]))
+            args: Arguments = [session.version, sealed, session.exchanged_seal]
+            return Write(await self._exchanged(keys=[self._session(session.key)], args=args))
 
     async def bind(self, key: str, device: str) -> Write:
         """Writes the device that a session is bound to; `STALE` where it is bound to another one."""
@@ -260,15 +252,15 @@ class SessionStore:
         await self.endings.lives_until(session.key, ttl, ends_by(session, ttl, now), session.sub)
 
     async def end(
-        self, session: Session, reason: EndReason, *, fenced: bool = False, kept: float = ENDED_SECONDS
+        self, session: Session, reason: EndReason, *, fence: Fence = None, kept: float = ENDED_SECONDS
     ) -> bool:
         """Deletes a session, the reason first; an earlier one stays. True if this call deleted it.
 
-        With `fenced` it does so only while `version` is still the session's. `kept` is for how many seconds
+        With a `fence` it does so only while that is still the session's. `kept` is for how many seconds
         a record of it could still be taken for a session, were it put back.
         """
-        if fenced:
-            return await self._end_fenced(session, reason, kept=kept)
+        if fence is not None:
+            return await self._end_fenced(session, reason, fence, kept=kept)
         whose = (session.provider, session.sub, session.sid)
         return session.key in await self.end_many({session.key: whose}, reason, kept=kept)
 
@@ -296,12 +288,13 @@ class SessionStore:
         await self.index.leave(sessions)
         await self.endings.unmark(ended)  # last: until then others may tell of them
 
-    async def _end_fenced(self, session: Session, reason: EndReason, *, kept: float) -> bool:
+    async def _end_fenced(self, session: Session, reason: EndReason, fence: Fence, *, kept: float) -> bool:
         key = session.key
         noted = await self.endings.note(key, reason, version=session.version, kept=kept)
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
-            pipe.eval(scripts.DELETE, 1, self._session(key), str(session.version))
+            exchanged = [session.exchanged_seal] if fence == "all tokens" else []
+            pipe.eval(scripts.DELETE, 1, self._session(key), str(session.version), *exchanged)
             (deleted,), replicated = await self._replication.run(pipe)
             if not deleted and await self._redis.exists(self._session(key)):
                 if noted:

@@ -29,7 +29,7 @@ from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.csrf import DOCUMENTED, Guard, Rejected
 from bff.session.bound_sessions import unproved
-from bff.session.model import EndReason, Session
+from bff.session.model import EndReason, Fence, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
@@ -169,12 +169,13 @@ class LogoutEndpoints:
         return revoked, await self._sealed_way_out(session)
 
     async def _end(self, found: Found) -> tuple[Session, bool]:
-        """Ends the version whose token it has revoked; if a rotation has saved newer ones, it begins anew."""
+        """Ends the session whose tokens it has revoked; if others have come meanwhile, it begins anew."""
         session, revoked = found.session, False
-        for fenced in (True, True, False):
+        fences: tuple[Fence, ...] = ("all tokens", "all tokens", None)
+        for fence in fences:
             session = found.session
             revoked = await self._revoke(session)
-            if await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked, fenced=fenced):
+            if await self._sessions.end(session, EndReason.LOGOUT, provider_revoked=revoked, fence=fence):
                 break
             current = await self._sessions.open(found.handle)
             if isinstance(current, NoSession):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bff.errors import Problem
-from bff.session.model import EndReason, Session
+from bff.session.model import EndReason, Fence, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from tests.contract.cached import Site, cookie, read
 from tests.session.sample import sample_tokens
@@ -65,19 +65,19 @@ async def rotated(site: Site, found: Found) -> Found:
     return replace(found, session=prepared.session)
 
 
-async def end(site: Site, session: Session, reason: EndReason, *, fenced: bool = False) -> None:
-    assert await site.sessions.end(session, reason, fenced=fenced)
+async def end(site: Site, session: Session, reason: EndReason, *, fence: Fence = None) -> None:
+    assert await site.sessions.end(session, reason, fence=fence)
     await site.told()
 
 
 @pytest.mark.requirement("B-39")
 @pytest.mark.parametrize("ttl", [0, 60_000])
-@pytest.mark.parametrize("fenced", [False, True])
-async def test_a_session_that_was_ended_is_not_put_back(site: Site, fenced: bool, ttl: int) -> None:
+@pytest.mark.parametrize("fence", [None, "version"])
+async def test_a_session_that_was_ended_is_not_put_back(site: Site, fence: Fence, ttl: int) -> None:
     """DUMP, sign-out, RESTORE: no session, on any way, and the reason is the one of its end."""
     found = await site.cached()
     dumped = dump(site, found)
-    await end(site, found.session, EndReason.LOGOUT, fenced=fenced)
+    await end(site, found.session, EndReason.LOGOUT, fence=fence)
     await put_back(site, found, dumped, ttl)
     assert {(Problem.SESSION_ENDED, EndReason.LOGOUT)} == await everywhere(site, found)
     assert await site.sessions.end_all("main", sub="alice", sid=None, reason=EndReason.LOGOUT) == 0
@@ -89,7 +89,7 @@ async def test_no_former_version_of_it_either(site: Site) -> None:
     first = await site.cached()
     dumped = dump(site, first)
     second = await rotated(site, first)
-    await end(site, second.session, EndReason.INVALID_GRANT, fenced=True)
+    await end(site, second.session, EndReason.INVALID_GRANT, fence="version")
     await put_back(site, first, dumped)
     assert {(Problem.SESSION_ENDED, EndReason.INVALID_GRANT)} == await everywhere(site, first)
 

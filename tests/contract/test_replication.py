@@ -50,7 +50,7 @@ async def endings(store: SessionStore) -> list[str]:
     plain, fenced = await sign_in(store, 1), await sign_in(store, 2)
     with capture_logs() as logs:
         assert await store.end(plain, EndReason.LOGOUT)
-        assert await store.end(fenced, EndReason.INVALID_GRANT, fenced=True)
+        assert await store.end(fenced, EndReason.INVALID_GRANT, fence="version")
         assert not await store.end(plain, EndReason.LOGOUT)
     return [line["reason"] for line in logs if line["event"] == "ending_not_replicated"]
 

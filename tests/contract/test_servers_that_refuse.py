@@ -34,7 +34,7 @@ OPERATIONS: dict[str, Operation] = {
     "mark": lambda store: store.mark_refreshing(SESSION.key, None, expected_version=1),
     "touch": lambda store: store.touch(SESSION, "1", now=NOW, idle_timeout=1800),
     "end": lambda store: store.end(SESSION, EndReason.LOGOUT),
-    "end fenced": lambda store: store.end(SESSION, EndReason.LOGOUT, fenced=True),
+    "end fenced": lambda store: store.end(SESSION, EndReason.LOGOUT, fence="version"),
     "claim": lambda store: store.claim_once("state", "x", lifetime=60),
     "lock": lambda store: store.take_lock(SESSION.key, "me", lifetime=60, formerly=["other"]),
     "readiness": lambda store: store.readiness(),

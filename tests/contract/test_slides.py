@@ -153,7 +153,7 @@ async def test_another_process_saves_in_between(sites: tuple[Site, Site]) -> Non
     writes: list[Callable[[Found], Awaitable[object]]] = [
         lambda one: sessions.save(sessions.prepare(one, sample_tokens(access_token="new"), claims=None)),
         lambda one: sessions.mark_refreshing(one.session, Refreshing(NOW, "1")),
-        lambda one: sessions.keep_exchanged(one.handle, 1, "orders", OwnToken("own", NOW, None)),
+        lambda one: sessions.keep_exchanged(one, "orders", OwnToken("own", NOW, None)),
     ]
     for number, write in enumerate(writes):
         here.now = NOW

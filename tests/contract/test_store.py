@@ -249,11 +249,11 @@ async def test_an_end_can_be_bound_to_what_was_read(store: SessionStore, redis_s
     assert Write.REPLACED == await store.replace(
         newer, record(newer, "w2"), expected_version=1, now=NOW, idle_timeout=1800
     )
-    assert not await store.end(SESSION, EndReason.REFRESH_LOST, fenced=True)
+    assert not await store.end(SESSION, EndReason.REFRESH_LOST, fence="version")
     with redis_server.client() as client:
         assert {KEY, "bff:user:main:alice", "bff:sid:main:sid-1", UNTIL} == set(client.keys("*"))
-    assert await store.end(newer, EndReason.INVALID_GRANT, fenced=True)
-    assert not await store.end(newer, EndReason.LOGOUT, fenced=True)
+    assert await store.end(newer, EndReason.INVALID_GRANT, fence="version")
+    assert not await store.end(newer, EndReason.LOGOUT, fence="version")
     assert EndReason.INVALID_GRANT == await store.endings.why(SESSION.key)
     with redis_server.client() as client:
         assert {f"bff:ended:{SESSION.key}"} == set(client.keys("*"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bff.credentials.exchanged_credentials import ExchangedCredentials
-from bff.credentials.token_exchange import NotNow, Unusable
+from bff.credentials.token_exchange import Outcome
 from bff.session.model import Found, OwnToken
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
@@ -95,7 +95,7 @@ async def test_a_call_that_read_too_early(world: World, monkeypatch: pytest.Monk
     exchanger, read = credentials._exchanger, []
     exchange = exchanger.exchange
 
-    async def noted(found: Found, audience: str) -> OwnToken | Unusable | NotNow:
+    async def noted(found: Found, audience: str) -> Outcome:
         read.append(found)
         return await exchange(found, audience)
 
