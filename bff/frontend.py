@@ -60,6 +60,7 @@ from bff.upstream.pool import UpstreamPool
 from bff.web.events import EventsEndpoint
 from bff.web.limits import EndpointLimits
 from bff.web.own_answers import own_answers
+from bff.web.page_gate import page_gate
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -390,6 +391,7 @@ def _forwarding(
             is_own=tables.routes.is_own,
             access_log=settings.log.access,
             home=settings.home(),
+            gate=page_gate(settings, made.sessions, tables.own_routes),
             frontend=tables.name,
             spans=shared.spans,
         ),

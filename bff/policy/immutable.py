@@ -35,5 +35,10 @@ def immutable_patterns(wanted: Sequence[str] | None, index: str) -> re.Pattern[s
             if re.search(rf"""<script[^>]*\ssrc=["']?{re.escape(folder)}""", index)
             for pattern in patterns
         ]
-    shell = [f"{item}*" if item.endswith("/") else item for item in wanted]
+    return paths_pattern(wanted)
+
+
+def paths_pattern(items: Sequence[str]) -> re.Pattern[str]:
+    """Returns a pattern for the paths of folders, which end in "/", and of shell patterns as "/main-*.js"."""
+    shell = [f"{item}*" if item.endswith("/") else item for item in items]
     return re.compile("|".join(map(translate, shell)) or r"(?!)")

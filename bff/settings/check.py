@@ -275,11 +275,19 @@ def _spa(settings: Settings) -> Iterator[Finding]:
         yield from complaint_about("spa.url", spa_url_complaint(spa.url))
     if not spa.index or "/" in spa.index or "\\" in spa.index or spa.index in {".", ".."}:
         yield Finding("spa.index", "is not a plain file name", 'write it like "index.html"')
-    if wrong := [item for item in spa.immutable or () if not item.startswith("/") or item == "/"]:
+    for key, items in (("spa.immutable", spa.immutable or ()), ("spa.public", spa.public)):
+        if wrong := [item for item in items if not item.startswith("/") or item == "/"]:
+            yield Finding(
+                key,
+                f"holds values that are no folder and no pattern of paths: {', '.join(map(repr, wrong))}",
+                'write it like "/assets/" or "/main-*.js"',
+            )
+    if spa.auth == "required" and spa.dir is None:
         yield Finding(
-            "spa.immutable",
-            f"holds values that are no folder and no pattern of paths: {', '.join(map(repr, wrong))}",
-            'write it like "/assets/" or "/main-*.js"',
+            "spa.auth",
+            "guards the files of spa.dir, and there is none",
+            "set spa.dir, or take the line out: a development server shows its page to everybody",
+            needs=("spa.dir",),
         )
 
 

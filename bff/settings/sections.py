@@ -47,6 +47,8 @@ class SpaSettings(Section):
     )
     development_csp: Literal["report-only", "enforce", "off"] = "report-only"
     error_page: str | None = None  # None: a small page of our own
+    auth: Literal["none", "required"] = "none"
+    public: tuple[str, ...] = ()  # with `auth`: the files that need no session
 
 
 class LimitSettings(Section):

@@ -12,7 +12,7 @@ Rule 3: every answer redirects, is the callback page, or is a problem; none hold
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal, assert_never
 
@@ -55,6 +55,7 @@ from bff.web.responses import (
     redirect,
 )
 from bff.web.session_start import NoStart, NotAllowed, SessionStart
+from bff.web.signed_in import unless_signed_in
 from bff.web.stored_codes import StoredCodes
 from bff.web.transaction import (
     Returned,
@@ -64,6 +65,8 @@ from bff.web.transaction import (
     is_restarted,
     transaction_id,
 )
+
+_STEP_UP = ("step_up", "1")
 
 
 class LoginEndpoints:
@@ -135,8 +138,7 @@ class LoginEndpoints:
         return_to = self._checked(wanted[0]) if len(wanted) == 1 else None
         if return_to is None:
             return problem_answer(Problem.BAD_RETURN_TO)
-        step_up = ("step_up", "1") in query
-        client = self._choice.of(query, await self._of_session(request) if step_up else None)
+        client = await self._provider_of(request, query, return_to)
         if isinstance(client, Response):
             return client
         params = login_params(query, client.settings.login_params)
@@ -145,7 +147,7 @@ class LoginEndpoints:
             return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
         params["authorization_details"] = details  # by its name: the text is in the settings
         try:
-            return await self._send_to_provider(request, client, return_to, params, step_up=step_up)
+            return await self._send_to_provider(request, client, return_to, params, step_up=_STEP_UP in query)
         except ProviderUnavailableError as failure:
             return provider_problem(failure)
 
@@ -310,6 +312,16 @@ class LoginEndpoints:
         if transaction is None or not transaction.provider:
             return self._providers.default
         return self._providers.get(transaction.provider)
+
+    async def _provider_of(
+        self, request: Request, query: Sequence[tuple[str, str]], return_to: str
+    ) -> OidcClient | Response:
+        """The provider of a sign-in; or the answer in its place, as where somebody is signed in already."""
+        if ("unless", "signed_in") in query:
+            answer = await unless_signed_in(request, self._sessions, return_to, self._address(request))
+            if answer is not None:
+                return answer
+        return self._choice.of(query, await self._of_session(request) if _STEP_UP in query else None)
 
     async def _of_session(self, request: Request) -> OidcClient | None:
         """The provider of the session that a step-up goes on with."""

@@ -31,14 +31,19 @@ def own_answers(
     is_own: Callable[[bytes], bool],
     access_log: bool,
     home: str,
+    gate: Callable[[ASGIApp], ASGIApp] | None = None,
     frontend: str = "",
     spans: Spans | None = None,
 ) -> ASGIApp:
-    """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans."""
+    """Returns the application; `is_own` tells the paths of our endpoints, for metrics and spans.
+
+    `gate` wraps the page where that is for signed-in users alone.
+    """
     rest = _Rest(endpoints)
     routes: list[BaseRoute] = [*endpoints, Route("/bff", rest), Route("/bff/{rest:path}", rest)]
     if spa.dir is not None:
-        routes.append(Mount("/", Spa(spa.dir, spa)))
+        page: ASGIApp = Spa(spa.dir, spa)
+        routes.append(Mount("/", page if gate is None else gate(page)))
     if base := server.base_path:
         routes = [Mount(base, Router(routes, redirect_slashes=False))]
         if spa.dir is not None:

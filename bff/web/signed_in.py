@@ -11,7 +11,7 @@ from bff.observe.logs import audit
 from bff.policy.csrf import Guard, Rejected
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.web.accounting import name_session
-from bff.web.responses import address_of, cookie_headers, login_url, problem_answer
+from bff.web.responses import address_of, cookie_headers, login_url, problem_answer, redirect
 
 
 async def signed_in(
@@ -34,6 +34,17 @@ async def signed_in(
         return problem_answer(found.problem, reason=found.reason, login_url=login_url(request))
     name_session(request.scope, found.session.key, found.session)
     return found
+
+
+async def unless_signed_in(
+    request: Request, sessions: Sessions, return_to: str, address: str
+) -> Response | None:
+    """Returns the answer in place of a sign-in that is only for who is not signed in; None to begin it."""
+    try:
+        found = await sessions.find(cookie_headers(request), address=address)
+    except StoreUnavailableError:
+        return problem_answer(Problem.STORE_UNAVAILABLE)
+    return None if isinstance(found, NoSession) else redirect(303, return_to)
 
 
 def counts_as_use(request: Request) -> bool:

@@ -23,7 +23,7 @@ from bff.policy.immutable import immutable_patterns
 from bff.settings.model import SpaSettings
 from bff.web.responses import problem_answer
 
-_IMMUTABLE = "public, max-age=31536000, immutable"
+_IMMUTABLE = "max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
 _SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -46,6 +46,8 @@ class Spa:
         index = folder / settings.index
         text = index.read_text(encoding="utf-8", errors="replace") if index.is_file() else ""
         self._immutable = immutable_patterns(settings.immutable, text)
+        shared = "public" if settings.auth == "none" else "private"
+        self._kept = f"{shared}, {_IMMUTABLE}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -65,7 +67,7 @@ class Spa:
             return problem_answer(Problem.NO_ROUTE)
         for name, value in self._headers.items():
             response.headers[name] = value
-        response.headers["cache-control"] = _IMMUTABLE if immutable else _REVALIDATE
+        response.headers["cache-control"] = self._kept if immutable else _REVALIDATE
         return response
 
     async def _file(self, path: str, scope: Scope) -> Response | None:

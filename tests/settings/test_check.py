@@ -126,6 +126,9 @@ def test_good_settings_have_no_findings() -> None:
         ("spa.index", {"spa": {"index": ""}}),
         ("spa.immutable", {"spa": {"immutable": ["assets/"]}}),
         ("spa.immutable", {"spa": {"immutable": ["/"]}}),
+        ("spa.public", {"spa": {"public": ["goodbye.html"]}}),
+        ("spa.auth", {"spa": {"auth": "required"}}),
+        ("spa.auth", {"spa": {"auth": "required", "url": "http://localhost:5173"}}),
     ],
 )
 def test_each_mistake_is_found_once(expected: str, sections: dict[str, Any]) -> None:
