@@ -4,8 +4,8 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from tests.support.processes.forked import BARE, Forked
 from tests.support.wait import until
 
 PATIENCE = 60.0
+SERVE = ["bff", "serve", "--workers", "2"]
+FORKED_WORKERS = "tests.support.processes.forked_workers"
 
 
 class Service:
@@ -89,9 +91,20 @@ class Service:
         return int(self.child.wait())
 
 
+def service(folder: Path, *upstreams: str, **variables: str) -> AbstractContextManager[Service]:
+    """Starts the command with two workers, which are forks; the routes `/api/0`, … need no session."""
+    return _service([FORKED_WORKERS, *SERVE], folder, upstreams, variables)
+
+
+def executed_service(folder: Path, *upstreams: str, **variables: str) -> AbstractContextManager[Service]:
+    """Likewise with workers that are programs, as in production."""
+    return _service(SERVE, folder, upstreams, variables)
+
+
 @contextmanager
-def service(folder: Path, *upstreams: str, **variables: str) -> Iterator[Service]:
-    """Starts the command with two workers; `/api/0`, … lead to the upstreams, without authentication."""
+def _service(
+    command: Sequence[str], folder: Path, upstreams: Sequence[str], variables: dict[str, str]
+) -> Iterator[Service]:
     issuer = variables.pop("issuer", "http://localhost:1")
     redis = variables.pop("redis", "redis://127.0.0.1:1/0")
     environ = variables_for(issuer, redis, *upstreams)
@@ -108,7 +121,6 @@ def service(folder: Path, *upstreams: str, **variables: str) -> Iterator[Service
         **variables,
     }
     log = folder / f"{len(list(folder.iterdir()))}.log"
-    command = ["bff", "serve", "--workers", "2"]
     with log.open("wb") as output:
         child: Forked[bytes] = Forked(command, env=BARE | environ, stderr=output, cwd=folder)
     try:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bff.embedded import free_port
-from tests.serve.service import Service, is_gone, service
+from tests.serve.service import Service, executed_service, is_gone, service
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser
@@ -71,7 +71,7 @@ async def called(running: Service, path: str = "/api/0/quick") -> int:
 
 async def test_workers_answer(tmp_path: Path, gate: Gate) -> None:
     """All workers take connections on one port; one ops port tells of all; no secret is seen from outside."""
-    with service(tmp_path, gate.url, redis="embedded") as running:
+    with executed_service(tmp_path, gate.url, redis="embedded") as running:
         await running.up()
         assert [200] * 24 == await asyncio.gather(*(called(running) for _ in range(24)))
         first = await running.calls(1)
@@ -115,7 +115,8 @@ async def test_sign_in_spans_workers(tmp_path: Path, redis_server: RedisServer) 
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_nothing_outlives_kill_9(tmp_path: Path, stopped: bool) -> None:
     """After kill -9 of the supervisor its workers and its Redis are gone, one stopped by SIGSTOP included."""
-    with service(tmp_path, redis="embedded") as running:
+    start = executed_service if stopped else service
+    with start(tmp_path, redis="embedded") as running:
         await running.up()
         pids = [running.pid(1), running.pid(2)]
         port = (await running.said("embedded_redis"))["port"]

@@ -11,6 +11,7 @@ from bff.serve import supervisor, worker
 from bff.serve.settings_reload import Source
 from bff.settings.model import Settings
 from bff.web.readiness import Check
+from tests.support.processes.forked_workers import fork_workers
 
 
 class SmallApp:
@@ -70,6 +71,7 @@ def main() -> int:
     settings = read()
     if settings.server.workers == 1:
         return worker.run(settings, SmallApp, source=Source(read, Path(sys.argv[1])))
+    fork_workers()
     command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
     return supervisor.run(
         settings, command, start_timeout=float(sys.argv[2]), source=Source(read, Path(sys.argv[1]))
