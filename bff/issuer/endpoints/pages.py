@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b64encode
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,13 +17,8 @@ class Pages:
     """Renders pages for one issuer."""
 
     def __init__(self, issuer: str) -> None:
-        self._environment = Environment(
-            loader=PackageLoader("bff.issuer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-        )
-        source, _, _ = PackageLoader("bff.issuer").get_source(self._environment, "page.css")
-        self._environment.globals.update(style=Markup(source), issuer=issuer)  # noqa: S704 - our own file
-        digest = hashlib.sha256(source.encode()).digest()
-        self._style_hash = f"sha256-{b64encode(digest).decode()}"
+        self._issuer = issuer
+        self._environment, self._style_hash = _templates()
 
     def sign_in(
         self,
@@ -49,5 +45,16 @@ class Pages:
         return self._page("message.html", {"heading": heading, "text": text}, status, ())
 
     def _page(self, template: str, values: dict[str, str], status: int, targets: tuple[str, ...]) -> Response:
-        html = self._environment.get_template(template).render(values)
+        html = self._environment.get_template(template).render(values, issuer=self._issuer)
         return HTMLResponse(html, status, headers=page_headers(self._style_hash, targets))
+
+
+@cache  # several issuers of one process compile each template once
+def _templates() -> tuple[Environment, str]:
+    """The templates with their style, and the style's hash for the Content-Security-Policy."""
+    loader = PackageLoader("bff.issuer")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    source, _, _ = loader.get_source(environment, "page.css")
+    environment.globals.update(style=Markup(source))  # noqa: S704 - our own file
+    digest = hashlib.sha256(source.encode()).digest()
+    return environment, f"sha256-{b64encode(digest).decode()}"
