@@ -2,7 +2,8 @@
 
 Rule 1: a claim that is missing, null or of another type satisfies no test, a `none` neither: what is not
 known lets nobody in.
-Rule 2: values are compared exactly: by type, by case, and never by a part of a text.
+Rule 2: values are compared exactly: by type, by case, and never by a part of a text. `ends_with` alone
+compares the end of an ASCII text, from a border on ("@", "."), without case, as domains are compared.
 Rule 3: a header's value is printable ASCII, and can be read back in one way: `%` and all else are
 percent-encoded as UTF-8 (RFC 3986 2.1), and so is a comma within a member of a list.
 """
@@ -54,11 +55,16 @@ def _passes(test: ClaimTest, value: Any) -> bool:
         (not test.any_of or any(_has(members, wanted) for wanted in test.any_of))
         and all(_has(members, wanted) for wanted in test.all_of)
         and not any(_has(members, wanted) for wanted in test.none_of)
+        and (not test.ends or any(_ends(member, test.ends) for member in members))
     )
 
 
 def _has(members: Iterable[Any], wanted: Scalar) -> bool:
     return any(type(member) is type(wanted) and member == wanted for member in members)  # True == 1
+
+
+def _ends(member: Any, ends: tuple[str, ...]) -> bool:
+    return isinstance(member, str) and member.isascii() and member.lower().endswith(ends)
 
 
 def header_value(value: Any) -> bytes | None:

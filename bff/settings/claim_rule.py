@@ -2,7 +2,8 @@
 
 A rule is a table, or a list of tables of which one has to hold. All lines of a table have to hold. A line
 names a claim and its value: a text, a number or a truth value; a list, any of which will do; or a table with
-`any`, `all` and `none`, lists each. A claim that is a list itself is each of its members.
+`any`, `all` and `none`, lists each, and `ends_with`, the ends of texts. A claim that is a list itself is each
+of its members.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,17 +12,18 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, StrictBool, StrictInt, StrictStr
 
 Scalar = StrictStr | StrictBool | StrictInt
-_KINDS = ("any", "all", "none")
+_KINDS = ("any", "all", "none", "ends_with")
 _MOST = 100  # tests of a rule, and values of one: a rule is read by people
 
 
 class ClaimTest(NamedTuple):
-    """One line: a claim, and the values of which it must have one, all, and none."""
+    """One line: a claim, the values of which it must have one, all, and none, and the ends of which one."""
 
     claim: str
     any_of: tuple[Scalar, ...]
     all_of: tuple[Scalar, ...]
     none_of: tuple[Scalar, ...]
+    ends: tuple[str, ...] = ()
 
 
 Alternative = tuple[ClaimTest, ...]
@@ -47,9 +49,16 @@ def _line(name: str, wanted: Any) -> ClaimTest:
         return ClaimTest(name, _values(name, wanted), (), ())
     if not wanted or (unknown := sorted(set(wanted) - set(_KINDS))):
         told = f"it has {', '.join(unknown)}" if wanted else "it is empty"
-        raise ValueError(f'the table of "{name}" takes any, all and none: {told}')
-    any_of, all_of, none_of = (_values(name, wanted[kind]) if kind in wanted else () for kind in _KINDS)
-    return ClaimTest(name, any_of, all_of, none_of)
+        raise ValueError(f'the table of "{name}" takes any, all, none and ends_with: {told}')
+    any_of, all_of, none_of, ends = (_values(name, wanted[kind]) if kind in wanted else () for kind in _KINDS)
+    return ClaimTest(name, any_of, all_of, none_of, tuple(_end(name, value) for value in ends))
+
+
+def _end(name: str, value: Scalar) -> str:
+    """Returns an end of a text. It has a border, so that "@example.com" does not let "@notexample.com" in."""
+    if not isinstance(value, str) or not value.isascii() or value[0] not in "@." or len(value) == 1:
+        raise ValueError(f'ends_with of "{name}" takes ASCII texts that begin with "@" or "."')
+    return value.lower()
 
 
 def _values(name: str, wanted: Any) -> tuple[Scalar, ...]:

@@ -15,6 +15,7 @@ from bff.settings.environment import Environment
 from bff.settings.model import RouteSettings
 
 RULE: TypeAdapter[ClaimRule] = TypeAdapter(ClaimRule)
+DOMAIN = {"email": {"ends_with": "@example.com"}}
 STAFF = {"groups": ["staff"], "email_verified": True}
 
 
@@ -53,6 +54,18 @@ STAFF = {"groups": ["staff"], "email_verified": True}
         (True, {"realm_access.roles": ["admin"]}, {"realm_access": {"roles": ["admin"]}}),
         (False, {"realm_access.roles": ["admin"]}, {"realm_access": {"roles": {"admin": 1}}}),
         (False, {"realm_access.roles": ["admin"]}, {"realm_access": ["roles"]}),
+        (True, DOMAIN, {"email": "alice@example.com"}),
+        (True, DOMAIN, {"email": "Alice@EXAMPLE.com"}),
+        (True, DOMAIN, {"email": ["x@y.example", "alice@example.com"]}),
+        (True, {"host": {"ends_with": [".a.example", ".b.example"]}}, {"host": "x.b.example"}),
+        (False, DOMAIN, {"email": "alice@notexample.com"}),
+        (False, DOMAIN, {"email": "alice@example.com.evil.example"}),
+        (False, DOMAIN, {"email": "alice@example.com "}),
+        (False, DOMAIN, {"email": "a\u212alice@example.com"}),
+        (False, DOMAIN, {"email": 5}),
+        (False, DOMAIN, {"email": []}),
+        (False, DOMAIN, {}),
+        (False, {"email": {**DOMAIN["email"], "none": ["bob@example.com"]}}, {"email": "bob@example.com"}),
         (True, {"https://x.example/roles": ["admin"]}, {"https://x.example/roles": ["admin"]}),
     ],
 )
@@ -79,6 +92,10 @@ def test_what_holds(expected: Any, rule: Any, claims: dict[str, Any]) -> None:
         {"groups": [["a"]]},
         {"groups": None},
         {"": "a"},
+        {"email": {"ends_with": "example.com"}},
+        {"email": {"ends_with": ["@example.com", "@"]}},
+        {"email": {"ends_with": 5}},
+        {"email": {"ends_with": "@exämple.com"}},
         {"groups": [str(number) for number in range(101)]},
         {str(number): "a" for number in range(101)},
     ],
