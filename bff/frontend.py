@@ -20,6 +20,7 @@ from bff.credentials.route_credentials import TokenSources, by_audience, for_rou
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
+from bff.frontend_tables import FrontendTables
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
@@ -29,16 +30,12 @@ from bff.open_streams import OpenStreams
 from bff.policy.csrf import Guard
 from bff.policy.forward_auth import Asking
 from bff.policy.headers import HeaderRules
-from bff.policy.public_origin import PublicOrigin
-from bff.policy.route_access import AccessPlan
-from bff.policy.routes import RouteTable
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.before_forward import AskBeforeForward
 from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
-from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced import upgrades
@@ -53,7 +50,6 @@ from bff.session.minted import Mint, MintingKeys
 from bff.session.near_cache import NearCache
 from bff.session.sessions import Sessions
 from bff.session.signed_calls import SignedCalls
-from bff.settings.frontends import beside
 from bff.settings.model import Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
@@ -135,7 +131,7 @@ def build_frontend(
     Raises:
         OSError: a certificate's file cannot be used any more.
     """
-    tables = _Tables(settings, name)
+    tables = FrontendTables(settings, name, shared.route_tables)
     metrics = shared.metrics.at(frontend=name)
     own_memory: NearCache | None = None
     if cache is None and settings.session.near_cache:
@@ -228,23 +224,8 @@ class _Parts(NamedTuple):
     event_streams: OpenStreams
 
 
-class _Tables:
-    """The rules of a frontend, compiled: no I/O, and nothing that changes."""
-
-    def __init__(self, settings: Settings, name: str) -> None:
-        self.settings, self.name = settings, name
-        self.public = PublicOrigin.parse(settings.server.public_url)
-        self.csrf_header = settings.session.csrf_header.lower().encode("ascii")
-        self.guard = Guard(self.public.origin, self.csrf_header, settings.session.csrf_header)
-        longest, own_path = settings.server.max_path_bytes, settings.server.own_path().encode("ascii")
-        taken = beside(settings.server)
-        self.own_routes = RouteTable.from_settings(settings.public_routes(), longest, own_path, taken)
-        self.routes = RouteTable.from_settings(settings.served_routes(), longest, own_path)
-        self.plan = AccessPlan((route.path, route.settings) for route in self.routes.routes)
-
-
 def _credentials(
-    shared: SharedParts, tables: _Tables, made: _Parts
+    shared: SharedParts, tables: FrontendTables, made: _Parts
 ) -> tuple[Mapping[str | None, Credentials], Mapping[bytes, Credentials]]:
     """Makes the credentials for each audience, and those of each route by its path."""
     settings = tables.settings
@@ -280,7 +261,7 @@ def _credentials(
 
 def _context(
     shared: SharedParts,
-    tables: _Tables,
+    tables: FrontendTables,
     credentials: Mapping[bytes, Credentials],
     made: _Parts,
     former: Frontend | None,
@@ -288,7 +269,7 @@ def _context(
     settings = tables.settings
     return ForwardingContext(
         destinations=_destinations(shared, tables, credentials, made),
-        request_ids=RequestIdMaker(settings.server.trusted_proxies),
+        request_ids=shared.request_ids_of(settings.server),
         tasks=shared.tasks,
         metrics=made.metrics,
         clock=time.perf_counter,
@@ -302,12 +283,13 @@ def _context(
         event_streams=made.event_streams,
         bound_streams=settings.session.bound_stream_lifetime,
         signed_calls=SignedCalls(made.watch),
+        response_lines=shared.response_lines,
         spans=shared.spans,
     )
 
 
 def _destinations(
-    shared: SharedParts, tables: _Tables, credentials: Mapping[bytes, Credentials], made: _Parts
+    shared: SharedParts, tables: FrontendTables, credentials: Mapping[bytes, Credentials], made: _Parts
 ) -> dict[bytes, Destination]:
     routes, limits = tables.routes.routes, shared.limits_of(tables.name)
     proofs = shared.proofs.for_routes(routes, tables.settings.providers())
@@ -327,7 +309,9 @@ def _destinations(
     return destinations
 
 
-def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend | None) -> EventsEndpoint:
+def _events(
+    shared: SharedParts, tables: FrontendTables, made: _Parts, former: Frontend | None
+) -> EventsEndpoint:
     return EventsEndpoint(
         sessions=made.sessions,
         guard=tables.guard,
@@ -345,7 +329,7 @@ def _events(shared: SharedParts, tables: _Tables, made: _Parts, former: Frontend
 
 def _forwarding(
     shared: SharedParts,
-    tables: _Tables,
+    tables: FrontendTables,
     context: ForwardingContext,
     made: _Parts,
     *,

@@ -16,14 +16,18 @@ from bff.observe.telemetry import telemetry_of
 from bff.observe.tracing import Place
 from bff.oidc.providers import Providers
 from bff.open_streams import OpenStreams
+from bff.policy.intern_pool import InternPool
+from bff.policy.routes import RouteTable
 from bff.provider_clients import ProviderClients
+from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.response_templates import ResponseLines
 from bff.refresh.by_provider import CircuitBreakers
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
 from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
-from bff.settings.model import Settings
+from bff.settings.model import ServerSettings, Settings
 from bff.tasks import Tasks
 from bff.upstream.pools import Pools
 
@@ -64,6 +68,9 @@ class SharedParts:
         self.keys = LiveKeys(settings.session.keys, clock)
         self.event_streams = OpenStreams()
         self.circuits = CircuitBreakers(clock, self.metrics)
+        self.route_tables: InternPool[RouteTable] = InternPool()
+        self.response_lines: InternPool[ResponseLines] = InternPool()
+        self._request_ids: InternPool[RequestIdMaker] = InternPool()
         self.clients = ProviderClients(clock=clock, tasks=self.tasks, metrics=self.metrics, spans=self.spans)
 
     def limits_of(self, frontend: str) -> RateLimits:
@@ -77,6 +84,11 @@ class SharedParts:
                 frontend=frontend,
             )
         return limits
+
+    def request_ids_of(self, server: ServerSettings) -> RequestIdMaker:
+        """Returns the maker of request ids: one for all frontends that trust the same proxies."""
+        proxies = tuple(server.trusted_proxies)
+        return self._request_ids.of(proxies, lambda: RequestIdMaker(proxies))
 
     def retain_clients(self, used: Iterable[Providers]) -> None:
         """Retires the clients of providers that no frontend uses any more."""

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final, Protocol
 
 import structlog
@@ -150,7 +150,7 @@ def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
     return fields
 
 
-@lru_cache(maxsize=1024)
+@cache  # few: they are forgotten when the settings change
 def _named_in_json(frontend: str, provider: str | None) -> str:
     """Returns the same as the end of a line in JSON: all are slugs of the settings, and few."""
     return "".join(f', "{name}": "{value}"' for name, value in named(frontend, provider).items())

@@ -42,6 +42,9 @@ class FrontendTable(Generic[T]):
             prefix = base_path.encode("ascii")
             for host in origin.hosts:
                 self._by_host.setdefault(host, []).append((prefix, prefix + b"/", frontend))
+        self._whole_hosts = {
+            host: here[0][2] for host, here in self._by_host.items() if len(here) == 1 and not here[0][0]
+        }
 
     @property
     def hosts(self) -> frozenset[bytes]:
@@ -50,6 +53,9 @@ class FrontendTable(Generic[T]):
 
     def of(self, host: bytes, raw_path: bytes) -> T | None:
         """Returns the frontend of a request; None for a host that is not served."""
+        whole = self._whole_hosts.get(host)
+        if whole is not None:
+            return whole
         here = self._by_host.get(host) or self._by_host.get(host.lower())
         if here is None:
             return None

@@ -10,7 +10,7 @@ no cookie of ours, no scriptable HTML unless the route says so).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,6 +94,11 @@ class NameFilter:
         self._stopped = stopped
         self._through = through
         self._known: dict[bytes, bool] = {}
+
+    @property
+    def through(self) -> frozenset[str]:
+        """The names that pass all the same."""
+        return self._through
 
     def stops(self, name: bytes) -> bool:
         """Returns True if a field of this name, in lower case, does not pass."""
@@ -237,6 +242,18 @@ class HeaderRules:
                 passed.append(back)
         passed = _without_nominated(passed, connection)
         return [*passed, *self.response_tail(cacheable=any(name == b"cache-control" for name, _ in passed))]
+
+    def answer_key(self) -> Hashable:
+        """Returns the values that decide how an answer's lines fare: equal where the lines fare alike.
+
+        The fields that `looks_into` names are left out: paths and other settings decide about these.
+        """
+        return self.from_backend.through, self.authenticated, self.no_store, self.response_extra
+
+    @staticmethod
+    def looks_into(name: bytes) -> bool:
+        """Returns True for a field of an answer whose value is looked into, by the route's own rules."""
+        return name in _LOOKED_INTO
 
     def passed_back(self, header: Header) -> Header | None:
         """One field of a backend's answer as it passes, or None; framing is judged elsewhere."""

@@ -13,10 +13,11 @@ page's.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from bff.policy.intern_pool import InternPool
 from bff.policy.paths import (
     LENIENT,
     LONGEST_PATH,
@@ -158,9 +159,16 @@ class RouteTable:
         longest_path: int = LONGEST_PATH,
         own: bytes = OWN_PREFIX,
         beside: Iterable[str] = (),
+        *,
+        pool: "InternPool[RouteTable] | None" = None,
     ) -> "RouteTable":
-        """Compiles the configured routes; ValueError names the one that cannot be."""
-        return cls((compile_route(route) for route in routes), longest_path, own, beside)
+        """Compiles the configured routes; ValueError names the one that cannot be.
+
+        Tables of one `pool` are the same object where all of this is equal.
+        """
+        made_of = _MadeOf(tuple(routes), longest_path, own, tuple(beside))
+        table = partial(cls, map(compile_route, made_of.routes), longest_path, own, made_of.beside)
+        return table() if pool is None else pool.of(made_of, table)
 
     def is_own(self, raw_path: bytes) -> bool:
         """Returns True if the path belongs to the proxy's own endpoints."""
@@ -224,6 +232,20 @@ class RouteTable:
             if path == route.path or path.startswith(route.path_and_slash):
                 return route
         return None
+
+
+@dataclass(frozen=True)
+class _MadeOf:
+    """The values that a table is made of."""
+
+    routes: tuple[RouteSettings, ...]  # they cannot be hashed
+    longest_path: int
+    own: bytes
+    beside: tuple[str, ...]
+
+    def __hash__(self) -> int:
+        routes = tuple((route.path, route.upstream) for route in self.routes)
+        return hash((routes, self.longest_path, self.own, self.beside))
 
 
 _folded_once = lru_cache(maxsize=4096)(folded)  # frontends have many of these paths in common

@@ -271,7 +271,8 @@ class _FrontendCache(NearCache):
     """
 
     def __init__(self, shared: NearCache, number: int) -> None:
-        self.__dict__.update(shared.__dict__)  # containers, counts and turn are the same objects
+        for name, value in vars(shared).items():  # containers, counts and turn are the same objects
+            setattr(self, name, value)  # one by one: so Python keeps them compactly
         self._name = b"%d " % number
 
     def holds(self, value: bytes) -> bool:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff.policy.intern_pool import InternPool
 from bff.policy.paths import path_problem, query_problem
 from bff.policy.routes import (
     BadPath,
@@ -24,6 +25,29 @@ TABLE = RouteTable.from_settings(
         RouteSettings(path="/six", upstream="http://[::1]:81/a/b/", strip_prefix=False),
     ]
 )
+
+
+def test_equal_settings_make_one_table() -> None:
+    """Frontends with the same routes share their table, and no others do: any setting tells them apart."""
+    pool: InternPool[RouteTable] = InternPool()
+    options = {"path": "/api", "upstream": "http://backend", "headers": {"X-User": "sub"}}
+
+    def table(
+        longest: int = 1024, own: bytes = b"/bff", beside: tuple[str, ...] = (), **more: object
+    ) -> RouteTable:
+        route = RouteSettings.model_validate({**options, **more})
+        return RouteTable.from_settings([route], longest, own, beside, pool=pool)
+
+    first = table()
+    assert first is table()
+    others = [
+        table(headers={"X-User": "name"}),
+        table(upstream="http://other"),
+        table(longest=1025),
+        table(own=b"/shop/bff"),
+        table(beside=("/shop",)),
+    ]
+    assert 6 == len({first, *others})
 
 
 def matched(path: bytes, table: RouteTable = TABLE) -> tuple[bytes, bytes] | None:

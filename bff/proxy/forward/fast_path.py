@@ -67,7 +67,8 @@ class _FastRoute:
         self.rules = destination.rules
         self.identity_lines = destination.identity.lines
         proofs = destination.identity.proofs
-        self.responses = ResponseTemplates(destination.rules, None if proofs is None else proofs.take)
+        nonce = None if proofs is None else proofs.take
+        self.responses = ResponseTemplates(destination.rules, nonce, context.response_lines)
         self.name = settings.path
         self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
         self.signed_by = (settings.auth, settings.csrf)

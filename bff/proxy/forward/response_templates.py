@@ -4,7 +4,9 @@ Where nothing is to be decided about an answer as a whole, its fields need not b
 again: a line that was seen before leads to the line that is sent in its place, or to none. Pure.
 
 Rule 1: a line fares here exactly as its field does in `HeaderRules.response`; a test holds the two together.
-Rule 2: a shortcut and never a judge: an answer that is not plain is None, and goes the long way. So does a
+Rule 2: a line that fares differently at another frontend is read each time: the rest is shared by all routes
+whose rules are equal.
+Rule 3: a shortcut and never a judge: an answer that is not plain is None, and goes the long way. So does a
 401, which may be healed, an answer that ends its connection, one that nominates fields, and a stream.
 """
 
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from bff.policy.body_framing import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.headers import HeaderRules
+from bff.policy.intern_pool import InternPool
 from bff.policy.streams import is_stream
 from bff.upstream.response_parser import (
     CONNECTION,
@@ -41,15 +44,38 @@ _CACHE, _CODED, _LASTS = -1, -2, -3
 _CLEARED = (b"keep-alive", b"")  # values of a backend's `Connection` that change nothing
 
 
-class ResponseTemplates:
-    """The answers of one route's backend; `nonce` is told the value of each `DPoP-Nonce` (RFC 9449 8.2)."""
+class ResponseLines:
+    """The lines of answers that were seen before, and those that are added; one for all routes alike."""
 
-    def __init__(self, rules: HeaderRules, nonce: Callable[[bytes], None] | None = None) -> None:
+    __slots__ = ("__weakref__", "known", "tail", "tail_if_cacheable")
+
+    def __init__(self, rules: HeaderRules) -> None:
+        self.known: dict[bytes, _Known] = {}
+        self.tail = [_written(header) for header in rules.response_tail(cacheable=False)]
+        self.tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
+
+
+class ResponseTemplates:
+    """The answers of one route's backend.
+
+    Args:
+        rules: the route's.
+        nonce: is told the value of each `DPoP-Nonce` (RFC 9449 8.2).
+        pool: where routes with equal rules find the same lines.
+    """
+
+    __slots__ = ("_lines", "_nonce", "_rules")
+
+    def __init__(
+        self,
+        rules: HeaderRules,
+        nonce: Callable[[bytes], None] | None = None,
+        pool: InternPool[ResponseLines] | None = None,
+    ) -> None:
         self._rules = rules
         self._nonce = nonce
-        self._lines: dict[bytes, _Known] = {}
-        self._tail = [_written(header) for header in rules.response_tail(cacheable=False)]
-        self._tail_if_cacheable = [_written(header) for header in rules.response_tail(cacheable=True)]
+        key = (rules.answer_key(), nonce is None)
+        self._lines = ResponseLines(rules) if pool is None else pool.of(key, lambda: ResponseLines(rules))
 
     def read(self, data: bytes) -> PlainResponse | None:
         """Returns the answer that begins with these bytes, if its head is complete and plain; else None."""
@@ -59,9 +85,9 @@ class ResponseTemplates:
         lines = data[:end].split(b"\r\n")
         first = lines.pop(0)
         content = data[end + len(END) :]
-        known = self._lines
+        known = self._lines.known
         fields: list[bytes] = []
-        length, coded, lasts, tail = -1, False, False, self._tail
+        length, coded, lasts, tail = -1, False, False, self._lines.tail
         try:
             status, plain = known_statuses.get(first) or read_status(first)
             for line in lines:
@@ -73,7 +99,7 @@ class ResponseTemplates:
                         plain = plain and length < 0
                         length = number
                     elif kind == _CACHE:
-                        tail = self._tail_if_cacheable
+                        tail = self._lines.tail_if_cacheable
                     elif kind == _LASTS:
                         lasts = True
                     else:
@@ -102,24 +128,27 @@ class ResponseTemplates:
             self._nonce(value)
             return PLAIN, None, 0
         back = self._rules.passed_back((name, value))
-        if back is None:
+        form = None if back is None else _written(back)
+        if self._rules.looks_into(name):
+            # A cookie is one client's own, and a secret; a redirect is written in terms of one frontend.
+            return PLAIN, form, 0
+        if form is None:
             return self._keep(line, PLAIN, None)
-        form = _written(back)
         if name == b"cache-control":
             kind = _CACHE
         elif name == b"content-encoding":
             kind = _CODED
         elif is_stream([(name, value)]):
             kind = _LASTS
-        # A cookie is one client's own, and a secret.
-        return (kind, form, 0) if name == b"set-cookie" else self._keep(line, kind, form)
+        return self._keep(line, kind, form)
 
     def _keep(self, line: bytes, kind: int, form: bytes | None, length: int = 0) -> _Known:
         known = kind, form, length
         if len(line) <= _LONGEST:
-            if len(self._lines) >= _MOST_LINES:
-                self._lines.clear()
-            self._lines[line] = known
+            lines = self._lines.known
+            if len(lines) >= _MOST_LINES:
+                lines.clear()
+            lines[line] = known
         return known
 
 
