@@ -10,7 +10,7 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,11 +36,11 @@ from bff.session.model import Tokens
 from bff.session.record import decode_record, encode_record
 from bff.session.sessions import Found, Sessions
 from bff.settings.model import LogSettings, Settings
-from bff.tasks import Tasks
 from bff.upstream.interfaces import UpstreamRequest
 from bff.upstream.request_writer import request_head
 from bff.upstream.response_parser import ResponseParser
 from tests.tools.bench.environment import SMALL
+from tests.tools.bench.living import living
 
 _REPEATS = 7
 _LOOP = 0.08
@@ -91,7 +91,7 @@ def measure_stages() -> list[Stage]:
 async def _measure(redis_url: str) -> list[Stage]:
     settings = _settings(redis_url)
     app = App(settings)
-    async with _living(app):
+    async with living(app):
         parts = await _parts(app, settings)
         stages = [_timed(name, what, step) for name, what, step in _steps(parts)]
         cookies = parts.request.fields.values(b"cookie")
@@ -103,23 +103,6 @@ async def _measure(redis_url: str) -> list[Stage]:
         stages.append(_timed("near cache", what, lambda: parts.sessions.cached(cookies)))
         stages += [await _timed_async(name, what, step, by) for name, what, step, by in _asking(parts)]
     return stages
-
-
-@contextlib.asynccontextmanager
-async def _living(app: App) -> AsyncIterator[None]:
-    """Runs the application's lifespan, as a server would."""
-    wishes: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-    answers: asyncio.Queue[Any] = asyncio.Queue()
-    tasks = Tasks()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    life = tasks.spawn(cast("Any", app(scope, wishes.get, answers.put)), name="lifespan")
-    await wishes.put({"type": "lifespan.startup"})
-    assert (await answers.get())["type"] == "lifespan.startup.complete"
-    try:
-        yield
-    finally:
-        await wishes.put({"type": "lifespan.shutdown"})
-        await life
 
 
 def _settings(redis_url: str) -> Settings:

@@ -81,6 +81,26 @@ def passes(script: str, count: int, over: Path) -> str:
     return script + _PASSES.format(passes=count, over=over)
 
 
+def browser_fields(host: str) -> dict[str, str]:
+    """The fields of a browser's request to this host over http, without its session."""
+    return {
+        "Host": host,
+        "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/156.0.0.0 Safari/537.36",
+        "Accept": "application/json, text/plain, */*",
+        "Accept-Encoding": "gzip, deflate, br, zstd",
+        "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
+        "Sec-CH-UA": '"Chromium";v="156", "Not(A:Brand";v="24"',
+        "Sec-CH-UA-Mobile": "?0",
+        "Sec-CH-UA-Platform": '"Linux"',
+        "Sec-Fetch-Dest": "empty",
+        "Sec-Fetch-Mode": "cors",
+        "Sec-Fetch-Site": "same-origin",
+        "Origin": f"http://{host}",
+        "X-CSRF": "1",
+    }
+
+
 def requests(users: Sequence[Mapping[str, str]], count: int, *, forwarded: bool) -> list[bytes]:
     """The requests in the order in which they are sent, the same in each run."""
     chance = random.Random(_SEED)  # noqa: S311 - a mix that is the same each time, no secret

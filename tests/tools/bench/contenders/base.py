@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from tests.tools.bench.environment import Ground
 from tests.tools.bench.load import Request
 from tests.tools.bench.programs import Program, lasting_port
+from tests.tools.bench.traffic import browser_fields
 
 _SESSION_AGE = 400.0
 """Seconds after which a contender's session is made anew, well before any of them ends or is renewed."""
@@ -68,23 +69,7 @@ class Contender(ABC):
 
     def browser(self) -> dict[str, str]:
         """The fields of a browser's request, without its session."""
-        origin = f"http://localhost:{self.port}"
-        return {
-            "Host": f"localhost:{self.port}",
-            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
-            "Chrome/156.0.0.0 Safari/537.36",
-            "Accept": "application/json, text/plain, */*",
-            "Accept-Encoding": "gzip, deflate, br, zstd",
-            "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
-            "Sec-CH-UA": '"Chromium";v="156", "Not(A:Brand";v="24"',
-            "Sec-CH-UA-Mobile": "?0",
-            "Sec-CH-UA-Platform": '"Linux"',
-            "Sec-Fetch-Dest": "empty",
-            "Sec-Fetch-Mode": "cors",
-            "Sec-Fetch-Site": "same-origin",
-            "Origin": origin,
-            "X-CSRF": "1",
-        }
+        return browser_fields(f"localhost:{self.port}")
 
     def headers(self) -> dict[str, str]:
         """The headers of a request to it, those that browsers send included."""
