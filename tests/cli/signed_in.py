@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from bff.cli.sessions import access
@@ -19,10 +18,10 @@ from bff.session.drafts import Identity
 from bff.session.model import Session, Tokens
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from bff.settings.model import ServerSettings, SessionSettings
 from tests.support.processes.command import variables_for
 from tests.support.processes.redis import RedisServer
-from tests.support.settings import KEY
+from tests.support.settings import KEY, redis_settings
 
 SECRETS = ("an-access-token", "a-refresh-token", "an-id-token")
 
@@ -45,7 +44,7 @@ def sign_in(server: RedisServer, people: Sequence[SignIn], **settings: Any) -> l
 
     async def start() -> list[Session]:
         moment = [0.0]
-        store = SessionStore(RedisSettings(url=SecretStr(server.url)), Metrics())
+        store = SessionStore(redis_settings(server.url), Metrics())
         session = SessionSettings.model_validate({"max_lifetime": "7d", "idle_timeout": "6d"} | settings)
         at = {
             frontend: Sessions(

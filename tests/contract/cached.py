@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from pydantic import SecretStr
-
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
 from bff.session.cached_session import CachedSession
@@ -20,6 +18,7 @@ from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
 from tests.session.sample import NOW, sample_tokens
 from tests.support.network.relay import Relay
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -53,8 +52,8 @@ class Site:
         self.now = NOW
         self.steps = 0.0  # of the steady clock
         self.metrics = Metrics()
-        direct = RedisSettings(url=SecretStr(redis.url))
-        relayed = RedisSettings(url=SecretStr(f"redis://127.0.0.1:{relay.port}/0"))
+        direct = redis_settings(redis.url)
+        relayed = redis_settings(f"redis://127.0.0.1:{relay.port}/0")
         self.store = GatedStore(direct, self.metrics)
         self.changes = InvalidationFeed(relayed, prefix=self.store.watched)
         self.cache = NearCache(

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from pydantic import SecretStr
 
 from bff.embedded import EmbeddedRedis, RedisBinary
 from bff.errors import StoreUnavailableError
@@ -15,6 +14,7 @@ from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import Relay, relay_to
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import PATIENCE, redis_settings
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -39,8 +39,8 @@ async def loads(relay: Relay) -> AsyncIterator[BatchReader]:
     await loads.aclose()
 
 
-def settings(port: int, timeout: float = 1.0) -> RedisSettings:
-    return RedisSettings(url=SecretStr(f"redis://127.0.0.1:{port}/0"), timeout=timeout)
+def settings(port: int, timeout: float = PATIENCE) -> RedisSettings:
+    return redis_settings(f"redis://127.0.0.1:{port}/0", timeout=timeout)
 
 
 def reads(relay: Relay) -> list[int]:
@@ -230,6 +230,6 @@ def imitation() -> Iterator[EmbeddedRedis]:
 
 async def test_the_imitation_answers_as_well(imitation: EmbeddedRedis) -> None:
     """Without any Redis server the reads work all the same."""
-    loads = BatchReader(RedisSettings(url=SecretStr(imitation.url)))
+    loads = BatchReader(redis_settings(imitation.url))
     assert [Loaded({}, None)] * 3 == await asyncio.gather(*(loads.load(b"h", timed=True) for _ in range(3)))
     await loads.aclose()

@@ -155,9 +155,10 @@ async def test_redis_down(site: Site) -> None:
     found = await site.cached()
     site.redis.pause()
     await until(lambda: site.near(found) is None)
+    site.redis.stop()
     with pytest.raises(StoreUnavailableError):
         await site.sessions.find(cookie(found))
-    site.redis.resume()
+    site.redis.start()
     assert isinstance(await site.sessions.find(cookie(found)), Found)
 
 

@@ -4,22 +4,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Session
 from bff.session.store import SessionStore, Write
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.relay import relay_to
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
+from tests.support.settings import redis_settings
 
 pytestmark = ON_EACH_SERVER
 
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url), timeout=10), Metrics())
+    store = SessionStore(redis_settings(redis_server.url), Metrics())
     yield store
     await store.aclose()
 
@@ -93,7 +92,7 @@ async def test_a_large_index_is_read_in_parts(store: SessionStore, redis_server:
 async def test_each_command_is_on_one_key(redis_server: RedisServer) -> None:
     """No DEL of several, no transaction, no script: a cluster takes it."""
     async with relay_to(redis_server.port) as relay:
-        store = SessionStore(RedisSettings(url=SecretStr(f"redis://127.0.0.1:{relay.port}/0")), Metrics())
+        store = SessionStore(redis_settings(f"redis://127.0.0.1:{relay.port}/0"), Metrics())
         made = [await sign_in(store, number) for number in range(3)]
         relay.asked.clear()
         assert 3 == len(await store.end_many(whose(*made), EndReason.OPERATOR))

@@ -6,17 +6,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.index import SAMPLE
 from bff.session.model import EndReason, Session
 from bff.session.store import SessionStore, Write
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.relay import relay_to
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.settings import redis_settings
 
 pytestmark = ON_BOTH_SERVERS
 USER, SID = "bff:user:main:alice", "bff:sid:main:sid-1"
@@ -24,7 +23,7 @@ USER, SID = "bff:user:main:alice", "bff:sid:main:sid-1"
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(url), timeout=10), Metrics())
+    store = SessionStore(redis_settings(url), Metrics())
     try:
         yield store
     finally:

@@ -5,15 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.store import SessionStore, Write
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 
 FIRST = sample_session()
 SECOND = replace(FIRST, version=2)
@@ -21,7 +20,7 @@ SECOND = replace(FIRST, version=2)
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)), Metrics())
+    store = SessionStore(redis_settings(redis_server.url), Metrics())
     yield store
     await store.aclose()
 

@@ -16,13 +16,14 @@ from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.relay import relay_to
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 RECORD = {"version": "1", "sub": "alice", "tokens": "sealed"}
 
 
 def settings_for(url: str) -> RedisSettings:
-    return RedisSettings.model_validate({"url": url, "timeout": 20})
+    return redis_settings(url)
 
 
 @asynccontextmanager

@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
-from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
 from bff.limits.rate_limits import RateLimits
 from bff.observe.metrics import Metrics
 from bff.policy.quota import Quota
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
+from tests.support.settings import redis_settings
 from tests.support.tasks import background
 
 pytestmark = [ON_EACH_SERVER, pytest.mark.requirement("S-08")]
@@ -24,7 +23,7 @@ KEY = "bff:rate:login:127.0.0.1"
 @pytest.fixture
 async def stores(redis_server: RedisServer) -> AsyncIterator[list[SessionStore]]:
     """Four processes' worth."""
-    settings = RedisSettings.model_validate({"url": SecretStr(redis_server.url), "timeout": 20})
+    settings = redis_settings(redis_server.url)
     stores = [SessionStore(settings, Metrics()) for _ in range(4)]
     yield stores
     for store in stores:
@@ -93,7 +92,7 @@ async def test_it_says_when_it_does_not_know(stores: list[SessionStore], redis_s
 
 async def test_a_wait_that_was_given_up_leaves_no_answer_behind(redis_server: RedisServer) -> None:
     """Counts share a connection with the sessions' reads: what comes late is nobody else's answer."""
-    settings = RedisSettings.model_validate({"url": SecretStr(redis_server.url), "timeout": 20})
+    settings = redis_settings(redis_server.url)
     store, metrics = SessionStore(settings, Metrics()), Metrics()
     clock = (1000.0 + 10 * turn for turn in count())  # each act is one after the pause
     limits = RateLimits(store.rates, timeout=0.05, metrics=metrics, clock=lambda: next(clock))

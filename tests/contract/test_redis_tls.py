@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from bff.embedded import EmbeddedRedisError, RedisBinary, find_redis, free_port
 from bff.errors import StoreUnavailableError
@@ -17,6 +16,7 @@ from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import redis_server as running_server
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 pytestmark = pytest.mark.requirement("S-13")
@@ -54,7 +54,7 @@ def port(own: Certificate, server: Certificate) -> Iterator[int]:
 
 def settings_for(port: int, **files: Path) -> RedisSettings:
     query = "&".join(f"{name}={path}" for name, path in files.items())
-    return RedisSettings(url=SecretStr(f"rediss://127.0.0.1:{port}/0?{query}"), timeout=20)
+    return redis_settings(f"rediss://127.0.0.1:{port}/0?{query}")
 
 
 async def test_both_sides_show_a_certificate(port: int, own: Certificate, server: Certificate) -> None:

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Session
 from bff.session.store import SessionStore, Write
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.redis import redis_server as another_server
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 SOON = 0.05  # seconds to wait for a replica that does not answer
@@ -31,7 +31,7 @@ async def replica(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
 
 @asynccontextmanager
 async def store_at(url: str, **settings: Any) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings.model_validate({"url": url, "timeout": 20, **settings}), Metrics())
+    store = SessionStore(redis_settings(url, **settings), Metrics())
     try:
         yield store
     finally:

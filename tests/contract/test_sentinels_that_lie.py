@@ -17,6 +17,7 @@ from bff.settings.model import RedisSettings
 from tests.support.network.redis_double import Answer, redis_double, resp
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.redis import redis_server as another_server
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 pytestmark = pytest.mark.requirement("S-13")
@@ -59,7 +60,7 @@ async def sentinels(*voices: Voice) -> AsyncIterator[RedisSettings]:
     async with AsyncExitStack() as stack:
         doubles = [await stack.enter_async_context(redis_double(voice)) for voice in voices]
         hosts = ",".join(f"127.0.0.1:{double.port}" for double in doubles)
-        yield RedisSettings.model_validate({"url": f"redis+sentinel://{hosts}/m/0", "timeout": 10})
+        yield redis_settings(f"redis+sentinel://{hosts}/m/0")
 
 
 @asynccontextmanager

@@ -14,9 +14,9 @@ from bff.observe.metrics import Metrics
 from bff.session.cluster.topology import MAX_REDIRECTS
 from bff.session.model import EndReason
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.network.redis_double import Answer, RedisDouble, redis_double, resp
+from tests.support.settings import redis_settings
 
 pytestmark = pytest.mark.requirement("S-13")
 
@@ -81,7 +81,7 @@ async def outage(operation: Operation, store: SessionStore) -> None:
 
 @asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[SessionStore]:
-    settings = RedisSettings.model_validate({"url": url, "timeout": 20})
+    settings = redis_settings(url)
     store = SessionStore(settings, Metrics())
     try:
         yield store

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bff.crypto import Keyring, new_secret
@@ -19,10 +18,11 @@ from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.silent_endings import GRACE, LEASE, SilentEndings
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from bff.settings.model import ServerSettings, SessionSettings
 from tests.contract.cached import Mark
 from tests.session.sample import NOW, sample_tokens
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 KEYS = [new_secret()]
@@ -34,7 +34,7 @@ class Process:
     """What a process has of this; a test looks in its place, when it wants to."""
 
     def __init__(self, redis: RedisServer) -> None:
-        settings = RedisSettings(url=SecretStr(redis.url))
+        settings = redis_settings(redis.url)
         self.redis = redis
         self.ahead = 0.0
         self.heard: list[tuple[str, str]] = []  # by an application's hook: which, and why

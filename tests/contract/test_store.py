@@ -5,25 +5,23 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
-from bff.settings.model import RedisSettings
 from tests.session.sample import NOW, sample_session
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
+from tests.support.settings import PATIENCE, redis_settings
 
 pytestmark = ON_EACH_SERVER
 SESSION = sample_session()
-PATIENCE = 20.0  # seconds: a busy machine is no outage
 KEY = f"bff:session:{SESSION.key}"
 UNTIL = f"bff:until:{SESSION.key[:16]}"
 
 
 def store_of(server: RedisServer, patience: float) -> SessionStore:
-    return SessionStore(RedisSettings(url=SecretStr(server.url), timeout=patience), Metrics())
+    return SessionStore(redis_settings(server.url, timeout=patience), Metrics())
 
 
 @pytest.fixture

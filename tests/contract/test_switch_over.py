@@ -8,10 +8,10 @@ import pytest
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.support.network.redis_fault_proxy import FaultProxy, fault_proxy_to
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.redis import redis_server as another_server
+from tests.support.settings import redis_settings
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Pair:
 async def pair(redis_server: RedisServer) -> AsyncIterator[Pair]:
     with another_server() as second:
         async with fault_proxy_to(redis_server.port) as name:
-            settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{name.port}/0"})
+            settings = redis_settings(f"redis://127.0.0.1:{name.port}/0")
             store = SessionStore(settings, Metrics())
             yield Pair(redis_server, second, name, store)
             await store.aclose()

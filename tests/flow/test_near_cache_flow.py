@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
@@ -19,7 +18,7 @@ from bff.session.invalidation_feed import LEASE, steady_now
 from bff.session.model import Tokens
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from bff.settings.model import ServerSettings, SessionSettings
 from bff.web.readiness import Check
 from tests.serve.service import Service
 from tests.support.network.backend import Received, Reply, backend
@@ -28,7 +27,7 @@ from tests.support.processes.command import variables_for
 from tests.support.processes.forked import BARE, Forked
 from tests.support.processes.redis import ON_BOTH_SERVERS, RedisServer
 from tests.support.processes.world import CSRF, Browser, World, running_world
-from tests.support.settings import KEY
+from tests.support.settings import KEY, redis_settings
 from tests.support.wait import until
 
 HOST = "app.localhost"
@@ -143,7 +142,7 @@ def proxy(folder: Path, name: str, redis_url: str, upstream: str) -> Iterator[Se
 @asynccontextmanager
 async def one_session(redis_url: str) -> AsyncIterator[Found]:
     """A session that every such proxy accepts."""
-    store = SessionStore(RedisSettings(url=SecretStr(redis_url)), Metrics())
+    store = SessionStore(redis_settings(redis_url), Metrics())
     settings = SessionSettings()
     sessions = Sessions(
         store=store,

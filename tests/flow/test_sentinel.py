@@ -17,6 +17,7 @@ from tests.support.load.calls import answers, called
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.sentinel import MASTER, SentinelGroup, sentinel_group
 from tests.support.processes.world import Browser, World, running_world
+from tests.support.settings import redis_settings
 from tests.support.wait import until_async
 
 pytestmark = pytest.mark.requirement("S-13")
@@ -124,7 +125,7 @@ async def silent_server() -> AsyncIterator[int]:
 
 
 def settings_for(url: str) -> RedisSettings:
-    return RedisSettings.model_validate({"url": url, "timeout": 20})
+    return redis_settings(url)
 
 
 async def test_a_master_that_no_sentinel_knows(world: World, group: SentinelGroup) -> None:

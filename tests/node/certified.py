@@ -26,6 +26,7 @@ from tests.support.network.backend import Backend, Handler, Received, Reply, bac
 from tests.support.network.tls import Certificate, self_signed
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import JSON, Browser, serving
+from tests.support.settings import PATIENCE
 
 SECRET = "a-secret-that-is-long-enough-for-the-provider"
 EC_KEY = ECKey.generate_key("P-256", {"kid": "ec-of-the-bff"})
@@ -167,7 +168,7 @@ async def running_proxy(
         settings = Settings.model_validate(
             {
                 "server": {"public_url": certified.base, "ops_port": None},
-                "redis": {"url": redis.url},
+                "redis": {"url": redis.url, "timeout": PATIENCE},
                 "session": {"keys": [new_secret()]},
                 "provider": {
                     "issuer": certified.url,

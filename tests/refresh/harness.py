@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import SecretStr
 
 from bff.crypto import Keyring, new_secret
 from bff.errors import ProviderUnavailableError
@@ -28,10 +27,11 @@ from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.session.token_policy import Cause
-from bff.settings.model import RedisSettings, RefreshSettings, ServerSettings, SessionSettings
+from bff.settings.model import RefreshSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
 from tests.session.sample import NOW, sample_tokens
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 ALICE = Identity(provider="main", sub="alice", sid="sid-1", name="Alice", claims={"sub": "alice"})
@@ -163,7 +163,7 @@ class Process:
 
     def __init__(self, harness: "RefreshHarness", *, feed: bool) -> None:
         self.metrics, self.tasks = Metrics(), Tasks()
-        redis = RedisSettings(url=SecretStr(harness.redis.url))
+        redis = redis_settings(harness.redis.url)
         self.store = SessionStore(redis, self.metrics)
         self.changes = InvalidationFeed(redis, prefix=self.store.watched) if feed else None
         session = SessionSettings()

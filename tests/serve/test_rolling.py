@@ -21,7 +21,6 @@ from bff.observe.metrics import Metrics
 from bff.session.drafts import Identity
 from bff.session.model import Tokens
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.serve.service import Service, is_gone, service
 from tests.serve.small_service import Process
 from tests.support.network.backend import Received, Reply, backend
@@ -29,6 +28,7 @@ from tests.support.network.nginx import NGINX, listens, running_nginx
 from tests.support.network.sockets import socket_backend
 from tests.support.processes.fleet import CSRF, PUBLIC_URL, seeding
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 PATIENCE = 60
@@ -62,7 +62,7 @@ async def echo(request: Received) -> Reply:
 
 async def handle_in(redis: RedisServer, frontend: str = "") -> str:
     """The cookie of somebody who is signed in at a frontend."""
-    store = SessionStore(RedisSettings.model_validate({"url": redis.url}), Metrics())
+    store = SessionStore(redis_settings(redis.url), Metrics())
     try:
         tokens = Tokens(access_token="a", obtained_at=0.0, access_expires_at=4e9, refresh_token=None)
         identity = Identity("main", "alice", "sid", "Alice", {"sub": "alice"})

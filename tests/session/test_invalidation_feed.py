@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bff.embedded import EmbeddedRedis, RedisBinary
@@ -17,6 +16,7 @@ from tests.support.network.relay import TRACKING, relay_to
 from tests.support.network.tls import self_signed, server_tls
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 from tests.support.processes.redis import redis_server as another_server
+from tests.support.settings import redis_settings
 from tests.support.wait import until
 
 PREFIX = "bff:session:"
@@ -40,7 +40,7 @@ class Feed:
 
     def __init__(self, url: str, timeout: float = 1.0) -> None:
         self.ahead = 0.0
-        settings = RedisSettings(url=SecretStr(url), timeout=timeout)
+        settings = redis_settings(url, timeout=timeout)
         self.changes = InvalidationFeed(settings, prefix=PREFIX, clock=lambda: steady_now() + self.ahead)
         self.ear = Subscription()
         self.changes.subscribe(self.ear)

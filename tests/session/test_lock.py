@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
@@ -14,8 +13,8 @@ from bff.session import lock as module
 from bff.session.invalidation_feed import steady_now
 from bff.session.lock import LEASE, SessionLock
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import redis_settings
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -37,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[SessionStore]:
-    store = SessionStore(RedisSettings(url=SecretStr(redis_server.url)), Metrics())
+    store = SessionStore(redis_settings(redis_server.url), Metrics())
     yield store
     await store.aclose()
 

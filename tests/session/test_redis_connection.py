@@ -10,20 +10,20 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bff.session.redis_connection import FreshPool, connect, new_connection
-from bff.settings.model import RedisSettings
 from tests.support.processes.redis import RedisServer
+from tests.support.settings import PATIENCE, redis_settings
 
 Make = Callable[[str], AbstractConnection]
 
 
 def single(url: str) -> AbstractConnection:
     """One as the feed and the loads have it."""
-    return new_connection(RedisSettings.model_validate({"url": url}))
+    return new_connection(redis_settings(url))
 
 
 def pooled(url: str) -> AbstractConnection:
     """One of the pool."""
-    pool: Any = FreshPool.from_url(url, socket_timeout=1)
+    pool: Any = FreshPool.from_url(url, socket_timeout=PATIENCE)
     made: AbstractConnection = pool.make_connection()
     return made
 

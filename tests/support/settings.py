@@ -2,10 +2,12 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bff.settings.load import load
+from bff.settings.model import RedisSettings
 from bff.settings.problem import SettingProblem, SettingsError
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
@@ -31,6 +33,11 @@ GOOD_ENV = {
     "BFF_PROVIDER__CLIENT_ID": "spa",
     "BFF_PROVIDER__CLIENT_SECRET": "s3cret",
 }
+
+
+def redis_settings(url: str, **more: Any) -> RedisSettings:
+    """`[redis]` for a server that may take its time, as on a busy machine."""
+    return RedisSettings.model_validate({"url": url, "timeout": PATIENCE, **more})
 
 
 def write(text: str, name: str = "bff.toml") -> Path:

@@ -29,7 +29,6 @@ from bff.settings.claim_rule import names_of
 from bff.settings.model import (
     LimitSettings,
     ProviderSettings,
-    RedisSettings,
     RouteSettings,
     ServerSettings,
     SessionSettings,
@@ -46,6 +45,7 @@ from bff.web.transaction import TransactionCookies
 from tests.support.conformance import hold
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
+from tests.support.settings import redis_settings
 
 Origin = Literal["same-origin", "cross-site", "none"]
 SESSION = "__Host-Http-bff"
@@ -202,7 +202,7 @@ async def running_site(
     clock, tasks, keyring, metrics = Clock(), Tasks(), Keyring([new_secret()]), Metrics()
     server = ServerSettings(public_url="https://app.example")
     session = session or SessionSettings()
-    store = SessionStore(RedisSettings(url=SecretStr(redis.url)), metrics)
+    store = SessionStore(redis_settings(redis.url), metrics)
     client = OidcClient(
         ProviderSettings(
             issuer=provider.base,

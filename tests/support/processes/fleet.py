@@ -29,14 +29,14 @@ from bff.session.drafts import Identity
 from bff.session.model import Tokens
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from bff.settings.model import ServerSettings, SessionSettings
 from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.network.redis_fault_proxy import fault_proxy_to
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.worker_process import WorkerProcess
 from tests.support.providers.rotating import CLIENT_ID, RotatingProvider
 from tests.support.providers.token_ledger import Family
-from tests.support.settings import KEY, PATIENCE
+from tests.support.settings import KEY, PATIENCE, redis_settings
 
 PUBLIC_URL = "http://app.localhost"
 HOST = "app.localhost"
@@ -152,9 +152,7 @@ class Fleet:
 
     async def opened(self, member: Member) -> Found | NoSession:
         """The session as it stands in Redis, wherever that is by now."""
-        store = SessionStore(
-            RedisSettings.model_validate({"url": self.redis.url, "timeout": PATIENCE}), Metrics()
-        )
+        store = SessionStore(redis_settings(self.redis.url), Metrics())
         try:
             return await seeding(store).open(member.handle)
         finally:
@@ -229,7 +227,7 @@ async def running_fleet(
 
     async with contextlib.AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(backend(answer))
-        store = SessionStore(RedisSettings.model_validate({"url": redis.url, "timeout": PATIENCE}), Metrics())
+        store = SessionStore(redis_settings(redis.url), Metrics())
         stack.push_async_callback(store.aclose)
         fleet = Fleet(redis, provider, upstream, [], seeding(store), store)
         fleets.append(fleet)

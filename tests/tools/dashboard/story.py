@@ -16,7 +16,6 @@ from bff.crypto import new_secret
 from bff.embedded import free_port
 from bff.observe.metrics import Metrics
 from bff.session.store import SessionStore
-from bff.settings.model import RedisSettings
 from tests.serve.service import Service, service
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.redis_fault_proxy import FaultProxy, fault_proxy_to
@@ -24,7 +23,7 @@ from tests.support.processes.fleet import CSRF, HOST, Fleet, Member, seeding
 from tests.support.processes.redis import redis_server
 from tests.support.providers.behaviour import refusal, slow
 from tests.support.providers.rotating import CLIENT_ID, rotating_provider
-from tests.support.settings import KEY
+from tests.support.settings import KEY, redis_settings
 
 SHOP = "shop.localhost"
 NOT_SET = {"BFF_SESSION__KEYS": "", "BFF_PROVIDER__CLIENT_ID": "", "BFF_PROVIDER__CLIENT_SECRET": ""}
@@ -135,7 +134,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         provider.expires_in = TOKENS_LIVE
         upstream = await stack.enter_async_context(backend(say))
         valve = await stack.enter_async_context(fault_proxy_to(redis.port))
-        store = SessionStore(RedisSettings.model_validate({"url": redis.url}), Metrics())
+        store = SessionStore(redis_settings(redis.url), Metrics())
         stack.push_async_callback(store.aclose)
         fleet = Fleet(redis, provider, upstream, [], seeding(store), store)
         texts: dict[str, object] = {"host": HOST, "redis": valve.port, "issuer": provider.url}
