@@ -173,7 +173,13 @@ def build_frontend(
         refresher,
         watch,
         MintingKeys(shared.keys.keyring, shared.clock),
-        Verifiers(providers, shared.tasks, shared.clock, None if former is None else former.verifiers),
+        Verifiers(
+            providers,
+            shared.tasks,
+            shared.clock,
+            settings.redis.timeout,
+            None if former is None else former.verifiers,
+        ),
         OpenStreams(shared.event_streams) if former is None else former.forwarding.context.event_streams,
     )
     by_name, by_route = _credentials(shared, tables, parts)

@@ -89,7 +89,8 @@ class BearerAccess:
 class Verifiers:
     """The verifiers of a process: routes that ask for the same share one. `clock` as for `TokenVerifier`.
 
-    Those of a `former` one serve on where the providers are the same.
+    Those of a `former` one serve on where the providers are the same. `redis_timeout`: the seconds to wait
+    for the Redis of a route's revocations.
     """
 
     def __init__(
@@ -97,12 +98,14 @@ class Verifiers:
         providers: Iterable[OidcClient],
         tasks: Tasks,
         clock: Callable[[], float],
+        redis_timeout: float,
         former: "Verifiers | None" = None,
     ) -> None:
         # the first one's tokens are taken unless a route names another issuer
         self._clients = list(providers)
         self._tasks = tasks
         self._clock = clock
+        self._redis_timeout = redis_timeout
         same = former is not None and former._clients == self._clients  # noqa: SLF001 - of its own kind
         self._by_rule: dict[tuple[object, ...], TokenVerifier] = (
             dict(former._by_rule) if former is not None and same else {}  # noqa: SLF001 - of its own kind
@@ -134,7 +137,7 @@ class Verifiers:
                 profile=RFC9068 if route.bearer_type == "at+jwt" else PLAIN_JWT,
                 algorithms=[name for name in provider.id_token_algs if name not in _NO_MORE],
                 leeway=provider.clock_skew,
-                revocations=revocations_of(route, client, self._tasks),
+                revocations=revocations_of(route, client, self._tasks, self._redis_timeout),
                 jwks_uri=_PROVIDERS if issuer == provider.issuer else None,
                 fetch=partial(_fetch, client),
                 clock=self._clock,

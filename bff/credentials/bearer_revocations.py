@@ -81,7 +81,9 @@ class ProviderAnswers:
         """Nothing to close: the connections are the provider's."""
 
 
-def revocations_of(route: RouteSettings, client: OidcClient, tasks: Tasks) -> Sequence[Revocations]:
+def revocations_of(
+    route: RouteSettings, client: OidcClient, tasks: Tasks, redis_timeout: float
+) -> Sequence[Revocations]:
     """Returns the sources that a route asks; `client` is at the provider whose tokens it takes."""
     found: list[Revocations] = []
     if route.bearer_revocations is not None:
@@ -89,6 +91,7 @@ def revocations_of(route: RouteSettings, client: OidcClient, tasks: Tasks) -> Se
             RedisRevocations(
                 route.bearer_revocations.get_secret_value(),
                 prefix=route.bearer_revocations_prefix,
+                timeout=redis_timeout,
                 fresh=route.bearer_fresh,
             )
         )

@@ -6,11 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from bff.credentials.bearer_revocations import ProviderAnswers
+from bff.credentials.bearer_revocations import ProviderAnswers, revocations_of
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
+from bff.settings.model import RouteSettings
 from bff.tasks import Tasks
-from bff.verify import Claims
+from bff.verify import Claims, RedisRevocations
 from tests.support.wait import until
 
 pytestmark = pytest.mark.requirement("P-10")
@@ -40,6 +41,16 @@ def provider() -> Provider:
 
 def answers(provider: Provider, fresh: float = 0.0) -> ProviderAnswers:
     return ProviderAnswers(cast("OidcClient", provider), fresh, Tasks())
+
+
+async def test_a_list_in_redis_has_the_time_that_redis_has(provider: Provider) -> None:
+    """`redis.timeout` counts for the issuer's Redis as well, as it does for ours."""
+    told = {"path": "/x", "upstream": "http://b:1", "bearer_revocations": "redis://issuer:6379/0"}
+    (found,) = revocations_of(RouteSettings.model_validate(told), cast("OidcClient", provider), Tasks(), 7.0)
+    assert isinstance(found, RedisRevocations)
+    given = found._redis.connection_pool.connection_kwargs
+    assert [7.0, 7.0] == [given["socket_timeout"], given["socket_connect_timeout"]]
+    await found.close()
 
 
 async def test_one_question_for_all_who_wait(provider: Provider) -> None:

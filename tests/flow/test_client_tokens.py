@@ -229,6 +229,7 @@ async def test_a_provider_that_is_down(world: World) -> None:
 async def test_a_refusal_rests(world: World) -> None:
     """A scope that the provider does not give is 503, and is not asked for with each call."""
     stranger = await world.browser()
+    world.clock.stop()
     world.issuer.seen.answer = (400, b'{"error":"invalid_scope"}')
     for _ in range(3):
         assert UNAVAILABLE == await refusal(stranger, "/open/x")
@@ -238,7 +239,7 @@ async def test_a_refusal_rests(world: World) -> None:
 
 async def test_without_redis_a_process_fetches_for_itself(redis_server: RedisServer) -> None:
     """A route that needs no session goes on: one fetch for all calls of the process."""
-    async with world_of_clients(redis_server, redis={"timeout": 0.3}) as world:
+    async with world_of_clients(redis_server) as world:
         stranger = await world.browser()
         world.redis.cli("CONFIG", "SET", "maxmemory", "1")  # nothing can be written
         try:

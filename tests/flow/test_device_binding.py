@@ -211,7 +211,7 @@ async def test_an_address_proves_devices_so_often(redis_server: RedisServer) -> 
 async def test_a_failing_redis_puts_a_renewal_off(redis_server: RedisServer) -> None:
     """503 while Redis is away, for the renewal and for calls; afterwards all goes on where it was."""
     binding = {"device_binding": "offered"}
-    async with running_world(redis_server, redis={"timeout": 0.3}, session=binding) as world:
+    async with running_world(redis_server, session=binding) as world:
         browser, late = await world.signed_in(), await world.signed_in()
         device, waiting = await bound(browser), Device(late)
         proof = signed(device.key, device.next)

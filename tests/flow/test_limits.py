@@ -18,14 +18,12 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.providers.rotating import RotatingProvider, rotating_provider
 
-PATIENT = {"timeout": 20}  # a busy machine is no outage
-
 
 @asynccontextmanager
 async def limited(
     redis: RedisServer, limits: dict[str, Any] | None = None, **route: Any
 ) -> AsyncIterator[World]:
-    async with running_world(redis, route=route, limits={**PATIENT, **(limits or {})}) as world:
+    async with running_world(redis, route=route, limits=limits or {}) as world:
         yield world
 
 
@@ -83,7 +81,7 @@ async def test_an_address_calls_a_route_so_often(redis_server: RedisServer, auth
 @pytest.mark.requirement("S-08")
 async def test_upgrades_count_as_calls(redis_server: RedisServer) -> None:
     """A WebSocket's handshake is one call; its messages are none."""
-    async with running_sockets(redis_server, route={"rate_per_session": "2/5h"}, limits=PATIENT) as sockets:
+    async with running_sockets(redis_server, route={"rate_per_session": "2/5h"}) as sockets:
         browser = await sockets.world.signed_in()
         async with await sockets.connect(browser) as socket:
             for _ in range(3):
@@ -162,7 +160,7 @@ async def test_limits_hold_over_all_workers(
         workers=3,
         valves=False,
         route={"rate_per_session": "7/5h"},
-        limits={**PATIENT, "login_per_minute": 6},
+        limits={"login_per_minute": 6},
     ) as fleet:
         member = await fleet.member()
         calls = await asyncio.gather(*(fleet.call(member, worker=turn % 3) for turn in range(60)))

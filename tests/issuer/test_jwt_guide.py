@@ -20,6 +20,7 @@ from bff.verify import RedisRevocations, Refusal, TokenRefusedError, TokenVerifi
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person, payload_of
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, AUDIENCE, BOB, RunningIssuer, query_of, running_issuer
+from tests.support.settings import PATIENCE
 
 pytestmark = pytest.mark.requirement("J-12")
 GOOD = None
@@ -33,7 +34,7 @@ class Service:
         self.verifier = TokenVerifier(
             issuer=issuer.url,
             audience=audience,
-            revocations=[RedisRevocations(redis_url)],
+            revocations=[RedisRevocations(redis_url, timeout=PATIENCE)],
             clock=lambda: time.time() + self.ahead,
         )
 

@@ -16,6 +16,9 @@ OTHER = base64.urlsafe_b64encode(bytes(range(100, 132))).decode().rstrip("=")
 PATIENCE = 20.0
 """Seconds that Redis may take for an answer; a test of a silent Redis sets less."""
 
+WAITS = {"connect_timeout": 60, "queue_timeout": 60}
+"""The waits of a route for its backend, of which a busy machine makes no outage."""
+
 GOOD = f"""
 [server]
 public_url = "https://app.example.com"

@@ -26,6 +26,7 @@ from bff.verify import (
 from tests.issuer.flow import CREDENTIALS, Person
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import AUDIENCE, running_issuer
+from tests.support.settings import PATIENCE
 from tests.verify.tokens import KEY, NOW, Documents, refusal_of, token, verifier
 
 ENDPOINT = "https://id.example.com/introspect"
@@ -88,7 +89,7 @@ async def test_a_mark_in_redis_ends_a_token_that_was_good_before(
     redis_server: RedisServer, mark: str
 ) -> None:
     """By `jti` and by `sid`, at the next request, the signature having been checked long ago; others stay."""
-    async with verifier(revocations=[RedisRevocations(redis_server.url)]) as checks:
+    async with verifier(revocations=[RedisRevocations(redis_server.url, timeout=PATIENCE)]) as checks:
         other = token(jti="another", sid="another")
         for _ in range(2):
             assert "the-jti" == (await checks.verify(token_once)).jti
@@ -106,7 +107,7 @@ token_once = token()
 @pytest.mark.requirement("J-06")
 async def test_without_redis_nobody_passes_until_it_is_back(redis_server: RedisServer) -> None:
     """503 with Retry-After and no challenge, for a token that was seen before as well; never 401."""
-    checks = verifier(revocations=[RedisRevocations(redis_server.url, timeout=0.5)])
+    checks = verifier(revocations=[RedisRevocations(redis_server.url, timeout=PATIENCE)])
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive
@@ -132,7 +133,9 @@ async def test_a_delay_is_there_only_when_it_was_asked_for(
     """With `fresh` a good answer holds for so long and no longer, and a bad one is never remembered."""
     steady = [1000.0]
     monkeypatch.setattr("bff.verify.revocation.time", SimpleNamespace(monotonic=lambda: steady[0]))
-    async with verifier(revocations=[RedisRevocations(redis_server.url, fresh=2)]) as checks:
+    async with verifier(
+        revocations=[RedisRevocations(redis_server.url, timeout=PATIENCE, fresh=2)]
+    ) as checks:
         await checks.verify(token_once)
         with redis.Redis.from_url(redis_server.url) as client:
             client.set("issuer:revoked:jti:the-jti", "lost", ex=60)
@@ -196,7 +199,7 @@ async def test_what_our_issuer_revokes_is_refused(redis_server: RedisServer) -> 
         tokens = person.tokens()
         revoked = tokens["access_token"]
         other = person.refresh(tokens["refresh_token"]).json()["access_token"]
-        marks = RedisRevocations(redis_server.url)
+        marks = RedisRevocations(redis_server.url, timeout=PATIENCE)
         word = Introspection(f"{issuer.url}/introspect", client_id="orders", client_secret="s3cr3t")
         expected: dict[str, Any] = {"issuer": issuer.url, "audience": AUDIENCE}
         async with (
@@ -244,7 +247,7 @@ async def test_a_mark_is_as_old_as_its_question(
     redis_server: RedisServer, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that was long on its way holds for what is left of `fresh`."""
-    revocations = RedisRevocations(redis_server.url, fresh=2)
+    revocations = RedisRevocations(redis_server.url, timeout=PATIENCE, fresh=2)
     exists = revocations._redis.exists
 
     async def slow_exists(*names: str) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -22,6 +22,8 @@ _PATIENT, _HASTY = 15_000, 500  # `cluster-node-timeout`: a slow machine is no f
 
 _ACCOUNTS = (ROOT / "config" / "users.acl").read_text()
 _USER = next(line for line in _ACCOUNTS.splitlines() if line.startswith("user bff "))
+
+_MAY_LEAD = ("CONFIG SET", "cluster-replica-no-failover")
 
 
 @dataclass(eq=False)
@@ -49,7 +51,9 @@ class Node:
 
     def answers(self) -> bool:
         """True unless it is gone, or hangs."""
-        with self.server.client(socket_timeout=0.2, retry=None) as client:
+        if self.server.frozen:
+            return False
+        with self.server.client(retry=None) as client:
             return bool(client.ping())
 
     def calls(self, command: str) -> int:
@@ -148,12 +152,7 @@ class Cluster:
 
     async def lose(self, node: Node) -> Node:
         """Kills a master, and returns its replica once that has been elected."""
-        successor = self.replica_of(node)
-        self._timeout(_HASTY)
-        os.kill(node.server.pid, signal.SIGKILL)
-        await until(lambda: self._leads(successor))
-        self._timeout(_PATIENT)
-        return successor
+        return await self._elected(node, lambda: os.kill(node.server.pid, signal.SIGKILL))
 
     async def hand_over(self, node: Node) -> Node:
         """Has a master's replica take its place, as an operator does; both live on."""
@@ -164,9 +163,14 @@ class Cluster:
 
     async def freeze(self, node: Node) -> Node:
         """Stops a master without a word, and returns its replica once that has been elected."""
+        return await self._elected(node, node.server.pause)
+
+    async def _elected(self, node: Node, leaves: Callable[[], None]) -> Node:
+        """Has a master leave; its replica takes its place, and no other one that of a master that is slow."""
         successor = self.replica_of(node)
+        successor.ask(*_MAY_LEAD, "no")
         self._timeout(_HASTY)
-        node.server.pause()
+        leaves()
         await until(lambda: self._leads(successor))
         self._timeout(_PATIENT)
         return successor
@@ -245,6 +249,7 @@ def _started(stack: ExitStack, *more: str, tls_port: int | None = None) -> Node:
     options = (
         *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
         *("--cluster-node-timeout", str(_PATIENT), "--cluster-replica-validity-factor", "0"),
+        *("--cluster-replica-no-failover", "yes"),  # but when a test wants it
         *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", *more),
         *(("--tls-port", str(tls_port), "--tls-cluster", "yes") if tls_port else ()),
     )

@@ -36,7 +36,7 @@ from tests.support.processes.redis import RedisServer
 from tests.support.processes.worker_process import WorkerProcess
 from tests.support.providers.rotating import CLIENT_ID, RotatingProvider
 from tests.support.providers.token_ledger import Family
-from tests.support.settings import KEY, PATIENCE, redis_settings
+from tests.support.settings import KEY, PATIENCE, WAITS, redis_settings
 
 PUBLIC_URL = "http://app.localhost"
 HOST = "app.localhost"
@@ -281,13 +281,17 @@ def _environ(
             "scopes": ["openid", "profile", "offline_access"],
         },
         "refresh": {"min_age_for_401": 0},
-        "limits": dict.fromkeys(
-            ("login_per_minute", "callback_per_minute", "refresh_per_minute", "address_per_minute"), 100_000
-        ),
+        "limits": {
+            "timeout": f"{PATIENCE:g}s",
+            **dict.fromkeys(
+                ("login_per_minute", "callback_per_minute", "refresh_per_minute", "address_per_minute"),
+                100_000,
+            ),
+        },
         "log": {"format": "json", "access": False},
     }
     changed = {name: own.get(name, {}) | dict(sections.get(name, {})) for name in {*own, *sections}}
-    routes = [{"path": "/api", "upstream": upstream, **route}]
+    routes = [{"path": "/api", "upstream": upstream, **WAITS, **route}]
     return variables(changed) | {"BFF_ROUTE": json.dumps(routes)}
 
 

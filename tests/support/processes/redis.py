@@ -95,6 +95,10 @@ class RedisServer:
         return self._embedded.pid
 
     @property
+    def frozen(self) -> bool:
+        return self._frozen
+
+    @property
     def kind(self) -> str:
         return self._embedded.kind
 

@@ -29,7 +29,7 @@ from tests.support.conformance import hold
 from tests.support.network.backend import Backend, Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import ALICE, RunningIssuer, async_sign_in_at, running_issuer
-from tests.support.settings import PATIENCE
+from tests.support.settings import PATIENCE, WAITS
 
 STOCK = {"http": "httptools", "ws": "websockets-sansio"}
 """The options of a uvicorn that knows nothing of ours."""
@@ -309,14 +309,15 @@ async def running_world(
                     for name, each in beside.items()
                 ],
                 "route": [
-                    {"path": "/api", "upstream": upstream.url, **(route or {})},
-                    *({"upstream": upstream.url, **each} for each in routes),
+                    {"path": "/api", "upstream": upstream.url, **WAITS, **(route or {})},
+                    *({"upstream": upstream.url, **WAITS, **each} for each in routes),
                 ],
                 "frontend": list(frontends),
                 "limits": {
                     "login_per_minute": 1000,
                     "callback_per_minute": 1000,
                     "address_per_minute": 10_000,
+                    "timeout": PATIENCE,
                     **sections.get("limits", {}),
                 },
                 "log": sections.get("log", {}),
