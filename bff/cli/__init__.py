@@ -16,4 +16,4 @@ def main() -> None:
     gc.set_threshold(_IMPORTED, 20, 20)
     from bff.cli.root import app  # noqa: PLC0415 - the package is named by its parts, too
 
-    app()
+    app(prog_name="bff")

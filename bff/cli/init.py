@@ -26,7 +26,11 @@ app = CommandLine()
 )
 def init(
     provider: Annotated[
-        str | None, typer.Argument(help="The provider's name; without it the command lists them.")
+        str | None,
+        typer.Argument(
+            help="The provider's name; without it the command lists them.",
+            autocompletion=lambda: list(provider_files()),
+        ),
     ] = None,
     answers: Annotated[
         list[str] | None,

@@ -8,7 +8,12 @@ import typer
 from bff.cli.server_keys import list_keys, rotate
 from bff.command_line import CommandLine
 
-app = CommandLine(help="Keys that cookies and sessions are signed and sealed with.", no_args_is_help=True)
+app = CommandLine(
+    help="Keys that cookies and sessions are signed and sealed with.",
+    epilog="Examples: [bold]bff keys generate > bff-keys[/bold]  ·  [bold]bff keys list[/bold]  ·  "
+    "[bold]bff keys rotate[/bold]",
+    no_args_is_help=True,
+)
 
 
 app.command(

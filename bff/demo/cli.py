@@ -28,7 +28,10 @@ _DEFAULTS = Ports()
 _PORT = {"min": 0, "max": 65535, "metavar": "PORT"}
 
 
-@app.callback()
+@app.callback(
+    epilog="Examples: [bold]bff demo[/bold]  ·  a page of yours: [bold]bff demo --page web/dist[/bold]  ·  "
+    "watch tokens rotate: [bold]bff demo --access-token-lifetime 15[/bold]"
+)
 def demo(  # noqa: PLR0917 - typer passes them by name
     context: typer.Context,
     port: Annotated[
@@ -58,7 +61,7 @@ def demo(  # noqa: PLR0917 - typer passes them by name
         raise typer.Exit(run(ports, os.environ, Console(), access_token_lifetime, page))
 
 
-@app.command("api")
+@app.command("api", epilog="Example: [bold]bff demo api --issuer http://127.0.0.1:9000[/bold]")
 def api(  # noqa: PLR0917 - typer passes them by name
     issuer: Annotated[
         str, typer.Option(help="The issuer whose access tokens are taken.")

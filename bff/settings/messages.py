@@ -26,6 +26,7 @@ from bff.settings.model import (
     TelemetrySettings,
 )
 from bff.settings.places import place_of
+from bff.settings.values import METHOD, SLUG
 
 SECTIONS: Mapping[str, type[Section]] = {
     "server": ServerSettings,
@@ -60,6 +61,12 @@ _TYPES: Mapping[str, tuple[str, str]] = {
     "string_type": ("is not a text", "write it in quotes"),
     "tuple_type": ("is not a list", 'write it like ["a", "b"]; in the environment like a,b'),
 }
+_FORMS: Mapping[str, tuple[str, str]] = {
+    METHOD: ("is not the name of a method", 'write it in capitals, like "GET"'),
+    SLUG: ("is not a plain name", 'write small letters, digits and "-", like "main"'),
+}
+"""The patterns that a person meets, in words."""
+
 _BOUNDS: Mapping[str, tuple[str, str]] = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -104,7 +111,10 @@ def _formed(kind: str, context: Mapping[str, Any]) -> tuple[str, str] | None:
     if kind == "literal_error":
         return "is none of the words known here", f"write {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return "does not have the right form", f"it must match {context['pattern']}"
+        return _FORMS.get(context["pattern"]) or (
+            "does not have the right form",
+            f"it must match {context['pattern']}",
+        )
     for name, bound in _BOUNDS.items():
         if kind == name:
             return "is out of bounds", f"it must be {bound[1]} {context[bound[0]]:g}"
@@ -125,11 +135,18 @@ def _unknown_section(name: str) -> str:
 
 
 def _unknown_key(section: str, key: str) -> str:
+    own = [f'"{name}"' for name in SECTIONS[section].model_fields if f"_{key}_" in f"_{name}_"]
+    if own:  # "timeout" for "response_timeout"
+        return f"did you mean one of [{section}]: {', '.join(own)}?" if own[1:] else _meant(own[0], section)
     if home := _home(key):
         return home
     if near := nearest(section, key):
-        return f'did you mean "{near}" in [{section}]?'
+        return _meant(f'"{near}"', section)
     return f"[{section}] knows {', '.join(SECTIONS[section].model_fields)}"
+
+
+def _meant(name: str, section: str) -> str:
+    return f"did you mean {name} in [{section}]?"
 
 
 def _home(key: str) -> str | None:

@@ -31,11 +31,14 @@ def read_toml(file: Path) -> TomlFile:
         mode = state.st_mode if stat.S_ISREG(state.st_mode) else 0
         return TomlFile(text, tomllib.loads(text), mode=mode)
     except FileNotFoundError:
-        problem = ("there is no such file", "correct the path, or write the file")
+        problem = ("cannot be read: there is no such file", "correct the path, or write the file")
     except OSError as error:
         problem = (f"cannot be read: {error.strerror}", "correct the path, the file, its owner or its mode")
     except (ValueError, RecursionError) as error:
-        problem = (f"is not valid TOML: {_place(error)}", "correct that line")
+        problem = (
+            f"is not valid TOML: {_place(error)}",
+            "correct that line: texts stand in quotes, and each key once",
+        )
     return TomlFile(problem=SettingProblem("", *problem, f"file:{file}"))
 
 

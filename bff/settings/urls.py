@@ -91,6 +91,11 @@ def issuer_complaint(url: str) -> Complaint | None:
         )
     if "?" in url or "#" in url:
         return "has a query or a fragment", "write it exactly as the provider's metadata has it, without them"
+    if "/.well-known/" in parts.path:
+        return (
+            "is the address of a discovery document, and not the issuer's name",
+            'write what stands there as "issuer": most often the part before /.well-known/',
+        )
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return (
             "is plain http: the client secret and tokens would travel in the clear",

@@ -142,7 +142,8 @@ Frequency = Annotated[Rate, BeforeValidator(parse_rate), AfterValidator(_check_r
 Bytes = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 SomeBytes = Annotated[int, BeforeValidator(parse_size), Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Method = Annotated[str, Field(pattern=r"^[A-Z]+(-[A-Z]+)*$")]
+METHOD = r"^[A-Z]+(-[A-Z]+)*$"
+Method = Annotated[str, Field(pattern=METHOD)]
 AcrValue = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$")]
 Subprotocols = Annotated[

@@ -4,12 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
 from bff import __version__
+from bff.cli.root import app as root
+from bff.cli.sessions.app import app as sessions
+from bff.demo.cli import app as demo
+from bff.issuer.cli.main import app as issuer
 from bff.settings.load import load
 from tests.support.processes.command import bff, executed, started, variables_for
 from tests.support.settings import KEY
@@ -35,12 +42,58 @@ def test_help_answers_at_once() -> None:
     )
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("keys", "generate"), ("keys", "client")])
-def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
-    """Every command of ours says what it does and shows a line to type."""
+@pytest.mark.parametrize("command", [(), ("serve",), ("sessions",), ("issuer", "users")])
+def test_help_answers(command: tuple[str, ...]) -> None:
+    """It says what there is, and shows a line to type below."""
     done = bff(*command, "--help")
     assert 0 == done.returncode
     assert f"bff {command[0] if command else 'demo'}" in done.stdout.partition("╯")[2]
+
+
+def every_command(app: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command of an application, by its words."""
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined] # it is a group
+        below = getattr(command, "commands", {})
+        yield from (((*words, name, each), found) for each, found in below.items())
+        if not below:
+            yield (*words, name), command
+
+
+COMMANDS = {
+    words: command
+    for app, first in ((root, ()), (sessions, ("sessions",)), (demo, ("demo",)), (issuer, ("issuer",)))
+    for words, command in every_command(app, first)
+    if words not in {("sessions",), ("demo",), ("issuer",)}  # their words are passed on
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_teaches_by_example(command: tuple[str, ...]) -> None:
+    """Every command of ours says what it does and shows a line to type."""
+    assert COMMANDS[command].help
+    assert f"bff {' '.join(command)}" in (COMMANDS[command].epilog or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["se"], {"serve", "sessions"}),
+        (["init", "key"], {"keycloak"}),
+        (["check", "--"], {"--config", "--json", "--offline", "--help"}),
+        (["sessions", ""], {"list", "show", "end", "stats"}),
+        (["issuer", "users", "su"], {"suspend"}),
+        (["demo", "--pa"], {"--page"}),
+        (["sessions", "end", "--user", ""], set()),
+    ],
+)
+def test_a_shell_completes(words: list[str], offered: set[str]) -> None:
+    """`bff --install-completion` teaches the shell commands, options and providers, those of groups too."""
+    variables = {
+        "_BFF_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["bff", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    assert offered == set(bff(environ=variables).stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def test_good_settings_have_no_findings() -> None:
         ("refresh.timeout", {"refresh": {"timeout": "31s"}}),
         ("refresh.timeout", {"server": {"shutdown_timeout": "10s"}}),
         ("provider.issuer", {"provider": {"issuer": "https://id.example.com?x"}}),
+        (
+            "provider.issuer",
+            {"provider": {"issuer": "https://id.example.com/.well-known/openid-configuration"}},
+        ),
         ("provider.issuer", {"provider": {"issuer": "http://localhost:9000"}}),
         ("provider.signals_issuer", {"provider": {"signals_issuer": "http://id.example.com"}}),
         ("provider.signals_jwks_uri", {"provider": {"signals_jwks_uri": "/jwks"}}),

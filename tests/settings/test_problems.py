@@ -88,6 +88,12 @@ def test_a_broken_value_does_not_hide_its_neighbours() -> None:
         ("the sections are server,", "zzz", "[zzz]"),
         ("[log] knows level, format, access", "log.zzz", "[log]\nzzz = 1"),
         (
+            'did you mean one of [route]: "',
+            "route[0].timeout",
+            "[[route]]\npath = '/a'\nupstream = 'http://a'\ntimeout = '5s'",
+        ),
+        ('did you mean "wait_for_replicas" in [redis]?', "redis.replicas", "[redis]\nreplicas = 1"),
+        (
             'did you mean "upstream" in [route]?',
             "route[0].upstreem",
             "[[route]]\npath = '/a'\nupstreem = 'x'",
@@ -166,7 +172,11 @@ def test_service_links_of_kubernetes_are_no_settings() -> None:
         ("provider.ca_file", "not a path", "[provider]\nca_file = 1"),
         ("route", "not a table", "[route]\npath = '/api'"),
         ("route[0]", "not a table", "route = ['/api']"),
-        ("route[0].methods[0]", "right form", "[[route]]\npath='/a'\nupstream='http://a'\nmethods=['get']"),
+        (
+            "route[0].methods[0]",
+            "name of a method",
+            "[[route]]\npath='/a'\nupstream='http://a'\nmethods=['get']",
+        ),
         ("log.access", "not true or false", "[log]\naccess = 'perhaps'"),
         ("log.format", "none of the words", "[log]\nformat = 'xml'"),
     ],

@@ -60,7 +60,10 @@ def main(
         serve(config, host, port, demo_accounts)
 
 
-@app.command()
+@app.command(
+    epilog="Examples: [bold]bff issuer serve[/bold]  ·  "
+    "[bold]bff issuer serve -c /etc/bff/issuer.toml --port 9001[/bold]"
+)
 def serve(
     config: ConfigOption = None,
     host: HostOption = "127.0.0.1",

@@ -108,7 +108,7 @@ def suspend(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption =
     _report(f"{account.email} is suspended", account, ended, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: [bold]bff issuer users resume alice@example.com[/bold]")
 def resume(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Take a suspension back; the user signs in anew."""
     with _changes(config) as changes:
