@@ -92,7 +92,7 @@ class Site:
         """A session that is in the cache."""
         found = await self.signed_in()
         assert isinstance(await self.sessions.find(cookie(found)), Found)
-        assert self.near(found) is not None
+        await until(lambda: self.near(found) is not None)  # the word of Redis may be late
         return found
 
     def near(self, found: Found) -> Found | None:

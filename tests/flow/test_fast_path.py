@@ -327,7 +327,7 @@ async def test_a_silent_backend(redis_server: RedisServer, plain: Plain) -> None
         world.reply = silent
         assert (504, "upstream_timeout") == (await caller.call()).code
         waited = asyncio.get_running_loop().time() - started
-        assert 0.29 <= waited < 5
+        assert 0.29 <= waited < 60
         await nothing_is_left(world)
         assert 0 == pool(world).open
         world.reply = None

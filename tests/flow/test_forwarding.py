@@ -207,7 +207,7 @@ async def test_a_backends_faults_have_their_codes(redis_server: RedisServer) -> 
 
     async def handler(request: Received) -> Reply | bytes | None:
         match request.target:
-            case b"/silent":
+            case b"/never":
                 await hang.wait()
             case b"/garbage":
                 return b"SMTP/1.0 220 hello\r\n\r\n"
@@ -215,11 +215,12 @@ async def test_a_backends_faults_have_their_codes(redis_server: RedisServer) -> 
                 return None
         return Reply(body=b"fine")
 
-    async with running_world(redis_server, route={"response_timeout": 0.3}) as world:
+    silent = {"path": "/api/silent", "response_timeout": 0.3}
+    async with running_world(redis_server, routes=[silent]) as world:
         world.reply = handler
         browser = await world.signed_in()
         for path, status, code in (
-            ("/api/silent", 504, "upstream_timeout"),
+            ("/api/silent/never", 504, "upstream_timeout"),
             ("/api/garbage", 502, "upstream_invalid"),
             ("/api/gone", 502, "upstream_unreachable"),
         ):

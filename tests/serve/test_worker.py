@@ -34,16 +34,23 @@ Start = Callable[..., Process]
 
 
 @pytest.mark.requirement("H-09")
-def test_stop(worker: Start) -> None:
-    """After SIGTERM readiness is off first, requests are still taken, and one in flight finishes."""
-    process = worker(shutdown_delay=1, shutdown_timeout=10)
+def test_stop_begins_with_readiness(worker: Start) -> None:
+    """After SIGTERM readiness is off first, and requests are still taken."""
+    process = worker(shutdown_delay=600)
     assert 200 == process.ops("/readyz")[0]
-    with process.begun("/3") as in_flight:
+    process.child.send_signal(signal.SIGTERM)
+    until(lambda: process.ops("/readyz")[0] == 503)
+    assert {"status": "stopping", "checks": []} == json.loads(process.ops("/readyz")[1])
+    assert 200 == process.ops("/livez")[0]
+    process.answered().close()
+
+
+@pytest.mark.requirement("H-09")
+def test_stop(worker: Start) -> None:
+    """A request in flight finishes, before and after the delay."""
+    process = worker(shutdown_delay=0.1, shutdown_timeout=PATIENCE)
+    with process.begun("/1") as in_flight:
         process.child.send_signal(signal.SIGTERM)
-        until(lambda: process.ops("/readyz")[0] == 503)
-        assert {"status": "stopping", "checks": []} == json.loads(process.ops("/readyz")[1])
-        assert 200 == process.ops("/livez")[0]
-        process.answered().close()
         assert b"ne" == in_flight.recv(1000)
         assert b"" == in_flight.recv(1000)
     assert 0 == process.ends()
