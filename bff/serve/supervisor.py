@@ -39,11 +39,10 @@ from bff.settings.reload import NoCounts, Reloader
 from bff.settings.watched_files import WatchedFiles
 from bff.tasks import Tasks
 
-_START_TIMEOUT = 60.0  # seconds until a worker has to serve
 _STABLE = 60.0  # seconds after which a worker's death has nothing to do with the one before
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the first comes at once
-_PREPARE_TIMEOUT = 10.0  # seconds that a worker has to build what newer settings ask for
 _GRACE = 2.0  # seconds beyond a worker's own time to stop
+_UNBUILT = "the process {pid} has not built them within {limit:g} s (server.start_timeout)"
 
 _log = get_logger("bff.serve")
 
@@ -52,7 +51,6 @@ def run(
     settings: Settings,
     command: Sequence[str] = COMMAND,
     *,
-    start_timeout: float = _START_TIMEOUT,
     source: Source | None = None,
 ) -> int:
     """Serves by `server.workers` processes until a signal comes; the exit code is 0 after a clean stop.
@@ -60,13 +58,12 @@ def run(
     Args:
         settings: all of them; the workers get them as they are.
         command: the command line of a worker.
-        start_timeout: seconds within which a worker has to serve.
         source: where they are read again, at a reload and before a rolling restart.
     """
     configure(settings.log)
     try:
         with prepared(settings) as resources:
-            return asyncio.run(Supervisor(resources, command, start_timeout, source).run())
+            return asyncio.run(Supervisor(resources, command, source).run())
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
         return 1
@@ -86,11 +83,9 @@ class Supervisor:
         self,
         resources: ServerResources,
         command: Sequence[str],
-        start_timeout: float,
         source: Source | None = None,
     ) -> None:
         self._resources = resources
-        self._start_timeout = start_timeout
         self._source = source
         self._outcome = Outcome()
         self._tasks = Tasks()
@@ -191,15 +186,16 @@ class Supervisor:
         return code
 
     async def _watch_start(self, number: int, worker: WorkerProcess) -> None:
+        limit = self._settings.server.start_timeout
         serving = self._tasks.spawn(worker.link.serving.wait(), name="worker serves")
         ended = self._tasks.spawn(worker.ended(), name="worker ended")
         done, waiting = await asyncio.wait(
-            [serving, ended], timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
+            [serving, ended], timeout=limit, return_when=asyncio.FIRST_COMPLETED
         )
         for task in waiting:
             task.cancel()
         if not done:
-            _log.error("worker_start_timed_out", worker=number, pid=worker.pid, limit=self._start_timeout)
+            _log.error("worker_start_timed_out", worker=number, pid=worker.pid, limit=limit)
             worker.kill()
         elif worker.serves:
             _log.info("worker_serving", worker=number, pid=worker.pid)
@@ -290,7 +286,7 @@ class Supervisor:
                     return
                 changes = compare(self._settings, newer)
                 _log.info("rolling", changed=[*changes.taken, *changes.left])
-                roll = Roll(self._slots, self._tasks, self._start_timeout, self._stopping.is_set)
+                roll = Roll(self._slots, self._tasks, newer.server.start_timeout, self._stopping.is_set)
                 if await roll.run(newer):
                     self._reloader.take(newer, ())
         finally:
@@ -348,6 +344,9 @@ class Supervisor:
         slots = [(slot.number, slot.successor or slot.worker) for slot in self._slots]
         serving = [(number, worker) for number, worker in slots if worker and worker.serves]
         answers = await asyncio.gather(*(worker.answer(question) for _, worker in serving))
+        for (number, worker), answer in zip(serving, answers, strict=True):
+            if answer is None and not worker.has_ended:
+                _log.warning("worker_silent", worker=number, pid=worker.pid, asked=question)
         return {number: answer for (number, _), answer in zip(serving, answers, strict=True)}
 
     async def _readiness(self) -> list[Check]:
@@ -366,12 +365,16 @@ class Supervisor:
 
 
 async def _can_take(worker: WorkerProcess, newer: Settings) -> str | None:
-    """Returns what keeps a worker from taking settings; None where nothing does, or the worker is gone."""
+    """Returns what keeps a worker from taking settings; None where nothing does, or the worker is gone.
+
+    It has as long as for its start: with hundreds of frontends, or on a busy machine, that takes its time.
+    """
+    limit = newer.server.start_timeout
     try:
-        async with asyncio.timeout(_PREPARE_TIMEOUT):
+        async with asyncio.timeout(limit):
             problem: str | None = await worker.link.ask("prepare", newer)
     except TimeoutError:
-        return None if worker.has_ended else f"the process {worker.pid} does not answer"
+        return None if worker.has_ended else _UNBUILT.format(pid=worker.pid, limit=limit)
     except OSError:
         return None
     return problem

@@ -69,6 +69,7 @@ class ServerSettings(Section):
     ops_port: Annotated[Port | None, BeforeValidator(parse_off)] = 9090  # "off": no ops port
     ops_hosts: tuple[str, ...] = ()
     ready_without_redis: bool = False
+    start_timeout: Seconds = 60.0
     shutdown_timeout: Seconds = 30.0
     shutdown_delay: SecondsOrZero = 0.0
     reload_interval: Annotated[Seconds, Field(ge=0.05, le=3600)] = 5.0

@@ -21,7 +21,6 @@ class Process:
     def __init__(self, log: Path, **server: Any) -> None:
         self._log = log
         self._file = log.with_suffix(".json")
-        start_timeout = server.pop("start_timeout", PATIENCE)
         client_id = server.pop("client_id", "x")
         redis = server.pop("redis", "redis://127.0.0.1:1/0")
         self.settings: dict[str, Any] = {
@@ -33,7 +32,7 @@ class Process:
         self.write()
         command = ["tests.support.processes.small_worker", str(self._file)]
         with log.open("wb") as output:
-            self.child: Forked[bytes] = Forked([*command, str(start_timeout)], stderr=output, cwd=ROOT)
+            self.child: Forked[bytes] = Forked(command, stderr=output, cwd=ROOT)
 
     def write(self) -> None:
         """Writes the settings, as they are read at the start and at a reload."""

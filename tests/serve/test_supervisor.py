@@ -7,12 +7,19 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
 
 from bff.embedded import free_port
+from bff.serve import supervisor
+from bff.serve.ipc import Question
+from bff.serve.process import WorkerProcess
+from bff.settings.model import Settings
 from tests.serve.service import Service, executed_service, is_gone, service
+from tests.serve.test_file_watch import SETTINGS
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser
@@ -226,6 +233,7 @@ async def test_silent_worker(tmp_path: Path) -> None:
         os.kill(pids[0], signal.SIGSTOP)
         said = await running.readiness()
         assert ("not ready", "does not answer") == (said["status"], said["worker 1"])
+        assert "readiness" == (await running.said("worker_silent", worker=1, pid=pids[0]))["asked"]
         assert not running.lines("worker_died")
         running.signal(signal.SIGTERM)
         await running.said("stopped", worker=2)
@@ -234,6 +242,22 @@ async def test_silent_worker(tmp_path: Path) -> None:
         assert 1 == await running.ends()
         assert {1} == {line["worker"] for line in running.lines("worker_killed")}
         assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_worker_that_builds_for_too_long() -> None:
+    """Newer settings are refused once the time of a start is over, and the refusal says which."""
+
+    async def never(question: Question, newer: Settings) -> str:
+        assert ("prepare", newer.server.start_timeout) == (question, 0.01)
+        await asyncio.Event().wait()
+        return ""
+
+    link = SimpleNamespace(ask=never)
+    worker = cast("WorkerProcess", SimpleNamespace(link=link, pid=7, has_ended=False))
+    server = {"public_url": "http://localhost", "start_timeout": 0.01}
+    newer = Settings.model_validate({**SETTINGS, "server": server})
+    told = await supervisor._can_take(worker, newer)
+    assert "the process 7 has not built them within 0.01 s (server.start_timeout)" == told
 
 
 @pytest.mark.parametrize("setting", ["port", "ops_port"])

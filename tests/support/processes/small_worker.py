@@ -1,4 +1,4 @@
-"""Worker processes with a small application: `python -m tests.support.processes.small_worker FILE SECS`."""
+"""Worker processes with a small application: `python -m tests.support.processes.small_worker FILE`."""
 
 import asyncio
 import sys
@@ -73,9 +73,7 @@ def main() -> int:
         return worker.run(settings, SmallApp, source=Source(read, Path(sys.argv[1])))
     fork_workers()
     command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
-    return supervisor.run(
-        settings, command, start_timeout=float(sys.argv[2]), source=Source(read, Path(sys.argv[1]))
-    )
+    return supervisor.run(settings, command, source=Source(read, Path(sys.argv[1])))
 
 
 if __name__ == "__main__":
