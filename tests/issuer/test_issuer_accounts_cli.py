@@ -20,11 +20,12 @@ from bff.issuer.cli import users as users_cli
 from bff.issuer.cli.main import app
 from bff.issuer.settings import DEMO_USERS
 from tests.issuer.flow import Person, payload_of
+from tests.support.processes.forked import forked
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.redis import redis_server as new_redis
 from tests.support.providers.issuer import BOB, CHEAP, RunningIssuer, query_of, sign_in_at
 
-COMMAND = [sys.executable, "-m", "bff", "issuer", "users"]
+COMMAND = ["bff", "issuer", "users"]
 COST = {
     f"ISSUER_PASSWORD_COST__{name}": value
     for name, value in {"TIME": "1", "MEMORY_KIB": "8", "LANES": "1"}.items()
@@ -237,16 +238,10 @@ def test_a_script_pipes_the_password_in(redis_server: RedisServer) -> None:
     """As a process: result on standard output, audit lines on standard error, the password on neither."""
     environment = {**os.environ, **COST, "ISSUER_URL": "http://localhost:9000"}
     environment["ISSUER_REDIS_URL"] = redis_server.url
-    command = [*COMMAND, "add", "carol@example.com", "--name", "Carol"]
-    done = subprocess.run(
-        command,
-        env=environment,
-        input="carols own words\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    done = forked(
+        [*COMMAND, "add", "carol@example.com", "--name", "Carol"], "carols own words\n", env=environment
     )
+    assert 0 == done.returncode
     assert done.stdout.startswith("carol@example.com can sign in. Their sub is ")
     assert "account_added" == json.loads(done.stderr)["event"]
     assert "carols own words" not in done.stdout + done.stderr
@@ -257,7 +252,7 @@ def test_at_a_terminal_the_password_is_asked_for_twice(redis_server: RedisServer
     environment = {**os.environ, **COST, "ISSUER_URL": "http://localhost:9000"}
     environment["ISSUER_REDIS_URL"] = redis_server.url
     ours, its = pty.openpty()
-    command = [*COMMAND, "add", "carol@example.com", "--name", "Carol"]
+    command = [sys.executable, "-m", *COMMAND, "add", "carol@example.com", "--name", "Carol"]
     with subprocess.Popen(
         command, env=environment, stdin=its, stdout=its, stderr=its, start_new_session=True, text=True
     ) as process:

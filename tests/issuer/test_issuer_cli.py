@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -17,20 +18,23 @@ from bff.issuer.keys.key_store import key_store
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis
-from tests.support.processes.forked import forked
+from tests.support.processes.forked import Forked, forked
 from tests.support.processes.redis import RedisServer
 
-COMMAND = [sys.executable, "-c", "from bff.issuer.cli.main import app; app()"]
+EXECUTED = [sys.executable, "-c", "from bff.issuer.cli.main import app; app()"]
 
 
-@pytest.mark.parametrize("subcommand", [[], ["serve"]])
-def test_it_serves_and_stops_cleanly(redis_server: RedisServer, subcommand: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("start", "command"), [(subprocess.Popen, EXECUTED), (Forked, ["bff", "issuer", "serve"])]
+)
+def test_it_serves_and_stops_cleanly(
+    redis_server: RedisServer, start: Callable[..., "subprocess.Popen[bytes]"], command: list[str]
+) -> None:
     """With and without `serve` it runs from the environment, and SIGTERM ends it with 0."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "ISSUER_URL": url, "ISSUER_REDIS_URL": redis_server.url}
-    command = [*COMMAND, *subcommand, "--port", str(port), "--demo-accounts"]
-    with subprocess.Popen(command, env=environment) as process:
+    with start([*command, "--port", str(port), "--demo-accounts"], env=environment) as process:
         try:
             _wait_for(url)
             assert url == httpx.get(f"{url}/.well-known/openid-configuration").json()["issuer"]
@@ -86,10 +90,7 @@ def test_a_taken_port_is_one_line(redis_server: RedisServer) -> None:
             "ISSUER_URL": "http://127.0.0.1:9000",
             "ISSUER_REDIS_URL": redis_server.url,
         }
-        command = [*COMMAND, "--port", str(port)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = forked(["bff", "issuer", "--port", str(port)], env=environment)
     assert (1, "") == (done.returncode, done.stdout)
     assert [f"127.0.0.1:{port}: Address already in use: choose another --port or --host"] == (
         done.stderr.splitlines()

@@ -99,12 +99,16 @@ class Forked(subprocess.Popen[AnyStr]):
         self._report.close()
 
 
-def forked(words: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end; `subprocess.run` with its output as text."""
+def forked(
+    words: Sequence[str], given: str | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end; `subprocess.run` with its output as text, and `given` as its input."""
+    if given is not None:
+        options["stdin"] = subprocess.PIPE
     process: Forked[str]
     with Forked(list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
-            said, complained = process.communicate(timeout=60)
+            said, complained = process.communicate(given, timeout=60)
         except BaseException:
             process.kill()
             raise
