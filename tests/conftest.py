@@ -121,11 +121,12 @@ def _named(items: list[pytest.Item]) -> Iterator[tuple[pytest.Item, str]]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A mark that names no promise is a mistake in the test."""
+    named = [*_named(items)]
     known = requirement_ids()
-    unknown = {f"{item.nodeid}: {name}" for item, name in _named(items) if name not in known}
+    unknown = {f"{item.nodeid}: {name}" for item, name in named if name not in known}
     if unknown:
         raise pytest.UsageError("no such requirement: " + ", ".join(sorted(unknown)))
-    config.stash[_SHOWN] = {name for _, name in _named(items)}
+    config.stash[_SHOWN] = {name for _, name in named}
     # What our server protocol alone promises is not asked of the plain application under a stock server.
     elsewhere = {item for item in items if item.get_closest_marker("server_only") and _is_embedded(item)}
     config.hook.pytest_deselected(items=list(elsewhere))
@@ -210,7 +211,8 @@ def restored_logging() -> Iterator[None]:
     logs._output.flush()
     logs._output.access = logs._output.audit = None
     for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
+        if level != logger.level:  # or else each test clears the caches of all loggers
+            logger.setLevel(level)
         logger.propagate = propagate
         logger.handlers[:] = handlers
         logger.filters[:] = filters

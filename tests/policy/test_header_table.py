@@ -3,6 +3,8 @@
 A name that leaves a table is missed here; a row of a table that no name here shows is found as well.
 """
 
+from functools import cache
+
 import pytest
 
 from bff.policy.fields import Fields
@@ -298,17 +300,23 @@ def test_what_is_the_apis_own_comes_back(name: str) -> None:
     assert [b"forged"] == told(name)
 
 
+@cache
+def rows_of(table: tuple[Stopped, ...], names: tuple[str, ...]) -> set[Stopped | None]:
+    """The rows that stop these fields."""
+    return {row_of(table, name) for name in names}
+
+
 @pytest.mark.parametrize("row", TO_BACKEND, ids=lambda row: row.pattern)
 def test_each_row_of_requests_is_shown(row: Stopped) -> None:
     """A row that no hand-written name needs could leave the table unnoticed."""
-    assert any(row_of(TO_BACKEND, name) == row for name in REQUEST)
+    assert row in rows_of(TO_BACKEND, tuple(REQUEST))
     assert row.reason
 
 
 @pytest.mark.parametrize("row", FROM_BACKEND, ids=lambda row: row.pattern)
 def test_each_row_of_answers_is_shown(row: Stopped) -> None:
     """The same for answers; challenges have tests of their own."""
-    assert any(row_of(FROM_BACKEND, name) == row for name in [*RESPONSE, "www-authenticate"])
+    assert row in rows_of(FROM_BACKEND, (*RESPONSE, "www-authenticate"))
     assert row.reason
 
 

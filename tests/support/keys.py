@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from joserfc.jwk import KeyParameters, RSAKey
 
 
@@ -11,6 +12,7 @@ def rsa_key(parameters: KeyParameters | None = None, number: int = 0) -> RSAKey:
 
 
 @cache
-def _made(number: int) -> bytes:
+def _made(number: int) -> RSAPrivateKey:
+    """The key itself: a PEM would be checked at each reading, which takes as long as to make a key."""
     del number
-    return RSAKey.generate_key(2048).as_pem(private=True)
+    return generate_private_key(65537, 2048)
