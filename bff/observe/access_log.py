@@ -8,6 +8,7 @@ Rule 2: lines wait for at most `FLUSH_AFTER` seconds; a stop flushes them, a kil
 import asyncio
 import json
 import re
+import string
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,7 +23,15 @@ _MOST_WAITING = 500  # lines
 _MOST_KEPT = 256  # characters: a client chooses its paths, and their length
 
 
-_PLAIN = re.compile("[A-Za-z0-9/_~-]*")  # holds no character that a secret's shape needs, and none to escape
+_SAFE = f"{string.ascii_letters}{string.digits}/_~-"  # none that a secret's shape needs, and none to escape
+_PLAIN = re.compile(f"[{_SAFE}]*")
+_PLAIN_BYTES = bytes(byte if byte in _SAFE.encode() else byte ^ 0x80 for byte in range(256))
+"""A table for `translate`, which gives back the very same path if it is plain: cheaper than the pattern."""
+
+
+def path_text(path: bytes) -> str:
+    """Returns a raw path as text, without a query that still hangs on it: that may hold a code."""
+    return path.partition(b"?")[0].decode("utf-8", "backslashreplace")
 
 
 def _quoted(text: str) -> str:
@@ -36,7 +45,7 @@ def _kept(text: str) -> str:
     return json.dumps(one_line(redact_text(text)))
 
 
-_NAMED = {name: f'"{name}"' for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
+_NAMED = {name.encode(): f'"{name}"' for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
 
 class AccessLines:
@@ -50,15 +59,14 @@ class AccessLines:
 
     def note(  # noqa: PLR0917 - one caller, on the hot path
         self,
-        method: str,
-        path: str,
+        method: bytes,
+        path: bytes,
         status: int,
         seconds: float,
         route: str,
         session: str | None,
         request_id: str,
-        *,
-        retried: bool = False,
+        retried: bool,
         names: str = "",
         ids: SpanIds | None = None,
     ) -> None:
@@ -67,20 +75,23 @@ class AccessLines:
         `names` are those of its frontend and provider, in JSON, with a comma before each.
         """
         now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        into = now - self._second
+        if not 0 <= into < 1:
+            self._second = int(now)
+            into = now - self._second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        micros = str(1_000_000 + int(into * 1_000_000))[1:]
         waiting = self._waiting
-        shown = f'"{path}"' if _PLAIN.fullmatch(path) else _quoted(path)
+        shown = f'"{path.decode()}"' if path.translate(_PLAIN_BYTES) == path else _quoted(path_text(path))
+        verb = _NAMED.get(method) or _quoted(method.decode("ascii", "replace"))
         whose = "null" if session is None else f'"{session}"' if session.isalnum() else _quoted(session)
         span = "" if ids is None else f', "trace_id": "{ids.trace_id}", "span_id": "{ids.span_id}"'
         waiting.append(
-            f'{{"event": "request", "method": {_NAMED.get(method) or _quoted(method)}, "path": {shown}, '
+            f'{{"event": "request", "method": {verb}, "path": {shown}, '
             f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
             f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
-            f'"timestamp": "{self._stamp}.{str(int(now * 1e6))[-6:]}Z"{names}{span}}}\n'
+            f'"timestamp": "{self._stamp}.{micros}Z"{names}{span}}}\n'
         )
         if len(waiting) == 1:
             self._flush_soon()

@@ -22,7 +22,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from bff.observe import audit_events
-from bff.observe.access_log import AccessLines
+from bff.observe.access_log import AccessLines, path_text
 from bff.observe.audit_events import EVENTS, AuditEvent
 from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
 from bff.observe.redact import one_line, redact
@@ -284,10 +284,9 @@ def audit(
     )
 
 
-def access(
-    *,
-    method: str,
-    path: str,
+def access(  # noqa: PLR0917 - called by position on the hot path
+    method: bytes,
+    path: bytes,
     status: int,
     duration: float,
     route: str,
@@ -301,7 +300,7 @@ def access(
 
     Args:
         method: the request's method.
-        path: its raw path; a query that still hangs on it is cut off, since it may hold a code.
+        path: its raw path; a query that still hangs on it is cut off.
         status: the answer's status.
         duration: seconds from the request's first byte to the answer's last.
         route: the route's path, or the name of our own endpoint.
@@ -311,8 +310,6 @@ def access(
         frontend: the frontend's name, "" for the one without; written where there are several.
         whose: the session, whose provider is written where there are several.
     """
-    if "?" in path:
-        path = path.partition("?")[0]
     session = None if session is None else session[:SESSION_ID_LENGTH]
     if (lines := _output.access) is not None:
         ids = None if _output.span_ids is None else _output.span_ids()
@@ -321,14 +318,12 @@ def access(
             # A session of the near cache looks its provider up in its entry: only where that is written.
             provider = whose.provider if whose is not None and _output.providers else None
             names = _named_in_json(frontend, provider)
-        lines.note(
-            method, path, status, duration, route, session, request_id, retried=retried, names=names, ids=ids
-        )
+        lines.note(method, path, status, duration, route, session, request_id, retried, names, ids)
         return
     _access.info(
         "request",
-        method=method,
-        path=path,
+        method=method.decode("ascii", "replace"),
+        path=path_text(path),
         status=status,
         duration_ms=round(duration * 1000, 2),
         route=route,

@@ -89,13 +89,12 @@ class Accounting:
             self._note(scope, status or 500, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        path = scope["path"]
         route = self.name(scope)
         self._metrics.request_finished(route, scope["method"], status, seconds)
         if self._log:
             access(
-                method=scope["method"],
-                path=path,
+                method=scope["method"].encode("ascii", "replace"),
+                path=scope["path"].encode("utf-8", "backslashreplace"),
                 status=status,
                 duration=seconds,
                 route=route,

@@ -1,10 +1,13 @@
 """The access lines of the proxy's own endpoints: which endpoint, and which session."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from bff.observe import logs
 from bff.proxy.forward import accounting as forward_accounting
 from bff.web import accounting
 from tests.support.processes.world import Browser, World
@@ -13,17 +16,23 @@ from tests.support.wait import until_async
 Line = tuple[str, str, int, str | None]
 
 
+def telling(tell: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
+    """Stands in place of `logs.access`, and tells of the fields by their names."""
+    signature = inspect.signature(logs.access)
+    return lambda *values, **fields: tell(signature.bind(*values, **fields).arguments)
+
+
 @pytest.fixture(name="lines")
 def _lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
     """(method, route, status, session) of each answered request of ours, the session as it is written."""
     lines: list[Line] = []
 
-    def access(**fields: Any) -> None:
+    def note(fields: dict[str, Any]) -> None:
         session = fields["session"]
-        lines.append((fields["method"], fields["route"], fields["status"], session and session[:12]))
+        lines.append((fields["method"].decode(), fields["route"], fields["status"], session and session[:12]))
 
-    monkeypatch.setattr(accounting, "access", access)
-    monkeypatch.setattr(forward_accounting, "access", access)
+    monkeypatch.setattr(accounting, "access", telling(note))
+    monkeypatch.setattr(forward_accounting, "access", telling(note))
     return lines
 
 
@@ -97,7 +106,7 @@ async def test_an_error_names_the_line_that_tells_of_it(
 ) -> None:
     """What a user reads out to an operator, a page's error too; the backend's own answers name nothing."""
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(forward_accounting, "access", lambda **fields: lines.append(fields))
+    monkeypatch.setattr(forward_accounting, "access", telling(lines.append))
     browser = await world.signed_in()
     stranger = await world.browser()
     assert "x-request-id" not in (await browser.call("/api/orders")).headers

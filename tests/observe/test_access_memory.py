@@ -15,7 +15,7 @@ def test_long_paths_are_not_kept() -> None:
     tracemalloc.start()
     for number in range(1000):
         path = f"/{number}." + "x" * 30_000
-        lines.note("GET", path, 404, 0.0, "spa", None, "r")
+        lines.note(b"GET", path.encode(), 404, 0.0, "spa", None, "r", False)
         lines.flush()
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -40,6 +40,6 @@ def test_a_path_is_quoted_and_redacted(path: str, shown: str) -> None:
     """A path without special characters is written as it is; every other one is escaped and redacted."""
     written: list[str] = []
     lines = AccessLines(written.append)
-    lines.note("GET", path, 200, 0.0, "/api", "0cd6f637684b", "r")
+    lines.note(b"GET", path.encode(), 200, 0.0, "/api", "0cd6f637684b", "r", False)
     lines.flush()
     assert shown == json.loads(written[0])["path"]

@@ -34,9 +34,15 @@ def test_lines_name_what_there_are_several_of(
     """Frontend and provider of access lines and audit events; nothing of them where there is one."""
     logs.configure(LogSettings(format=format_))
     logs.name_each(frontends=several[0], providers=several[1])
-    line: dict[str, Any] = {"path": "/", "status": 200, "duration": 0, "route": "/", "request_id": "abcdefgh"}
-    logs.access(method="GET", frontend=frontend, whose=Whose(), **line)
-    logs.access(method="GET", frontend=frontend, **line)
+    line: dict[str, Any] = {
+        "path": b"/",
+        "status": 200,
+        "duration": 0,
+        "route": "/",
+        "request_id": "abcdefgh",
+    }
+    logs.access(method=b"GET", frontend=frontend, whose=Whose(), **line)
+    logs.access(method=b"GET", frontend=frontend, **line)
     logs.audit("signed_in", sub="alice", frontend=frontend, provider="partners")
     logs._output.flush()
     lines = capsys.readouterr().err.splitlines()

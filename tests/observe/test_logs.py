@@ -91,7 +91,7 @@ def test_a_line_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     logs.get_logger("bff.serve").info(
         "refused", sub="bob", host="evil.example", code="wrong_host", detail="this is x", sid=None
     )
-    logs.access(method="GET", path="/api", status=200, duration=0.0123, route="/api", request_id="abcdefgh")
+    logs.access(method=b"GET", path=b"/api", status=200, duration=0.0123, route="/api", request_id="abcdefgh")
     logs.audit("signed_in", sub="alice", session="0123456789abcdef")
     logging.getLogger("some.library").warning("odd")
     times, lines = zip(*(line.split(" ", 1) for line in stream.getvalue().splitlines()), strict=True)
@@ -133,7 +133,9 @@ def test_a_terminal_obeys_no_log_line(err: Err) -> None:
     """What strangers chose (a path, a record's field) moves no cursor and begins no line of its own."""
     logs.configure(LogSettings(format="console"))
     logs.audit("record_tampered", sub="\x1b[2J\x9b31mred", reason="a\r[info] forged")
-    logs.access(method="GET", path="/bff/\x1b]0;title\x07", status=404, duration=0, route="x", request_id="r")
+    logs.access(
+        method=b"GET", path=b"/bff/\x1b]0;title\x07", status=404, duration=0, route="x", request_id="r"
+    )
     try:
         shout()
     except ValueError:
@@ -300,8 +302,8 @@ def test_an_access_line_tells_the_request_without_its_query(err: Err) -> None:
     """Method, path, status, time, route, session and request id; never a query, never a whole key."""
     logs.configure(LogSettings())
     logs.access(
-        method="GET",
-        path="/api/orders?q=secret",
+        method=b"GET",
+        path=b"/api/orders?q=secret",
         status=200,
         duration=0.01234,
         route="/api",
@@ -331,8 +333,8 @@ async def test_access_lines_come_in_batches_in_their_order(err: Err) -> None:
     """Lines wait for a moment, are written before any other line, and what a client chose is masked."""
     logs.configure(LogSettings())
     line: dict[str, Any] = {"status": 200, "duration": 0, "route": "/", "request_id": "abcdefgh"}
-    logs.access(method="GET", path=f"/{JWT}", **line)
-    logs.access(method='G"T', path='/"\n', **line)
+    logs.access(method=b"GET", path=f"/{JWT}".encode(), **line)
+    logs.access(method=b'G"T', path=b'/"\n', **line)
     assert "" == err.text
     logs.get_logger("bff.x").info("later")
     first, second, third = err.records
@@ -342,18 +344,19 @@ async def test_access_lines_come_in_batches_in_their_order(err: Err) -> None:
         second["path"],
         third["event"],
     )
-    logs.access(method="GET", path="/", **line)
+    logs.access(method=b"GET", path=b"/", **line)
     await until(lambda: err.text.count('"event": "request"') == 3)
     for _ in range(501):
-        logs.access(method="GET", path="/", **line)
+        logs.access(method=b"GET", path=b"/", **line)
     assert err.text.count('"event": "request"') >= 500
 
 
 @pytest.mark.requirement("B-24")
-async def test_a_thread_leaves_access_lines_to_the_loop(err: Err) -> None:
-    """What another thread logs is written, and takes no access line along, which it could lose."""
+async def test_a_thread_leaves_access_lines_to_the_loop(err: Err, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of another thread is written, and takes no access line along, which it could lose."""
+    monkeypatch.setattr("bff.observe.access_log.FLUSH_AFTER", 600)
     logs.configure(LogSettings())
-    logs.access(method="GET", path="/", status=200, duration=0, route="/", request_id="abcdefgh")
+    logs.access(method=b"GET", path=b"/", status=200, duration=0, route="/", request_id="abcdefgh")
     await asyncio.to_thread(logging.getLogger("some.library").warning, "down")
     assert ["down"] == [record["event"] for record in err.records]
     logs.get_logger("bff.x").info("later")
@@ -363,7 +366,7 @@ async def test_a_thread_leaves_access_lines_to_the_loop(err: Err) -> None:
 def test_access_lines_can_be_turned_off(err: Err) -> None:
     """`log.access = false` silences them and nothing else."""
     logs.configure(LogSettings(access=False))
-    logs.access(method="GET", path="/", status=200, duration=0, route="/", request_id="abcdefgh")
+    logs.access(method=b"GET", path=b"/", status=200, duration=0, route="/", request_id="abcdefgh")
     logs.get_logger("bff.x").info("started")
     assert ["started"] == [record["event"] for record in err.records]
 

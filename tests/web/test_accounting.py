@@ -123,8 +123,8 @@ async def test_the_access_log_has_a_line_for_each(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(accounting, "access", lambda **fields: lines.append(fields))
     counted = Counted(answering(PlainTextResponse("fine")), log=log)
     await counted.get("/bff/user")
-    expected = {"method": "GET", "path": "/bff/user", "status": 200, "route": "/bff/user"}
+    expected = {"method": b"GET", "path": b"/bff/user", "status": 200, "route": "/bff/user"}
     assert ([expected] if log else []) == [
         {name: value for name, value in line.items() if name in expected} for line in lines
     ]
-    json.dumps(lines)  # everything in it can be written
+    json.dumps(lines, default=bytes.decode)  # everything in it can be written

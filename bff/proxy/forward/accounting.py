@@ -45,18 +45,8 @@ def note_call(
     seconds = context.clock() - started
     counts.add(status, seconds, upstream, None if not_ours is None else seconds - not_ours)
     if context.access_log:
-        access(
-            method=method.decode("ascii", "replace"),
-            path=path.decode("ascii", "backslashreplace"),
-            status=status,
-            duration=seconds,
-            route=route,
-            request_id=request_id.decode("ascii"),
-            session=session,
-            retried=retried,
-            frontend=context.frontend,
-            whose=whose,
-        )
+        shown = request_id.decode("ascii")
+        access(method, path, status, seconds, route, shown, session, retried, context.frontend, whose)
 
 
 def note_denied(

@@ -178,8 +178,8 @@ def _plain(parts: _Parts) -> list[Step]:
     def account() -> None:
         count.add(200, 0.0012)
         access(
-            method="GET",
-            path="/api/orders/7",
+            method=b"GET",
+            path=b"/api/orders/7",
             status=200,
             duration=0.0012,
             route="/api",
@@ -277,8 +277,8 @@ def _access_line(parts: _Parts) -> Callable[[], object]:
 
     def line() -> None:
         access(
-            method="GET",
-            path="/api/orders/7",
+            method=b"GET",
+            path=b"/api/orders/7",
             status=200,
             duration=0.0012,
             route="/api/orders",
