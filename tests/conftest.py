@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from httpx import _config as httpx_config
 from httpx._transports import default as httpx_transports
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -45,6 +46,8 @@ def _ssl_context(
     return _create_ssl_context(verify, cert, trust_env)
 
 
+for _wait in ("connect", "read", "write", "pool"):  # five seconds by default
+    setattr(httpx_config.DEFAULT_TIMEOUT_CONFIG, _wait, 60.0)
 httpx_transports.create_ssl_context = _ssl_context  # type: ignore[assignment, attr-defined] # not public; fewer forms
 
 TESTS = Path(__file__).parent

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.demo import Demo, running_demo
 from tests.browser.foreign import ForeignSite, foreign_site
 from tests.browser.visit import chromium, find_chromium
 
+expect.set_options(timeout=60_000)  # milliseconds; five seconds by default
 WORKERS = 2  # a call may meet another one than the call before
 
 # The scope is the package, not the session: Playwright's loop must be gone before the next asyncio test.

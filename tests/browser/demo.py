@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import redis
 
 from bff.child import Child
+from tests.support.settings import PATIENT
 
 ROOT = str(Path(__file__).parents[2])
 READY_WITHIN = 60.0  # seconds; a slow machine's
@@ -93,7 +94,7 @@ def running_demo(
         child = Child(
             command,
             log=Path(folder) / "demo.log",
-            environment={**os.environ, **variables, "PYTHONPATH": ROOT},
+            environment={**os.environ, **PATIENT, **variables, "PYTHONPATH": ROOT},
         )
         try:
             yield Demo(_wait_until_ready(child), child.pid)

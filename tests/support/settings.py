@@ -19,6 +19,9 @@ PATIENCE = 20.0
 WAITS = {"connect_timeout": 60, "queue_timeout": 60}
 """The waits of a route for its backend, of which a busy machine makes no outage."""
 
+PATIENT = {"BFF_REDIS__TIMEOUT": f"{PATIENCE:g}s"}
+"""The same, for a process that reads its environment."""
+
 GOOD = f"""
 [server]
 public_url = "https://app.example.com"
