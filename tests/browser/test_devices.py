@@ -13,7 +13,7 @@ PHONE = (
     "Version/17.5 Mobile/15E148 Safari/604.1"
 )
 SMALL: ViewportSize = {"width": 320, "height": 640}
-TOLD_WITHIN = 10_000  # milliseconds
+TOLD_WITHIN = 60_000  # milliseconds
 
 
 @pytest.fixture(name="phone")

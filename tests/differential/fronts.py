@@ -19,7 +19,6 @@ from tests.support.wait import until
 _QUIET = 5.0
 """After how long without another byte an open connection has said what it had to say, in seconds."""
 
-PATIENCE = 60.0
 """The same where the connection is to be closed."""
 
 _CONFIGURATION = """

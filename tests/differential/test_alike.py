@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.differential.fronts import PATIENCE, Front, Seen, both, say_all, understood
+from tests.differential.fronts import Front, Seen, both, say_all, understood
 from tests.support.corpus import DATA, answers, raw, requests
 from tests.support.error_log import no_error_logged
 from tests.support.network.nginx import NGINX
 from tests.support.processes.redis import RedisServer
+from tests.support.wait import PATIENCE
 
 DIFFERENCES = json.loads((DATA / "differential" / "differences.json").read_text(encoding="utf-8"))
 REQUESTS = requests()

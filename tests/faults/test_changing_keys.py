@@ -18,9 +18,8 @@ from tests.support.processes.fleet import Fleet, Member, running_fleet
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.rotating import RotatingProvider, rotating_provider
 from tests.support.settings import KEY, secret
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60.0
 STEADY = 2
 MORE = 4
 

@@ -10,9 +10,9 @@ from bff.upstream import connection
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
+from tests.support.wait import PATIENCE
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-PATIENCE = 60
 
 pytestmark = [pytest.mark.requirement("H-12"), pytest.mark.usefixtures("both_fronts")]
 

@@ -9,9 +9,8 @@ import pytest
 from tests.support.network.backend import Conversation, Received, Reply, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60
 pytestmark = pytest.mark.requirement("H-09", "S-11")
 
 

@@ -14,9 +14,8 @@ from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.nginx import NGINX, listens, running_nginx
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60.0
 LARGE = 24 * 1024 * 1024
 
 CONFIGURATION = """

@@ -12,9 +12,9 @@ from tests.support.processes.fleet import HOST, Fleet, running_fleet
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.rotating import rotating_provider
 from tests.support.tasks import background
+from tests.support.wait import PATIENCE
 
 WORKERS = 4
-PATIENCE = 60
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from bff.proxy.forward.accounting import note_call
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CODED = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: br\r\n\r\n")
 RETRY = b"retry: 1000\n\n"

@@ -10,11 +10,10 @@ from websockets.asyncio.server import ServerConnection
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
 FRAME = b"\x82\x81\0\0\0\0a"  # binary, masked by zeros, one byte
 FRAMES = 20_000
-PATIENCE = 120
 
 
 @pytest.mark.requirement("H-12")

@@ -13,9 +13,8 @@ import httpx
 
 from tests.support.processes.command import variables_for
 from tests.support.processes.forked import BARE, Forked
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60.0
 SERVE = ["bff", "serve", "--workers", "2"]
 FORKED_WORKERS = "tests.support.processes.forked_workers"
 

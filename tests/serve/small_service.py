@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.processes.forked import Forked
+from tests.support.wait import PATIENCE
 
-PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,9 +16,7 @@ from tests.support.network.backend import Received, Reply, backend
 from tests.support.processes.command import started
 from tests.support.processes.redis import RedisServer
 from tests.support.settings import KEY, OTHER, secret
-from tests.support.wait import until
-
-PATIENCE = 60
+from tests.support.wait import PATIENCE, until
 
 pytestmark = pytest.mark.requirement("S-10")
 

@@ -14,8 +14,8 @@ from bff.observe.metrics import Metrics
 from bff.serve.ops import OpsServer, host_problem
 from bff.settings.model import ServerSettings
 from bff.web.readiness import Check
+from tests.support.wait import PATIENCE
 
-PATIENCE = 60.0
 GOOD = Check("redis", ok=True, detail="writable")
 BAD = Check("provider", ok=False, detail="cannot be reached")
 

@@ -9,7 +9,8 @@ import pytest
 
 from bff import __version__
 from bff.serve.ipc import OtherVersionError, receive_settings
-from tests.serve.small_service import PATIENCE, Process, until
+from tests.serve.small_service import Process, until
+from tests.support.wait import PATIENCE
 
 pytestmark = pytest.mark.requirement("H-09", "S-11")
 

@@ -29,9 +29,8 @@ from tests.support.network.sockets import socket_backend
 from tests.support.processes.fleet import CSRF, PUBLIC_URL, seeding
 from tests.support.processes.redis import RedisServer
 from tests.support.settings import redis_settings
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60
 CALLERS, SOCKETS = 8, 3
 
 CONFIGURATION = """

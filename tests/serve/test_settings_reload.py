@@ -22,9 +22,8 @@ from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.tls import self_signed
 from tests.support.processes.fleet import CSRF
 from tests.support.processes.redis import RedisServer
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
-PATIENCE = 60
 CALLERS, PAUSE = 4, 0.02  # seconds: 200 calls in a second
 
 pytestmark = pytest.mark.requirement("P-02", "S-10")

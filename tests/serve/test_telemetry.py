@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from tests.serve.service import PATIENCE, service
+from tests.serve.service import service
 from tests.support.network.backend import Received, Reply, backend
-from tests.support.wait import until
+from tests.support.wait import PATIENCE, until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

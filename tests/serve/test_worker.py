@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.serve.small_service import PATIENCE, Process, until
+from tests.serve.small_service import Process, until
+from tests.support.wait import PATIENCE
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.support.network.server_harness import PATIENCE, Door, connected, open_door, request
+from tests.support.network.server_harness import Door, connected, open_door, request
+from tests.support.wait import PATIENCE
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -20,7 +21,7 @@ async def all_gone(door: Door) -> None:
         await last.send(request("/"))
         await last.answer()
     assert door.server is not None
-    async with asyncio.timeout(PATIENCE * 6):
+    async with asyncio.timeout(PATIENCE):
         while door.server.server_state.connections:  # noqa: ASYNC110 - a plain set
             await asyncio.sleep(0)
 

@@ -8,6 +8,7 @@ from hashlib import sha1
 
 from tests.support.network.backend import Conversation
 from tests.support.processes.fleet import HOST, Member
+from tests.support.wait import PATIENCE
 
 _CSRF = ("X-CSRF: 1", "Sec-Fetch-Site: same-origin")
 _UPGRADE = (
@@ -17,7 +18,6 @@ _UPGRADE = (
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
-_PATIENCE = 60
 _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 TICK = b"c\r\ndata: tick\n\n\r\n"
 _SWITCHING = (
@@ -62,13 +62,13 @@ class Open:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         head = [f"GET {path} HTTP/1.1", f"Host: {HOST}", f"Cookie: bff={member.handle}", *fields, "", ""]
         writer.write("\r\n".join(head).encode())
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             return cls(reader, writer, await reader.readuntil(first))
 
     async def rest(self) -> bytes:
         """Everything up to a last chunk, a close frame, or the end of the connection."""
         said = b""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while not said.endswith((WHOLE, CLOSED)):
                 try:
                     piece = await self.reader.read(_READ)

@@ -14,10 +14,10 @@ import uvicorn
 from bff.proxy.server.request_parser import Refusal
 from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
+from tests.support.wait import PATIENCE
 
 HOST = "app.example.com"
 PUBLIC_URL = f"http://{HOST}"
-PATIENCE = 5.0
 
 
 @dataclass

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import h11
 
+from tests.support.wait import PATIENCE
+
 _PIECE = bytes(256 * 1024)
-_PATIENCE = 60.0  # seconds without a byte either way
 _READ = 64 * 1024
 
 
@@ -37,7 +38,7 @@ def upload(
     chunked: bool = False,
 ) -> Uploaded:
     """POSTs so many zeros, with their length or in chunks. Blocks: call it in a thread."""
-    with socket.create_connection(address, timeout=_PATIENCE) as sock:
+    with socket.create_connection(address, timeout=PATIENCE) as sock:
         call = _Call(sock, context, size)
         framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(size)}
         headers = [(name, value) for name, value in {**head, **framing}.items()]
@@ -73,7 +74,7 @@ class _Call:
     def turn(self) -> None:
         """Reads what there is, then sends what fits; never the other way round."""
         sends = [self._sock] if self._sends and (self._pending or self._left) else []
-        readable, writable, _ = select.select([self._sock], sends, [], _PATIENCE)
+        readable, writable, _ = select.select([self._sock], sends, [], PATIENCE)
         assert readable or writable, "nothing moves"
         if readable:
             self._read()
