@@ -6,13 +6,13 @@ Rule 2: a session that is built from it says so: where there is a refresh token 
 Rule 3: the layout is known to this file alone; it never leaves the process.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from struct import Struct
 from typing import Any
 
 from bff.policy.route_access import NO_ACCESS, AccessPlan
+from bff.session.json_bytes import read_json, write_json
 from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
 from bff.session.near_cache import PREFIX
 
@@ -94,7 +94,7 @@ class CachedSession:
                 views,
                 proof_key,
                 token,
-                json.dumps(_texts(session, kept)).encode(),
+                write_json(_texts(session, kept)),
             )
         )
         return cls(handle.encode("ascii"), entry)
@@ -167,7 +167,7 @@ class CachedSession:
             end_moves,
             bound,
         ) = cold
-        provider, sub, sid, *more = json.loads(self.entry[self._texts_at :])
+        provider, sub, sid, *more = read_json(self.entry[self._texts_at :])
         marker, exchanged, claims = (*more, {})[:3] if more else (None, {}, {})
         return Session(
             key=key.hex(),

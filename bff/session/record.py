@@ -20,6 +20,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from bff.crypto import Keyring
+from bff.session.json_bytes import read_json
 from bff.session.model import OwnToken, Refreshing, Session, Tokens
 
 Record = Mapping[str, str]
@@ -94,7 +95,7 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
         plaintext = keyring.open_record(handle, record["tokens"], _bound(key, record))
         if plaintext is None:
             return None
-        secret: dict[str, Any] = json.loads(plaintext)
+        secret: dict[str, Any] = read_json(plaintext)
         exchanged = _decode_exchanged(key, record, handle, keyring)
         if exchanged is None:
             return None
@@ -156,7 +157,7 @@ def _decode_exchanged(
     plaintext = keyring.open_record(handle, sealed, _bound(key, record) + _EXCHANGED)
     if plaintext is None:
         return None
-    return {audience: OwnToken(**token) for audience, token in json.loads(plaintext).items()}
+    return {audience: OwnToken(**token) for audience, token in read_json(plaintext).items()}
 
 
 def format_time(moment: float) -> str:
