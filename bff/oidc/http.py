@@ -36,6 +36,7 @@ import httpx
 from bff.errors import ProviderUnavailableError
 from bff.oidc.http_clients import Certificates, Clients
 from bff.oidc.requests import Form
+from bff.policy.certificate_fault import certificate_fault
 from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
 
@@ -331,6 +332,8 @@ def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
     """The meaning of an error that came out of the HTTP client."""
     if isinstance(error, httpx.ProxyError) and (status := str(error)[:3]).isdigit():
         return ProviderUnavailableError(f"the provider cannot be reached: the proxy refused ({status})")
+    if (fault := certificate_fault(error)) is not None:
+        return ProviderUnavailableError(f"the provider's certificate is refused: {fault}")
     if unsent:
         return ProviderUnavailableError(f"the provider cannot be reached: {type(error).__name__}")
     late = isinstance(error, _TIMED_OUT)

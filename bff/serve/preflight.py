@@ -12,6 +12,7 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
+from bff.policy.certificate_fault import certificate_fault
 from bff.policy.routes import Upstream
 from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provider_looks
 from bff.serve.check_result import Check
@@ -89,7 +90,9 @@ async def _provider(look: ProviderLook) -> list[Check]:
         checks += await probe_clients(wire, settings, metadata, look.clients)
         checks += _keys(metadata.jwks_uri, parse_jwks((await wire.get(metadata.jwks_uri)).json()))
     except ProviderUnavailableError as error:
-        fix = "see whether it runs, and whether this machine reaches it and trusts its certificate"
+        fix = "see whether it runs, and whether this machine reaches it"
+        if "certificate" in str(error):
+            fix = "renew it there, or name its authority in provider.ca_file"
         return [Check("provider", url, False, str(error), fix)]
     except MetadataRejectedError as error:
         return [Check("provider", url, False, str(error), "correct provider.issuer, or the provider")]
@@ -119,7 +122,8 @@ async def _backend(look: BackendLook) -> list[Check]:
     except TimeoutError:
         return [_unreachable(look, "does not accept a connection in time")]
     except ssl.SSLCertVerificationError as error:
-        return [_unreachable(look, f"its certificate is refused: {error.verify_message}")]
+        fix = "renew it there, or name its authority in route.ca_file"
+        return [_unreachable(look, f"its certificate is refused: {certificate_fault(error)}", fix)]
     except (OSError, ssl.SSLError) as error:
         return [_unreachable(look, f"cannot be reached ({type(error).__name__})")]
     writer.transport.abort()
@@ -140,8 +144,8 @@ async def _connect(
     return (await asyncio.open_connection(upstream.host, upstream.port, ssl=tls, server_hostname=name))[1]
 
 
-def _unreachable(look: BackendLook, detail: str) -> Check:
+def _unreachable(look: BackendLook, detail: str, fix: str | None = None) -> Check:
     setting = "spa.url" if look.is_page else "route.upstream"
-    fix = f"see whether it runs, and correct {setting}"
+    fix = fix or f"see whether it runs, and correct {setting}"
     # A development server may be started later.
     return Check(_name(look), _target(look.upstream), look.is_page, detail, fix, look.frontend)

@@ -16,6 +16,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from bff.policy.certificate_fault import certificate_fault
+
 _REFUSALS = (
     (NoPermissionError, "NOPERM", "the user may not do that"),
     (ReadOnlyError, "READONLY", "it is read-only, a replica"),
@@ -59,6 +61,10 @@ def trouble(error: BaseException | None) -> Trouble:
     if isinstance(error, MasterNotFoundError) or (error and isinstance(error.__cause__, MasterNotFoundError)):
         return Trouble(
             "no Sentinel that answers knows such a master", "correct the hosts or the name in redis.url"
+        )
+    if (fault := certificate_fault(error)) is not None:
+        return Trouble(
+            f"its certificate is refused: {fault}", "renew it, or correct ssl_ca_certs in redis.url"
         )
     fix = "see whether it runs, and whether host, port and TLS are right"
     return Trouble(f"cannot be reached ({type(error).__name__})", fix)

@@ -20,6 +20,7 @@ async def look(**settings: Any) -> tuple[str, bool, str]:
     upstream = compile_route(route).upstream
     (check,) = await _backend(BackendLook(upstream, route, is_page=False, frontend=""))
     assert _target(upstream) == check.target
+    assert ("certificate is refused" in check.detail) == ("route.ca_file" in check.fix)
     return check.target, check.ok, check.detail
 
 

@@ -1,5 +1,7 @@
 """Refusals of Redis in words for an operator."""
 
+from ssl import SSLCertVerificationError
+
 import pytest
 from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -35,4 +37,12 @@ def test_a_refusal_is_named_with_its_remedy(said: str) -> None:
 def test_what_is_not_known_is_named_by_its_kind() -> None:
     """A refusal of another kind, and a server that is not reached."""
     assert "it refuses (ResponseError)" == trouble(ResponseError("ERR something bff:session:k")).detail
+    refused = RedisConnectionError("x")
+    refused.__cause__ = SSLCertVerificationError(1, "certificate verify failed")
+    refused.__cause__.verify_message = "certificate has expired"
+    told = trouble(refused)
+    assert ("its certificate is refused: certificate has expired", True) == (
+        told.detail,
+        "renew it" in told.fix,
+    )
     assert "cannot be reached (ConnectionError)" == trouble(RedisConnectionError("x")).detail
