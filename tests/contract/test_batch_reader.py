@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -135,21 +136,29 @@ async def test_a_connection_that_was_closed_meanwhile_is_no_outage(
         assert "2" == (await waiting).fields["n"]
 
 
+async def served(loads: BatchReader, handle: bytes) -> Loaded:
+    """A read that a busy machine's Redis answers in time, sooner or later."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(StoreUnavailableError):
+                return await loads.load(handle)
+
+
 @pytest.mark.requirement("T-10")
 async def test_an_outage_is_everyones(relay: Relay, redis_server: RedisServer) -> None:
     """Silence for longer than the timeout, or no server: all who wait are told, and are served afterwards."""
     loads = BatchReader(settings(relay.port, timeout=0.2))
-    await loads.load(b"h0")
+    await served(loads, b"h0")
     relay.silence()
     asked = [loads.load(b"h%d" % number) for number in range(200)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert {StoreUnavailableError} == {type(outcome) for outcome in outcomes}
-    assert "1" == (await loads.load(b"h1")).fields["n"]
+    assert "1" == (await served(loads, b"h1")).fields["n"]
     redis_server.stop()
     with pytest.raises(StoreUnavailableError):
         await loads.load(b"h1")
     redis_server.start()
-    assert "1" == (await loads.load(b"h1")).fields["n"]
+    assert "1" == (await served(loads, b"h1")).fields["n"]
     await loads.aclose()
 
 
@@ -188,7 +197,7 @@ async def test_a_server_that_never_greets(redis_server: RedisServer) -> None:
         outcomes = await asyncio.gather(loads.load(b"h0"), loads.load(b"h1"), return_exceptions=True)
         assert {StoreUnavailableError} == {type(outcome) for outcome in outcomes}
         relay.lead_to(redis_server.port)
-        assert Loaded({}, None) == await loads.load(b"h2")
+        assert Loaded({}, None) == await served(loads, b"h2")
         await loads.aclose()
         assert not loads._tasks
 

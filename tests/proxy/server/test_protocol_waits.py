@@ -32,7 +32,7 @@ async def test_slow_body() -> None:
 @pytest.mark.requirement("H-08")
 async def test_body_that_keeps_coming() -> None:
     """A body that goes on coming is no slow body, whatever it takes in all."""
-    async with open_door(body_timeout=0.3) as door, connected(door) as client:
+    async with open_door(body_timeout=0.6) as door, connected(door) as client:
         started = time.monotonic()
         await client.send(request("/", "POST", "Transfer-Encoding: chunked"))
         while time.monotonic() - started < 0.7:
@@ -101,7 +101,7 @@ async def test_little_unread_of_a_closed_connection() -> None:
 @pytest.mark.requirement("H-08")
 async def test_client_that_is_made_to_wait() -> None:
     """A client that waits for our 100 is not slow."""
-    async with open_door(body_timeout=0.1) as door, connected(door) as client:
+    async with open_door(body_timeout=0.4) as door, connected(door) as client:
         started = time.monotonic()
         await client.send(request("/wait", "POST", "Content-Length: 5", "Expect: 100-continue"))
         while time.monotonic() - started < 0.5:
