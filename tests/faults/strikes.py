@@ -147,25 +147,14 @@ async def _writable(stage: Stage) -> None:
         client.replicaof("NO", "ONE")
 
 
-async def _full(stage: Stage) -> None:
-    with stage.fleet.redis.client() as client:
-        client.config_set("maxmemory", 1)
+def _configured(name: str, value: int) -> Act:
+    """Sets a setting of Redis."""
 
+    async def act(stage: Stage) -> None:
+        with stage.fleet.redis.client() as client:
+            client.config_set(name, value)
 
-async def _room(stage: Stage) -> None:
-    with stage.fleet.redis.client() as client:
-        client.config_set("maxmemory", 0)
-
-
-async def _alone(stage: Stage) -> None:
-    """A master that takes no writes while it has no replica: NOREPLICAS."""
-    with stage.fleet.redis.client() as client:
-        client.config_set("min-replicas-to-write", 1)
-
-
-async def _not_alone(stage: Stage) -> None:
-    with stage.fleet.redis.client() as client:
-        client.config_set("min-replicas-to-write", 0)
+    return act
 
 
 async def _cannot_save(stage: Stage) -> None:
@@ -316,9 +305,21 @@ FAULTS: dict[str, Fault] = {
     "Redis read-only": Fault(
         _read_only, lasts=1.5, heal=_writable, first=WAITING, others=WAITING, settings=HASTY
     ),
-    "Redis full": Fault(_full, lasts=1.5, heal=_room, first=WAITING, others=WAITING, settings=HASTY),
+    "Redis full": Fault(
+        _configured("maxmemory", 1),
+        lasts=1.5,
+        heal=_configured("maxmemory", 0),
+        first=WAITING,
+        others=WAITING,
+        settings=HASTY,
+    ),
     "Redis without replicas": Fault(
-        _alone, lasts=1.5, heal=_not_alone, first=WAITING, others=WAITING, settings=HASTY
+        _configured("min-replicas-to-write", 1),  # a master without a replica takes no writes: NOREPLICAS
+        lasts=1.5,
+        heal=_configured("min-replicas-to-write", 0),
+        first=WAITING,
+        others=WAITING,
+        settings=HASTY,
     ),
     "Redis cannot save": Fault(
         _cannot_save, lasts=1.5, heal=_can_save, first=WAITING, others=WAITING, settings=HASTY

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gzip
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.network.backend import Backend, Conversation, Received, Reply, backend, raw_backend
+from tests.support.network.resets import reset_at_close
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 
@@ -94,8 +94,7 @@ async def test_a_reset_ends_a_close_delimited_answer_visibly(redis_server: Redis
         await conversation.read_head()
         await conversation.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
         await seen.wait()
-        linger = b"\x01\0\0\0\0\0\0\0"  # close with a reset
-        conversation.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_at_close(conversation.writer)
         conversation.cut()
 
     seen = asyncio.Event()

@@ -1,8 +1,6 @@
 """Answers on the fast path that come in several reads: they stay on it, or go on from where they are."""
 
 import asyncio
-import socket
-import struct
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,6 +10,7 @@ from bff.upstream import connection
 from tests.flow.test_fast_path import conversation
 from tests.support.load.warm import Caller, Plain, nothing_is_left, pool, warm_caller, watched
 from tests.support.network.backend import Conversation, Received, Reply
+from tests.support.network.resets import reset_at_close
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.wait import until
@@ -134,8 +133,7 @@ async def test_ends_in_the_middle(world: World, plain: Plain) -> None:
     browser = await world.signed_in()
 
     async def leaves(caller: Caller, _: Halfway) -> None:
-        linger = struct.pack("ii", 1, 0)  # a reset: a mere close looks like half a close
-        caller.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_at_close(caller.writer)  # a mere close looks like half a close
         caller.leave()
 
     async def breaks(_: Caller, backend: Halfway) -> None:

@@ -2,27 +2,17 @@
 
 import asyncio
 import logging
-import socket
-import struct
 from typing import Any
 
 import pytest
 import uvloop
 
 from tests.support.network.backend import Received, Reply
+from tests.support.network.resets import send_and_reset
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
 
-RESET = struct.pack("ii", 1, 0)
 TIMES = 40
-
-
-def reset(port: int, data: bytes) -> None:
-    """Sends, and resets at once."""
-    client = socket.create_connection(("127.0.0.1", port))
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    client.sendall(data)
-    client.close()
 
 
 @pytest.mark.requirement("H-13")
@@ -45,7 +35,7 @@ def test_two_requests_and_a_reset(
             for path, fields in (("/api/x", "X-CSRF: 1\r\n"), ("/api/x", ""), ("/bff/user", "X-CSRF: 1\r\n")):
                 asked = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode()
                 for _ in range(TIMES):
-                    await asyncio.to_thread(reset, world.port, asked * 2)
+                    await asyncio.to_thread(send_and_reset, world.port, asked * 2)
             browser = await world.browser()
             assert 200 == (await browser.call("/api/x")).status_code
 

@@ -1,9 +1,7 @@
 """Calls to the provider on real sockets: made once, bounded, over connections that lose nothing."""
 
 import asyncio
-import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from bff.oidc.http import (
 )
 from bff.oidc.http_clients import Certificates
 from bff.oidc.requests import Client, refresh_form
+from tests.support.network.resets import reset_at_close
 from tests.support.network.tls import self_signed, server_tls
 from tests.support.wait import until
 
@@ -327,8 +326,7 @@ def test_a_provider_that_accepts_and_resets_is_a_provider_out_of_reach() -> None
     """As one that goes down; uvloop has an AttributeError for that now and then, and asyncio has none."""
 
     async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        linger = struct.pack("ii", 1, 0)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_at_close(writer)
         writer.transport.abort()
 
     async def works() -> int:

@@ -5,21 +5,13 @@ import asyncio
 import pytest
 
 from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.pool import PoolStats
 from bff.upstream.request_state import CallTimeouts
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
-from tests.support.network.recording_sink import RecordingSink
-from tests.support.network.upstream import begin, fetch, pool_for, request
+from tests.support.network.recording_sink import RecordingSink, fault_of
+from tests.support.network.upstream import NOTHING_LEFT, OK, begin, fetch, pool_for, request
 
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 LONG = 3600.0
 SHORT = 0.05
-NOTHING_LEFT = PoolStats(open=0, idle=0, waiting=0)
-
-
-def fault_of(sink: RecordingSink) -> Fault:
-    assert sink.fault is not None
-    return sink.fault
 
 
 async def timed_out(

@@ -1,28 +1,15 @@
 """What a call reports when its backend is silent, slow, gone, or not HTTP; nothing is left behind."""
 
 import asyncio
-import socket
 
 import pytest
 
 from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.pool import PoolLimits, PoolStats
-from tests.support.network.backend import Conversation, raw_backend
-from tests.support.network.recording_sink import RecordingSink
-from tests.support.network.upstream import begin, fetch, pool_for, request
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
-NOTHING_LEFT = PoolStats(open=0, idle=0, waiting=0)
-
-
-def fault_of(sink: RecordingSink) -> Fault:
-    assert sink.fault is not None
-    return sink.fault
-
-
-async def silent(conversation: Conversation) -> None:
-    await conversation.closed()
-
+from bff.upstream.pool import PoolLimits
+from tests.support.network.backend import Conversation, raw_backend, silent
+from tests.support.network.recording_sink import RecordingSink, fault_of
+from tests.support.network.resets import reset_at_close
+from tests.support.network.upstream import NOTHING_LEFT, OK, begin, fetch, pool_for, request
 
 # Invalid answers.
 
@@ -153,8 +140,7 @@ async def test_a_reset_does_not_end_a_close_delimited_answer() -> None:
         await conversation.read_head()
         await conversation.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
         await seen.wait()
-        linger = b"\x01\0\0\0\0\0\0\0"  # close with a reset
-        conversation.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_at_close(conversation.writer)
         conversation.cut()
 
     seen = asyncio.Event()

@@ -4,24 +4,12 @@ import asyncio
 
 import pytest
 
-from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.pool import PoolStats
-from tests.support.network.backend import Conversation, raw_backend
-from tests.support.network.recording_sink import RecordingSink
-from tests.support.network.upstream import fetch, pool_for, request
+from bff.upstream.interfaces import FaultKind
+from tests.support.network.backend import Conversation, raw_backend, silent
+from tests.support.network.recording_sink import RecordingSink, fault_of
+from tests.support.network.upstream import NOTHING_LEFT, OK, fetch, pool_for, request
 
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlate"
-NOTHING_LEFT = PoolStats(open=0, idle=0, waiting=0)
-
-
-def fault_of(sink: RecordingSink) -> Fault:
-    assert sink.fault is not None
-    return sink.fault
-
-
-async def silent(conversation: Conversation) -> None:
-    await conversation.closed()
 
 
 @pytest.mark.requirement("H-07")

@@ -169,6 +169,11 @@ class Site:
         handle = browser.session()
         return await self.sessions.find([] if handle is None else [f"{SESSION}={handle}".encode()])
 
+    async def reason_of(self, handle: str) -> str | None:
+        """The reason why a session is over; None while it lives."""
+        found = await self.sessions.open(handle)
+        return None if isinstance(found, Found) else str(found.reason)
+
     def logout_url(self, browser: Browser) -> str:
         return logout_url(self.keyring, browser.session() or "")
 

@@ -50,14 +50,6 @@ async def person(site: Site, **claims: Any) -> tuple[Browser, str]:
     return browser, handle
 
 
-async def reason_of(site: Site, handle: str) -> str | None:
-    """Why a session is over; None while it lives."""
-    found = await site.sessions.open(handle)
-    if isinstance(found, Found):
-        return None
-    return str(found.reason)
-
-
 @pytest.mark.requirement("L-04", "L-05")
 async def test_a_sid_ends_its_sessions_and_no_other(site: Site) -> None:
     """200, no-store; the session of that sign-in is over at once, alice's other one and bob's are not."""
@@ -69,7 +61,7 @@ async def test_a_sid_ends_its_sessions_and_no_other(site: Site) -> None:
         answer = await tell(site, logout_token(site))
     assert (200, b"", "no-store") == (answer.status_code, answer.content, answer.headers["cache-control"])
     told = ["provider_logout", "provider_logout", None, None]
-    assert told == [await reason_of(site, handle) for handle in (one, same, other, bob)]
+    assert told == [await site.reason_of(handle) for handle in (one, same, other, bob)]
     (event,) = [line for line in logs if line["event"] == "provider_signed_out"]
     assert ("alice", 2) == (event["sub"], event["sessions"])
 
@@ -82,7 +74,7 @@ async def test_a_sub_ends_all_of_a_user(site: Site) -> None:
     _, bob = await person(site, sub="bob")
     assert 200 == (await tell(site, logout_token(site, sid=None))).status_code
     assert ["provider_logout", "provider_logout", None] == [
-        await reason_of(site, handle) for handle in (one, other, bob)
+        await site.reason_of(handle) for handle in (one, other, bob)
     ]
 
 
@@ -94,7 +86,7 @@ async def test_a_session_without_a_sid_ends_by_its_sub(site: Site) -> None:
     _, bob = await person(site, sub="bob", sid=None)
     assert 200 == (await tell(site, logout_token(site))).status_code
     assert ["provider_logout", None, None] == [
-        await reason_of(site, handle) for handle in (nameless, other, bob)
+        await site.reason_of(handle) for handle in (nameless, other, bob)
     ]
 
 
@@ -124,7 +116,7 @@ async def test_a_sid_that_a_refresh_changed_ends_its_session(site: Site, first: 
     assert Write.REPLACED == await site.sessions.save(prepared)
     for sid, jti, reason in (("provider-session", "1", None), ("a-newer-session", "2", "provider_logout")):
         assert 200 == (await tell(site, logout_token(site, sid=sid, jti=jti))).status_code
-        assert reason == await reason_of(site, handle)
+        assert reason == await site.reason_of(handle)
 
 
 async def test_a_thin_refreshed_id_token_keeps_claims(site: Site) -> None:
@@ -148,7 +140,7 @@ async def test_a_sid_with_another_sub_ends_nobody(site: Site) -> None:
     _, one = await person(site)
     assert 200 == (await tell(site, logout_token(site, sub="bob"))).status_code
     assert 200 == (await tell(site, logout_token(site, sub="carol", sid=None, jti="2"))).status_code
-    assert await reason_of(site, one) is None
+    assert await site.reason_of(one) is None
 
 
 @pytest.mark.requirement("L-04")
@@ -160,7 +152,7 @@ async def test_a_token_works_once(site: Site) -> None:
     _, again = await person(site)
     answer = await tell(site, token)
     assert (400, "no-store") == (answer.status_code, answer.headers["cache-control"])
-    assert await reason_of(site, again) is None
+    assert await site.reason_of(again) is None
     name = hashlib.sha256(b"main the-jti").hexdigest()
     left = int(site.redis.cli("PTTL", f"bff:jti:logout_token:{name}"))
     assert MAX_AGE * 1000 < left <= (MAX_AGE + 60) * 1000
@@ -177,7 +169,7 @@ async def test_a_bad_token_is_400_and_ends_nobody(site: Site, changes: dict[str,
     with capture_logs() as logs:
         answer = await tell(site, logout_token(site, **changes))
     assert (400, "bad_request") == (answer.status_code, answer.json()["code"])
-    assert await reason_of(site, one) is None
+    assert await site.reason_of(one) is None
     assert ["logout_token_rejected"] == [line["event"] for line in logs if "logout" in line["event"]]
     assert logout_token(site)[:20] not in str(logs)
 

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from bff.session.sessions import Found
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
 from tests.web.site import Site, running_site
@@ -39,11 +38,6 @@ async def person(site: Site, sid: str = "provider-session") -> str:
     return handle
 
 
-async def reason_of(site: Site, handle: str) -> str | None:
-    found = await site.sessions.open(handle)
-    return None if isinstance(found, Found) else str(found.reason)
-
-
 @pytest.mark.requirement("L-03", "L-05")
 async def test_a_frame_ends_the_sessions_of_its_sid(site: Site) -> None:
     """200 and nothing in it; another sign-in of the user's goes on. An unknown `sid` is answered alike."""
@@ -52,7 +46,7 @@ async def test_a_frame_ends_the_sessions_of_its_sid(site: Site) -> None:
     assert [(200, b"", "no-store")] * 2 == [
         (answer.status_code, answer.content, answer.headers["cache-control"]) for answer in answers
     ]
-    assert ["provider_logout", None] == [await reason_of(site, handle) for handle in (one, other)]
+    assert ["provider_logout", None] == [await site.reason_of(handle) for handle in (one, other)]
 
 
 @pytest.mark.requirement("L-03", "B-37")
@@ -68,7 +62,7 @@ async def test_nothing_else_ends_a_session(site: Site) -> None:
         assert 405 == (await client.post(base, headers=FRAME)).status_code
     refused = {"HEAD": 405, "PREFETCH": 503, "FETCH": 403}
     assert refused == {method: (await framed(site, method)).status_code for method in refused}
-    assert await reason_of(site, handle) is None
+    assert await site.reason_of(handle) is None
     site.redis.stop()
     assert (503, "store_unavailable") == (
         (failed := await framed(site)).status_code,

@@ -9,7 +9,6 @@ import pytest
 from joserfc import jwt
 from structlog.testing import capture_logs
 
-from bff.session.sessions import Found
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import KEY, ServedProvider
 from tests.web.site import Browser, Site, running_site
@@ -55,12 +54,6 @@ async def person(site: Site, **claims: Any) -> str:
     return handle
 
 
-async def reason_of(site: Site, handle: str) -> str | None:
-    """The reason why a session is over; None while it lives."""
-    found = await site.sessions.open(handle)
-    return None if isinstance(found, Found) else str(found.reason)
-
-
 @pytest.mark.requirement("P-11")
 async def test_an_event_ends_what_it_names(site: Site) -> None:
     """202; one session by user and session, then all of the user's; bob's stands. The audit log tells."""
@@ -71,13 +64,13 @@ async def test_an_event_ends_what_it_names(site: Site) -> None:
     with capture_logs() as logs:
         answer = await push(site, event(site, sub_id=named))
     assert (202, b"", "no-store") == (answer.status_code, answer.content, answer.headers["cache-control"])
-    assert [None, "security_signal", None] == [await reason_of(site, each) for each in (one, other, bob)]
+    assert [None, "security_signal", None] == [await site.reason_of(each) for each in (one, other, bob)]
     (line,) = [line for line in logs if line["event"] == "security_signal_taken"]
     assert ("alice", "another-session", "session-revoked", 1) == tuple(
         line[name] for name in ("sub", "sid", "reason", "sessions")
     )
     assert 202 == (await push(site, event(site, DISABLED, jti="second"))).status_code
-    assert ["security_signal", None] == [await reason_of(site, each) for each in (one, bob)]
+    assert ["security_signal", None] == [await site.reason_of(each) for each in (one, bob)]
 
 
 @pytest.mark.requirement("P-11")
@@ -87,7 +80,7 @@ async def test_a_token_acts_once(site: Site) -> None:
     assert 202 == (await push(site, token)).status_code
     handle = await person(site)
     assert 202 == (await push(site, token)).status_code
-    assert await reason_of(site, handle) is None
+    assert await site.reason_of(handle) is None
 
 
 @pytest.mark.requirement("P-11")
@@ -116,7 +109,7 @@ async def test_what_is_not_believed_ends_nothing(site: Site) -> None:
         ("", {}),
     ):
         assert 400 == (await push(site, token, **headers)).status_code
-    assert await reason_of(site, handle) is None
+    assert await site.reason_of(handle) is None
 
 
 @pytest.mark.requirement("P-11")
@@ -142,7 +135,7 @@ async def test_what_nobody_asked_for_is_taken_and_does_nothing(
                 assert 202 == (await push(site, token)).status_code
         told = [line["reason"] for line in logs if line["event"] == "security_signal_ignored"]
         assert ["verification", "event", "subject"] == told
-        assert await reason_of(site, handle) is None
+        assert await site.reason_of(handle) is None
         assert 400 == (await push(site, event(site, DISABLED))).status_code  # client_id is no audience then
         assert "/.well-known/ssf-configuration" not in provider.paths
 
@@ -159,7 +152,7 @@ async def test_the_transmitter_tries_again_what_a_failure_kept_us_from(site: Sit
     assert (503, "store_unavailable") == _problem(await push(site, token))
     site.redis.start()
     assert 202 == (await push(site, token)).status_code
-    assert "security_signal" == await reason_of(site, handle)
+    assert "security_signal" == await site.reason_of(handle)
 
 
 def _problem(answer: httpx.Response) -> tuple[int, str]:

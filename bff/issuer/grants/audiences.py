@@ -1,12 +1,12 @@
-"""A token's audience (RFC 8707, and the targets of RFC 8693), decided without I/O.
+"""A token's audience (RFC 8707, and the targets of RFC 8693) and its scope, decided without I/O.
 
-Rule: a client gets tokens only for services that its settings name.
+Rule: a client gets tokens only for services that its settings name, and never more scope than it may have.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidScopeError, OAuth2Error
 
 MAX_TARGETS = 8
 
@@ -45,6 +45,14 @@ def choose(wanted: Collection[str], granted: Collection[str], allowed: Collectio
     if any(name not in (granted or allowed) or name not in allowed for name in wanted):
         raise InvalidTargetError
     return tuple(wanted) or tuple(name for name in granted if name in allowed) or tuple(allowed)[:1]
+
+
+def scope_within(form: Mapping[str, str], allowed: Sequence[str]) -> str:
+    """Returns the scope that a request asks for; without one all that is allowed."""
+    wanted = dict.fromkeys(form["scope"].split() if "scope" in form else allowed)
+    if not set(wanted) <= set(allowed):
+        raise InvalidScopeError
+    return " ".join(wanted)
 
 
 def _is_resource(text: str) -> bool:

@@ -9,10 +9,10 @@ Rule 4: no refresh token and no ID token: there is no user.
 import time
 from typing import Any
 
-from authlib.oauth2.rfc6749 import InvalidScopeError, UnauthorizedClientError
+from authlib.oauth2.rfc6749 import UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
-from bff.issuer.grants.audiences import choose, read_targets
+from bff.issuer.grants.audiences import choose, read_targets, scope_within
 from bff.issuer.grants.clients import AUTH_METHODS, CLIENT_CREDENTIALS, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.proofs import ProvesKey
@@ -33,7 +33,7 @@ class ClientCredentialsGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type:
         if not client.check_grant_type(self.GRANT_TYPE):
             raise UnauthorizedClientError("The client may not have tokens in its own name.")
         self._audiences = self._read_targets(client)
-        self._scope = self._read_scope(client)
+        self._scope = scope_within(self.request.form, client.own_scopes)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], Any]:
         """Issues the token (RFC 6749 4.4.3)."""
@@ -51,10 +51,3 @@ class ClientCredentialsGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type:
 
     def _read_targets(self, client: Client) -> tuple[str, ...]:
         return choose(read_targets(self.request.form), (), self.server.allowed_audiences(client))
-
-    def _read_scope(self, client: Client) -> str:
-        own = client.own_scopes
-        wanted = dict.fromkeys(self.request.form.get("scope", " ".join(own)).split())
-        if not set(wanted) <= set(own):
-            raise InvalidScopeError
-        return " ".join(wanted)

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
+from authlib.oauth2.rfc6749 import InvalidRequestError, UnauthorizedClientError
 from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 
 from bff.issuer.accounts.accounts import Account
-from bff.issuer.grants.audiences import InvalidTargetError, read_targets
+from bff.issuer.grants.audiences import InvalidTargetError, read_targets, scope_within
 from bff.issuer.grants.clients import AUTH_METHODS, TOKEN_EXCHANGE, Client
 from bff.issuer.grants.engine import ProtocolServer
 from bff.issuer.grants.proofs import InvalidProofError, ProvesKey
@@ -40,7 +40,7 @@ class ExchangeGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type: ignore[m
             raise UnauthorizedClientError("The client may not exchange tokens.")
         self._subject = self._read_subject(client)
         self._audiences = self._read_targets(client)
-        self._scope = self._read_scope(str(self._subject["scope"]))
+        self._scope = scope_within(self.request.form, str(self._subject["scope"]).split())
 
     def create_token_response(self) -> tuple[int, dict[str, Any], Any]:
         """Issues the token (RFC 8693 2.2.1)."""
@@ -99,12 +99,6 @@ class ExchangeGrant(ProvesKey, BaseGrant, TokenEndpointMixin):  # type: ignore[m
         if not set(targets) <= set(client.audiences):
             raise InvalidTargetError
         return targets
-
-    def _read_scope(self, had: str) -> str:
-        wanted = dict.fromkeys(self.request.form.get("scope", had).split())
-        if not set(wanted) <= set(had.split()):
-            raise InvalidScopeError
-        return " ".join(wanted)
 
 
 def _unusable() -> InvalidRequestError:

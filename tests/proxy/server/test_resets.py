@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-import socket
-import struct
 from typing import Any
 
 import pytest
 import uvloop
 
+from tests.support.network.resets import send_and_reset
 from tests.support.network.server_harness import Door, connected, open_door, request
 from tests.support.wait import PATIENCE
-
-RESET = struct.pack("ii", 1, 0)
 
 
 async def all_gone(door: Door) -> None:
@@ -26,14 +23,6 @@ async def all_gone(door: Door) -> None:
             await asyncio.sleep(0)
 
 
-def reset(port: int, data: bytes) -> None:
-    """Sends, and resets at once."""
-    client = socket.create_connection(("127.0.0.1", port))
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    client.sendall(data)
-    client.close()
-
-
 @pytest.mark.requirement("H-13")
 @pytest.mark.parametrize("path", ["/", "/stream", "/wait", "/early", "/medium"])
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -45,7 +34,7 @@ def test_two_requests_and_a_reset(loop_factory: Any, path: str, caplog: pytest.L
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         async with open_door() as door:
             for _ in range(50):
-                await asyncio.to_thread(reset, door.port, request(path) * 2)
+                await asyncio.to_thread(send_and_reset, door.port, request(path) * 2)
             door.release.set()
             await all_gone(door)
 

@@ -275,3 +275,8 @@ async def _pieces(body: bytes | Sequence[bytes] | AsyncIterable[bytes]) -> Async
     else:
         for piece in body:
             yield piece
+
+
+async def silent(conversation: Conversation) -> None:
+    """A script that takes a connection, and says nothing."""
+    await conversation.closed()

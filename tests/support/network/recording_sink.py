@@ -79,3 +79,9 @@ class RecordingSink:
         """Waits for `end` or `error`."""
         await self.until(lambda: self.over)
         return self
+
+
+def fault_of(sink: RecordingSink) -> Fault:
+    """The fault that a call ended with."""
+    assert sink.fault is not None
+    return sink.fault

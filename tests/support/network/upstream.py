@@ -14,6 +14,9 @@ from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
 from bff.upstream.request_state import Call, CallTimeouts
 from tests.support.network.recording_sink import RecordingSink
 
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+NOTHING_LEFT = PoolStats(open=0, idle=0, waiting=0)
+
 
 def request(
     method: bytes = b"GET",

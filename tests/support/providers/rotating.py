@@ -16,8 +16,6 @@ import asyncio
 import base64
 import json
 import secrets
-import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -31,6 +29,7 @@ from joserfc import jwt
 
 from bff.embedded import free_port
 from tests.support.keys import rsa_key
+from tests.support.network.resets import reset_at_close
 from tests.support.providers.behaviour import HONEST, Behaviour
 from tests.support.providers.token_ledger import Family, TokenLedger
 from tests.support.settings import PATIENCE
@@ -245,8 +244,7 @@ async def _finish(
         case "answer":
             await _send(writer, status, body, *behaviour.headers)
         case "reset":
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            reset_at_close(writer)
             writer.transport.abort()
         case "hang":
             await reader.read()  # until the client gives up
