@@ -25,6 +25,7 @@ from xdist.scheduler import LoadFileScheduling
 from bff import embedded
 from bff.observe import logs
 
+gc.disable()  # until all is collected: nothing of it goes, and a fifth of the time would be spent on looking
 sys.dont_write_bytecode = False  # several processes read these files, and each would compile all of them
 
 pytest_plugins = ["tests.support.processes.redis"]
@@ -136,9 +137,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = _spread([item for item in items if item not in elsewhere])
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     """What was collected stays: the garbage collector need not visit it with each test."""
     gc.freeze()
+    gc.enable()
 
 
 def _spread(items: list[pytest.Item]) -> list[pytest.Item]:

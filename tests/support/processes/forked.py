@@ -36,6 +36,8 @@ _MODULES = (
     "bff.serve.supervisor",
     "bff.serve.worker",
     "bff.settings.load",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
 )
 _NUMBER = struct.Struct("!q")
 _LOST = -9
