@@ -7,12 +7,10 @@ navigation comes back from a page of ours first, with the cookie, before a sign-
 Rule 3: after a sign-in that came to nothing none begins by itself: it would go in circles.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from bff.policy.fields import Header
-from bff.policy.immutable import paths_pattern
 from bff.policy.navigation import fetched_ahead, navigates
 from bff.policy.redirects import check_return_to
 
@@ -42,11 +40,6 @@ def page_address(path: bytes, query: bytes, home: str, covered: Callable[[bytes]
     pairs = [pair for pair in query.decode("latin-1").split("&") if pair and not _is_error(pair)]
     address = path.decode("latin-1") + (f"?{'&'.join(pairs)}" if pairs else "")
     return check_return_to(address, covered) or home
-
-
-def public_files(patterns: Sequence[str]) -> re.Pattern[str]:
-    """Returns a pattern for the paths that need no session: `spa.public`, written as `spa.immutable` is."""
-    return paths_pattern(patterns)
 
 
 def _is_error(pair: str) -> bool:

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.policy.page_access import page_address, public_files, without_session
+from bff.policy.immutable import paths_pattern
+from bff.policy.page_access import page_address, without_session
 from bff.policy.routes import RouteTable
 from bff.problems import PAGE_HEADERS, page_of
 from bff.session.sessions import NoSession, Sessions
@@ -41,7 +42,7 @@ class PageGate:
         trusted: Sequence[IPv4Network | IPv6Network],
     ) -> None:
         self._page = page
-        self._public = public_files(settings.public)
+        self._public = paths_pattern(settings.public)
         self._sessions = sessions
         self._table = table
         self._home = home

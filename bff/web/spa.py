@@ -2,7 +2,8 @@
 
 Rule 1: only files below the folder are served, none whose name begins with a dot (`.well-known` excepted).
 Rule 2: a path that names no file is answered with the index where a browser navigates there, else 404. A
-path among the build's own files never is: a page that asks for one which is gone is out of date.
+path among the build's own files never is: a page that asks for one which is gone is out of date. Nor is one
+of `spa.public`: the index needs the session that such a path does not.
 Rule 3: nothing is compressed here. A copy `app.js.br` or `app.js.gz` beside `app.js`, not older than it, is
 sent in its place to a client that takes it; a part of a file (Range) is always one of the file itself.
 """
@@ -19,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.policy.content_coding import choose_coding
-from bff.policy.immutable import immutable_patterns
+from bff.policy.immutable import immutable_patterns, paths_pattern
 from bff.settings.model import SpaSettings
 from bff.web.responses import problem_answer
 
@@ -46,6 +47,7 @@ class Spa:
         index = folder / settings.index
         text = index.read_text(encoding="utf-8", errors="replace") if index.is_file() else ""
         self._immutable = immutable_patterns(settings.immutable, text)
+        self._public = paths_pattern(settings.public)
         shared = "public" if settings.auth == "none" else "private"
         self._kept = f"{shared}, {_IMMUTABLE}"
 
@@ -60,8 +62,9 @@ class Spa:
         path = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
         hidden = any(part.startswith(".") and part != ".well-known" for part in path.split("/"))
         immutable = self._immutable.fullmatch(f"/{path}") is not None
+        files_alone = immutable or self._public.fullmatch(f"/{path}") is not None
         response = None if hidden else await self._file(path or self._index, scope)
-        if response is None and not hidden and not immutable and _navigates(scope):
+        if response is None and not hidden and not files_alone and _navigates(scope):
             response = await self._file(self._index, scope)
         if response is None:
             return problem_answer(Problem.NO_ROUTE)

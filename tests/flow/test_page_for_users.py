@@ -20,7 +20,7 @@ async def test_a_page_for_users(redis_server: RedisServer, tmp_path: Path) -> No
     (tmp_path / "index.html").write_text('<script src="/assets/app.js"></script>the page')
     (tmp_path / "assets" / "app.js").write_text("the script")
     (tmp_path / "goodbye.html").write_text("goodbye")
-    spa = {"dir": tmp_path, "auth": "required", "public": ["/goodbye.html"]}
+    spa = {"dir": tmp_path, "auth": "required", "public": ["/goodbye.html", "/fonts/"]}
     async with running_world(redis_server, server={"base_path": "/shop"}, spa=spa) as world:
         browser = await world.browser()
         await _nobody_gets_in(browser)
@@ -39,6 +39,8 @@ async def _nobody_gets_in(browser: Browser) -> None:
     ahead = await browser.client.get(PAGE, headers={**HERE, "Sec-Purpose": "prefetch"})
     assert 503 == ahead.status_code
     assert "goodbye" == (await browser.client.get("/shop/goodbye.html", headers=LINKED)).text
+    for path, status in (("none.woff2", 404), ("%2e%2e/index.html", 400), ("..%2findex.html", 400)):
+        assert status == (await browser.client.get(f"/shop/fonts/{path}", headers=HERE)).status_code
     failed = await browser.client.get(f"{PAGE}&bff_error=access_denied", headers=HERE)
     assert 401 == failed.status_code
     assert 'href="/shop/bff/login?return_to=%2Fshop%2Forders%3Fx%3D1"' in failed.text

@@ -3,7 +3,8 @@
 import pytest
 
 from bff.policy.fields import Header
-from bff.policy.page_access import WithoutSession, page_address, public_files, without_session
+from bff.policy.immutable import paths_pattern
+from bff.policy.page_access import WithoutSession, page_address, without_session
 
 NAVIGATE = (b"sec-fetch-mode", b"navigate")
 ELSEWHERE = (b"sec-fetch-site", b"cross-site")
@@ -56,9 +57,9 @@ def test_a_sign_in_leads_back_to_the_page(address: str, path: bytes, query: byte
 
 def test_public_files() -> None:
     """Whole paths, folders and patterns; without any no file is public."""
-    public = public_files(["/goodbye.html", "/fonts/", "/icon-*.png"])
+    public = paths_pattern(["/goodbye.html", "/fonts/", "/icon-*.png"])
     for path in ("/goodbye.html", "/fonts/a.woff2", "/icon-7.png"):
         assert public.fullmatch(path)
     for path in ("/", "/goodbye.html.br", "/x/goodbye.html", "/fonts"):
         assert not public.fullmatch(path)
-    assert not public_files([]).fullmatch("/")
+    assert not paths_pattern([]).fullmatch("/")

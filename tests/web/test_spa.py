@@ -68,6 +68,16 @@ async def test_a_page_without_an_index_is_no_route(tmp_path: Path) -> None:
     assert (404, "no_route") == (answer.status_code, answer.json()["code"])
 
 
+async def test_a_public_path_is_a_file_or_nothing(folder: Path) -> None:
+    """Of what needs no session the index is never the answer, however its path is written."""
+    page = Spa(folder, SpaSettings(dir=folder, auth="required", public=("/assets/", "/error")))
+    transport = httpx.ASGITransport(app=page)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for path in ("/assets/none.js", "/assets/%2e%2e/index.html", "/assets/..%5cindex.html", "/error"):
+            assert 404 == (await client.get(path, headers=NAVIGATION)).status_code
+        assert 200 == (await client.get("/assets/app-4f9a1c2e.js", headers=SCRIPT)).status_code
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_a_page_is_only_read(folder: Path, method: str) -> None:
     """Anything but GET and HEAD is refused with the methods there are."""
