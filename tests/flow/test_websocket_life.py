@@ -57,7 +57,7 @@ async def test_the_session_is_deleted(sockets: Sockets) -> None:
 
 def watched(sockets: Sockets) -> int:
     """How many sessions are watched."""
-    return len(sockets.world.app.frontend.forwarding._websockets.watch)  # type: ignore[attr-defined] # an ASGI app to it
+    return len(sockets.world.app.frontend.forwarding.websockets.watch)  # type: ignore[attr-defined] # an ASGI app to it
 
 
 @pytest.mark.requirement("B-29", "L-06")

@@ -5,6 +5,7 @@ paths go on to the application behind it, untouched.
 """
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,37 +21,28 @@ from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ForwardingApp:
-    """The ASGI application that forwards: calls of a route to its backend, all others to `otherwise`."""
+    """The ASGI application that forwards: calls of a route to its backend, all others to `otherwise`.
 
-    def __init__(
-        self,
-        *,
-        context: ForwardingContext,
-        fast_path: FastPath,
-        routes: RouteTable,
-        guard: Guard,
-        forward_auth: ForwardAuth,
-        websockets: ASGIApp,
-        otherwise: ASGIApp,
-        calls: type[ForwardedCall] = ForwardedCall,
-    ) -> None:
-        self.context = context
-        self.fast_path = fast_path  # for a server protocol of ours; nothing here uses it
-        self._websockets = websockets
-        self._routes = routes
-        self.is_own = routes.is_own
-        self._guard = guard
-        self._forward_auth = forward_auth
-        self._otherwise = otherwise
-        self._calls = calls
+    `fast_path` is for a server protocol of ours; nothing here uses it.
+    """
+
+    context: ForwardingContext
+    fast_path: FastPath
+    routes: RouteTable
+    guard: Guard
+    forward_auth: ForwardAuth
+    websockets: ASGIApp
+    otherwise: ASGIApp
+    calls: type[ForwardedCall] = ForwardedCall
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """The ASGI entry point."""
         if scope["type"] == "websocket":
-            return self._websockets(scope, receive, send)
+            return self.websockets(scope, receive, send)
         if scope["type"] != "http" or not self.takes(scope["raw_path"]):
-            return self._otherwise(scope, receive, send)
+            return self.otherwise(scope, receive, send)
         return self._forward(scope, receive, send)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +50,7 @@ class ForwardingApp:
         client = AsgiClientSide(self.context.tasks, send, bodyless=request.body_length == 0)
         call = self.call(request, client)
         if call is None:
-            await self._otherwise(scope, receive, send)
+            await self.otherwise(scope, receive, send)
             return
         client.call = call
         call.begin()
@@ -66,20 +58,20 @@ class ForwardingApp:
 
     def takes(self, raw_path: bytes) -> bool:
         """Returns True for a path that `call` is to be asked for, and not `otherwise`."""
-        return not self.is_own(raw_path) or self._forward_auth.takes(raw_path)
+        return not self.routes.is_own(raw_path) or self.forward_auth.takes(raw_path)
 
     def call(self, request: RequestHead, client: ClientSide) -> ForwardedCall | ForwardAuthCall | None:
         """Returns the call of a request, which has not begun; None for a path of no route."""
-        if self._forward_auth.takes(request.raw_path):
-            return self._forward_auth.call(self.context, request, client)
+        if self.forward_auth.takes(request.raw_path):
+            return self.forward_auth.call(self.context, request, client)
         verdict = self.admit(request)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
-        return self._calls(self.context, request, verdict, client)
+        return self.calls(self.context, request, verdict, client)
 
     def admit(self, request: RequestHead) -> Admitted | Denied:
         """Applies path, method, origin and size rules."""
-        return admit(request, self._routes, self._guard)
+        return admit(request, self.routes, self.guard)
 
 
 def request_head(scope: Scope) -> RequestHead:

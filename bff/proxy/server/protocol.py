@@ -173,7 +173,7 @@ class HttpServerProtocol(asyncio.Protocol):
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
         forwarding = None if self._in_force is None else self._in_force.of(head.fields, head.path)
-        if forwarding is not None and (not forwarding.is_own(head.path) or forwarding.takes(head.path)):
+        if forwarding is not None and forwarding.takes(head.path):
             request = RequestHead(
                 head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
             )

@@ -269,9 +269,9 @@ class Upgrade:
                 {"type": "websocket.accept", "subprotocol": backend.subprotocol, "headers": fields}
             )
             relay = WebSocketRelay(
-                self._receive,
-                self._send,
-                backend,
+                receive=self._receive,
+                send=self._send,
+                backend=backend,
                 max_message=self._route.websocket_max_message,
                 used=lambda: self._used(watched),
                 tasks=self._context.tasks,

@@ -8,6 +8,7 @@ Rule 3: only the client's messages count as use of the session: a backend that t
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Send
@@ -31,35 +32,25 @@ class End(NamedTuple):
     to_backend: Close | None
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class WebSocketRelay:
     """A relay between a client's socket, which is open, and a backend's.
 
-    Args:
-        receive: the client's side, as ASGI has it.
-        send: likewise.
+    Attributes:
+        receive, send: the client's side, as ASGI has it.
         backend: the other side.
         max_message: bytes that a client's message may have; the backend's connection has its own limit.
         used: told of each message of the client's.
         tasks: where the two directions run.
     """
 
-    def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        backend: ClientConnection,
-        *,
-        max_message: int,
-        used: Callable[[], None],
-        tasks: Tasks,
-    ) -> None:
-        self._receive = receive
-        self._send = send
-        self._backend = backend
-        self._max_message = max_message
-        self._used = used
-        self._tasks = tasks
-        self._drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    receive: Receive
+    send: Send
+    backend: ClientConnection
+    max_message: int
+    used: Callable[[], None]
+    tasks: Tasks
+    _drained: asyncio.Future[None] = field(init=False, default_factory=asyncio.Future)
 
     def drain(self) -> None:
         """Closes both sides: the frontend is gone, or the socket's time is up. The client may come back."""
@@ -71,8 +62,8 @@ class WebSocketRelay:
 
         `first` is the client's first message, which was waited for already.
         """
-        up = self._tasks.spawn(self._up(first), name="socket up")
-        down = self._tasks.spawn(self._down(), name="socket down")
+        up = self.tasks.spawn(self._up(first), name="socket up")
+        down = self.tasks.spawn(self._down(), name="socket down")
         end = End(_GOING_AWAY, _GOING_AWAY)  # for a cancellation
         try:
             end = await self._end(up, down, over)
@@ -111,12 +102,12 @@ class WebSocketRelay:
                 content = message["text"]
             if self._too_big(content):
                 return End(_TOO_BIG, _GOING_AWAY)
-            self._used()
+            self.used()
             try:
-                await self._backend.send(content)
+                await self.backend.send(content)
             except ConnectionClosed:
                 return None
-            message = await self._receive()
+            message = await self.receive()
         code, reason = message.get("code", CloseCode.NO_STATUS_RCVD), message.get("reason") or ""
         return End(None, passed_on(code, reason, lost=CloseCode.GOING_AWAY))
 
@@ -124,24 +115,24 @@ class WebSocketRelay:
         """Passes the backend's messages on; returns None where the client has gone, which `_up` tells."""
         try:
             while True:
-                content = await self._backend.recv()
+                content = await self.backend.recv()
                 kind = "text" if isinstance(content, str) else "bytes"
-                await self._send({"type": "websocket.send", kind: content})
+                await self.send({"type": "websocket.send", kind: content})
         except ConnectionClosed as closed:
             return End(after_backend(closed), None)
         except OSError:  # raised by ASGI servers once the client is gone
             return None
 
     def _too_big(self, content: str | bytes) -> bool:
-        if len(content) > self._max_message:
+        if len(content) > self.max_message:
             return True
-        return isinstance(content, str) and len(content.encode()) > self._max_message
+        return isinstance(content, str) and len(content.encode()) > self.max_message
 
     async def _close(self, end: End) -> None:
         if end.to_client is not None:
-            await close_client(self._send, end.to_client)
+            await close_client(self.send, end.to_client)
         if end.to_backend is not None:
-            await self._backend.close(end.to_backend.code, end.to_backend.reason)
+            await self.backend.close(end.to_backend.code, end.to_backend.reason)
 
 
 async def close_client(send: Send, close: Close) -> None:

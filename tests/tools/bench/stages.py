@@ -202,7 +202,7 @@ def _arriving(parts: _Parts) -> list[Step]:
     ids = forwarding.context.request_ids
     return [
         ("head", "parse and judge the request's head", lambda: parser.feed(parts.raw)),
-        ("route", "find the route by its path", lambda: forwarding._routes.match(request.raw_path)),
+        ("route", "find the route by its path", lambda: forwarding.routes.match(request.raw_path)),
         ("admission", "route, method, query, guard, size", lambda: forwarding.admit(request)),
         ("ids", "client's address, request id, trace context", lambda: ids(request)),
     ]
