@@ -93,7 +93,7 @@ def runnable_version(server: str) -> str | None:
     """Returns the version of a server that runs here and is new enough, else None."""
     try:
         said = subprocess.run(  # noqa: S603 - a path from the PATH or from an installed package
-            [server, "--version"], capture_output=True, text=True, timeout=10, check=True
+            [server, "--version"], capture_output=True, text=True, timeout=60, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
@@ -151,7 +151,7 @@ class EmbeddedRedis:
         *,
         directory: Path | None = None,
         binary: RedisBinary | None = None,
-        start_timeout: float = 10.0,
+        start_timeout: float = 60.0,
     ) -> None:
         self._binary = binary or find_redis()
         self._wanted_port = port or 0

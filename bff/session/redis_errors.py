@@ -15,6 +15,7 @@ from redis.exceptions import (
     ReadOnlyError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bff.policy.certificate_fault import certificate_fault
 
@@ -66,6 +67,14 @@ def trouble(error: BaseException | None) -> Trouble:
         return Trouble(
             f"its certificate is refused: {fault}", "renew it, or correct ssl_ca_certs in redis.url"
         )
+    return _silence(error)
+
+
+def _silence(error: BaseException | None) -> Trouble:
+    """Explains that no answer came."""
+    if isinstance(error, RedisTimeoutError | TimeoutError):
+        fix = "see whether it is reached, and its load and this machine's; redis.timeout is for each answer"
+        return Trouble("does not answer in time (TimeoutError)", fix)
     fix = "see whether it runs, and whether host, port and TLS are right"
     return Trouble(f"cannot be reached ({type(error).__name__})", fix)
 

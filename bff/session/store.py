@@ -41,6 +41,7 @@ from bff.session import scripts
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.endings import ENDED_SECONDS, Endings
+from bff.session.failure_log import FailureLog
 from bff.session.hash_read import Loaded, WrongTypeError
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
@@ -74,6 +75,7 @@ class SessionStore:
 
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.failures: FailureLog | None = None  # a command tells of them itself
         self._prefix = settings.prefix
         self.topology = Topology.of(settings)
         took = partial(metrics.store_calls.took, "batch")
@@ -129,8 +131,8 @@ class SessionStore:
             loaded = await self._loads.load(self._session(key).encode(), timed=timed, note=note)
         except WrongTypeError:
             return Loaded({}, None)  # somebody put something else there: a record that does not open
-        except StoreUnavailableError:
-            self._metrics.store_failed()
+        except StoreUnavailableError as failure:
+            self._failed(failure.__cause__)
             raise
         return loaded if loaded.fields else None
 
@@ -239,8 +241,8 @@ class SessionStore:
         async with self._translated():
             try:
                 outcome = Write(await self._touch.run(name, seen.encode(), b"%d" % ttl))
-            except StoreUnavailableError:
-                self._metrics.store_failed()
+            except StoreUnavailableError as failure:
+                self._failed(failure.__cause__)
                 raise
         if outcome is Write.REPLACED:
             by = ends_by(session, ttl, now)
@@ -360,14 +362,18 @@ class SessionStore:
         try:
             yield
         except (RedisError, OSError) as failure:
-            self._metrics.store_failed()
-            if isinstance(failure, ReadOnlyError) or "READONLY" in str(
-                failure
-            ):  # the latter: 6.2, and a batch
+            self._failed(failure)
+            # the latter: 6.2, and a batch
+            if isinstance(failure, ReadOnlyError) or "READONLY" in str(failure):
                 self.renewal.changed(None)
             raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
         finally:
             self._metrics.store_calls.took("command", time.perf_counter() - started)
+
+    def _failed(self, failure: BaseException | None) -> None:
+        self._metrics.store_failed()
+        if failure is not None and self.failures is not None:
+            self.failures.tell(failure)
 
     # Keys
 

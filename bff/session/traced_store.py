@@ -1,10 +1,12 @@
 """The sessions' Redis with a span for each question that a request or a rotation asks."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
+from bff.session.failure_log import FailureLog
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 
@@ -35,8 +37,10 @@ class TracedSessionStore(SessionStore):
 
 
 def new_store(settings: RedisSettings, metrics: Metrics, spans: Spans | None) -> SessionStore:
-    """A store, which traces where there are `spans`."""
-    return SessionStore(settings, metrics) if spans is None else TracedSessionStore(settings, metrics, spans)
+    """A store, which tells of failures, and traces where there are `spans`."""
+    store = SessionStore(settings, metrics) if spans is None else TracedSessionStore(settings, metrics, spans)
+    store.failures = FailureLog(time.monotonic)
+    return store
 
 
 def _traced(
