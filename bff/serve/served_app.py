@@ -1,5 +1,6 @@
 """The application that a worker serves, as far as the worker knows it."""
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -47,3 +48,14 @@ class ServedApp(Protocol):
 
 MakeApp = Callable[[Settings], ServedApp]
 """Builds the application, by the settings of its process."""
+
+
+def built(make_app: MakeApp, settings: Settings) -> ServedApp:
+    """Builds the application.
+
+    The objects that are there before are the program itself, and stay: the garbage collector visits them no
+    more. What is built of settings it visits, since other settings replace it.
+    """
+    gc.collect()
+    gc.freeze()
+    return make_app(settings)

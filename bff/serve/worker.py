@@ -39,7 +39,7 @@ from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
-from bff.serve.served_app import MakeApp, ServedApp
+from bff.serve.served_app import MakeApp, ServedApp, built
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.serve.uvicorn_config import client_protocol, protocol_options, websocket_options
@@ -63,7 +63,7 @@ def run(settings: Settings, make_app: MakeApp = create_app, *, source: Source | 
     configure(settings.log)
     try:
         with prepared(settings) as ground:
-            worker = LoneWorker(ground, make_app(ground.settings), source)
+            worker = LoneWorker(ground, built(make_app, ground.settings), source)
             return _serve(worker, ground.listener)
     except CannotStartError as failure:
         _log.error("cannot_start", detail=str(failure))
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str], make_app: MakeApp = create_app) -> int:
         return 1
     configure(settings.log)
     structlog.contextvars.bind_contextvars(worker=number)
-    return _serve(TeamWorker(settings, make_app(settings), link), listener)
+    return _serve(TeamWorker(settings, built(make_app, settings), link), listener)
 
 
 def _serve(worker: "Worker", listener: socket.socket) -> int:
@@ -141,10 +141,8 @@ class Worker(uvicorn.Server):
         """Starts the application, then listens."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        # The objects made so far stay: the garbage collector need not visit them again and again.
         gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
+        gc.set_threshold(10_000, 20, 20)  # calls make few cycles, and many objects
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops as Rule 1 says."""
@@ -229,12 +227,13 @@ class Worker(uvicorn.Server):
         if any(name.startswith("log.") for name in reloaded.changed):
             configure(reloaded.settings.log)
         self._settings = reloaded.settings
+        if reloaded.changed:
+            gc.collect()  # what was replaced: else it would stay for as long as few objects are made
         return reloaded
 
     def _serve_by(self, settings: Settings) -> None:
         """Gives the connections that begin from now on the limits of other settings."""
         self._settings, config = settings, self.config
-        gc.unfreeze()  # what is replaced was made before the freeze, and would stay for ever
         made, server = protocol_options(settings), settings.server
         config.http_protocol_class.limits = made.limits  # type: ignore[attr-defined] # it is `client_protocol`'s
         config.ws_protocol_class = made.websocket

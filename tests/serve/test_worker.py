@@ -169,6 +169,17 @@ def test_descriptors(worker: Start) -> None:
     assert int(soft) == min(int(hard), 1024 * 1024)
 
 
+@pytest.mark.requirement("S-10")
+def test_replaced_parts_are_freed_at_once(worker: Start) -> None:
+    """Settings that change leave nothing of the former ones behind, though few objects are made then."""
+    process = worker()
+    process.said("listening")
+    process.settings["limits"] = {"timeout": "1s"}
+    process.write()
+    process.child.send_signal(signal.SIGHUP)
+    process.said("former part freed")
+
+
 def test_embedded_redis(worker: Start) -> None:
     """`embedded` starts a Redis of its own, tells the application where, and leaves none behind."""
     process = worker(redis="embedded")

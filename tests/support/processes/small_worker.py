@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from bff.live_settings import Reloaded
 from bff.observe.metrics import Metrics
@@ -14,21 +15,36 @@ from bff.web.readiness import Check
 from tests.support.processes.forked_workers import fork_workers
 
 
+class _Part:
+    """A part that only the garbage collector can free."""
+
+    def __init__(self) -> None:
+        self.itself = self
+        finalize(self, sys.stderr.write, '{"event": "former part freed"}\n').atexit = False
+
+
 class SmallApp:
-    """Answers at once, or after the seconds that the path names; says when its end was awaited."""
+    """Answers at once, or after the seconds that the path names; says when its end was awaited.
+
+    Newer settings replace a part of it, which refers to itself; it says when that one is no more.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
         self._redis = settings.redis.url.get_secret_value()
         self._settings = settings
         self._start = settings.provider.client_id
+        self._part = _Part()
 
     async def readiness(self) -> list[Check]:
         return [Check("redis", ok=True, detail=self._redis)]
 
     async def reload(self, newer: Settings | None = None, taken: Any = None) -> Reloaded:
-        del newer, taken
-        return Reloaded(self._settings, (), ())
+        if newer is None or newer == self._settings:
+            return Reloaded(self._settings, (), ())
+        self._settings, self._part = newer, _Part()
+        taken(newer)
+        return Reloaded(newer, ("limits.timeout",), ())
 
     async def prepare(self, newer: Settings) -> None:
         pass
