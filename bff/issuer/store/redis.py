@@ -29,14 +29,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+TIMEOUT = 5.0
+"""Seconds for connecting and for each answer: a busy machine is no outage."""
+
 
 def connect(url: str) -> "redis.Redis":
     """Makes the client. Writes are never resent blindly (a rotation done twice would be a reuse)."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=2,
-        socket_connect_timeout=2,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )

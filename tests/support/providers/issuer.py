@@ -24,7 +24,10 @@ from bff.embedded import free_port
 from bff.issuer.app import create_app
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import DEMO_USERS, ClientSettings, IssuerSettings, PasswordCost
+from bff.issuer.store import redis as issuer_redis
+from tests.support.settings import PATIENCE
 
+issuer_redis.TIMEOUT = PATIENCE
 CLIENT_ID = "spa-bff"
 CLIENT_SECRET = "a-secret-of-the-tests"
 AUDIENCE = "orders-api"
