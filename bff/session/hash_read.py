@@ -7,6 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from bff.errors import StoreUnavailableError
+from bff.session.redis_errors import trouble
 
 _HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
 _GONE, _NO_END = -2, -1  # answers of PTTL
@@ -63,6 +64,6 @@ def _is_wrong_type(refused: ResponseError) -> bool:
 
 def unavailable(failure: BaseException) -> StoreUnavailableError:
     """Returns the error of a caller that gets no answer."""
-    error = StoreUnavailableError(f"Redis: {type(failure).__name__}")
+    error = StoreUnavailableError(f"Redis: {trouble(failure).detail}")
     error.__cause__ = failure
     return error
