@@ -82,7 +82,8 @@ class Protocol:
 
     def canonical(self, state: State) -> State:
         """Processes have no names."""
-        return state._replace(processes=tuple(sorted(state.processes)))
+        ordered = tuple(sorted(state.processes))
+        return state if ordered == state.processes else state._replace(processes=ordered)
 
     def settled(self, state: State) -> bool:
         """Nobody does anything, nothing is locked, and the session is over or has good tokens."""
