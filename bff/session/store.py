@@ -42,7 +42,7 @@ from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.endings import ENDED_SECONDS, Endings
 from bff.session.failure_log import FailureLog
-from bff.session.hash_read import Loaded, WrongTypeError
+from bff.session.hash_read import Loaded, WrongTypeError, unavailable
 from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
@@ -366,7 +366,7 @@ class SessionStore:
             # the latter: 6.2, and a batch
             if isinstance(failure, ReadOnlyError) or "READONLY" in str(failure):
                 self.renewal.changed(None)
-            raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
+            raise unavailable(failure) from failure
         finally:
             self._metrics.store_calls.took("command", time.perf_counter() - started)
 
