@@ -78,7 +78,7 @@ class ProviderAnswers:
         return active
 
     async def close(self) -> None:
-        """Nothing to close: the connections are the provider's."""
+        """Does nothing: the connections are the provider's to close."""
 
 
 def revocations_of(

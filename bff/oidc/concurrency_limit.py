@@ -78,7 +78,7 @@ class PrioritySemaphore:
         return True
 
     def hurry(self, place: Ticket) -> None:
-        """Somebody has begun to wait behind this place."""
+        """Notes that a request has begun to wait behind this place."""
         if not place.urgent:
             place.urgent = True
             if place.waiting:

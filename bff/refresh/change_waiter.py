@@ -42,7 +42,7 @@ class Subscription:
         self._heard = asyncio.Event()
 
     def heard(self) -> None:
-        """Something has changed."""
+        """Takes a change of the session."""
         self._heard.set()
 
     def listen(self) -> None:

@@ -43,7 +43,7 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Not now: the provider or the store is out of reach. The session lives on."""
+    """A rotation put off: the provider or the store is out of reach. The session lives on."""
 
     problem: Problem
     retry_after: float | None = None

@@ -18,7 +18,7 @@ _GRANTS = (
 def read_offers(
     document: Mapping[str, Any], settings: ProviderSettings, routes: Sequence[RouteSettings]
 ) -> list[Check]:
-    """Each thing that is offered and needed, or not offered and needed; things not mentioned are advice."""
+    """Returns a finding for each needed capability, offered or not; one that is not mentioned is advice."""
     return [
         *_pkce(document, settings.issuer),
         *_authentication(document, settings),
@@ -77,7 +77,7 @@ def _scopes(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator
 
 
 def _offline(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
-    """Without `offline_access` some providers give no refresh token, and others a better one."""
+    """Looks for `offline_access`: without it some providers give no refresh token, others a worse one."""
     if "offline_access" in settings.scopes:
         return
     scopes, grants = (names_of(document, f"{name}_supported") for name in ("scopes", "grant_types"))

@@ -13,7 +13,7 @@ _MTLS_BOUND = "tls_client_certificate_bound_access_tokens"
 def read_demands(
     document: Mapping[str, Any], settings: ProviderSettings, routes: Sequence[RouteSettings]
 ) -> list[Check]:
-    """Each demand that the document meets, does not meet, or does not mention."""
+    """Returns a finding for each demand: met by the document, not met, or not mentioned."""
     return [
         *_fapi2(document, settings),
         *_signed(document, settings),
@@ -24,7 +24,7 @@ def read_demands(
 
 
 def _fapi2(document: Mapping[str, Any], settings: ProviderSettings) -> Iterator[Check]:
-    """Each member of the document that FAPI 2.0 asks for and the provider lacks, by its name."""
+    """Returns the members of the document that FAPI 2.0 asks for and the provider lacks, by their names."""
     if settings.profile != "fapi2":
         return
     lacks = list(_lacks(document, settings))

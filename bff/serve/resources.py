@@ -37,7 +37,7 @@ _log = get_logger("bff.serve")
 
 
 class CannotStartError(Exception):
-    """Something that serving stands on cannot be had; the message names the setting and the way out."""
+    """A resource that serving needs cannot be had; the message names the setting and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _raise_descriptor_limit() -> None:
-    """Each proxied call takes two descriptors; the usual soft limit of 1,024 is there for `select`."""
+    """Raises the limit of open files: each call takes two, and the usual 1,024 are there for `select`."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:

@@ -32,7 +32,7 @@ LARGEST_BATCH = 128
 
 
 class _Ask(Generic[T]):
-    """Something to be asked: the words of its commands, and the future of its answer.
+    """A question: the words of its commands, and the future of its answer.
 
     Attributes:
         replies: which of the replies that `outcome` takes were asked for.

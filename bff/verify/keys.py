@@ -24,7 +24,7 @@ FetchJson = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
 class KeysUnavailableError(Exception):
-    """There are no keys that may be used: none was ever fetched, or the last ones are too old."""
+    """No keys may be used: none was ever fetched, or the last ones are too old."""
 
 
 class IssuerKeys:

@@ -65,7 +65,7 @@ class ReadinessChecks:
         return Check("redis", ok=True, detail="writable", needed=needed)
 
     def _changes(self) -> Check:
-        """Without the feed of changes the proxy is slower, and none the less ready."""
+        """The check of the feed of changes: without it the proxy is slower, and none the less ready."""
         if self._feed.trusted:
             return Check("changes", ok=True, detail="followed", needed=False)
         detail = f"not followed, Redis is asked each time: {self._feed.problem}"

@@ -53,6 +53,25 @@ def test_the_map_of_a_room_names_each_file(room: str) -> None:
     assert files == named
 
 
+def test_the_architecture_names_what_there_is() -> None:
+    """A file or a decision that the page names is there; the layers' table has each module of the package."""
+    text = (ROOT / "bff" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    gone = {
+        named
+        for section in text.split("\n## ")
+        for named in re.findall(r"`([a-z0-9_/]+\.py)`", section)
+        for home in [PACKAGE / "issuer" if section.startswith("The issuer") else PACKAGE]
+        if not (ROOT / named).is_file() and not any(home.rglob(named))
+    }
+    assert set() == gone
+    numbers = {path.name[:4] for path in (ROOT / ".github" / "decisions").glob("*.md")}
+    named_decisions = re.findall(r"decisions?(?: |/)([0-9]{4})(?: and ([0-9]{4}))?", text)
+    assert {number for pair in named_decisions for number in pair if number} <= numbers
+    table = text.partition("## The layers")[2].partition("\n## ")[0]
+    modules = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    assert set() == {name for name in modules if f"`{name}`" not in table}
+
+
 def test_docstrings_name_the_thing_first() -> None:
     """A docstring begins with its subject or a verb, not with a noun clause or a riddle."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

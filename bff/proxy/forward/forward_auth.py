@@ -140,13 +140,13 @@ class ForwardAuthCall(CallEnd):
         """Drops a piece of the question's body."""
 
     def body_end(self) -> None:
-        """Does nothing."""
+        """Does nothing at the end of the question's body."""
 
     def pause_answer(self) -> None:
-        """Does nothing."""
+        """Does nothing: the answer is written at once."""
 
     def resume_answer(self) -> None:
-        """Does nothing."""
+        """Does nothing: no answer was paused."""
 
     def client_gone(self) -> None:
         """Ends the wait, because the reverse proxy has left; never a refresh."""

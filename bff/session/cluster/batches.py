@@ -28,7 +28,7 @@ _KEPT = 2.0  # a server's connection after it has left the map, as a multiple of
 
 
 class ClusterBatches:
-    """As `BatchReader`, for a cluster."""
+    """A reader of hashes from the masters of a cluster, with the promises of `BatchReader`."""
 
     def __init__(
         self, settings: RedisSettings, topology: Topology, took: Callable[[float], None] = lambda _: None

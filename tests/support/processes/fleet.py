@@ -75,7 +75,7 @@ class Answered:
 
 @dataclass
 class Fleet:
-    """Everything that runs."""
+    """The processes of a fleet."""
 
     redis: RedisServer
     provider: RotatingProvider

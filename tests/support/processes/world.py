@@ -130,7 +130,7 @@ class Browser:
 
 @dataclass
 class World:
-    """Everything that runs."""
+    """The proxy, its provider, backend and Redis, of one test."""
 
     redis: RedisServer
     issuer: RunningIssuer
