@@ -167,7 +167,7 @@ def common_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-_MEANT_FOR_US = ("BFF_LOG__", "BFF_SERVER__WORKERS")
+_MEANT_FOR_US = ("BFF_LOG__", "BFF_SERVER__WORKERS", "BFF_REDIS__TIMEOUT")
 _LABELS = {
     "bff": "the BFF",
     "issuer": "the issuer",

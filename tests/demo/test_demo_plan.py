@@ -75,9 +75,10 @@ def test_all_parts_can_use_what_they_are_given(monkeypatch: pytest.MonkeyPatch) 
 def test_settings_meant_for_others_are_left_out() -> None:
     """Variables of another installation do not reach the demo; logs, workers and the rest do."""
     given = {"BFF_REDIS__URL": "redis://prod", "ISSUER_URL": "x", "BFF_LOG__LEVEL": "debug", "HOME": "/h"}
-    given["BFF_SERVER__WORKERS"] = "4"
+    given |= {"BFF_SERVER__WORKERS": "4", "BFF_REDIS__TIMEOUT": "9s"}
     common = common_environment(given)
-    assert {"BFF_LOG__LEVEL", "BFF_SERVER__WORKERS", "HOME"} == given.keys() & common.keys()
+    kept = {"BFF_LOG__LEVEL", "BFF_SERVER__WORKERS", "BFF_REDIS__TIMEOUT", "HOME"}
+    assert kept == given.keys() & common.keys()
 
 
 def test_the_file_is_there_and_shipped() -> None:

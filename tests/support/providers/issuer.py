@@ -141,7 +141,7 @@ class ServedApp:
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
-            self._thread.join(10)
+            self._thread.join(PATIENCE)
             assert not self._thread.is_alive()
         self._server = self._thread = None
 
