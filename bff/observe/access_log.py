@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
+from bff.allowed_bytes import allowing
 from bff.observe.redact import one_line, redact_text
 from bff.observe.tracing import SpanIds
 
@@ -25,8 +26,7 @@ _MOST_KEPT = 256  # characters: a client chooses its paths, and their length
 
 _SAFE = f"{string.ascii_letters}{string.digits}/_~-"  # none that a secret's shape needs, and none to escape
 _PLAIN = re.compile(f"[{_SAFE}]*")
-_PLAIN_BYTES = bytes(byte if byte in _SAFE.encode() else byte ^ 0x80 for byte in range(256))
-"""A table for `translate`, which gives back the very same path if it is plain: cheaper than the pattern."""
+_PLAIN_BYTES = allowing(_SAFE.encode())
 
 
 def path_text(path: bytes) -> str:
@@ -75,12 +75,10 @@ class AccessLines:
         `names` are those of its frontend and provider, in JSON, with a comma before each.
         """
         now = time.time()
-        into = now - self._second
-        if not 0 <= into < 1:
-            self._second = int(now)
-            into = now - self._second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
-        micros = str(1_000_000 + int(into * 1_000_000))[1:]
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         waiting = self._waiting
         shown = f'"{path.decode()}"' if path.translate(_PLAIN_BYTES) == path else _quoted(path_text(path))
         verb = _NAMED.get(method) or _quoted(method.decode("ascii", "replace"))
@@ -91,7 +89,7 @@ class AccessLines:
             f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "route": {_kept(route)}, '
             f'"session": {whose}, "request_id": "{request_id}", '
             f'"retried": {"true" if retried else "false"}, "logger": "bff.access", "level": "info", '
-            f'"timestamp": "{self._stamp}.{micros}Z"{names}{span}}}\n'
+            f'"timestamp": "{self._stamp}.{str(int(now * 1e6))[-6:]}Z"{names}{span}}}\n'
         )
         if len(waiting) == 1:
             self._flush_soon()

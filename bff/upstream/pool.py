@@ -99,12 +99,13 @@ class UpstreamPool:
         """Returns an idle connection, on which the caller calls `start`, `carry` or `put_back`; else None."""
         idle, held = self._idle, self._held
         while idle:
-            if client in held and self._slots - len(idle) >= self._crowded_from:
+            carrying = 0 if client is None else held.get(client, 0)
+            if carrying and self._slots - len(idle) >= self._crowded_from:
                 return None
             connection = idle.pop()
             if connection.idle_since + self._limits.idle_timeout > connection.now():
                 if client is not None:
-                    held[client] = held.get(client, 0) + 1
+                    held[client] = carrying + 1
                     connection.client = client
                 return connection
             connection.abort()

@@ -26,7 +26,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def listening(*args: Any, status: int, **others: Any) -> None:
         statuses.append(status)
-        note_call(*args, status=status, **others)
+        note_call(*args, **{**others, "status": status})
 
     monkeypatch.setattr("bff.proxy.forward.call_end.note_call", listening)
     return statuses

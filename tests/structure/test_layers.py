@@ -5,7 +5,7 @@ import pytest
 from tests.structure.source import imports, modules, own_imports
 
 ROWS = [
-    ["bff.errors"],
+    ["bff.allowed_bytes", "bff.errors"],
     [
         "bff.settings",
         "bff.observe",
@@ -40,6 +40,7 @@ ASIDE = ["bff.issuer", "bff.verify", "bff.demo"]
 SHARED_WITH_ASIDE = 3  # rows 0 to 2 are vocabulary; above them provider and client could share a bug
 
 PURE = [
+    "bff.allowed_bytes",
     "bff.errors",
     "bff.problems",
     "bff.policy",

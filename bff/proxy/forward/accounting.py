@@ -20,10 +20,9 @@ _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Probl
 _log = get_logger("bff.forward")
 
 
-def note_call(
+def note_call(  # noqa: PLR0917 - called by position on the hot path
     context: ForwardingContext,
     counts: Requests,
-    *,
     route: str,
     method: bytes,
     path: bytes,

@@ -120,16 +120,19 @@ class FastPath:
         }
         self._calls = calls or FastCall
 
-    def begin(self, request: PlainRequest, peer: str, client: FastClient) -> "FastCall | None":
+    def begin(  # noqa: PLR0911 - one way out for each doubt
+        self, request: PlainRequest, peer: str, client: FastClient
+    ) -> "FastCall | None":
         """Returns the call of a request that `LineCache` has read, not yet sent; None for the other path."""
         matched = self._routes.match(request.path)
-        route = self._by_path.get(matched.route.path) if isinstance(matched, Matched) else None
+        if not isinstance(matched, Matched):
+            return None
+        route = self._by_path.get(matched.route.path)
         if route is None or request.method not in route.counts or len(request.body) > route.longest_body:
             return None
         signed = self._signed(route, request)
         if signed is None:
             return None
-        assert isinstance(matched, Matched)
         call = self._calls(route, matched, request, peer, client)
         if not signed:
             return call if call.take_connection() else None
@@ -288,15 +291,15 @@ class FastCall:
         note_call(
             route.context,
             route.counts[request.method],
-            route=route.name,
-            method=request.method,
-            path=request.path,
-            session=self._session,
-            request_id=self._request_id,
-            status=self._status,
-            started=self._started,
-            upstream=self._answered - self._sent,
-            not_ours=self._ended - self._sent,
+            route.name,
+            request.method,
+            request.path,
+            self._session,
+            self._request_id,
+            self._status,
+            self._started,
+            self._answered - self._sent,
+            self._ended - self._sent,
             whose=self.ready,
         )
 

@@ -70,12 +70,11 @@ class _Entropy:
     """Random bytes for ids, in hex, fetched from the system in larger pieces."""
 
     def __init__(self) -> None:
-        self._pool = b""
-        self._at = 0
+        self._drawn: list[bytes] = []  # and not given yet
 
     def draw(self) -> bytes:
         """Returns the digits for one request, never the same twice."""
-        if self._at >= len(self._pool):
-            self._pool, self._at = os.urandom(_EACH * 64).hex().encode("ascii"), 0
-        start, self._at = self._at, self._at + 2 * _EACH
-        return self._pool[start : self._at]
+        if not self._drawn:
+            pool = os.urandom(_EACH * 64).hex().encode("ascii")
+            self._drawn = [pool[at : at + 2 * _EACH] for at in range(0, len(pool), 2 * _EACH)]
+        return self._drawn.pop()

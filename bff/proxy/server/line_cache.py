@@ -13,6 +13,7 @@ Rule 3: a line is known by all of its bytes, without those that end it.
 from collections.abc import Callable
 from typing import Final
 
+from bff.allowed_bytes import allowing
 from bff.policy.fields import Header
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.request_parser import Head
@@ -30,12 +31,8 @@ _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _MAX_DIGITS = 15
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
-# Tables for `translate`, which gives back the very same text, not a copy, if each of its bytes is allowed.
-_IN_VALUE, _IN_TARGET = {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)}, {*range(0x21, 0x7F)} - {ord("#")}
-_VALUE, _TARGET = (
-    bytes(byte if byte in allowed else byte ^ 0x80 for byte in range(256))
-    for allowed in (_IN_VALUE, _IN_TARGET)
-)
+_VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
+_TARGET = allowing({*range(0x21, 0x7F)} - {ord("#")})
 
 _KEPT: Final = frozenset(
     {
@@ -147,6 +144,7 @@ class LineCache:
         self._guarded = frozenset({csrf_header, b"sec-fetch-site", b"origin"})
         self._kept = _KEPT | {csrf_header}
         self._passes = passes
+        self._read_line = self.line
         self._max_bytes = limits.max_head_bytes
         self._max_fields = limits.max_head_fields
         self._max_path = limits.max_path_bytes
@@ -178,12 +176,12 @@ class LineCache:
             return None
         del lines[0]
         request = PlainRequest()
-        request.method, request.raw, request.read_line = method, lines, self.line
+        request.method, request.raw, request.read_line = method, lines, self._read_line
         request.path, _, request.query = target.partition(b"?")
         young = self._young
         request.outgoing = outgoing = []
         request.guarded = guarded = []
-        host, length = None, -1
+        host, length = None, None
         for raw in lines:
             kind, line, field = young.get(raw) or self._learn(raw)
             outgoing.append(line)
@@ -201,12 +199,12 @@ class LineCache:
                 request.request_id = field[1]
             elif kind == TRACE and request.trace is None:
                 request.trace = field[1]
-            elif kind == LENGTH and length < 0:
+            elif kind == LENGTH and length is None:
                 length = int(field[1])
             else:
                 return None
         body = data[end + len(_END) :]
-        if host is None or len(body) != max(length, 0) or len(request.path) > self._max_path:
+        if host is None or len(body) != (length or 0) or len(request.path) > self._max_path:
             return None
         request.body = body
         return request
@@ -230,7 +228,7 @@ class LineCache:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
             elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
                 kind = OTHER
-            outgoing = b"".join((name, b": ", value, b"\r\n")) if passes else b""
+            outgoing = name + b": " + value + b"\r\n" if passes else b""
             line = kind, outgoing, (name, value)
         if kept and kind != OTHER and len(raw) <= _LONGEST:
             if len(self._young) >= _MOST_LINES:
