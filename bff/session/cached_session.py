@@ -23,6 +23,7 @@ _VIEW = Struct("<dII")  # until when one route lets the session in, where its he
 _COLD_AT = _HOT.size
 _SEEN_AT = _COLD_AT + 32
 _KEY_END = _COLD_AT + 32
+_CR, _LF, _NUL = b"\r\n\0"  # numbers: the search for one is an eighth of that for a piece of one byte
 _VIEWS_AT = _COLD_AT + _COLD.size
 
 
@@ -72,7 +73,7 @@ class CachedSession:
         tokens = session.tokens
         token, proof_key = tokens.access_token.encode(), (tokens.proof_key or "").encode()
         token_at = _VIEWS_AT + len(views) + len(proof_key)
-        if b"\r" in token or b"\n" in token or b"\0" in token:
+        if _CR in token or _LF in token or _NUL in token:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (

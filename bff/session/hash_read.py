@@ -1,22 +1,19 @@
 """The read of one hash: the commands that ask for it, and the meaning of their replies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.session.redis_errors import trouble
 
-_HGETALL = b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
+_HGETALL, _PTTL, _GET = (b"*2\r\n$%d\r\n%b\r\n" % (len(verb), verb) for verb in (b"HGETALL", b"PTTL", b"GET"))
+_NAME = b"$%d\r\n%b\r\n"
 _GONE, _NO_END = -2, -1  # answers of PTTL
-_GET = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n"
-_PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%s\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A hash as it stands, empty if there is none.
 
     Attributes:
@@ -35,10 +32,11 @@ class WrongTypeError(Exception):
 
 def commands(name: bytes, note: bytes | None, *, timed: bool) -> bytes:
     """Returns HGETALL, PTTL if `timed`, and GET for a `note`, as they are sent."""
-    words = _HGETALL % (len(name), name)
+    named = _NAME % (len(name), name)
+    words = _HGETALL + named
     if timed:
-        words += _PTTL % (len(name), name)
-    return words if note is None else words + _GET % (len(note), note)
+        words += _PTTL + named
+    return words if note is None else words + _GET + _NAME % (len(note), note)
 
 
 def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
