@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.browser.demo import Demo, running_demo
 from tests.browser.foreign import ForeignSite, foreign_site
-from tests.browser.visit import chromium, find_chromium
+from tests.browser.visit import find_chromium, find_headless, launched
 
 expect.set_options(timeout=60_000)  # milliseconds; five seconds by default
 WORKERS = 2  # a call may meet another one than the call before
@@ -18,13 +18,31 @@ WORKERS = 2  # a call may meet another one than the call before
 # The scope is the package, not the session: Playwright's loop must be gone before the next asyncio test.
 
 
+@pytest.fixture(scope="package", name="playwright")
+def _playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
 @pytest.fixture(scope="package", name="browser")
-def _browser() -> Iterator[Browser]:
+def _browser(playwright: Playwright) -> Iterator[Browser]:
+    executable = find_headless()
+    if executable is None:
+        pytest.skip("no Chromium")
+    with launched(playwright, executable) as browser:
+        yield browser
+
+
+@pytest.fixture(name="back_button")
+def _back_button(playwright: Playwright, demo: Demo) -> Iterator[Page]:
+    """A page in a whole Chromium, which keeps left pages for the back button."""
     executable = find_chromium()
     if executable is None:
         pytest.skip("no Chromium")
-    with chromium(executable) as browser:
-        yield browser
+    with launched(playwright, executable) as browser:
+        context = browser.new_context(base_url=demo.url)
+        context.set_default_timeout(60_000)
+        yield context.new_page()
 
 
 @pytest.fixture(scope="package", name="demo")

@@ -39,8 +39,9 @@ def test_a_sign_out_in_another_tab_is_noticed(context: BrowserContext, demo: Dem
 
 
 @pytest.mark.requirement("B-26", "L-01")
-def test_going_back_after_sign_out_shows_nothing_of_the_account(page: Page, demo: Demo) -> None:
+def test_going_back_after_sign_out_shows_nothing_of_the_account(back_button: Page, demo: Demo) -> None:
     """Neither the history nor the browser's cache of pages brings it back; what the page keeps stays."""
+    page = back_button
     page.add_init_script(_TELL_WHAT_IS_SHOWN)
     sign_in(page, demo.url)
     page.evaluate("localStorage.theme = 'dark'")

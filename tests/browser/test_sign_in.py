@@ -45,8 +45,9 @@ def test_the_code_is_nowhere_when_the_page_loads(page: Page, demo: Demo) -> None
 
 
 @pytest.mark.requirement("O-16", "O-10")
-def test_going_back_after_sign_in_ends_at_the_page(page: Page, demo: Demo) -> None:
+def test_going_back_after_sign_in_ends_at_the_page(back_button: Page, demo: Demo) -> None:
     """The history holds no callback; the provider, come back to, sends a stale one, which is no dead end."""
+    page = back_button
     sign_in(page, demo.url)
     known = session_id(page)
     assert [] == [address for address in addresses(page) if "/bff/callback" in address]
