@@ -9,6 +9,7 @@ http issuer. Both are accepted on plain http, that is on loopback.
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from bff.settings.access_check import check_access, check_step_up
 from bff.settings.binding_check import check_binding
@@ -289,6 +290,20 @@ def _spa(settings: Settings) -> Iterator[Finding]:
             "set spa.dir, or take the line out: a development server shows its page to everybody",
             needs=("spa.dir",),
         )
+    elif spa.auth == "required" and not _is_public(settings, settings.provider.post_logout_path):
+        yield Finding(
+            "spa.auth",
+            "sends whoever has signed out to sign in again: provider.post_logout_path needs a session, too",
+            'let it lead to a file of spa.public, like "/goodbye.html"',
+            needs=("spa.public", "provider.post_logout_path"),
+            warning=True,
+        )
+
+
+def _is_public(settings: Settings, address: str) -> bool:
+    """Return True if the page at an address of this origin needs no session."""
+    path = re.split(r"[?#]", address, maxsplit=1)[0].removeprefix(settings.server.base_path)
+    return any(fnmatchcase(path, f"{item}*" if item.endswith("/") else item) for item in settings.spa.public)
 
 
 def _pages(settings: Settings) -> Iterator[Finding]:

@@ -163,6 +163,31 @@ def test_https_rules_out_weaker_settings() -> None:
     assert ["provider.token_endpoint"] == keys(**plain)
 
 
+@pytest.mark.parametrize(
+    ("expected", "landing", "public"),
+    [
+        (["spa.auth"], "/", ()),
+        (["spa.auth"], "/goodbye.html", ("/fonts/",)),
+        ([], "/goodbye.html?from=here", ("/goodbye.html",)),
+        ([], "/out/bye.html", ("/out/",)),
+        ([], "/shop/goodbye.html", ("/goodbye.html",)),
+    ],
+)
+def test_a_sign_out_that_signs_in_again_is_doubtful(
+    expected: list[str], landing: str, public: tuple[str, ...]
+) -> None:
+    """The page behind it should need no session where the page does: a warning, for some want just that."""
+    found = check(
+        settings(
+            server={"base_path": "/shop"} if landing.startswith("/shop") else {},
+            spa={"dir": "dist", "auth": "required", "public": public},
+            provider={"post_logout_path": landing},
+        )
+    )
+    assert expected == [each.key for each in found]
+    assert all(each.warning for each in found)
+
+
 def test_an_embedded_redis_in_production_is_a_warning() -> None:
     """It works, and nobody should be surprised that restarts sign people out."""
     (finding,) = check(settings(redis={"url": "embedded"}))
