@@ -17,7 +17,7 @@ from bff.cli.settings import FAILED, UNUSABLE
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import configure, name_each
 from bff.observe.metrics import Metrics
-from bff.session.oversight import Oversight
+from bff.session.operator_actions import OperatorActions
 from bff.session.redis_errors import trouble
 from bff.session.store import SessionStore
 from bff.settings.frontends import frontends_of
@@ -70,7 +70,7 @@ def load_settings(config: Path | None) -> Settings:
 
 
 def run(
-    settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool = False
+    settings: Settings, work: Callable[[OperatorActions, Stop], Awaitable[Result]], *, fast: bool = False
 ) -> Result:
     """Does the work; a failure of Redis is one line with the setting and the remedy, and exit code 1."""
     if not fast:
@@ -89,11 +89,11 @@ def give_way() -> None:
 
 
 async def _run(
-    settings: Settings, work: Callable[[Oversight, Stop], Awaitable[Result]], *, fast: bool
+    settings: Settings, work: Callable[[OperatorActions, Stop], Awaitable[Result]], *, fast: bool
 ) -> Result:
     redis = settings.redis.model_copy(update={"timeout": max(settings.redis.timeout, _PATIENCE)})
     store, stop = SessionStore(redis, Metrics()), Stop()
-    oversight = Oversight(
+    actions = OperatorActions(
         store,
         providers=[each.name for each in settings.providers()],
         claims=settings.session.readable_claims,
@@ -103,7 +103,7 @@ async def _run(
     )
     try:
         stop.arm()
-        return await work(oversight, stop)
+        return await work(actions, stop)
     finally:
         await store.aclose()
 

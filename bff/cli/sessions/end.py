@@ -18,10 +18,10 @@ from bff.cli.sessions.options import (
     UserOption,
     selection_of,
 )
-from bff.cli.sessions.which import beginning_of
+from bff.cli.sessions.session_argument import beginning_of
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
-from bff.session.oversight import Operator
+from bff.session.operator_actions import Operator
 
 _LONGEST = 200  # characters of a reason
 

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from bff.cli.sessions.access import INTERRUPTED, Stop, fail, progress, run, say
+from bff.cli.sessions.session_argument import the_one
 from bff.cli.sessions.view import write_json_object, write_lines
-from bff.cli.sessions.which import the_one
 from bff.cli.settings import FAILED, UNUSABLE
 from bff.errors import StoreUnavailableError
+from bff.session.operator_actions import Operator, OperatorActions, Step
 from bff.session.operator_view import Entry, Selection
-from bff.session.oversight import Operator, Oversight, Step
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 
@@ -63,11 +63,11 @@ class Ending:
     def of_named(self, beginnings: list[str]) -> None:
         """Ends these sessions; all of them are found before the first is ended."""
 
-        async def find(oversight: Oversight, _: Stop) -> list[Entry]:
-            return [await the_one(oversight, beginning) for beginning in dict.fromkeys(beginnings)]
+        async def find(actions: OperatorActions, _: Stop) -> list[Entry]:
+            return [await the_one(actions, beginning) for beginning in dict.fromkeys(beginnings)]
 
-        async def end(oversight: Oversight, _: Stop) -> int:
-            return await oversight.end_these(found, self._operator)
+        async def end(actions: OperatorActions, _: Stop) -> int:
+            return await actions.end_these(found, self._operator)
 
         found = run(self._settings, find)
         tally = _Tally(looked_at=len(found), fitting=len(found), some=found)
@@ -80,31 +80,31 @@ class Ending:
         """Ends the sessions that fit. They are counted first, unless no question is asked."""
         tally = _Tally()
         if self._dry_run or not self._yes:
-            self._run(lambda oversight, stop: self._count(oversight, stop, selection, tally))
+            self._run(lambda actions, stop: self._count(actions, stop, selection, tally))
             if tally.stopped:
                 fail(f"Interrupted: {tally.looked_at:,} sessions looked at, none was ended.", INTERRUPTED)
         if not self._dry_run and (self._yes or tally.fitting):
             self._ask(tally)
             tally = _Tally()
-            self._run(lambda oversight, stop: self._end(oversight, stop, selection, tally))
+            self._run(lambda actions, stop: self._end(actions, stop, selection, tally))
         self._report(tally)
 
-    def _run(self, work: Callable[[Oversight, Stop], Awaitable[None]]) -> None:
+    def _run(self, work: Callable[[OperatorActions, Stop], Awaitable[None]]) -> None:
         run(self._settings, work, fast=self._fast)
 
-    async def _count(self, oversight: Oversight, stop: Stop, selection: Selection, tally: _Tally) -> None:
+    async def _count(self, actions: OperatorActions, stop: Stop, selection: Selection, tally: _Tally) -> None:
         with progress("looking") as tell:
-            async for step in oversight.find(selection):
+            async for step in actions.find(selection):
                 tally.add(step)
                 tell(step.done, f"{tally.looked_at:,} looked at, {tally.fitting:,} fit")
                 if stop.asked:
                     tally.stopped = True
                     return
 
-    async def _end(self, oversight: Oversight, stop: Stop, selection: Selection, tally: _Tally) -> None:
+    async def _end(self, actions: OperatorActions, stop: Stop, selection: Selection, tally: _Tally) -> None:
         try:
             with progress("ending") as tell:
-                async for step in oversight.end(selection, self._operator):
+                async for step in actions.end(selection, self._operator):
                     tally.add(step)
                     tell(step.done, f"{tally.looked_at:,} looked at, {tally.ended:,} ended")
                     if stop.asked:

@@ -23,8 +23,8 @@ from bff.cli.sessions.options import (
 from bff.cli.sessions.view import write_json, write_lines
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
+from bff.session.operator_actions import OperatorActions
 from bff.session.operator_view import Entry, Selection
-from bff.session.oversight import Oversight
 from bff.settings.frontends import frontends_of
 
 app = CommandLine()
@@ -74,7 +74,7 @@ def list_sessions(  # noqa: PLR0917 - typer passes them by name
     )
     if page is not None:
         listing.begin_at(page)
-    run(settings, lambda oversight, stop: listing.write(oversight, stop, selection), fast=fast)
+    run(settings, lambda actions, stop: listing.write(actions, stop, selection), fast=fast)
 
 
 class _Listing:
@@ -94,11 +94,11 @@ class _Listing:
             raise typer.BadParameter(f"{page!r} is no page: copy it from the last line of the page before")
         self._cursor, self._after = int(found[1]), found[2] or ""
 
-    async def write(self, oversight: Oversight, stop: Stop, selection: Selection) -> None:
+    async def write(self, actions: OperatorActions, stop: Stop, selection: Selection) -> None:
         """Writes the page."""
         looked, cleaned = 0, 0
         with progress("looking") as tell:
-            async for step in oversight.find(selection, cursor=self._cursor):
+            async for step in actions.find(selection, cursor=self._cursor):
                 looked, cleaned = looked + step.looked_at, cleaned + step.cleaned
                 rest = [entry for entry in step.entries if entry.key > self._after]
                 self._after = ""

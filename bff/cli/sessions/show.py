@@ -7,12 +7,12 @@ from rich.text import Text
 
 from bff.cli.sessions.access import Stop, fail, load_settings, run
 from bff.cli.sessions.options import JsonOption
+from bff.cli.sessions.session_argument import IdArgument, beginning_of, the_one
 from bff.cli.sessions.view import browser, clean, facts, moment, span, write_json_object
-from bff.cli.sessions.which import IdArgument, beginning_of, the_one
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
+from bff.session.operator_actions import OperatorActions
 from bff.session.operator_view import Entry
-from bff.session.oversight import Oversight
 
 app = CommandLine()
 
@@ -28,9 +28,9 @@ def show(session: IdArgument, as_json: JsonOption = False, config: ConfigOption 
     settings = load_settings(config)
     beginning = beginning_of(session)
 
-    async def work(oversight: Oversight, _: Stop) -> tuple[Entry, float | None]:
-        entry = await the_one(oversight, beginning)
-        return entry, await oversight.left(entry)
+    async def work(actions: OperatorActions, _: Stop) -> tuple[Entry, float | None]:
+        entry = await the_one(actions, beginning)
+        return entry, await actions.left(entry)
 
     entry, left = run(settings, work)
     if left is None:

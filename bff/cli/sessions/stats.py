@@ -14,8 +14,8 @@ from bff.cli.sessions.options import FastOption, JsonOption
 from bff.cli.sessions.view import clean, frontend_of, span, write_json_object
 from bff.cli.settings import ConfigOption
 from bff.command_line import CommandLine, examples
+from bff.session.operator_actions import OperatorActions, Step
 from bff.session.operator_view import Selection
-from bff.session.oversight import Oversight, Step
 from bff.settings.frontends import UNNAMED
 
 _MINUTE, _HOUR = 60.0, 3600.0
@@ -83,7 +83,7 @@ def stats(as_json: JsonOption = False, fast: FastOption = False, config: ConfigO
     """Count the sessions: by provider, frontend, age and idle time; and their memory, from a sample."""
     settings = load_settings(config)
     found = Stats()
-    run(settings, lambda oversight, stop: _count(oversight, stop, found), fast=fast)
+    run(settings, lambda actions, stop: _count(actions, stop, found), fast=fast)
     if as_json:
         write_json_object(found.facts())
     else:
@@ -93,11 +93,11 @@ def stats(as_json: JsonOption = False, fast: FastOption = False, config: ConfigO
         raise typer.Exit(INTERRUPTED)
 
 
-async def _count(oversight: Oversight, stop: Stop, found: Stats) -> None:
-    found.used = await oversight.used_memory()
+async def _count(actions: OperatorActions, stop: Stop, found: Stats) -> None:
+    found.used = await actions.used_memory()
     with progress("counting") as tell:
-        async for step in oversight.find(Selection()):
-            sizes = await oversight.sizes(step.entries[:1])
+        async for step in actions.find(Selection()):
+            sizes = await actions.sizes(step.entries[:1])
             found.add(step, sizes, time.time())
             tell(step.done, f"{found.sessions:,} sessions")
             if stop.asked:

@@ -10,7 +10,7 @@ from typing import Any
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
-from bff.issuer.active import audiences_of
+from bff.issuer.active_tokens import audiences_of
 from bff.issuer.endpoints.token_parameter import TokenParameter
 from bff.issuer.grants.clients import AUTH_METHODS, Client
 from bff.issuer.grants.engine import ProtocolServer

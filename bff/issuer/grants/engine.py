@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Error, OAuth2Reque
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from bff.issuer.accounts.accounts import Account, Accounts
-from bff.issuer.active import ActiveTokens
+from bff.issuer.active_tokens import ActiveTokens
 from bff.issuer.grants.clients import Client
 from bff.issuer.grants.proofs import ProofChecks
 from bff.issuer.grants.refusal_log import client_named, log_refusal, why_not_authenticated

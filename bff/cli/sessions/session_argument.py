@@ -7,8 +7,8 @@ import typer
 
 from bff.cli.sessions.access import fail
 from bff.cli.settings import UNUSABLE
+from bff.session.operator_actions import OperatorActions
 from bff.session.operator_view import Entry
-from bff.session.oversight import Oversight
 
 _BEGINNING = re.compile(r"(?:[A-Za-z0-9_.-]+:session:)?([0-9a-f]{4,64})")
 
@@ -28,11 +28,11 @@ def beginning_of(text: str) -> str:
     return found[1]
 
 
-async def the_one(oversight: Oversight, beginning: str) -> Entry:
+async def the_one(actions: OperatorActions, beginning: str) -> Entry:
     """The session with this beginning; the command ends if there is none, or more than one."""
-    found = await oversight.named(beginning)
+    found = await actions.named(beginning)
     if not found:
-        reason = await oversight.why_ended(beginning)
+        reason = await actions.why_ended(beginning)
         fail(f"{beginning}: there is no such session" + (f", it has ended: {reason}." if reason else "."))
     if len(found) > 1:
         fail(

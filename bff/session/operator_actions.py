@@ -50,7 +50,7 @@ class Operator:
     note: str | None = None
 
 
-class Oversight:
+class OperatorActions:
     """The sessions of one Redis. `clock` gives seconds since the epoch.
 
     Args:
