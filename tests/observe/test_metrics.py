@@ -47,6 +47,14 @@ def test_the_parts_of_a_call_are_told_apart() -> None:
     assert 1.0 == value(metrics, "bff_own_duration_seconds_bucket", route="/api", le="0.0001")
     assert 2.0 == value(metrics, "bff_own_duration_seconds_bucket", route="/api", le="0.00025")
     assert 1.0 == value(metrics, "bff_request_duration_seconds_bucket", route="/api", le="0.0005")
+    requests.add(200, 90.0, 80.0, 20.0)  # beyond all bounds
+    for name, inside, sum_ in (("request", 2.0, 90.0033), ("upstream", 1.0, 80.003), ("own", 2.0, 20.00028)):
+        assert sum_ == pytest.approx(value(metrics, f"bff_{name}_duration_seconds_sum", route="/api"))
+        last = [
+            value(metrics, f"bff_{name}_duration_seconds_bucket", route="/api", le=le)
+            for le in ("10.0", "+Inf")
+        ]
+        assert [inside, inside + 1] == last
 
 
 def test_everything_else_is_counted() -> None:

@@ -135,7 +135,7 @@ def _settings(redis_url: str, places: Sequence[str]) -> Settings:
                 "ops_port": None,
                 "trusted_proxies": ["127.0.0.1"],
             },
-            "redis": {"url": redis_url},
+            "redis": {"url": redis_url, "timeout": "60s"},  # a process under valgrind is slow
             "session": {"keys": [new_secret()], "idle_timeout": "10h", "slide_interval": "2h"},
             "provider": {"issuer": "http://localhost:9", "client_id": "x", "client_secret": "x"},
             "route": [{"path": "/api", "upstream": "http://127.0.0.1:9", "strip_prefix": False}],
