@@ -183,7 +183,7 @@ class HeaderRules:
         Framing, Host and Expect are the connection's, the token and the claims are `bff.credentials`'.
         """
         address = ids.client.encode("ascii")
-        node = b'"[' + address + b']"' if b":" in address else address
+        node = b'"[' + address + b']"' if ":" in ids.client else address
         headers = [
             *self._passed(fields.headers),
             (b"forwarded", b"for=" + node + self.forwarded_tail),
@@ -200,13 +200,9 @@ class HeaderRules:
     def forwarding_lines(self, client: str) -> bytes:
         """The lines by which a backend learns of the client and of the public origin, ready for the wire."""
         address = client.encode("ascii")
-        node = b'"[' + address + b']"' if b":" in address else address
-        return b"forwarded: for=%b%b\r\nx-forwarded-for: %b\r\n%b" % (
-            node,
-            self.forwarded_tail,
-            address,
-            self.forwarded_lines,
-        )
+        node = b'"[' + address + b']"' if ":" in client else address
+        for_ = (b"forwarded: for=", node, self.forwarded_tail, b"\r\nx-forwarded-for: ", address, b"\r\n")
+        return b"".join((*for_, self.forwarded_lines))
 
     def _passed(self, headers: Sequence[Header]) -> list[Header]:
         passed: list[Header] = []
