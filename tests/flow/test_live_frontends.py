@@ -1,7 +1,7 @@
 """Frontends that come, change and go while the proxy runs: what goes on, what ends, and what comes back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support.network.events import Watcher
 from tests.support.network.sockets import closing, running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import CSRF, Browser, World, running_world
+from tests.support.tasks import background
 from tests.support.wait import until
 
 pytestmark = pytest.mark.requirement("P-01", "P-02")
@@ -117,6 +118,32 @@ async def test_a_frontend_goes_and_comes_back(redis_server: RedisServer) -> None
             carried = {**CSRF, "Cookie": f"bff={desk.handle}"}
             assert 401 == (await stranger.get("/bff/user", headers=carried)).status_code
         watcher.caller.leave()
+
+
+async def feed(_: Received) -> Reply:
+    """A backend's event stream, which says one thing and stays."""
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: one\n\n"
+        await asyncio.Event().wait()
+
+    return Reply(headers=[(b"content-type", b"text/event-stream")], body=events(), framing="chunked")
+
+
+@pytest.mark.requirement("S-01")
+async def test_a_backends_stream_ends_with_its_frontend(redis_server: RedisServer) -> None:
+    """Cleanly, as ours does, so that its reader comes back; another frontend's goes on."""
+    port = free_port()
+    shop_frontend = {"name": "shop", "public_url": f"http://127.0.0.1:{port}"}
+    async with running_world(redis_server, port=port, frontends=[shop_frontend]) as world:
+        world.reply = feed
+        streams = world.app.shared.event_streams
+        main, shop = await world.signed_in(), await signed_in(world, shop_frontend["public_url"])
+        async with background(main.call("/api/feed")) as lasting, background(shop.call("/api/feed")) as ended:
+            await until(lambda: len(streams._open) == 2)
+            await world.app.reload(at_frontends(world.app.settings))
+            assert b"data: one\n\nretry: 1000\n\n" == (await ended).content
+            assert (1, False) == (len(streams._open), lasting.done())
 
 
 async def test_a_kept_connection_reaches_a_frontend_that_has_come(redis_server: RedisServer) -> None:
