@@ -1,5 +1,6 @@
 """`bff init`: writes a first settings file for a provider, makes the keys, and checks them."""
 
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -52,7 +53,7 @@ def init(
         raise typer.Exit(0)
     if provider not in texts:
         raise typer.BadParameter(f"no provider {provider!r}: {', '.join(texts)}", param_hint="provider")
-    if _HERE.exists() and not force:
+    if os.path.lexists(_HERE) and not force:
         raise typer.BadParameter(f"{_HERE} is there already: --force writes over it", param_hint="bff.toml")
     asked = questions(texts[provider])
     given = _given(answers or [], {question.key for question in asked})
@@ -131,9 +132,10 @@ def _make_secrets(*, ask: bool) -> None:
 
 def _write_new(path: Path, text: str) -> bool:
     """Writes a file that only its owner may read; returns False if the file exists."""
-    try:
-        path.touch(mode=_PRIVATE, exist_ok=False)
+    try:  # by one descriptor: nobody who may write the folder can put a link in between
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     except FileExistsError:
         return False
-    path.write_text(text, encoding="utf-8")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
     return True

@@ -135,3 +135,15 @@ def test_it_ends_with_a_check(tmp_path: Path) -> None:
     done = bff("init", "dex", "--yes", cwd=tmp_path)
     assert 2 == done.returncode
     assert "client-secret" in done.stderr
+
+
+def test_a_link_that_leads_nowhere_is_no_free_place(tmp_path: Path) -> None:
+    """Somebody else's link in a shared folder has nothing written through it: neither settings nor key."""
+    (tmp_path / "here").mkdir()
+    for name in ("bff.toml", "bff-keys"):
+        (tmp_path / "here" / name).symlink_to(tmp_path / f"elsewhere-{name}")
+    refused = bff("init", "other", "--yes", "--no-check", cwd=tmp_path / "here")
+    assert (2, True) == (refused.returncode, "--force" in refused.stderr)
+    (tmp_path / "here" / "bff.toml").unlink()
+    assert 0 == bff("init", "other", "--yes", "--no-check", cwd=tmp_path / "here").returncode
+    assert ["here"] == [path.name for path in tmp_path.iterdir()]
