@@ -2,7 +2,8 @@
 
 Rule 1: a user who was signed out everywhere during the sign-in is not signed in by it (T-15): that note is
 read after the session is written, so that one of the two always sees the other.
-Rule 2: the tokens of a sign-in that comes to no session are revoked, whatever the reason.
+Rule 2: a step-up goes on with its session, and not with one that was ended while its code was spent.
+Rule 3: the tokens of a sign-in that comes to no session are revoked, whatever the reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -165,17 +166,20 @@ class SessionStart:
         found: Found | NoSession,
     ) -> Found | None:
         """The new session; None if everything of this user or sign-in was ended meanwhile."""
+        identity = identity_of(self._name, claims)
+        goes_on = went_on_since(transaction, identity, found)
         if isinstance(found, Found):
             # Its tokens stay: providers that tie them to one single sign-on would take the new ones along.
-            await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
-        identity = identity_of(self._name, claims)
+            here = await self._sessions.end(found.session, EndReason.SIGNED_IN_AGAIN)
+            if not here and goes_on is not None and await self._ended_by_others(found):
+                return None
         address = address_of(request, self._trusted)
         started = await self._sessions.start(
             identity,
             answer.tokens(),
             user_agent=user_agent(request),
             address=address,
-            since=went_on_since(transaction, identity, found),
+            since=goes_on,
         )
         since = began_at(transaction, claims, self._client.settings.clock_skew)
         if (reason := await self._sessions.ended_since(started.session, since)) is not None:
@@ -190,6 +194,11 @@ class SessionStart:
         name_session(request.scope, started.session.key, started.session)
         self._sessions.audit("signed_in", started.session, address=address)
         return started
+
+    async def _ended_by_others(self, found: Found) -> bool:
+        """Returns True unless another tab's sign-in has taken the session's place."""
+        current = await self._sessions.open(found.handle)
+        return isinstance(current, NoSession) and current.reason is not EndReason.SIGNED_IN_AGAIN
 
     async def _give_back(self, answer: TokenAnswer) -> None:
         """Tokens that no session will ever hold are revoked."""

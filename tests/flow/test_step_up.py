@@ -1,6 +1,8 @@
 """Step-up through the whole proxy: a route's or a backend's demand, the sign-in that meets it, and back."""
 
 import json
+from collections.abc import Coroutine
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +13,8 @@ from tests.support.network.backend import Received, Reply
 from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, running_world
+from tests.support.tasks import background
+from tests.support.wait import until
 
 FRESH = b'Bearer error="insufficient_user_authentication", max_age="%d"'
 
@@ -50,6 +54,27 @@ async def test_a_backend_asks_for_a_fresher_sign_in(redis_server: RedisServer) -
         stale = await world.browser()
         stale.client.cookies.update(former)
         assert 401 == (await stale.call("/api/orders")).status_code
+
+
+@pytest.mark.requirement("P-06", "B-22")
+async def test_a_session_that_ends_meanwhile_does_not_go_on(redis_server: RedisServer) -> None:
+    """Another device ends it while its step-up's code is spent: it does not live on under a new id."""
+    async with running_world(redis_server) as world:
+        browser, other = await world.signed_in(), await world.signed_in()
+        id_ = (await browser.call("/bff/user")).json()["session"]["id"]
+        world.issuer.seen.held = True
+        step_up = browser.client.get("/bff/login?step_up=1&max_age=60&return_to=/there")
+        async with background(_followed(browser, step_up)) as going:
+            await until(lambda: world.issuer.seen.token_calls["authorization_code"] == 3)
+            assert 200 == (await other.call(f"/bff/sessions/{id_}", "DELETE")).status_code
+            world.issuer.seen.held = False
+            assert "bff_error=session_ended" in str((await going).url)
+        assert 401 == (await browser.user()).status_code
+        assert 1 == len((await other.call("/bff/sessions")).json()["sessions"])
+
+
+async def _followed(browser: Browser, answer: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+    return await browser.follow(await answer)
 
 
 async def _cookie(browser: Browser) -> dict[str, str]:
