@@ -4,20 +4,31 @@ Rule 1: nothing is replaced by settings that cannot be used, or that the supervi
 Rule 2: a successor that does not come to serve stops the roll: it is ended, and the former worker goes on.
 Rule 3: the successor listens on the same socket, so that no connection is lost on its way; the former worker
 lets each connection carry one last answer, and closes WebSockets by their close frame.
-Rule 4: one after the other: the next is replaced when the former worker of this slot has ended.
+Rule 4: one after the other: the next is replaced when the former worker of this slot has ended. One that has
+not a little after its time to stop is killed: it would keep up the roll, and every reload behind it.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from bff.observe.logs import get_logger
 from bff.serve.process import WorkerProcess, cause_of_end
+from bff.serve.resources import LAST_WORDS
 from bff.serve.worker_slot import WorkerSlot
 from bff.settings.changes import FIXED, compare
-from bff.settings.model import Settings
+from bff.settings.model import ServerSettings, Settings
 from bff.tasks import Tasks
 
+GRACE: Final = 2.0
+"""Seconds beyond a worker's own time to stop."""
+
 _log = get_logger("bff.serve")
+
+
+def stop_limit(server: ServerSettings) -> float:
+    """Returns the seconds after which a worker that was told to stop is killed."""
+    return server.shutdown_delay + server.shutdown_timeout + LAST_WORDS + GRACE
 
 
 def fixed(current: Settings, newer: Settings) -> list[str]:
@@ -38,15 +49,22 @@ class Roll:
         tasks: where it waits.
         start_timeout: seconds within which a successor has to serve.
         stopping: True once the service stops.
+        limit: seconds after which a former worker is killed.
     """
 
     def __init__(
-        self, slots: Sequence[WorkerSlot], tasks: Tasks, start_timeout: float, stopping: Callable[[], bool]
+        self,
+        slots: Sequence[WorkerSlot],
+        tasks: Tasks,
+        start_timeout: float,
+        stopping: Callable[[], bool],
+        limit: float,
     ) -> None:
         self._slots = slots
         self._tasks = tasks
         self._start_timeout = start_timeout
         self._stopping = stopping
+        self._limit = limit
 
     async def run(self, settings: Settings) -> bool:
         """Replaces every worker; False if the roll was stopped."""
@@ -115,10 +133,15 @@ class Roll:
         return False
 
     async def _follows(self, slot: WorkerSlot, former: WorkerProcess, successor: WorkerProcess) -> bool:
-        """Waits until the former worker has ended; False if the successor did first."""
+        """Waits until the former worker has ended, by force in the end; False if the successor did first."""
         first = self._tasks.spawn(former.ended(), name="former worker ended")
         second = self._tasks.spawn(successor.ended(), name="successor ended")
-        _, waiting = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        ends = [first, second]
+        done, waiting = await asyncio.wait(ends, timeout=self._limit, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            _log.error("worker_killed", worker=slot.number, pid=former.pid)
+            former.kill()
+            done, waiting = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         if first.done():

@@ -28,8 +28,8 @@ from bff.serve.aggregation import END, Check, is_openmetrics, merged, metric, re
 from bff.serve.ipc import Question
 from bff.serve.ops import OpsServer
 from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
-from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
-from bff.serve.rolling import Roll, fixed
+from bff.serve.resources import CannotStartError, ServerResources, prepared
+from bff.serve.rolling import GRACE, Roll, fixed, stop_limit
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL
 from bff.serve.worker_slot import WorkerSlot
@@ -41,7 +41,6 @@ from bff.tasks import Tasks
 
 _STABLE = 60.0  # seconds after which a worker's death has nothing to do with the one before
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the first comes at once
-_GRACE = 2.0  # seconds beyond a worker's own time to stop
 _UNBUILT = "the process {pid} has not built them within {limit:g} s (server.start_timeout)"
 
 _log = get_logger("bff.serve")
@@ -286,7 +285,10 @@ class Supervisor:
                     return
                 changes = compare(self._settings, newer)
                 _log.info("rolling", changed=[*changes.taken, *changes.left])
-                roll = Roll(self._slots, self._tasks, newer.server.start_timeout, self._stopping.is_set)
+                limit = max(stop_limit(each.server) for each in (self._settings, newer))
+                roll = Roll(
+                    self._slots, self._tasks, newer.server.start_timeout, self._stopping.is_set, limit
+                )
                 if await roll.run(newer):
                     self._reloader.take(newer, ())
         finally:
@@ -312,12 +314,13 @@ class Supervisor:
         ends = [self._tasks.spawn(worker.ended(), name="worker's end") for worker in living]
         all_ended = self._tasks.spawn(_all_done([*keepers, *ends, *self._changes]), name="workers' end")
         forced = self._tasks.spawn(self._forced.wait(), name="second signal")
-        limit = server.shutdown_delay + server.shutdown_timeout + LAST_WORDS + _GRACE
-        await asyncio.wait([all_ended, forced], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [all_ended, forced], timeout=stop_limit(server), return_when=asyncio.FIRST_COMPLETED
+        )
         if self._forced.is_set():
             for worker in self._living():
                 worker.link.order("force")
-            await asyncio.wait([all_ended], timeout=_GRACE)
+            await asyncio.wait([all_ended], timeout=GRACE)
 
     async def _kill_all(self) -> None:
         for slot in self._slots:

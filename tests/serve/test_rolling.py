@@ -212,6 +212,21 @@ async def test_what_waits_in_a_socket_is_not_lost(tmp_path: Path) -> None:
             await running.said("rolled")
 
 
+async def test_a_former_worker_that_does_not_end(tmp_path: Path) -> None:
+    """One that is stopped is killed behind its time; the roll and the reloads behind it go on."""
+    with service(tmp_path, BFF_SERVER__SHUTDOWN_TIMEOUT="100ms") as running:
+        await running.up()
+        former = running.pid(1)
+        os.kill(former, signal.SIGSTOP)
+        running.signal(signal.SIGUSR2)
+        await running.said("rolling")
+        running.signal(signal.SIGHUP)
+        await running.said("rolled")
+        assert is_gone(former)
+        assert [former] == [line["pid"] for line in running.lines("worker_killed")]
+        await running.said("reloaded")
+
+
 async def test_a_successor_that_does_not_come_up(tmp_path: Path) -> None:
     """It stops the roll, and whoever serves goes on; a roll with better settings goes through."""
     process = Process(tmp_path / "log", workers=2)
