@@ -40,7 +40,7 @@ async def test_other_certificates_while_a_call_is_under_way(tmp_path: Path) -> N
         with pytest.raises(OSError, match="No such file"):
             made.renew(Certificates(tmp_path / "nothing"))
         made.renew(Certificates(other.cert))
-        with pytest.raises(ProviderUnavailableError, match="cannot be reached"):
+        with pytest.raises(ProviderUnavailableError, match="certificate is refused"):
             await made.get(url)
         go_on.set()
         assert 200 == (await call).status
