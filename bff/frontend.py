@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from starlette.routing import Route
 
 from bff.credentials.bearer import Verifiers
-from bff.credentials.call_credentials import CallCredentials
+from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.route_credentials import TokenSources, by_audience, for_routes, unsigned_of
 from bff.credentials.session_credentials import Credentials
@@ -307,7 +307,7 @@ def _destinations(
         destinations[route.path] = Destination(
             shared.pools.for_upstream(route),
             rules,
-            CallCredentials(own, bearer, unsigned_of(route, own)),
+            CredentialChoice(own, bearer, unsigned_of(route, own)),
             IdentityFields(rules, proofs.get(route.path)),
             RouteRateLimit.of(settings, limits),
             AskBeforeForward.of(shared.hooks),

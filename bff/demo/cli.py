@@ -13,10 +13,10 @@ from bff.command_line import CommandLine
 from bff.demo.api import create_app
 from bff.demo.plan import ACCESS_TOKEN_LIFETIME, AUDIENCE, SAMPLE_PAGE, Ports
 from bff.demo.run import run
-from bff.hangup import ignore_hangups
-from bff.hangup import serve as serve_steadily
 from bff.observe.logs import configure
 from bff.settings.model import LogSettings
+from bff.sighup import ignore_hangups
+from bff.sighup import serve as serve_steadily
 from bff.verify import RedisRevocations
 
 app = CommandLine(

@@ -12,7 +12,7 @@ ROWS = [
         "bff.open_streams",
         "bff.tasks",
         "bff.child",
-        "bff.hangup",
+        "bff.sighup",
         "bff.embedded",
         "bff.command_line",
     ],

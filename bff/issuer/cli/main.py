@@ -11,8 +11,6 @@ import typer
 import uvicorn
 
 from bff.command_line import CommandLine
-from bff.hangup import ignore_hangups, reload_nothing
-from bff.hangup import serve as serve_steadily
 from bff.issuer.app import create_app
 from bff.issuer.cli.keys import app as keys_app
 from bff.issuer.cli.settings import FAILED, ConfigOption, load_or_exit, redis_or_exit
@@ -21,6 +19,8 @@ from bff.issuer.keys.key_store import key_store, new_key
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
+from bff.sighup import ignore_hangups, reload_nothing
+from bff.sighup import serve as serve_steadily
 
 app = CommandLine(
     no_args_is_help=False,

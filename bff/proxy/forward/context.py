@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bff.credentials.call_credentials import CallCredentials
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
+from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
@@ -57,7 +57,7 @@ class Destination:
 
     pool: UpstreamPool
     rules: HeaderRules
-    credentials: CallCredentials
+    credentials: CredentialChoice
     identity: IdentityFields
     limit: RouteRateLimit | None = None
     ask: AskBeforeForward | None = None

@@ -24,7 +24,7 @@ from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.forward_auth import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
-from bff.proxy.forward.call_end import CallEnd
+from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.context import ClientSide, ForwardingContext
 
 _NAME = FORWARD_AUTH.decode("ascii")
@@ -78,7 +78,7 @@ class ForwardAuth:
         return None if any(good) else "secret_wrong"
 
 
-class ForwardAuthCall(CallEnd):
+class ForwardAuthCall(CallState):
     """The answering of one question; its `request` is the client's. A front makes it, and calls `begin`.
 
     `unproven` says why the question is not believed.

@@ -22,7 +22,7 @@ from bff.policy.admission import Denied
 from bff.policy.fields import Header
 from bff.policy.streams import first_tail, is_stream, tail
 from bff.proxy.forward.after_401 import Cure, Healing
-from bff.proxy.forward.call_end import CallEnd
+from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.context import A_WHILE
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
@@ -38,7 +38,7 @@ _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
 
-class ForwardedCall(CallEnd):
+class ForwardedCall(CallState):
     """One call. A front makes it, calls `begin`, then feeds it; both run on one event loop.
 
     What can be done at once is done within `begin`: with the session in the near cache, its token good and

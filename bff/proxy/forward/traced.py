@@ -17,7 +17,7 @@ from bff.policy.fields import Fields, Header
 from bff.policy.headers import RequestIds
 from bff.policy.routes import Route
 from bff.policy.trace import valid_traceparent
-from bff.proxy.forward.call_end import CallEnd
+from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
@@ -67,7 +67,7 @@ def attempted(
     return request._replace(fields=Fields(fields)), ids._replace(traceparent=parent)
 
 
-class _Traced(CallEnd):
+class _Traced(CallState):
     """The end of a call with its trace."""
 
     _trace: CallTrace

@@ -5,7 +5,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from bff.credentials.call_credentials import CallCredentials
+from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.session_credentials import Credentials
 from bff.crypto import Keyring, session_key
@@ -269,7 +269,7 @@ class World:
         self.pool.dialer = self  # type: ignore[assignment] # its `dial` is all that is asked for
         parts = ForwardingContext(
             {
-                path: Destination(self.pool, rules, CallCredentials(credentials), IdentityFields(rules))
+                path: Destination(self.pool, rules, CredentialChoice(credentials), IdentityFields(rules))
                 for path, rules in _RULES.items()
             },
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.embedded import free_port
-from bff.hangup import reload_nothing
+from bff.sighup import reload_nothing
 from tests.serve.service import service
 from tests.serve.small_service import Process
 from tests.support.network.backend import Received, Reply, backend

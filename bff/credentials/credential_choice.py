@@ -1,4 +1,4 @@
-"""The credential of any call of one route: a session's, a client's own token, or the proxy's own."""
+"""The choice of a call's credential: its session's, a client's own token, or the proxy's own."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from bff.session.token_policy import PassOn
 
 
 @dataclass(frozen=True, slots=True)
-class CallCredentials:
-    """The credentials of one route's calls.
+class CredentialChoice:
+    """The credentials that calls of one route may have, and the choice among them.
 
     Attributes:
         session: those of calls with a session.

@@ -37,7 +37,7 @@ def _nothing() -> None:
     pass
 
 
-class CallEnd:
+class CallState:
     """The state of a forwarded call, its credential, its refusals and its end."""
 
     def __init__(
