@@ -18,7 +18,7 @@ from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Head, RequestParser
 from bff.session.cached_session import CachedSession
 from tests.structure.source import ROOT
-from tests.tools.soak import fuzz, path_target
+from tests.tools.soak import fuzz, path_run, path_target
 
 quiet = Credentials.quiet
 feed = RequestParser.feed
@@ -120,6 +120,33 @@ def test_the_check_of_the_data_path_can_find(
         found += 1
     path_target.bench.cache_clear()  # what was found is left under way
     assert found, mistake
+
+
+ASKS, IS_SLOW, ANSWERED_BY_HALF, REST = (bytes(step) for step in ([0, 0], [11, 2], [7, 0x41], [10, 3]))
+ANOTHER_ASKS = bytes([11, 4, 0x10, 8])  # with a session of its own
+TIRES = bytes([7, 13])  # a 408, after which a call on a kept connection is sent again
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "held"),
+    [
+        pytest.param(0x20, ASKS + IS_SLOW + ANSWERED_BY_HALF + ANOTHER_ASKS + REST, True, id="waits"),
+        pytest.param(0x08, ASKS + IS_SLOW + ANSWERED_BY_HALF + REST + ANOTHER_ASKS + TIRES, True, id="dials"),
+        pytest.param(0x20, ASKS + ANSWERED_BY_HALF + ANOTHER_ASKS + REST, False, id="nobody is slow"),
+        pytest.param(0x20, ASKS + IS_SLOW + ANSWERED_BY_HALF + ASKS + REST, False, id="nobody else asks"),
+    ],
+)
+def test_a_connection_held_for_a_slow_client(options: int, steps: bytes, held: bool) -> None:
+    """The fronts differ in when a slow client's connection is free, and only that is left out.
+
+    Our own server reads no further than the client does: another client's call waits until both leave, or
+    goes on a new connection. Over ASGI a small answer is read to its end, and the other call goes behind it.
+    """
+    data = bytes([options | path_run.WITH_ASGI, 0]) + steps
+    own, asgi = (path_target.bench().run(data, front) for front in ("server", "asgi"))
+    assert held == own.held
+    assert (len(own.calls) < len(asgi.calls)) == held
+    path_target.check(data)
 
 
 @pytest.mark.parametrize("target", ["door", "path"])

@@ -84,6 +84,7 @@ class Run:
 
     Attributes:
         passed_over: a call waited for a connection while one was kept for clients that hold none.
+        held: a slow client's answer held its connection while there were other calls or connections.
     """
 
     def __init__(self, bench: Bench, data: bytes, front: str, *, cut: int = 0, cut_answers: int = 0) -> None:
@@ -99,7 +100,7 @@ class Run:
         self._see_it_through = not options & 32  # or the clients leave with all that is under way
         self._same_peer = not options & 16
         self._rush = False
-        self.passed_over = False
+        self.passed_over = self.held = False
         self._state = ServerState()
         bench.world = self.world
         protocol = client_protocol(bench.settings)
@@ -130,6 +131,8 @@ class Run:
             self.loop.settle()
         pool = self.world.pool.stats()
         self.passed_over |= bool(pool.waiting and pool.idle)
+        if pool.waiting or pool.open > 1:
+            self.held |= any(wire._paused and not wire.over for wire in self.world.wires)
         assert not self.loop.errors, self.loop.errors
 
     def _step(  # noqa: C901, PLR0912 - a list of what can happen
