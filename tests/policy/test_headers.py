@@ -214,6 +214,22 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
     assert names.stops(b"x-forwarded-for")
 
 
+def test_an_answers_lines_fare_alike_where_the_key_is_equal() -> None:
+    """Routes of the same rules have one key, wherever they lead; each rule about lines tells them apart."""
+    usual = rules().answer_key()
+    assert usual == rules(keep_cookies=True, map_locations=False).answer_key()
+    for otherwise in ({"pass_response_headers": ["x-powered-by"]}, {"auth": "none"}, {"allow_cache": True}):
+        assert usual != rules(**otherwise).answer_key()
+
+
+@pytest.mark.parametrize(
+    ("looked_into", "name"), [(True, b"location"), (True, b"set-cookie"), (False, b"etag")]
+)
+def test_which_lines_are_looked_into(looked_into: bool, name: bytes) -> None:
+    """Redirects and cookies are judged by the route's own settings: their lines are remembered for nobody."""
+    assert looked_into == HeaderRules.looks_into(name)
+
+
 @pytest.mark.requirement("B-14")
 @pytest.mark.parametrize("client", ["1.2.3.4", "2001:db8::1", "unknown"])
 def test_the_lines_of_the_fast_path_say_the_same(client: str) -> None:
