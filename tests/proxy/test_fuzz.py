@@ -1,12 +1,14 @@
 """A sample of the fuzzing, and what it has found (H-02)."""
 
 import contextlib
+import faulthandler
 import logging
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from uvicorn.server import ServerState
@@ -72,8 +74,10 @@ def test_the_command() -> None:
     assert ("guided by coverage" if fuzz.guided() else "blind") in done.stdout
 
 
-def test_the_fuzzer_can_find(tmp_path: Path) -> None:
-    """An input that a check refuses ends the run, and is kept."""
+def test_the_fuzzer_can_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input that a check refuses ends the run, and is kept; the watch for hanging checks ends with it."""
+    cancel = Mock(wraps=faulthandler.cancel_dump_traceback_later)
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", cancel)
 
     def check(data: bytes) -> None:
         assert data.count(b"\r\n\r\n") < 2  # as two heads have
@@ -81,6 +85,7 @@ def test_the_fuzzer_can_find(tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()
     with pytest.raises(AssertionError):
         fuzz.fuzz_blind(check, fuzz.seeds("door"), tmp_path, 60, 1)
+    cancel.assert_called_once()
     (kept,) = (tmp_path / "found").iterdir()
     assert kept.read_bytes().count(b"\r\n\r\n") >= 2
 

@@ -156,14 +156,16 @@ def fuzz_blind(check: Check, begun: list[bytes], folder: Path, seconds: int, see
     """Fuzzes by chance alone."""
     chance = random.Random(seed)  # noqa: S311 - a seeded run can be repeated
     until, count = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True)
-        for _ in range(_BLOCKS):
-            data = mutated(chance, begun)
-            (folder / "found" / "last").write_bytes(data)
-            check(data)
-            count += 1
-    faulthandler.cancel_dump_traceback_later()
+    try:
+        while time.monotonic() < until:
+            faulthandler.dump_traceback_later(_HANGS_AFTER, exit=True)
+            for _ in range(_BLOCKS):
+                data = mutated(chance, begun)
+                (folder / "found" / "last").write_bytes(data)
+                check(data)
+                count += 1
+    finally:  # or else it ends the caller's process later on, in which something was found
+        faulthandler.cancel_dump_traceback_later()
     (folder / "found" / "last").unlink(missing_ok=True)
     print(f"stat::number_of_executed_units: {count}")  # noqa: T201 - as libFuzzer does
 
