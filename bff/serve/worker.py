@@ -36,6 +36,7 @@ from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
+from bff.serve.huge_pages import keep_huge
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
 from bff.serve.ops import OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
@@ -143,6 +144,7 @@ class Worker(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.set_threshold(10_000, 20, 20)  # calls make few cycles, and many objects
+        self._tasks.spawn(keep_huge(lambda: self._settings), name="huge pages")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops as Rule 1 says."""

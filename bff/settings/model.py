@@ -74,6 +74,7 @@ class ServerSettings(Section):
     shutdown_delay: SecondsOrZero = 0.0
     reload_interval: Annotated[Seconds, Field(ge=0.05, le=3600)] = 5.0
     watch_settings: bool = True  # False: the settings' own file is read again at SIGHUP alone
+    huge_pages: bool = True  # for the heap, where the system has them
     keep_alive: Seconds = 75.0
     head_timeout: Seconds = 10.0
     body_timeout: Seconds = 30.0

@@ -19,6 +19,7 @@ def contenders() -> list[Contender]:
         FixedAnswer(),
         Ours("bff"),
         Ours("bff-uncached", near_cache=False),
+        Ours("bff-small-pages", huge_pages=False),
         SeveralFrontends("bff-100-frontends", 100),
         Traced("bff-traced", share=1.0),
         Traced("bff-sampled", share=0.01),

@@ -22,6 +22,7 @@ class Ours(Contender):
     Args:
         name: see `Contender`.
         near_cache: the setting of this name.
+        huge_pages: the setting of this name.
         routes: routes beside `/api`, as the settings have them.
         redis_url: another Redis than the one of all.
         keys: server keys; those who are to share sessions share these.
@@ -34,6 +35,7 @@ class Ours(Contender):
         name: str,
         *,
         near_cache: bool = True,
+        huge_pages: bool = True,
         routes: Sequence[Mapping[str, Any]] = (),
         redis_url: str | None = None,
         keys: str | None = None,
@@ -43,10 +45,12 @@ class Ours(Contender):
         super().__init__()
         self.name = name
         self.what = f"bff serve, one worker, near cache {'on' if near_cache else 'off'}"
+        if not huge_pages:
+            self.what += ", memory in pages of 4 KiB"
         self.public_port = public_port or self.port
         self.ops_port = lasting_port()
         self.keys = keys or new_secret()
-        self._near_cache = near_cache
+        self._near_cache, self._huge_pages = near_cache, huge_pages
         self._more = more or {}
         self._routes, self.redis_url = routes, redis_url
 
@@ -120,6 +124,7 @@ class Ours(Contender):
             "BFF_LIMITS__STREAMS_PER_ADDRESS": "100000",
             "BFF_LOG__FORMAT": "json",
             "BFF_ROUTE": json.dumps([*self._routes, api]),
-            "BFF_SESSION__NEAR_CACHE": "true" if self._near_cache else "false",
+            "BFF_SESSION__NEAR_CACHE": str(self._near_cache).lower(),
+            "BFF_SERVER__HUGE_PAGES": str(self._huge_pages).lower(),
             **self._more,
         }
