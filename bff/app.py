@@ -22,7 +22,7 @@ from bff.live_settings import LiveSettings, Reloaded, note_in_force
 from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.policy.csrf import Guard
-from bff.proxy.forward.in_force import STATE, InForce
+from bff.proxy.forward.current_app import STATE, CurrentApp
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Sessions
 from bff.settings.model import Settings
@@ -54,7 +54,7 @@ class App:
         files.begin(see(files.paths()))
         self.shared = SharedParts(settings, clock=clock, hooks=hooks, audiences=audiences)
         self.frontends = build_frontends(settings, self.shared)
-        self.in_force = InForce(self.frontend.forwarding, self.frontends.lines, self.frontends.table)
+        self.in_force = CurrentApp(self.frontend.forwarding, self.frontends.lines, self.frontends.table)
         self._subscribe(self.frontends)
         self._former_watches: WeakSet[ExpiryWatch] = WeakSet()  # of streams and sockets under way
         self.shared.keys.forget = self._forget

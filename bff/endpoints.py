@@ -13,7 +13,7 @@ from bff.policy.csrf import Guard
 from bff.policy.routes import RouteTable
 from bff.refresh import Refresher
 from bff.session.announcements import notice_of
-from bff.session.minted import MintingKeys
+from bff.session.minted_tokens import MintingKeys
 from bff.session.own_sessions import OwnSessions
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore

@@ -1,7 +1,7 @@
 """The parts that the requests of one frontend are served with, built from settings by one function.
 
 Rule 1: a frontend never changes. Other settings make another one, which takes its place between two requests
-(`bff.proxy.forward.in_force`); requests, event streams and WebSockets under way end on theirs.
+(`bff.proxy.forward.current_app`); requests, event streams and WebSockets under way end on theirs.
 Rule 2: building one changes nothing that a request meets: its memory of sessions is told of changes in Redis
 when the frontend is put in force.
 """
@@ -28,28 +28,28 @@ from bff.oidc.dpop import thumbprint_of
 from bff.oidc.providers import Providers
 from bff.open_streams import OpenStreams
 from bff.policy.csrf import Guard
-from bff.policy.forward_auth import Asking
-from bff.policy.headers import HeaderRules
+from bff.policy.forward_auth_request import Asking
+from bff.policy.header_rules import HeaderRules
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
-from bff.proxy.forward.before_forward import AskBeforeForward
-from bff.proxy.forward.context import Destination, ForwardingContext
+from bff.proxy.forward.before_forward_hook import AskBeforeForward
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
-from bff.proxy.forward.traced import fast_calls, forward_auth_calls, forwarded_calls
+from bff.proxy.forward.forwarding_context import Destination, ForwardingContext
+from bff.proxy.forward.traced_calls import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.websocket.handler import WebSocketForwarding
-from bff.proxy.websocket.traced import upgrades
+from bff.proxy.websocket.traced_upgrade import upgrades
 from bff.refresh import Refresher
 from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens
 from bff.refresh.traced import coordinator_maker
-from bff.session.bound_sessions import sessions_of
-from bff.session.client_tokens import ClientTokenStore
+from bff.session.client_token_store import ClientTokenStore
+from bff.session.device_bound_sessions import sessions_of
 from bff.session.expiry_watch import ExpiryWatch
-from bff.session.minted import Mint, MintingKeys
+from bff.session.minted_tokens import Mint, MintingKeys
 from bff.session.near_cache import NearCache
+from bff.session.session_calls import SessionCalls
 from bff.session.sessions import Sessions
-from bff.session.signed_calls import SignedCalls
 from bff.settings.model import Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
@@ -288,7 +288,7 @@ def _context(
         callers=Callers(settings.limits, None if former is None else former.forwarding.context.callers),
         event_streams=made.event_streams,
         bound_streams=settings.session.bound_stream_lifetime,
-        signed_calls=SignedCalls(made.watch),
+        session_calls=SessionCalls(made.watch),
         response_lines=shared.response_lines,
         spans=shared.spans,
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from bff.frontend import Frontend, build_frontend
 from bff.policy.frontend_table import FrontendTable, Placed, hosts_of
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.forward.asgi_app import ForwardingApp
-from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.header_line_cache import LineCache
 from bff.session.near_cache import NearCache
 from bff.settings.changes import compare
 from bff.settings.frontends import Frontend as View

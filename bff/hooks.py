@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from bff.observe.logs import get_logger
-from bff.policy.headers import FROM_BROWSERS
+from bff.policy.header_rules import FROM_BROWSERS
 from bff.settings.header_table import TO_BACKEND, plain_name, row_of
 from bff.tasks import Tasks
 

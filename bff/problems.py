@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from bff.errors import Problem
-from bff.policy.redirects import with_error
+from bff.policy.return_to import with_error
 
 Header = tuple[bytes, bytes]
 

@@ -23,8 +23,8 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
 from bff.refresh.by_provider import CircuitBreakers
 from bff.session.invalidation_feed import InvalidationFeed
-from bff.session.live_count import LiveCount
 from bff.session.live_keys import LiveKeys
+from bff.session.session_count import LiveCount
 from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
 from bff.settings.model import ServerSettings, Settings

@@ -17,8 +17,8 @@ from bff.refresh.client_tokens import NoToken
 from bff.session.cached_session import CachedSession
 from bff.session.lifetime import CLOCKS_APART
 from bff.session.model import Found, OwnToken
+from bff.session.rotation_policy import PassOn
 from bff.session.sessions import NoSession
-from bff.session.token_policy import PassOn
 
 
 class OwnTokenReady:

@@ -12,7 +12,7 @@ from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOn
 from bff.refresh.client_tokens import ClientToken, NoToken, last_moment
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken
-from bff.session.token_policy import PassOn
+from bff.session.rotation_policy import PassOn
 
 
 class ClientCredentials(OwnTokenCredentials):

@@ -11,7 +11,7 @@ from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.step_up import Demand
 from bff.session.model import Found, OwnToken
-from bff.session.token_policy import PassOn
+from bff.session.rotation_policy import PassOn
 
 Mode = Literal["any", "invalid_token", "never"]
 """The setting `refresh_on_401`."""

@@ -6,7 +6,7 @@ from bff.credentials.bearer import BearerAccess
 from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly, Unsigned
 from bff.credentials.session_credentials import Credentials
 from bff.policy.admission import Admitted, RequestHead
-from bff.session.token_policy import PassOn
+from bff.session.rotation_policy import PassOn
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from bff.credentials.token_exchange import Changed, Exchanger, NotNow, Unusable
 from bff.errors import Problem, StoreUnavailableError
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken
+from bff.session.rotation_policy import PassOn, Refresh, plan_after_401
 from bff.session.sessions import NoSession
-from bff.session.token_policy import PassOn, Refresh, plan_after_401
 
 
 class ExchangedCredentials(Credentials):

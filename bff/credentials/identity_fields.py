@@ -11,7 +11,7 @@ from typing import Any
 from bff.credentials.backend_proofs import BackendProofs
 from bff.credentials.credential import Anonymous, Ready, Signed, TokenOnly, proof_key_of
 from bff.policy.fields import Header
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.route_access import claim_headers
 
 

@@ -18,7 +18,7 @@ from bff.errors import Problem
 from bff.policy.route_access import RouteAccess, claim_headers
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, Unproved
-from bff.session.token_policy import PassOn
+from bff.session.rotation_policy import PassOn
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from bff.credentials.backend_token_credentials import OwnTokenCredentials
 from bff.session.cached_session import CachedSession
-from bff.session.minted import Mint
 from bff.session.minted_claims import Content
+from bff.session.minted_tokens import Mint
 from bff.session.model import Found, OwnToken
 
 

@@ -19,8 +19,8 @@ from bff.credentials.token_exchange import Exchanger
 from bff.policy.route_access import AccessPlan, RouteAccess
 from bff.policy.routes import Route
 from bff.refresh.client_tokens import ClientTokens
-from bff.session.minted import Mint
 from bff.session.minted_claims import Content
+from bff.session.minted_tokens import Mint
 from bff.settings.model import RouteSettings
 
 

@@ -17,9 +17,7 @@ from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Found, Session
-from bff.session.session_reader import Then
-from bff.session.sessions import NoSession, Sessions
-from bff.session.token_policy import (
+from bff.session.rotation_policy import (
     Cause,
     Expired,
     PassOn,
@@ -31,6 +29,8 @@ from bff.session.token_policy import (
     plan_use,
     token_ended,
 )
+from bff.session.session_reader import Then
+from bff.session.sessions import NoSession, Sessions
 from bff.settings.model import RefreshSettings
 from bff.tasks import Tasks
 

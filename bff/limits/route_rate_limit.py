@@ -9,7 +9,7 @@ counted once, however often it is sent to the backend.
 from bff.credentials.credential import Refused, TokenOnly
 from bff.errors import Problem
 from bff.limits.rate_limits import RateLimits
-from bff.policy.address import rate_key
+from bff.policy.client_address import rate_key
 from bff.policy.quota import Limited, Quota
 from bff.session.model import Session
 from bff.settings.model import RouteSettings

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
-from bff.policy.bearer import Bearer, Both, Doubled, presented
+from bff.policy.bearer_token import Bearer, Both, Doubled, presented
 from bff.policy.csrf import Allowed, Guard, Rejected
 from bff.policy.fields import Fields
 from bff.policy.paths import query_problem

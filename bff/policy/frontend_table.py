@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from bff.policy.fields import Header
-from bff.policy.forward_auth import asked_place, is_forward_auth
+from bff.policy.forward_auth_request import asked_place, is_forward_auth
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings

@@ -12,7 +12,7 @@ from typing import Literal
 
 from bff.policy.fields import Header
 from bff.policy.navigation import fetched_ahead, navigates
-from bff.policy.redirects import check_return_to
+from bff.policy.return_to import check_return_to
 
 WithoutSession = Literal["refuse", "prefetch", "failed", "come_back", "sign_in"]
 """The steps for a request without a session."""

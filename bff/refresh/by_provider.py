@@ -10,7 +10,7 @@ from bff.refresh.circuit_breaker import CircuitBreaker
 from bff.refresh.coordinator import RefreshCoordinator, circuit_breaker_of
 from bff.refresh.outcome import Outcome, Over
 from bff.session.model import EndReason, Found
-from bff.session.token_policy import Cause
+from bff.session.rotation_policy import Cause
 
 
 class Refresher(Protocol):

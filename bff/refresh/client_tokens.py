@@ -24,7 +24,7 @@ from bff.oidc.refusals import GrantRefusedError, InvalidGrant
 from bff.oidc.requests import ClientGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
-from bff.session.client_tokens import ClientTokenStore
+from bff.session.client_token_store import ClientTokenStore
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import OwnToken
 from bff.settings.model import ProviderSettings, RefreshSettings

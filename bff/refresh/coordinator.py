@@ -28,8 +28,8 @@ from bff.refresh.refusals import Refusals
 from bff.refresh.rotation import Rotation
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Session
+from bff.session.rotation_policy import Cause
 from bff.session.sessions import Found, Sessions
-from bff.session.token_policy import Cause
 from bff.settings.model import RefreshSettings
 from bff.tasks import Tasks
 

@@ -38,8 +38,8 @@ from bff.refresh.circuit_breaker import LATER
 from bff.refresh.context import RotationContext, Try, why_put_off
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
 from bff.session.invalidation_feed import steady_now
-from bff.session.lock import SessionLock
 from bff.session.model import EndReason, Refreshing, Session
+from bff.session.rotation_lock import SessionLock
 from bff.session.sessions import Found, NoSession
 from bff.session.store import Write
 from bff.tasks import to_be_cancelled

@@ -7,8 +7,8 @@ from typing import Any
 from bff.observe.tracing import Spans
 from bff.refresh.coordinator import Flight, RefreshCoordinator
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded
+from bff.session.rotation_policy import Cause
 from bff.session.sessions import Found
-from bff.session.token_policy import Cause
 
 _CAUSE, _OUTCOME = "bff.refresh.cause", "bff.refresh.outcome"
 

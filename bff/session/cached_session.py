@@ -63,7 +63,7 @@ class CachedSession:
         *,
         plan: AccessPlan = NO_ACCESS,
     ) -> "CachedSession":
-        """Packs a session; the moments are those of `token_policy`, the fingerprint that of its record.
+        """Packs a session; the moments are those of `rotation_policy`, the fingerprint that of its record.
 
         It holds the claims that the `plan` of the routes asks for, and how each of these routes sees it.
         """

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bff.session.affected import at_frontend
-from bff.session.endings import note_of
+from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded
-from bff.session.index import is_of
 from bff.session.lifetime import last_moment_of
 from bff.session.model import ID_LENGTH, EndReason, Session
 from bff.session.record import DEVICE
+from bff.session.session_index import is_of
 from bff.session.sessions import Sessions
+from bff.session.sessions_to_end import at_frontend
 from bff.session.store import SessionStore
 from bff.settings.model import SessionSettings
 

@@ -7,10 +7,10 @@ Rule 2: `created` is in whole seconds. Of those of one second the index's order 
 
 from operator import itemgetter
 
-from bff.session.endings import note_of
+from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded
-from bff.session.index import is_of
 from bff.session.model import Session
+from bff.session.session_index import is_of
 from bff.session.store import SessionStore
 
 

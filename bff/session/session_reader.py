@@ -16,14 +16,14 @@ from bff.errors import StoreUnavailableError
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
-from bff.session.endings import note_of
+from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded
 from bff.session.lifetime import last_moment, next_slide, time_is_up
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Record, fingerprint
+from bff.session.rotation_policy import good_until, quiet_until
 from bff.session.store import SessionStore
-from bff.session.token_policy import good_until, quiet_until
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Then = Callable[[CachedSession | None], None]

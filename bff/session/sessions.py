@@ -23,16 +23,12 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
-from bff.session.affected import affected, ending_of, names_of
 from bff.session.cached_session import CachedSession
 from bff.session.cookie import SessionCookie
 from bff.session.decrypt_cache import DecryptCache
-from bff.session.drafts import Drafts, Identity, PreparedSave
-from bff.session.endings import Ended, note_of, untold
+from bff.session.end_reasons import Ended, note_of, untold
 from bff.session.hash_read import Loaded
-from bff.session.index import whose_is
 from bff.session.lifetime import ended, over, slide_due, time_is_up
-from bff.session.lock import SessionLock
 from bff.session.model import (
     ID_LENGTH,
     WITHHELD,
@@ -47,10 +43,14 @@ from bff.session.model import (
 )
 from bff.session.near_cache import NearCache
 from bff.session.record import encode_exchanged, format_seen
+from bff.session.rotation_lock import SessionLock
+from bff.session.rotation_policy import quiet_until
+from bff.session.session_builder import Identity, PreparedSave, SessionBuilder
 from bff.session.session_cap import oldest_beyond
+from bff.session.session_index import whose_is
 from bff.session.session_reader import SessionReader, Then
+from bff.session.sessions_to_end import affected, ending_of, names_of
 from bff.session.store import SessionStore, Write
-from bff.session.token_policy import quiet_until
 from bff.settings.model import RefreshSettings, SessionSettings
 
 __all__ = ["Found", "NoSession", "Sessions"]
@@ -100,7 +100,7 @@ class Sessions:
         self._providers = providers
         reader = partial(SessionReader, store=store, before=before, settings=settings, clock=clock)
         self._reader = reader(refresh=self._refresh, cache=cache, plan=plan, providers=providers)
-        self._drafts = Drafts(keyring, settings, shown, plan, frontend)
+        self._builder = SessionBuilder(keyring, settings, shown, plan, frontend)
         self._missed = missed
         self._ended = ended
         self.frontend = frontend
@@ -215,9 +215,9 @@ class Sessions:
         return time_is_up(session, self._clock(), self._settings)
 
     async def start(self, identity: Identity, tokens: Tokens, **more: Any) -> Found:
-        """Writes a new session under a new handle; `more` is as for `Drafts.first`."""
+        """Writes a new session under a new handle; `more` is as for `SessionBuilder.first`."""
         now, handle = self._clock(), self._keyring.new_handle()
-        made = self._drafts.first(handle, identity, tokens, now, **more)
+        made = self._builder.first(handle, identity, tokens, now, **more)
         await self._store.create(
             made.session,
             made.record,
@@ -235,7 +235,7 @@ class Sessions:
         """
         if found.session.tokens.refresh_token == WITHHELD:
             raise ValueError("a session from the near cache cannot be saved")
-        return self._drafts.next(found.session, found.handle, tokens, self._clock(), claims=claims)
+        return self._builder.next(found.session, found.handle, tokens, self._clock(), claims=claims)
 
     async def save(self, prepared: PreparedSave) -> Write:
         """Compare-and-set on `version`. After `StoreUnavailableError` the same save may be repeated."""

@@ -20,7 +20,7 @@ from contextlib import suppress
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
-from bff.session.endings import Ended, Endings, Trace, untold
+from bff.session.end_reasons import Ended, Endings, Trace, untold
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import ID_LENGTH, EndReason
 from bff.tasks import Tasks

@@ -5,10 +5,10 @@
     <prefix>:sid:<provider>:<sid>         set of session keys
     <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
     <prefix>:lock:<key>                   who is rotating its tokens
-    <prefix>:client:<name>                a token in the proxy's own name (`client_tokens.py`)
-    <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`endings.py`)
-    <prefix>:auditor                      who tells of the endings that nobody else tells of (`endings.py`)
-    <prefix>:starting:<key>               its first write is under way (`index.py`)
+    <prefix>:client:<name>                a token in the proxy's own name (`client_token_store.py`)
+    <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`end_reasons.py`)
+    <prefix>:auditor                      who tells of endings that nobody else tells of (`end_reasons.py`)
+    <prefix>:starting:<key>               its first write is under way (`session_index.py`)
     <prefix>:rate:<limit>:<who>           how much a client has used of a limit (`rate_counts.py`)
 
 Rule 1: no write but `create` makes a session exist, and `create` never overwrites one.
@@ -20,8 +20,8 @@ Rule 4: indexes are written before the session, and may outlive it; their TTLs o
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
 Rule 7: whatever redis-py raises leaves here as `StoreUnavailableError`.
-Reads go by `batch_reader.py`, which joins them, and of the indexes by `index.py`; `invalidation_feed.py`
-tells of writes; both have connections of their own by `redis_connection.py`.
+Reads go by `batch_reader.py`, which joins them, and of the indexes by `session_index.py`;
+`invalidation_feed.py` tells of writes; both have connections of their own by `redis_connection.py`.
 """
 
 import asyncio
@@ -40,10 +40,9 @@ from bff.observe.metrics import Metrics
 from bff.session import scripts
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
-from bff.session.endings import ENDED_SECONDS, Endings
+from bff.session.end_reasons import ENDED_SECONDS, Endings
 from bff.session.failure_log import FailureLog
 from bff.session.hash_read import Loaded, WrongTypeError, unavailable
-from bff.session.index import SAMPLE, SessionIndex, Whose
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import ends_by, milliseconds, record_ttl
@@ -54,6 +53,7 @@ from bff.session.redis_clients import connected
 from bff.session.redis_condition import Readiness, eviction_policy, tried
 from bff.session.replication import Replication
 from bff.session.sealed_tokens import SealedTokens
+from bff.session.session_index import SAMPLE, SessionIndex, Whose
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | int | float]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bff.policy.body_framing import WITHOUT_CONTENT, ChunkedContent, FramingError, LengthContent
+from bff.policy.chunked_body import WITHOUT_CONTENT, ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Header
 
 

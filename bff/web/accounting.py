@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bff.errors import problem_named
 from bff.observe.logs import Whose, access
 from bff.observe.metrics import Metrics
-from bff.policy.trace import REQUEST_ID_ENTROPY
+from bff.policy.trace_context import REQUEST_ID_ENTROPY
 
 OTHER = "/bff/*"
 SPA = "spa"

@@ -41,7 +41,7 @@ from bff.policy.device_binding import (
     verify,
 )
 from bff.policy.quota import Limited
-from bff.session.bound_sessions import BoundSessions
+from bff.session.device_bound_sessions import BoundSessions
 from bff.session.device_proof import Use
 from bff.session.model import ID_LENGTH, NoSession
 from bff.session.store import Write

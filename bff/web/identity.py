@@ -6,7 +6,7 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.id_token import Claims
 from bff.oidc.userinfo import Told
 from bff.policy.claim_rules import holds
-from bff.session.drafts import Identity
+from bff.session.session_builder import Identity
 from bff.session.sessions import Found, NoSession
 from bff.settings.claim_rule import ClaimRule
 from bff.web.transaction import Transaction

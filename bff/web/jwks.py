@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bff.session.minted import LEAD, MintingKeys
+from bff.session.minted_tokens import LEAD, MintingKeys
 
 JWKS = "/bff/jwks"
 

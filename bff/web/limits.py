@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bff.errors import Problem
 from bff.limits.rate_limits import RateLimits
-from bff.policy.address import rate_key
+from bff.policy.client_address import rate_key
 from bff.policy.quota import Limited, Quota
 from bff.session.model import Session
 from bff.settings.model import LimitSettings

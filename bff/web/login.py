@@ -26,9 +26,9 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
 from bff.oidc.refusals import InvalidGrant
-from bff.policy.redirects import check_return_to, error_code, login_params, named_details, with_error
+from bff.policy.return_to import check_return_to, error_code, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
-from bff.session.bound_sessions import unproved
+from bff.session.device_bound_sessions import unproved
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.callback_page import (

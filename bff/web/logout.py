@@ -28,7 +28,7 @@ from bff.oidc.providers import Providers
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.csrf import DOCUMENTED, Guard, Rejected
-from bff.session.bound_sessions import unproved
+from bff.session.device_bound_sessions import unproved
 from bff.session.model import EndReason, Fence, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem, StoreUnavailableError
-from bff.policy.immutable import paths_pattern
+from bff.policy.immutable_assets import paths_pattern
 from bff.policy.page_access import page_address, without_session
 from bff.policy.routes import RouteTable
 from bff.problems import PAGE_HEADERS, page_of

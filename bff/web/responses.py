@@ -12,7 +12,7 @@ from starlette.responses import Response
 from bff.errors import Problem, ProviderUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.oidc.refusals import ClientRefusedError
-from bff.policy.address import client_address, is_trusted
+from bff.policy.client_address import client_address, is_trusted
 from bff.policy.csrf import DOCUMENTED
 from bff.policy.navigation import not_navigated
 from bff.problems import LOGIN, problem_response

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.policy.content_coding import choose_coding
-from bff.policy.immutable import immutable_patterns, paths_pattern
+from bff.policy.immutable_assets import immutable_patterns, paths_pattern
 from bff.settings.model import SpaSettings
 from bff.web.responses import problem_answer
 

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bff.observe.tracing import Spans
 from bff.policy.fields import Fields
-from bff.proxy.forward.traced import parent_of
+from bff.proxy.forward.traced_calls import parent_of
 
 _SERVER_ERROR = 500
 

@@ -21,7 +21,7 @@ from typing import Any
 from bff.crypto import Keyring
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import values_by_name
-from bff.policy.redirects import error_code
+from bff.policy.return_to import error_code
 from bff.settings.model import ServerSettings, SessionSettings
 
 MAX_COOKIE = 4096  # name and value together: the bytes that browsers keep (RFC 6265bis 5.6)

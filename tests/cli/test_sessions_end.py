@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bff.session.index import SessionIndex
+from bff.session.session_index import SessionIndex
 from tests.cli.signed_in import Done, SignIn, environ, sessions, sign_in
 from tests.docs.pages import section
 from tests.support.processes.command import bff

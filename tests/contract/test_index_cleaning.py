@@ -9,8 +9,8 @@ import pytest
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session.index import SAMPLE
 from bff.session.model import EndReason, Session
+from bff.session.session_index import SAMPLE
 from bff.session.store import SessionStore, Write
 from tests.session.sample import NOW, sample_session
 from tests.support.network.relay import relay_to

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bff.crypto import new_secret
-from bff.session.drafts import Identity
+from bff.session.session_builder import Identity
 from bff.session.sessions import Found
 from tests.contract.cached import Site, cookie
 from tests.docs.pages import section

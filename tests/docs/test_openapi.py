@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 from bff import __version__
 from bff.errors import Problem
 from bff.policy.csrf import Reason
-from bff.policy.forward_auth import FORWARD_AUTH
+from bff.policy.forward_auth_request import FORWARD_AUTH
 from bff.problems import problem_response
 from bff.session.model import EndReason
 from tests.structure.source import ROOT

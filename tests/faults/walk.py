@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bff.session.invalidation_feed import LEASE
-from bff.session.lock import LEASE as LOCK_LEASE
+from bff.session.rotation_lock import LEASE as LOCK_LEASE
 from tests.faults.parties import Person, Signed
 from tests.support.processes.fleet import BROKEN, Answered, Fleet
 from tests.support.providers.behaviour import TROUBLES, Behaviour, refusal, slow

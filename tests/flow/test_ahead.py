@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bff.session.token_policy import ahead_at
+from bff.session.rotation_policy import ahead_at
 from tests.session.sample import NOW, sample_session
 from tests.support.network.backend import Received
 from tests.support.processes.redis import RedisServer

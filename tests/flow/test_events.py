@@ -32,7 +32,7 @@ def streams(world: World) -> float | None:
 
 
 async def nothing_is_kept(world: World) -> None:
-    watch = world.app.frontend.forwarding.context.signed_calls._watch
+    watch = world.app.frontend.forwarding.context.session_calls._watch
     assert watch is not None
     await until(lambda: 0 == streams(world) == len(watch))
 

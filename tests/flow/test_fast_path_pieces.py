@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from bff.session import signed_calls
+from bff.session import session_calls
 from bff.upstream import connection
 from tests.flow.test_fast_path import conversation
 from tests.support.load.warm import Caller, Plain, nothing_is_left, pool, warm_caller, watched
@@ -110,7 +110,7 @@ async def test_the_session_ends(
 ) -> None:
     """An answer that lasts is broken off with its session."""
     monkeypatch.setattr(connection, "_FAST_FOR", 0.02)
-    monkeypatch.setattr(signed_calls, "YOUNG", 0.05)
+    monkeypatch.setattr(session_calls, "YOUNG", 0.05)
     async with running_world(redis_server) as world:
         await until(lambda: world.app.shared.feed.trusted)
         caller = await warm_caller(world)
@@ -118,7 +118,7 @@ async def test_the_session_ends(
         backend = Halfway(world)
         before = plain.fell_back
         await backend.asked_by(caller)
-        await until(lambda: len(world.app.frontend.forwarding.context.signed_calls._watched) == 1)
+        await until(lambda: len(world.app.frontend.forwarding.context.session_calls._watched) == 1)
         assert before + 1 == plain.fell_back
         world.redis.cli("DEL", world.browsers[-1].session_key)
         assert b"" == await caller.rest()

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.server import protocol
+from bff.proxy.server import http_protocol
 from tests.support.processes.world import World
 
 
@@ -42,4 +42,4 @@ async def test_pipelined_refusals(world: World, monkeypatch: pytest.MonkeyPatch)
     counting.cancel()
     writer.close()
     assert 500 == of_turns.total()
-    assert max(of_turns.values()) <= protocol.MOST_HEADS + 1
+    assert max(of_turns.values()) <= http_protocol.MOST_HEADS + 1

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from bff.session import signed_calls
+from bff.session import session_calls
 from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.session_calls import SessionCalls
 from bff.session.sessions import Found
-from bff.session.signed_calls import SignedCalls
 from tests.support.load.warm import Caller, Plain, pool, warm_caller
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.redis import RedisServer
@@ -25,8 +25,8 @@ OVER = (401, "session_ended")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call counts as one that lasts after a moment."""
-    monkeypatch.setattr(signed_calls, "YOUNG", 0.05)
-    monkeypatch.setattr(signed_calls, "_SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(session_calls, "YOUNG", 0.05)
+    monkeypatch.setattr(session_calls, "_SWEEP_EVERY", 0.01)
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ async def world(redis_server: RedisServer) -> AsyncIterator[World]:
         yield world
 
 
-def calls(world: World) -> SignedCalls:
-    return world.app.frontend.forwarding.context.signed_calls
+def calls(world: World) -> SessionCalls:
+    return world.app.frontend.forwarding.context.session_calls
 
 
 def watched(world: World) -> int:
@@ -103,7 +103,7 @@ async def test_event_streams(world: World, ending: Callable[..., object]) -> Non
 
 async def test_a_stream_is_watched_from_its_head(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends at once, however young it is."""
-    monkeypatch.setattr(signed_calls, "YOUNG", 3600)
+    monkeypatch.setattr(session_calls, "YOUNG", 3600)
     world.reply = ticking
     browser = await world.signed_in()
     stream = await streaming(world, browser)
@@ -241,14 +241,14 @@ async def test_a_plain_call_pays_nothing(
 ) -> None:
     """Calls on the fast path are not even entered; on the other front they are taken out again."""
     begun: list[Found] = []
-    begin = SignedCalls.begin
+    begin = SessionCalls.begin
 
-    def counting(signed: SignedCalls, call: signed_calls.SessionCall, found: Found) -> None:
+    def counting(signed: SessionCalls, call: session_calls.SessionCall, found: Found) -> None:
         begun.append(found)
         begin(signed, call, found)
 
     caller = await warm_caller(world)
-    monkeypatch.setattr(SignedCalls, "begin", counting)
+    monkeypatch.setattr(SessionCalls, "begin", counting)
     for _ in range(20):
         assert 200 == (await caller.call()).status
     on_server = "server" in request.node.name

@@ -7,7 +7,7 @@ import pytest
 
 from bff.app import App
 from bff.embedded import free_port
-from bff.session.lock import LEASE
+from bff.session.rotation_lock import LEASE
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world, serving
 

@@ -19,8 +19,8 @@ OF_TRACES = {
     "observe/otel_spans.py",
     "observe/tracing.py",
     "oidc/traced_http.py",
-    "proxy/forward/traced.py",
-    "proxy/websocket/traced.py",
+    "proxy/forward/traced_calls.py",
+    "proxy/websocket/traced_upgrade.py",
     "refresh/traced.py",
     "session/traced_store.py",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bff.session.token_policy import ahead_at
+from bff.session.rotation_policy import ahead_at
 from tests.issuer.flow import payload_of
 from tests.session.sample import NOW, sample_session, sample_tokens
 from tests.support.network.backend import Received, Reply

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.policy.challenges import passing_challenges
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 

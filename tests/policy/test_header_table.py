@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from bff.policy.fields import Fields
-from bff.policy.headers import HeaderRules, RequestIds
+from bff.policy.header_rules import HeaderRules, RequestIds
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, row_of
 from bff.settings.model import RouteSettings

@@ -3,7 +3,7 @@
 import pytest
 
 from bff.policy.fields import Header
-from bff.policy.immutable import paths_pattern
+from bff.policy.immutable_assets import paths_pattern
 from bff.policy.page_access import WithoutSession, page_address, without_session
 
 NAVIGATE = (b"sec-fetch-mode", b"navigate")

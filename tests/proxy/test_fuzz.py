@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from bff.credentials.credential import Ready
 from bff.credentials.session_credentials import Credentials
 from bff.observe import logs
-from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Head, RequestParser
 from bff.session.cached_session import CachedSession
 from tests.structure.source import ROOT
@@ -105,7 +105,7 @@ def test_the_fuzzer_can_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ),
         (
             "what is broken ends cleanly",
-            "bff.proxy.server.protocol.HttpServerProtocol.abort",
+            "bff.proxy.server.http_protocol.HttpServerProtocol.abort",
             HttpServerProtocol.send_end,
         ),
         ("half a head is forgotten", "bff.proxy.server.request_parser.RequestParser.feed", forgets),

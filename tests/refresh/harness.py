@@ -22,11 +22,11 @@ from bff.oidc.refusals import BusyError, GrantRefusedError, InvalidGrant, SignIn
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh import Outcome, RefreshCoordinator
 from bff.session.cookie import SessionCookie
-from bff.session.drafts import Identity
 from bff.session.invalidation_feed import InvalidationFeed
+from bff.session.rotation_policy import Cause
+from bff.session.session_builder import Identity
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
-from bff.session.token_policy import Cause
 from bff.settings.model import RefreshSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
 from tests.session.sample import NOW, sample_tokens

@@ -5,8 +5,8 @@ import pytest
 from bff.errors import Problem
 from bff.refresh import Over, Rotated, rotation
 from bff.session.invalidation_feed import steady_now
-from bff.session.lock import LEASE
 from bff.session.model import EndReason
+from bff.session.rotation_lock import LEASE
 from tests.refresh.harness import RefreshHarness
 from tests.support.tasks import background
 from tests.support.wait import until
@@ -57,7 +57,7 @@ async def test_who_was_stopped_before_it_sent_sends_nothing(
         monkeypatch.setattr(rotation, "SETTLE", 0.0)
         assert isinstance(await there.rotate(found), Rotated)
         stopped_for = LEASE + 1
-        monkeypatch.setattr("bff.session.lock.steady_now", lambda: steady_now() + stopped_for)
+        monkeypatch.setattr("bff.session.rotation_lock.steady_now", lambda: steady_now() + stopped_for)
         here.client.may_connect.set()
         outcome = await first
     assert isinstance(outcome, Rotated)
@@ -74,7 +74,7 @@ async def test_who_was_stopped_and_alone_begins_anew(
     found = await harness.signed_in()
     async with background(process.rotate(found)) as rotating:
         await until(lambda: process.client.connecting == 1)
-        monkeypatch.setattr("bff.session.lock.steady_now", lambda: steady_now() + LEASE + 1)
+        monkeypatch.setattr("bff.session.rotation_lock.steady_now", lambda: steady_now() + LEASE + 1)
         process.client.may_connect.set()
         assert isinstance(await rotating, Rotated)
     assert ["1/r1"] == harness.provider.sent
@@ -92,7 +92,7 @@ async def test_a_token_that_left_late_is_counted(
     async with background(process.rotate(found)) as rotating:
         await until(lambda: process.client.connecting == 1)
         monkeypatch.setattr(
-            "bff.session.lock.steady_now", lambda: steady_now() + (looks.pop(0) if looks else 0)
+            "bff.session.rotation_lock.steady_now", lambda: steady_now() + (looks.pop(0) if looks else 0)
         )
         process.client.may_connect.set()
         assert isinstance(await rotating, Rotated)

@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed
 
 from bff.embedded import free_port
 from bff.observe.metrics import Metrics
-from bff.session.drafts import Identity
 from bff.session.model import Tokens
+from bff.session.session_builder import Identity
 from bff.session.store import SessionStore
 from tests.serve.service import Service, is_gone, service
 from tests.serve.small_service import Process

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bff.policy.redirects import MAX_RETURN_TO, check_return_to
+from bff.policy.return_to import MAX_RETURN_TO, check_return_to
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
 from bff.web.client_files import configured
-from tests.policy.test_redirects import ROUTES, corpus
+from tests.policy.test_return_to import ROUTES, corpus
 
 NODE = shutil.which("node")
 # The module in a page whose address and whose `location.assign` are ours.

@@ -9,7 +9,7 @@ from joserfc import jwt
 from structlog.testing import capture_logs
 
 from bff.oidc.metadata import Metadata
-from bff.policy.redirects import named_details
+from bff.policy.return_to import named_details
 from bff.settings.model import ProviderSettings
 from bff.web.callback_page import another_answered
 from bff.web.transaction import Returned

@@ -23,7 +23,7 @@ from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.sign_in_sessions import Device, SignIn, SignInSessions
 from bff.observe.logs import audit
-from bff.policy.address import client_address, rate_key
+from bff.policy.client_address import client_address, rate_key
 
 MAX_USER_AGENT = 300  # characters kept
 MAX_WAITING = 256  # sign-ins in line for a hash; at 0.1 s each and two at once the last one waits 13 s

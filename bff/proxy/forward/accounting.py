@@ -7,8 +7,8 @@ from bff.errors import Problem
 from bff.observe.logs import Whose, access, audit, get_logger, named
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
-from bff.policy.headers import RequestIds
-from bff.proxy.forward.context import ForwardingContext
+from bff.policy.header_rules import RequestIds
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.upstream.interfaces import Fault, FaultKind
 
 _SHOWN = 200  # bytes of a client's path, in the log

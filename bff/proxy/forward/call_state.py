@@ -16,13 +16,13 @@ from bff.observe.backend_times import BackendTimes
 from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
-from bff.policy.headers import RequestIds
+from bff.policy.header_rules import RequestIds
 from bff.policy.navigation import navigates
 from bff.policy.step_up import Demand
-from bff.policy.streams import RETRY, is_whole
+from bff.policy.streaming_responses import RETRY, is_whole
 from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
-from bff.proxy.forward.context import ClientSide, ForwardingContext
+from bff.proxy.forward.forwarding_context import ClientSide, ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession
 from bff.upstream.connection import UpstreamConnection
@@ -182,7 +182,7 @@ class CallState:
 
     def _lasts(self) -> None:
         """Watches the session, or the client's own token, of a call whose answer is a stream."""
-        self._context.signed_calls.lasts(self)
+        self._context.session_calls.lasts(self)
         bearer, credential = self._destination.credentials.bearer, self._credential
         if bearer is not None and isinstance(credential, TokenOnly):
             token = bearer.watch.join(credential)
@@ -239,7 +239,7 @@ class CallState:
         session = self._session
         self._leave()
         if isinstance(self._credential, Signed):
-            self._context.signed_calls.end(self)
+            self._context.session_calls.end(self)
             session = self._credential.found.session.key
         self.times.over(self._context.clock())
         route, method = self._route_name(), self.request.method

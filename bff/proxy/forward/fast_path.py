@@ -22,15 +22,15 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.csrf import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.fields import Fields, Header
-from bff.policy.headers import RequestIds
+from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Matched, Route, RouteTable
-from bff.policy.trace import valid_request_id, valid_traceparent
+from bff.policy.trace_context import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call
-from bff.proxy.forward.context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.forward.forwarding_context import ClientSide, Destination, ForwardingContext
 from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import ResponseTemplates
-from bff.proxy.server.line_cache import PlainRequest
+from bff.proxy.server.header_line_cache import PlainRequest
 from bff.session.cached_session import CachedSession
 from bff.session.session_reader import Then
 from bff.upstream.connection import UpstreamConnection

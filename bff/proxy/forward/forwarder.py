@@ -20,13 +20,13 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.policy.fields import Header
-from bff.policy.streams import first_tail, is_stream, tail
+from bff.policy.streaming_responses import first_tail, is_stream, tail
 from bff.proxy.forward.after_401 import Cure, Healing
 from bff.proxy.forward.call_state import CallState
-from bff.proxy.forward.context import A_WHILE
+from bff.proxy.forward.forwarding_context import A_WHILE
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
-from bff.session.token_policy import PassOn
+from bff.session.rotation_policy import PassOn
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.interfaces import Fault, FaultKind
@@ -65,7 +65,7 @@ class ForwardedCall(CallState):
         self._caller.begin()  # it is under way, whatever the limits say
         if isinstance(credential, Signed):
             self._caller.sign(credential.found.session.key)
-            self._context.signed_calls.begin(self, credential.found)
+            self._context.session_calls.begin(self, credential.found)
         self._call = connection.adopt(self.request, self, left=left if status else None)
 
     # From the front
@@ -157,7 +157,7 @@ class ForwardedCall(CallState):
             self._too_many("calls at once from this session")
             return False
         if isinstance(credential, Signed):
-            self._context.signed_calls.begin(self, credential.found)
+            self._context.session_calls.begin(self, credential.found)
         return True
 
     def _gather(self) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from bff.policy.rates import BodyPace
-from bff.proxy.forward.context import ClientSide
+from bff.proxy.forward.forwarding_context import ClientSide
 from bff.settings.model import RouteSettings
 
 

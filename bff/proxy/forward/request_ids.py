@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, inet_pton
 
-from bff.policy.address import client_address, is_trusted
 from bff.policy.admission import RequestHead
-from bff.policy.headers import RequestIds
-from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
+from bff.policy.client_address import client_address, is_trusted
+from bff.policy.header_rules import RequestIds
+from bff.policy.trace_context import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
 ID_DIGITS = 2 * REQUEST_ID_ENTROPY
 """The number of digits of a request id, the first of those that `RequestIdMaker.draw` gives."""

@@ -12,11 +12,11 @@ Rule 3: a shortcut and never a judge: an answer that is not plain is None, and g
 
 from collections.abc import Callable
 
-from bff.policy.body_framing import WITHOUT_CONTENT
+from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.intern_pool import InternPool
-from bff.policy.streams import is_stream
+from bff.policy.streaming_responses import is_stream
 from bff.upstream.response_parser import (
     CONNECTION,
     END,

@@ -2,8 +2,8 @@
 
 from bff.credentials.credential import Anonymous, Signed
 from bff.policy.admission import Admitted, RequestHead
-from bff.policy.headers import RequestIds
-from bff.proxy.forward.context import Destination
+from bff.policy.header_rules import RequestIds
+from bff.proxy.forward.forwarding_context import Destination
 from bff.upstream.interfaces import UpstreamRequest
 
 

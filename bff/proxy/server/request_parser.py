@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.fields import Header
-from bff.policy.forward_auth import is_forward_auth
+from bff.policy.forward_auth_request import is_forward_auth
 from bff.policy.request_limits import RequestLimits
 from bff.settings.route_check import parser_takes
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from bff.policy.body_framing import WITHOUT_CONTENT
+from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.navigation import navigates
 from bff.problems import problem_response

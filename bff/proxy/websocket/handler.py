@@ -25,7 +25,7 @@ from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
 from bff.policy.csrf import Guard
 from bff.policy.fields import Header
-from bff.policy.headers import RequestIds
+from bff.policy.header_rules import RequestIds
 from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
@@ -33,12 +33,12 @@ from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
-from bff.proxy.forward.context import ForwardingContext
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
+from bff.session.rotation_policy import PassOn
 from bff.session.sessions import NoSession
-from bff.session.token_policy import PassOn
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.request_writer import UnsafeRequestError
 from bff.upstream.websocket import Answered, is_handshake_field, open_socket, response_fields

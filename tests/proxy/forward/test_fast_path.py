@@ -10,8 +10,8 @@ from bff.app import App
 from bff.credentials.credential import Anonymous, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
-from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall, FastPath
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, Tokens

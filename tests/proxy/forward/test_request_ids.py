@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bff.policy.address import client_address
+from bff.policy.client_address import client_address
 from bff.proxy.forward.request_ids import RequestIdMaker
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("2001:db8::/32")]

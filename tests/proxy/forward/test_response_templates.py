@@ -5,10 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bff.policy.fields import Header
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.intern_pool import InternPool
 from bff.policy.public_origin import PublicOrigin
-from bff.policy.streams import is_stream
+from bff.policy.streaming_responses import is_stream
 from bff.proxy.forward import response_templates
 from bff.proxy.forward.response_templates import PlainResponse, ResponseLines, ResponseTemplates
 from bff.settings.model import RouteSettings

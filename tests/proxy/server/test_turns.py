@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bff.policy.body_framing import MOST_LINES, ChunkedContent, FramingError
+from bff.policy.chunked_body import MOST_LINES, ChunkedContent, FramingError
 from bff.proxy.server import websocket_protocol
 from bff.proxy.server.asgi_bridge import AsgiBridge
 from tests.support.network.server_harness import connected, open_door, problem_of, request

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bff.session.lock import LEASE
+from bff.session.rotation_lock import LEASE
 from tests.support.processes.fleet import BROKEN, CSRF, HOST, Fleet, Member
 from tests.support.wait import until
 

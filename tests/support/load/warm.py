@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.pool import PoolStats
 from bff.upstream.request_state import Call

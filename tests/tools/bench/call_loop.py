@@ -15,11 +15,11 @@ from unittest import mock
 
 from bff.app import App
 from bff.crypto import new_secret
-from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.serve.uvicorn_config import client_protocol
-from bff.session.drafts import Identity
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.model import Tokens
+from bff.session.session_builder import Identity
 from bff.session.sessions import NoSession
 from bff.settings.model import Settings
 from bff.upstream.connection import UpstreamConnection

@@ -27,13 +27,13 @@ from bff.policy.routes import Matched
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.header_line_cache import LineCache
 from bff.proxy.server.request_parser import RequestParser
 from bff.proxy.server.response_writer import ResponseWriter
 from bff.session.cached_session import CachedSession
-from bff.session.drafts import Identity
 from bff.session.model import Tokens
 from bff.session.record import decode_record, encode_record
+from bff.session.session_builder import Identity
 from bff.session.sessions import Found, Sessions
 from bff.settings.model import LogSettings, Settings
 from bff.upstream.interfaces import UpstreamRequest

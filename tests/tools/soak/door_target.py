@@ -14,7 +14,7 @@ import h11
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.proxy.server.request_parser import Refusal
 from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings

@@ -7,8 +7,8 @@ from typing import Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
-from bff.proxy.forward.in_force import STATE, InForce
-from bff.proxy.server.protocol import HttpServerProtocol
+from bff.proxy.forward.current_app import STATE, CurrentApp
+from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.tools.soak.hand_loop import HandLoop, Wire
@@ -104,7 +104,7 @@ class Run:
         self._state = ServerState()
         bench.world = self.world
         protocol = client_protocol(bench.settings)
-        app_state = {STATE: InForce(self.world.forwarding, self.world.lines)} if front == "server" else {}
+        app_state = {STATE: CurrentApp(self.world.forwarding, self.world.lines)} if front == "server" else {}
         self._accepted: Callable[[], HttpServerProtocol] = lambda: protocol(
             bench.config, self._state, app_state, _loop=self.loop
         )

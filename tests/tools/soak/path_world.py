@@ -12,17 +12,17 @@ from bff.crypto import Keyring, session_key
 from bff.errors import Problem, StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.policy.csrf import Guard
-from bff.policy.forward_auth import Asking
-from bff.policy.headers import HeaderRules
+from bff.policy.forward_auth_request import Asking
+from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.request_limits import RequestLimits
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_app import ForwardingApp
-from bff.proxy.forward.context import Destination, ForwardingContext
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
+from bff.proxy.forward.forwarding_context import Destination, ForwardingContext
 from bff.proxy.forward.request_ids import RequestIdMaker
-from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
 from bff.session.cookie import SessionCookie
 from bff.session.hash_read import Loaded

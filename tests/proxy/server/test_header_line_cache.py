@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.policy.request_limits import RequestLimits
-from bff.proxy.server import line_cache
-from bff.proxy.server.line_cache import LineCache, PlainRequest
+from bff.proxy.server import header_line_cache
+from bff.proxy.server.header_line_cache import LineCache, PlainRequest
 from bff.proxy.server.request_parser import Refusal, RequestParser
 from bff.settings.model import ServerSettings
 from tests.support import corpus
@@ -155,9 +155,9 @@ def test_nobody_can_be_told_from_what_is_kept() -> None:
 def test_what_is_kept_is_bounded_and_keeps_what_is_in_use() -> None:
     """However many lines somebody makes up, little is kept, and a line that comes again and again stays."""
     lines = cache()
-    for number in range(3 * line_cache._MOST_LINES):
+    for number in range(3 * header_line_cache._MOST_LINES):
         assert lines.read(START + b"User-Agent: %d\r\nAccept: */*\r\n\r\n" % number) is not None
-    assert len(lines) <= 2 * line_cache._MOST_LINES
+    assert len(lines) <= 2 * header_line_cache._MOST_LINES
     assert b"Accept: */*" in lines._young
     before = len(lines)
     assert lines.read(START + b"User-Agent: " + b"x" * 600 + b"\r\n\r\n") is not None

@@ -23,7 +23,7 @@ from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead, admit
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
-from bff.policy.headers import NameFilter
+from bff.policy.header_rules import NameFilter
 from bff.policy.paths import path_problem
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable

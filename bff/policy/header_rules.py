@@ -18,7 +18,7 @@ from bff.policy.challenges import passing_challenges
 from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.public_origin import PublicOrigin
-from bff.policy.public_view import PublicView
+from bff.policy.response_rewriting import PublicView
 from bff.policy.route_access import headers_of
 from bff.policy.routes import compile_route
 from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name

@@ -10,9 +10,9 @@ from joserfc.jwk import ECKey, KeySet
 
 from bff.crypto import Keyring, new_secret
 from bff.oidc.dpop import new_key, thumbprint_of
-from bff.session import minted
-from bff.session.minted import ALGORITHM, LEAD, Mint, MintingKeys, signing_key
+from bff.session import minted_tokens
 from bff.session.minted_claims import Content, claims_of
+from bff.session.minted_tokens import ALGORITHM, LEAD, Mint, MintingKeys, signing_key
 from bff.session.model import OwnToken
 from tests.issuer.flow import payload_of
 from tests.session.sample import NOW, sample_session
@@ -133,7 +133,7 @@ def test_a_token_is_made_once_and_in_time_anew() -> None:
 
 def test_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the oldest goes."""
-    monkeypatch.setattr(minted, "MOST_KEPT", 2)
+    monkeypatch.setattr(minted_tokens, "MOST_KEPT", 2)
     tokens, _, _ = mint()
     for version in (1, 2, 3):
         tokens.token(CONTENT, sample_session(version=version))

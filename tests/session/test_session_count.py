@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import LiveSessions
 from bff.session.inventory import Part
-from bff.session.live_count import LiveCount
+from bff.session.session_count import LiveCount
 from tests.support.wait import until
 
 EVERY = 0.01
@@ -47,7 +47,7 @@ async def test_the_auditor_alone_counts() -> None:
 
 async def test_a_count_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that may not scan costs a line in the log, and shows no number."""
-    monkeypatch.setattr("bff.session.live_count._AFTER_FAILURE", EVERY)
+    monkeypatch.setattr("bff.session.session_count._AFTER_FAILURE", EVERY)
     scanned, shown = Scanned(), LiveSessions()
     scanned.fails = True
     count = LiveCount(scanned, lambda: True, shown, every=EVERY)

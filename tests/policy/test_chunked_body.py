@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.policy.chunked_body import ChunkedContent, FramingError, LengthContent
 from tests.proxy.server.test_request_parser import cut
 
 Taken = str | tuple[int | None, bytes]

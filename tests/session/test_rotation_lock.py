@@ -9,9 +9,9 @@ import pytest
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session import lock as module
+from bff.session import rotation_lock as module
 from bff.session.invalidation_feed import steady_now
-from bff.session.lock import LEASE, SessionLock
+from bff.session.rotation_lock import LEASE, SessionLock
 from bff.session.store import SessionStore
 from tests.support.processes.redis import RedisServer
 from tests.support.settings import redis_settings

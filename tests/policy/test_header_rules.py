@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bff.policy.fields import Fields, Header
-from bff.policy.headers import HeaderRules, RequestIds
+from bff.policy.header_rules import HeaderRules, RequestIds
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 

@@ -23,7 +23,7 @@ _SWEEP_EVERY = 0.5
 
 
 class SessionCall(Protocol):
-    """A call that belongs to a session; `started` is by the clock of `SignedCalls`."""
+    """A call that belongs to a session; `started` is by the clock of `SessionCalls`."""
 
     started: float
 
@@ -36,7 +36,7 @@ class _Watch(NamedTuple):
     told: Callable[[asyncio.Future[NoSession]], None]
 
 
-class SignedCalls:
+class SessionCalls:
     """The calls under way that belong to sessions. Without a `watch` they outlive them.
 
     `clock` gives seconds, monotonic.

@@ -13,13 +13,13 @@ from typing import Any
 
 from bff.errors import Problem
 from bff.policy.admission import RequestHead
-from bff.policy.body_framing import ChunkedContent, FramingError, LengthContent
+from bff.policy.chunked_body import ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Fields, Header
 from bff.policy.request_limits import RequestLimits
+from bff.proxy.forward.current_app import STATE, CurrentApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.forward.in_force import STATE, InForce
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
 from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestParser, bad_request
@@ -50,7 +50,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._server = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_event_loop()
-        self._in_force: InForce | None = app_state.get(STATE)
+        self._in_force: CurrentApp | None = app_state.get(STATE)
         self._keep_alive: float = config.timeout_keep_alive
         self._timer = WaitTimer(self._loop, self._late)  # for the client's next input
         self._parser = RequestParser(self.limits)

@@ -6,16 +6,16 @@ from bff.policy.fields import Header
 from bff.policy.frontend_table import FrontendTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.fast_path import FastPath
-from bff.proxy.server.line_cache import LineCache
+from bff.proxy.server.header_line_cache import LineCache
 
 Several = FrontendTable[ForwardingApp] | None
 """The applications of several frontends, or None of one."""
 
 STATE = "bff_forwarding"
-"""The name under which the lifespan state holds an `InForce`, for the server protocol."""
+"""The name under which the lifespan state holds a `CurrentApp`, for the server protocol."""
 
 
-class InForce:
+class CurrentApp:
     """The application that requests are served by from now on; those under way keep theirs.
 
     Attributes:

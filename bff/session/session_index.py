@@ -31,7 +31,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from bff.session import scripts
-from bff.session.endings import text_of
+from bff.session.end_reasons import text_of
 from bff.session.hash_read import Loaded
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason, Session

@@ -1,4 +1,4 @@
-"""The next write of a session, worked out before it is made: its first version, or the one after it.
+"""The builder of a session's next write: its first version, or the one with newer tokens.
 
 Pure but for the nonces of the sealing: the caller brings the time, and writes.
 """
@@ -41,8 +41,11 @@ class PreparedSave:
     left_sid: str | None = None  # the provider's name of the sign-in until now, if that changes
 
 
-class Drafts:
-    """Makes them. Of an identity's claims it keeps those that a page is `shown`, or that routes ask for."""
+class SessionBuilder:
+    """Builds sessions as they are to be written.
+
+    Of an identity's claims those stay that a page is `shown`, or that routes ask for.
+    """
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bff.session.lifetime import slide_due
 from bff.session.model import Refreshing, Session
-from bff.session.token_policy import (
+from bff.session.rotation_policy import (
     Expired,
     PassOn,
     Refresh,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.policy.redirects import MAX_RETURN_TO, check_return_to, login_params, named_details, with_error
+from bff.policy.return_to import MAX_RETURN_TO, check_return_to, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
 

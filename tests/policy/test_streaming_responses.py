@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.streams import first_tail, is_stream, is_whole, tail
+from bff.policy.streaming_responses import first_tail, is_stream, is_whole, tail
 
 EVENTS = (b"content-type", b"text/event-stream;charset=utf-8")
 

@@ -2,7 +2,13 @@
 
 import pytest
 
-from bff.policy.trace import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent, valid_traceparent
+from bff.policy.trace_context import (
+    REQUEST_ID_ENTROPY,
+    TRACE_ENTROPY,
+    request_id,
+    traceparent,
+    valid_traceparent,
+)
 
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = b"00f067aa0ba902b7"

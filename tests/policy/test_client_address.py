@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from bff.policy.address import client_address, is_trusted, rate_key
+from bff.policy.client_address import client_address, is_trusted, rate_key
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 

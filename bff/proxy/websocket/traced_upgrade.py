@@ -10,7 +10,7 @@ from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.observe.tracing import Spans
 from bff.policy.admission import Admitted
 from bff.proxy.forward.accounting import CLIENT_GONE
-from bff.proxy.forward.traced import attempted, begun
+from bff.proxy.forward.traced_calls import attempted, begun
 from bff.proxy.websocket.handler import Over, Upgrade
 from bff.upstream.websocket import Answered
 

@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict
 
 from bff.crypto import Keyring
-from bff.session.lock import SessionLock
 from bff.session.model import OwnToken
+from bff.session.rotation_lock import SessionLock
 from bff.session.store import SessionStore
 
 _BOUND = b"client token v1"

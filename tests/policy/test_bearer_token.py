@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.bearer import Bearer, Both, Doubled, presented
+from bff.policy.bearer_token import Bearer, Both, Doubled, presented
 from bff.policy.cookie_names import is_session, own_cookie
 
 TOKEN = (b"authorization", b"Bearer a.b.c")

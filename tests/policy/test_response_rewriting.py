@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 

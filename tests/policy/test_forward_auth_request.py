@@ -6,7 +6,7 @@ from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
-from bff.policy.forward_auth import Asked, Asking, is_forward_auth
+from bff.policy.forward_auth_request import Asked, Asking, is_forward_auth
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings

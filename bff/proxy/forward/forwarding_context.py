@@ -14,14 +14,14 @@ from bff.observe.tracing import Spans
 from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
-from bff.policy.headers import HeaderRules
+from bff.policy.header_rules import HeaderRules
 from bff.policy.intern_pool import InternPool
 from bff.policy.step_up import Demand, challenged
 from bff.problems import LOGIN
-from bff.proxy.forward.before_forward import AskBeforeForward
+from bff.proxy.forward.before_forward_hook import AskBeforeForward
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
-from bff.session.signed_calls import SignedCalls
+from bff.session.session_calls import SessionCalls
 from bff.tasks import Tasks
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.pool import UpstreamPool
@@ -143,7 +143,7 @@ class ForwardingContext:
     callers: Callers = field(default_factory=Callers)
     event_streams: OpenStreams = field(default_factory=OpenStreams)
     bound_streams: float | None = None  # seconds: `session.bound_stream_lifetime`
-    signed_calls: SignedCalls = field(default_factory=SignedCalls)
+    session_calls: SessionCalls = field(default_factory=SessionCalls)
     response_lines: InternPool[ResponseLines] = field(default_factory=InternPool)
     spans: Spans | None = None  # of calls that leave a trace
 

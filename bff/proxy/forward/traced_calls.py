@@ -14,14 +14,14 @@ from bff.errors import Problem
 from bff.observe.tracing import CallTrace, Parent, Place, Spans
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
-from bff.policy.headers import RequestIds
+from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Route
-from bff.policy.trace import valid_traceparent
+from bff.policy.trace_context import valid_traceparent
 from bff.proxy.forward.call_state import CallState
-from bff.proxy.forward.context import ForwardingContext
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.session.cached_session import CachedSession
 from bff.session.sessions import NoSession
 from bff.upstream.connection import UpstreamConnection

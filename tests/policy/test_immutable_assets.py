@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.immutable import immutable_patterns
+from bff.policy.immutable_assets import immutable_patterns
 
 VITE = '<script type="module" crossorigin src="/assets/index-CqTYsLsM.js"></script>'
 REACT = '<script defer="defer" src="/static/js/main.2f1a.js"></script>'
