@@ -5,14 +5,16 @@ from typing import NamedTuple, assert_never
 
 from bff.errors import Problem
 from bff.policy.bearer_token import Bearer, Both, Doubled, presented
-from bff.policy.csrf import Allowed, Guard, Rejected
+from bff.policy.csrf import SAFE_METHODS, Allowed, Guard, Rejected
 from bff.policy.fields import Fields
 from bff.policy.paths import query_problem
 from bff.policy.routes import BadPath, Matched, NoRoute, Route, RouteTable, method_allowed
 
 _ONE_OF_THEM = "Send the session's cookie, or a bearer token: not both"
-NO_UPGRADE = "this upgrade is not served"
-"""The reason of a refused upgrade on a path that takes none."""
+NO_UPGRADE = "no route takes WebSockets at this path"
+"""The reason of a refused upgrade where there is no route."""
+NOT_HERE = "this route takes no WebSockets: `websocket = true` on it lets them through"
+"""The reason of a refused upgrade on a route that takes none."""
 
 
 class RequestHead(NamedTuple):
@@ -88,7 +90,7 @@ def admit_upgrade(request: RequestHead, routes: RouteTable, guard: Guard) -> Adm
 
 def _upgrade_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -> Admitted | Denied:
     if not route.settings.websocket:
-        return Denied(Problem.BAD_REQUEST, NO_UPGRADE, route)
+        return Denied(Problem.BAD_REQUEST, NOT_HERE, route)
     if (problem := query_problem(request.query)) is not None:
         return Denied(Problem.BAD_REQUEST, problem, route)
     if (brought := _brought(route, request)) is not None:
@@ -117,7 +119,8 @@ def _admit_to(route: Route, target: bytes, request: RequestHead, guard: Guard) -
         return _of_size(Admitted(route, target, signed=False, bearer=brought), request)
     verdict = guard.route(request.fields.headers, request.method, auth=settings.auth, csrf=settings.csrf)
     if isinstance(verdict, Rejected):
-        return Denied(Problem.CSRF_REJECTED, verdict.reason, route, guard.explain(verdict.reason))
+        advice = guard.explain(verdict.reason, by_element=request.method in SAFE_METHODS)
+        return Denied(Problem.CSRF_REJECTED, verdict.reason, route, advice)
     return _of_size(Admitted(route, target, signed=isinstance(verdict, Allowed)), request)
 
 

@@ -53,12 +53,17 @@ class Guard:
     csrf_header: bytes
     shown_header: str = "X-CSRF"  # the name as the settings write it
 
-    def explain(self, reason: Reason) -> str:
-        """The advice to the developer of the page; holds nothing of the request."""
+    def explain(self, reason: Reason, *, by_element: bool = False) -> str:
+        """The advice to the developer of the page; holds nothing of the request.
+
+        `by_element`: a link, a picture or an EventSource could have asked, and these send no header of ours.
+        """
         header = f"`{self.shown_header}: 1`"
         match reason:
             case "csrf_header_missing":
                 text = f"Send the header {header}, as /bff/client.js does with every request of a script"
+                if by_element:
+                    text += '. Links, pictures and EventSource cannot: give their route `csrf = "navigation"`'
             case "csrf_header_invalid":
                 text = f"Send the header {header} once, with this value"
             case "fetch_site":

@@ -150,6 +150,24 @@ def test_upgrades_that_are_denied(problem: Problem, request_: dict[str, Any]) ->
     assert problem is problem_of(upgrade(**request_))
 
 
+def test_a_refusal_names_the_setting() -> None:
+    """Of an upgrade on a route that takes none, and of a GET that a link could have sent."""
+    refused = [
+        upgrade(websocket=False),
+        judged(headers=[]),
+        judged(b"POST", headers=[]),
+    ]
+    assert [
+        (True, False),
+        (False, True),
+        (False, False),
+    ] == [
+        ("`websocket = true`" in verdict.reason, '`csrf = "navigation"`' in verdict.detail)
+        for verdict in refused
+        if isinstance(verdict, Denied)
+    ]
+
+
 BRINGS = [(b"authorization", b"Bearer a.b.c")]
 MIXED: dict[str, Any] = {"auth": "session or bearer", "bearer_audience": "orders"}
 

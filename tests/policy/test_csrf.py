@@ -42,6 +42,14 @@ def test_a_refusal_is_explained(reason: Reason, wanted: str) -> None:
     assert wanted in text
     assert "documentation of bff" in text
     assert "Endpoints" in text
+    assert "EventSource" not in text
+
+
+def test_a_header_that_an_element_cannot_send() -> None:
+    """A GET without the header may be a link's or an EventSource's: the advice names the route's setting."""
+    assert 'EventSource cannot: give their route `csrf = "navigation"`.' in GUARD.explain(
+        "csrf_header_missing", by_element=True
+    )
 
 
 @pytest.mark.requirement("B-10", "B-11")

@@ -268,8 +268,10 @@ def judge_framing(single: dict[bytes, bytes], *, http_1_0: bool, websocket: bool
         raise bad_request("malformed content-length")
     upgrade = single.get(b"upgrade")
     if upgrade is not None:
-        if http_1_0 or upgrade.lower() != b"websocket" or not websocket:
+        if http_1_0 or upgrade.lower() != b"websocket":
             raise bad_request("this upgrade is not served")
+        if not websocket:
+            raise bad_request("no route takes WebSockets: `websocket = true` on one lets them through")
         if coding is not None or length not in {None, b"0"}:
             raise bad_request("an upgrade has no body")
     if not http_1_0 and single.get(b"expect", b"100-continue").lower() != b"100-continue":

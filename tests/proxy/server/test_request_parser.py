@@ -147,6 +147,17 @@ def test_fields(fields: str, outcome: int | Verdict | None) -> None:
     assert outcome == (head.length if isinstance(head, Head) else head)
 
 
+def test_an_upgrade_without_a_route_that_takes_it() -> None:
+    """The refusal names the setting that is missing: a browser shows a developer no more than the status."""
+    raw = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    with pytest.raises(Refusal) as refused:
+        parse_head(raw, LIMITS, websocket=False)
+    assert (
+        BAD,
+        "no route takes WebSockets: `websocket = true` on one lets them through",
+    ) == verdict(refused.value)
+
+
 @pytest.mark.requirement("P-01", "H-02")
 @pytest.mark.parametrize(
     ("target", "host", "let_in"),
