@@ -19,11 +19,11 @@ from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import Settings
 from bff.web import dbsc
-from bff.web.backchannel import BackchannelEndpoint
+from bff.web.backchannel_logout import BackchannelEndpoint
 from bff.web.client_files import client_routes
-from bff.web.frontchannel import FrontchannelEndpoint
+from bff.web.endpoint_limits import EndpointLimits
+from bff.web.frontchannel_logout import FrontchannelEndpoint
 from bff.web.jwks import JwksEndpoint
-from bff.web.limits import EndpointLimits
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from starlette.routing import Route
 
-from bff.credentials.bearer import Verifiers
+from bff.credentials.bearer_credentials import Verifiers
 from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.route_credentials import TokenSources, by_audience, for_routes, unsigned_of
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
-from bff.frontend_tables import FrontendTables
+from bff.frontend_rules import FrontendRules
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
@@ -42,7 +42,7 @@ from bff.proxy.websocket.traced_upgrade import upgrades
 from bff.refresh import Refresher
 from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens
-from bff.refresh.traced import coordinator_maker
+from bff.refresh.traced_coordinator import coordinator_maker
 from bff.session.client_token_store import ClientTokenStore
 from bff.session.device_bound_sessions import sessions_of
 from bff.session.expiry_watch import ExpiryWatch
@@ -53,10 +53,10 @@ from bff.session.sessions import Sessions
 from bff.settings.model import Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
+from bff.web.endpoint_limits import EndpointLimits
 from bff.web.events import EventsEndpoint
-from bff.web.limits import EndpointLimits
-from bff.web.own_answers import own_answers
 from bff.web.page_gate import page_gate
+from bff.web.starlette_app import starlette_app
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -131,7 +131,7 @@ def build_frontend(
     Raises:
         OSError: a certificate's file cannot be used any more.
     """
-    tables = FrontendTables(settings, name, shared.route_tables)
+    tables = FrontendRules(settings, name, shared.route_tables)
     metrics = shared.metrics.at(frontend=name)
     own_memory: NearCache | None = None
     if cache is None and settings.session.near_cache:
@@ -231,7 +231,7 @@ class _Parts(NamedTuple):
 
 
 def _credentials(
-    shared: SharedParts, tables: FrontendTables, made: _Parts
+    shared: SharedParts, tables: FrontendRules, made: _Parts
 ) -> tuple[Mapping[str | None, Credentials], Mapping[bytes, Credentials]]:
     """Makes the credentials for each audience, and those of each route by its path."""
     settings = tables.settings
@@ -267,7 +267,7 @@ def _credentials(
 
 def _context(
     shared: SharedParts,
-    tables: FrontendTables,
+    tables: FrontendRules,
     credentials: Mapping[bytes, Credentials],
     made: _Parts,
     former: Frontend | None,
@@ -295,7 +295,7 @@ def _context(
 
 
 def _destinations(
-    shared: SharedParts, tables: FrontendTables, credentials: Mapping[bytes, Credentials], made: _Parts
+    shared: SharedParts, tables: FrontendRules, credentials: Mapping[bytes, Credentials], made: _Parts
 ) -> dict[bytes, Destination]:
     routes, limits = tables.routes.routes, shared.limits_of(tables.name)
     proofs = shared.proofs.for_routes(routes, tables.settings.providers())
@@ -316,7 +316,7 @@ def _destinations(
 
 
 def _events(
-    shared: SharedParts, tables: FrontendTables, made: _Parts, former: Frontend | None
+    shared: SharedParts, tables: FrontendRules, made: _Parts, former: Frontend | None
 ) -> EventsEndpoint:
     return EventsEndpoint(
         sessions=made.sessions,
@@ -335,7 +335,7 @@ def _events(
 
 def _forwarding(
     shared: SharedParts,
-    tables: FrontendTables,
+    tables: FrontendRules,
     context: ForwardingContext,
     made: _Parts,
     *,
@@ -372,7 +372,7 @@ def _forwarding(
         guard=tables.guard,
         forward_auth=forward_auth,
         websockets=websockets,
-        otherwise=own_answers(
+        otherwise=starlette_app(
             [*endpoints, *events.routes()],
             events,
             server=settings.server,

@@ -29,7 +29,7 @@ from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
 from bff.settings.model import ServerSettings, Settings
 from bff.tasks import Tasks
-from bff.upstream.pools import Pools
+from bff.upstream.pool_registry import Pools
 
 
 class SharedParts:

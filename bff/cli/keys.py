@@ -48,7 +48,7 @@ def client(
     ] = None,
 ) -> None:
     """Make a key for provider.client_key_file (private_key_jwt), or show its public half."""
-    from bff.oidc.assertion import new_client_key  # noqa: PLC0415 - see the package's first lines
+    from bff.oidc.client_authentication import new_client_key  # noqa: PLC0415 - see the package's first lines
     from bff.settings.client_key import public_key_set  # noqa: PLC0415 - same
 
     if public is None:

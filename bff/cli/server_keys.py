@@ -145,7 +145,7 @@ def _when(moment: float | None) -> str | None:
 
 
 def _seconds(lead: str) -> float:
-    from bff.settings.values import parse_duration  # noqa: PLC0415 - see the package's first lines
+    from bff.settings.value_types import parse_duration  # noqa: PLC0415 - see the package's first lines
 
     try:
         seconds = float(parse_duration(lead))

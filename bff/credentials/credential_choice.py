@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bff.credentials.bearer import BearerAccess
+from bff.credentials.bearer_credentials import BearerAccess
 from bff.credentials.credential import Anonymous, Mode, Refused, Signed, TokenOnly, Unsigned
 from bff.credentials.session_credentials import Credentials
 from bff.policy.admission import Admitted, RequestHead

@@ -24,7 +24,7 @@ from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
-from bff.oidc.refusals import BadRequestError, GrantRefusedError, InvalidGrant
+from bff.oidc.token_errors import BadRequestError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.model import Found, OwnToken, Session

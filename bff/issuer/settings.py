@@ -18,7 +18,7 @@ from bff.crypto import KEY_BYTES, decode
 from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings
 from bff.settings.bounded_read import PATIENCE, read_bounded
 from bff.settings.sections import Section
-from bff.settings.values import Network, Seconds, SecondsOrZero
+from bff.settings.value_types import Network, Seconds, SecondsOrZero
 
 MAX_ACCESS_TOKEN_LIFETIME = 15 * 60.0
 MAX_REFRESH_TOKEN_LIFETIME = 7 * 86400.0

@@ -13,7 +13,7 @@ from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Place, Spans
 from bff.settings.model import TelemetrySettings
-from bff.settings.packages import ADVICE, OPENTELEMETRY, installed
+from bff.settings.optional_packages import ADVICE, OPENTELEMETRY, installed
 
 _ASKS: Final = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",

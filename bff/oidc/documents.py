@@ -21,7 +21,7 @@ from bff.oidc.metadata import (
     parse_jwks,
     parse_metadata,
 )
-from bff.oidc.refusals import RefusedError
+from bff.oidc.token_errors import RefusedError
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 

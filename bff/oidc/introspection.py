@@ -13,7 +13,7 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
 from bff.oidc import requests
-from bff.oidc.authenticated import Answered, AuthenticatedCalls
+from bff.oidc.authenticated_calls import Answered, AuthenticatedCalls
 from bff.oidc.http import AnswerLateError, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_endpoint import texts_of

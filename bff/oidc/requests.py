@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
 from bff.settings.client_key import PrivateKey
-from bff.settings.values import TLS_METHODS, ClientAuth
+from bff.settings.value_types import TLS_METHODS, ClientAuth
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name of RFC 8693 2.1

@@ -8,10 +8,10 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import audit, get_logger
 from bff.oidc import requests
-from bff.oidc.authenticated import AuthenticatedCalls
+from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
-from bff.oidc.refusals import says_error
 from bff.oidc.token_endpoint import texts_of
+from bff.oidc.token_errors import says_error
 from bff.oidc.tokens import TokenHint, refused_token
 
 TIMEOUT = 3.0

@@ -19,7 +19,7 @@ from bff.oidc.signed_event import (
     signed_claims,
     text_of,
 )
-from bff.settings.values import SignalEvent
+from bff.settings.value_types import SignalEvent
 
 MAX_AGE: Final = 24 * 3600.0
 """Seconds since `iat` for which a token is taken, beside the skew: transmitters try again for hours."""

@@ -18,12 +18,12 @@ from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
 from bff.observe.logs import get_logger
 from bff.oidc import requests
-from bff.oidc.authenticated import Answered, AuthenticatedCalls
+from bff.oidc.authenticated_calls import Answered, AuthenticatedCalls
 from bff.oidc.concurrency_limit import PrioritySemaphore, Ticket
 from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
-from bff.oidc.refusals import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
+from bff.oidc.token_errors import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
 from bff.oidc.tokens import TokenAnswer, TokenAnswerError, names_no_certificate, parse_token_answer
 from bff.settings.model import ProviderSettings
 

@@ -19,7 +19,7 @@ from bff.oidc.dpop import ProofKey
 from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.id_token import MAX_ID_TOKEN, Claims, finite
 from bff.oidc.metadata import Metadata
-from bff.oidc.proofs import ProviderProofs
+from bff.oidc.provider_proofs import ProviderProofs
 from bff.policy.claim_rules import claim_at
 from bff.policy.public_claims import PROTOCOL_CLAIMS
 from bff.settings.model import ProviderSettings

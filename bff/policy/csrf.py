@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from bff.settings.values import Auth
+from bff.settings.value_types import Auth
 
 Header = tuple[bytes, bytes]
 """A field's name in lower case and its value."""

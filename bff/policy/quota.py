@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bff.settings.values import Rate
+from bff.settings.value_types import Rate
 
 
 @dataclass(frozen=True, slots=True)

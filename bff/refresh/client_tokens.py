@@ -20,8 +20,8 @@ from bff.errors import ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
-from bff.oidc.refusals import GrantRefusedError, InvalidGrant
 from bff.oidc.requests import ClientGrant
+from bff.oidc.token_errors import GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.client_token_store import ClientTokenStore

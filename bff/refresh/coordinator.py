@@ -22,10 +22,10 @@ from bff.oidc.client import OidcClient
 from bff.oidc.concurrency_limit import Ticket
 from bff.refresh.change_waiter import ChangeWaiter, Feed
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
-from bff.refresh.context import RotationContext
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded
 from bff.refresh.refusals import Refusals
 from bff.refresh.rotation import Rotation
+from bff.refresh.rotation_context import RotationContext
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Session
 from bff.session.rotation_policy import Cause

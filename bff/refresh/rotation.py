@@ -27,7 +27,7 @@ from bff.observe.refresh_metrics import Incident
 from bff.oidc.concurrency_limit import Slot
 from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.oidc.id_token import Claims, IdTokenRejectedError
-from bff.oidc.refusals import (
+from bff.oidc.token_errors import (
     GrantRefusedError,
     InvalidGrant,
     SignInRequired,
@@ -35,8 +35,8 @@ from bff.oidc.refusals import (
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh.change_waiter import Subscription
 from bff.refresh.circuit_breaker import LATER
-from bff.refresh.context import RotationContext, Try, why_put_off
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
+from bff.refresh.rotation_context import RotationContext, Try, why_put_off
 from bff.session.invalidation_feed import steady_now
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.rotation_lock import SessionLock

@@ -17,7 +17,7 @@ from bff.policy.routes import Upstream
 from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provider_looks
 from bff.serve.check_result import Check
 from bff.serve.provider_capabilities import read_offers
-from bff.serve.provider_client import probe_clients
+from bff.serve.provider_client_check import probe_clients
 from bff.serve.redis_check import look_at_redis, look_at_revocations
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings

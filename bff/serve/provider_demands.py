@@ -5,7 +5,7 @@ from typing import Any
 
 from bff.serve.check_result import Check, names_of
 from bff.settings.model import ProviderSettings, RouteSettings
-from bff.settings.values import FAPI2_ALGS
+from bff.settings.value_types import FAPI2_ALGS
 
 _MTLS_BOUND = "tls_client_certificate_bound_access_tokens"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bff.session.model import Session
-from bff.settings.route_token import OF_A_SIGN_IN
+from bff.settings.route_token_settings import OF_A_SIGN_IN
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from bff.settings.access_check import check_access, check_step_up
 from bff.settings.binding_check import check_binding
 from bff.settings.dpop_check import check_dpop
 from bff.settings.forward_auth_check import check_forward_auth
+from bff.settings.frontend_check import check_several, judged
 from bff.settings.model import RouteSettings, ServerSettings, SessionSettings, Settings
 from bff.settings.problem import Finding, complaint_about
 from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
-from bff.settings.several import check_several, judged
 from bff.settings.token_check import check_introspection, check_minted, check_token
 from bff.settings.urls import (
     base_path_complaint,

@@ -13,7 +13,7 @@ from joserfc.jwk import import_key as import_pem
 
 from bff.settings.model import ProviderSettings
 from bff.settings.problem import Finding
-from bff.settings.values import TLS_METHODS
+from bff.settings.value_types import TLS_METHODS
 
 PrivateKey = RSAKey | ECKey | OKPKey
 EXAMPLE_SECRET = "replace-me-with-the-client-secret"  # noqa: S105 - the example's, refused below

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bff.settings.client_key import PrivateKey, algorithms_of, read_client_key
 from bff.settings.model import ProviderSettings
 from bff.settings.problem import Finding
-from bff.settings.values import FAPI2_ALGS, FAPI2_AUTH
+from bff.settings.value_types import FAPI2_ALGS, FAPI2_AUTH
 
 _NEEDS = ("provider.profile",)
 

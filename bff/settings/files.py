@@ -16,12 +16,12 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bff.settings.bounded_read import PATIENCE, read_bounded
+from bff.settings.frontend_check import judged
 from bff.settings.model import Settings
+from bff.settings.optional_packages import check_packages
 from bff.settings.outgoing_proxy import ENVIRONMENT, OutgoingProxy
-from bff.settings.packages import check_packages
 from bff.settings.problem import Finding, SettingProblem
 from bff.settings.redis_urls import redis_tls_files
-from bff.settings.several import judged
 from bff.settings.urls import proxy_complaint
 
 LISTS = frozenset({"keys", "secrets"})

@@ -21,8 +21,8 @@ from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.line_numbers import Lines
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
-from bff.settings.places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.problem import Finding, SettingProblem, SettingsError
+from bff.settings.setting_places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.toml_file import read_toml
 from bff.settings.urls import split_public_url
 from bff.settings.watched_files import Fingerprint, fingerprint

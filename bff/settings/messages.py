@@ -25,8 +25,8 @@ from bff.settings.model import (
     SpaSettings,
     TelemetrySettings,
 )
-from bff.settings.places import place_of
-from bff.settings.values import METHOD, SLUG
+from bff.settings.setting_places import place_of
+from bff.settings.value_types import METHOD, SLUG
 
 SECTIONS: Mapping[str, type[Section]] = {
     "server": ServerSettings,

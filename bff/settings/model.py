@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from bff.settings.provider_settings import ProviderSettings
 from bff.settings.route_settings import DevelopmentPage, PlacedRoute, RouteSettings
-from bff.settings.route_token import MintedSettings
+from bff.settings.route_token_settings import MintedSettings
 from bff.settings.sections import (
     ForwardAuthSettings,
     LimitSettings,
@@ -23,7 +23,7 @@ from bff.settings.sections import (
     SpaSettings,
     TelemetrySettings,
 )
-from bff.settings.values import (
+from bff.settings.value_types import (
     SLUG,
     Bytes,
     Network,

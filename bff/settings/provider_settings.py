@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bff.settings.claim_rule import ClaimRule
 from bff.settings.sections import Section
-from bff.settings.values import (
+from bff.settings.value_types import (
     FAPI2_DEFAULTS,
     SLUG,
     TLS_METHODS,

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from bff.settings.claim_rule import ClaimRule
-from bff.settings.route_token import RouteTokenSettings
+from bff.settings.route_token_settings import RouteTokenSettings
 from bff.settings.urls import joined
-from bff.settings.values import (
+from bff.settings.value_types import (
     AcrValue,
     Auth,
     Bytes,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from bff.settings.values import Seconds, SecondsOrZero
+from bff.settings.value_types import Seconds, SecondsOrZero
 
 
 class Section(BaseModel):

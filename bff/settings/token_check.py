@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import Finding
 from bff.settings.redis_urls import redis_complaint
-from bff.settings.route_token import RESERVED
+from bff.settings.route_token_settings import RESERVED
 from bff.settings.urls import issuer_complaint, resource_complaint
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})

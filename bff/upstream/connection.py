@@ -20,6 +20,7 @@ import math
 from typing import Any
 
 from bff.policy.admission import RequestHead
+from bff.upstream.backend_call import LONGER, Call, CallTimeouts
 from bff.upstream.connector import bound_unsent, ended_cleanly
 from bff.upstream.expect_continue import Expectation
 from bff.upstream.interfaces import (
@@ -30,7 +31,6 @@ from bff.upstream.interfaces import (
     ResponseSink,
     UpstreamRequest,
 )
-from bff.upstream.request_state import LONGER, Call, CallTimeouts
 from bff.upstream.request_writer import UnsafeRequestError, request_head
 from bff.upstream.response_parser import AnswerLimits, ResponseParser
 

@@ -21,12 +21,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from bff.policy.routes import Upstream
+from bff.upstream.backend_call import CallTimeouts
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import Connector, UpstreamFaultError
 from bff.upstream.expect_continue import Expectation
 from bff.upstream.fair_queue import FairQueue
 from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.request_state import CallTimeouts
 from bff.upstream.response_parser import DEFAULT_LIMITS, AnswerLimits
 
 _Grant = asyncio.Future[UpstreamConnection | None]

@@ -47,7 +47,7 @@ from bff.session.model import ID_LENGTH, NoSession
 from bff.session.store import Write
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
-from bff.web.limits import EndpointLimits
+from bff.web.endpoint_limits import EndpointLimits
 from bff.web.responses import NO_STORE, address_of, json_answer, problem_answer
 
 REGISTER: Final = "/bff/dbsc/register"

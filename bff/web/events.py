@@ -25,9 +25,9 @@ from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import LimitSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
+from bff.web.authentication import signed_in
 from bff.web.event_stream import HEADERS, EventStream
 from bff.web.responses import problem_answer
-from bff.web.signed_in import signed_in
 
 _PATH = "/bff/events"
 _ALL = "all"  # the key of the count of the process

@@ -25,12 +25,13 @@ from bff.hooks import NO_HOOKS, SignIn
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.providers import Providers
-from bff.oidc.refusals import InvalidGrant
+from bff.oidc.token_errors import InvalidGrant
 from bff.policy.return_to import check_return_to, error_code, login_params, named_details, with_error
 from bff.policy.routes import RouteTable
 from bff.session.device_bound_sessions import unproved
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
+from bff.web.authentication import unless_signed_in
 from bff.web.callback_page import (
     CALLBACK,
     FINISH,
@@ -40,8 +41,8 @@ from bff.web.callback_page import (
     has_own_callback,
     redirect_uri,
 )
+from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.failed_sign_ins import FailedSignIns
-from bff.web.limits import EndpointLimits, too_many
 from bff.web.provider_choice import ProviderChoice
 from bff.web.query import query_of, stated_once
 from bff.web.responses import (
@@ -55,7 +56,6 @@ from bff.web.responses import (
     redirect,
 )
 from bff.web.session_start import NoStart, NotAllowed, SessionStart
-from bff.web.signed_in import unless_signed_in
 from bff.web.stored_codes import StoredCodes
 from bff.web.transaction import (
     Returned,

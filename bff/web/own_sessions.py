@@ -20,8 +20,8 @@ from bff.policy.csrf import Guard
 from bff.policy.user_agents import described
 from bff.session.own_sessions import OwnSession, OwnSessions
 from bff.session.sessions import Found, Sessions
+from bff.web.authentication import counts_as_use, signed_in
 from bff.web.responses import address_of, json_answer, problem_answer
-from bff.web.signed_in import counts_as_use, signed_in
 
 SESSIONS = "/bff/sessions"
 SESSION = "/bff/sessions/{id}"

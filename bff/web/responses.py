@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bff.errors import Problem, ProviderUnavailableError
 from bff.observe.logs import audit, get_logger
-from bff.oidc.refusals import ClientRefusedError
+from bff.oidc.token_errors import ClientRefusedError
 from bff.policy.client_address import client_address, is_trusted
 from bff.policy.csrf import DOCUMENTED
 from bff.policy.navigation import not_navigated

@@ -17,7 +17,7 @@ from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
-from bff.oidc.refusals import InvalidGrant
+from bff.oidc.token_errors import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions

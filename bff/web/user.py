@@ -16,9 +16,9 @@ from bff.policy.public_claims import public_claims
 from bff.refresh import Deferred, Over, Refresher, Rotated, UserNeeded
 from bff.session.model import EndReason, Session
 from bff.session.sessions import Found, Sessions
-from bff.web.limits import EndpointLimits, too_many
+from bff.web.authentication import counts_as_use, signed_in
+from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.responses import address_of, json_answer, login_url, problem_answer
-from bff.web.signed_in import counts_as_use, signed_in
 
 _UNAUTHORIZED = 401
 

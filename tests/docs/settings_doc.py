@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from bff.settings.claim_rule import parse_rule
 from bff.settings.messages import SECTIONS
 from bff.settings.model import Section
-from bff.settings.values import parse_duration, parse_off, parse_rate, parse_size
+from bff.settings.value_types import parse_duration, parse_off, parse_rate, parse_size
 from tests.structure.source import ROOT
 
 EXAMPLE: Final = ROOT / "config" / "bff.example.toml"

@@ -21,7 +21,7 @@ OF_TRACES = {
     "oidc/traced_http.py",
     "proxy/forward/traced_calls.py",
     "proxy/websocket/traced_upgrade.py",
-    "refresh/traced.py",
+    "refresh/traced_coordinator.py",
     "session/traced_store.py",
 }
 

@@ -13,7 +13,7 @@ import pytest
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import discovery_url, parse_metadata
 from bff.serve.check_plan import ClientLook
-from bff.serve.provider_client import probe_clients
+from bff.serve.provider_client_check import probe_clients
 from bff.settings.model import ProviderSettings
 from bff.verify.dpop import Proof, check_proof
 from tests.issuer.flow import payload_of

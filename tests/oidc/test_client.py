@@ -19,7 +19,7 @@ from bff.oidc.client import OidcClient
 from bff.oidc.document_cache import PAUSE
 from bff.oidc.http import AnswerLostError
 from bff.oidc.id_token import IdTokenRejectedError
-from bff.oidc.refusals import InvalidGrant
+from bff.oidc.token_errors import InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks

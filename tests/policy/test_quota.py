@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bff.policy.quota import Limited, Quota
 from bff.policy.rates import RateLimiter
-from bff.settings.values import Frequency, Rate
+from bff.settings.value_types import Frequency, Rate
 
 pytestmark = pytest.mark.requirement("S-08")
 

@@ -18,7 +18,7 @@ from bff.oidc.client import OidcClient
 from bff.oidc.concurrency_limit import PrioritySemaphore
 from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.oidc.id_token import Claims, IdTokenRejectedError
-from bff.oidc.refusals import BusyError, GrantRefusedError, InvalidGrant, SignInRequired
+from bff.oidc.token_errors import BusyError, GrantRefusedError, InvalidGrant, SignInRequired
 from bff.oidc.tokens import TokenAnswer
 from bff.refresh import Outcome, RefreshCoordinator
 from bff.session.cookie import SessionCookie

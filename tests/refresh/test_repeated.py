@@ -6,10 +6,10 @@ import pytest
 
 from bff.errors import Problem, ProviderUnavailableError
 from bff.oidc.http import AnswerLateError, AnswerLostError
-from bff.oidc.refusals import BusyError, ClientRefusedError, FailedError, GrantRefusedError, PassingError
+from bff.oidc.token_errors import BusyError, ClientRefusedError, FailedError, GrantRefusedError, PassingError
 from bff.refresh import Deferred, Over, Rotated
-from bff.refresh.context import why_put_off
 from bff.refresh.outcome import Why
+from bff.refresh.rotation_context import why_put_off
 from bff.session.model import EndReason
 from bff.session.sessions import NoSession
 from tests.refresh.harness import RefreshHarness

@@ -10,7 +10,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
 from pydantic import SecretStr
 
-from bff.oidc.assertion import Authentication, new_client_key
+from bff.oidc.client_authentication import Authentication, new_client_key
 from bff.oidc.metadata import Metadata
 from bff.settings.client_key import check_client_auth, public_key_set, read_client_key
 from bff.settings.load import load

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bff.oidc.assertion import new_client_key
+from bff.oidc.client_authentication import new_client_key
 from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Taken, WatchedFiles, read, see

@@ -27,7 +27,7 @@ ROWS = [
         "bff.app",
         "bff.endpoints",
         "bff.frontend",
-        "bff.frontend_tables",
+        "bff.frontend_rules",
         "bff.frontends",
         "bff.live_settings",
         "bff.provider_clients",

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from bff.upstream.backend_call import CallTimeouts
 from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.request_state import CallTimeouts
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.recording_sink import RecordingSink, fault_of
 from tests.support.network.upstream import NOTHING_LEFT, OK, begin, fetch, pool_for, request

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from bff.upstream.backend_call import CallTimeouts
 from bff.upstream.interfaces import Fault, FaultKind
 from bff.upstream.pool import PoolStats
-from bff.upstream.request_state import CallTimeouts
 from bff.upstream.request_writer import UnsafeRequestError
 from tests.support.network.backend import Backend, Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.recording_sink import RecordingSink

@@ -10,7 +10,7 @@ from bff.policy.routes import Upstream, compile_route
 from bff.settings.model import RouteSettings
 from bff.upstream.connector import UpstreamFaultError, client_tls
 from bff.upstream.interfaces import Fault, FaultKind
-from bff.upstream.pools import Pools
+from bff.upstream.pool_registry import Pools
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.tls import Certificate, self_signed, server_tls, trusting
 from tests.support.network.upstream import begin, failure, fetch, pool_for, request

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from bff.upstream.request_state import Call
+from bff.upstream.backend_call import Call
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.network.recording_sink import RecordingSink
 from tests.support.network.upstream import begin, pool_for, request

@@ -6,12 +6,12 @@ import pytest
 
 from bff.policy.routes import compile_route
 from bff.settings.model import RouteSettings
+from bff.upstream.backend_call import CallTimeouts
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.interfaces import Fault, FaultKind
 from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.upstream.pools import Pools
-from bff.upstream.request_state import CallTimeouts
+from bff.upstream.pool_registry import Pools
 from tests.support.network.backend import Conversation, Received, Reply, backend, raw_backend
 from tests.support.network.upstream import begin, fetch, pool_for, request
 from tests.support.wait import until

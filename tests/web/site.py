@@ -34,9 +34,9 @@ from bff.settings.model import (
     SessionSettings,
 )
 from bff.tasks import Tasks
-from bff.web.backchannel import BackchannelEndpoint
-from bff.web.frontchannel import FrontchannelEndpoint
-from bff.web.limits import EndpointLimits
+from bff.web.backchannel_logout import BackchannelEndpoint
+from bff.web.endpoint_limits import EndpointLimits
+from bff.web.frontchannel_logout import FrontchannelEndpoint
 from bff.web.login import LoginEndpoints
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints

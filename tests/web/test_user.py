@@ -11,7 +11,7 @@ from bff.limits.rate_limits import RateLimits
 from bff.policy.csrf import Guard
 from bff.session.sessions import Found
 from bff.settings.model import LimitSettings
-from bff.web.limits import EndpointLimits
+from bff.web.endpoint_limits import EndpointLimits
 from bff.web.user import UserEndpoints
 from tests.refresh.harness import RefreshHarness, running_harness
 from tests.support.conformance import hold

@@ -8,7 +8,7 @@ import typer
 
 from bff.session.operator_view import Selection
 from bff.settings.frontends import UNNAMED
-from bff.settings.values import parse_duration
+from bff.settings.value_types import parse_duration
 
 
 def parse_moment(text: str) -> float:

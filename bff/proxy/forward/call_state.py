@@ -25,9 +25,9 @@ from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, no
 from bff.proxy.forward.forwarding_context import ClientSide, ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession
+from bff.upstream.backend_call import Call
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.interfaces import Fault
-from bff.upstream.request_state import Call
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")

@@ -41,7 +41,7 @@ from bff.session.rotation_policy import PassOn
 from bff.session.sessions import NoSession
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.request_writer import UnsafeRequestError
-from bff.upstream.websocket import Answered, is_handshake_field, open_socket, response_fields
+from bff.upstream.websocket_connector import Answered, is_handshake_field, open_socket, response_fields
 
 Over = asyncio.Future[NoSession] | asyncio.Future[Refused]
 """The end of what a socket hangs on: its session, or the client's own token."""

@@ -12,7 +12,7 @@ from bff.policy.admission import Admitted
 from bff.proxy.forward.accounting import CLIENT_GONE
 from bff.proxy.forward.traced_calls import attempted, begun
 from bff.proxy.websocket.handler import Over, Upgrade
-from bff.upstream.websocket import Answered
+from bff.upstream.websocket_connector import Answered
 
 _SWITCHING = 101
 

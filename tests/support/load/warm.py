@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from bff.proxy.server.http_protocol import HttpServerProtocol
+from bff.upstream.backend_call import Call
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.pool import PoolStats
-from bff.upstream.request_state import Call
 from tests.support.network.backend import Received, Reply
 from tests.support.processes.world import Browser, World
 from tests.support.wait import until

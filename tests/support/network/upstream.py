@@ -8,10 +8,10 @@ import pytest
 
 from bff.policy.fields import Header
 from bff.policy.routes import Upstream
+from bff.upstream.backend_call import Call, CallTimeouts
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.interfaces import Fault, UpstreamRequest
 from bff.upstream.pool import PoolLimits, PoolStats, UpstreamPool
-from bff.upstream.request_state import Call, CallTimeouts
 from tests.support.network.recording_sink import RecordingSink
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from bff.oidc.dpop import ProofKey, without_query
 from bff.oidc.http import Answer
-from bff.oidc.refusals import ABOUT_PROOF, parse_error_code
+from bff.oidc.token_errors import ABOUT_PROOF, parse_error_code
 from bff.policy.proof_challenge import usable_nonce
 
 MOST_SERVERS: Final = 8

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.logs import get_logger
-from bff.oidc.authenticated import AuthenticatedCalls
+from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
-from bff.oidc.refusals import ClientRefusedError, refuses_client, told
 from bff.oidc.request_object import signed_request
 from bff.oidc.requests import Client, Fields, pushed_authorization_form, secrets_of
+from bff.oidc.token_errors import ClientRefusedError, refuses_client, told
 from bff.oidc.tokens import parse_pushed, pushed_too_long
 from bff.settings.model import ProviderSettings
 

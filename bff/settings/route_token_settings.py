@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from bff.settings.sections import Section
-from bff.settings.values import Seconds, SecondsOrZero
+from bff.settings.value_types import Seconds, SecondsOrZero
 
 TokenKind = Literal["session", "exchange", "client", "minted", "none"]
 """The kinds: the session's own, got in exchange for it, the proxy's own as a client, made here, none."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
-from bff.oidc.refusals import ClientRefusedError, GrantRefusedError, InvalidGrant
+from bff.oidc.token_errors import ClientRefusedError, GrantRefusedError, InvalidGrant
 from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks

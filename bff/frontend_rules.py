@@ -9,7 +9,7 @@ from bff.settings.frontends import beside
 from bff.settings.model import Settings
 
 
-class FrontendTables:
+class FrontendRules:
     """The rules of a frontend, compiled: no I/O, and nothing that changes."""
 
     def __init__(self, settings: Settings, name: str, pool: InternPool[RouteTable]) -> None:

@@ -5,9 +5,9 @@ from weakref import WeakKeyDictionary
 
 from bff.policy.routes import Route, Upstream
 from bff.settings.model import RouteSettings
+from bff.upstream.backend_call import CallTimeouts
 from bff.upstream.connector import TlsNames, client_tls
 from bff.upstream.pool import PoolLimits, UpstreamPool
-from bff.upstream.request_state import CallTimeouts
 from bff.upstream.response_parser import AnswerLimits
 
 

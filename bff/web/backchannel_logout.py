@@ -19,11 +19,11 @@ from starlette.routing import Route
 
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import audit
-from bff.oidc.backchannel import logout_tokens
 from bff.oidc.client import OidcClient
 from bff.oidc.event_reader import EventReader
 from bff.oidc.id_token import MAX_ID_TOKEN
 from bff.oidc.logout_token import MAX_AGE, ProviderLogout
+from bff.oidc.logout_token_reader import logout_tokens
 from bff.oidc.signed_event import SignedEventRejectedError, stated_issuer
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions

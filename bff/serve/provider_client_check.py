@@ -15,11 +15,11 @@ from typing import Any
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc import requests
-from bff.oidc.assertion import Authentication
+from bff.oidc.client_authentication import Authentication
 from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
-from bff.oidc.refusals import parse_error_code, parse_error_description, refuses_client
 from bff.oidc.request_object import authorization_details, signed_request
+from bff.oidc.token_errors import parse_error_code, parse_error_description, refuses_client
 from bff.oidc.tokens import pushed_too_long
 from bff.serve.check_plan import ClientLook
 from bff.serve.check_result import Check

@@ -21,7 +21,7 @@ from bff.oidc.client import OidcClient
 from bff.session.model import EndReason
 from bff.session.sessions import Sessions
 from bff.settings.model import ServerSettings
-from bff.web.limits import EndpointLimits, too_many
+from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.responses import NO_STORE, address_of, no_navigation, problem_answer
 
 FRONTCHANNEL_LOGOUT: Final = "/bff/frontchannel-logout"

@@ -18,10 +18,10 @@ from bff.web.error_pages import ErrorPages
 from bff.web.events import EventsEndpoint
 from bff.web.responses import problem_answer, redirect
 from bff.web.spa import Spa
-from bff.web.traced import TracedAnswers
+from bff.web.traced_answers import TracedAnswers
 
 
-def own_answers(
+def starlette_app(
     endpoints: Sequence[Route],
     events: EventsEndpoint,
     *,

@@ -18,7 +18,7 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.requests import Client, Signer
 from bff.settings.client_key import PrivateKey, algorithms_of, read_client_key
 from bff.settings.model import ProviderSettings
-from bff.settings.values import FAPI2_ALGS, TLS_METHODS
+from bff.settings.value_types import FAPI2_ALGS, TLS_METHODS
 
 ASSERTION_LIFETIME = 60
 """Seconds; it is used at once, and providers remember its `jti` for so long."""

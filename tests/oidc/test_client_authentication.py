@@ -8,7 +8,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey
 from pydantic import SecretStr
 
-from bff.oidc.assertion import ASSERTION_LIFETIME, Authentication, choose_alg
+from bff.oidc.client_authentication import ASSERTION_LIFETIME, Authentication, choose_alg
 from bff.oidc.metadata import Metadata
 from bff.settings.model import ProviderSettings
 from tests.support.keys import rsa_key

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bff.observe.logs import get_logger
-from bff.oidc.assertion import Authentication, Credentials
+from bff.oidc.client_authentication import Authentication, Credentials
 from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, ProviderHttp, Sending
 from bff.oidc.metadata import Metadata
-from bff.oidc.proofs import ProviderProofs
-from bff.oidc.refusals import parse_error_code
+from bff.oidc.provider_proofs import ProviderProofs
 from bff.oidc.requests import Client, Form
+from bff.oidc.token_errors import parse_error_code
 
 _log = get_logger("bff.oidc")
 

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from bff.oidc.client import OidcClient
 from bff.oidc.dpop import ProofKey, new_key
 from bff.oidc.http import Answer, AnswerLostError
-from bff.oidc.proofs import MOST_SERVERS, ProviderProofs
-from bff.oidc.refusals import InvalidGrant, PassingError
+from bff.oidc.provider_proofs import MOST_SERVERS, ProviderProofs
 from bff.oidc.requests import ClientGrant
+from bff.oidc.token_errors import InvalidGrant, PassingError
 from bff.oidc.tokens import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bff.oidc.http import Answer
-from bff.serve.provider_client import judge
+from bff.serve.provider_client_check import judge
 
 URI = "https://app.example/bff/callback"
 REDIRECT = "Invalid parameter: redirect_uri"

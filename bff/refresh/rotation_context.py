@@ -8,7 +8,7 @@ from bff.errors import Problem, ProviderUnavailableError
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLateError, AnswerLostError
-from bff.oidc.refusals import BusyError, ClientRefusedError, FailedError, GrantRefusedError
+from bff.oidc.token_errors import BusyError, ClientRefusedError, FailedError, GrantRefusedError
 from bff.refresh.circuit_breaker import CircuitBreaker, Permit, SessionBackoff
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
 from bff.refresh.refusals import Refusals

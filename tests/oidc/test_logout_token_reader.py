@@ -9,10 +9,10 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.backchannel import logout_tokens
 from bff.oidc.client import OidcClient
 from bff.oidc.document_cache import PAUSE
 from bff.oidc.logout_token import EVENT
+from bff.oidc.logout_token_reader import logout_tokens
 from bff.oidc.signed_event import SignedEventRejectedError
 from bff.tasks import Tasks
 from tests.oidc.test_client import DOCUMENT, ISSUER, KEY, NEW_KEY, SETTINGS, Clock, jwks

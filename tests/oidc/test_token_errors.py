@@ -6,7 +6,8 @@ import pytest
 
 from bff.errors import ProviderUnavailableError
 from bff.oidc.http import AnswerLateError, AnswerLostError
-from bff.oidc.refusals import (
+from bff.oidc.requests import Client, refresh_form, secrets_of
+from bff.oidc.token_errors import (
     BadRequestError,
     BusyError,
     ClientRefusedError,
@@ -22,7 +23,6 @@ from bff.oidc.refusals import (
     says_error,
     told,
 )
-from bff.oidc.requests import Client, refresh_form, secrets_of
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 
