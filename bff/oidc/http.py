@@ -37,6 +37,7 @@ from bff.errors import ProviderUnavailableError
 from bff.oidc.http_clients import Certificates, Clients
 from bff.oidc.requests import Form
 from bff.policy.certificate_fault import certificate_fault
+from bff.policy.connection_fault import connection_fault
 from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
 
@@ -335,7 +336,8 @@ def _failure(error: Exception, *, unsent: bool) -> ProviderUnavailableError:
     if (fault := certificate_fault(error)) is not None:
         return ProviderUnavailableError(f"the provider's certificate is refused: {fault}")
     if unsent:
-        return ProviderUnavailableError(f"the provider cannot be reached: {type(error).__name__}")
+        why = connection_fault(error) or type(error).__name__
+        return ProviderUnavailableError(f"the provider cannot be reached: {why}")
     late = isinstance(error, _TIMED_OUT)
     return (AnswerLateError if late else AnswerLostError)(
         f"no answer from the provider: {type(error).__name__}"

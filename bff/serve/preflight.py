@@ -13,6 +13,7 @@ from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
 from bff.policy.certificate_fault import certificate_fault
+from bff.policy.connection_fault import connection_fault
 from bff.policy.routes import Upstream
 from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provider_looks
 from bff.serve.check_result import Check
@@ -125,7 +126,7 @@ async def _backend(look: BackendLook) -> list[Check]:
         fix = "renew it there, or name its authority in route.ca_file"
         return [_unreachable(look, f"its certificate is refused: {certificate_fault(error)}", fix)]
     except (OSError, ssl.SSLError) as error:
-        return [_unreachable(look, f"cannot be reached ({type(error).__name__})")]
+        return [_unreachable(look, f"cannot be reached: {connection_fault(error) or type(error).__name__}")]
     writer.transport.abort()
     detail = "connected" if tls is None else "connected, certificate good"
     return [Check(_name(look), _target(upstream), True, detail, frontend=look.frontend)]

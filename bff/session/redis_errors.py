@@ -18,6 +18,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bff.policy.certificate_fault import certificate_fault
+from bff.policy.connection_fault import connection_fault
 
 _REFUSALS = (
     (NoPermissionError, "NOPERM", "the user may not do that"),
@@ -76,7 +77,7 @@ def _silence(error: BaseException | None) -> Trouble:
         fix = "see whether it is reached, and its load and this machine's; redis.timeout is for each answer"
         return Trouble("does not answer in time (TimeoutError)", fix)
     fix = "see whether it runs, and whether host, port and TLS are right"
-    return Trouble(f"cannot be reached ({type(error).__name__})", fix)
+    return Trouble(f"cannot be reached ({connection_fault(error) or type(error).__name__})", fix)
 
 
 def refusal(error: ResponseError) -> str:

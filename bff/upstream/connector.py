@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bff.policy.connection_fault import connection_fault
 from bff.policy.routes import Upstream
 from bff.settings.model import RouteSettings
 from bff.upstream.addresses import Address, AddressBook
@@ -170,6 +171,7 @@ class Connector:
         except TimeoutError:
             raise UpstreamFaultError(Fault(FaultKind.TIMEOUT, "resolve")) from None
         except (OSError, UnicodeError) as error:
-            fault = Fault(FaultKind.UNREACHABLE, f"resolve: {type(error).__name__}")
+            why = connection_fault(error) or type(error).__name__
+            fault = Fault(FaultKind.UNREACHABLE, f"resolve: {why}")
             raise UpstreamFaultError(fault) from error
         return [(str(entry[4][0]), port) for entry in found]
