@@ -1,13 +1,15 @@
 """The data path of one worker in one process: the application as it runs, its sockets replaced by memory.
 
 A client's reads are handed to its connection, a backend's reads to the pool's connection, by plain calls. So
-a call takes the same instructions each time, whatever else the machine does.
+a call takes the same instructions each time, whatever else the machine does. The connection to Redis is a real
+one: calls whose session is read from there wait for its reply.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -28,10 +30,11 @@ from tests.tools.bench.living import living
 from tests.tools.bench.load import LoadError
 from tests.tools.bench.traffic import browser_fields, requests
 
-Load = Literal["mixed", "forwarded", "get"]
-"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone."""
+Load = Literal["mixed", "forwarded", "get", "miss"]
+"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and `miss` has these too,
+each of a session that the near cache does not hold."""
 
-LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get")
+LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss")
 
 _PORT = 8080
 _TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
@@ -71,33 +74,63 @@ class CallLoop:
     """
 
     def __init__(
-        self, app: App, client: HttpServerProtocol, backend: UpstreamConnection, calls: Sequence[bytes]
+        self,
+        app: App,
+        client: HttpServerProtocol,
+        backend: UpstreamConnection,
+        calls: Sequence[bytes],
+        *,
+        missing: bool = False,
     ) -> None:
         self.app = app
         self.different = len(calls)
+        self._missing = missing
         self._calls = cycle([(call, ANSWERS[call.split(b"/", 3)[2]]) for call in calls])
         self._client, self._backend = client, backend
 
-    def run(self, count: int) -> None:
-        """Makes so many calls; each is on the fast path, and its session in the near cache.
+    async def run(self, count: int) -> None:
+        """Makes so many calls, each on the fast path; all of their sessions are in the near cache, or none is.
 
         Raises:
             LoadError: one was not.
         """
-        take, answer, counts = (
-            self._client.data_received,
-            self._backend.data_received,
-            self.app.metrics.near_cache,
-        )
-        before = counts.hits
-        with mock.patch.object(InvalidationFeed, "trusted_at", _always):  # its turn does not come meanwhile
-            for _ in range(count):
-                request, reads = next(self._calls)
-                take(request)
-                for read in reads:
-                    answer(read)
-        if counts.hits - before != count or self._client._fast is not None:
+        counts = self.app.metrics.near_cache
+        before, misses = counts.hits, counts.misses
+        with (  # the feed's turn does not come while calls are made
+            mock.patch.object(InvalidationFeed, "trusted", new=True),
+            mock.patch.object(InvalidationFeed, "trusted_at", _always),
+        ):
+            if self._missing:
+                await self._run_missing(count)
+            else:
+                self._run_found(count)
+        found, read = counts.hits - before, counts.misses - misses
+        if (read if self._missing else found) != count or self._client._fast is not None:
             raise LoadError("calls that were not answered on the fast path")
+
+    def _run_found(self, count: int) -> None:
+        take, answer = self._client.data_received, self._backend.data_received
+        for _ in range(count):
+            request, reads = next(self._calls)
+            take(request)
+            for read in reads:
+                answer(read)
+
+    async def _run_missing(self, count: int) -> None:
+        take, answer = self._client.data_received, self._backend.data_received
+        wire, loop = self._backend._transport, asyncio.get_running_loop()
+        cache = self.app.frontends.every[0].sessions._cache
+        assert isinstance(wire, _Memory)
+        assert cache is not None
+        for _ in range(count):
+            request, reads = next(self._calls)
+            cache.changed(None)  # it holds the session of the last call alone
+            sent = loop.create_future()
+            wire.written = partial(sent.set_result, None)
+            take(request)
+            await sent
+            for read in reads:
+                answer(read)
 
 
 @contextlib.asynccontextmanager
@@ -110,10 +143,10 @@ async def call_loop(
     async with living(app) as state:
         browsers = await _signed_in(app, places, users)
         calls = requests(browsers, different, forwarded=load == "forwarded")
-        if load == "get":
+        if load in {"get", "miss"}:
             calls = [call for call in calls if call.startswith(b"GET /api/json/")]
         client, backend = _client(app, state), _backend(app)
-        yield CallLoop(app, client, backend, calls)
+        yield CallLoop(app, client, backend, calls, missing=load == "miss")
         backend.connection_lost(None)
         client.connection_lost(None)
 
@@ -219,7 +252,13 @@ class _Socket:
 
 
 class _Memory(asyncio.Transport):
-    """A transport that drops what is written."""
+    """A transport that drops what is written.
+
+    Attributes:
+        written: called at each write.
+    """
+
+    written: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         super().__init__(
@@ -233,6 +272,8 @@ class _Memory(asyncio.Transport):
 
     def write(self, data: object) -> None:
         """Drops the bytes."""
+        if self.written is not None:
+            self.written()
 
     def is_closing(self) -> bool:
         return False

@@ -35,6 +35,7 @@ _EXAMPLES = """
 examples:
   python3 -m tests.tools.bench.instructions                         of `mixed` traffic, two minutes
   python3 -m tests.tools.bench.instructions --load forwarded        behind a reverse proxy
+  python3 -m tests.tools.bench.instructions --load miss             each session read from Redis
   python3 -m tests.tools.bench.instructions --frontends 1 100 --caches
   python3 -m tests.tools.bench.instructions --keep /tmp/profile     for callgrind_annotate
 """
@@ -176,14 +177,14 @@ def _run(load: Load, frontends: int, users: int, calls: int) -> None:
 
 async def _measure(redis_url: str, load: Load, frontends: int, users: int, calls: int) -> None:
     async with call_loop(redis_url, load, frontends=frontends, users=users) as loop:
-        loop.run(loop.different + calls)  # each once: what is kept of lines and answers is kept then
+        await loop.run(loop.different + calls)  # each once: what is kept of lines and answers is kept then
         gc.collect()
         gc.freeze()  # as a worker does
         gc.set_threshold(10_000, 20, 20)
         _control("-i", "on")
-        loop.run(calls)
+        await loop.run(calls)
         _control("-d", "once")
-        loop.run(2 * calls)
+        await loop.run(2 * calls)
         _control("-d", "twice")
         _control("-i", "off")
 

@@ -69,9 +69,19 @@ def test_nothing_is_counted_without_valgrind(
 async def test_calls_of_frontends_that_are_alike_share_what_calls_ask_for(redis_server: RedisServer) -> None:
     """All calls are fast ones; route table, answers' lines and request ids are one for all frontends."""
     async with call_loop(redis_server.url, "mixed", frontends=3, users=6, different=60) as loop:
-        loop.run(120)
+        await loop.run(120)
         paths = [each.forwarding.fast_path for each in loop.app.frontends.every]
         assert 3 == len(paths)
         assert 1 == len({path._routes for path in paths})
         assert 1 == len({path.context.request_ids for path in paths})
         assert 1 == len({route.responses._lines for path in paths for route in path._by_path.values()})
+
+
+async def test_a_call_whose_session_is_not_in_memory_reads_it_from_redis(redis_server: RedisServer) -> None:
+    """Each one is a fast call that asks Redis once, also one of a session that was read just before."""
+    async with call_loop(redis_server.url, "miss", users=2, different=10) as loop:
+        counts = loop.app.metrics.near_cache
+        before = counts.misses
+        await loop.run(20)
+        assert 20 == counts.misses - before
+        assert 1 == counts.entries
