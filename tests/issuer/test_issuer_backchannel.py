@@ -1,5 +1,6 @@
 """Back-channel logout: who is told that a sign-in ended, how often, and by whom."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from bff.embedded import free_port
 from bff.issuer.logout import logout_queue as logouts
+from bff.issuer.logout.backchannel import AT_ONCE
 from bff.issuer.logout.logout_queue import DELAYS, LEASE, LogoutJob, LogoutQueue
 from bff.issuer.logout.termination import Termination
 from bff.issuer.settings import ClientSettings
@@ -37,6 +39,7 @@ class Told:
     url: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    silent: str = ""  # a path that gives no answer
 
     def by(self, path: str) -> list[str]:
         return [token for called, token in self.calls if called == path]
@@ -51,12 +54,15 @@ def told() -> Iterator[Told]:
     async def endpoint(request: Request) -> Response:
         (token,) = parse_qs((await request.body()).decode())["logout_token"]
         told.calls.append((request.url.path, token))
+        while told.silent == request.url.path:  # noqa: ASYNC110 - let go by another thread
+            await asyncio.sleep(0.01)
         return Response(status_code=told.answers.pop(0) if told.answers else 200)
 
     routes = [Route(path, endpoint, methods=["POST"]) for path in ("/main", "/other")]
     served = ServedApp(Starlette(routes=routes), port)
     served.start()
     yield told
+    told.silent = ""
     served.stop()
 
 
@@ -123,6 +129,24 @@ async def test_a_client_that_is_down_is_told_later(person: Person, told: Told) -
     await until(lambda: len(told.calls) == 2)
     first, second = told.by("/main")
     assert payload_of(first)["jti"] != payload_of(second)["jti"]
+
+
+async def test_a_client_that_gives_no_answer_holds_up_nobody_else(
+    issuer: RunningIssuer, told: Told, redis_server: RedisServer
+) -> None:
+    """Many ends at a client that takes calls and is silent, then one at another, which is told at once."""
+    told.silent = "/main"
+    with redis_server.client() as client, client.pipeline() as pipe:
+        jobs, now = LogoutQueue(IssuerRedis(client, issuer.settings.prefix)), time.time()
+        for number in range(4 * AT_ONCE):
+            jobs.add(pipe, CLIENT_ID, "alice", f"s{number}", now - 10)
+        jobs.add(pipe, OTHER[0], "alice", "the-last", now)
+        pipe.execute()
+        await until(lambda: bool(told.by("/other")))
+        assert len(told.by("/main")) <= AT_ONCE
+        told.silent = ""
+        await until(lambda: len({payload_of(token)["sid"] for token in told.by("/main")}) == 4 * AT_ONCE)
+        await until(lambda: not client.exists("issuer:logouts"))
 
 
 async def test_an_outage_of_redis_loses_no_word(

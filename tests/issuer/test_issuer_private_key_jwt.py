@@ -1,7 +1,9 @@
 """Clients that show who they are by a JWT of their own (RFC 7523), on real sockets."""
 
+import asyncio
 import hmac
 import json
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +20,17 @@ from starlette.routing import Route
 
 from bff.crypto import encode
 from bff.embedded import free_port
-from bff.issuer.grants.client_keys import ClientKeys
+from bff.issuer.grants.client_keys import MOST_WAITING, ClientKeys
 from bff.issuer.grants.clients import Client
+from bff.issuer.grants.request_objects import TYPE
 from bff.issuer.settings import ClientSettings
 from tests.issuer.clients import KEY_CLIENT, assertion, form_of, jwks_of, new_key
 from tests.issuer.flow import CREDENTIALS, REDIRECT_URI, Person
 from tests.support.keys import rsa_key
-from tests.support.processes.redis import redis_server
+from tests.support.processes.redis import RedisServer, redis_server
 from tests.support.providers.issuer import RunningIssuer, ServedApp, running_issuer
+from tests.support.settings import PATIENCE
+from tests.support.wait import until
 
 KEY = new_key()
 
@@ -205,6 +210,47 @@ def test_keys_from_an_address_are_followed() -> None:
     finally:
         served.stop()
         found.close()
+
+
+async def test_keys_that_do_not_come_take_few_threads(redis_server: RedisServer) -> None:
+    """Strangers who name a client whose address is silent do not use up the threads that everybody needs."""
+    let_go, waits = threading.Event(), []
+
+    async def silent(_: Request) -> Response:
+        waits.append(1)
+        while not let_go.is_set():  # noqa: ASYNC110 - let go by another thread
+            await asyncio.sleep(0.01)
+        return JSONResponse(jwks_of(KEY))
+
+    served = ServedApp(Starlette(routes=[Route("/keys", silent)]), free_port())
+    served.start()
+    client = ClientSettings(
+        client_id=KEY_CLIENT, jwks_uri=f"http://127.0.0.1:{served.port}/keys", redirect_uris=(REDIRECT_URI,)
+    )
+    try:
+        with running_issuer(redis_server.url, clients=(client,)) as issuer:
+            async with httpx.AsyncClient(base_url=issuer.url, timeout=PATIENCE) as http:
+                body = {"grant_type": "authorization_code", "code": "invented"}
+                forms = [{**body, **form_of(assertion(KEY, issuer.url))} for _ in range(50)]
+                answers: list[tuple[int, str]] = []
+
+                async def post(form: dict[str, str]) -> None:
+                    answers.append(error_of(await http.post("/token", data=form)))
+
+                async with asyncio.TaskGroup() as group:
+                    for form in forms:
+                        group.create_task(post(form))
+                    await until(lambda: len(answers) == 50 - MOST_WAITING)
+                    assert {(503, "temporarily_unavailable")} == set(answers)
+                    assert 200 == (await http.get("/healthz")).status_code
+                    signed = assertion(KEY, issuer.url, header={"typ": TYPE})
+                    query = {"client_id": KEY_CLIENT, "request": signed}
+                    assert 503 == (await http.get("/authorize", params=query)).status_code
+                    let_go.set()
+        assert (MOST_WAITING, 1) == (answers.count(BELIEVED), len(waits))
+    finally:
+        let_go.set()
+        served.stop()
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503, 302])

@@ -59,7 +59,8 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
         try:
             parameters = server.request_objects.read(parameters["request"], client)
         except OAuth2Error as error:
-            raise BadRequestError(error.get_error_description(), error=error.error) from None
+            text, status = error.get_error_description(), error.status_code
+            raise BadRequestError(text, error=error.error, status=status) from None
     if not client.check_redirect_uri(parameters.get("redirect_uri", "")):
         raise BadRequestError("This redirect URI is not registered for the client.")
     return Asked(client, parameters, signed=signed)

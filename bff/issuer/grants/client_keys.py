@@ -3,14 +3,17 @@
 Rule 1: requests cause at most one fetch per cooldown and client, and only from the address that the settings
 name.
 Rule 2: keys at hand are used while their address cannot be reached, but not for ever.
+Rule 3: few requests wait for the keys of one client: each has a thread, and anybody can name that client.
 """
 
 import json
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
+from authlib.oauth2.rfc6749 import OAuth2Error
 from joserfc.jwk import Key, KeySet
 
 from bff.issuer.client_settings import read_public_keys
@@ -18,6 +21,17 @@ from bff.issuer.grants.clients import Client
 
 MAX_DOCUMENT = 64 * 1024
 LONGEST = 10.0  # seconds for one fetch altogether
+MOST_WAITING = 4  # requests that wait for one client's first keys; of the 40 threads that all requests share
+
+
+class KeysNotYetError(OAuth2Error):  # type: ignore[misc] # authlib publishes no types
+    """The client's keys are being fetched, and enough requests wait for them."""
+
+    error = "temporarily_unavailable"
+    description = "The keys of the client are being fetched; try again in a few seconds."
+
+    def __init__(self) -> None:
+        super().__init__(status_code=503)
 
 
 @dataclass(slots=True)
@@ -28,6 +42,7 @@ class _Fetched:
     fetched: float = 0.0
     tried: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    room: threading.Semaphore = field(default_factory=partial(threading.Semaphore, MOST_WAITING))
 
 
 class ClientKeys:
@@ -47,7 +62,11 @@ class ClientKeys:
         self._given: dict[str, KeySet] = {}
 
     def find(self, client: Client, kid: str | None, now: float) -> Key | None:
-        """Returns the key of that name (without a name: the only one), or None; blocks."""
+        """Returns the key of that name (without a name: the only one), or None; blocks.
+
+        Raises:
+            KeysNotYetError: there are no keys yet, and enough requests wait for them.
+        """
         if client.jwks is not None:
             if client.client_id not in self._given:
                 self._given[client.client_id] = read_public_keys(client.jwks)
@@ -57,18 +76,29 @@ class ClientKeys:
         with self._guard:
             entry = self._fetched.setdefault(client.client_id, _Fetched())
         known = entry.keys is not None and now - entry.fetched <= self._fresh
-        # One fetches; who has keys at hand does not wait for it.
-        if not (known and _pick(entry.keys, kid)) and entry.lock.acquire(blocking=entry.keys is None):
-            try:
-                self._fetch(entry, client.jwks_uri, now)
-            finally:
-                entry.lock.release()
+        if not (known and _pick(entry.keys, kid)):
+            self._follow(entry, client.jwks_uri, now)
         return None if now - entry.fetched > self._stale else _pick(entry.keys, kid)
 
     def close(self) -> None:
         """Closes the connections."""
         if self._http is not None:
             self._http.close()
+
+    def _follow(self, entry: _Fetched, uri: str, now: float) -> None:
+        """Fetches keys, or waits for the request that does; with keys at hand no request waits."""
+        first = entry.keys is None
+        if first and not entry.room.acquire(blocking=False):
+            raise KeysNotYetError
+        try:
+            if entry.lock.acquire(blocking=first):
+                try:
+                    self._fetch(entry, uri, now)
+                finally:
+                    entry.lock.release()
+        finally:
+            if first:
+                entry.room.release()
 
     def _client(self) -> httpx.Client:
         with self._guard:

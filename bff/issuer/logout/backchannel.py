@@ -1,13 +1,15 @@
 """Back-channel logout: notifies clients that a sign-in ended (OpenID Connect, sections 2.5 to 2.8).
 
 Rule 1: one logout token for each client and attempt, signed when it is sent, for the `sid` that ended.
-Rule 2: a client that is slow or down delays nobody: a few are told at once, each within a bounded time.
+Rule 2: a client that is slow or down delays nobody: a few are told at once, each within a bounded time. A job
+that takes long gives its place to the next one, and until it is over its client is told no more.
 Rule 3: an attempt that waiting cannot mend (a 4xx) is not repeated.
 """
 
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
@@ -23,6 +25,7 @@ from bff.observe.logs import get_logger
 from bff.tasks import Tasks
 
 AT_ONCE = 8
+SLOW = 1.0  # seconds after which a job no longer keeps its place among those
 TIMEOUT = 5.0  # seconds for connecting, and for each wait for an answer
 LONGEST = 15.0  # seconds for one attempt altogether; less than a job's lease
 LOOK_EVERY = 1.0  # seconds between two looks for jobs of other processes
@@ -45,6 +48,7 @@ class BackChannel:
         self._jobs, self._minter, self._find_client = jobs, minter, find_client
         self._tasks = Tasks()
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._slow: Counter[str] = Counter()  # jobs that have given their place away, by client
         self._kicked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
@@ -72,15 +76,35 @@ class BackChannel:
             self._kicked.clear()  # before the look: a kick in between is not lost
             job = None
             try:
-                job = await run_in_threadpool(self._jobs.take, time.time())
+                job = await run_in_threadpool(self._jobs.take, time.time(), tuple(+self._slow))
             except redis.RedisError:
                 _log.warning("logout_jobs_unreadable")
             if job is not None:
-                self._tasks.spawn(self._carry_out(job), name="backchannel:client")
+                self._tasks.spawn(self._in_place(job), name="backchannel:client")
                 continue
             self._room.release()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._kicked.wait(), LOOK_EVERY)
+
+    async def _in_place(self, job: LogoutJob) -> None:
+        """Carries a job out. Its place is given back when it is over, or when it has taken long."""
+        given_back = False
+
+        def give_back() -> None:
+            nonlocal given_back
+            given_back = True
+            self._slow[job.client_id] += 1
+            self._room.release()
+
+        timer = asyncio.get_running_loop().call_later(SLOW, give_back)
+        try:
+            await self._carry_out(job)
+        finally:
+            timer.cancel()
+            if given_back:
+                self._slow[job.client_id] -= 1
+            else:
+                self._room.release()
 
     async def _carry_out(self, job: LogoutJob) -> None:
         try:
@@ -100,8 +124,6 @@ class BackChannel:
             )
         except redis.RedisError:
             _log.warning("logout_job_left", client_id=job.client_id)  # its lease ends, and it is taken again
-        finally:
-            self._room.release()
 
     async def _tell(self, job: LogoutJob) -> _Told:
         client = self._find_client(job.client_id)
