@@ -33,9 +33,10 @@ from bff.policy.header_rules import HeaderRules
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.before_forward_hook import AskBeforeForward
+from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
-from bff.proxy.forward.forwarding_context import Destination, ForwardingContext
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.traced_calls import fast_calls, forward_auth_calls, forwarded_calls
 from bff.proxy.websocket.handler import WebSocketForwarding
 from bff.proxy.websocket.traced_upgrade import upgrades

@@ -14,7 +14,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit, get_logger
 from bff.observe.metrics import Metrics
 from bff.policy.quota import Limited, Quota
-from bff.policy.rates import RateLimiter
+from bff.policy.rate_limiter import RateLimiter
 from bff.session.rate_counts import RateCounts
 
 PAUSE = 1.0

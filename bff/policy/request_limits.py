@@ -1,22 +1,17 @@
-"""The limits that each request's head and body are held to: hosts, sizes, times. Pure."""
+"""The limits that each request's head and body are held to: sizes, times, and allowed hosts. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bff.policy.public_origin import PublicOrigin
+from bff.policy.allowed_hosts import AllowedHosts
 from bff.settings.model import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """The limits of `[server]`, ready for use. Times are seconds.
+    """The limits of `[server]`, ready for use. Times are seconds."""
 
-    A reverse proxy that asks for a token may do so by one of `asking_hosts`.
-    """
-
-    scheme: bytes
-    hosts: frozenset[bytes]
-    asking_hosts: frozenset[bytes]
+    hosts: AllowedHosts
     max_head_bytes: int
     max_head_fields: int
     max_path_bytes: int
@@ -31,15 +26,9 @@ class RequestLimits:
         asking_hosts: Iterable[str] = (),
         hosts: frozenset[bytes] | None = None,
     ) -> "RequestLimits":
-        """Returns the limits of a server; `asking_hosts` are those of `[forward_auth]`.
-
-        `hosts` are those of all frontends; None for the server's own.
-        """
-        public = PublicOrigin.parse(settings.public_url)
+        """Returns the limits of a server; its hosts are those of `AllowedHosts.configured`."""
         return cls(
-            scheme=public.scheme,
-            hosts=public.hosts if hosts is None else hosts,
-            asking_hosts=frozenset(host.lower().encode("ascii") for host in asking_hosts),
+            hosts=AllowedHosts.configured(settings, asking_hosts, hosts),
             max_head_bytes=settings.max_head_bytes,
             max_head_fields=settings.max_head_fields,
             max_path_bytes=settings.max_path_bytes,

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
+from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
-from bff.policy.rates import Counts
 from bff.session.announcements import news
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.sessions import Found, NoSession, Sessions

@@ -218,7 +218,7 @@ async def test_answers_that_nobody_reads(world: World, monkeypatch: pytest.Monke
         world.reply = large
         before = len(world.backend.requests)
         sent = 0
-        while not protocol._write_paused and sent < many:
+        while not protocol._flow.write_paused and sent < many:
             caller.writer.write(caller.head())
             sent += 1
             await asked_for(world, before + sent)

@@ -88,7 +88,7 @@ async def test_a_client_that_reads_slowly(
         await caller.plain(plain)
         world.reply = large
         caller.writer.write(caller.head())
-        await until(lambda: made[-1]._write_paused)
+        await until(lambda: made[-1]._flow.write_paused)
         assert 1 == plain.fell_back
         before = -1
         while before != len(sent):

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from bff.policy.quota import Limited, Quota
-from bff.policy.rates import RateLimiter
+from bff.policy.rate_limiter import RateLimiter
 from bff.settings.value_types import Frequency, Rate
 
 pytestmark = pytest.mark.requirement("S-08")

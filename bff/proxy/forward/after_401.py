@@ -21,7 +21,8 @@ from bff.credentials.credential import (
 from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.step_up import Demand
-from bff.proxy.forward.forwarding_context import Destination, ForwardingContext
+from bff.proxy.forward.destination import Destination
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.session.rotation_policy import PassOn
 
 _UNAUTHORIZED = 401

@@ -15,10 +15,11 @@ from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_client import AsgiClientSide
+from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.forward.forwarding_context import ClientSide, ForwardingContext
+from bff.proxy.forward.forwarding_context import ForwardingContext
 
 
 @dataclass(frozen=True, slots=True, eq=False)

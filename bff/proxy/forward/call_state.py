@@ -22,7 +22,8 @@ from bff.policy.step_up import Demand
 from bff.policy.streaming_responses import RETRY, is_whole
 from bff.problems import error_redirect, problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
-from bff.proxy.forward.forwarding_context import ClientSide, ForwardingContext
+from bff.proxy.forward.client_side import ClientSide
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession
 from bff.upstream.backend_call import Call

@@ -26,8 +26,10 @@ from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Matched, Route, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call
+from bff.proxy.forward.client_side import ClientSide
+from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.forwarder import ForwardedCall
-from bff.proxy.forward.forwarding_context import ClientSide, Destination, ForwardingContext
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.server.header_line_cache import PlainRequest

@@ -25,7 +25,8 @@ from bff.policy.admission import Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.forward_auth_request import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
 from bff.proxy.forward.call_state import CallState
-from bff.proxy.forward.forwarding_context import ClientSide, ForwardingContext
+from bff.proxy.forward.client_side import ClientSide
+from bff.proxy.forward.forwarding_context import ForwardingContext
 
 _NAME = FORWARD_AUTH.decode("ascii")
 _NOTHING = Denied(Problem.NO_ROUTE, "no proof")

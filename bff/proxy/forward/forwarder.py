@@ -23,7 +23,7 @@ from bff.policy.fields import Header
 from bff.policy.streaming_responses import first_tail, is_stream, tail
 from bff.proxy.forward.after_401 import Cure, Healing
 from bff.proxy.forward.call_state import CallState
-from bff.proxy.forward.forwarding_context import A_WHILE
+from bff.proxy.forward.destination import A_WHILE
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
 from bff.proxy.forward.upstream_request import upstream_request
 from bff.session.rotation_policy import PassOn

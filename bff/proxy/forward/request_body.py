@@ -10,8 +10,8 @@ Rule 3: a body that comes too slowly is late, once.
 import asyncio
 from collections.abc import Callable, Sequence
 
-from bff.policy.rates import BodyPace
-from bff.proxy.forward.forwarding_context import ClientSide
+from bff.policy.body_pace import BodyPace
+from bff.proxy.forward.client_side import ClientSide
 from bff.settings.model import RouteSettings
 
 

@@ -3,7 +3,7 @@
 from bff.credentials.credential import Anonymous, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.header_rules import RequestIds
-from bff.proxy.forward.forwarding_context import Destination
+from bff.proxy.forward.destination import Destination
 from bff.upstream.interfaces import UpstreamRequest
 
 

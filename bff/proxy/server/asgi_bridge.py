@@ -17,7 +17,7 @@ from bff.observe.logs import get_logger
 from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.problems import problem_response
-from bff.proxy.forward.forwarding_context import ClientSide
+from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.server.request_parser import Head
 
 _BUFFER = 64 * 1024  # bytes of the request's body

@@ -1,4 +1,4 @@
-"""The end of a client's connection, and the pausing of its input.
+"""The end of a client's connection: the last answer, then the client's own close, or a time-out.
 
 Rule 1: the last answer reaches a client that is still sending (RFC 9112 9.6). The sending side is closed
 first; the input is then read and dropped until the client closes, is silent, or has had its time or bytes.
@@ -12,14 +12,12 @@ import asyncio
 import socket
 from enum import Enum, auto
 
-from bff.proxy.server.response_writer import ResponseWriter, reset
+from bff.proxy.server.flow_control import FlowControl
+from bff.proxy.server.response_writer import ResponseWriter
 from bff.proxy.server.timers import Wait, WaitTimer
 
 DRAIN = 64 * 1024
 """How much of a body is read after its answer is complete for the connection to go on, in bytes."""
-
-_MAX_HELD = 1024 * 1024
-"""How much pipelined input may wait, in bytes; reading is paused long before."""
 
 _LINGER_QUIET, _LINGER_TIME = 5.0, 30.0
 """How long a client may be silent, and may go on sending, after the last answer, in seconds."""
@@ -30,51 +28,6 @@ push without reading the answer."""
 
 _FIRST_LOOK, _LOOK = 0.1, 1.0
 """When a half-closed client is looked for, first and then again, in seconds."""
-
-
-class ReadFlow:
-    """The input of a connection that nobody takes yet, and the reading that pauses for it.
-
-    Attributes:
-        held: bytes that were read, and not yet taken.
-        paused: reading rests.
-    """
-
-    __slots__ = ("_transport", "_unwanted", "held", "paused")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._unwanted = False
-        self.held = b""
-        self.paused = False
-
-    def hold(self, data: bytes) -> None:
-        """Keeps these bytes behind those that are held."""
-        self.held += data
-        if len(self.held) > _MAX_HELD:
-            reset(self._transport)
-        else:
-            self._adjust()
-
-    def release(self) -> bytes:
-        """Returns the bytes that were held."""
-        held, self.held = self.held, b""
-        self._adjust()
-        return held
-
-    def want(self, wanted: bool) -> None:
-        """Reads the request's body, or lets it wait."""
-        self._unwanted = not wanted
-        self._adjust()
-
-    def _adjust(self) -> None:
-        pause = bool(self.held) or self._unwanted
-        if pause is not self.paused and not self._transport.is_closing():
-            self.paused = pause
-            if pause:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
 
 
 class State(Enum):
@@ -98,15 +51,13 @@ class Closing:
         loop: asyncio.AbstractEventLoop,
         timer: WaitTimer,
         writer: ResponseWriter,
-        write_timeout: float,
+        flow: FlowControl,
     ) -> None:
         self._transport = transport
         self._loop = loop
         self._timer = timer
-        self.flow = ReadFlow(transport)
         self._writer = writer
-        self._write_timeout = write_timeout
-        self._unread = WaitTimer(loop, lambda _: reset(transport))
+        self._flow = flow
         self._look: asyncio.TimerHandle | None = None
         self._until = 0.0
         self._dropped = 0
@@ -118,21 +69,14 @@ class Closing:
         """True while requests are taken."""
         return self.state is State.OPEN and not self._transport.is_closing()
 
-    def reads_slowly(self, slowly: bool) -> None:
-        """Begins or ends the wait for a client that reads slowly."""
-        if slowly:
-            self._unread.begin(Wait.READING, self._write_timeout)
-        elif not self._transport.is_closing():
-            self._unread.wait = Wait.NOTHING
-
     def linger(self) -> None:
         """Closes the sending side; input is to be given to `drop` from then on (Rule 1)."""
         if not self.open:
             return
         self.state = State.LINGERING
         self._dropped = 0
-        self.flow.release()
-        self.flow.want(True)
+        self._flow.release()
+        self._flow.want(True)
         self._writer.flush()
         if self.half_closed:
             self.close()
@@ -163,8 +107,7 @@ class Closing:
         self._timer.stop()
         self._writer.flush()
         self._transport.close()
-        if self._unread.wait is Wait.NOTHING and self._transport.get_write_buffer_size():
-            self._unread.begin(Wait.READING, self._write_timeout)
+        self._flow.expect_reading()
 
     def half_close(self) -> None:
         """Notes that the client sends no more, and is still to get an answer (Rule 2)."""
@@ -191,7 +134,7 @@ class Closing:
         """Ends all waits: the connection is lost, or another protocol's."""
         self.state = State.OVER
         self._timer.stop()
-        self._unread.stop()
+        self._flow.stop()
         if self._look is not None:
             self._look.cancel()
             self._look = None

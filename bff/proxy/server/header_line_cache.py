@@ -16,6 +16,7 @@ from typing import Final
 from bff.allowed_bytes import allowing
 from bff.policy.fields import Header
 from bff.policy.request_limits import RequestLimits
+from bff.proxy.server.request_framing import MAX_LENGTH_DIGITS
 from bff.proxy.server.request_parser import Head
 
 PLAIN, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(9)
@@ -29,7 +30,6 @@ _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their
 _LONGEST = 512  # bytes of a line that is kept
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
-_MAX_DIGITS = 15
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 _VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _TARGET = allowing({*range(0x21, 0x7F)} - {ord("#")})
@@ -140,7 +140,7 @@ class LineCache:
     def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
         self.limits = limits
         self._csrf_header = csrf_header
-        self._hosts = limits.hosts
+        self._hosts = limits.hosts.names
         self._guarded = frozenset({csrf_header, b"sec-fetch-site", b"origin"})
         self._kept = _KEPT | {csrf_header}
         self._passes = passes
@@ -226,7 +226,7 @@ class LineCache:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
             elif kind == _CONNECTION:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
-            elif kind == LENGTH and not (value.isdigit() and len(value) <= _MAX_DIGITS):
+            elif kind == LENGTH and not (value.isdigit() and len(value) <= MAX_LENGTH_DIGITS):
                 kind = OTHER
             outgoing = name + b": " + value + b"\r\n" if passes else b""
             line = kind, outgoing, (name, value)

@@ -22,7 +22,9 @@ from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing, State
-from bff.proxy.server.request_parser import Head, Refusal, Refused, RequestParser, bad_request
+from bff.proxy.server.flow_control import FlowControl
+from bff.proxy.server.refusal import Refusal, Refused, bad_request
+from bff.proxy.server.request_parser import Head, RequestParser
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
 from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer
 
@@ -58,7 +60,6 @@ class HttpServerProtocol(asyncio.Protocol):
         self._body: LengthContent | ChunkedContent | None = None  # of which more is to come
         self._fast: FastCall | None = None  # under way
         self._call: ForwardedCall | ForwardAuthCall | AsgiBridge | None = None  # under way
-        self._write_paused = False
         self._draining = False  # the next answer is the last one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a stream's
@@ -68,8 +69,8 @@ class HttpServerProtocol(asyncio.Protocol):
         self._scope = connection_scope(self._config, transport, self._app_state)
         self._peer = self._scope["client"][0] if self._scope["client"] else "unknown"
         self._writer = ResponseWriter(transport, self._loop, self._server)
-        self._closing = Closing(transport, self._loop, self._timer, self._writer, self.limits.write_timeout)
-        self._flow = self._closing.flow
+        self._flow = FlowControl(transport, self._loop, self.limits.write_timeout)
+        self._closing = Closing(transport, self._loop, self._timer, self._writer, self._flow)
         self._settle()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's form
@@ -109,7 +110,7 @@ class HttpServerProtocol(asyncio.Protocol):
             if body is not None:
                 data = self._take_body(body, data)
                 turn_over = bool(data) and self._body is body
-            elif self._answering() or self._write_paused:
+            elif self._answering() or self._flow.write_paused:
                 self._flow.hold(data)
                 break
             elif heads == MOST_HEADS:
@@ -125,7 +126,7 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Takes the bytes that were held, if their turn has come."""
-        may = self._body is not None or not (self._answering() or self._write_paused)
+        may = self._body is not None or not (self._answering() or self._flow.write_paused)
         if self._flow.held and may and self._closing.open:
             self._take(self._flow.release())
 
@@ -145,7 +146,7 @@ class HttpServerProtocol(asyncio.Protocol):
             if wait is not Wait.HEAD:
                 self._timer.begin(Wait.HEAD, self.limits.head_timeout)
         elif not (self._answering() or self._flow.held):
-            self._ready = self._parser.fresh and not (self._write_paused or self._draining)
+            self._ready = self._parser.fresh and not (self._flow.write_paused or self._draining)
             if wait is not Wait.REQUEST:
                 self._timer.begin(Wait.REQUEST, self._keep_alive)
 
@@ -226,7 +227,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._fast = None
         self._writer.part(status, lines, content)
         self._server.total_requests += 1
-        if self._flow.held or self._write_paused:
+        if (flow := self._flow).held or flow.write_paused:
             self._go_on()
             self._settle()
         else:
@@ -326,7 +327,7 @@ class HttpServerProtocol(asyncio.Protocol):
     def _late(self, wait: Wait) -> None:
         if wait is Wait.HEAD:
             self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
-        elif wait is Wait.BODY and (self._flow.paused or self._writer.awaited):
+        elif wait is Wait.BODY and (self._flow.read_paused or self._writer.awaited):
             self._timer.begin(Wait.BODY, self.limits.body_timeout)  # the client waits for us
         elif wait is Wait.BODY:
             self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
@@ -335,17 +336,15 @@ class HttpServerProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Pauses the answer: the client reads more slowly than we write."""
-        self._write_paused = True
+        self._flow.pause_writing()
         self._ready = False
         self._interrupt()
-        self._closing.reads_slowly(True)
         if self._call is not None:
             self._call.pause_answer()
 
     def resume_writing(self) -> None:
         """Lets the answer go on: the client has caught up."""
-        self._write_paused = False
-        self._closing.reads_slowly(False)
+        self._flow.resume_writing()
         if self._call is not None:
             self._call.resume_answer()
         self._go_on()

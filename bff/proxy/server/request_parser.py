@@ -2,19 +2,20 @@
 
 Rule 1: a verdict depends on the bytes alone, never on the pieces in which they arrived: a head is judged
 when it is complete, and its limits and line ends at the same byte in any case.
-Rule 2: a request that two servers could frame differently is refused, never repaired (RFC 9112 11.2): bare
-LF, folded lines, doubled or malformed lengths, length and coding together, any coding but one `chunked`.
+Rule 2: a request that two servers could read differently is refused, never repaired (RFC 9112 11.2): bare
+LF, folded lines, a doubled field that may come once. Length and coding are judged by `request_framing.py`.
 Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 from bff.errors import Problem
+from bff.policy.allowed_hosts import AllowedHosts
 from bff.policy.fields import Header
-from bff.policy.forward_auth_request import is_forward_auth
 from bff.policy.request_limits import RequestLimits
+from bff.proxy.server.refusal import Refusal, bad_request
+from bff.proxy.server.request_framing import judge_framing
 from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"
@@ -25,29 +26,7 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)", re.IGNORECASE)
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _OFFER = frozenset({b"upgrade", b"http2-settings"})
-_MAX_LENGTH_DIGITS = 15
 _SHOWN = 200  # bytes of a wrong Host, in the log
-
-
-class Refusal(Exception):  # noqa: N818 - the verdict on a request, which is raised and answered
-    """The refusal of a request: the answer is `problem`, and the connection ends.
-
-    Attributes:
-        detail: may be shown to the client.
-        host: the Host that came, where that is the reason; for the log alone.
-        head: the bytes of the head, as far as they came, where they are the reason.
-    """
-
-    def __init__(self, problem: Problem, detail: str = "", host: str | None = None) -> None:
-        super().__init__(problem.code, detail)
-        self.problem = problem
-        self.detail = detail
-        self.host = host
-        self.head = b""
-
-
-Refused = Callable[[Refusal, str], None]
-"""Told of each refusal and the peer's address, for the log and the metric."""
 
 
 class Head(NamedTuple):
@@ -70,11 +49,6 @@ class Head(NamedTuple):
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bool = False
-
-
-def bad_request(detail: str) -> Refusal:
-    """Returns the refusal of a malformed request."""
-    return Refusal(Problem.BAD_REQUEST, detail)
 
 
 class RequestParser:
@@ -178,7 +152,7 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
         # The offer of HTTP/2 is declined by going on in HTTP/1.1 (RFC 9110 7.8), and forwarded to nobody.
         del single[b"upgrade"]
         fields = [field for field in fields if field[0] not in _OFFER]
-    _judge_host(single.get(b"host"), path, named, limits)
+    _judge_host(single.get(b"host"), path, named, limits.hosts)
     length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
     return Head(
         method,
@@ -214,7 +188,7 @@ def parse_request_line(line: bytes, limits: RequestLimits) -> tuple[bytes, bytes
         if named is None:
             raise bad_request("the request target must be a path")
         host = named[2].lower()
-        if named[1].lower() != limits.scheme or host not in limits.hosts:
+        if not limits.hosts.allows_target(named[1].lower(), host):
             raise bad_request("the request target names another origin")
         target = target[named.end() :]
         target = target if target.startswith(b"/") else b"/" + target
@@ -232,48 +206,11 @@ def parse_field(line: bytes) -> Header:
     return found[1].lower(), found[2].rstrip(b" \t")
 
 
-def _judge_host(host: bytes | None, path: bytes, named: bytes, limits: RequestLimits) -> None:
+def _judge_host(host: bytes | None, path: bytes, named: bytes, hosts: AllowedHosts) -> None:
     """Judges the Host. One that the target has `named` counts for some servers, and Host for others."""
     if host is None:
         raise bad_request("no host header")
-    if named and _without_own_port(named, limits) != _without_own_port(host.lower(), limits):
+    if named and not hosts.are_same(named, host):
         raise bad_request("the request target and the host header name two hosts")
-    hosts = limits.hosts
-    if host not in hosts and host.lower() not in hosts:
-        if is_forward_auth(path) and host.lower() in limits.asking_hosts:
-            return
-        ours, came = min(hosts, key=len).decode("ascii"), host[:_SHOWN].decode("latin-1")
-        raise Refusal(Problem.WRONG_HOST, f"this is {ours}", came)
-
-
-def _without_own_port(host: bytes, limits: RequestLimits) -> bytes:
-    return host.removesuffix(b":443" if limits.scheme == b"https" else b":80")
-
-
-def judge_framing(single: dict[bytes, bytes], *, http_1_0: bool, websocket: bool) -> int | None:
-    """Returns the body's length in bytes, None for a chunked body.
-
-    Args:
-        single: the values of the fields that may come once.
-        http_1_0: the request's version.
-        websocket: an upgrade to WebSocket may be asked for.
-    """
-    length, coding = single.get(b"content-length"), single.get(b"transfer-encoding")
-    if coding is not None:
-        if length is not None:
-            raise bad_request("both content-length and transfer-encoding")
-        if http_1_0 or coding.lower() != b"chunked":
-            raise bad_request("transfer-encoding must be a single chunked, on HTTP/1.1")
-    if length is not None and not (length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):
-        raise bad_request("malformed content-length")
-    upgrade = single.get(b"upgrade")
-    if upgrade is not None:
-        if http_1_0 or upgrade.lower() != b"websocket":
-            raise bad_request("this upgrade is not served")
-        if not websocket:
-            raise bad_request("no route takes WebSockets: `websocket = true` on one lets them through")
-        if coding is not None or length not in {None, b"0"}:
-            raise bad_request("an upgrade has no body")
-    if not http_1_0 and single.get(b"expect", b"100-continue").lower() != b"100-continue":
-        raise Refusal(Problem.EXPECTATION_FAILED)
-    return None if coding is not None else int(length or 0)
+    if not hosts.allows(host, path):
+        raise Refusal(Problem.WRONG_HOST, f"this is {hosts.shortest()}", host[:_SHOWN].decode("latin-1"))

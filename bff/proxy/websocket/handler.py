@@ -23,10 +23,10 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
 from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
+from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
-from bff.policy.rates import Counts
 from bff.policy.routes import RouteTable
 from bff.policy.subprotocols import kept, well_formed
 from bff.problems import problem_response

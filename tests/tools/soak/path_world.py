@@ -18,9 +18,10 @@ from bff.policy.public_origin import PublicOrigin
 from bff.policy.request_limits import RequestLimits
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.asgi_app import ForwardingApp
+from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
-from bff.proxy.forward.forwarding_context import Destination, ForwardingContext
+from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated

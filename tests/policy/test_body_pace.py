@@ -1,23 +1,10 @@
-"""How much at once, and how slowly: counts and the pace of a body (H-12)."""
+"""The pace of a body (H-12)."""
 
 import math
 
 import pytest
 
-from bff.policy.rates import BodyPace, Counts
-
-
-@pytest.mark.requirement("H-12")
-def test_a_count_is_given_back() -> None:
-    """So many at once for each key, and nothing is kept of a key that has none."""
-    counts = Counts(2)
-    assert [True, True, False] == [counts.enter("a") for _ in range(3)]
-    assert counts.enter("b")
-    counts.leave("a")
-    assert [True, False] == [counts.enter("a") for _ in range(2)]
-    for key in "aab":
-        counts.leave(key)
-    assert 0 == len(counts)
+from bff.policy.body_pace import BodyPace
 
 
 def pace(rate: float = 10, window: float = 30, total: float = 1000) -> BodyPace:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.rates import RateLimiter
+from bff.policy.rate_limiter import RateLimiter
 
 pytestmark = pytest.mark.requirement("B-30")
 

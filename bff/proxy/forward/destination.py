@@ -1,0 +1,90 @@
+"""The destination of a route's calls: its backend's pool, its rules, its credentials and its limits."""
+
+from dataclasses import dataclass
+
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
+from bff.credentials.credential_choice import CredentialChoice
+from bff.credentials.identity_fields import IdentityFields
+from bff.limits.route_rate_limit import RouteRateLimit
+from bff.policy.admission import Admitted, RequestHead
+from bff.policy.fields import Header
+from bff.policy.header_rules import HeaderRules
+from bff.proxy.forward.before_forward_hook import AskBeforeForward
+from bff.upstream.connection import UpstreamConnection
+from bff.upstream.pool import UpstreamPool
+
+A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A route's backend, and the parts that its calls share."""
+
+    pool: UpstreamPool
+    rules: HeaderRules
+    credentials: CredentialChoice
+    identity: IdentityFields
+    limit: RouteRateLimit | None = None
+    ask: AskBeforeForward | None = None
+
+    @property
+    def waits(self) -> bool:
+        """True where calls may have to wait: for a limit, the application, a token without a session."""
+        return self.limit is not None or self.ask is not None or self.credentials.unsigned is not None
+
+    async def credential_for(
+        self, request: RequestHead, admitted: Admitted, client: str
+    ) -> Signed | Anonymous | Refused:
+        """Finds the credential of a call; the route's limit counts its address first, its session then."""
+        limit = self.limit
+        if limit is None:
+            return await self.credentials.find(request, admitted, client)
+        if (limited := await limit.of_address(client)) is not None:
+            return limited
+        cookies = request.fields.values(b"cookie")
+        known = self.credentials.session.at_hand(cookies) if admitted.signed else None
+        credential = known or await self.credentials.find(request, admitted, client)
+        if isinstance(credential, Signed):
+            return await limit.of_session(credential.found.session, client) or credential
+        if isinstance(credential, TokenOnly):
+            return await limit.of_bearer(credential, client) or credential
+        return credential
+
+    async def asked(
+        self, request: RequestHead, admitted: Admitted, credential: Signed | Anonymous, client: str
+    ) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
+        """Asks the application, where there is one; returns the credential, and the fields to add.
+
+        An answer that took a while may have outlived the token or the session: the credential is found anew.
+        """
+        if self.ask is None:
+            return credential, ()
+        clock = self.credentials.session.clock
+        began = clock()
+        added = await self.ask(request, admitted, credential)
+        if isinstance(added, Refused) or clock() - began < A_WHILE:
+            return added if isinstance(added, Refused) else (credential, added)
+        anew = await self.credentials.find(request, admitted, client)
+        if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
+            added = await self.ask(request, admitted, anew)
+        if isinstance(anew, Refused):
+            return anew
+        return added if isinstance(added, Refused) else (anew, added)
+
+    async def connection_for(
+        self, credential: Signed | Anonymous, *, client: str, required: bool
+    ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
+        """Returns a connection and a credential for it, decided anew where its token has ended meanwhile.
+
+        Raises:
+            UpstreamFaultError: as `UpstreamPool.acquire` says.
+        """
+        connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
+        while self.credentials.over(credential):
+            connection.put_back()  # others may have it meanwhile
+            renewed = await self.credentials.again(credential, required=required)
+            if isinstance(renewed, Refused):
+                return renewed
+            credential = renewed
+            connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
+        return connection, credential

@@ -1,0 +1,93 @@
+"""Flow control of a client's connection: backpressure on its input, and on answers that it reads slowly.
+
+Rule 1: input that has to wait is held, and no more is read until it was taken: a client that pipelines, or
+uploads faster than a backend reads, fills no memory.
+Rule 2: a client that reads nothing for the write timeout is reset.
+"""
+
+import asyncio
+
+from bff.proxy.server.response_writer import reset
+from bff.proxy.server.timers import Wait, WaitTimer
+
+_MAX_HELD = 1024 * 1024
+"""How much pipelined input may wait, in bytes; reading is paused long before."""
+
+
+class FlowControl:
+    """The pauses of one connection, in both directions.
+
+    Attributes:
+        held: bytes that were read, and not yet taken.
+        read_paused: reading rests.
+        write_paused: the client has not read what was written to it.
+    """
+
+    __slots__ = (
+        "_transport",
+        "_unread",
+        "_unwanted",
+        "_write_timeout",
+        "held",
+        "read_paused",
+        "write_paused",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, write_timeout: float
+    ) -> None:
+        self._transport = transport
+        self._write_timeout = write_timeout
+        self._unread = WaitTimer(loop, lambda _: reset(transport))
+        self._unwanted = False
+        self.held = b""
+        self.read_paused = False
+        self.write_paused = False
+
+    def hold(self, data: bytes) -> None:
+        """Keeps these bytes behind those that are held."""
+        self.held += data
+        if len(self.held) > _MAX_HELD:
+            reset(self._transport)
+        else:
+            self._adjust()
+
+    def release(self) -> bytes:
+        """Returns the bytes that were held."""
+        held, self.held = self.held, b""
+        self._adjust()
+        return held
+
+    def want(self, wanted: bool) -> None:
+        """Reads the request's body, or lets it wait."""
+        self._unwanted = not wanted
+        self._adjust()
+
+    def _adjust(self) -> None:
+        pause = bool(self.held) or self._unwanted
+        if pause is not self.read_paused and not self._transport.is_closing():
+            self.read_paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Notes that the client reads slowly; it has the write timeout to read on."""
+        self.write_paused = True
+        self._unread.begin(Wait.READING, self._write_timeout)
+
+    def resume_writing(self) -> None:
+        """Notes that the client has caught up."""
+        self.write_paused = False
+        if not self._transport.is_closing():
+            self._unread.wait = Wait.NOTHING
+
+    def expect_reading(self) -> None:
+        """Gives a client that has not read all yet the write timeout; the connection closes behind it."""
+        if self._unread.wait is Wait.NOTHING and self._transport.get_write_buffer_size():
+            self._unread.begin(Wait.READING, self._write_timeout)
+
+    def stop(self) -> None:
+        """Ends the wait for the client: the connection is lost, or another protocol's."""
+        self._unread.stop()
