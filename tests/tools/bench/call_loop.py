@@ -1,8 +1,8 @@
 """The data path of one worker in one process: the application as it runs, its sockets replaced by memory.
 
 A client's reads are handed to its connection, a backend's reads to the pool's connection, by plain calls. So
-a call takes the same instructions each time, whatever else the machine does. The connection to Redis is a real
-one: calls whose session is read from there wait for its reply.
+a call takes the same instructions each time, whatever else the machine does. The connection to Redis is a
+real one: calls whose session is read from there wait for its reply.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ from tests.tools.bench.load import LoadError
 from tests.tools.bench.traffic import browser_fields, requests
 
 Load = Literal["mixed", "forwarded", "get", "miss"]
-"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and `miss` has these too,
-each of a session that the near cache does not hold."""
+"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`, each
+of a session that the near cache does not hold."""
 
 LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss")
 
@@ -89,7 +89,7 @@ class CallLoop:
         self._client, self._backend = client, backend
 
     async def run(self, count: int) -> None:
-        """Makes so many calls, each on the fast path; all of their sessions are in the near cache, or none is.
+        """Makes so many calls, each on the fast path; the near cache has all of their sessions, or none.
 
         Raises:
             LoadError: one was not.
@@ -270,7 +270,7 @@ class _Memory(asyncio.Transport):
             }
         )
 
-    def write(self, data: object) -> None:
+    def write(self, data: object) -> None:  # noqa: ARG002 - it is dropped
         """Drops the bytes."""
         if self.written is not None:
             self.written()
