@@ -45,6 +45,7 @@ async def test_events_arrive_as_they_are_sent(world: World) -> None:
     browser = await world.signed_in()
     browser.client.event_hooks["response"].clear()
     async with browser.client.stream("GET", "/api/events", headers=CSRF) as answer:
+        assert "no" == answer.headers["x-accel-buffering"]  # for an nginx in front, which buffers by default
         chunks = answer.aiter_raw()
         assert b"data: one\n\n" == await anext(chunks)
         go_on.set()

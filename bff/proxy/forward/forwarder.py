@@ -34,6 +34,7 @@ from bff.upstream.request_writer import UnsafeRequestError
 
 _UNAUTHORIZED = 401
 _OK = 200
+_UNBUFFERED: Header = (b"x-accel-buffering", b"no")  # nginx in front would hold a stream back by default
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
 
@@ -330,6 +331,8 @@ class ForwardedCall(CallState):
         if stream and not self._stream():
             return
         rendered = self._destination.rules.response(status, headers)
+        if stream and not any(name == _UNBUFFERED[0] for name, _ in rendered):
+            rendered.append(_UNBUFFERED)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
             rendered.append((b"bff-upstream", b"1"))
             if self._not_replayed:

@@ -26,6 +26,7 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)", re.IGNORECASE)
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _OFFER = frozenset({b"upgrade", b"http2-settings"})
+_ADVICE = "a reverse proxy in front has to pass Host on as the browser sent it"
 _SHOWN = 200  # bytes of a wrong Host, in the log
 
 
@@ -213,4 +214,5 @@ def _judge_host(host: bytes | None, path: bytes, named: bytes, hosts: AllowedHos
     if named and not hosts.are_same(named, host):
         raise bad_request("the request target and the host header name two hosts")
     if not hosts.allows(host, path):
-        raise Refusal(Problem.WRONG_HOST, f"this is {hosts.shortest()}", host[:_SHOWN].decode("latin-1"))
+        advice = f"this is {hosts.shortest()}: {_ADVICE}"
+        raise Refusal(Problem.WRONG_HOST, advice, host[:_SHOWN].decode("latin-1"))

@@ -109,6 +109,7 @@ def test_begun() -> None:
 
 
 BAD = Problem.BAD_REQUEST
+PASS_ON = "a reverse proxy in front has to pass Host on as the browser sent it"
 BOTH = BAD, "both content-length and transfer-encoding"
 NO_BODY = BAD, "an upgrade has no body"
 
@@ -138,7 +139,7 @@ def judged(fields: str, version: str = "1.1") -> Head | Verdict:
         ("host: x | upgrade: tls", (BAD, "this upgrade is not served")),
         ("host: x | expect: 100-Continue", 0),
         ("host: x | expect: tea", (Problem.EXPECTATION_FAILED, "")),
-        ("host: y", (Problem.WRONG_HOST, "this is x")),
+        ("host: y", (Problem.WRONG_HOST, f"this is x: {PASS_ON}")),
         ("accept: x", (BAD, "no host header")),
     ],
 )  # fmt: skip
