@@ -25,10 +25,10 @@ from bff.web.endpoint_limits import EndpointLimits
 from bff.web.frontchannel_logout import FrontchannelEndpoint
 from bff.web.jwks import JwksEndpoint
 from bff.web.login import LoginEndpoints
+from bff.web.login_transaction import TransactionCookies
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.shared_signals import SharedSignalsEndpoint
-from bff.web.transaction import TransactionCookies
 from bff.web.user import UserEndpoints
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from bff.observe.logs import get_logger
 from bff.policy.header_rules import FROM_BROWSERS
-from bff.settings.header_table import TO_BACKEND, plain_name, row_of
+from bff.settings.dropped_headers import TO_BACKEND, plain_name, row_of
 from bff.tasks import Tasks
 
 FAILED = "login_failed"

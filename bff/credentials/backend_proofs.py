@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from bff.oidc.dpop import ProofKey
+from bff.policy.dpop_challenge import given_nonce, refuses_proof, usable_nonce
 from bff.policy.fields import Header
-from bff.policy.proof_challenge import given_nonce, refuses_proof, usable_nonce
 from bff.policy.routes import Route, Upstream
 from bff.settings.model import ProviderSettings
 

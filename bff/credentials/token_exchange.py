@@ -25,7 +25,7 @@ from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
 from bff.oidc.token_errors import BadRequestError, GrantRefusedError, InvalidGrant
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.model import Found, OwnToken, Session
 from bff.session.sessions import NoSession, Sessions

@@ -17,19 +17,19 @@ from bff.oidc import requests, revocation
 from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.client_authentication import Authentication
 from bff.oidc.concurrency_limit import LATE_CALLS
-from bff.oidc.documents import Documents
 from bff.oidc.dpop import ProofKey, new_key
 from bff.oidc.http import PLAIN, ProviderHttp, Sending
 from bff.oidc.http_clients import Certificates
 from bff.oidc.id_token import Claims, Expected, IdTokenRejectedError, validate_id_token
 from bff.oidc.introspection import Introspection
 from bff.oidc.metadata import Metadata, SigningKey
+from bff.oidc.provider_documents import Documents
 from bff.oidc.provider_proofs import ProviderProofs
 from bff.oidc.pushed_requests import PushedRequests
 from bff.oidc.request_object import authorization_details, signed_request
 from bff.oidc.token_endpoint import TokenEndpoint
 from bff.oidc.token_errors import InvalidGrant, SignInRequired
-from bff.oidc.tokens import TokenAnswer, TokenHint
+from bff.oidc.token_response import TokenAnswer, TokenHint
 from bff.oidc.transmitter import Transmitter
 from bff.oidc.userinfo import Told, Userinfo
 from bff.settings.model import ProviderSettings

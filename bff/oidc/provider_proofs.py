@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from bff.oidc.dpop import ProofKey, without_query
 from bff.oidc.http import Answer
 from bff.oidc.token_errors import ABOUT_PROOF, parse_error_code
-from bff.policy.proof_challenge import usable_nonce
+from bff.policy.dpop_challenge import usable_nonce
 
 MOST_SERVERS: Final = 8
 """A provider's endpoints are at one or two."""

@@ -14,7 +14,7 @@ from bff.oidc.metadata import Metadata
 from bff.oidc.request_object import signed_request
 from bff.oidc.requests import Client, Fields, pushed_authorization_form, secrets_of
 from bff.oidc.token_errors import ClientRefusedError, refuses_client, told
-from bff.oidc.tokens import parse_pushed, pushed_too_long
+from bff.oidc.token_response import parse_pushed, pushed_too_long
 from bff.settings.model import ProviderSettings
 
 _OK = range(200, 300)

@@ -12,7 +12,7 @@ from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_endpoint import texts_of
 from bff.oidc.token_errors import says_error
-from bff.oidc.tokens import TokenHint, refused_token
+from bff.oidc.token_response import TokenHint, refused_token
 
 TIMEOUT = 3.0
 """Seconds that a user who signs out waits for each thing that the provider has to do about it."""

@@ -24,7 +24,7 @@ from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_errors import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
-from bff.oidc.tokens import TokenAnswer, TokenAnswerError, names_no_certificate, parse_token_answer
+from bff.oidc.token_response import TokenAnswer, TokenAnswerError, names_no_certificate, parse_token_answer
 from bff.settings.model import ProviderSettings
 
 _ASKED_TO_WAIT = (429, 503)

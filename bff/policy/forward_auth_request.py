@@ -27,7 +27,7 @@ from bff.policy.header_rules import NameFilter
 from bff.policy.paths import path_problem
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.settings.header_table import BELIEVED, Stopped, as_pattern, plain_name
+from bff.settings.dropped_headers import BELIEVED, Stopped, as_pattern, plain_name
 from bff.settings.model import RouteSettings
 from bff.settings.route_check import parser_takes
 

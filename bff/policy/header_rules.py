@@ -4,7 +4,7 @@ Rule 1: a client cannot set a field that the proxy sets for a backend, in no spe
 because CGI-like servers cannot tell them apart.
 Rule 2: fields that `Connection` nominates are dropped from the client's, never from the proxy's own.
 Rule 3: Host, framing, Expect and Upgrade belong to a connection, not to a request: neither passes.
-Rule 4: names are judged by the tables in `bff.settings.header_table`, which say why.
+Rule 4: names are judged by the tables in `bff.settings.dropped_headers`, which say why.
 Rule 5: a backend's answer cannot open the origin that it is shown under (no CORS, no service worker scope,
 no cookie of ours, no scriptable HTML unless the route says so).
 """
@@ -14,14 +14,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bff.policy.challenges import passing_challenges
 from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.response_rewriting import PublicView
 from bff.policy.route_access import headers_of
 from bff.policy.routes import compile_route
-from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
+from bff.policy.www_authenticate import passing_challenges
+from bff.settings.dropped_headers import FROM_BACKEND, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import DevelopmentPage, RouteSettings
 
 FROM_BROWSERS = frozenset(

@@ -22,7 +22,7 @@ from bff.oidc.client import OidcClient
 from bff.oidc.http import AnswerLostError
 from bff.oidc.requests import ClientGrant
 from bff.oidc.token_errors import GrantRefusedError, InvalidGrant
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.refresh.circuit_breaker import CircuitBreaker, SessionBackoff
 from bff.session.client_token_store import ClientTokenStore
 from bff.session.invalidation_feed import steady_now

@@ -32,7 +32,7 @@ from bff.oidc.token_errors import (
     InvalidGrant,
     SignInRequired,
 )
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.refresh.change_waiter import Subscription
 from bff.refresh.circuit_breaker import LATER
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why

@@ -9,9 +9,9 @@ import ssl
 from collections.abc import Awaitable
 
 from bff.errors import ProviderUnavailableError
-from bff.oidc.documents import document_url, endpoint_overrides
 from bff.oidc.http import ProviderHttp
 from bff.oidc.metadata import KeySet, MetadataRejectedError, parse_jwks, parse_metadata
+from bff.oidc.provider_documents import document_url, endpoint_overrides
 from bff.policy.certificate_fault import certificate_fault
 from bff.policy.connection_fault import connection_fault
 from bff.policy.routes import Upstream

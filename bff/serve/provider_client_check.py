@@ -20,7 +20,7 @@ from bff.oidc.http import Answer, ProviderHttp
 from bff.oidc.metadata import Metadata
 from bff.oidc.request_object import authorization_details, signed_request
 from bff.oidc.token_errors import parse_error_code, parse_error_description, refuses_client
-from bff.oidc.tokens import pushed_too_long
+from bff.oidc.token_response import pushed_too_long
 from bff.serve.check_plan import ClientLook
 from bff.serve.check_result import Check
 from bff.settings.model import ProviderSettings

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from bff.live_settings import Reloaded
 from bff.observe.metrics import Metrics
-from bff.serve.ops import CheckResult
+from bff.serve.ops_port import CheckResult
 from bff.settings.model import Settings
 
 

@@ -9,7 +9,7 @@ Rule 4: a stop turns readiness off, then all workers stop as a single one does. 
 has not ended a little after the limit is killed.
 Rule 5: SIGHUP, and a change of the settings' file, reload: the settings are checked here, built by every
 worker, and then taken by all; where one cannot, all stay as they are. SIGUSR2 replaces the workers one after
-the other (`rolling.py`). Settings that cannot be used change nothing.
+the other (`rolling_restart.py`). Settings that cannot be used change nothing.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.serve.aggregation import END, Check, is_openmetrics, merged, metric, readiness_of
 from bff.serve.ipc import Question
-from bff.serve.ops import OpsServer
-from bff.serve.process import COMMAND, WorkerProcess, cause_of_end
+from bff.serve.ops_port import OpsServer
 from bff.serve.resources import CannotStartError, ServerResources, prepared
-from bff.serve.rolling import GRACE, Roll, fixed, stop_limit
+from bff.serve.rolling_restart import GRACE, Roll, fixed, stop_limit
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL
+from bff.serve.worker_process import COMMAND, WorkerProcess, cause_of_end
 from bff.serve.worker_slot import WorkerSlot
 from bff.settings.changes import NEEDS_RESTART, compare
 from bff.settings.model import Settings

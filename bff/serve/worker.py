@@ -38,7 +38,7 @@ from bff.proxy.server.refusal import Refusal
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.huge_pages import keep_huge
 from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
-from bff.serve.ops import OpsServer, said
+from bff.serve.ops_port import OpsServer, said
 from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
 from bff.serve.served_app import MakeApp, ServedApp, built
 from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload

@@ -11,8 +11,8 @@ import socket
 from collections.abc import Sequence
 
 from bff.observe.logs import get_logger
-from bff.serve.process import WorkerProcess
 from bff.serve.resources import ServerResources
+from bff.serve.worker_process import WorkerProcess
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 

@@ -17,11 +17,11 @@ from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.device_binding import REGISTRATION, registration
 from bff.session.cached_session import CachedSession
-from bff.session.cookie import SessionCookie
 from bff.session.device_proof import DeviceProof
 from bff.session.end_reasons import note_of
 from bff.session.model import ID_LENGTH, Found, NoSession, Unproved
 from bff.session.record import device_key, format_device
+from bff.session.session_cookie import SessionCookie
 from bff.session.session_reader import Then
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore, Write

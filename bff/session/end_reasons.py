@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from bff.session import scripts
+from bff.session import lua_scripts
 from bff.session.batch_reader import Batches
 from bff.session.batch_script import packed
 from bff.session.cluster.client import masters_of
@@ -83,8 +83,8 @@ class Endings:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
-        self._lead = KeyedScript(redis, scripts.LEAD)
-        self._release = KeyedScript(redis, scripts.RELEASE)
+        self._lead = KeyedScript(redis, lua_scripts.LEAD)
+        self._release = KeyedScript(redis, lua_scripts.RELEASE)
 
     def name(self, key: str) -> str:
         """The name of a session's note."""

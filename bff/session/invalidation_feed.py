@@ -1,4 +1,4 @@
-"""The one feed of what changes in Redis under the sessions' keys (`tracking.py`).
+"""The one feed of what changes in Redis under the sessions' keys (`client_tracking.py`).
 
 Near cache, waiters, event streams and sockets hang on it.
 
@@ -29,9 +29,16 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from bff.observe.logs import get_logger
+from bff.session.client_tracking import (
+    FeedBrokenError,
+    MasterQuestion,
+    Push,
+    Question,
+    SlotsQuestion,
+    Tracking,
+)
 from bff.session.cluster.topology import Topology
 from bff.session.redis_connection import new_connection
-from bff.session.tracking import FeedBrokenError, MasterQuestion, Push, Question, SlotsQuestion, Tracking
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from bff.policy.quota import Quota
 from bff.session.batch_reader import Batches
 from bff.session.batch_script import BatchScript
-from bff.session.scripts import TAKE
+from bff.session.lua_scripts import TAKE
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
 

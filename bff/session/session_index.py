@@ -30,7 +30,7 @@ from urllib.parse import quote
 
 from redis.asyncio import Redis
 
-from bff.session import scripts
+from bff.session import lua_scripts
 from bff.session.end_reasons import text_of
 from bff.session.hash_read import Loaded
 from bff.session.keyed_script import KeyedScript
@@ -91,8 +91,8 @@ class SessionIndex:
         self._redis = redis
         self._prefix = prefix
         self._translated = translated
-        self._add_user = KeyedScript(redis, scripts.INDEX_USER)
-        self._add_sid = KeyedScript(redis, scripts.INDEX_SID)
+        self._add_user = KeyedScript(redis, lua_scripts.INDEX_USER)
+        self._add_sid = KeyedScript(redis, lua_scripts.INDEX_SID)
 
     async def begin(self, key: str) -> None:
         """Says that a session is about to be written: until `clean` no cleaner takes it for a dead one."""

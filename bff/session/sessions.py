@@ -24,7 +24,6 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.cached_session import CachedSession
-from bff.session.cookie import SessionCookie
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import Ended, note_of, untold
 from bff.session.hash_read import Loaded
@@ -47,6 +46,7 @@ from bff.session.rotation_lock import SessionLock
 from bff.session.rotation_policy import quiet_until
 from bff.session.session_builder import Identity, PreparedSave, SessionBuilder
 from bff.session.session_cap import oldest_beyond
+from bff.session.session_cookie import SessionCookie
 from bff.session.session_index import whose_is
 from bff.session.session_reader import SessionReader, Then
 from bff.session.sessions_to_end import affected, ending_of, names_of

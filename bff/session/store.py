@@ -37,11 +37,10 @@ from redis.exceptions import ReadOnlyError, RedisError
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.session import scripts
+from bff.session import lua_scripts
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.end_reasons import ENDED_SECONDS, Endings
-from bff.session.failure_log import FailureLog
 from bff.session.hash_read import Loaded, WrongTypeError, unavailable
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
@@ -51,6 +50,7 @@ from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
 from bff.session.redis_condition import Readiness, eviction_policy, tried
+from bff.session.redis_failure_log import FailureLog
 from bff.session.replication import Replication
 from bff.session.sealed_tokens import SealedTokens
 from bff.session.session_index import SAMPLE, SessionIndex, Whose
@@ -87,10 +87,10 @@ class SessionStore:
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
         self.client_tokens = SealedTokens(self._redis, f"{settings.prefix}:client:", self._translated)
         register = partial(KeyedScript, self._redis)
-        self._create, self._replace = register(scripts.CREATE), register(scripts.REPLACE)
-        self._mark, self._exchanged = register(scripts.MARK), register(scripts.EXCHANGED)
-        self._touch, self._bind = BatchScript(self._loads, scripts.TOUCH), register(scripts.BIND)
-        self._prolong, self._release, self._inherit = map(register, scripts.OF_LOCKS)
+        self._create, self._replace = register(lua_scripts.CREATE), register(lua_scripts.REPLACE)
+        self._mark, self._exchanged = register(lua_scripts.MARK), register(lua_scripts.EXCHANGED)
+        self._touch, self._bind = BatchScript(self._loads, lua_scripts.TOUCH), register(lua_scripts.BIND)
+        self._prolong, self._release, self._inherit = map(register, lua_scripts.OF_LOCKS)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -296,7 +296,7 @@ class SessionStore:
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
             exchanged = [session.exchanged_seal] if fence == "all tokens" else []
-            pipe.eval(scripts.DELETE, 1, self._session(key), str(session.version), *exchanged)
+            pipe.eval(lua_scripts.DELETE, 1, self._session(key), str(session.version), *exchanged)
             (deleted,), replicated = await self._replication.run(pipe)
             if not deleted and await self._redis.exists(self._session(key)):
                 if noted:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
-from bff.session.failure_log import FailureLog
+from bff.session.redis_failure_log import FailureLog
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 

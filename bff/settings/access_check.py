@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from bff.settings.header_table import TO_BACKEND, plain_name, row_of
+from bff.settings.dropped_headers import TO_BACKEND, plain_name, row_of
 from bff.settings.model import RouteSettings
 from bff.settings.problem import Finding
 

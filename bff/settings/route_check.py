@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, plain_name, row_of
+from bff.settings.dropped_headers import FROM_BACKEND, TO_BACKEND, Stopped, plain_name, row_of
 from bff.settings.model import RouteSettings
 from bff.settings.problem import Finding
 

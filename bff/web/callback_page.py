@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from bff.oidc.metadata import Metadata
 from bff.settings.model import ProviderSettings, ServerSettings
+from bff.web.login_transaction import Returned
 from bff.web.responses import NO_STORE
-from bff.web.transaction import Returned
 
 CALLBACK = "/bff/callback"
 FINISH = "/bff/callback/finish"

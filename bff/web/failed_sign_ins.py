@@ -10,8 +10,8 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.oidc.providers import Providers
 from bff.session.sessions import Sessions
+from bff.web.login_transaction import Transaction
 from bff.web.responses import address_of
-from bff.web.transaction import Transaction
 
 
 class FailedSignIns:

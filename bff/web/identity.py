@@ -9,7 +9,7 @@ from bff.policy.claim_rules import holds
 from bff.session.session_builder import Identity
 from bff.session.sessions import Found, NoSession
 from bff.settings.claim_rule import ClaimRule
-from bff.web.transaction import Transaction
+from bff.web.login_transaction import Transaction
 
 _MAX_USER_AGENT = 256
 

@@ -43,6 +43,14 @@ from bff.web.callback_page import (
 )
 from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.failed_sign_ins import FailedSignIns
+from bff.web.login_transaction import (
+    Returned,
+    Transaction,
+    TransactionCookies,
+    begin,
+    is_restarted,
+    transaction_id,
+)
 from bff.web.provider_choice import ProviderChoice
 from bff.web.query import query_of, stated_once
 from bff.web.responses import (
@@ -57,14 +65,6 @@ from bff.web.responses import (
 )
 from bff.web.session_start import NoStart, NotAllowed, SessionStart
 from bff.web.stored_codes import StoredCodes
-from bff.web.transaction import (
-    Returned,
-    Transaction,
-    TransactionCookies,
-    begin,
-    is_restarted,
-    transaction_id,
-)
 
 _STEP_UP = ("step_up", "1")
 

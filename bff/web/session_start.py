@@ -18,7 +18,7 @@ from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.token_errors import InvalidGrant
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
@@ -33,8 +33,8 @@ from bff.web.identity import (
     user_agent,
     went_on_since,
 )
+from bff.web.login_transaction import Transaction
 from bff.web.responses import address_of
-from bff.web.transaction import Transaction
 
 _NO_REFRESH = (
     "the provider gave no refresh token: each session ends with its access token; "

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from bff.crypto import Keyring
 from bff.session.sessions import Sessions
-from bff.web.transaction import MAX_CALLBACK_COOKIE, Returned, Transaction, TransactionCookies
+from bff.web.login_transaction import MAX_CALLBACK_COOKIE, Returned, Transaction, TransactionCookies
 
 _SLOTS = 4096
 _LIFETIME = 60.0

@@ -13,9 +13,9 @@ from bff.cli.sessions import access
 from bff.cli.sessions.app import app
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
-from bff.session.cookie import SessionCookie
 from bff.session.model import Session, Tokens
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import ServerSettings, SessionSettings

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
 from bff.session.cached_session import CachedSession
-from bff.session.cookie import SessionCookie
 from bff.session.hash_read import Loaded
 from bff.session.invalidation_feed import InvalidationFeed, steady_now
 from bff.session.near_cache import NearCache
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session import sentinel, tracking
+from bff.session import client_tracking, sentinel
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
@@ -196,7 +196,7 @@ async def test_a_master_is_left_when_most_name_another(
     redis_server: RedisServer, other_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that it is a master and takes writes; the third Sentinel is cut off with it, and stays so."""
-    monkeypatch.setattr(tracking, "_WATCH_EVERY", 0.01)
+    monkeypatch.setattr(client_tracking, "_WATCH_EVERY", 0.01)
     voices = [Voice(other_server.port, 1) for _ in range(3)]
     async with sentinels(*voices) as settings, followed(settings) as (store, feed):
         assert await store.take_lock("k", "me", lifetime=60)
@@ -213,7 +213,7 @@ async def test_a_master_is_not_left_for_the_word_of_one(
     redis_server: RedisServer, other_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Sentinel that was cut off answers first, or alone: the feed is not lost, time and again."""
-    monkeypatch.setattr(tracking, "_WATCH_EVERY", 0.01)
+    monkeypatch.setattr(client_tracking, "_WATCH_EVERY", 0.01)
     monkeypatch.setattr(sentinel, "PATIENCE", 0.01)
     stale = Voice(redis_server.port, 1)
     honest = [Voice(redis_server.port, 2) for _ in range(2)]

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 from bff.crypto import Keyring, new_secret
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session.cookie import SessionCookie
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.model import EndReason
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.silent_endings import GRACE, LEASE, SilentEndings
 from bff.session.store import SessionStore

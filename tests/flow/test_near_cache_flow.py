@@ -12,10 +12,10 @@ import pytest
 
 from bff.crypto import Keyring
 from bff.observe.metrics import Metrics
-from bff.session.cookie import SessionCookie
 from bff.session.invalidation_feed import LEASE, steady_now
 from bff.session.model import Tokens
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import ServerSettings, SessionSettings

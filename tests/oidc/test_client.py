@@ -20,7 +20,7 @@ from bff.oidc.document_cache import PAUSE
 from bff.oidc.http import AnswerLostError
 from bff.oidc.id_token import IdTokenRejectedError
 from bff.oidc.token_errors import InvalidGrant
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 from tests.support.keys import rsa_key

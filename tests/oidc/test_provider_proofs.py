@@ -17,7 +17,7 @@ from bff.oidc.http import Answer, AnswerLostError
 from bff.oidc.provider_proofs import MOST_SERVERS, ProviderProofs
 from bff.oidc.requests import ClientGrant
 from bff.oidc.token_errors import InvalidGrant, PassingError
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 from bff.verify.dpop import Proof, check_proof

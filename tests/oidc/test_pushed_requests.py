@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bff.errors import ProviderUnavailableError
 from bff.oidc.client import OidcClient
 from bff.oidc.token_errors import ClientRefusedError, GrantRefusedError, InvalidGrant
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.settings.model import ProviderSettings
 from bff.tasks import Tasks
 from tests.issuer.flow import payload_of

@@ -19,12 +19,12 @@ from bff.oidc.concurrency_limit import PrioritySemaphore
 from bff.oidc.http import AnswerLateError, AnswerLostError, CallWithdrawnError, Sending
 from bff.oidc.id_token import Claims, IdTokenRejectedError
 from bff.oidc.token_errors import BusyError, GrantRefusedError, InvalidGrant, SignInRequired
-from bff.oidc.tokens import TokenAnswer
+from bff.oidc.token_response import TokenAnswer
 from bff.refresh import Outcome, RefreshCoordinator
-from bff.session.cookie import SessionCookie
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.rotation_policy import Cause
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import RefreshSettings, ServerSettings, SessionSettings

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.serve.service import Service, service
-from tests.serve.test_rolling import handle_in
+from tests.serve.test_rolling_restart import handle_in
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.tls import self_signed
 from tests.support.processes.fleet import CSRF

@@ -16,7 +16,7 @@ import pytest
 from bff.embedded import free_port
 from bff.serve import supervisor
 from bff.serve.ipc import Question
-from bff.serve.process import WorkerProcess
+from bff.serve.worker_process import WorkerProcess
 from bff.settings.model import Settings
 from tests.serve.service import Service, executed_service, is_gone, service
 from tests.serve.test_file_watch import SETTINGS

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.embedded import EmbeddedRedis, RedisBinary
+from bff.session.client_tracking import Push
 from bff.session.invalidation_feed import LEASE, InvalidationFeed, steady_now
-from bff.session.tracking import Push
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import TRACKING, relay_to
 from tests.support.network.tls import self_signed, server_tls

@@ -55,7 +55,7 @@ PURE = [
     "bff.settings.client_key",
     "bff.oidc.requests",
     "bff.oidc.metadata",
-    "bff.oidc.tokens",
+    "bff.oidc.token_response",
     "bff.oidc.id_token",
     "bff.oidc.logout_token",
     "bff.oidc.security_event",
@@ -187,7 +187,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "sealed_tokens",
                     "sentinel",
                     "store",
-                    "tracking",
+                    "client_tracking",
                 )
             },
         ),

@@ -21,8 +21,8 @@ from bff.oidc.providers import Providers
 from bff.policy.csrf import Guard
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.session.cookie import SessionCookie
 from bff.session.own_sessions import OwnSessions
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.claim_rule import names_of
@@ -38,10 +38,10 @@ from bff.web.backchannel_logout import BackchannelEndpoint
 from bff.web.endpoint_limits import EndpointLimits
 from bff.web.frontchannel_logout import FrontchannelEndpoint
 from bff.web.login import LoginEndpoints
+from bff.web.login_transaction import TransactionCookies
 from bff.web.logout import LogoutEndpoints, logout_url
 from bff.web.own_sessions import OwnSessionEndpoints
 from bff.web.shared_signals import SharedSignalsEndpoint
-from bff.web.transaction import TransactionCookies
 from tests.support.conformance import hold
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider

@@ -12,7 +12,7 @@ from bff.oidc.metadata import Metadata
 from bff.policy.return_to import named_details
 from bff.settings.model import ProviderSettings
 from bff.web.callback_page import another_answered
-from bff.web.transaction import Returned
+from bff.web.login_transaction import Returned
 from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import KEY, ServedProvider

@@ -4,7 +4,7 @@ import pytest
 
 from bff.session.sessions import Found, NoSession
 from bff.settings.model import ServerSettings, SessionSettings
-from bff.web.transaction import TransactionCookies, begin
+from bff.web.login_transaction import TransactionCookies, begin
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
 from tests.support.tasks import background

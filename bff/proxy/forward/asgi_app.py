@@ -14,7 +14,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead, admit
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
 from bff.policy.routes import RouteTable
-from bff.proxy.forward.asgi_client import AsgiClientSide
+from bff.proxy.forward.asgi_client_side import AsgiClientSide
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth, ForwardAuthCall

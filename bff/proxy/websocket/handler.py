@@ -28,7 +28,7 @@ from bff.policy.csrf import Guard
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import RouteTable
-from bff.policy.subprotocols import kept, well_formed
+from bff.policy.websocket_subprotocols import kept, well_formed
 from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.after_401 import Healing

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close, CloseCode
 
-from bff.policy.close_codes import SESSION_OVER, after_backend, passed_on
+from bff.policy.websocket_close_codes import SESSION_OVER, after_backend, passed_on
 from bff.session.sessions import NoSession
 from bff.tasks import Tasks
 

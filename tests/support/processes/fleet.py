@@ -24,9 +24,9 @@ from redis.commands.core import AsyncScript
 
 from bff.crypto import Keyring, session_key
 from bff.observe.metrics import Metrics
-from bff.session.cookie import SessionCookie
 from bff.session.model import Tokens
 from bff.session.session_builder import Identity
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import ServerSettings, SessionSettings

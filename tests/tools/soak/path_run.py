@@ -20,7 +20,7 @@ _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
 WITH_ASGI = 2  # the option
-_HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`forward/asgi_client.py`)
+_HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`asgi_client_side.py`)
 _HEARD_WITH_BODY = 70.0  # the same while no backend takes a body: not before the wait for it ends
 _SECONDS = (0.01, 0.06, 0.2, 1.1, 5.5, 31.0, 61.0, 301.0)
 

@@ -25,11 +25,11 @@ from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
-from bff.session.cookie import SessionCookie
 from bff.session.hash_read import Loaded
 from bff.session.model import EndReason, Session, Tokens
 from bff.session.near_cache import NearCache
 from bff.session.record import Record, encode_record
+from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, Sessions
 from bff.session.store import Write
 from bff.settings.model import RefreshSettings, RouteSettings, ServerSettings, SessionSettings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.proof_challenge import given_nonce, refuses_proof, usable_nonce
+from bff.policy.dpop_challenge import given_nonce, refuses_proof, usable_nonce
 
 ASKS = (b"www-authenticate", b'DPoP error="use_dpop_nonce", algs="ES256"')
 

@@ -10,7 +10,7 @@ import pytest
 from bff.policy.fields import Fields
 from bff.policy.header_rules import HeaderRules, RequestIds
 from bff.policy.public_origin import PublicOrigin
-from bff.settings.header_table import FROM_BACKEND, TO_BACKEND, Stopped, row_of
+from bff.settings.dropped_headers import FROM_BACKEND, TO_BACKEND, Stopped, row_of
 from bff.settings.model import RouteSettings
 
 IDS = RequestIds("1.2.3.4", b"req-12345", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bff.observe.logs import get_logger
-from bff.serve.process import WorkerProcess, cause_of_end
 from bff.serve.resources import LAST_WORDS
+from bff.serve.worker_process import WorkerProcess, cause_of_end
 from bff.serve.worker_slot import WorkerSlot
 from bff.settings.changes import FIXED, compare
 from bff.settings.model import ServerSettings, Settings

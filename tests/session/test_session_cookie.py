@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.session.cookie import SessionCookie
+from bff.session.session_cookie import SessionCookie
 from bff.settings.model import ServerSettings, SessionSettings
 
 HTTPS = ServerSettings(public_url="https://app.example.com")

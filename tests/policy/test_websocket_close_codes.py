@@ -4,7 +4,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 
-from bff.policy.close_codes import after_backend, passed_on
+from bff.policy.websocket_close_codes import after_backend, passed_on
 
 
 @pytest.mark.parametrize(

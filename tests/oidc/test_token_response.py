@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bff.oidc.tokens import MAX_LIFETIME, TokenAnswerError, names_no_certificate, parse_token_answer
+from bff.oidc.token_response import MAX_LIFETIME, TokenAnswerError, names_no_certificate, parse_token_answer
 from bff.session.model import Tokens
 
 NOW = 1000.0

@@ -5,7 +5,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from structlog.testing import capture_logs
 
-from bff.session.failure_log import FailureLog
+from bff.session.redis_failure_log import FailureLog
 
 pytestmark = pytest.mark.requirement("T-10")
 

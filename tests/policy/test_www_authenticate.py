@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.policy.challenges import passing_challenges
 from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
+from bff.policy.www_authenticate import passing_challenges
 from bff.settings.model import RouteSettings
 
 GOOD = frozenset({b"bearer", b"dpop"})

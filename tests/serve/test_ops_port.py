@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bff.observe.metrics import Metrics
-from bff.serve.ops import OpsServer, host_problem
+from bff.serve.ops_port import OpsServer, host_problem
 from bff.settings.model import ServerSettings
 from bff.web.readiness import Check
 from tests.support.wait import PATIENCE

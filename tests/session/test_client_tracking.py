@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from bff.session.client_tracking import FeedBrokenError, MasterQuestion
 from bff.session.redis_connection import new_connection
-from bff.session.tracking import FeedBrokenError, MasterQuestion
 from bff.settings.model import RedisSettings
 
 INFO = "# Replication\r\nrole:{}\r\nconnected_slaves:0\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from bff.crypto import Keyring, new_secret
 from bff.settings.model import ServerSettings, SessionSettings
-from bff.web.transaction import Returned, Transaction, TransactionCookies, begin, is_restarted
+from bff.web.login_transaction import Returned, Transaction, TransactionCookies, begin, is_restarted
 
 NOW = 1000.0
 KEYRING = Keyring([new_secret()])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.subprotocols import kept, well_formed
+from bff.policy.websocket_subprotocols import kept, well_formed
 
 K8S = "base64url.bearer.authorization.k8s.io."
 
