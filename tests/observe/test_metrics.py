@@ -57,6 +57,28 @@ def test_the_parts_of_a_call_are_told_apart() -> None:
         assert [inside, inside + 1] == last
 
 
+def test_a_count_goes_on_beyond_small_numbers() -> None:
+    """The counts of a route, kept small, are carried to larger ones: none is lost, and none counts twice."""
+    metrics = Metrics()
+    got, put = metrics.requests("/api", "GET"), metrics.requests("/api", "PUT")
+    for number in range(1, 1001):
+        got.add(200 if number % 2 else 404, 0.0031, 0.0004, 0.002)
+        put.add(204, 0.0004)
+        if number % 100 == 0:
+            seen = samples(metrics)
+            of_api = {
+                key[0] + dict(key[1]).get("le", ""): seen[key] for key in seen if ("route", "/api") in key[1]
+            }
+            assert 2 * number == of_api["bff_request_duration_seconds_count"]
+            assert number == of_api["bff_upstream_duration_seconds_bucket0.0005"]
+            assert number == of_api["bff_own_duration_seconds_bucket0.002"]
+            by_class = [
+                value(metrics, "bff_requests_total", route="/api", method=method, status=status)
+                for method, status in (("GET", "2xx"), ("GET", "4xx"), ("PUT", "2xx"))
+            ]
+            assert [number / 2, number / 2, number] == by_class
+
+
 def test_everything_else_is_counted() -> None:
     """Each event that has a metric moves its metric."""
     metrics = Metrics()
