@@ -146,10 +146,19 @@ class App:
             self._former_watches.add(frontend.websockets.watch)
             if frontend.name not in names:
                 frontend.leave()
+        self._end_with_providers(former, newer)
         for memory in former.memories() - newer.memories():
             memory.changed(None)
             self.shared.feed.release(memory)
         self.shared.retain_clients(each.providers for each in newer.every)
+
+    def _end_with_providers(self, former: Frontends, newer: Frontends) -> None:
+        """Ends what is open by sessions of providers that a frontend has no more."""
+        left = {each.name: each.providers.names for each in newer.every}
+        stay = [each for each in former.every if each.name in left]
+        gone = {each.name: each.providers.names - left[each.name] for each in stay}
+        for watch in tuple(self._former_watches):
+            watch.providers_gone(gone.get(watch.frontend, ()))
 
     def _subscribe(self, newer: Frontends, former: Frontends | None = None) -> None:
         """Has the feed tell the memories that are new."""

@@ -6,11 +6,13 @@ Rule 2: where the feed is not to be trusted, and when a session's time is up, Re
 Rule 3: "not known" is not "ended": while Redis is away a session lives on, up to its absolute end.
 Rule 4: however many sessions change at once, few are read at a time: the others wait here, and not for a
 connection, where their waits would run out.
+Rule 5: a session ends with its provider: what is open on former settings does not outlive a provider that
+newer ones have no more.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -75,6 +77,7 @@ class ExpiryWatch:
         self._tasks = tasks
         self._clock = clock
         self._watched: dict[str, Watched] = {}  # by the session's key
+        self._gone: frozenset[str] = frozenset()  # providers
         self._timer: asyncio.TimerHandle | None = None
         self._due: deque[Watched] = deque()  # those to be read
         self._readers = 0
@@ -119,6 +122,18 @@ class ExpiryWatch:
                 self._look(each)
         elif (watched := self._watched.get(key)) is not None:
             self._look(watched)
+
+    @property
+    def frontend(self) -> str:
+        """The name of the frontend whose sessions these are."""
+        return self._sessions.frontend
+
+    def providers_gone(self, names: Collection[str]) -> None:
+        """Ends the sessions of these providers, which are no longer among those of the frontend."""
+        self._gone |= frozenset(names)
+        for each in self._watched.values():
+            if each.found.session.provider in self._gone:
+                self._look(each)
 
     def forget(self) -> None:
         """Looks at all sessions anew, of which nothing is remembered: a server key is gone."""
@@ -184,7 +199,11 @@ class ExpiryWatch:
     async def _current(self, handle: str) -> Found | NoSession:
         if self._sessions.decrypted.handle(handle.encode()) is None:  # its server key was taken back
             return NoSession(Problem.SESSION_ENDED, EndReason.UNKNOWN)
-        return await self._sessions.open(handle)
+        current = await self._sessions.open(handle)
+        if isinstance(current, Found) and current.session.provider in self._gone:
+            await self._sessions.end(current.session, EndReason.PROVIDER_REMOVED)
+            return NoSession(Problem.SESSION_ENDED, EndReason.PROVIDER_REMOVED)
+        return current
 
     def _unknown(self, *unknown: Watched) -> None:
         """Redis does not say: by the clock alone a session is over at its absolute end."""

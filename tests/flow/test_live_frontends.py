@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.frames import Close
 from websockets.typing import Origin
 
+from bff.crypto import session_key
 from bff.embedded import free_port
 from bff.live_settings import NotTakenError
 from bff.settings.model import FrontendSettings, RouteSettings, Settings
@@ -253,6 +254,35 @@ async def test_a_provider_goes_and_comes_back(redis_server: RedisServer) -> None
         await guest.sign_in(provider="partners")
         assert [[200], [200]] == [await statuses(each, "/api/x") for each in (main, guest)]
         assert client is world.app.frontend.providers.default
+
+
+@pytest.mark.usefixtures("both_fronts")
+@pytest.mark.parametrize("several", [False, True], ids=["one frontend", "several"])
+async def test_what_is_open_ends_with_its_provider(redis_server: RedisServer, several: bool) -> None:
+    """WebSockets and event streams of a provider's users end when it is taken out, whenever they began."""
+    port = free_port()
+    shop = {"name": "shop", "public_url": f"http://127.0.0.1:{port}"}
+    async with running_sockets(
+        redis_server, port=port, others={"partners": {}}, frontends=[shop] if several else []
+    ) as sockets:
+        world = sockets.world
+        main, guest = await world.signed_in(), await world.browser()
+        await guest.sign_in(provider="partners")
+        before = await sockets.connect(guest)
+        limits = world.app.settings.limits.model_copy(update={"login_per_minute": 1000})
+        await world.app.reload(world.app.settings.model_copy(update={"limits": limits}))
+        after, other = await sockets.connect(guest), await sockets.connect(main)
+        watcher = await Watcher.opened(world, guest)
+
+        await world.app.reload(world.app.settings.model_copy(update={"more_providers": ()}))
+        assert [Close(4401, "the session has ended")] * 2 == [await closing(each) for each in (before, after)]
+        (event,) = await watcher.rest()
+        assert "provider_removed" == event.data["reason"]
+        await other.send("still here")
+        assert "still here" == await other.recv()
+        assert guest.handle is not None
+        with redis_server.client() as client:
+            assert not client.exists(f"bff:session:{session_key(guest.handle)}")
 
 
 @pytest.mark.requirement("T-08")
