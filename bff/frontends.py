@@ -1,13 +1,14 @@
 """All frontends of a process: built from settings, and replaced, as one value.
 
 Rule 1: a frontend whose settings stay as they are stays itself, with all that it has warm.
-Rule 2: building changes nothing that a request meets (`bff.frontend`).
+Rule 2: building changes nothing that a request meets (`bff.frontend_builder`).
 """
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from bff.frontend import Frontend, build_frontend
+from bff.frontend import Frontend
+from bff.frontend_builder import build_frontend
 from bff.policy.frontend_table import FrontendTable, Placed, hosts_of
 from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin

@@ -1,6 +1,6 @@
 """Log lines, access lines and audit events: one line each, on standard error.
 
-Audit events may have a stream of their own (`audit_stream.py`), in the form of `audit_events.py`.
+Audit events may have a stream of their own (`audit_stream.py`), in the form of `audit_ecs.py`.
 
 Rule 1: every line, from here or from a library, passes `redact`; nothing is added after it but the time, the
 level, the logger's name and the ids of the span in which it is written.
@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from bff.observe import audit_events
+from bff.observe import audit_ecs
 from bff.observe.access_log import AccessLines, path_text
 from bff.observe.audit_events import EVENTS, AuditEvent
 from bff.observe.audit_stream import AuditCounts, AuditStream, sink_of
@@ -175,7 +175,7 @@ def _divert_audit(logger: Any, _: str, event: MutableMapping[str, Any]) -> Mutab
     name: Any = event["event"]
     AUDIT_COUNTS.written[name] += 1
     stream = _output.audit
-    if stream is not None and stream.write(audit_events.line(event, pid=os.getpid()), EVENTS[name].outcome):
+    if stream is not None and stream.write(audit_ecs.line(event, pid=os.getpid()), EVENTS[name].outcome):
         raise structlog.DropEvent
     return event
 

@@ -5,14 +5,6 @@ delimited beyond doubt, the request wholly written, both persistent, nothing unr
 Rule 2: the sink hears nothing before `start` has returned, except `pause_body`.
 Rule 3: the sink's last call is also this connection's last step: the sink may start the next call within it.
 Rule 4: one timer a connection, not one a call: when it rings it looks at the call's present wait.
-
-When a request may be sent again (RFC 9110, 9.2.2; RFC 9112, 9.3.1): `STALE` is reported only where a
-connection ended before one byte of the answer, and either nothing of the request had been written, which is
-safe for every method, or it had carried calls before, so that the backend most likely closed it as idle;
-the request may have been read all the same, so that only an idempotent method is then `safe_to_resend`.
-A 408 in answer to a whole request without a body may come from a server that tired of an idle connection
-(RFC 9110, 15.5.9): where that is all that was said it counts as such an end. A first call on a connection
-that breaks is `BROKEN`, and never sent again.
 """
 
 import asyncio
@@ -33,9 +25,10 @@ from bff.upstream.interfaces import (
 )
 from bff.upstream.request_writer import UnsafeRequestError, request_head
 from bff.upstream.response_parser import AnswerLimits, ResponseParser
+from bff.upstream.stale_connection import fault_of_end, tired_of_waiting
 
 _ERROR_STATUS = 400
-_TIMED_OUT, _EXPECTATION_FAILED = 408, 417
+_EXPECTATION_FAILED = 417
 _CONTINUE = 100
 _FAST_FOR = 1.0  # seconds: a fast call that lasts falls back, and so can be ended with its session
 
@@ -99,7 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered = False
         self._reader.begin(no_content=request.method == b"HEAD")
         if self.closing:
-            self.doom(call, self._ended(call))
+            self.doom(call, self._fault_of_end(call))
             return call
         framed = call.frame(first) if first and call.held is None else ()
         if framed is None:
@@ -271,14 +264,14 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._reader.feed_eof() and ended_cleanly(self._transport):
             self._complete(call)
         else:
-            self._fail(call, self._ended(call))
+            self._fail(call, self._fault_of_end(call))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fails the call under way: the socket is gone."""
         del exc  # how it went makes no difference: an end that may end an answer comes by `eof_received`
         self.fall_back()
         if self._call is not None:
-            self._fail(self._call, self._ended(self._call))
+            self._fail(self._call, self._fault_of_end(self._call))
         self._close()
         if not self.lost.done():
             self.lost.set_result(None)
@@ -299,7 +292,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _pass_head(self, call: Call, reader: ResponseParser) -> None:
         """Passes the final head on; a body that is then for nothing ends here (RFC 9112, 9.5)."""
-        if reader.status == _TIMED_OUT and self._gave_up_before(call, reader):
+        if self._calls > 1 and tired_of_waiting(call, reader):
             self._fail(call, Fault(FaultKind.STALE, "a kept connection timed out", safe_to_resend=True))
             return
         if reader.status == _EXPECTATION_FAILED and call.expects_go_ahead:
@@ -340,20 +333,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._close()
             call.sink.error(fault)
 
-    def _ended(self, call: Call) -> Fault:
-        """Returns the fault of a connection that ended before its call: see the module's text."""
-        if not call.written:
-            return Fault(FaultKind.STALE, "closed before the request was written", safe_to_resend=True)
-        if self._answered:
-            return Fault(FaultKind.BROKEN, f"closed within the {'content' if call.head_seen else 'head'}")
-        if self._calls > 1:
-            return Fault(FaultKind.STALE, "a kept connection closed", safe_to_resend=call.idempotent)
-        return Fault(FaultKind.BROKEN, "closed before an answer")
-
-    def _gave_up_before(self, call: Call, reader: ResponseParser) -> bool:
-        """Returns true if a 408 says that the connection was closed as idle: see the module's text."""
-        alone = not reader.persistent and not reader.interim_seen
-        return alone and self._calls > 1 and call.idempotent and not call.had_body
+    def _fault_of_end(self, call: Call) -> Fault:
+        return fault_of_end(call, answered=self._answered, kept=self._calls > 1)
 
     def _ring(self) -> None:
         self._timer = None

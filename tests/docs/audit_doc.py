@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bff.observe.audit_events import ECS_VERSION, EVENTS, LONGEST_TEXT, document
+from bff.observe.audit_ecs import ECS_VERSION, LONGEST_TEXT, document
+from bff.observe.audit_events import EVENTS
 from tests.structure.source import ROOT
 
 PATH = ROOT / ".github" / "AUDIT.md"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bff.observe.audit_events import LONGEST_LINE, document, line
+from bff.observe.audit_ecs import LONGEST_LINE, document, line
 
 pytestmark = pytest.mark.requirement("B-27")
 NOW = {"timestamp": "2026-05-04T09:12:33.104512Z", "logger": "bff.audit", "level": "info", "audit": True}
