@@ -85,7 +85,7 @@ class Userinfo:
         told = await self._asked(known, access_token, proof_key, REFRESH_TIMEOUT)
         if not told.complete or told.claims is known:
             return claims
-        return {**dict.fromkeys(missing(told.claims, self._needed)), **told.claims}
+        return {**_gone(told.claims, missing(told.claims, self._needed)), **told.claims}
 
     async def _asked(self, claims: Claims, access_token: str, proof_key: str | None, patience: float) -> Told:
         try:
@@ -123,6 +123,12 @@ class Userinfo:
 def missing(claims: Claims, names: Iterable[str]) -> list[str]:
     """Returns the names of which an ID token has no claim, and the endpoint may have one."""
     return [name for name in names if name not in _NOT_TAKEN and claim_at(claims, name) is None]
+
+
+def _gone(claims: Claims, names: Collection[str]) -> Claims:
+    """Returns null for each of these names; for a claim's member (`realm_access.roles`) for the claim too."""
+    tops = {name.partition(".")[0] for name in names}
+    return dict.fromkeys([*names, *tops.difference(claims)])
 
 
 def is_wanted(claims: Claims, settings: ProviderSettings, needed: Iterable[str] = ()) -> bool:

@@ -45,6 +45,19 @@ def holds(rule: ClaimRule, claims: Mapping[str, Any]) -> bool:
     return any(all(_passes(test, claim_at(claims, test.claim)) for test in tests) for tests in rule)
 
 
+def is_refuted(rule: ClaimRule, claims: Mapping[str, Any]) -> bool:
+    """Returns True if no alternative of a rule can hold, whatever the claims may be that are not known.
+
+    A claim that is null is known, one that is not there is not: a refresh need not repeat them all.
+    """
+    return not any(all(_may_pass(test, claims) for test in tests) for tests in rule)
+
+
+def _may_pass(test: ClaimTest, claims: Mapping[str, Any]) -> bool:
+    known = test.claim in claims or test.claim.partition(".")[0] in claims
+    return not known or _passes(test, claim_at(claims, test.claim))
+
+
 def _passes(test: ClaimTest, value: Any) -> bool:
     members = value if isinstance(value, list | tuple) else () if value is None else (value,)
     if value is None or any(isinstance(member, Mapping) for member in members):

@@ -11,8 +11,9 @@ One that is late is not: the provider may be at it, and the connection is kept f
 waits (`refresh.answer_timeout`).
 Every sending of a token that may have been sent before is counted and audited, and so is one that left late.
 Rule 5: a session that vanished meanwhile is not made again; the tokens that came for it are revoked.
-Rule 6: only `invalid_grant`, a refusal that repeats for this session alone, or a refreshed identity that is
-not the session's, ends a session here; and never one that somebody has saved newer tokens for.
+Rule 6: only `invalid_grant`, a refusal that repeats for this session alone, a refreshed identity that is
+not the session's, or one that `provider.allow` does not let in any more, ends a session here; and never one
+that somebody has saved newer tokens for.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from bff.oidc.token_errors import (
     SignInRequired,
 )
 from bff.oidc.token_response import TokenAnswer
+from bff.policy.claim_rules import is_refuted
 from bff.refresh.change_waiter import Subscription
 from bff.refresh.circuit_breaker import LATER
 from bff.refresh.outcome import Deferred, Outcome, Over, Rotated, UserNeeded, Why
@@ -274,6 +276,10 @@ class Rotation:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)
             await self._revoke(session, answer, "identity_changed")
             return await self._end(found, session, EndReason.IDENTITY_CHANGED)
+        if self._is_shut_out(session, claims):
+            outcome = await self._end(found, session, EndReason.NOT_ALLOWED)
+            await self._revoke(session, answer, "not_allowed")
+            return outcome
         if claims is None:
             answer = replace(answer, id_token=None)
         prepared = self._sessions.prepare(found, answer.tokens(session.tokens), claims=claims)
@@ -315,6 +321,14 @@ class Rotation:
                 raise
             _log.warning("refreshed_id_token_ignored", session=session.id, reason=rejected.reason)
         return None
+
+    def _is_shut_out(self, session: Session, claims: Claims | None) -> bool:
+        """Returns True if the provider's rule does not let this user in, by the claims of the refresh.
+
+        What it did not tell keeps nobody out; a refresh without claims changes nothing.
+        """
+        rule = self._context.client.settings.allow
+        return rule is not None and claims is not None and is_refuted(rule, {**session.claims, **claims})
 
     def _lost(self, session: Session, reason: str) -> None:
         """New tokens came, and nobody keeps them."""

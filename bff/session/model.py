@@ -34,6 +34,7 @@ class EndReason(StrEnum):
     SIGN_IN_REQUIRED = "sign_in_required"  # the provider wants to see the user; the record may stand
     REFRESH_LOST = "refresh_lost"  # a process died between the provider's answer and the save
     IDENTITY_CHANGED = "identity_changed"  # a refreshed ID token named somebody else
+    NOT_ALLOWED = "not_allowed"  # the claims of a refresh no longer satisfy `provider.allow`
     PROVIDER_REMOVED = "provider_removed"  # its provider is no longer configured for this frontend
     IDLE = "idle"  # not used for `session.idle_timeout`
     MAX_LIFETIME = "max_lifetime"  # its time was up, or its refresh token's, however busy it was

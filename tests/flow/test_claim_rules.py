@@ -1,11 +1,15 @@
 """Rules about claims on routes, and headers made of claims, through the whole proxy."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from joserfc import jwt
+from structlog.testing import capture_logs
 
+from bff.issuer.keys.keys import SigningKey
 from tests.support.load.warm import Caller, Plain
 from tests.support.network.backend import Received
 from tests.support.network.sockets import running_sockets
@@ -111,6 +115,46 @@ async def test_the_fast_path_keeps_to_it(redis_server: RedisServer, plain: Plain
         caller.writer.write(caller.head("GET /staff/x HTTP/1.1"))
         assert NOT_ALLOWED == (await caller.answer()).code
         assert 4 == plain.sent
+
+
+@pytest.mark.requirement("P-07")
+@pytest.mark.usefixtures("both_fronts")
+@pytest.mark.parametrize("near_cache", [True, False])
+async def test_who_may_not_sign_in_any_more_is_signed_out_at_a_refresh(
+    redis_server: RedisServer, *, near_cache: bool
+) -> None:
+    """By the claims that it brings: the page is told, the tokens are revoked, and no backend is asked.
+
+    A refreshed ID token that says nothing of a claim ends nothing.
+    """
+    key = SigningKey.generate()
+    async with running_world(
+        redis_server,
+        issuer_key=key,
+        provider={**SCOPES, "claims": ["name"], "allow": {"email": MAIL}},
+        session={"near_cache": near_cache},
+    ) as world:
+        browser = await world.signed_in()
+        sub = (await browser.user()).json()["sub"]
+
+        def refresh_brings(**claims: str) -> None:
+            world.clock.ahead += 400
+            now = world.clock()
+            all_of = {"iss": world.issuer.url, "sub": sub, "aud": world.issuer.client_id, **claims}
+            told = jwt.encode(key.header("JWT"), {**all_of, "iat": now, "exp": now + 300}, key.private)
+            answer = {"access_token": "a", "token_type": "Bearer", "expires_in": 300, "id_token": told}
+            world.issuer.seen.answer = (200, json.dumps(answer).encode())
+
+        refresh_brings(name="Alice")
+        assert 200 == (await browser.call("/api/orders")).status_code
+        refresh_brings(email="alice@elsewhere.example")
+        with capture_logs() as lines:
+            refused = await browser.call("/api/orders")
+        assert (401, "session_ended") == refusal(refused)
+        assert "not_allowed" == refused.json()["reason"]
+        assert ["not_allowed"] == [line["reason"] for line in lines if line["event"] == "session_ended"]
+        assert 1 == len(world.backend.requests)
+        assert (401, "session_ended") == refusal(await browser.call("/api/orders"))
 
 
 async def test_a_401_without_a_token_of_ours(redis_server: RedisServer) -> None:

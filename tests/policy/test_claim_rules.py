@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from bff.policy.claim_rules import MOST_BYTES, claim_at, header_value, holds, kept_claims
+from bff.policy.claim_rules import MOST_BYTES, claim_at, header_value, holds, is_refuted, kept_claims
 from bff.policy.route_access import AccessPlan, RouteAccess, asked_claims, claim_headers
 from bff.settings.claim_rule import ClaimRule, names_of
 from bff.settings.environment import Environment
@@ -72,6 +72,28 @@ STAFF = {"groups": ["staff"], "email_verified": True}
 def test_what_holds(expected: Any, rule: Any, claims: dict[str, Any]) -> None:
     """All lines of a table, one table of a list; exact values, and nothing for what is missing."""
     assert expected is holds(RULE.validate_python(rule), claims)
+
+
+@pytest.mark.requirement("P-07")
+@pytest.mark.parametrize(
+    ("expected", "rule", "claims"),
+    [
+        (False, STAFF, {"groups": ["staff"], "email_verified": True}),
+        (True, STAFF, {"groups": ["x"], "email_verified": True}),
+        (True, STAFF, {"groups": ["x"]}),
+        (True, STAFF, {"groups": None}),
+        (False, STAFF, {"groups": ["staff"]}),
+        (False, STAFF, {}),
+        (True, {"realm_access.roles": "admin"}, {"realm_access": {}}),
+        (True, {"realm_access.roles": "admin"}, {"realm_access.roles": None}),
+        (False, {"realm_access.roles": "admin"}, {"roles": []}),
+        (False, [{"tid": "a"}, {"tid": "b", "level": 2}], {"tid": "b"}),
+        (True, [{"tid": "a"}, {"tid": "b", "level": 2}], {"tid": "b", "level": 1}),
+    ],
+)
+def test_a_rule_is_refuted_by_what_is_known(expected: bool, rule: Any, claims: dict[str, Any]) -> None:
+    """A claim that is not there refutes nothing; one that is null does."""
+    assert expected is is_refuted(RULE.validate_python(rule), claims)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from bff.session.session_builder import Identity
 from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
-from bff.settings.model import RefreshSettings, ServerSettings, SessionSettings
+from bff.settings.model import ProviderSettings, RefreshSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks
 from tests.session.sample import NOW, sample_tokens
 from tests.support.processes.redis import RedisServer
@@ -62,12 +62,13 @@ class Provider:
         grace: the former token gets the present answer once more.
         sent: every refresh token that reached it, in order.
         revoked: every token that was revoked.
-        id_token: what comes beside fresh tokens.
+        id_token: what comes beside fresh tokens, with `claims` in it.
     """
 
     now: Callable[[], float]
     grace: bool = False
     id_token: str | None = None
+    claims: dict[str, Any] = field(default_factory=dict)
     lifetime: float | None = 300
     sent: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
@@ -102,11 +103,17 @@ class Client:
     def __init__(self, provider: Provider, tickets: int) -> None:
         self.tickets = PrioritySemaphore(tickets)
         self.provider = provider
+        self.settings = ProviderSettings(issuer="https://id.example.com", client_id="c")
         self.plan: list[str] = []
         self.may_connect, self.may_answer = asyncio.Event(), asyncio.Event()
         self.may_connect.set()
         self.may_answer.set()
         self.connecting = self.granted = 0
+
+    def let_in(self, rule: dict[str, Any]) -> None:
+        """Sets `provider.allow`."""
+        values = {**self.settings.model_dump(exclude_unset=True), "allow": rule}
+        self.settings = ProviderSettings.model_validate(values)
 
     async def refresh(
         self, token: str, *, sending: Sending, proof_key: str | None = None
@@ -147,7 +154,7 @@ class Client:
             await asyncio.Event().wait()
         if id_token != sub:
             raise IdTokenRejectedError("sub")
-        return {"sub": sub, "fresh": True}
+        return {"sub": sub, "fresh": True, **self.provider.claims}
 
     async def refreshed_claims(
         self, claims: Claims | None, *, sub: str, access_token: str, proof_key: str | None = None

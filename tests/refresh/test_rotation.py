@@ -1,5 +1,7 @@
 """One rotation, and what can come between."""
 
+from typing import Any
+
 import pytest
 
 from bff.errors import Problem
@@ -153,6 +155,38 @@ async def test_tokens_of_somebody_else_are_revoked(harness: RefreshHarness) -> N
     outcome = await harness.processes[0].rotate(found)
     assert Over(Problem.SESSION_ENDED, EndReason.IDENTITY_CHANGED) == outcome
     assert ["1/r2"] == harness.provider.revoked
+
+
+@pytest.mark.requirement("P-07")
+@pytest.mark.parametrize(
+    ("claims", "ends"),
+    [
+        ({"groups": ["partners"]}, True),
+        ({"groups": None}, True),
+        ({"groups": ["staff", "partners"]}, False),
+        ({}, False),
+    ],
+)
+async def test_the_rule_about_sign_ins_is_judged_anew(
+    harness: RefreshHarness, claims: dict[str, Any], *, ends: bool
+) -> None:
+    """By the claims that came: the session of a user who may not sign in any more ends, with its tokens."""
+    (process,) = harness.processes
+    process.client.let_in({"groups": ["staff"]})
+    harness.provider.id_token, harness.provider.claims = "alice", claims
+    found = await harness.signed_in()
+    outcome = await process.rotate(found)
+    assert ends is (Over(Problem.SESSION_ENDED, EndReason.NOT_ALLOWED) == outcome)
+    assert ends is isinstance(await process.standing(found), NoSession)
+    assert (["1/r2"] if ends else []) == harness.provider.revoked
+
+
+async def test_a_refresh_without_claims_judges_nobody(harness: RefreshHarness) -> None:
+    """Neither an ID token nor userinfo came: the session goes on, whatever the rule is now."""
+    (process,) = harness.processes
+    process.client.let_in({"sub": "somebody else"})
+    assert isinstance(await process.rotate(await harness.signed_in()), Rotated)
+    assert [] == harness.provider.revoked
 
 
 async def test_new_tokens_do_not_wait_for_a_key_set(

@@ -87,6 +87,20 @@ async def test_groups_that_only_userinfo_has(
         assert code == (got.json()["code"] if got.content else None)
 
 
+@pytest.mark.requirement("P-07")
+async def test_a_claim_that_userinfo_has_no_more_goes_with_its_members(
+    redis_server: RedisServer, provider: ServedProvider
+) -> None:
+    """A rule about a member of a claim (`realm_access.roles`): without the claim there is no member."""
+    provider.userinfo_answer = (200, {"sub": "alice"})
+    async with running_site(redis_server, provider, needed=["realm_access.roles"]) as site:
+        got = await site.client.refreshed_claims(None, sub="alice", access_token="a")
+        assert {"sub": "alice", "realm_access.roles": None, "realm_access": None} == got
+        provider.userinfo_answer = (200, {"sub": "alice", "realm_access": {}})
+        got = await site.client.refreshed_claims(None, sub="alice", access_token="a")
+        assert {"sub": "alice", "realm_access.roles": None, "realm_access": {}} == got
+
+
 FORMER = {"sub": "alice", "name": "Alice"}
 
 

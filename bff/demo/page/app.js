@@ -30,6 +30,7 @@ const ENDINGS = {
   sign_in_required: "The sign-in service wants you to sign in again before it renews it.",
   refresh_lost: "The proxy was interrupted in the middle of a rotation, and could not save the new tokens.",
   identity_changed: "The sign-in service suddenly named somebody else.",
+  not_allowed: "By what the sign-in service says of you now, you may not sign in here any more.",
   provider_removed: "The sign-in service that you used is no longer offered here.",
   idle: "It was not used for too long.",
   max_lifetime: "Its time was over, however busy it was.",

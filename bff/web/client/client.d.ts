@@ -68,6 +68,7 @@ export type EndReason =
   | "refresh_lost"
   | "sign_in_required"
   | "identity_changed"
+  | "not_allowed"
   | "provider_removed"
   | "idle"
   | "max_lifetime"
