@@ -38,7 +38,7 @@ class ClientTokenStore:
 
     def lock(self, name: str) -> SessionLock:
         """The lock under which the token is fetched: one attempt at it."""
-        return SessionLock(self._store, f"client:{name}")
+        return SessionLock(self._store.locks, f"client:{name}")
 
 
 def _sealed_for(name: str) -> str:

@@ -5,7 +5,7 @@ checks it by itself, without Redis. The session's own cookie stays as it is.
 
 Rule 1: the server's time decides. `Max-Age` only tells the browser when to renew; a thief may ignore it.
 Rule 2: a cookie is good for a tenth longer than the browser keeps it: a call that left with it may be late.
-Rule 3: a challenge names its session and its use, and works once (`claim_once`); it needs no memory here.
+Rule 3: a challenge names its session and its use, and works once (`one_time_values.py`): no memory here.
 """
 
 import math

@@ -17,7 +17,7 @@ import secrets
 
 from bff.errors import StoreUnavailableError
 from bff.session.invalidation_feed import steady_now
-from bff.session.store import SessionStore
+from bff.session.redis_locks import RedisLocks
 from bff.tasks import to_be_cancelled
 
 LEASE = 5.0
@@ -35,10 +35,8 @@ class SessionLock:
     `unsure` is the process' own memory of former owners that may have it, by the session's key.
     """
 
-    def __init__(
-        self, store: SessionStore, key: str, unsure: dict[str, tuple[str, ...]] | None = None
-    ) -> None:
-        self._store = store
+    def __init__(self, locks: RedisLocks, key: str, unsure: dict[str, tuple[str, ...]] | None = None) -> None:
+        self._locks = locks
         self._key = key
         self._unsure = {} if unsure is None else unsure
         self._owner = secrets.token_hex(8)
@@ -51,7 +49,7 @@ class SessionLock:
         asked = steady_now()
         formerly = self._unsure.get(self._key, ())
         try:
-            taken = await self._store.take_lock(self._key, self._owner, lifetime=LEASE, formerly=formerly)
+            taken = await self._locks.take(self._key, self._owner, lifetime=LEASE, formerly=formerly)
         except StoreUnavailableError:
             self._remember()
             raise
@@ -89,16 +87,16 @@ class SessionLock:
                 raise asyncio.CancelledError
 
     async def _kept(self) -> bool:
-        if await self._store.prolong_lock(self._key, self._owner, lifetime=LEASE):
+        if await self._locks.prolong(self._key, self._owner, lifetime=LEASE):
             return True
         self._lapsed = True
-        return await self._store.take_lock(self._key, self._owner, lifetime=LEASE)
+        return await self._locks.take(self._key, self._owner, lifetime=LEASE)
 
     async def release(self) -> None:
         """Gives it up, if it is ours; a store that is down lets it run out."""
         self._given_up = True
         try:
-            await self._store.release_lock(self._key, self._owner)
+            await self._locks.release(self._key, self._owner)
         except StoreUnavailableError:
             self._remember()
 

@@ -88,6 +88,7 @@ class Sessions:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
         self._store = store
+        self.one_time = store.one_time
         self._keyring = keyring
         self.decrypted = self._before = before = DecryptCache(
             keyring, settings.near_cache_memory if cache is None else 0
@@ -316,7 +317,7 @@ class Sessions:
         `browser` names the browser among sign-ins under way. Of several that end at the same moment, each
         without the other's cookie, the last one here stays (B-19).
         """
-        former = await self._store.swap("browser", browser, session.key, lifetime=lifetime)
+        former = await self.one_time.swap("browser", browser, session.key, lifetime=lifetime)
         if former is None or former == session.key:
             return
         await self.end_keys([former], EndReason.SIGNED_IN_AGAIN)
@@ -369,19 +370,7 @@ class Sessions:
 
     def lock(self, session: Session) -> SessionLock:
         """The lock under which a session's tokens are rotated."""
-        return SessionLock(self._store, session.key, self._unsure_locks)
-
-    async def claim_once(self, kind: str, value: str, lifetime: float) -> bool:
-        """Takes a one-time value; False if it was taken before."""
-        return await self._store.claim_once(kind, value, lifetime=lifetime)
-
-    async def is_claimed(self, kind: str, value: str) -> bool:
-        """True if the value was taken, and is kept still."""
-        return await self._store.is_claimed(kind, value)
-
-    async def keep_claim(self, kind: str, value: str, lifetime: float, text: str = "1") -> str | None:
-        """Keeps a value for longer, taken or not, and a text with it; the text that was there."""
-        return await self._store.swap(kind, value, text, lifetime=lifetime)
+        return SessionLock(self._store.locks, session.key, self._unsure_locks)
 
     def idle_left(self, session: Session, now: float) -> float:
         """Seconds until the session ends for want of use."""

@@ -3,8 +3,8 @@
     <prefix>:session:<key>                hash, TTL = idle timeout
     <prefix>:user:<provider>:<sub>        sorted set of session keys, score = `ends`
     <prefix>:sid:<provider>:<sid>         set of session keys
-    <prefix>:jti:<…>                      replay guards; which session a browser's sign-in led to
-    <prefix>:lock:<key>                   who is rotating its tokens
+    <prefix>:jti:<…>                      replay guards, and their like (`one_time_values.py`)
+    <prefix>:lock:<key>                   who is rotating its tokens (`redis_locks.py`)
     <prefix>:client:<name>                a token in the proxy's own name (`client_token_store.py`)
     <prefix>:ended:<key>, until:<…>       why a session ended, and whose it was (`end_reasons.py`)
     <prefix>:auditor                      who tells of endings that nobody else tells of (`end_reasons.py`)
@@ -30,7 +30,6 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from functools import partial
-from typing import cast
 
 from redis.exceptions import ReadOnlyError, RedisError
 
@@ -46,11 +45,13 @@ from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import ends_by, milliseconds, record_ttl
 from bff.session.model import EndReason, Fence, Refreshing, Session
+from bff.session.one_time_values import OneTimeValues
 from bff.session.rate_counts import RateCounts
 from bff.session.record import Record, format_marker
 from bff.session.redis_clients import connected
 from bff.session.redis_condition import Readiness, eviction_policy, tried
 from bff.session.redis_failure_log import FailureLog
+from bff.session.redis_locks import RedisLocks
 from bff.session.replication import Replication
 from bff.session.sealed_tokens import SealedTokens
 from bff.session.session_index import SAMPLE, SessionIndex, Whose
@@ -85,12 +86,13 @@ class SessionStore:
         self._replication = Replication(self._redis, settings)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
+        self.one_time = OneTimeValues(self._redis, settings.prefix, self._translated)
+        self.locks = RedisLocks(self._redis, settings.prefix, self._translated)
         self.client_tokens = SealedTokens(self._redis, f"{settings.prefix}:client:", self._translated)
         register = partial(KeyedScript, self._redis)
         self._create, self._replace = register(lua_scripts.CREATE), register(lua_scripts.REPLACE)
         self._mark, self._exchanged = register(lua_scripts.MARK), register(lua_scripts.EXCHANGED)
         self._touch, self._bind = BatchScript(self._loads, lua_scripts.TOUCH), register(lua_scripts.BIND)
-        self._prolong, self._release, self._inherit = map(register, lua_scripts.OF_LOCKS)
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -308,44 +310,6 @@ class SessionStore:
         await self._clear_up(whose, [key] if deleted else [])
         return bool(deleted == 1)
 
-    async def claim_once(self, kind: str, value: str, *, lifetime: float) -> bool:
-        """Takes a one-time value: True for the first caller only, for `lifetime` seconds (`SET NX`)."""
-        name = f"{self._prefix}:jti:{kind}:{value}"
-        async with self._translated():
-            return bool(await self._redis.set(name, "1", nx=True, px=milliseconds(lifetime)))
-
-    async def is_claimed(self, kind: str, value: str) -> bool:
-        """True if the value was taken, and is kept still."""
-        async with self._translated():
-            return bool(await self._redis.exists(f"{self._prefix}:jti:{kind}:{value}"))
-
-    async def swap(self, kind: str, name: str, value: str, *, lifetime: float) -> str | None:
-        """Sets a value under a name, for `lifetime` seconds, and returns the one it replaces."""
-        key = f"{self._prefix}:jti:{kind}:{name}"
-        async with self._translated():
-            former = await self._redis.set(key, value, px=milliseconds(lifetime), get=True)
-            return cast("str | None", former)
-
-    # Locks
-
-    async def take_lock(self, key: str, owner: str, *, lifetime: float, formerly: Sequence[str] = ()) -> bool:
-        """Takes the lock of a session, if nobody has it, or one of those who are the owner's own past."""
-        name, px = self._lock(key), milliseconds(lifetime)
-        async with self._translated():
-            if await self._redis.set(name, owner, nx=True, px=px):
-                return True
-            return bool(formerly and await self._inherit(keys=[name], args=[owner, px, *formerly]))
-
-    async def prolong_lock(self, key: str, owner: str, *, lifetime: float) -> bool:
-        """Prolongs it; False if it is no longer the owner's."""
-        async with self._translated():
-            return bool(await self._prolong(keys=[self._lock(key)], args=[owner, milliseconds(lifetime)]))
-
-    async def release_lock(self, key: str, owner: str) -> None:
-        """Frees it, if it is the owner's."""
-        async with self._translated():
-            await self._release(keys=[self._lock(key)], args=[owner])
-
     async def readiness(self) -> Readiness:
         """Tries a write, and asks for the eviction policy; in a cluster one master is enough."""
         async with self._translated():
@@ -379,9 +343,6 @@ class SessionStore:
 
     def _session(self, key: str) -> str:
         return f"{self._prefix}:session:{key}"
-
-    def _lock(self, key: str) -> str:
-        return f"{self._prefix}:lock:{key}"
 
 
 def _tell_of_unreplicated(keys: Collection[str], reason: EndReason) -> None:

@@ -19,10 +19,10 @@ _OPERATIONS: Final = {
     "keep_exchanged": "keep exchanged token",
     "end": "end session",
     "end_many": "end sessions",
-    "claim_once": "claim",
-    "swap": "swap",
-    "take_lock": "take lock",
-    "release_lock": "release lock",
+    "one_time.claim": "claim",
+    "one_time.swap": "swap",
+    "locks.take": "take lock",
+    "locks.release": "release lock",
 }
 """The operations of a store that are traced, and the summary of each."""
 
@@ -33,7 +33,9 @@ class TracedSessionStore(SessionStore):
     def __init__(self, settings: RedisSettings, metrics: Metrics, spans: Spans) -> None:
         super().__init__(settings, metrics)
         for name, summary in _OPERATIONS.items():
-            setattr(self, name, _traced(getattr(self, name), summary, spans))
+            part, _, method = name.rpartition(".")
+            owner = getattr(self, part) if part else self
+            setattr(owner, method, _traced(getattr(owner, method), summary, spans))
 
 
 def new_store(settings: RedisSettings, metrics: Metrics, spans: Spans | None) -> SessionStore:

@@ -2,10 +2,10 @@
 
 Rule 1: `STALE` (RFC 9110, 9.2.2; RFC 9112, 9.3.1) is a connection that ended before one byte of the answer
 where either nothing of the request had been written, which is safe for every method, or it had carried calls
-before, so that the backend most likely closed it as idle; the request may have been read all the same, so that
-only an idempotent method is then `safe_to_resend`.
-Rule 2: a 408 in answer to a whole request without a body may come from a server that tired of an idle connection
-(RFC 9110, 15.5.9): where that is all that was said it counts as such an end.
+before, so that the backend most likely closed it as idle; the request may have been read all the same, so
+that only an idempotent method is then `safe_to_resend`.
+Rule 2: a 408 in answer to a whole request without a body may come from a server that tired of an idle
+connection (RFC 9110, 15.5.9): where that is all that was said it counts as such an end.
 Rule 3: a first call on a connection that breaks is `BROKEN`, and never sent again.
 """
 

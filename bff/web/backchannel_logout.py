@@ -71,7 +71,7 @@ class BackchannelEndpoint:
                     reason = rejected.reason
                     continue  # of one issuer there may be several clients, and it is for one of them
                 guard = _guard(settings, logout)
-                if not await self._sessions.claim_once(_GUARD, guard, _AT_WORK):
+                if not await self._sessions.one_time.claim(_GUARD, guard, lifetime=_AT_WORK):
                     return self._refused(request, "repeated")
                 await self._end(request, settings, logout)
                 return Response(b"", 200, NO_STORE)
@@ -92,7 +92,9 @@ class BackchannelEndpoint:
         ended = await self._sessions.end_all(
             settings.name, sub=logout.sub, sid=logout.sid, reason=EndReason.PROVIDER_LOGOUT
         )
-        await self._sessions.keep_claim(_GUARD, _guard(settings, logout), MAX_AGE + 2 * settings.clock_skew)
+        await self._sessions.one_time.swap(
+            _GUARD, _guard(settings, logout), "1", lifetime=MAX_AGE + 2 * settings.clock_skew
+        )
         audit(
             "provider_signed_out",
             sub=logout.sub,

@@ -152,7 +152,7 @@ class DeviceBindingEndpoints:
     async def _take(self, challenge: str) -> bool:
         """Takes a challenge, once."""
         value = hashlib.sha256(challenge.encode()).hexdigest()
-        return await self._sessions.claim_once(_CLAIM, value, self._proof.challenge_lifetime)
+        return await self._sessions.one_time.claim(_CLAIM, value, lifetime=self._proof.challenge_lifetime)
 
     def _good(self, key: str) -> Response:
         """The proof, for a while, and the challenge for its renewal."""

@@ -375,7 +375,7 @@ class LoginEndpoints:
 
     async def _claim(self, transaction: Transaction) -> bool:
         value = hashlib.sha256(transaction.state.encode()).hexdigest()
-        return await self._sessions.claim_once("state", value, self._state_lifetime)
+        return await self._sessions.one_time.claim("state", value, lifetime=self._state_lifetime)
 
     def _transactions(self, request: Request) -> list[Transaction]:
         return self._cookies.read(cookie_headers(request), self._clock())

@@ -240,7 +240,7 @@ class LogoutEndpoints:
         url, once, ends = json.loads(opened)
         if self._clock() >= ends:
             return None
-        fresh = await self._sessions.claim_once("logout", once, CONTINUE_LIFETIME)
+        fresh = await self._sessions.one_time.claim("logout", once, lifetime=CONTINUE_LIFETIME)
         return str(url) if fresh else None
 
     def _set_cookies(self, way_out: str | None) -> list[str]:

@@ -104,11 +104,11 @@ class SharedSignalsEndpoint:
         # For each provider by itself: another frontend may take the same token for another one.
         named = f"{settings.name} {settings.signals_issuer} {signal.jti}"
         guard = hashlib.sha256(named.encode()).hexdigest()
-        if await self._sessions.is_claimed(_GUARD, guard):
+        if await self._sessions.one_time.is_claimed(_GUARD, guard):
             return  # Rule 1
         name, reason = settings.name, EndReason.SECURITY_SIGNAL
         ended = await self._sessions.end_all(name, sub=signal.sub, sid=signal.sid, reason=reason)
-        await self._sessions.keep_claim(_GUARD, guard, MAX_AGE + 2 * settings.clock_skew)
+        await self._sessions.one_time.swap(_GUARD, guard, "1", lifetime=MAX_AGE + 2 * settings.clock_skew)
         audit(
             "security_signal_taken",
             sub=signal.sub,

@@ -48,11 +48,11 @@ class StoredCodes:
     async def store(self, state: str, code: str) -> None:
         """Store a code for a minute; raises StoreUnavailableError."""
         sealed = self._keyring.seal_cookie(_PURPOSE, json.dumps([state, code]).encode())
-        await self._sessions.keep_claim(_KIND, _slot(state), _LIFETIME, sealed)
+        await self._sessions.one_time.swap(_KIND, _slot(state), sealed, lifetime=_LIFETIME)
 
     async def take(self, state: str) -> str | None:
         """Remove and return the code; None if it is gone; raises StoreUnavailableError."""
-        sealed = await self._sessions.keep_claim(_KIND, _slot(state), _LIFETIME, "")
+        sealed = await self._sessions.one_time.swap(_KIND, _slot(state), "", lifetime=_LIFETIME)
         opened = self._keyring.open_cookie(_PURPOSE, sealed) if sealed else None
         if opened is None:
             return None

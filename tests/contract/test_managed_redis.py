@@ -85,12 +85,12 @@ async def test_connections_that_are_forgotten(
     async with relay_to(redis_server.port) as relay:
         settings = settings_for(f"redis://127.0.0.1:{relay.port}/0")
         async with followed(settings) as (store, _):
-            assert await store.claim_once("code", "1", lifetime=60)
+            assert await store.one_time.claim("code", "1", lifetime=60)
             assert None is await store.load("k")
             relay.silence(b"jti")
             relay.silence(b"HGETALL")
             monkeypatch.setattr(redis_connection, "IDLE_FOR", 0.0)
-            assert await store.claim_once("code", "2", lifetime=60)
+            assert await store.one_time.claim("code", "2", lifetime=60)
             assert None is await store.load("k")
 
 
@@ -101,12 +101,12 @@ async def test_connections_that_are_cut_while_nobody_uses_them(redis_server: Red
         followed(settings_for(f"redis://127.0.0.1:{relay.port}/0")) as (store, feed),
     ):
         await until(lambda: feed.trusted)
-        assert await store.claim_once("code", "1", lifetime=60)
+        assert await store.one_time.claim("code", "1", lifetime=60)
         assert None is await store.load("k")
         relay.cut(b"jti")
         relay.cut(b"HGETALL")
         await until(lambda: all(each._reader.at_eof() for each in idle(store)))
-        assert await store.claim_once("code", "2", lifetime=60)
+        assert await store.one_time.claim("code", "2", lifetime=60)
         assert None is await store.load("k")
         asked = sum(b"ROLE" in each for each in relay.asked)
         await until(lambda: sum(b"ROLE" in each for each in relay.asked) > asked)

@@ -63,7 +63,7 @@ async def test_both_sides_show_a_certificate(port: int, own: Certificate, server
     store = SessionStore(settings, Metrics())
     feed = InvalidationFeed(settings, prefix=store.watched)
     await feed.start()
-    assert await store.claim_once("code", "1", lifetime=60)
+    assert await store.one_time.claim("code", "1", lifetime=60)
     assert None is await store.load("k")
     await until(lambda: feed.trusted)
     await feed.aclose()
@@ -85,6 +85,6 @@ async def test_one_side_shows_none_that_is_good(
     with pytest.raises(StoreUnavailableError):
         await store.load("k")
     with pytest.raises(StoreUnavailableError):
-        await store.claim_once("code", "1", lifetime=60)
+        await store.one_time.claim("code", "1", lifetime=60)
     await store.aclose()
     assert [False] == [check.ok for check in await look_at_redis(settings)]

@@ -81,7 +81,7 @@ def other_server() -> Iterator[RedisServer]:
 
 async def written_to(settings: RedisSettings) -> None:
     async with store_of(settings) as store:
-        assert await store.take_lock("k", "me", lifetime=60)
+        assert await store.locks.take("k", "me", lifetime=60)
 
 
 def written(server: RedisServer) -> bool:
@@ -164,7 +164,7 @@ async def test_answers_that_are_none() -> None:
                 with pytest.raises(StoreUnavailableError):
                     await store.load("k")
                 with pytest.raises(StoreUnavailableError):
-                    await store.take_lock("k", "me", lifetime=60)
+                    await store.locks.take("k", "me", lifetime=60)
 
 
 async def test_one_odd_answer_stands_in_nobodys_way(redis_server: RedisServer) -> None:
@@ -175,7 +175,7 @@ async def test_one_odd_answer_stands_in_nobodys_way(redis_server: RedisServer) -
         for number, odd.odd in enumerate(ODD):
             odd.told.clear()
             async with store_of(settings) as store:
-                assert await store.take_lock(f"k{number}", "me", lifetime=60)
+                assert await store.locks.take(f"k{number}", "me", lifetime=60)
 
 
 @asynccontextmanager
@@ -199,13 +199,13 @@ async def test_a_master_is_left_when_most_name_another(
     monkeypatch.setattr(client_tracking, "_WATCH_EVERY", 0.01)
     voices = [Voice(other_server.port, 1) for _ in range(3)]
     async with sentinels(*voices) as settings, followed(settings) as (store, feed):
-        assert await store.take_lock("k", "me", lifetime=60)
+        assert await store.locks.take("k", "me", lifetime=60)
         assert written(other_server)
         for voice in voices[1:]:
             voice.port, voice.epoch = redis_server.port, 2
         await until(lambda: redis_server.cli("CLIENT", "LIST").count("flags=") > 1)
         await until(lambda: feed.trusted)
-        assert await store.take_lock("k", "me", lifetime=60)
+        assert await store.locks.take("k", "me", lifetime=60)
         assert written(redis_server)
 
 

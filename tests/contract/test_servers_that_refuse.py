@@ -35,8 +35,8 @@ OPERATIONS: dict[str, Operation] = {
     "touch": lambda store: store.touch(SESSION, "1", now=NOW, idle_timeout=1800),
     "end": lambda store: store.end(SESSION, EndReason.LOGOUT),
     "end fenced": lambda store: store.end(SESSION, EndReason.LOGOUT, fence="version"),
-    "claim": lambda store: store.claim_once("state", "x", lifetime=60),
-    "lock": lambda store: store.take_lock(SESSION.key, "me", lifetime=60, formerly=["other"]),
+    "claim": lambda store: store.one_time.claim("state", "x", lifetime=60),
+    "lock": lambda store: store.locks.take(SESSION.key, "me", lifetime=60, formerly=["other"]),
     "readiness": lambda store: store.readiness(),
 }
 REFUSALS = [

@@ -193,7 +193,7 @@ async def test_ending_leaves_the_reason_and_nothing_else(
 @pytest.mark.requirement("O-02")
 async def test_a_one_time_value_is_taken_once(store: SessionStore) -> None:
     """Of fifty who claim the same value at once, one gets it."""
-    taken = await asyncio.gather(*(store.claim_once("state", "x", lifetime=60) for _ in range(50)))
+    taken = await asyncio.gather(*(store.one_time.claim("state", "x", lifetime=60) for _ in range(50)))
     assert 1 == taken.count(True)
 
 
@@ -276,10 +276,10 @@ async def test_no_request_pays_for_a_connection_that_ended(
     store: SessionStore, redis_server: RedisServer
 ) -> None:
     """Redis was away and is back: the first command on each kept connection finds it new."""
-    await asyncio.gather(*(store.take_lock(str(number), "o", lifetime=1) for number in range(5)))
+    await asyncio.gather(*(store.locks.take(str(number), "o", lifetime=1) for number in range(5)))
     redis_server.stop()
     for _ in range(3):
         await asyncio.sleep(0)  # the loop hears of five ends
     redis_server.start()
-    taken = await asyncio.gather(*(store.take_lock(f"n{number}", "o", lifetime=1) for number in range(5)))
+    taken = await asyncio.gather(*(store.locks.take(f"n{number}", "o", lifetime=1) for number in range(5)))
     assert [True] * 5 == taken

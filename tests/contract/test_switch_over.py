@@ -42,23 +42,23 @@ async def pair(redis_server: RedisServer) -> AsyncIterator[Pair]:
 @pytest.mark.requirement("T-10")
 async def test_a_refused_write_is_the_last_that_goes_to_the_former_master(pair: Pair) -> None:
     """Without a feed the first write finds out; the next goes where the name leads now."""
-    assert await pair.store.take_lock("k", "one", lifetime=60)
+    assert await pair.store.locks.take("k", "one", lifetime=60)
     pair.switch_over()
     with pytest.raises(StoreUnavailableError):
-        await pair.store.take_lock("k", "two", lifetime=60)
-    assert await pair.store.take_lock("k", "two", lifetime=60)
+        await pair.store.locks.take("k", "two", lifetime=60)
+    assert await pair.store.locks.take("k", "two", lifetime=60)
     assert "two" == pair.second.cli("GET", "bff:lock:k")
 
 
 @pytest.mark.requirement("T-10")
 async def test_a_script_that_is_refused_tells_as_well(pair: Pair) -> None:
     """It names the reason in other words than a command."""
-    assert await pair.store.take_lock("k", "one", lifetime=60)
-    assert await pair.store.prolong_lock("k", "one", lifetime=60)
+    assert await pair.store.locks.take("k", "one", lifetime=60)
+    assert await pair.store.locks.prolong("k", "one", lifetime=60)
     pair.switch_over()
     with pytest.raises(StoreUnavailableError):
-        await pair.store.prolong_lock("k", "one", lifetime=60)
-    assert await pair.store.take_lock("k", "two", lifetime=60)
+        await pair.store.locks.prolong("k", "one", lifetime=60)
+    assert await pair.store.locks.take("k", "two", lifetime=60)
 
 
 @pytest.mark.requirement("T-10")
@@ -72,5 +72,5 @@ async def test_when_the_feed_begins_anew_reads_and_writes_do_too(pair: Pair) -> 
     assert {"of": "the first"} == await pair.store.load("k")
     pair.store.renewal.changed(None)
     assert {"of": "the second"} == await pair.store.load("k")
-    assert await pair.store.take_lock("k", "one", lifetime=60)
+    assert await pair.store.locks.take("k", "one", lifetime=60)
     assert "one" == pair.second.cli("GET", "bff:lock:k")

@@ -107,7 +107,7 @@ async def test_sentinels_that_do_not_answer_delay_nothing(group: SentinelGroup) 
     async with silent_server() as port:
         settings = settings_for(group.url.replace(str(hanging), str(port)).replace(",", ",127.0.0.1:1,", 1))
         store = SessionStore(settings, Metrics())
-        assert await store.take_lock("k", "one", lifetime=60)
+        assert await store.locks.take("k", "one", lifetime=60)
         await store.aclose()
 
 

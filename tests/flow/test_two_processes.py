@@ -70,12 +70,12 @@ async def test_a_lock_is_given_up_by_its_owner_only(pair: tuple[World, Browser, 
     """Whoever has lost it to somebody else neither prolongs nor frees it."""
     world, here, _ = pair
     store = world.app.shared.store
-    assert await store.take_lock("k", "first", lifetime=60)
-    assert not await store.take_lock("k", "second", lifetime=60)
-    assert not await store.prolong_lock("k", "second", lifetime=60)
-    await store.release_lock("k", "second")
+    assert await store.locks.take("k", "first", lifetime=60)
+    assert not await store.locks.take("k", "second", lifetime=60)
+    assert not await store.locks.prolong("k", "second", lifetime=60)
+    await store.locks.release("k", "second")
     assert "first" == world.redis.cli("GET", "bff:lock:k")
-    assert await store.prolong_lock("k", "first", lifetime=90)
-    await store.release_lock("k", "first")
-    assert await store.take_lock("k", "second", lifetime=60)
+    assert await store.locks.prolong("k", "first", lifetime=90)
+    await store.locks.release("k", "first")
+    assert await store.locks.take("k", "second", lifetime=60)
     assert 200 == (await here.call("/api/orders")).status_code

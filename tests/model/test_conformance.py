@@ -42,12 +42,12 @@ def recorded(process: Process, *, deleted: bool = False) -> list[At]:
 
         setattr(owner, name, noted)
 
-    note(process.store, "take_lock", At.LOCK)
+    note(process.store.locks, "take", At.LOCK)
     note(process.store, "load_noted", At.READ)
     note(process.store, "mark_refreshing", At.MARK)
     note(process.store, "replace", At.SAVE)
     note(process.store, "end", At.END)
-    note(process.store, "release_lock", At.RELEASE)
+    note(process.store.locks, "release", At.RELEASE)
     note(process.client, "revoke", At.REVOKE)
     refresh = process.client.refresh
 

@@ -48,7 +48,7 @@ async def test_it_is_held_while_it_is_prolonged(
     """Each word of Redis counts from its question; without one it is over before its end in Redis."""
     now = steady_now()
     monkeypatch.setattr(module, "steady_now", lambda: now)
-    lock = SessionLock(store, "k")
+    lock = SessionLock(store.locks, "k")
     assert not lock.held
     assert await lock.take()
     now += LEASE - 1
@@ -70,7 +70,7 @@ async def test_one_that_ran_out_keeps_others_off_and_is_not_held(
     store: SessionStore, redis_server: RedisServer
 ) -> None:
     """Redis forgot it, and nobody has it: it is taken again, and vouches for nothing."""
-    lock, other = SessionLock(store, "k"), SessionLock(store, "k")
+    lock, other = SessionLock(store.locks, "k"), SessionLock(store.locks, "k")
     assert await lock.take()
     async with background(lock.prolong()):
         redis_server.cli("DEL", "bff:lock:k")
@@ -84,7 +84,7 @@ async def test_one_that_ran_out_keeps_others_off_and_is_not_held(
 
 async def test_one_that_somebody_else_took_is_theirs(store: SessionStore, redis_server: RedisServer) -> None:
     """It is neither prolonged nor freed any more."""
-    lock = SessionLock(store, "k")
+    lock = SessionLock(store.locks, "k")
     assert await lock.take()
     redis_server.cli("SET", "bff:lock:k", "another")
     async with background(lock.prolong()) as prolonging:
@@ -99,7 +99,7 @@ async def test_redis_away_takes_no_lock_before_its_time(
     store: SessionStore, redis_server: RedisServer
 ) -> None:
     """It is prolonged as soon as Redis is back; who gives it up while Redis is away leaves it to run out."""
-    lock = SessionLock(store, "k")
+    lock = SessionLock(store.locks, "k")
     assert await lock.take()
     async with background(lock.prolong()) as prolonging:
         redis_server.stop()
@@ -122,20 +122,20 @@ async def test_what_a_process_may_have_is_its_own_next_time(
 ) -> None:
     """Redis did not say whether the lock was given up: the next attempt need not wait, others do."""
     unsure: dict[str, tuple[str, ...]] = {}
-    first, second = SessionLock(store, "k", unsure), SessionLock(store, "k", unsure)
+    first, second = SessionLock(store.locks, "k", unsure), SessionLock(store.locks, "k", unsure)
     assert await first.take()
     redis_server.stop()
     await first.release()
     with pytest.raises(StoreUnavailableError):
         await second.take()
     redis_server.start()
-    assert not await SessionLock(store, "k").take()
+    assert not await SessionLock(store.locks, "k").take()
     assert await second.take()
     assert second.held
     await first.release()  # a late word of a former attempt frees nothing
-    assert not await SessionLock(store, "k", unsure).take()
+    assert not await SessionLock(store.locks, "k", unsure).take()
     await second.release()
-    assert await SessionLock(store, "k", unsure).take()
+    assert await SessionLock(store.locks, "k", unsure).take()
     assert {} == unsure
 
 
@@ -145,7 +145,7 @@ async def test_what_somebody_else_has_is_not_inherited(
     """A lock that was given up unheard, and taken by another process since, is theirs."""
     unsure: dict[str, tuple[str, ...]] = {"k": ("former",)}
     redis_server.cli("SET", "bff:lock:k", "another")
-    assert not await SessionLock(store, "k", unsure).take()
+    assert not await SessionLock(store.locks, "k", unsure).take()
     assert {} == unsure
     assert "another" == redis_server.cli("GET", "bff:lock:k")
 
@@ -156,7 +156,7 @@ async def test_what_a_process_is_unsure_of_is_bounded(store: SessionStore, redis
     redis_server.stop()
     for _ in range(20):
         with pytest.raises(StoreUnavailableError):
-            await SessionLock(store, "k", unsure).take()
+            await SessionLock(store.locks, "k", unsure).take()
     assert 8 == len(unsure["k"])
     redis_server.start()
 
@@ -169,10 +169,10 @@ class _Swallowing:
         self.asked = 0
         self.asking = asyncio.Event()
 
-    async def take_lock(self, *_: object, **__: object) -> bool:
+    async def take(self, *_: object, **__: object) -> bool:
         return True
 
-    async def prolong_lock(self, *_: object, **__: object) -> bool:
+    async def prolong(self, *_: object, **__: object) -> bool:
         self.asked += 1
         self.asking.set()
         try:
@@ -182,7 +182,7 @@ class _Swallowing:
                 raise StoreUnavailableError("Redis: ConnectionError") from None
         return bool(self.outcome)
 
-    async def release_lock(self, *_: object) -> None:
+    async def release(self, *_: object) -> None:
         return
 
 
@@ -195,7 +195,7 @@ async def cancelled_in_vain(
 ) -> AsyncIterator[tuple[_Swallowing, SessionLock, "asyncio.Task[None]"]]:
     """A lock whose prolonging was cancelled while the store swallows that."""
     store = _Swallowing(outcome)
-    lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of a store
+    lock = SessionLock(store, "key")  # type: ignore[arg-type] # what it asks of locks
     assert await lock.take()
     async with background(lock.prolong()) as prolonging:
         await store.asking.wait()
@@ -229,7 +229,7 @@ async def test_a_lease_counts_from_its_question_and_ends_before_its_end(
     """Redis takes two seconds to answer: what is left is the lease without them, and without the margin."""
     now = asked = steady_now()
     monkeypatch.setattr(module, "steady_now", lambda: now)
-    take, prolong = store.take_lock, store.prolong_lock
+    take, prolong = store.locks.take, store.locks.prolong
     prolonged = asyncio.Event()
 
     async def slow_take(*args: Any, **options: Any) -> bool:
@@ -247,9 +247,9 @@ async def test_a_lease_counts_from_its_question_and_ends_before_its_end(
         return kept
 
     prolongs = [True, False]
-    monkeypatch.setattr(store, "take_lock", slow_take)
-    monkeypatch.setattr(store, "prolong_lock", slow_prolong)
-    lock = SessionLock(store, "k")
+    monkeypatch.setattr(store.locks, "take", slow_take)
+    monkeypatch.setattr(store.locks, "prolong", slow_prolong)
+    lock = SessionLock(store.locks, "k")
     assert await lock.take()
     assert (5.0, 0.5) == (LEASE, module._MARGIN)
     for at, held in ((2.0, True), (4.49, True), (4.5, False), (4.9, False), (5.1, False)):
