@@ -13,7 +13,15 @@ from typing import Any
 
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.json_bytes import read_json, write_json
-from bff.session.model import WITHHELD, Found, OwnToken, Refreshing, Session, Tokens
+from bff.session.model import (
+    WITHHELD,
+    Found,
+    OwnToken,
+    Refreshing,
+    Session,
+    new_session,
+    new_tokens,
+)
 from bff.session.near_cache import PREFIX
 
 _HOT = Struct(f"<{PREFIX}xddII?")  # quiet until, good until, the token's begin and end, bound or not
@@ -170,29 +178,37 @@ class CachedSession:
         ) = cold
         provider, sub, sid, *more = read_json(self.entry[self._texts_at :])
         marker, exchanged, claims = (*more, {})[:3] if more else (None, {}, {})
-        return Session(
-            key=key.hex(),
-            version=version,
-            provider=provider,
-            sub=sub,
-            sid=sid,
-            name="",
-            created=created,
-            seen=seen,
-            ends=ends,
-            tokens=Tokens(
-                access_token=self.token.decode(),
-                obtained_at=obtained,
-                access_expires_at=_time(access_end),
-                refresh_token=WITHHELD if renewable else None,
-                refresh_expires_at=_time(refresh_end),
-                refresh_end_moves=end_moves,
-                proof_key=self.proof_key.decode() if bound else None,
-            ),
-            claims=claims,
-            refreshing=None if marker is None else Refreshing(*marker),
-            exchanged={audience: OwnToken(*own) for audience, own in exchanged.items()},
-            bound=self.bound,
+        tokens = new_tokens(
+            self.token.decode(),
+            obtained,
+            _time(access_end),
+            WITHHELD if renewable else None,
+            _time(refresh_end),
+            None,
+            "",
+            end_moves,
+            self.proof_key.decode() if bound else None,
+        )
+        return new_session(
+            key.hex(),
+            version,
+            provider,
+            sub,
+            sid,
+            "",
+            created,
+            seen,
+            ends,
+            tokens,
+            claims,
+            0,
+            None if marker is None else Refreshing(*marker),
+            "",
+            "",
+            "",
+            {audience: OwnToken(*own) for audience, own in exchanged.items()},
+            "",
+            self.bound,
         )
 
 

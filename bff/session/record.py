@@ -15,18 +15,19 @@ is granted by them.
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from bff.crypto import Keyring
 from bff.session.json_bytes import read_json
-from bff.session.model import OwnToken, Refreshing, Session, Tokens
+from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
 
 Record = Mapping[str, str]
 DEVICE = "device"
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)
+_OF_TOKENS = frozenset(field.name for field in fields(Tokens))
 _EXCHANGED = b" exchanged"
 _DEVICE = b"device v1"
 _SEEN = b"seen"
@@ -99,29 +100,48 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
         exchanged = _decode_exchanged(key, record, handle, keyring)
         if exchanged is None:
             return None
-        return Session(
-            key=key,
-            version=int(record["version"]),
-            provider=record["provider"],
-            sub=record["sub"],
-            sid=record["sid"] or None,
-            name=record.get("name", ""),
-            created=_parse_time(record["created"]),
-            seen=_parse_seen(record["seen"], handle, keyring),
-            ends=_parse_time(record["ends"]),
-            tokens=Tokens(**secret["tokens"]),
-            claims=secret["claims"],
-            rotations=secret["rotations"],
-            refreshing=parse_marker(record.get("refreshing", "")),
-            user_agent=record.get("ua", ""),
-            address=record.get("ip", ""),
-            frontend=record.get("frontend", ""),
-            exchanged=exchanged,
-            exchanged_seal=record.get("exchanged", ""),
-            bound=device_key(key, record, keyring) is not None,
+        get = record.get
+        return new_session(
+            key,
+            int(record["version"]),
+            record["provider"],
+            record["sub"],
+            record["sid"] or None,
+            get("name", ""),
+            _parse_time(record["created"]),
+            _parse_seen(record["seen"], handle, keyring),
+            _parse_time(record["ends"]),
+            _tokens(secret["tokens"]),
+            secret["claims"],
+            secret["rotations"],
+            parse_marker(get("refreshing", "")),
+            get("ua", ""),
+            get("ip", ""),
+            get("frontend", ""),
+            exchanged,
+            get("exchanged", ""),
+            device_key(key, record, keyring) is not None,
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _tokens(fields: Mapping[str, Any]) -> Tokens:
+    """Returns `Tokens(**fields)`; an earlier version of us wrote fewer of them."""
+    if not fields.keys() <= _OF_TOKENS:
+        raise ValueError("written by a later version")
+    get = fields.get
+    return new_tokens(
+        fields["access_token"],
+        fields["obtained_at"],
+        fields["access_expires_at"],
+        get("refresh_token"),
+        get("refresh_expires_at"),
+        get("id_token"),
+        get("scope", ""),
+        get("refresh_end_moves", True),
+        get("proof_key"),
+    )
 
 
 def format_device(key: str, public_key: str, keyring: Keyring) -> str:

@@ -31,8 +31,8 @@ from tests.tools.bench.load import LoadError
 from tests.tools.bench.traffic import browser_fields, requests
 
 Load = Literal["mixed", "forwarded", "get", "miss"]
-"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`, each
-of a session that the near cache does not hold."""
+"""`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`,
+each of a session that the near cache does not hold."""
 
 LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss")
 
