@@ -75,8 +75,19 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0
     ord("\n"): "\\n",
     ord("\r"): "\\r",
     ord("\t"): "\\t",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
+}
+# Line breaks; marks and overrides of the direction of text, which show a line in another order than it has;
+# and half a character, which no output can encode.
+_CONTROLS |= {
+    code: f"\\u{code:04x}"
+    for code in (
+        0x061C,
+        0x200E,
+        0x200F,
+        *range(0x2028, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    )
 }
 
 
@@ -91,7 +102,7 @@ def redact_text(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with control characters and line breaks escaped: an event cannot forge another."""
+    """The text with line breaks and all that controls a terminal escaped: an event cannot forge another."""
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 

@@ -38,6 +38,7 @@ _BY = {EndReason.IDLE: "1", EndReason.MAX_LIFETIME: "2"}
 _WHY = {value: reason for reason, value in _BY.items()}
 _TOLD = "!"  # no percent-encoded `sub` holds it
 _CLAIMED_SECONDS = 600
+_LONGEST_VERSION = 18  # digits
 
 Translated = Callable[[], AbstractAsyncContextManager[None]]
 Ended = Callable[[str, str | None, str], None]
@@ -48,12 +49,18 @@ def untold(_session: str, _sub: str | None, _reason: str) -> None:
     """Does nothing, where no listener wants to know of endings."""
 
 
+def version_in(text: str) -> int | None:
+    """Reads a version; None for a text that is none, or longer than Python reads: we have not written it."""
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_VERSION else None
+
+
 def note_of(note: str | None, version: int) -> EndReason | None:
     """Returns why a session of this version was ended, by its note; None where there is none about it."""
     if note is None:
         return None
     reason, _, last = note.partition(" ")
-    if last.isdecimal() and version > int(last):
+    last_version = version_in(last)
+    if last_version is not None and version > last_version:
         return None
     return EndReason(reason) if reason in set(EndReason) else EndReason.UNKNOWN
 

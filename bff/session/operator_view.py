@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bff.session.end_reasons import version_in
 from bff.session.model import ID_LENGTH
 from bff.session.record import DEVICE, claim_field
 
@@ -105,7 +106,7 @@ def read_entry(key: str, values: Sequence[str | None], claims: Sequence[str]) ->
         created=_moment(found["created"]),
         seen=_moment((found["seen"] or "").partition(".")[0]),
         ends=_moment(found["ends"]),
-        version=int(found["version"]) if found["version"].isdecimal() else None,
+        version=version_in(found["version"]),
         user_agent=found["ua"] or "",
         address=found["ip"] or "",
         bound=bool(found[DEVICE]),

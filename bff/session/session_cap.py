@@ -7,7 +7,7 @@ Rule 2: `created` is in whole seconds. Of those of one second the index's order 
 
 from operator import itemgetter
 
-from bff.session.end_reasons import note_of
+from bff.session.end_reasons import note_of, version_in
 from bff.session.hash_read import Loaded
 from bff.session.model import Session
 from bff.session.session_index import is_of
@@ -49,5 +49,4 @@ def _counts(session: Session, loaded: Loaded) -> bool:
 
 
 def _lives(loaded: Loaded) -> bool:
-    version = loaded.fields.get("version", "")
-    return note_of(loaded.note, int(version) if version.isdecimal() else 0) is None
+    return note_of(loaded.note, version_in(loaded.fields.get("version", "")) or 0) is None

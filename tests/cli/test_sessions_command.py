@@ -196,6 +196,20 @@ def test_fields_that_somebody_else_wrote_do_no_harm(redis_server: RedisServer) -
     assert 0 == sessions(redis_server, "stats").returncode
 
 
+def test_a_record_that_cannot_be_read_keeps_no_other_up(redis_server: RedisServer) -> None:
+    """A version of more digits than Python reads: all is listed and counted, and all can be ended."""
+    one, *_ = sign_in(redis_server, PEOPLE)
+    with redis_server.client() as client:
+        client.hset(f"bff:session:{one.key}", mapping={"version": "9" * 5000, "ip": "\u202e1.2.3.4"})
+    done = sessions(redis_server, "list")
+    assert (0, 1 + len(PEOPLE)) == (done.returncode, done.stdout.count("\n"))
+    assert "\\u202e1.2.3.4" in done.stdout
+    assert 0 == sessions(redis_server, "show", one.id).returncode
+    assert 0 == sessions(redis_server, "stats").returncode
+    assert 0 == sessions(redis_server, "end", "--all", "--yes").returncode
+    assert "No session fits.\n" == sessions(redis_server, "list").stderr
+
+
 # Trouble
 
 

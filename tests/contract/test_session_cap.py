@@ -57,6 +57,19 @@ async def test_the_oldest_session_makes_room(capped: list[Site]) -> None:
     assert [(each.session.id, "session_limit") for each in sessions[:2]] == ended
 
 
+async def test_a_record_that_cannot_be_read_keeps_nobody_out(
+    capped: list[Site], redis_server: RedisServer
+) -> None:
+    """A version of more digits than Python reads, in a record or a note of its end: people sign in."""
+    site = capped[0]
+    sessions = [await sign_in(site) for _ in range(MOST)]
+    with redis_server.client() as client:
+        client.hset(f"bff:session:{sessions[0].session.key}", "version", "9" * 5000)
+        client.set(site.store.endings.name(sessions[1].session.key), "idle " + "9" * 5000)
+    assert await lives(site, await sign_in(site))
+    assert not await lives(site, sessions[1])
+
+
 async def test_sign_ins_of_one_second_end_in_their_order(capped: list[Site]) -> None:
     """A record's times are in whole seconds: the index is finer. Ten rounds: one might be so by chance."""
     site = capped[0]

@@ -164,6 +164,9 @@ def test_an_event_stays_on_one_line() -> None:
     """A line break in a stranger's text cannot forge a log line."""
     assert "a\\nb\\rc\\td\\x1b[31m\\u2028" == one_line("a\nb\rc\td\x1b[31m\u2028")
     assert "plain ünï" == one_line("plain ünï")
+    assert "\\u202egnp\\u2066x\\u200f" == one_line("\u202egnp\u2066x\u200f")
+    assert "\\ud800" == one_line("\ud800")
+    assert "\u0645\u200c\u0646" == one_line("\u0645\u200c\u0646")  # a joiner, as Persian is spelt
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
