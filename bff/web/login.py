@@ -3,7 +3,8 @@
 Login seals its state into a cookie and sends the browser to the provider. The callback only
 moves the provider's answer into that cookie, and lets the browser come back by itself: the next request is
 same-site, so that the session cookie arrives with it, and the code is out of the address bar (O-16).
-Finish does the rest; `session_start.py` turns the code into a session.
+Finish does the rest; `session_start.py` turns the code into a session. `authorization_redirect.py` sends the
+browser to the provider.
 
 Rule 1: a state is used once, and is used up before its code is spent (O-02).
 Rule 2: a sign-in that came to nothing is begun again by us once at most, and never after an OAuth error;
@@ -12,7 +13,7 @@ Rule 3: every answer redirects, is the callback page, or is a problem; none hold
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Literal, assert_never
 
@@ -32,6 +33,7 @@ from bff.session.device_bound_sessions import unproved
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import ServerSettings
 from bff.web.authentication import unless_signed_in
+from bff.web.authorization_redirect import AuthorizationRedirect
 from bff.web.callback_page import (
     CALLBACK,
     FINISH,
@@ -39,7 +41,6 @@ from bff.web.callback_page import (
     another_answered,
     callback_page,
     has_own_callback,
-    redirect_uri,
 )
 from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.failed_sign_ins import FailedSignIns
@@ -47,7 +48,6 @@ from bff.web.login_transaction import (
     Returned,
     Transaction,
     TransactionCookies,
-    begin,
     is_restarted,
     transaction_id,
 )
@@ -106,14 +106,15 @@ class LoginEndpoints:
             for client in providers
         }
         self._cookies = cookies
+        self._redirect = AuthorizationRedirect(
+            cookies=cookies, server=server, several=providers.several, metrics=metrics, clock=clock
+        )
         self._codes = StoredCodes(cookies.keyring, sessions)
         self._trusted = server.trusted_proxies
         self._base_path = server.base_path
-        self._server = server
         self._table = table
         self._limits = limits
         self._state_lifetime = state_lifetime
-        self._metrics = metrics
         self._clock = clock
         self._home = home
 
@@ -147,7 +148,7 @@ class LoginEndpoints:
             return problem_answer(Problem.BAD_REQUEST, detail="A parameter of the sign-in is malformed.")
         params["authorization_details"] = details  # by its name: the text is in the settings
         try:
-            return await self._send_to_provider(request, client, return_to, params, step_up=_STEP_UP in query)
+            return await self._redirect.send(request, client, return_to, params, step_up=_STEP_UP in query)
         except ProviderUnavailableError as failure:
             return provider_problem(failure)
 
@@ -277,7 +278,7 @@ class LoginEndpoints:
         params = {} if transaction is None else transaction.asked()
         self._failures.note(request, transaction, reason="stale", restarted=True)
         how = {"restarted": True, "step_up": transaction is not None and transaction.step_up}
-        response = await self._send_to_provider(request, client, self._landing(transaction), params, **how)
+        response = await self._redirect.send(request, client, self._landing(transaction), params, **how)
         if transaction is not None:
             response.headers.append("set-cookie", self._cookies.clear(transaction))
         return response
@@ -332,42 +333,6 @@ class LoginEndpoints:
             found = await unproved(self._sessions, sent, address=self._address(request))
             return None if isinstance(found, NoSession) else self._providers.get(found.session.provider)
         return None
-
-    async def _send_to_provider(
-        self, request: Request, client: OidcClient, return_to: str, asked: Mapping[str, str], **how: bool
-    ) -> Response:
-        now, provider = self._clock(), client.settings
-        details = asked.get("authorization_details", "")
-        params = client.request_params(asked)
-        if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
-            params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
-        browser = next((each.browser for each in self._transactions(request)), "")
-        key = client.proof_key()
-        transaction = begin(
-            return_to,
-            params,
-            now,
-            provider=provider.name,
-            browser=browser,
-            proof_key=key,
-            details=details,
-            **how,
-        )
-        url = await client.authorization_url(
-            redirect_uri=redirect_uri(self._server, provider, several=self._providers.several),
-            state=transaction.state,
-            nonce=transaction.nonce,
-            code_verifier=transaction.code_verifier,
-            params=params,
-            proof_key=key,
-            details=details,
-        )
-        kept = self._cookies.store(transaction, now)
-        if kept is None:  # acr_values from the settings could be that long
-            return problem_answer(Problem.BAD_REQUEST, detail="The sign-in's parameters are too long.")
-        cleared = self._cookies.make_room(cookie_headers(request), now)
-        self._metrics.login_finished("restarted" if transaction.restarted else "started", provider.name)
-        return redirect(302, url, set_cookies=[*cleared, kept])
 
     def _used_up(self, transaction: Transaction | None) -> list[str]:
         done = None if transaction is None else self._cookies.store(transaction.finished(), self._clock())
