@@ -162,7 +162,8 @@ EVENTS: Final[Mapping[AuditEvent, Described]] = {
         {**_WHERE, "reason": "fetch_site"},
     ),
     "tokens_revoked": Described(
-        "A refresh token was revoked at the provider; at the issuer by a client, with `sid` and `client_id`.",
+        "A refresh token, or an access token where there was none, was revoked at the provider; at the "
+        "issuer by a client, with `sid` and `client_id`.",
         _SESSION,
         ("info",),
         "success",

@@ -29,7 +29,7 @@ from bff.oidc.pushed_requests import PushedRequests
 from bff.oidc.request_object import authorization_details, signed_request
 from bff.oidc.token_endpoint import TokenEndpoint
 from bff.oidc.token_errors import InvalidGrant, SignInRequired
-from bff.oidc.token_response import TokenAnswer, TokenHint
+from bff.oidc.token_response import TokenAnswer, TokenHint, refused_token
 from bff.oidc.transmitter import Transmitter
 from bff.oidc.userinfo import Told, Userinfo
 from bff.settings.model import ProviderSettings
@@ -279,8 +279,23 @@ class OidcClient:
         """Revokes a token as well as can be; see `Revocation.revoke`."""
         return await self._revocation.revoke(token, hint)
 
+    def give_back(self, answer: TokenAnswer, *, reason: str, frontend: str, provider: str) -> None:
+        """Revokes the tokens of a grant that no session will hold, beside the caller.
+
+        It is the refresh token, which takes the access tokens along (RFC 7009 2.1), or else the access token.
+        """
+        refused: tuple[str, TokenHint] = (
+            (answer.access_token, "access_token")
+            if answer.refresh_token is None
+            else (answer.refresh_token, "refresh_token")
+        )
+        giving = self._revocation.give_back(refused, reason=reason, frontend=frontend, provider=provider)
+        self._tasks.spawn(giving, name="revoke tokens")
+
     def _give_back(self, document: Any) -> None:
-        self._tasks.spawn(self._revocation.give_back(document, "answer_refused"), name="revoke tokens")
+        if (refused := refused_token(document)) is not None:
+            giving = self._revocation.give_back(refused, reason="answer_refused")
+            self._tasks.spawn(giving, name="revoke tokens")
 
     async def end_session_url(
         self, *, id_token: str | None, logout_hint: str | None, post_logout_redirect_uri: str

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
 
 from bff.errors import ProviderUnavailableError
 from bff.observe.dependency_metrics import ProviderCall, Watched
@@ -12,7 +11,7 @@ from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_endpoint import texts_of
 from bff.oidc.token_errors import says_error
-from bff.oidc.token_response import TokenHint, refused_token
+from bff.oidc.token_response import TokenHint
 
 TIMEOUT = 3.0
 """Seconds that a user who signs out waits for each thing that the provider has to do about it."""
@@ -60,11 +59,22 @@ class Revocation:
             _log.warning("revocation_failed", **texts_of(said))
         return not failed
 
-    async def give_back(self, document: Any, reason: Literal["answer_refused"]) -> None:
-        """Revokes the token of an answer that is not taken: the refresh token, or else the access token."""
-        refused = refused_token(document)
-        if refused is not None and (revoked := await self.revoke(*refused)) is not None:
-            audit("tokens_revoked" if revoked else "revocation_failed", reason=reason)
+    async def give_back(
+        self,
+        refused: tuple[str, TokenHint],
+        *,
+        reason: str,
+        frontend: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Revokes the token of a grant that nobody will use, and tells the audit log."""
+        if (revoked := await self.revoke(*refused)) is not None:
+            audit(
+                "tokens_revoked" if revoked else "revocation_failed",
+                reason=reason,
+                frontend=frontend,
+                provider=provider,
+            )
 
     def _tell_unrevocable(self) -> bool:
         _log.warning(

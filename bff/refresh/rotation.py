@@ -274,11 +274,11 @@ class Rotation:
             )
         except IdTokenRejectedError as rejected:
             _log.warning("refreshed_identity_refused", session=session.id, reason=rejected.reason)
-            await self._revoke(session, answer, "identity_changed")
+            await self._revoke(session, answer, EndReason.IDENTITY_CHANGED)
             return await self._end(found, session, EndReason.IDENTITY_CHANGED)
         if self._is_shut_out(session, claims):
             outcome = await self._end(found, session, EndReason.NOT_ALLOWED)
-            await self._revoke(session, answer, "not_allowed")
+            await self._revoke(session, answer, EndReason.NOT_ALLOWED)
             return outcome
         if claims is None:
             answer = replace(answer, id_token=None)
@@ -293,7 +293,7 @@ class Rotation:
                 self._lost(session, "saved_by_another")
                 return await self._as_it_stands(found)
             case Write.GONE:
-                await self._revoke(session, answer, "came_too_late")
+                await self._revoke(session, answer)
                 return await self._as_it_stands(found)
             case None:
                 self._lost(session, "store_unavailable")
@@ -351,9 +351,19 @@ class Rotation:
             return Over(Problem.SESSION_ENDED, reason, here=True)
         return await self._as_it_stands(found)  # ended by somebody else, who left a reason; or saved anew
 
-    async def _revoke(self, session: Session, answer: TokenAnswer, reason: str) -> None:
-        if answer.refresh_token is not None:
-            revoked = await self._context.client.revoke(answer.refresh_token, "refresh_token")
+    async def _revoke(self, session: Session, answer: TokenAnswer, ended: EndReason | None = None) -> None:
+        """Revokes the tokens that came; `ended`: why the session ends here, else it was gone before.
+
+        A provider that does not rotate gave no refresh token: then the session's goes, if it ends here, else
+        the access token.
+        """
+        refresh_token = answer.refresh_token or (session.tokens.refresh_token if ended else None)
+        client, reason = self._context.client, ended or "came_too_late"
+        if refresh_token is not None:
+            revoked = await client.revoke(refresh_token, "refresh_token")
+        else:
+            revoked = await client.revoke(answer.access_token, "access_token")
+        if revoked is not None:
             self._sessions.audit("tokens_revoked" if revoked else "revocation_failed", session, reason=reason)
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from bff.errors import ProviderUnavailableError, StoreUnavailableError
 from bff.hooks import SignIn
-from bff.observe.logs import audit, get_logger
+from bff.observe.logs import get_logger
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.oidc.id_token import Claims, IdTokenRejectedError
@@ -108,10 +108,10 @@ class SessionStart:
         try:
             outcome = await self._outcome(request, transaction, answer, found, return_to)
         except (StoreUnavailableError, ProviderUnavailableError):
-            await self._give_back(answer)
+            self._give_back(answer)
             raise
         if not isinstance(outcome, Found):
-            await self._give_back(answer)
+            self._give_back(answer)
         return outcome
 
     async def _outcome(
@@ -200,14 +200,8 @@ class SessionStart:
         current = await self._sessions.open(found.handle)
         return isinstance(current, NoSession) and current.reason is not EndReason.SIGNED_IN_AGAIN
 
-    async def _give_back(self, answer: TokenAnswer) -> None:
-        """Tokens that no session will ever hold are revoked."""
-        if answer.refresh_token is not None:
-            revoked = await self._client.revoke(answer.refresh_token, "refresh_token")
-            if revoked is not None:
-                audit(
-                    "tokens_revoked" if revoked else "revocation_failed",
-                    reason="sign_in_failed",
-                    frontend=self._sessions.frontend,
-                    provider=self._name,
-                )
+    def _give_back(self, answer: TokenAnswer) -> None:
+        """Has tokens that no session will hold revoked; nobody waits for it."""
+        self._client.give_back(
+            answer, reason="sign_in_failed", frontend=self._sessions.frontend, provider=self._name
+        )

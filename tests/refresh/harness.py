@@ -62,11 +62,13 @@ class Provider:
         grace: the former token gets the present answer once more.
         sent: every refresh token that reached it, in order.
         revoked: every token that was revoked.
+        rotates: whether fresh tokens come with another refresh token.
         id_token: what comes beside fresh tokens, with `claims` in it.
     """
 
     now: Callable[[], float]
     grace: bool = False
+    rotates: bool = True
     id_token: str | None = None
     claims: dict[str, Any] = field(default_factory=dict)
     lifetime: float | None = 300
@@ -86,7 +88,7 @@ class Provider:
             return InvalidGrant()
         self._current[family] = int(number) + 1
         expires = None if self.lifetime is None else self.now() + self.lifetime
-        refresh_token = f"{family}/r{int(number) + 1}"
+        refresh_token = f"{family}/r{int(number) + 1}" if self.rotates else None
         return TokenAnswer(
             f"a{int(number) + 1}", self.now(), expires, refresh_token, None, self.id_token, None
         )
@@ -144,7 +146,7 @@ class Client:
         return answer
 
     async def revoke(self, token: str, hint: str) -> bool:
-        assert hint == "refresh_token"
+        assert ("refresh_token" if "/r" in token else "access_token") == hint
         self.provider.revoked.append(token)
         return True
 

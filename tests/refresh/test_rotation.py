@@ -181,6 +181,32 @@ async def test_the_rule_about_sign_ins_is_judged_anew(
     assert (["1/r2"] if ends else []) == harness.provider.revoked
 
 
+async def test_a_provider_that_does_not_rotate_is_given_back_the_grant(harness: RefreshHarness) -> None:
+    """The session ends here: its own refresh token is revoked, for no other came."""
+    (process,) = harness.processes
+    process.client.let_in({"groups": ["staff"]})
+    harness.provider.rotates, harness.provider.id_token = False, "alice"
+    harness.provider.claims = {"groups": []}
+    outcome = await process.rotate(await harness.signed_in())
+    assert Over(Problem.SESSION_ENDED, EndReason.NOT_ALLOWED) == outcome
+    assert ["1/r1"] == harness.provider.revoked
+
+
+@pytest.mark.requirement("T-04")
+async def test_an_access_token_that_came_too_late_is_revoked(harness: RefreshHarness) -> None:
+    """The session is gone, and no refresh token came that would take the access token along."""
+    (process,) = harness.processes
+    harness.provider.rotates = False
+    process.client.may_answer.clear()
+    found = await harness.signed_in()
+    async with background(process.rotate(found)) as rotation_:
+        await until(lambda: len(harness.provider.sent) == 1)
+        await process.sessions.end(found.session, EndReason.OPERATOR)
+        process.client.may_answer.set()
+        assert Over(Problem.SESSION_ENDED, EndReason.OPERATOR) == await rotation_
+    assert ["a2"] == harness.provider.revoked
+
+
 async def test_a_refresh_without_claims_judges_nobody(harness: RefreshHarness) -> None:
     """Neither an ID token nor userinfo came: the session goes on, whatever the rule is now."""
     (process,) = harness.processes

@@ -10,6 +10,7 @@ from bff.errors import StoreUnavailableError
 from bff.session.sessions import Found, NoSession
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
+from tests.support.wait import until
 from tests.web.site import Browser, Site, query, running_site
 
 
@@ -186,7 +187,7 @@ async def test_a_session_that_cannot_be_written_gives_its_tokens_back(
     monkeypatch.setattr(site.sessions, "start", fail)
     answer = await site.sign_in(browser)
     assert (503, "store_unavailable") == (answer.status_code, answer.json()["code"])
-    assert ["refresh-of-code-1"] == site.provider.revoked
+    await until(lambda: site.provider.revoked == ["refresh-of-code-1"])
 
 
 @pytest.mark.requirement("B-27", "B-24")

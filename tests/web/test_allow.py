@@ -11,6 +11,7 @@ from bff.session.sessions import Found
 from bff.settings.claim_rule import parse_rule
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import ServedProvider
+from tests.support.wait import until
 from tests.web.site import Site, running_site
 
 STAFF = parse_rule({"groups": ["staff"]})
@@ -35,7 +36,7 @@ async def test_who_is_not_let_in(redis_server: RedisServer, provider: ServedProv
         assert (403, "not_allowed", False) == (answer.status_code, answer.json()["code"], inside)
         assert "/bff/login?prompt=select_account" == answer.json()["other_account_url"]
         assert before == set(site.redis.cli("KEYS", "bff:session:*").split())
-        assert 1 == len(provider.revoked)
+        await until(lambda: len(provider.revoked) == 1)
         (told,) = [line for line in lines if line["event"] == "sign_in_failed"]
         assert ("not_allowed", "alice") == (told["reason"], told["sub"])
         provider.claims = {"groups": ["staff"]}

@@ -13,6 +13,7 @@ from tests.oidc.test_id_token import raw
 from tests.support.keys import rsa_key
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import KEY, ServedProvider
+from tests.support.wait import until
 from tests.web.site import Browser, Site, running_site
 
 OTHER = rsa_key({"kid": "one"}, number=1)
@@ -179,7 +180,19 @@ async def test_an_id_token_that_lies_signs_nobody_in(
     assert answer.headers["location"] == "/orders?bff_error=login_failed"
     assert browser.session() is None
     assert [f"id_token_{reason}"] == [each["reason"] for each in logs if each["event"] == "sign_in_failed"]
-    assert ["refresh-of-code-1"] == site.provider.revoked
+    await until(lambda: site.provider.revoked == ["refresh-of-code-1"])
+
+
+async def test_without_a_refresh_token_the_access_token_of_a_failed_sign_in_is_revoked(
+    site: Site, browser: Browser
+) -> None:
+    """It is good, and nobody will use it; the page does not wait for the provider's answer."""
+    site.provider.without_refresh, site.provider.claims = True, {"nonce": "another"}
+    site.provider.revocation_held = True
+    assert (await site.sign_in(browser)).headers["location"] == "/?bff_error=login_failed"
+    assert [] == site.provider.revoked
+    site.provider.revocation_held = False
+    await until(lambda: site.provider.revoked == ["access-of-code-1"])
 
 
 @pytest.mark.requirement("O-08")
@@ -206,7 +219,7 @@ async def test_an_answer_without_an_id_token_signs_nobody_in(site: Site, browser
     """OAuth alone says nothing about who is there."""
     site.provider.token_answer = (200, {"access_token": "a", "token_type": "Bearer"})
     assert (await site.sign_in(browser)).headers["location"] == "/?bff_error=login_failed"
-    assert [] == site.provider.revoked
+    await until(lambda: site.provider.revoked == ["a"])
 
 
 @pytest.mark.requirement("O-17")

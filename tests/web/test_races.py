@@ -60,7 +60,7 @@ async def test_an_end_of_all_wins_over_a_sign_in(site: Site, browser: Browser, b
     assert (303, ENDED_MEANWHILE) == (answer.status_code, answer.headers["location"])
     assert browser.session() is None
     assert [] == site.redis.cli("--scan", "--pattern", "bff:session:*").split()
-    assert ["refresh-of-code-1"] == site.provider.revoked
+    await until(lambda: site.provider.revoked == ["refresh-of-code-1"])
     assert "ended_meanwhile" in [line.get("reason") for line in logs if line["event"] == "sign_in_failed"]
     assert "signed_in" not in [line["event"] for line in logs]
 

@@ -49,6 +49,7 @@ class Provider:
         codes: the forms that the token endpoint was sent.
         without_refresh: whether the token endpoint gives no refresh token.
         slow: seconds that every answer takes.
+        revocation_held: whether revocations wait, until it is false again.
     """
 
     base: str = ""
@@ -63,6 +64,7 @@ class Provider:
     codes: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     slow: float = 0.0
+    revocation_held: bool = False
     nonces: dict[str, str] = field(default_factory=dict)
 
     def answer_to(self, location: str, **changes: str | None) -> str:
@@ -88,6 +90,8 @@ class Provider:
         form = dict(parse_qsl(body.decode()))
         self.paths.append(scope["path"])
         await asyncio.sleep(self.slow)
+        while self.revocation_held and scope["path"] == "/revoke":  # noqa: ASYNC110 - let go by another thread
+            await asyncio.sleep(0.005)
         status, document = self._answer(scope["path"], form)
         content = json.dumps(document).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
