@@ -40,7 +40,7 @@ def serve(
     if settings.server.workers > 1:
         from bff.serve.supervisor import run  # noqa: PLC0415 - it does without what its workers need
     else:
-        from bff.serve.worker import run  # type: ignore[assignment] # noqa: PLC0415 - called alike
+        from bff.serve.lone_worker import run  # type: ignore[assignment] # noqa: PLC0415 - called alike
 
     from bff.serve.settings_reload import Source  # noqa: PLC0415 - see the package's first lines
     from bff.settings.load import load  # noqa: PLC0415 - likewise

@@ -8,8 +8,7 @@ Rule 3: `shutdown_timeout` bounds the wait for requests. Alone, a second signal 
 supervisor that is the supervisor's to say, since a service manager signals all processes of a service.
 Rule 4: SIGHUP reloads, and never ends the process (`signals.py`).
 
-Alone it is the whole service (`run`). Under a supervisor it is a program of its own (`main`), which gets its
-sockets by inheritance and its settings by the link, and dies with the supervisor.
+Alone it is the whole service (`lone_worker.py`), under a supervisor a program of its own (`team_worker.py`).
 """
 
 import asyncio
@@ -18,30 +17,21 @@ import gc
 import math
 import signal
 import socket
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
-import structlog
 import uvicorn
 
-from bff.app import create_app
-from bff.child import die_with
-from bff.live_settings import NotTakenError, Reloaded
+from bff.live_settings import Reloaded
 from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.policy.frontend_table import hosts_of
 from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.proxy.server.refusal import Refusal
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.huge_pages import keep_huge
-from bff.serve.ipc import OtherVersionError, WorkerSide, receive_settings
-from bff.serve.ops_port import OpsServer, said
-from bff.serve.resources import LAST_WORDS, CannotStartError, ServerResources, prepared
-from bff.serve.served_app import MakeApp, ServedApp, built
-from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
+from bff.serve.resources import LAST_WORDS
+from bff.serve.served_app import ServedApp
 from bff.serve.signals import RELOAD, ROLL, unblock
 from bff.serve.uvicorn_config import client_protocol, protocol_options, websocket_options
 from bff.settings.frontends import all_routes
@@ -51,53 +41,6 @@ from bff.tasks import Tasks
 _LOOK = 0.05  # seconds between two looks at a signal's flag, or a connection's end
 
 _log = get_logger("bff.serve")
-
-
-def run(settings: Settings, make_app: MakeApp = create_app, *, source: Source | None = None) -> int:
-    """Serves in this process until a signal comes; returns its exit code, 0 after a clean stop.
-
-    Args:
-        settings: all of them.
-        make_app: builds the application.
-        source: where they are read again, at SIGHUP and when their file changes.
-    """
-    configure(settings.log)
-    try:
-        with prepared(settings) as ground:
-            worker = LoneWorker(ground, built(make_app, ground.settings), source)
-            return _serve(worker, ground.listener)
-    except CannotStartError as failure:
-        _log.error("cannot_start", detail=str(failure))
-        return 1
-
-
-def main(arguments: Sequence[str], make_app: MakeApp = create_app) -> int:
-    """Serves under a supervisor.
-
-    Args:
-        arguments: the worker's number, and the descriptors of its socket, its link and the lifeline.
-        make_app: builds the application.
-    """
-    number, listening, linked, lifeline = (int(argument) for argument in arguments)
-    die_with(lifeline)
-    link, listener = socket.socket(fileno=linked), socket.socket(fileno=listening)
-    try:
-        settings = receive_settings(link)
-    except OtherVersionError as failure:
-        _log.error("cannot_start", detail=f"{failure}: restart the service as a whole", worker=number)
-        return 1
-    configure(settings.log)
-    structlog.contextvars.bind_contextvars(worker=number)
-    return _serve(TeamWorker(settings, built(make_app, settings), link), listener)
-
-
-def _serve(worker: "Worker", listener: socket.socket) -> int:
-    try:
-        worker.run(sockets=[listener])
-    except SystemExit:  # uvicorn's way to say that the application did not start; it has logged why
-        return 1
-    _log.info("stopped", forced=worker.force_exit)
-    return 1 if worker.force_exit else 0
 
 
 class Worker(uvicorn.Server):
@@ -164,6 +107,15 @@ class Worker(uvicorn.Server):
             _log.error("stop_timed_out", detail="the application did not end in time")
         finally:
             cut_off.cancel()
+
+    def run_on(self, listener: socket.socket) -> int:
+        """Serves until it is stopped; returns the process' exit code, 0 after a clean stop."""
+        try:
+            self.run(sockets=[listener])
+        except SystemExit:  # uvicorn's way to say that the application did not start; it has logged why
+            return 1
+        _log.info("stopped", forced=self.force_exit)
+        return 1 if self.force_exit else 0
 
     def _delay(self) -> float:
         """Seconds for which requests are still taken after the stop began."""
@@ -263,130 +215,3 @@ class Worker(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, HttpServerProtocol | WebSocketServerProtocol):
                 connection.transport.abort()
-
-
-class LoneWorker(Worker):
-    """The only serving process: it has the ops port, and logs its own steps."""
-
-    def __init__(self, ground: ServerResources, app: ServedApp, source: Source | None = None) -> None:
-        super().__init__(ground.settings, app)
-        self._ground = ground
-        self._source = source
-        self._outcome = Outcome()
-        self._ops = OpsServer(self._metrics_page, app.readiness, ground.settings.server.ops_names())
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the application, then listens on both ports."""
-        await super().startup(sockets)
-        if self._ground.ops is not None:
-            await self._ops.start(self._ground.ops)
-        if self._source is not None and self._source.file is not None:
-            watch = FileWatch(self._source.file, self.reload, self._source.seen)
-            self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
-        loop = type(self._loop).__module__.partition(".")[0]
-        _log.info("listening", **self._ground.announcement(), loop=loop)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Turns readiness off, and stops."""
-        server = self._settings.server
-        self._ops.stopping = True
-        _log.info("stopping", delay=server.shutdown_delay, timeout=server.shutdown_timeout)
-        await super().shutdown(sockets)
-        await self._ops.close()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's form
-        """The first signal stops, the second forces."""
-        if self.should_exit:
-            self.force()
-        self.stop()
-
-    def cannot_roll(self) -> None:
-        """Logs that no process is there to start a successor."""
-        _log.warning("roll_refused", detail="one process cannot replace itself: set server.workers to 2")
-
-    async def _reload(self, newer: Settings | None) -> Reloaded:
-        before = self._settings
-        newer = await read_again(self._source, before)
-        good = newer is not None
-        try:
-            reloaded = await super()._reload(newer)
-        except NotTakenError as error:
-            tell_not_taken(error.left, str(error), several=False)
-            good = False
-            reloaded = await super()._reload(None)
-        if good:
-            self._outcome.taken(reloaded.changed)
-        else:
-            self._outcome.refused("invalid" if newer is None else "not_taken")
-        tell_reload(changed=reloaded.changed, refused=reloaded.refused, good=good)
-        return reloaded
-
-    async def _metrics_page(self, openmetrics: bool) -> tuple[bytes, str]:
-        page, kind = self._app.metrics.render(openmetrics=openmetrics)
-        return self._outcome.page().encode() + page, kind
-
-
-class TeamWorker(Worker):
-    """A worker among several, which answers to the supervisor."""
-
-    def __init__(self, settings: Settings, app: ServedApp, link: socket.socket) -> None:
-        super().__init__(settings, app)
-        self._link = WorkerSide(
-            link,
-            answers={
-                "readiness": self._readiness,
-                "metrics": self._metrics,
-                "openmetrics": partial(self._metrics, openmetrics=True),
-                "prepare": self._prepare,
-            },
-            orders={"stop": self.stop, "retire": self.retire, "force": self.force, "drop": app.drop},
-            reload=self.reload,
-        )
-        self._retires = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the application, listens, and says so."""
-        await self._link.open()
-        await super().startup(sockets)
-        self._link.report_serving()
-
-    def retire(self) -> None:
-        """Begins to stop without a delay: a successor serves on the same socket."""
-        self._retires = self.drains = True
-        self.stop()
-
-    def _delay(self) -> float:
-        return 0.0 if self._retires else super()._delay()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops."""
-        self._link.report_stopping()
-        await super().shutdown(sockets)
-        await self._link.close()
-
-    async def _reload(self, newer: Settings | None) -> Reloaded:
-        try:
-            return await super()._reload(newer)
-        except NotTakenError as error:  # all others have taken them: a successor begins with them
-            tell_not_taken(error.left, str(error), several=True)
-            self.stop()
-            return await super()._reload(None)
-
-    async def _prepare(self, newer: Settings | None) -> str | None:
-        """Builds what newer settings ask for; returns what is wrong, None where they can be taken."""
-        assert newer is not None
-        try:
-            await self._app.prepare(newer)
-        except NotTakenError as error:
-            return str(error)
-        return None
-
-    async def _readiness(self, _: Settings | None) -> list[dict[str, Any]]:
-        return [said(check) for check in await self._app.readiness()]
-
-    async def _metrics(self, _: Settings | None, *, openmetrics: bool = False) -> str:
-        return self._app.metrics.render(openmetrics=openmetrics)[0].decode()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

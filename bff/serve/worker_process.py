@@ -14,7 +14,7 @@ from bff.serve.ipc import Question, SupervisorSide
 from bff.serve.signals import blocked_in_children
 from bff.settings.model import Settings
 
-COMMAND = (sys.executable, "-P", "-m", "bff.serve.worker")
+COMMAND = (sys.executable, "-P", "-m", "bff.serve.team_worker")
 """What starts a worker; its number and its descriptors follow."""
 
 _PATIENCE = 4.0

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bff.app import App
-from bff.serve import worker
+from bff.serve import lone_worker
 from bff.settings.load import load_all
 from bff.settings.model import Settings
 
@@ -24,7 +24,7 @@ def main() -> int:
     def make_app(settings: Settings) -> App:
         return App(settings, clock=clock)
 
-    return worker.run(load_all(None, os.environ).settings, make_app)
+    return lone_worker.run(load_all(None, os.environ).settings, make_app)
 
 
 if __name__ == "__main__":

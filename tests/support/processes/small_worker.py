@@ -8,7 +8,7 @@ from weakref import finalize
 
 from bff.live_settings import Reloaded
 from bff.observe.metrics import Metrics
-from bff.serve import supervisor, worker
+from bff.serve import lone_worker, supervisor, team_worker, worker
 from bff.serve.settings_reload import Source
 from bff.settings.model import Settings
 from bff.web.readiness import Check
@@ -79,14 +79,14 @@ TEAM = "--team"
 def main() -> int:
     worker.Worker.drain_time = 60.0  # no test has to be faster
     if sys.argv[1] == TEAM:
-        return worker.main(sys.argv[2:], SmallApp)
+        return team_worker.main(sys.argv[2:], SmallApp)
 
     def read() -> Settings:
         return Settings.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
 
     settings = read()
     if settings.server.workers == 1:
-        return worker.run(settings, SmallApp, source=Source(read, Path(sys.argv[1])))
+        return lone_worker.run(settings, SmallApp, source=Source(read, Path(sys.argv[1])))
     fork_workers()
     command = (sys.executable, "-m", "tests.support.processes.small_worker", TEAM)
     return supervisor.run(settings, command, source=Source(read, Path(sys.argv[1])))
