@@ -159,12 +159,12 @@ class LoginEndpoints:
         now = self._clock()
         answer = stated_once(query_of(request))
         state = answer.get("state", "")
-        found = [each for each in self._transactions(request) if each.id == transaction_id(state)]
-        if not found:
+        under_way = [each for each in self._transactions(request) if each.id == transaction_id(state)]
+        transaction = [*under_way, self._cookies.overdue(cookie_headers(request), now, state)][0]
+        if transaction is None:
             # Without a cookie finish cannot know what only this query tells: that there must be no restart.
             may_retry = "error" not in answer and not is_restarted(state)
             return callback_page(self._base_path, retry=may_retry, set_cookies=[])
-        transaction = found[0]
         try:
             returned = Returned.read(answer, now, request.path_params.get("provider", ""))
             cookies = await self._codes.with_answer(self._cookies, transaction, returned, now)

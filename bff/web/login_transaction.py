@@ -3,7 +3,8 @@
 It lives in the browser, one sealed cookie for each sign-in, so that nobody can fill Redis by calling login
 (B-30) and two tabs do not disturb each other (O-11). `state` names the cookie, by its hash.
 
-Rule 1: a cookie that does not open, is too old, stands twice, or has another transaction's name is ignored.
+Rule 1: a cookie that does not open, stands twice, or has another transaction's name is ignored. One that is
+too old opens nothing any more; for a day it still says where the browser was, and what was asked for.
 Rule 2: at most `max_transactions` cookies, and not too many bytes of them; those that are of no more use go
 first, then the oldest.
 Rule 3: a transaction that is done keeps where it led, and nothing that opens anything: a repeated callback
@@ -31,6 +32,7 @@ MAX_CODE = 8192
 """The longest code in bytes: the most in a request line of 8 KiB, the limit of many servers."""
 _PURPOSE = b"sign-in transaction v1"
 _FIRST, _RESTARTED = "1", "2"
+_KNOWN_FOR = 86400.0  # seconds behind its lifetime: a provider's sign-in page is left open over night
 _OWN_ID = re.compile(rb"[-.]tx-[0-9a-f]{16}$")
 
 
@@ -159,13 +161,24 @@ class TransactionCookies:
 
     def read(self, cookie_headers: Iterable[bytes], now: float) -> list[Transaction]:
         """The transactions under way and those just done, oldest first."""
+        known = self._known(cookie_headers, now)
+        return [each for each in known if now < each.created + self._lifetime]
+
+    def overdue(self, cookie_headers: Iterable[bytes], now: float, state: str) -> Transaction | None:
+        """The transaction of a `state` that came back after its lifetime, as one that is done since now."""
+        for each in self._known(cookie_headers, now):
+            if each.id == transaction_id(state):
+                return replace(each.finished(), created=now)
+        return None
+
+    def _known(self, cookie_headers: Iterable[bytes], now: float) -> list[Transaction]:
         found = values_by_name(cookie_headers, self._prefix.encode())
         opened = [self._open(name, values, now) for name, values in found.items()]
         return sorted((each for each in opened if each is not None), key=lambda each: each.created)
 
     def store(self, transaction: Transaction, now: float, limit: int = MAX_COOKIE) -> str | None:
-        """The `Set-Cookie` value that keeps it, until the end of its lifetime; None if it is too long."""
-        left = max(1, int(transaction.created + self._lifetime - now))
+        """The `Set-Cookie` value that keeps it as long as it is known; None if it is too long."""
+        left = max(1, int(transaction.created + self._known_for(transaction) - now))
         value = self.keyring.seal_cookie(_PURPOSE, _encode(transaction))
         pair = f"{self._prefix}{transaction.id}={value}"
         return None if len(pair) > limit else f"{pair}{self._attributes}; Max-Age={left}"
@@ -173,7 +186,7 @@ class TransactionCookies:
     def make_room(self, cookie_headers: Sequence[bytes], now: float) -> list[str]:
         """The `Set-Cookie` values that clear old transactions before one more is stored."""
         names = values_by_name(cookie_headers, self._prefix.encode())
-        kept = sorted(self.read(cookie_headers, now), key=lambda each: (not each.done, each.created))
+        kept = sorted(self._known(cookie_headers, now), key=lambda each: (not each.done, each.created))
         surplus = max(0, len(kept) - self._limit + 1)
         sizes = [sum(map(len, names.get(f"{self._prefix}{each.id}".encode(), ()))) for each in kept]
         while sum(sizes[surplus:]) > MAX_KEPT:
@@ -195,7 +208,10 @@ class TransactionCookies:
         transaction = None if plaintext is None else _decode(plaintext)
         if transaction is None or f"{self._prefix}{transaction.id}".encode() != name:
             return None
-        return transaction if now < transaction.created + self._lifetime else None
+        return transaction if now < transaction.created + self._known_for(transaction) else None
+
+    def _known_for(self, transaction: Transaction) -> float:
+        return self._lifetime + (0 if transaction.done else _KNOWN_FOR)
 
 
 def _encode(transaction: Transaction) -> bytes:

@@ -126,12 +126,26 @@ async def test_an_oauth_error_is_never_followed_by_a_restart(site: Site, browser
 
 @pytest.mark.requirement("O-10")
 async def test_a_transaction_that_took_too_long_is_begun_again(site: Site, browser: Browser) -> None:
-    """After its lifetime the cookie counts for nothing, even if a browser still sends it."""
+    """After its lifetime it opens nothing, even if a browser still sends its cookie."""
     location = await site.login(browser, "/bff/login?return_to=/orders")
     site.clock.ahead = 601
     answer = await site.come_back(browser, location)
     assert answer.status_code == 302
     assert site.provider.codes == []
+
+
+@pytest.mark.requirement("O-10", "O-11")
+async def test_a_sign_in_page_that_was_open_over_night(site: Site, browser: Browser) -> None:
+    """Each tab ends at the page that it was on, and what its sign-in asked for is asked for again."""
+    login = "/bff/login?return_to=/one&acr_values=gold&step_up=1"
+    one, two = await site.login(browser, login), await site.login(browser, "/bff/login?return_to=/two")
+    site.clock.ahead = 9 * 3600
+    begun_again = [(await site.come_back(browser, each)).headers["location"] for each in (one, two)]
+    assert [query(one)["acr_values"], None] == [query(each).get("acr_values") for each in begun_again]
+    assert site.provider.codes == []
+    landed = [(await site.come_back(browser, each)).headers["location"] for each in begun_again]
+    # The stub's tokens are over by then, and so is each sign-in: at its own page all the same.
+    assert ["/one?bff_error=step_up_failed", "/two?bff_error=login_failed"] == landed
 
 
 @pytest.mark.requirement("O-10")

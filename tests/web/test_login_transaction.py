@@ -39,8 +39,8 @@ def test_what_is_stored_is_read_back() -> None:
     [("https://app.example", "__Host-Http-bff-tx-", True), ("http://localhost:8080", "bff-tx-", False)],
 )
 def test_its_attributes(public_url: str, name: str, secure: bool) -> None:
-    """Lax, so that the provider's redirect brings it; short-lived; Secure and prefixed on https."""
-    stored = cookies(public_url).store(made(), NOW + 100)
+    """Lax, so that the provider's redirect brings it; short-lived once done; Secure and prefixed on https."""
+    stored = cookies(public_url).store(made().finished(), NOW + 100)
     assert stored is not None
     assert stored.startswith(name)
     assert secure is ("; Secure" in stored)
@@ -64,6 +64,20 @@ def test_it_ends_with_its_lifetime() -> None:
     stored = header(cookies().store(made(), NOW))
     assert len(cookies().read(stored, NOW + 599)) == 1
     assert [] == cookies().read(stored, NOW + 600)
+
+
+@pytest.mark.requirement("O-10")
+def test_an_overdue_one_says_where_the_browser_was() -> None:
+    """For a day, by its own state alone, and with nothing that opens anything; a done one not at all."""
+    begun = made()
+    kept = cookies().store(begun, NOW)
+    assert (kept or "").endswith(f"; Max-Age={86400 + 600}")
+    later = NOW + 86400
+    overdue = cookies().overdue(header(kept), later, begun.state)
+    assert replace(begun.finished(), created=later) == overdue
+    assert cookies().overdue(header(kept), later, made().state) is None
+    assert cookies().overdue(header(kept), later + 600, begun.state) is None
+    assert cookies().overdue(header(cookies().store(begun.finished(), NOW)), NOW + 600, begun.state) is None
 
 
 @pytest.mark.parametrize(
