@@ -12,9 +12,9 @@ from bff.oidc.providers import Providers
 from bff.policy.csrf import Guard
 from bff.policy.routes import RouteTable
 from bff.refresh import Refresher
-from bff.session.announcements import notice_of
 from bff.session.minted_tokens import MintingKeys
 from bff.session.own_sessions import OwnSessions
+from bff.session.page_events import notice_of
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore
 from bff.settings.model import Settings

@@ -14,10 +14,10 @@ from bff.frontends import Frontends, building
 from bff.observe.logs import name_each
 from bff.observe.metrics import Metrics
 from bff.settings.changes import CREDENTIALS, NEEDS_RESTART, Changes, compare, digest, keep_files
+from bff.settings.file_reloader import Reloader
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
 from bff.settings.provider_sections import provider_section
-from bff.settings.reload import Reloader
 from bff.settings.watched_files import WatchedFiles, routes_by_name
 from bff.shared_parts import SharedParts
 from bff.tasks import Tasks

@@ -23,10 +23,10 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
 from bff.refresh.by_provider import CircuitBreakers
 from bff.session.invalidation_feed import InvalidationFeed
-from bff.session.live_keys import LiveKeys
+from bff.session.live_server_keys import LiveKeys
 from bff.session.session_count import LiveCount
-from bff.session.silent_endings import SilentEndings
 from bff.session.traced_store import new_store
+from bff.session.vanished_sessions import VanishedSessions
 from bff.settings.model import ServerSettings, Settings
 from bff.tasks import Tasks
 from bff.upstream.pool_registry import Pools
@@ -60,7 +60,7 @@ class SharedParts:
         self.metrics.change_feed_trusted.set_function(lambda: self.feed.trusted)
         self._limits: dict[str, RateLimits] = {}
         self._limits_timeout = settings.limits.timeout
-        self.silent = SilentEndings(endings=self.store.endings, metrics=self.metrics, ended=self.ended)
+        self.silent = VanishedSessions(endings=self.store.endings, metrics=self.metrics, ended=self.ended)
         self.feed.subscribe(self.silent)
         self.live_count = LiveCount(self.store.inventory, lambda: self.silent.leads, self.metrics.sessions)
         self.pools = Pools()

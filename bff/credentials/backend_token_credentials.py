@@ -9,9 +9,9 @@ session's own tokens are left alone: the backend has not seen them.
 from collections.abc import Sequence
 from typing import assert_never
 
-from bff.credentials.backend_token import OwnFound, shown
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.credentials.session_credentials import Credentials
+from bff.credentials.session_for_backend import OwnFound, shown
 from bff.errors import Problem, StoreUnavailableError
 from bff.refresh.client_tokens import NoToken
 from bff.session.cached_session import CachedSession

@@ -8,9 +8,9 @@ Rule 3: a session that has changed during an exchange is read anew, once: it may
 from collections.abc import Sequence
 from typing import Any
 
-from bff.credentials.backend_token import OwnFound, OwnReady, last_moment, shown
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.credentials.session_credentials import Credentials
+from bff.credentials.session_for_backend import OwnFound, OwnReady, last_moment, shown
 from bff.credentials.token_exchange import Changed, Exchanger, NotNow, Unusable
 from bff.errors import Problem, StoreUnavailableError
 from bff.session.cached_session import CachedSession

@@ -8,12 +8,12 @@ beyond its time, the whole rule is asked.
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from bff.credentials.backend_token import OwnReady
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed
 from bff.credentials.exchanged_credentials import ExchangedCredentials
 from bff.credentials.minted_credentials import MintedCredentials
 from bff.credentials.session_credentials import Credentials
+from bff.credentials.session_for_backend import OwnReady
 from bff.errors import Problem
 from bff.policy.route_access import RouteAccess, claim_headers
 from bff.session.cached_session import CachedSession

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from bff.credentials.backend_token import last_moment, shown
+from bff.credentials.session_for_backend import last_moment, shown
 from bff.errors import Problem, ProviderUnavailableError, StoreUnavailableError
 from bff.observe.logs import get_logger
 from bff.oidc.client import OidcClient

@@ -30,10 +30,10 @@ from bff import __version__
 from bff.errors import Problem
 from bff.observe.dependency_metrics import ProviderCall, provider_durations, store_durations
 from bff.observe.logs import AUDIT_COUNTS
+from bff.observe.metric_series import MAX_SERIES, Series
 from bff.observe.provider_names import ProviderNames
 from bff.observe.refresh_metrics import RotationMetrics
 from bff.observe.request_metrics import Requests, RequestTally
-from bff.observe.series import MAX_SERIES, Series
 
 RefreshOutcome = Literal["rotated", "followed", "ended", "deferred"]
 RefreshCause = Literal["ahead", "expiry", "unauthorized", "manual"]

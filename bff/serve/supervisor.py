@@ -34,8 +34,8 @@ from bff.serve.signals import RELOAD, ROLL
 from bff.serve.worker_process import COMMAND, WorkerProcess, cause_of_end
 from bff.serve.worker_slot import WorkerSlot
 from bff.settings.changes import NEEDS_RESTART, compare
+from bff.settings.file_reloader import NoCounts, Reloader
 from bff.settings.model import Settings
-from bff.settings.reload import NoCounts, Reloader
 from bff.settings.watched_files import WatchedFiles
 from bff.tasks import Tasks
 

@@ -1,6 +1,6 @@
 """The number of sessions that live, for a metric: one process of a deployment counts them now and then.
 
-Rule 1: only the auditor counts (`silent_endings.py`): a deployment has one, whatever it has of processes.
+Rule 1: only the auditor counts (`vanished_sessions.py`): a deployment has one, whatever it has of processes.
 Rule 2: a count takes a small share of Redis' time: after each part it rests for `RESTS` times as long as that
 took. So a count of millions takes minutes, and one of thousands a moment.
 Rule 3: an account that may not ask is told of once, and asked again seldom; nothing else depends on it.

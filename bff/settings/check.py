@@ -1,4 +1,4 @@
-"""Checks that valid values make sense, alone and together. Pure: files.py looks at the disk.
+"""Checks that valid values make sense, alone and together. Pure: referenced_files.py looks at the disk.
 
 Each rule yields findings, and the loader collects them all. A finding names every setting that it rests
 on, so that it can be dropped when one of them is itself broken.

@@ -17,11 +17,11 @@ from pydantic_core import ErrorDetails
 
 from bff.settings.check import check
 from bff.settings.environment import CONFIG, Environment
-from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.line_numbers import Lines
 from bff.settings.messages import SECTIONS, describe, nearest
 from bff.settings.model import Settings
 from bff.settings.problem import Finding, SettingProblem, SettingsError
+from bff.settings.referenced_files import LISTS, SecretFiles, check_files
 from bff.settings.setting_places import Loc, base_of, index_of, key_of, owners_of, parts_of, place_of
 from bff.settings.toml_file import read_toml
 from bff.settings.urls import split_public_url

@@ -17,11 +17,11 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from bff.settings.check import check
-from bff.settings.files import LISTS, SecretFiles, check_files
 from bff.settings.model import RouteSettings, Settings
 from bff.settings.problem import SettingProblem
 from bff.settings.provider_sections import provider_section, with_provider
 from bff.settings.redis_urls import redis_tls_files
+from bff.settings.referenced_files import LISTS, SecretFiles, check_files
 
 SETTLE: Final = 0.5
 """Seconds since a file's last change before it is read."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 from bff.policy.connection_fault import connection_fault
 from bff.policy.routes import Upstream
 from bff.settings.model import RouteSettings
-from bff.upstream.addresses import Address, AddressBook
+from bff.upstream.address_order import Address, AddressBook
 from bff.upstream.interfaces import Fault, FaultKind
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)

@@ -13,8 +13,8 @@ from typing import assert_never
 
 from starlette.types import Receive, Send
 
-from bff.session.announcements import Announcement, Ending, Extended, Refreshed, Told
 from bff.session.expiry_watch import Watched
+from bff.session.page_events import Announcement, Ending, Extended, Refreshed, Told
 from bff.session.sessions import NoSession
 from bff.tasks import Tasks
 from bff.web.responses import NO_STORE

@@ -20,8 +20,8 @@ from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
 from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
-from bff.session.announcements import news
 from bff.session.expiry_watch import ExpiryWatch
+from bff.session.page_events import news
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.settings.model import LimitSettings, ServerSettings, SessionSettings
 from bff.tasks import Tasks

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bff.errors import Problem
+from bff.observe.metric_series import MAX_SERIES
 from bff.observe.metrics import Metrics
-from bff.observe.series import MAX_SERIES
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

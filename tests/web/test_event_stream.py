@@ -6,9 +6,9 @@ import pytest
 from starlette.types import Message
 
 from bff.errors import Problem
-from bff.session.announcements import Refreshed
 from bff.session.expiry_watch import Watched
 from bff.session.model import EndReason
+from bff.session.page_events import Refreshed
 from bff.session.sessions import Found, NoSession
 from bff.tasks import Tasks
 from bff.web.event_stream import EventStream

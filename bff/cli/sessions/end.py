@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bff.cli.sessions.access import load_settings
-from bff.cli.sessions.ending import Ending, shell_user
+from bff.cli.sessions.end_progress import Ending, shell_user
 from bff.cli.sessions.options import (
     AfterOption,
     BeforeOption,

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from bff.session.announcements import Ending, Extended, News, Refreshed, Told, news
 from bff.session.model import Session
+from bff.session.page_events import Ending, Extended, News, Refreshed, Told, news
 from tests.session.sample import sample_session
 
 pytestmark = pytest.mark.requirement("S-03")

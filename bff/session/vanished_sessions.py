@@ -43,7 +43,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 _log = get_logger("bff.endings")
 
 
-class SilentEndings:
+class VanishedSessions:
     """Tells of them; a listener of the feed. `clock` gives steady seconds."""
 
     def __init__(

@@ -16,8 +16,8 @@ from bff.session.model import EndReason
 from bff.session.session_builder import Identity
 from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
-from bff.session.silent_endings import GRACE, LEASE, SilentEndings
 from bff.session.store import SessionStore
+from bff.session.vanished_sessions import GRACE, LEASE, VanishedSessions
 from bff.settings.model import ServerSettings, SessionSettings
 from tests.contract.cached import Mark
 from tests.session.sample import NOW, sample_tokens
@@ -41,7 +41,7 @@ class Process:
         self.metrics = Metrics()
         self.store = SessionStore(settings, self.metrics)
         self.feed = InvalidationFeed(settings, prefix=self.store.watched)
-        self.silent = SilentEndings(
+        self.silent = VanishedSessions(
             endings=self.store.endings,
             metrics=self.metrics,
             clock=lambda: 1000 + self.ahead,
@@ -345,7 +345,7 @@ async def test_an_outage_loses_no_ending(three: list[Process], redis_server: Red
 
 async def test_a_flood_is_bounded(three: list[Process], monkeypatch: pytest.MonkeyPatch) -> None:
     """Names beyond the bound are not kept, which the log says once; each process forgets old ones."""
-    monkeypatch.setattr("bff.session.silent_endings._MOST", 10)
+    monkeypatch.setattr("bff.session.vanished_sessions._MOST", 10)
     silent = three[1].silent
     with capture_logs() as lines:
         for number in range(30):

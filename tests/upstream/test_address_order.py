@@ -1,6 +1,6 @@
 """Which address is tried first."""
 
-from bff.upstream.addresses import AddressBook
+from bff.upstream.address_order import AddressBook
 
 A, B, C = ("10.0.0.1", 80), ("10.0.0.2", 80), ("10.0.0.3", 80)
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from bff.session.live_keys import LiveKeys
+from bff.session.live_server_keys import LiveKeys
 from bff.settings.server_keys import ServerKey
 from tests.support.settings import KEY, OTHER
 
