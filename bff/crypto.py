@@ -22,6 +22,7 @@ import itsdangerous
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import ConfigDict, TypeAdapter
 
@@ -30,6 +31,7 @@ _NONCE_BYTES = 12
 _SALT_BYTES = 16
 _TAG_DIGITS = 18
 _FORMAT = "1"
+_PARTS = 3  # of what is sealed: format, key, data
 _RECORD = b"record v1"
 _RECORD_INFO = b"bff " + _RECORD + b"\x01"  # the first and only block that is expanded
 _MODULUS = 10**_TAG_DIGITS
@@ -80,41 +82,45 @@ def _derive(secret: bytes, label: bytes, *, salt: bytes | None = None) -> bytes:
 def _record_key(key: "_ServerKey", handle: str) -> bytes:
     """The key of one handle's record: `_derive` of both keys, which is two HMACs (RFC 5869, 2.2 and 2.3).
 
-    Each read of a session that is not in memory derives it; the library takes twice as long.
+    Each read of a session that is not in memory derives it; `HKDF` takes half as much again.
     """
-    extracted = _mac(_NO_SALT, key.session, handle.encode())
-    return hmac.digest(extracted, _RECORD_INFO, "sha256")
+    extracted = _mac(_NO_SALT, key.session + handle.encode())
+    return _mac(_begun(extracted), _RECORD_INFO)
 
 
-def _mac(key: hmac.HMAC, *parts: bytes) -> bytes:
-    """HMAC-SHA-256 of the parts, one behind the other; to copy a begun one is cheaper than to begin."""
+def _mac(key: HMAC, message: bytes) -> bytes:
+    """HMAC-SHA-256 of a message; to copy a begun one is cheaper than to begin."""
     begun = key.copy()
-    begun.update(b"".join(parts))
-    return begun.digest()
+    begun.update(message)
+    return begun.finalize()
 
 
-def _begun(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod="sha256")
+def _begun(key: bytes) -> HMAC:
+    return HMAC(key, _SHA256)  # a copy of the standard library's takes two thirds more instructions
 
 
+_SHA256 = SHA256()
 _NO_SALT = _begun(bytes(KEY_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class _ServerKey:
     kid: str
+    header: bytes  # of what is sealed with it
     session: bytes
     cookie: bytes
-    proof: hmac.HMAC
+    proof: HMAC
     signing: bytes
-    signed: hmac.HMAC  # the same, begun
+    signed: HMAC  # the same, begun
     minting: bytes
 
     @classmethod
     def derived_from(cls, secret: bytes, scope: bytes) -> "_ServerKey":
         signing = _derive(secret, b"handle signature v1" + scope)
+        kid = _derive(secret, b"key id v1").hex()[:8]
         return cls(
-            kid=_derive(secret, b"key id v1").hex()[:8],
+            kid=kid,
+            header=f"{_FORMAT}.{kid}".encode(),
             session=_derive(secret, b"session v1" + scope),
             cookie=_derive(secret, b"cookie v1" + scope),
             proof=_begun(_derive(secret, b"proof v1" + scope)),
@@ -199,18 +205,19 @@ class Keyring:
         """Seals under a key that takes both the server's key and the handle to derive."""
         key = self._keys[0]
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        header = f"{_FORMAT}.{key.kid}"
         cipher = AESGCM(_record_key(key, handle))
-        return f"{header}.{encode(nonce + cipher.encrypt(nonce, plaintext, header.encode() + bound_to))}"
+        return (
+            f"{_FORMAT}.{key.kid}.{encode(nonce + cipher.encrypt(nonce, plaintext, key.header + bound_to))}"
+        )
 
     def open_record(self, handle: str, sealed: str, bound_to: bytes) -> bytes | None:
         """Undoes `seal_record`; None if anything at all is not as it was."""
         found = self._split(sealed)
         if found is None:
             return None
-        key, header, data = found
+        key, data = found
         cipher = AESGCM(_record_key(key, handle))
-        return _decrypt(cipher, data, header + bound_to)
+        return _decrypt(cipher, data, key.header + bound_to)
 
     # Cookies
 
@@ -218,19 +225,18 @@ class Keyring:
         """Seals a short-lived cookie's content, under a fresh salt each time."""
         key = self._keys[0]
         salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-        header = f"{_FORMAT}.{key.kid}"
         cipher = AESGCM(_derive(key.cookie, purpose, salt=salt))
-        sealed = cipher.encrypt(nonce, plaintext, header.encode() + purpose)
-        return f"{header}.{encode(salt + nonce + sealed)}"
+        sealed = cipher.encrypt(nonce, plaintext, key.header + purpose)
+        return f"{_FORMAT}.{key.kid}.{encode(salt + nonce + sealed)}"
 
     def open_cookie(self, purpose: bytes, value: str) -> bytes | None:
         """Undoes `seal_cookie` for the same purpose, else None."""
         found = self._split(value)
         if found is None:
             return None
-        key, header, data = found
+        key, data = found
         cipher = AESGCM(_derive(key.cookie, purpose, salt=data[:_SALT_BYTES]))
-        return _decrypt(cipher, data[_SALT_BYTES:], header + purpose)
+        return _decrypt(cipher, data[_SALT_BYTES:], key.header + purpose)
 
     # Proofs
 
@@ -263,16 +269,19 @@ class Keyring:
     ) -> bool:
         return any(hmac.compare_digest(make(key, purpose, value).encode(), expected) for key in self._keys)
 
-    def _split(self, sealed: str) -> tuple[_ServerKey, bytes, bytes] | None:
-        version, _, rest = sealed.partition(".")
-        kid, _, body = rest.partition(".")
+    def _split(self, sealed: str) -> tuple[_ServerKey, bytes] | None:
+        """Returns the key and the data of what is sealed, if it may be ours."""
+        parts = sealed.split(".", 2)
+        if len(parts) != _PARTS:
+            return None
+        version, kid, body = parts
         key = self._by_kid.get(kid)
         if key is None and version == _FORMAT and self.ask():
             key = self._by_kid.get(kid)
         data = decode(body)
         if version != _FORMAT or key is None or data is None:
             return None
-        return key, f"{version}.{kid}".encode(), data
+        return key, data
 
 
 def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
@@ -283,9 +292,9 @@ def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
 
 
 def _proof(key: _ServerKey, purpose: bytes, value: str) -> str:
-    return encode(_mac(key.proof, purpose, b"\x00", value.encode()))
+    return encode(_mac(key.proof, purpose + b"\x00" + value.encode()))
 
 
 def _tag(key: _ServerKey, purpose: bytes, value: str) -> str:
-    digest = _mac(key.proof, purpose, b"\x00", value.encode())
+    digest = _mac(key.proof, purpose + b"\x00" + value.encode())
     return str(int.from_bytes(digest[:8]) % _MODULUS).zfill(_TAG_DIGITS)

@@ -17,8 +17,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from json.encoder import encode_basestring_ascii
+from operator import itemgetter
 from typing import Any
 
+from bff.allowed_bytes import allowing
 from bff.crypto import Keyring
 from bff.session.json_bytes import read_json
 from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
@@ -26,6 +28,9 @@ from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session
 Record = Mapping[str, str]
 DEVICE = "device"
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
+_bound_values = itemgetter(*_BOUND)
+_PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which are counted
+_SEPARATING = 2 * len(_BOUND)  # quotes between the fields
 _IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)
 _OF_TOKENS = frozenset(field.name for field in fields(Tokens))
 _EXCHANGED = b" exchanged"
@@ -248,5 +253,9 @@ def _bound_fields(session: Session) -> dict[str, str]:
 
 
 def _bound(key: str, record: Record) -> bytes:
-    fields = [key, *[record[name] for name in _BOUND]]
-    return f"[{', '.join(map(encode_basestring_ascii, fields))}]".encode("ascii")  # a JSON array
+    """Returns a JSON array of these fields; they are but joined where none has to be escaped, as usual."""
+    fields = (key, *_bound_values(record))
+    text = '", "'.join(fields).encode("utf-8", "surrogatepass")
+    if text.translate(_PLAIN) == text and text.count(b'"') == _SEPARATING:
+        return b'["%b"]' % text
+    return f"[{', '.join(map(encode_basestring_ascii, fields))}]".encode("ascii")

@@ -138,3 +138,26 @@ def _decoded(secret: Any) -> Tokens | None:
     record["tokens"] = KEYRING.seal_record(HANDLE, plaintext, json.dumps(bound).encode())
     session = decode_record(SESSION.key, record, HANDLE, KEYRING)
     return None if session is None else session.tokens
+
+
+@pytest.mark.parametrize(
+    "sub", ['a", "b', '"', "\\", "\\u0041", "\n", "\x7f", "\x1f", "Ünïcödé", "\ud800", "", "a b", "🍵"]
+)
+def test_the_fields_that_the_seal_is_bound_to_are_a_json_array(sub: str) -> None:
+    """Whatever stands in them, and as the standard library writes it: earlier records open."""
+    session = replace(SESSION, sub=sub)
+    record = encoded(session)
+    bound = [
+        session.key,
+        *(record[name] for name in ("version", "provider", "sub", "sid", "created", "ends")),
+    ]
+    assert KEYRING.open_record(HANDLE, record["tokens"], json.dumps(bound).encode()) is not None
+    assert session == decode_record(session.key, record, HANDLE, KEYRING)
+
+
+def test_fields_do_not_change_places() -> None:
+    """Two records whose fields differ are never bound to the same text."""
+    record = encoded(replace(SESSION, provider="a", sub='b", "c'))
+    assert decode_record(SESSION.key, record, HANDLE, KEYRING) is not None
+    moved = {**record, "provider": 'a", "b', "sub": "c"}
+    assert decode_record(SESSION.key, moved, HANDLE, KEYRING) is None
