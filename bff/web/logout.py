@@ -31,6 +31,7 @@ from bff.policy.csrf import DOCUMENTED, Guard, Rejected
 from bff.session.device_bound_sessions import unproved
 from bff.session.model import EndReason, Fence, Session
 from bff.session.sessions import Found, NoSession, Sessions
+from bff.session.succession import sign_out_next
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.responses import (
@@ -161,6 +162,8 @@ class LogoutEndpoints:
     async def _sign_out(self, request: Request, found: Found | NoSession) -> tuple[bool, str | None]:
         """Revokes and deletes. Whether the provider confirmed it, and the sealed way to its sign-out."""
         if isinstance(found, NoSession):
+            if found.key is not None and found.reason is EndReason.SIGNED_IN_AGAIN:
+                await sign_out_next(self._sessions, found.key)
             return False, None
         name_session(request.scope, found.session.key, found.session)
         session, revoked = await self._end(found)
@@ -179,6 +182,7 @@ class LogoutEndpoints:
                 break
             current = await self._sessions.open(found.handle)
             if isinstance(current, NoSession):
+                await sign_out_next(self._sessions, session.key)  # a step-up may have been faster
                 break
             found = current
         return session, revoked

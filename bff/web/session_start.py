@@ -2,7 +2,8 @@
 
 Rule 1: a user who was signed out everywhere during the sign-in is not signed in by it (T-15): that note is
 read after the session is written, so that one of the two always sees the other.
-Rule 2: a step-up goes on with its session, and not with one that was ended while its code was spent.
+Rule 2: a step-up goes on with its session, and not with one that was ended while its code was spent, or by a
+sign-out with the former cookie while its id changed (`bff/session/succession.py`).
 Rule 3: the tokens of a sign-in that comes to no session are revoked, whatever the reason.
 """
 
@@ -21,6 +22,7 @@ from bff.oidc.token_errors import InvalidGrant
 from bff.oidc.token_response import TokenAnswer
 from bff.session.model import EndReason
 from bff.session.sessions import Found, NoSession, Sessions
+from bff.session.succession import has_gone_on
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
 from bff.web.callback_page import redirect_uri
@@ -181,6 +183,9 @@ class SessionStart:
             address=address,
             since=goes_on,
         )
+        if goes_on is not None and not await has_gone_on(self._sessions, found, started.session):
+            await self._sessions.end(started.session, EndReason.LOGOUT)
+            return None
         since = began_at(transaction, claims, self._client.settings.clock_skew)
         if (reason := await self._sessions.ended_since(started.session, since)) is not None:
             await self._sessions.end(started.session, reason, provider_revoked=False)

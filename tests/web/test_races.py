@@ -147,6 +147,63 @@ async def test_a_sign_out_comes_to_an_end(site: Site, browser: Browser) -> None:
     assert isinstance(await site.sessions.open(found.handle), NoSession)
 
 
+@pytest.mark.requirement("P-06", "L-02")
+@pytest.mark.parametrize("moment", ["before the write", "after the write", "after the answer"])
+async def test_a_sign_out_with_the_former_cookie_ends_what_a_step_up_makes_of_it(
+    site: Site, browser: Browser, moment: str
+) -> None:
+    """While the id changes, and before the browser knows the new one: nothing lives on under it."""
+    site.provider.claims = {"acr": "mfa"}
+    await site.sign_in(browser)
+    tab = replace(browser, cookies=dict(browser.cookies))
+
+    async def sign_out() -> None:
+        assert 200 == (await tab.post("/bff/logout")).status_code
+
+    if moment == "before the write":
+        around_the_write(site, sign_out)
+    elif moment == "after the write":
+        around_the_write(site, None, sign_out)
+    answer = await site.sign_in(browser, "/bff/login?step_up=1&acr_values=mfa")
+    if moment == "after the answer":
+        assert isinstance(await site.signed_in(browser), Found)
+        await sign_out()
+        assert "logout" == await site.reason_of(browser.session() or "")
+    else:
+        assert ENDED_MEANWHILE == answer.headers["location"]
+        await until(lambda: site.provider.revoked == ["refresh-of-code-1"])
+    assert [] == site.redis.cli("--scan", "--pattern", "bff:session:*").split()
+
+
+@pytest.mark.requirement("P-06", "L-02")
+async def test_a_sign_out_that_a_step_up_overtakes(site: Site, browser: Browser) -> None:
+    """It has read the session, and revokes its tokens, when the step-up ends that: the new one ends, too."""
+    site.provider.claims = {"acr": "mfa"}
+    await site.sign_in(browser)
+    tab = replace(browser, cookies=dict(browser.cookies))
+    site.provider.revocation_held = True
+    async with background(tab.post("/bff/logout")) as signing_out:
+        await until(lambda: "/revoke" in site.provider.paths)
+        await site.sign_in(browser, "/bff/login?step_up=1&acr_values=mfa")
+        await site.sign_in(browser, "/bff/login?step_up=1&acr_values=mfa")
+        assert tab.session() != browser.session()
+        site.provider.revocation_held = False
+        assert 200 == (await signing_out).status_code
+    assert isinstance(await site.signed_in(browser), NoSession)
+    assert [] == site.redis.cli("--scan", "--pattern", "bff:session:*").split()
+
+
+async def test_a_sign_out_with_a_former_cookie_leaves_another_sign_in_alone(
+    site: Site, browser: Browser
+) -> None:
+    """A sign-in that is no step-up is a new session: who makes it is in."""
+    await site.sign_in(browser)
+    tab = replace(browser, cookies=dict(browser.cookies))
+    await site.sign_in(browser)
+    assert 200 == (await tab.post("/bff/logout")).status_code
+    assert isinstance(await site.signed_in(browser), Found)
+
+
 @pytest.mark.requirement("L-02")
 async def test_a_session_that_is_deleted_meanwhile_is_signed_out(site: Site, browser: Browser) -> None:
     """An operator was faster: 200 all the same, and nothing is revoked twice."""
