@@ -141,6 +141,7 @@ class WorkerSide:
                 else:
                     answer = self._answer(heard["ask"], heard["number"], _opened(heard["settings"]))
                     self._tasks.spawn(answer, name="supervisor question")
+                    await asyncio.sleep(0)  # it begins before a message behind it, as an order to drop it
 
     async def _answer(self, question: Question, number: int, settings: Settings | None) -> None:
         self._say({"number": number, "answer": await self._answers[question](settings)})

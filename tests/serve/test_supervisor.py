@@ -15,7 +15,7 @@ import pytest
 
 from bff.embedded import free_port
 from bff.serve import supervisor
-from bff.serve.ipc import Question
+from bff.serve.ipc import Question, SupervisorSide, WorkerSide
 from bff.serve.worker_process import WorkerProcess
 from bff.settings.model import Settings
 from tests.serve.service import Service, executed_service, is_gone, service
@@ -264,6 +264,32 @@ async def test_a_worker_that_builds_for_too_long() -> None:
     newer = Settings.model_validate({**SETTINGS, "server": server})
     told = await supervisor._can_take(worker, newer)
     assert "the process 7 has not built them within 0.01 s (server.start_timeout)" == told
+
+
+async def test_messages_that_waited_keep_their_order() -> None:
+    """A worker that was stopped finds settings to build and the order to drop them: nothing stays of them."""
+    done: list[str] = []
+
+    async def prepare(_: Settings | None) -> None:
+        done.append("prepare")
+
+    ours, theirs = socket.socketpair()
+    link = await SupervisorSide.opened(ours)
+    asking = asyncio.create_task(link.ask("prepare"))  # noqa: TID251 - awaited below
+    await asyncio.sleep(0)
+    link.order("drop")
+    worker = WorkerSide(
+        theirs,
+        answers={"prepare": prepare},
+        orders={"drop": lambda: done.append("drop")},
+        reload=lambda _: None,
+    )
+    await worker.open()
+    await until(lambda: len(done) == 2)
+    assert ["prepare", "drop"] == done
+    await worker.close()
+    await link.listen()
+    assert await asking is None
 
 
 @pytest.mark.parametrize("setting", ["port", "ops_port"])
