@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bff.cli.check import check
 from bff.command_line import CommandLine
-from bff.settings.first_file import Question, fill, questions, title
+from bff.settings.first_file import Question, fill, questions, title, to_register
 
 _HERE: Final = Path("bff.toml")
 _KEYS: Final = Path("bff-keys")
@@ -63,8 +63,11 @@ def init(
         for question in asked:
             if question.key not in given:
                 given[question.key] = _ask(question)
-    _HERE.write_text(fill(texts[provider], given), encoding="utf-8")
+    text = fill(texts[provider], given)
+    _HERE.write_text(text, encoding="utf-8")
     typer.echo(f"{_HERE} is written.")
+    if addresses := to_register(text, given.get("server.public_url", "")):
+        typer.echo(f"Register at the provider, as {_HERE} says: {' '.join(addresses)}")
     if left := [question.key for question in asked if question.key not in given]:
         typer.echo(f"These have the example's values still, replace them: {', '.join(left)}.")
     _make_secrets(ask=ask)

@@ -14,6 +14,8 @@ _HEADER: Final = re.compile(r"\[\[?([a-z]+)\]?\]")
 _SETTING: Final = re.compile(r"([a-z0-9_]+) = (.+)")
 _STRING: Final = re.compile(r'"([^"]*)"')
 _ALWAYS: Final = frozenset({"provider.client_id", "route.path", "route.upstream", "spa.dir"})
+_OURS: Final = "<public_url>"
+_ORIGIN: Final = re.compile(r"https?://[^\s/<>\"\\]+")
 _DEVELOPMENT_PAGE: Final = re.compile(r"https?://")
 
 
@@ -45,8 +47,12 @@ def questions(text: str) -> list[Question]:
 def fill(text: str, answers: Mapping[str, str]) -> str:
     """The settings file with the answers in it; a question without an answer keeps its example.
 
-    A page that is a URL becomes `spa.url`, a development server's address.
+    A page that is a URL becomes `spa.url`, a development server's address. The notes at the head name the
+    addresses to register as they are then.
     """
+    public_url = answers.get("server.public_url", "").rstrip("/")
+    if _ORIGIN.fullmatch(public_url):
+        text = text.replace(_OURS, public_url)
     lines = text.split("\n")
     for number, question in _places(text):
         answer = answers.get(question.key, question.example)
@@ -55,6 +61,12 @@ def fill(text: str, answers: Mapping[str, str]) -> str:
         else:
             lines[number] = lines[number].replace(f'"{question.example}"', _quoted(answer))
     return "\n".join(lines)
+
+
+def to_register(text: str, public_url: str) -> list[str]:
+    """The addresses that a filled file's notes name as those to register at the provider."""
+    notes, ours = text.partition("\n\n")[0], public_url.rstrip("/")
+    return re.findall(rf"(?<!\S)\[?({re.escape(ours)}/[a-z/-]*)", notes) if _ORIGIN.fullmatch(ours) else []
 
 
 def _places(text: str) -> Iterator[tuple[int, Question]]:

@@ -93,6 +93,8 @@ def test_on_a_terminal_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         written["provider"]["client_id"],
         written["server"]["public_url"],
     )
+    ours = ("/bff/callback", "/", "/bff/backchannel-logout")
+    assert " ".join(f"https://shop.acme.test{path}" for path in ours) in done.stdout
     assert "server.public_url" not in done.stderr
     assert all(key in done.stderr for key in answers)
     assert "hunter22" not in done.output

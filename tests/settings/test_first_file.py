@@ -2,7 +2,7 @@
 
 import tomllib
 
-from bff.settings.first_file import Question, fill, questions, title
+from bff.settings.first_file import Question, fill, questions, title, to_register
 
 TEXT = """# Example ID (3 and later). `bff init example` makes a bff.toml of this file.
 #
@@ -51,6 +51,18 @@ def test_answers_take_the_place_of_examples() -> None:
     assert ["openid", "api://orders/all"] == loaded["provider"]["scopes"]
     assert "https://app.example.com" == loaded["server"]["public_url"]
     assert "# The last one is yours." in filled
+
+
+def test_the_notes_name_the_addresses_to_register() -> None:
+    """By the origin that was given; where it is none, the notes stay as they are."""
+    notes = TEXT.replace("# - A note.", "#   URI <public_url>/bff/callback, and [<public_url>/]")
+    filled = fill(notes, {"server.public_url": "https://shop.acme.test/"})
+    assert "URI https://shop.acme.test/bff/callback, and [https://shop.acme.test/]" in filled
+    addresses = ["https://shop.acme.test/bff/callback", "https://shop.acme.test/"]
+    assert addresses == to_register(filled, "https://shop.acme.test/")
+    for given in ({}, {"server.public_url": "https://a\nb = 1"}):
+        assert "<public_url>/bff/callback" in fill(notes, given)
+        assert [] == to_register(fill(notes, given), given.get("server.public_url", ""))
 
 
 def test_a_page_with_an_address_is_a_development_server() -> None:
