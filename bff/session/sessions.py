@@ -41,6 +41,7 @@ from bff.session.model import (
     Tokens,
 )
 from bff.session.near_cache import NearCache
+from bff.session.one_time_values import OneTimeValues
 from bff.session.record import encode_exchanged, format_seen
 from bff.session.rotation_lock import SessionLock
 from bff.session.rotation_policy import quiet_until
@@ -88,7 +89,6 @@ class Sessions:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
         self._store = store
-        self.one_time = store.one_time
         self._keyring = keyring
         self.decrypted = self._before = before = DecryptCache(
             keyring, settings.near_cache_memory if cache is None else 0
@@ -107,6 +107,11 @@ class Sessions:
         self.frontend = frontend
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def one_time(self) -> OneTimeValues:
+        """The values that are good once: a sign-in's state, a logout token."""
+        return self._store.one_time
 
     def begun(self, found: Found) -> tuple[list[str], dict[str, str]]:
         """Returns the `Set-Cookie` values that hand the browser a new session, and further fields."""
