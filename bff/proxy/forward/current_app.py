@@ -1,12 +1,17 @@
-"""The forwarding application in force, as one reference that a change of the settings replaces."""
+"""The forwarding application of the moment, as one reference that a change of the settings replaces."""
 
 from collections.abc import Iterable
 
-from bff.policy.fields import Header
+from bff.policy.admission import RequestHead
+from bff.policy.fields import Fields, Header
 from bff.policy.frontend_table import FrontendTable
 from bff.proxy.forward.asgi_app import ForwardingApp
+from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.fast_path import FastPath
+from bff.proxy.forward.forward_auth import ForwardAuthCall
+from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.header_line_cache import LineCache
+from bff.proxy.server.request_parser import Head
 
 Several = FrontendTable[ForwardingApp] | None
 """The applications of several frontends, or None of one."""
@@ -37,6 +42,14 @@ class CurrentApp:
     def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
         """Returns the application of a request; None for a host that is not served."""
         return self.app if self.several is None else self.several.of_request(headers, raw_path)
+
+    def call(self, head: Head, peer: str, client: ClientSide) -> ForwardedCall | ForwardAuthCall | None:
+        """Returns the call of a request that is forwarded, which has not begun; None for all others."""
+        app = self.of(head.fields, head.path)
+        if app is None or not app.takes(head.path):
+            return None
+        fields = Fields(head.fields)
+        return app.call(RequestHead(head.method, head.path, head.query, fields, peer, head.length), client)
 
     def fast_path_of(self, host: bytes, raw_path: bytes) -> FastPath:
         """Returns the fast path of a plain request, whose host is one of ours."""

@@ -12,9 +12,8 @@ import asyncio
 from typing import Any
 
 from bff.errors import Problem
-from bff.policy.admission import RequestHead
 from bff.policy.chunked_body import ChunkedContent, FramingError, LengthContent
-from bff.policy.fields import Fields, Header
+from bff.policy.fields import Header
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.forward.current_app import STATE, CurrentApp
 from bff.proxy.forward.fast_path import FastCall
@@ -173,15 +172,10 @@ class HttpServerProtocol(asyncio.Protocol):
         if head.length != 0:
             self._body = ChunkedContent() if head.length is None else LengthContent(head.length)
         self._writer.begin(head, last=self._draining)
-        forwarding = None if self._in_force is None else self._in_force.of(head.fields, head.path)
-        if forwarding is not None and forwarding.takes(head.path):
-            request = RequestHead(
-                head.method, head.path, head.query, Fields(head.fields), self._peer, head.length
-            )
-            call = self._call = forwarding.call(request, self)
-            if call is not None:
-                call.begin()
-                return
+        call = self._call = None if self._in_force is None else self._in_force.call(head, self._peer, self)
+        if call is not None:
+            call.begin()
+            return
         scope = asgi_scope("http", head, self._scope)
         self._call = bridge = AsgiBridge(self, scope, bodyless=head.length == 0)
         start(bridge.run(self._config.loaded_app), self._loop, self._server.tasks)
