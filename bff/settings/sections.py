@@ -19,7 +19,7 @@ class RedisSettings(Section):
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")  # a secret: it may hold a password
     prefix: str = Field(default="bff", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
-    timeout: Seconds = 1.0
+    timeout: Seconds = 2.0
     max_connections: int = Field(default=50, ge=1)
     wait_for_replicas: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     wait_timeout: Seconds = 0.2

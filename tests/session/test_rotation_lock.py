@@ -13,6 +13,7 @@ from bff.session import rotation_lock as module
 from bff.session.invalidation_feed import steady_now
 from bff.session.rotation_lock import LEASE, SessionLock
 from bff.session.store import SessionStore
+from bff.settings.sections import RedisSettings
 from tests.support.processes.redis import RedisServer
 from tests.support.settings import redis_settings
 from tests.support.tasks import background
@@ -25,6 +26,12 @@ def test_a_lease_has_room_for_a_few_tries() -> None:
     """Redis that is away for a moment costs no lock: it is asked again several times before the end."""
     every, again = PACE
     assert every + 5 * again < LEASE - module._MARGIN
+
+
+def test_a_lease_has_room_for_an_answer_that_does_not_come() -> None:
+    """By default the lock is still held when it is asked for once more after `redis.timeout`."""
+    every, again = PACE
+    assert every + RedisSettings().timeout + again < LEASE - module._MARGIN
 
 
 @pytest.fixture(autouse=True)

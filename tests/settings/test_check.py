@@ -68,7 +68,7 @@ def test_good_settings_have_no_findings() -> None:
         ("server.trusted_proxies", {"server": {"trusted_proxies": ["::/0"]}}),
         ("redis.url", {"redis": {"url": "memory://"}}),
         ("redis.url", {"redis": {"url": "embedded"}}),
-        ("redis.wait_timeout", {"redis": {"wait_timeout": "1s"}}),
+        ("redis.wait_timeout", {"redis": {"wait_timeout": "2s"}}),
         ("session.max_lifetime", {"session": {"max_lifetime": "8d"}}),
         ("session.idle_timeout", {"session": {"idle_timeout": "13h"}}),
         ("session.slide_interval", {"session": {"slide_interval": "30m"}}),
