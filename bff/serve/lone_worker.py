@@ -9,7 +9,8 @@ from bff.observe.logs import configure, get_logger
 from bff.serve.ops_port import OpsServer
 from bff.serve.resources import CannotStartError, ServerResources, prepared
 from bff.serve.served_app import MakeApp, ServedApp, built
-from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
+from bff.serve.settings_file_watch import SettingsFileWatch
+from bff.serve.settings_reload import Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.worker import Worker
 from bff.settings.model import Settings
 
@@ -49,7 +50,7 @@ class LoneWorker(Worker):
         if self._ground.ops is not None:
             await self._ops.start(self._ground.ops)
         if self._source is not None and self._source.file is not None:
-            watch = FileWatch(self._source.file, self.reload, self._source.seen)
+            watch = SettingsFileWatch(self._source.file, self.reload, self._source.seen)
             self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         loop = type(self._loop).__module__.partition(".")[0]
         _log.info("listening", **self._ground.announcement(), loop=loop)

@@ -1,4 +1,4 @@
-"""The settings read again while the proxy runs: at a signal, and when their file changes; and the outcome."""
+"""The settings read again while the proxy runs, and the outcome."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from bff.serve.aggregation import metric
 from bff.settings.changes import keep_files, way_of
 from bff.settings.model import Settings
 from bff.settings.problem import SettingsError
-from bff.settings.watched_files import SETTLE, Fingerprint, Settling, see
+from bff.settings.watched_files import Fingerprint
 
 ReadSettings = Callable[[], Settings]
 """Reads the settings as they are now, as the command did at its start; SettingsError with every problem."""
@@ -116,41 +116,3 @@ def tell_reload(*, changed: Sequence[str], refused: Sequence[str], good: bool) -
     (_log.warning if refused or not good else _log.info)(
         "reloaded", changed=list(changed), refused=list(refused), settings_good=good
     )
-
-
-class FileWatch:
-    """The watch of the settings' own file: `changed` is called once it has been left alone after a change.
-
-    A file that is not there is no change: an editor or a swap of links may be replacing it. `known` is the
-    state of the file that was read; None takes the first one seen for that.
-    """
-
-    def __init__(self, file: Path, changed: Callable[[], None], known: Fingerprint | None = None) -> None:
-        self._file = file
-        self._changed = changed
-        self._settling = Settling()
-        self._known = known
-
-    async def run(self, settings: Callable[[], Settings]) -> None:
-        """Looks every `server.reload_interval`, more often while the file settles."""
-        if self._known is None:
-            self._known = (await self._see())[self._file]
-        while True:
-            server = settings().server
-            waiting = server.watch_settings and self.look((await self._see())[self._file])
-            await asyncio.sleep(
-                min(server.reload_interval, SETTLE / 2) if waiting else server.reload_interval
-            )
-
-    def look(self, seen: Fingerprint | None) -> bool:
-        """Takes what was seen; returns true while a change has yet to settle."""
-        if seen is None or seen == self._known:
-            return False
-        if not self._settling.is_settled(self._file, seen, time.time(), time.monotonic()):
-            return True
-        self._known = seen
-        self._changed()
-        return False
-
-    async def _see(self) -> dict[Path, Fingerprint | None]:
-        return await asyncio.to_thread(see, [self._file])

@@ -29,7 +29,8 @@ from bff.serve.ipc import Question
 from bff.serve.ops_port import OpsServer
 from bff.serve.resources import CannotStartError, ServerResources, prepared
 from bff.serve.rolling_restart import GRACE, Roll, fixed, stop_limit
-from bff.serve.settings_reload import FileWatch, Outcome, Source, read_again, tell_not_taken, tell_reload
+from bff.serve.settings_file_watch import SettingsFileWatch
+from bff.serve.settings_reload import Outcome, Source, read_again, tell_not_taken, tell_reload
 from bff.serve.signals import RELOAD, ROLL
 from bff.serve.worker_process import COMMAND, WorkerProcess, cause_of_end
 from bff.serve.worker_slot import WorkerSlot
@@ -113,7 +114,7 @@ class Supervisor:
         loop.add_signal_handler(ROLL, self._spawn, self._roll)
         self._reloader.start(self._tasks)
         if self._source is not None and self._source.file is not None:
-            watch = FileWatch(self._source.file, lambda: self._spawn(self._reload), self._source.seen)
+            watch = SettingsFileWatch(self._source.file, lambda: self._spawn(self._reload), self._source.seen)
             self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
         if self._resources.ops is not None:
             await self._ops.start(self._resources.ops)

@@ -19,7 +19,7 @@ from bff.serve.ipc import Question, SupervisorSide, WorkerSide
 from bff.serve.worker_process import WorkerProcess
 from bff.settings.model import Settings
 from tests.serve.service import Service, executed_service, is_gone, service
-from tests.serve.test_file_watch import SETTINGS
+from tests.serve.test_settings_file_watch import SETTINGS
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bff.serve.settings_reload import FileWatch, Source, read_again
+from bff.serve.settings_file_watch import SettingsFileWatch
+from bff.serve.settings_reload import Source, read_again
 from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Fingerprint
@@ -28,7 +29,7 @@ def fingerprint(number: int, changed: int) -> Fingerprint:
 def test_a_change_is_told_once_and_a_gap_is_none() -> None:
     """A file that is replaced is told of once it is there, and not again while it stays."""
     told: list[int] = []
-    watch = FileWatch(Path("bff.toml"), lambda: told.append(1))
+    watch = SettingsFileWatch(Path("bff.toml"), lambda: told.append(1))
     assert [False, False, False] == [watch.look(seen) for seen in (None, fingerprint(1, LONG_AGO), None)]
     assert not watch.look(fingerprint(1, LONG_AGO))
     assert [1] == told
@@ -39,7 +40,7 @@ def test_a_change_is_told_once_and_a_gap_is_none() -> None:
 def test_a_file_that_is_being_written_is_waited_for() -> None:
     """It may look whole: nothing is read until it has been left alone."""
     told: list[int] = []
-    watch = FileWatch(Path("bff.toml"), lambda: told.append(1))
+    watch = SettingsFileWatch(Path("bff.toml"), lambda: told.append(1))
     ahead = int((2**40 + SETTLE) * 1e9)  # a moment that is still to come, by any clock
     assert [True, True] == [watch.look(fingerprint(number, ahead)) for number in (1, 2)]
     assert [] == told
@@ -51,7 +52,7 @@ async def test_a_change_while_the_process_starts(tmp_path: Path) -> None:
     file.write_text("one")
     read = fingerprint_of(file)
     file.write_text("another")
-    watch = FileWatch(file, told.set, read)
+    watch = SettingsFileWatch(file, told.set, read)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         settings = Settings.model_validate(SETTINGS)
         running = group.create_task(watch.run(lambda: settings))
