@@ -8,7 +8,7 @@ from bff.policy.routes import Upstream, compile_route
 from bff.settings.frontends import UNNAMED, Frontend, frontends_of
 from bff.settings.model import DevelopmentPage, ProviderSettings, RouteSettings, Settings
 from bff.upstream.connector import TlsNames
-from bff.web.callback_page import redirect_uri
+from bff.web.callback_page import has_own_callback, redirect_uri
 
 _SHARED: Final = ""
 
@@ -86,5 +86,6 @@ def _as_seen(route: RouteSettings, provider: ProviderSettings, view: Frontend) -
 
 def _client(view: Frontend, provider: ProviderSettings, *, named: bool) -> ClientLook:
     several = len(view.settings.providers()) > 1
-    uri = redirect_uri(view.settings.server, provider, several=several)
+    own = has_own_callback(provider, several=several)
+    uri = redirect_uri(view.settings.server, provider, own=own)
     return ClientLook(uri, (view.name or UNNAMED) if named else _SHARED)

@@ -12,7 +12,7 @@ from bff.errors import Problem
 from bff.observe.metrics import Metrics
 from bff.oidc.client import OidcClient
 from bff.settings.model import ServerSettings
-from bff.web.callback_page import redirect_uri
+from bff.web.callback_page import has_own_callback, redirect_uri
 from bff.web.login_transaction import TransactionCookies, begin
 from bff.web.responses import cookie_headers, problem_answer, redirect
 
@@ -45,19 +45,20 @@ class AuthorizationRedirect:
         if how.get("step_up"):  # what is demanded is asked for, whatever the settings ask for otherwise
             params |= {name: asked[name] for name in ("acr_values", "max_age") if name in asked}
         browser = next((each.browser for each in self._cookies.read(cookie_headers(request), now)), "")
-        key = client.proof_key()
+        key, own = client.proof_key(), has_own_callback(provider, several=self._several)
         transaction = begin(
             return_to,
             params,
             now,
             provider=provider.name,
+            own_callback=own,
             browser=browser,
             proof_key=key,
             details=details,
             **how,
         )
         url = await client.authorization_url(
-            redirect_uri=redirect_uri(self._server, provider, several=self._several),
+            redirect_uri=redirect_uri(self._server, provider, own=own),
             state=transaction.state,
             nonce=transaction.nonce,
             code_verifier=transaction.code_verifier,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from bff.oidc.metadata import Metadata
 from bff.settings.model import ProviderSettings, ServerSettings
-from bff.web.login_transaction import Returned
+from bff.web.login_transaction import Returned, Transaction
 from bff.web.responses import NO_STORE
 
 CALLBACK = "/bff/callback"
@@ -34,17 +34,27 @@ def has_own_callback(provider: ProviderSettings, *, several: bool) -> bool:
     return provider.callback == "own" or (provider.callback is None and several)
 
 
-def redirect_uri(server: ServerSettings, provider: ProviderSettings, *, several: bool) -> str:
-    """The redirect URI that a provider has to know; `several`: its frontend has others."""
-    own = f"/{provider.name}" if has_own_callback(provider, several=several) else ""
-    return server.public_url.rstrip("/") + server.base_path + CALLBACK + own
+def asked_for_own(transaction: Transaction, provider: ProviderSettings, *, several: bool) -> bool:
+    """Return True if a sign-in was sent out with the provider's own callback.
+
+    Other settings may be in force since: the transaction says it, for one of a former version the settings.
+    """
+    own = transaction.own_callback
+    return has_own_callback(provider, several=several) if own is None else own
+
+
+def redirect_uri(server: ServerSettings, provider: ProviderSettings, *, own: bool) -> str:
+    """The redirect URI that a provider has to know; `own`: the one that no other provider has."""
+    return server.public_url.rstrip("/") + server.base_path + CALLBACK + (f"/{provider.name}" if own else "")
 
 
 def another_answered(
-    provider: ProviderSettings, metadata: Metadata, answer: Returned, *, several: bool
+    provider: ProviderSettings, metadata: Metadata, answer: Returned, *, own: bool, several: bool
 ) -> str | None:
-    """Returns why an answer is not of the provider that was asked (RFC 9207); None if it is."""
-    own = has_own_callback(provider, several=several)
+    """Returns why an answer is not of the provider that was asked (RFC 9207); None if it is.
+
+    `own`: it was asked to answer at its own callback; `several`: there are other providers by now.
+    """
     if answer.via != (provider.name if own else ""):
         return "mixed_up"
     shared = several and not own  # with others, so that only `iss` tells whose answer it is

@@ -39,8 +39,8 @@ from bff.web.callback_page import (
     FINISH,
     OWN_CALLBACK,
     another_answered,
+    asked_for_own,
     callback_page,
-    has_own_callback,
 )
 from bff.web.endpoint_limits import EndpointLimits, too_many
 from bff.web.failed_sign_ins import FailedSignIns
@@ -119,15 +119,12 @@ class LoginEndpoints:
         self._home = home
 
     def routes(self) -> list[Route]:
-        """The routes of all three; providers may have a callback of their own."""
-        own = any(
-            has_own_callback(each.settings, several=self._providers.several) for each in self._providers
-        )
+        """The routes of all three; providers may have a callback of their own, or had one a moment ago."""
         return [
             Route("/bff/login", self.login, methods=["GET"]),
             Route(CALLBACK, self.callback, methods=["GET"]),
             Route(FINISH, self.finish, methods=["GET"]),
-            *([Route(OWN_CALLBACK, self.callback, methods=["GET"])] if own else []),
+            Route(OWN_CALLBACK, self.callback, methods=["GET"]),
         ]
 
     async def login(self, request: Request) -> Response:
@@ -214,7 +211,9 @@ class LoginEndpoints:
             return None
         if client is None or metadata is None:
             return self._failed(request, transaction, "provider_removed")
-        another = another_answered(client.settings, metadata, answer, several=self._providers.several)
+        several = self._providers.several
+        own = asked_for_own(transaction, client.settings, several=several)
+        another = another_answered(client.settings, metadata, answer, own=own, several=several)
         if another is not None:
             return self._failed(request, transaction, another)
         return await self._take(request, client, transaction, answer, found)

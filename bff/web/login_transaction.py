@@ -71,6 +71,7 @@ class Transaction:
     return_to: str
     created: float
     provider: str = ""  # its name
+    own_callback: bool | None = None  # of the redirect URI that was sent; None: it was not noted
     browser: str = ""  # the same for all sign-ins that one browser has under way
     max_age: int | None = None
     acr_values: tuple[str, ...] = ()
@@ -113,6 +114,7 @@ def begin(
     now: float,
     *,
     provider: str = "",
+    own_callback: bool | None = None,
     browser: str = "",
     details: str = "",
     restarted: bool = False,
@@ -132,6 +134,7 @@ def begin(
         return_to=return_to,
         created=now,
         provider=provider,
+        own_callback=own_callback,
         browser=browser or secrets.token_urlsafe(16),
         max_age=int(max_age) if max_age.isascii() and max_age.isdigit() else None,
         acr_values=tuple(params.get("acr_values", "").split()),

@@ -25,7 +25,7 @@ from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.succession import has_gone_on
 from bff.settings.model import ServerSettings
 from bff.web.accounting import name_session
-from bff.web.callback_page import redirect_uri
+from bff.web.callback_page import asked_for_own, redirect_uri
 from bff.web.identity import (
     NotAllowedError,
     began_at,
@@ -78,7 +78,8 @@ class SessionStart:
         self._client = client
         self._name = client.settings.name
         self._sessions = sessions
-        self._redirect_uri = redirect_uri(server, client.settings, several=several)
+        self._server = server
+        self._several = several
         self._trusted = server.trusted_proxies
         self._state_lifetime = state_lifetime
         self._metrics = metrics
@@ -99,9 +100,10 @@ class SessionStart:
         Raises:
             StoreUnavailableError, ProviderUnavailableError: no session was started; the code is spent.
         """
+        own = asked_for_own(transaction, self._client.settings, several=self._several)
         answer = await self._client.exchange_code(
             code,
-            redirect_uri=self._redirect_uri,
+            redirect_uri=redirect_uri(self._server, self._client.settings, own=own),
             code_verifier=transaction.code_verifier,
             proof_key=transaction.proof_key,
         )

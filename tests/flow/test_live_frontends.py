@@ -21,6 +21,7 @@ from tests.support.network.events import Watcher
 from tests.support.network.sockets import closing, running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import CSRF, Browser, World, running_world
+from tests.support.providers.issuer import async_sign_in_at
 from tests.support.tasks import background
 from tests.support.wait import until
 
@@ -254,6 +255,28 @@ async def test_a_provider_goes_and_comes_back(redis_server: RedisServer) -> None
         await guest.sign_in(provider="partners")
         assert [[200], [200]] == [await statuses(each, "/api/x") for each in (main, guest)]
         assert client is world.app.frontend.providers.default
+
+
+@pytest.mark.requirement("O-10")
+@pytest.mark.parametrize("comes", [True, False], ids=["another comes", "the other goes"])
+async def test_a_sign_in_under_way_outlives_a_change_of_providers(
+    redis_server: RedisServer, comes: bool
+) -> None:
+    """It comes back where it was sent to come back, though the callback of new ones is another by now."""
+    async with running_world(redis_server, others={"partners": {}}) as world:
+        both = world.app.settings
+        alone = both.model_copy(update={"more_providers": ()})
+        before, after = (alone, both) if comes else (both, alone)
+        await world.app.reload(before)
+        browser = await world.browser()
+        page = await browser.follow(await browser.client.get("/bff/login?return_to=/page"))
+        await world.app.reload(after)
+        back = await async_sign_in_at(page, browser.client)
+        landed = await browser.client.get(back.headers["location"])
+        assert (200, "0; url=/bff/callback/finish") == (landed.status_code, landed.headers["refresh"])
+        end = await browser.client.get("/bff/callback/finish")
+        assert (303, "/page") == (end.status_code, end.headers["location"])
+        assert 200 == (await browser.user()).status_code
 
 
 @pytest.mark.usefixtures("both_fronts")

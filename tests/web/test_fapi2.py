@@ -36,7 +36,9 @@ METADATA = Metadata(ISSUER, f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}
 def test_an_answer_without_iss_is_no_answer(profile: str, iss: str | None, refused: str | None) -> None:
     """Whatever the provider's document promises: under the profile `iss` must be there, and ours."""
     settings = ProviderSettings.model_validate({"issuer": ISSUER, "client_id": "c", "profile": profile})
-    assert refused == another_answered(settings, METADATA, Returned(0.0, "code", iss), several=False)
+    assert refused == another_answered(
+        settings, METADATA, Returned(0.0, "code", iss), own=False, several=False
+    )
 
 
 @pytest.mark.parametrize(
