@@ -33,6 +33,9 @@ _PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which 
 _SEPARATING = 2 * len(_BOUND)  # quotes between the fields
 _IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)
 _OF_TOKENS = frozenset(field.name for field in fields(Tokens))
+FIELDS = (*_BOUND, "seen", "tokens", "name", "ua", "ip", "frontend", "refreshing", "exchanged", DEVICE)
+"""The fields that a session is made of: all but the readable claims."""
+
 _EXCHANGED = b" exchanged"
 _DEVICE = b"device v1"
 _SEEN = b"seen"

@@ -64,13 +64,13 @@ async def test_a_script_that_is_refused_tells_as_well(pair: Pair) -> None:
 @pytest.mark.requirement("T-10")
 async def test_when_the_feed_begins_anew_reads_and_writes_do_too(pair: Pair) -> None:
     """What the former master would still answer is asked of the present one."""
-    pair.first.cli("HSET", "bff:session:k", "of", "the first")
-    pair.second.cli("HSET", "bff:session:k", "of", "the second")
-    assert {"of": "the first"} == await pair.store.load("k")
+    pair.first.cli("HSET", "bff:session:k", "sub", "the first")
+    pair.second.cli("HSET", "bff:session:k", "sub", "the second")
+    assert {"sub": "the first"} == await pair.store.load("k")
     pair.name.aim(pair.second.port)
     pair.store.renewal.changed("k")
-    assert {"of": "the first"} == await pair.store.load("k")
+    assert {"sub": "the first"} == await pair.store.load("k")
     pair.store.renewal.changed(None)
-    assert {"of": "the second"} == await pair.store.load("k")
+    assert {"sub": "the second"} == await pair.store.load("k")
     assert await pair.store.locks.take("k", "one", lifetime=60)
     assert "one" == pair.second.cli("GET", "bff:lock:k")

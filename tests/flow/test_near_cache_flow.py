@@ -40,7 +40,7 @@ def hits(app_metrics: Metrics) -> int:
 def reads(redis: RedisServer) -> int:
     """How often a session has been read in Redis."""
     with redis.client() as client:
-        return int(client.info("commandstats").get("cmdstat_hgetall", {}).get("calls", 0))
+        return int(client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
 
 
 async def warm(world: World, browser: Browser) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bff.crypto import Keyring, new_secret, session_key
 from bff.session.model import OwnToken, Refreshing, Session, Tokens
-from bff.session.record import decode_record, encode_exchanged, encode_record, rounded
+from bff.session.record import FIELDS, decode_record, encode_exchanged, encode_record, format_device, rounded
 from tests.session.sample import NOW, sample_session, sample_tokens
 
 KEYRING = Keyring([new_secret()])
@@ -161,3 +161,16 @@ def test_fields_do_not_change_places() -> None:
     assert decode_record(SESSION.key, record, HANDLE, KEYRING) is not None
     moved = {**record, "provider": 'a", "b', "sub": "c"}
     assert decode_record(SESSION.key, moved, HANDLE, KEYRING) is None
+
+
+def test_reads_ask_for_every_field_that_a_session_is_made_of() -> None:
+    """A record without its readable claims is the same session; every other field is asked for."""
+    full = replace(
+        SESSION, frontend="shop", refreshing=Refreshing(NOW, "7"), exchanged={"a": OwnToken("o", NOW, None)}
+    )
+    record = encode_record(full, HANDLE, KEYRING, readable=["email"])
+    record["exchanged"] = encode_exchanged(full, HANDLE, KEYRING)
+    record["device"] = format_device(full.key, "key", KEYRING)
+    assert set(FIELDS) == {name for name in record if not name.startswith("claim:")}
+    read = {name: record[name] for name in FIELDS}
+    assert replace(full, bound=True) == decode_record(full.key, read, HANDLE, KEYRING)

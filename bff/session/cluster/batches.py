@@ -17,7 +17,7 @@ from bff.session.batch_reader import BatchReader
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
-from bff.session.hash_read import Loaded, outcome
+from bff.session.hash_read import Loaded, commands, noted, outcome
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -92,10 +92,7 @@ class ClusterBatches:
             raise found
         if isinstance(said, BaseException) and not isinstance(said, ResponseError):
             raise said
-        read = outcome(found.fields, None, said)
-        if isinstance(read, Exception):
-            raise read
-        return Loaded(found.fields, found.lifetime, read.note)
+        return Loaded(found.fields, found.lifetime, noted(said))
 
     async def _hash(self, name: bytes, *, timed: bool) -> Loaded:
         address, failure = await self._owner(name), None
@@ -117,7 +114,7 @@ class ClusterBatches:
 
     async def _asked(self, name: bytes, address: Address) -> Loaded:
         """A hash at a server that takes its slot over just now."""
-        words = _ASKING + packed(b"HGETALL", name)
+        words = _ASKING + commands(name, None, timed=False)
         try:
             fields = await self._reader(address).evaluate(name, words, replies=2)
         except ResponseError as refused:
