@@ -78,7 +78,8 @@ def _read(path: Path, patience: float) -> tuple[str, int]:
         raw, state = read_bounded(path, _MAX_SECRET_BYTES, patience)
         text = raw.decode("utf-8").rstrip("\r\n")
     except FileNotFoundError:
-        raise _UnreadableError("names a file that does not exist", "create it, or correct the path") from None
+        fix = f"create it, or correct the path{_start(path)}"
+        raise _UnreadableError("names a file that does not exist", fix) from None
     except PermissionError:
         raise _UnreadableError(
             "names a file that this user may not read", "change its owner or mode"
@@ -93,6 +94,11 @@ def _read(path: Path, patience: float) -> tuple[str, int]:
     return text, state.st_mode
 
 
+def _start(path: Path) -> str:
+    """The folder that a relative path starts from, which is not the one of the settings' file."""
+    return "" if path.is_absolute() else f": it starts from the working directory, {Path.cwd()}"
+
+
 def check_files(settings: Settings) -> Iterator[Finding]:
     """Findings about the page's folder, CA bundles, client certificates, the audit file and packages."""
     return judged(settings, _check_files)
@@ -102,7 +108,8 @@ def _check_files(settings: Settings) -> Iterator[Finding]:
     """Checks the files that the settings of a single provider and page name."""
     folder, index = settings.spa.dir, settings.spa.index
     if folder is not None and not folder.is_dir():
-        yield Finding("spa.dir", f"names no folder: {folder}", "build the page first, or correct the path")
+        fix = f"build the page first, or correct the path{_start(folder)}"
+        yield Finding("spa.dir", f"names no folder: {folder}", fix)
     elif folder is not None and not (folder / index).is_file():
         yield Finding(
             "spa.dir",

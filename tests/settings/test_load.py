@@ -146,6 +146,15 @@ def test_an_unusable_secret_file_is_one_problem(expected: str, content: str | by
     assert expected in problem.message
 
 
+def test_a_relative_path_is_told_with_its_start() -> None:
+    """It starts from the working directory, not from the folder of the settings' file."""
+    start = f"the working directory, {Path.cwd()}"
+    for path, told in ((Path("nowhere/secret"), True), (Path("nowhere/secret").absolute(), False)):
+        assert told == only(with_files(secret("keys", KEY), path)).fix.endswith(start)
+    page = with_files(secret("keys", KEY), secret("secret", "s3cret")) + '\n[spa]\ndir = "nowhere"\n'
+    assert only(page).fix.endswith(start)
+
+
 def test_a_secret_file_that_is_a_folder() -> None:
     """Docker makes a folder where a file to mount is missing."""
     folder = Path("folder").absolute()
