@@ -38,9 +38,12 @@ from bff.web.identity import (
 from bff.web.login_transaction import Transaction
 from bff.web.responses import address_of
 
-_NO_REFRESH = (
-    "the provider gave no refresh token: each session ends with its access token; "
-    'it may give one for the scope "offline_access" (provider.scopes)'
+_NO_REFRESH = "the provider gave no refresh token: each session ends with its access token; "
+_OFFLINE = 'it may give one for the scope "offline_access" (provider.scopes)'
+# OpenID Connect Core 11: "offline_access" is to be ignored without the user's consent.
+_CONSENT = (
+    'for "offline_access" it may want the user\'s consent (provider.extra_params = { prompt = "consent" }), '
+    "or the grant type refresh_token in the client's registration"
 )
 _log = get_logger("bff.web")
 
@@ -196,7 +199,8 @@ class SessionStart:
         await self._sessions.end_oldest(started.session)
         if answer.refresh_token is None and not self._told_no_refresh:
             self._told_no_refresh = True
-            _log.warning("no_refresh_token", problem=_NO_REFRESH)
+            asked = "offline_access" in self._client.settings.scopes
+            _log.warning("no_refresh_token", problem=_NO_REFRESH + (_CONSENT if asked else _OFFLINE))
         self._metrics.login_finished("signed_in", self._name)
         name_session(request.scope, started.session.key, started.session)
         self._sessions.audit("signed_in", started.session, address=address)

@@ -200,7 +200,19 @@ async def test_the_absence_of_a_refresh_token_is_said_once(site: Site, browser: 
         for _ in range(2):
             await site.sign_in(browser)
     (line,) = [line for line in lines if line["event"] == "no_refresh_token"]
-    assert "offline_access" in line["problem"]
+    assert 'may give one for the scope "offline_access"' in line["problem"]
+
+
+async def test_a_scope_that_brought_no_refresh_token(
+    redis_server: RedisServer, provider: ServedProvider
+) -> None:
+    """Where it is asked for already the advice is another: many take it with a consent alone."""
+    provider.without_refresh = True
+    async with running_site(redis_server, provider, scopes=("openid", "offline_access")) as site:
+        with capture_logs() as lines:
+            await site.sign_in(site.browser())
+    (line,) = [line for line in lines if line["event"] == "no_refresh_token"]
+    assert 'extra_params = { prompt = "consent" }' in line["problem"]
 
 
 async def test_a_login_without_a_provider_is_said(site: Site, browser: Browser) -> None:
