@@ -70,7 +70,7 @@ SLOW = {
 }
 """The folders whose files take long, most of it waiting."""
 _SPREAD = 0.9  # the slow files begin within this share of the run
-_SHARED = {
+SHARED = {
     f"tests/{folder}/test_{name}.py": f"tests/{folder}: {group}"
     for folder, group, names in (
         ("browser", "devices", ("accessibility", "devices", "ending", "tabs")),
@@ -88,7 +88,7 @@ class _Together(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return _SHARED.get(file, file)
+        return SHARED.get(file, file)
 
 
 def pytest_configure() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import conftest
 from tests.structure.source import PACKAGE, ROOT
 
 MAX_LINES = 400
@@ -27,6 +28,12 @@ def test_no_file_is_too_long() -> None:
     """A file over 400 lines is two files."""
     lengths = {name: len(text.splitlines()) for name, text in SOURCES.items()}
     assert {} == {name: length for name, length in lengths.items() if length > MAX_LINES}
+
+
+def test_the_files_and_folders_that_the_suite_plans_with_are_there() -> None:
+    """Those that share a process, and the slow ones: a renamed file would silently leave its group."""
+    assert set() == {path for path in conftest.SHARED if not (ROOT / path).is_file()}
+    assert set() == {folder for folder in conftest.SLOW if not (conftest.TESTS / folder).is_dir()}
 
 
 def test_every_exemption_gives_its_reason() -> None:

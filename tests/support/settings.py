@@ -9,12 +9,13 @@ import pytest
 from bff.settings.load import load
 from bff.settings.model import RedisSettings
 from bff.settings.problem import SettingProblem, SettingsError
+from tests.support import wait
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
 OTHER = base64.urlsafe_b64encode(bytes(range(100, 132))).decode().rstrip("=")
 
-PATIENCE = 20.0
-"""Seconds that Redis may take for an answer; a test of a silent Redis sets less."""
+PATIENCE = wait.PATIENCE
+"""Seconds that Redis may take for an answer: a silent one gets less, for a test waits no longer itself."""
 
 WAITS = {"connect_timeout": 60, "queue_timeout": 60}
 """The waits of a route for its backend, of which a busy machine makes no outage."""

@@ -17,7 +17,7 @@ from bff.session.batch_reader import BatchReader
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
-from bff.session.hash_read import Loaded, commands, noted, outcome
+from bff.session.hash_read import Loaded, commands, noted, outcome, unavailable
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -99,9 +99,9 @@ class ClusterBatches:
         for _ in range(MAX_REDIRECTS):
             try:
                 found = await self._reader(address).load(name, timed=timed)
-            except StoreUnavailableError as unavailable:
-                failure = unavailable
-                other = self._topology.elsewhere(unavailable.__cause__, address)
+            except StoreUnavailableError as failed:
+                failure = failed.__cause__
+                other = self._topology.elsewhere(failure, address)
                 if other is None:
                     raise
                 address, asks = other
@@ -125,7 +125,7 @@ class ClusterBatches:
         return Loaded(read.fields, 0.0)
 
     async def _evaluate(self, name: bytes, words: bytes) -> Any:
-        address, asks = await self._owner(name), False
+        address, asks, failure = await self._owner(name), False, None
         for _ in range(MAX_REDIRECTS):
             reader = self._reader(address)
             try:
@@ -133,20 +133,21 @@ class ClusterBatches:
                     return await reader.evaluate(name, _ASKING + words, replies=2)
                 return await reader.evaluate(name, words)
             except ResponseError as refused:
+                failure = refused
                 other = self._topology.elsewhere(refused, address)
                 if other is None:
                     raise
                 address, asks = other
-            except StoreUnavailableError as unavailable:
-                self._topology.elsewhere(unavailable.__cause__, address)
+            except StoreUnavailableError as failed:
+                self._topology.elsewhere(failed.__cause__, address)
                 raise
-        raise StoreUnavailableError("Redis: sent from one to another")
+        raise StoreUnavailableError("Redis: sent from one to another") from failure
 
     async def _owner(self, name: bytes) -> Address:
         try:
             return await self._topology.owner(name)
         except (RedisError, OSError) as failure:
-            raise StoreUnavailableError(f"Redis: {type(failure).__name__}") from failure
+            raise unavailable(failure) from failure
 
     def _reader(self, address: Address) -> BatchReader:
         if (reader := self._readers.get(address)) is None:
