@@ -12,13 +12,12 @@ from typing import assert_never
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.session_for_backend import OwnFound, shown
-from bff.errors import Problem, StoreUnavailableError
+from bff.errors import Problem
 from bff.refresh.client_tokens import NoToken
 from bff.session.cached_session import CachedSession
 from bff.session.lifetime import CLOCKS_APART
 from bff.session.model import Found, OwnToken
 from bff.session.rotation_policy import PassOn
-from bff.session.sessions import NoSession
 
 
 class OwnTokenReady:
@@ -118,12 +117,9 @@ class OwnTokenCredentials(Credentials):
             sent.obtained_at, self.clock(), invalid_token=invalid_token, mode=mode, min_age=min_age
         ):
             return PassOn()
-        try:
-            current = await self._sessions.open(signed.found.handle)
-        except StoreUnavailableError:
-            return Refused(Problem.STORE_UNAVAILABLE)
-        if isinstance(current, NoSession):
-            return Refused(current.problem, current.reason, session=current.key)
+        current = await self._current(signed.found)
+        if isinstance(current, Refused):
+            return current
         credential = await super().again(Signed(current), required=True)
         if not isinstance(credential, Signed):
             assert isinstance(credential, Refused)

@@ -12,11 +12,10 @@ from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, 
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.session_for_backend import OwnFound, OwnReady, last_moment, shown
 from bff.credentials.token_exchange import Changed, Exchanger, NotNow, Unusable
-from bff.errors import Problem, StoreUnavailableError
+from bff.errors import Problem
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken
 from bff.session.rotation_policy import PassOn, Refresh, plan_after_401
-from bff.session.sessions import NoSession
 
 
 class ExchangedCredentials(Credentials):
@@ -106,16 +105,6 @@ class ExchangedCredentials(Credentials):
     async def _exchange(self, found: Found) -> Found | Unusable | NotNow | Changed:
         token = await self._exchanger.exchange(found, self._audience)
         return shown(found, token) if isinstance(token, OwnToken) else token
-
-    async def _current(self, found: Found) -> Found | Refused:
-        """Reads a session that has changed while its token was exchanged."""
-        try:
-            current = await self._sessions.open(found.handle)
-        except StoreUnavailableError:
-            return Refused(Problem.STORE_UNAVAILABLE)
-        if isinstance(current, NoSession):
-            return Refused(current.problem, current.reason, session=current.key)
-        return current
 
     async def _renewed(self, found: Found) -> Signed | Refused:
         """Returns the session with newer tokens, if the present ones are old enough to be the reason."""

@@ -135,12 +135,9 @@ class Credentials:
     ) -> Signed | PassOn | Refused:
         """Decides after a backend's 401: repeat with these tokens, pass it on, or refuse."""
         sent = signed.found
-        try:
-            current = await self._sessions.open(sent.handle)
-        except StoreUnavailableError:
-            return Refused(Problem.STORE_UNAVAILABLE)
-        if isinstance(current, NoSession):
-            return Refused(current.problem, current.reason, session=current.key)
+        current = await self._current(sent)
+        if isinstance(current, Refused):
+            return current
         step = plan_after_401(
             current.session,
             self.clock(),
@@ -171,6 +168,16 @@ class Credentials:
     def used(self, found: Found) -> bool:
         """Notes a use of the session that is no call, throttled as any; returns true if the note was due."""
         return self._slide(found)
+
+    async def _current(self, found: Found) -> Found | Refused:
+        """Returns the session as it stands in Redis now."""
+        try:
+            current = await self._sessions.open(found.handle)
+        except StoreUnavailableError:
+            return Refused(Problem.STORE_UNAVAILABLE)
+        if isinstance(current, NoSession):
+            return Refused(current.problem, current.reason, session=current.key)
+        return current
 
     async def _usable(
         self, found: Found, *, deadline: float | None = None, rotations: int = 0

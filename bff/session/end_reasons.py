@@ -15,7 +15,6 @@ other (`redis-cli DEL`, expiry, eviction, a process that died over it) by the fi
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -29,6 +28,7 @@ from bff.session.batch_script import packed
 from bff.session.cluster.client import masters_of
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason
+from bff.session.redis_errors import Translated
 
 ENDED_SECONDS: Final = 3600.0
 _UNTIL_LENGTH = 16  # characters of the key: a million sessions need 8 MB less than with all of it
@@ -40,7 +40,6 @@ _TOLD = "!"  # no percent-encoded `sub` holds it
 _CLAIMED_SECONDS = 600
 _LONGEST_VERSION = 18  # digits
 
-Translated = Callable[[], AbstractAsyncContextManager[None]]
 Ended = Callable[[str, str | None, str], None]
 """Hears of an ending: the session's id, whose it was where that is known, and why."""
 

@@ -5,8 +5,7 @@ Rule 2: SCAN, and never KEYS; no command here keeps Redis from others for longer
 Rule 3: a session that stands during a whole scan is told of once at least, and maybe twice (SCAN's promise).
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,10 @@ from redis.exceptions import ResponseError
 
 from bff.session.cluster.client import masters_of
 from bff.session.operator_view import Entry, fields_of, read_entry
+from bff.session.redis_errors import Translated
 
 _LOOKED_AT = 500
 """Names that one SCAN looks at: a quarter of them are sessions, which are read in one round trip."""
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,12 @@ A sign-in's `state`, the `jti` of a logout token, the challenge of a device: who
 Under the same names stand a browser's present session and codes that are too long for a cookie.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 from redis.asyncio import Redis
 
 from bff.session.lifetime import milliseconds
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes `StoreUnavailableError` of whatever redis-py raises within."""
+from bff.session.redis_errors import Translated
 
 
 class OneTimeValues:

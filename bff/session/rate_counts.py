@@ -9,15 +9,12 @@ Rule 3: a foreign value there counts as nothing, or as a quota that is used up, 
 """
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 from bff.policy.quota import Quota
 from bff.session.batch_reader import Batches
 from bff.session.batch_script import BatchScript
 from bff.session.lua_scripts import TAKE
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
+from bff.session.redis_errors import Translated
 
 _MICROSECONDS = 1_000_000
 

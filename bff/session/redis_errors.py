@@ -4,6 +4,8 @@ Rule 1: Redis' own words are not repeated: they may name keys.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -41,6 +43,10 @@ _STATES = {
 }
 """States of a server that refuses everything, or each write, by the code of its answer; what to do."""
 _COMMAND = re.compile(r"'([a-z]{1,32}(?:\|[a-z-]{1,32})?)'")
+
+
+Translated = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes `StoreUnavailableError` of whatever redis-py raises within."""
 
 
 @dataclass(frozen=True, slots=True)

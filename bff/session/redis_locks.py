@@ -1,7 +1,6 @@
 """Locks in Redis, each with an owner and an end: `<prefix>:lock:<key>`. `rotation_lock.py` uses them."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from functools import partial
 
 from redis.asyncio import Redis
@@ -9,9 +8,7 @@ from redis.asyncio import Redis
 from bff.session import lua_scripts
 from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import milliseconds
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes `StoreUnavailableError` of whatever redis-py raises within."""
+from bff.session.redis_errors import Translated
 
 
 class RedisLocks:

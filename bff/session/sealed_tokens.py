@@ -1,14 +1,11 @@
 """Tokens that no session has, in Redis: sealed values under names of their own, each with an end."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 from redis.asyncio import Redis
 
 from bff.session.lifetime import milliseconds
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
+from bff.session.redis_errors import Translated
 
 
 class SealedTokens:

@@ -22,8 +22,7 @@ is used twice. What has died stays dead, so the removal may come at any time, an
 The one assumption is Rule 1's: a sign-in takes less than `NOTE_SECONDS` from `begin` to its record.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
@@ -36,6 +35,7 @@ from bff.session.hash_read import Loaded
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason, Session
 from bff.session.record import Record, format_second, format_time
+from bff.session.redis_errors import Translated
 
 NOTE_SECONDS = 300
 """Longer than any sign-in takes from its provider's answer to its session."""
@@ -49,8 +49,6 @@ _PART = 500
 
 Whose = tuple[str, str, str | None]
 """A session's provider, `sub` and `sid`: the indexes that it is in."""
-
-Translated = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def whose_is(record: Record) -> Whose:

@@ -76,7 +76,7 @@ def base_path_complaint(path: str) -> Complaint | None:
             "is not a plain path without a slash at its end",
             'write it like "/shop", of letters, digits, _ and -; "" is all of the origin',
         )
-    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+    if _is_under_bff(path):
         return "lies under /bff, which would be ambiguous", 'choose another path, like "/shop"'
     return None
 
@@ -227,7 +227,7 @@ def route_path_complaint(path: str) -> Complaint | None:
             "could be read in two ways",
             "write plain segments: letters, digits, and . _ ~ -, nothing encoded",
         )
-    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+    if _is_under_bff(path):
         return "lies under /bff, where the proxy's own endpoints live", "choose another prefix"
     return None
 
@@ -236,7 +236,7 @@ def local_path_complaint(path: str) -> Complaint | None:
     """`provider.post_logout_path` and `spa.error_page`: a path on this origin."""
     if not _LOCAL_PATH.fullmatch(path) or "//" in path or _has_dots(path.partition("?")[0]):
         return "is not a plain path on this site", 'write it like "/" or "/signed-out"'
-    if path.lower() == "/bff" or path.lower().startswith("/bff/"):
+    if _is_under_bff(path):
         return "lies under /bff, where no page is", 'write it like "/" or "/signed-out"'
     return None
 
@@ -271,3 +271,7 @@ def _split(url: str) -> SplitResult | None:
 
 def _has_dots(path: str) -> bool:
     return any(segment in {".", ".."} for segment in path.split("/"))
+
+
+def _is_under_bff(path: str) -> bool:
+    return path.lower() == "/bff" or path.lower().startswith("/bff/")
