@@ -18,7 +18,7 @@ from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded
-from bff.session.lifetime import last_moment, next_slide, time_is_up
+from bff.session.lifetime import last_moment, next_slide
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Record, fingerprint
@@ -64,7 +64,8 @@ class SessionReader:
 
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
-        self._keep(reading, self._packed(handle, session, loaded.fields), session, loaded)
+        left = last_moment(session, self._settings) - self._clock()
+        _keep(reading, self._packed(handle, session, loaded.fields), left, loaded)
 
     def used(self, handle: str) -> "Callable[[str], Awaitable[None]] | None":
         """Takes the session of a handle out of the near cache, before its use is noted in Redis.
@@ -95,18 +96,14 @@ class SessionReader:
                 if not reading.spoiled:
                     session = replace(cached.found.session, seen=float(seen.partition(".")[0]))
                     quiet = quiet_until(session, self._refresh, self._settings)
-                    self._keep(reading, cached.used(session.seen, quiet), session, loaded)
+                    left = last_moment(session, self._settings) - self._clock()
+                    _keep(reading, cached.used(session.seen, quiet), left, loaded)
                     return
 
     def _packed(self, handle: str, session: Session, record: Record) -> CachedSession:
         good = good_until(session, self._refresh)
         quiet = min(good, next_slide(session, self._settings))  # `quiet_until`, with what is known of it
         return CachedSession.of(handle, session, quiet, good, fingerprint(record), plan=self._plan)
-
-    def _keep(self, reading: Reading, packed: CachedSession, session: Session, loaded: Loaded) -> None:
-        left = last_moment(session, self._settings) - self._clock()
-        lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
-        reading.keep(packed.value, packed.entry, lifetime)
 
     def _answered(
         self, handle: str, key: str, reading: Reading | None, then: Then, asked: "asyncio.Future[Loaded]"
@@ -123,11 +120,18 @@ class SessionReader:
         session = self._before.session(key, loaded.fields, handle)
         if session is None or note_of(loaded.note, session.version) is not None:
             return None
-        if time_is_up(session, self._clock(), self._settings) is not None:
+        left = last_moment(session, self._settings) - self._clock()
+        if left <= 0:  # as `time_is_up` says with its reason
             return None
         if self._providers is not None and session.provider not in self._providers:
             return None
         packed = self._packed(handle, session, loaded.fields)
         if reading is not None:
-            self._keep(reading, packed, session, loaded)
+            _keep(reading, packed, left, loaded)
         return packed
+
+
+def _keep(reading: Reading, packed: CachedSession, left: float, loaded: Loaded) -> None:
+    """Keeps a session that lives so many seconds if nobody uses it, or as long as its record."""
+    lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
+    reading.keep(packed.value, packed.entry, lifetime)
