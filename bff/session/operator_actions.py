@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bff.observe.logs import audit
+from bff.session.bulk_endings import at_frontend
 from bff.session.model import EndReason
 from bff.session.operator_view import Entry, Selection
-from bff.session.sessions_to_end import at_frontend
 from bff.session.store import SessionStore
 
 _LONGEST = 64  # characters of a session's key

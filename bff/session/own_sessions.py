@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bff.session.bulk_endings import at_frontend
 from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded
 from bff.session.lifetime import last_moment_of
@@ -17,7 +18,6 @@ from bff.session.model import ID_LENGTH, EndReason, Session
 from bff.session.record import DEVICE
 from bff.session.session_index import is_of
 from bff.session.sessions import Sessions
-from bff.session.sessions_to_end import at_frontend
 from bff.session.store import SessionStore
 from bff.settings.model import SessionSettings
 
@@ -95,7 +95,7 @@ class OwnSessions:
     async def _end(self, session: Session, keys: Sequence[str], address: str) -> int:
         loaded = await self._store.load_all(keys)
         own = [key for key, found in zip(keys, loaded, strict=True) if found and _is_of(session, found)]
-        return await self._sessions.end_keys(own, _WHY, address=address, by=session.id)
+        return await self._sessions.bulk.end_keys(own, _WHY, address=address, by=session.id)
 
     def _shown(self, session: Session, key: str, loaded: Loaded | None) -> OwnSession | None:
         """A record as it is shown; None for one that is over, is not the user's, or was mangled."""

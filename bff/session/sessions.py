@@ -1,4 +1,4 @@
-"""Sessions by cookie: find, start, save, slide and end them.
+"""Sessions by cookie: find, start, save, slide and end one; many end by `bulk_endings.py`.
 
 The rest of the program uses this module; the store, the record and the keys meet only here.
 
@@ -23,6 +23,7 @@ from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
+from bff.session.bulk_endings import BulkEndings
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import Ended, note_of, untold
@@ -46,18 +47,12 @@ from bff.session.record import encode_exchanged, format_seen
 from bff.session.rotation_lock import SessionLock
 from bff.session.rotation_policy import quiet_until
 from bff.session.session_builder import Identity, PreparedSave, SessionBuilder
-from bff.session.session_cap import oldest_beyond
 from bff.session.session_cookie import SessionCookie
-from bff.session.session_index import whose_is
 from bff.session.session_reader import SessionReader, Then
-from bff.session.sessions_to_end import affected, ending_of, names_of
 from bff.session.store import SessionStore, Write
 from bff.settings.model import RefreshSettings, SessionSettings
 
 __all__ = ["Found", "NoSession", "Sessions"]
-
-_AT_ONCE = 100
-"""Sessions that are ended by the same round trips."""
 
 
 class Sessions:
@@ -105,6 +100,7 @@ class Sessions:
         self._missed = missed
         self._ended = ended
         self.frontend = frontend
+        self.bulk = BulkEndings(store, settings, metrics, clock, ended=ended, forgetting=self._forgetting)
         self._sliding: set[str] = set()
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
@@ -325,53 +321,7 @@ class Sessions:
         former = await self.one_time.swap("browser", browser, session.key, lifetime=lifetime)
         if former is None or former == session.key:
             return
-        await self.end_keys([former], EndReason.SIGNED_IN_AGAIN)
-
-    async def end_oldest(self, session: Session) -> None:
-        """Ends the oldest sessions of a user who has more than `max_per_user` by this new one.
-
-        Where Redis fails there are more for a while: the next sign-in does it.
-        """
-        most = self._settings.max_per_user
-        if most is not None:
-            with suppress(StoreUnavailableError):
-                await self.end_keys(await oldest_beyond(self._store, session, most), EndReason.SESSION_LIMIT)
-
-    async def end_all(self, provider: str, *, sub: str | None, sid: str | None, reason: EndReason) -> int:
-        """Ends all sessions of a sign-in at the provider, or without a `sid` all of a user; how many.
-
-        A sign-in of theirs that is under way finds out by `ended_since`.
-        """
-        keys = await affected(self._store, provider, sub=sub, sid=sid, now=self._clock(), reason=reason)
-        return await self.end_keys(keys, reason)
-
-    async def ended_since(self, session: Session, began: float) -> EndReason | None:
-        """Returns why all of this session's user or sign-in was ended since `began`; None if not (T-15)."""
-        notes = await self._store.index.notes_since(session.provider, names_of(session), began)
-        return ending_of(session, notes)
-
-    async def end_keys(self, keys: Sequence[str], reason: EndReason, **who: str | None) -> int:
-        """Ends sessions whose handles are not known, many in few round trips; how many this call ended.
-
-        `who` asked for it, for the audit log: their `address`, the session that they did it `by`.
-        """
-        count = 0
-        for at in range(0, len(keys), _AT_ONCE):
-            part = keys[at : at + _AT_ONCE]
-            loaded = zip(part, await self._store.load_all(part), strict=True)
-            there = {key: one.fields for key, one in loaded if one is not None}
-            whose = {key: whose_is(fields) for key, fields in there.items()}
-            with self._forgetting(*part):
-                ended = await self._store.end_many(whose, reason, kept=self._settings.idle_timeout)
-            for key in part:
-                if key in ended:
-                    (provider, sub, _), id_ = whose[key], key[:ID_LENGTH]
-                    who |= {"sub": sub, "provider": provider, "frontend": there[key].get("frontend", "")}
-                    self._metrics.session_ended(reason, who["frontend"])
-                    audit("session_ended", session=id_, reason=reason, provider_revoked=False, **who)
-                    self._ended(id_, sub, reason)
-            count += len(ended)
-        return count
+        await self.bulk.end_keys([former], EndReason.SIGNED_IN_AGAIN)
 
     def lock(self, session: Session) -> SessionLock:
         """The lock under which a session's tokens are rotated."""

@@ -33,4 +33,4 @@ async def sign_out_next(sessions: Sessions, key: str) -> None:
     while following is not None and following != _SIGNED_OUT:
         following = await sessions.one_time.swap(_KIND, following, _SIGNED_OUT, lifetime=_KEPT)
         if following is not None and following != _SIGNED_OUT:
-            await sessions.end_keys([following], EndReason.LOGOUT)
+            await sessions.bulk.end_keys([following], EndReason.LOGOUT)

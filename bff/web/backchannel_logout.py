@@ -89,7 +89,7 @@ class BackchannelEndpoint:
         return [each for each in self._tokens if each[0].issuer == issuer]
 
     async def _end(self, request: Request, settings: ProviderSettings, logout: ProviderLogout) -> None:
-        ended = await self._sessions.end_all(
+        ended = await self._sessions.bulk.end_all(
             settings.name, sub=logout.sub, sid=logout.sid, reason=EndReason.PROVIDER_LOGOUT
         )
         await self._sessions.one_time.swap(

@@ -67,7 +67,7 @@ class FrontchannelEndpoint:
         try:
             for name in meant:
                 reason = EndReason.PROVIDER_LOGOUT
-                if ended := await self._sessions.end_all(name, sub=None, sid=sid, reason=reason):
+                if ended := await self._sessions.bulk.end_all(name, sub=None, sid=sid, reason=reason):
                     audit("provider_signed_out", sid=sid, sessions=ended, provider=name, **where)
         except StoreUnavailableError:
             return problem_answer(Problem.STORE_UNAVAILABLE)

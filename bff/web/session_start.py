@@ -192,11 +192,11 @@ class SessionStart:
             await self._sessions.end(started.session, EndReason.LOGOUT)
             return None
         since = began_at(transaction, claims, self._client.settings.clock_skew)
-        if (reason := await self._sessions.ended_since(started.session, since)) is not None:
+        if (reason := await self._sessions.bulk.ended_since(started.session, since)) is not None:
             await self._sessions.end(started.session, reason, provider_revoked=False)
             return None
         await self._sessions.supersede(transaction.browser, started.session, self._state_lifetime)
-        await self._sessions.end_oldest(started.session)
+        await self._sessions.bulk.end_oldest(started.session)
         if answer.refresh_token is None and not self._told_no_refresh:
             self._told_no_refresh = True
             asked = "offline_access" in self._client.settings.scopes

@@ -107,7 +107,7 @@ class SharedSignalsEndpoint:
         if await self._sessions.one_time.is_claimed(_GUARD, guard):
             return  # Rule 1
         name, reason = settings.name, EndReason.SECURITY_SIGNAL
-        ended = await self._sessions.end_all(name, sub=signal.sub, sid=signal.sid, reason=reason)
+        ended = await self._sessions.bulk.end_all(name, sub=signal.sub, sid=signal.sid, reason=reason)
         await self._sessions.one_time.swap(_GUARD, guard, "1", lifetime=MAX_AGE + 2 * settings.clock_skew)
         audit(
             "security_signal_taken",

@@ -80,7 +80,7 @@ async def test_a_session_that_was_ended_is_not_put_back(site: Site, fence: Fence
     await end(site, found.session, EndReason.LOGOUT, fence=fence)
     await put_back(site, found, dumped, ttl)
     assert {(Problem.SESSION_ENDED, EndReason.LOGOUT)} == await everywhere(site, found)
-    assert await site.sessions.end_all("main", sub="alice", sid=None, reason=EndReason.LOGOUT) == 0
+    assert await site.sessions.bulk.end_all("main", sub="alice", sid=None, reason=EndReason.LOGOUT) == 0
 
 
 @pytest.mark.requirement("B-39")

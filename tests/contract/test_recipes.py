@@ -134,7 +134,7 @@ async def ends_a_user(deployed: Deployment) -> None:
     assert {"bob", "carol"} == await deployed.alive()
     for who, over in (("laptop", True), ("bob", False)):
         session = deployed.found[who].session
-        assert over == bool(await deployed.processes[0].sessions.ended_since(session, began))
+        assert over == bool(await deployed.processes[0].sessions.bulk.ended_since(session, began))
 
 
 async def ends_a_provider(deployed: Deployment) -> None:

@@ -37,7 +37,7 @@ async def sign_in(site: Site, after: float = 1) -> Found:
     """What a sign-in does, so many seconds after the one before."""
     site.now += after
     found = await site.sessions.start(ALICE, sample_tokens(), user_agent="", address="")
-    await site.sessions.end_oldest(found.session)
+    await site.sessions.bulk.end_oldest(found.session)
     return found
 
 
@@ -117,9 +117,9 @@ async def test_a_sign_in_survives_a_lost_redis(capped: list[Site], redis_server:
     site = capped[0]
     sessions = [await site.signed_in() for _ in range(MOST + 1)]
     redis_server.stop()
-    await site.sessions.end_oldest(sessions[-1].session)
+    await site.sessions.bulk.end_oldest(sessions[-1].session)
     redis_server.start()
     await site.changes.aclose()
     assert MOST + 1 == sum([await lives(site, each) for each in sessions])
-    await site.sessions.end_oldest(sessions[-1].session)
+    await site.sessions.bulk.end_oldest(sessions[-1].session)
     assert MOST == sum([await lives(site, each) for each in sessions])

@@ -97,9 +97,10 @@ async def test_a_sign_in_without_a_sid_hears_of_the_end(site: Site) -> None:
     _, other = await person(site, sid="another-session")
     found = [await site.sessions.open(handle) for handle in (nameless, other)]
     began = site.clock() - 1
-    await site.sessions.end_all("main", sub="alice", sid="provider-session", reason=EndReason.PROVIDER_LOGOUT)
+    reason = EndReason.PROVIDER_LOGOUT
+    await site.sessions.bulk.end_all("main", sub="alice", sid="provider-session", reason=reason)
     sessions = [each.session for each in found if isinstance(each, Found)]
-    reasons = [await site.sessions.ended_since(each, began) for each in sessions]
+    reasons = [await site.sessions.bulk.ended_since(each, began) for each in sessions]
     assert [EndReason.PROVIDER_LOGOUT, None] == reasons
 
 
@@ -213,17 +214,17 @@ async def test_the_end_is_noted_for_sign_ins_under_way(site: Site) -> None:
     _, one = await person(site)
     found = await site.sessions.open(one)
     assert isinstance(found, Found)
-    assert not await site.sessions.ended_since(found.session, began)
+    assert not await site.sessions.bulk.ended_since(found.session, began)
     assert 200 == (await tell(site, logout_token(site))).status_code
-    assert await site.sessions.ended_since(found.session, began)
-    assert not await site.sessions.ended_since(found.session, site.clock() + 1)
+    assert await site.sessions.bulk.ended_since(found.session, began)
+    assert not await site.sessions.bulk.ended_since(found.session, site.clock() + 1)
     assert 0 < int(site.redis.cli("TTL", "bff:ended:main:provider-session")) <= 300
     _, other = await person(site, sid="another")
     found = await site.sessions.open(other)
     assert isinstance(found, Found)
-    assert not await site.sessions.ended_since(found.session, began)
+    assert not await site.sessions.bulk.ended_since(found.session, began)
     assert 200 == (await tell(site, logout_token(site, sid=None, jti="2"))).status_code
-    assert await site.sessions.ended_since(found.session, began)
+    assert await site.sessions.bulk.ended_since(found.session, began)
 
 
 @pytest.mark.requirement("L-05")

@@ -117,7 +117,7 @@ async def test_a_user_ends_all_other_sessions(
     site: Site, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """This browser's stays, and so does everybody else's, however many end by one round trip."""
-    monkeypatch.setattr("bff.session.sessions._AT_ONCE", at_once)
+    monkeypatch.setattr("bff.session.bulk_endings._AT_ONCE", at_once)
     others = [(await signed_in(site, PHONE))[1] for _ in range(3)]
     _, bob = await signed_in(site, sub="bob")
     browser, here = await signed_in(site)
@@ -153,15 +153,15 @@ async def test_an_end_of_all_others_is_one_frontends(site: Site) -> None:
     began, sub = site.clock() - 1, here.session.sub
     named = replace(here.session, frontend="shop")
     assert 200 == (await browser.call("DELETE", "/bff/sessions")).status_code
-    assert "signed_out_elsewhere" == await site.sessions.ended_since(here.session, began)
-    assert None is await site.sessions.ended_since(named, began)
+    assert "signed_out_elsewhere" == await site.sessions.bulk.ended_since(here.session, began)
+    assert None is await site.sessions.bulk.ended_since(named, began)
     site.redis.cli("SET", f"bff:ended:main:{sub}%0Ashop", f"{site.clock()} operator")
-    assert "operator" == await site.sessions.ended_since(named, began)
+    assert "operator" == await site.sessions.bulk.ended_since(named, began)
     site.redis.cli("DEL", f"bff:ended:main:{sub}%0Adefault", f"bff:ended:main:{sub}%0Ashop")
     for reason, at_another in (("signed_out_elsewhere", None), ("operator", "operator")):
         site.redis.cli("SET", f"bff:ended:main:{sub}", f"{site.clock()} {reason}")
-        assert reason == await site.sessions.ended_since(here.session, began)
-        assert at_another == await site.sessions.ended_since(named, began)
+        assert reason == await site.sessions.bulk.ended_since(here.session, began)
+        assert at_another == await site.sessions.bulk.ended_since(named, began)
 
 
 @pytest.mark.requirement("L-01", "B-35")

@@ -21,7 +21,7 @@ ENDED_MEANWHILE = "/?bff_error=session_ended"
 async def end_all(site: Site, by: str) -> None:
     """Everything of alice's, or of her sign-in at the provider, is ended."""
     sid = "provider-session" if by == "sid" else None
-    await site.sessions.end_all("main", sub="alice", sid=sid, reason=EndReason.PROVIDER_LOGOUT)
+    await site.sessions.bulk.end_all("main", sub="alice", sid=sid, reason=EndReason.PROVIDER_LOGOUT)
 
 
 def around_the_write(site: Site, before: Callable[[], Awaitable[None]] | None, after: Any = None) -> None:
