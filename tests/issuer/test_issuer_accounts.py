@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from bff.issuer.accounts.accounts import AccountError, Accounts, normal_address
 from bff.issuer.accounts.passwords import MAX_BYTES, PasswordRefusedError, Passwords, check_new
+from bff.issuer.cli.users_view import overview
 from bff.issuer.settings import DEMO_USERS, PasswordCost, UserSettings
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import CHEAP
@@ -212,6 +213,20 @@ def test_a_suspended_account_is_not_found_but_read(accounts: Accounts) -> None:
     assert int(NOW) == checked.suspended
     accounts.resume(sub)
     assert accounts.find(sub) is not None
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 12, "-1", "soon", "\u0663"], ids=lambda text: text[:12])
+@pytest.mark.parametrize("field", ["created", "suspended", "generation"])
+def test_a_number_that_cannot_be_read_suspends(
+    accounts: Accounts, redis_server: RedisServer, field: str, text: str
+) -> None:
+    """An account that another program wrote badly ends no list of accounts, and nobody signs in to it."""
+    good, bad = (accounts.add(user(email), NOW) for email in ("a@example.com", "b@example.com"))
+    with redis_server.client() as client:
+        client.hset(f"issuer:user:{bad.sub}", field, text)
+    assert {good.sub: None} == {one.sub: one.suspended for one in accounts.every() if not one.suspended}
+    assert None is accounts.find(bad.sub)
+    overview([(one, []) for one in accounts.every()])  # a calendar has each of the times
 
 
 def test_each_change_raises_the_generation(accounts: Accounts) -> None:

@@ -289,6 +289,21 @@ def test_a_hint_of_somebody_else_brings_the_page(person: Person) -> None:
     assert 200 == person.authorize(id_token_hint=hint).status_code
 
 
+@pytest.mark.parametrize("who", [ALICE, BOB])
+def test_a_sign_in_as_somebody_else_than_the_hint_names(person: Person, who: tuple[str, str]) -> None:
+    """Whoever signs in on a page for bob gets a code as bob alone, else `login_required` (Core 3.1.2.1)."""
+    with Person(person.issuer) as other:
+        hint = other.tokens(BOB)["id_token"]
+    answer = sign_in_at(person.authorize(id_token_hint=hint), person.http, who)
+    query = query_of(answer.headers["location"])
+    assert ("code" in query) == (who == BOB)
+    assert (None if who == BOB else "login_required", "the-state", person.issuer.url) == (
+        query.get("error"),
+        query["state"],
+        query["iss"],
+    )
+
+
 def test_userinfo_tells_what_the_scope_allows(person: Person, issuer: RunningIssuer) -> None:
     """Userinfo answers to a valid access token, and to nothing else."""
     tokens = person.tokens()

@@ -86,9 +86,9 @@ def test_who_found_it_too_does_not_get_it_too(redis_server: RedisServer) -> None
     with redis_server.client() as client:
         pushed = PushedRequests(IssuerRedis(client, "other"))
         request_uri = pushed.save({"client_id": "c"})
-        assert [{"client_id": "c"}] * 2 == [pushed.find(request_uri) for _ in range(2)]
+        assert [{"client_id": "c"}] * 2 == [pushed.find(request_uri, "c") for _ in range(2)]
         assert [True, False] == [pushed.take(request_uri) for _ in range(2)]
-        assert (None, {"client_id": "c"}) == (pushed.find(request_uri), pushed.find_spent(request_uri))
+        assert (None, {"client_id": "c"}) == (pushed.find(request_uri, "c"), pushed.find_spent(request_uri))
 
 
 @pytest.mark.requirement("O-12")
@@ -177,3 +177,17 @@ def test_a_request_is_kept_for_the_sign_in_page_and_no_longer(
     answer = sign_in_at(page, person.http)
     assert 400 == answer.status_code
     assert "This request is over" in answer.text
+
+
+def test_no_look_prolongs_a_request(redis_server: RedisServer) -> None:
+    """The first look of its client gives ten minutes; no later look gives more, and another client's none."""
+    with redis_server.client() as client:
+        pushed = PushedRequests(IssuerRedis(client, "looks"))
+        request_uri = pushed.save({"client_id": "c"})
+        (key,) = client.keys("looks:par:*")
+        assert None is pushed.find(request_uri, "other")
+        assert 0 < int(str(client.ttl(key))) <= 60
+        assert {"client_id": "c"} == pushed.find(request_uri, "c")
+        client.expire(key, 100)  # 500 seconds later
+        assert {"client_id": "c"} == pushed.find(request_uri, "c")
+        assert 0 < int(str(client.ttl(key))) <= 100

@@ -12,6 +12,7 @@ is suspended is told only to a user who has its password.
 Rule 2: an address belongs to one account: both keys are written in one step, or neither.
 Rule 3: no update makes an account. A change that ends all sign-ins of an account raises its `generation` in
 the same step: a sign-in that was under way compares it afterwards (see termination.py).
+Rule 4: a number that cannot be read, of an account that another program wrote, makes it a suspended one.
 
 Calls block. They raise `redis.RedisError` when Redis is not usable.
 """
@@ -30,6 +31,7 @@ from bff.issuer.settings import PasswordCost, UserSettings
 
 MAX_ADDRESS = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART = 64
+_MAX_DIGITS = 11  # a time that a calendar has: the year 5138
 
 _ADD = """
 local other = redis.call('GET', KEYS[2])
@@ -198,16 +200,25 @@ class Accounts:
 
 
 def _account(sub: str, fields: Mapping[str, Any]) -> Account:
+    numbers = [_number(fields.get(name) or "0") for name in ("created", "suspended", "generation")]
+    created, suspended, generation = (number or 0 for number in numbers)
+    if None in numbers and not suspended:
+        suspended = int(time.time())
     return Account(
         sub,
         fields["email"],
         fields["name"],
         tuple(fields.get("roles", "").split()),
         fields.get("tenant", ""),
-        int(fields.get("created") or 0),
-        int(fields["suspended"]) if fields.get("suspended") else None,
-        int(fields.get("generation") or 0),
+        created,
+        suspended if suspended or fields.get("suspended") else None,
+        generation,
     )
+
+
+def _number(text: str) -> int | None:
+    """Returns a number of few digits; None for any other text: of thousands of digits, `int` takes none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def normal_address(text: str) -> str | None:

@@ -47,7 +47,7 @@ def read_request(server: ProtocolServer, parameters: dict[str, str]) -> Asked:
         raise BadRequestError("This client is not known here.")
     request_uri = parameters.get("request_uri", "")
     if request_uri.startswith(URN):
-        pushed, spent = server.store.pushed.find(request_uri), False
+        pushed, spent = server.store.pushed.find(request_uri, client.client_id), False
         if pushed is None:
             pushed, spent = server.store.pushed.find_spent(request_uri), True
         if pushed is None or pushed["client_id"] != client.client_id:

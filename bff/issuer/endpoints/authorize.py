@@ -123,6 +123,8 @@ class AuthorizationEndpoint:
         """Returns the URL for a user who has just signed in; blocks."""
         try:
             refuse_unsupported(asked)
+            if not self._is_meant(asked, user):  # OpenID Connect Core 3.1.2.1
+                raise LoginRequiredError
             # A user who has just signed in is not asked again, for any `prompt`.
             rest = {name: value for name, value in asked.parameters.items() if name != "prompt"}
             location = self._grant(Asked(asked.client, rest, asked.request_uri), user)

@@ -12,7 +12,7 @@ from bff.issuer.store.redis import IssuerRedis, digest
 
 URN = "urn:ietf:params:oauth:request_uri:"
 LIFETIME = 60  # seconds until the browser must have come with it
-SIGN_IN_TIME = 600  # seconds that the sign-in page may then take
+SIGN_IN_TIME = 600  # seconds that the sign-in page may take from then on
 SPENT_KEPT = 3600  # seconds for which a request that was answered can still be told from an invented one
 
 
@@ -28,11 +28,19 @@ class PushedRequests:
         self._redis.client.set(self._key(name), json.dumps(parameters), ex=LIFETIME)
         return URN + name
 
-    def find(self, request_uri: str) -> dict[str, str] | None:
-        """Returns a request that is still to be answered, and gives its sign-in page some time."""
-        key = self._key(request_uri.removeprefix(URN))
-        text = cast("str | None", self._redis.client.getex(key, ex=SIGN_IN_TIME))
-        return None if text is None else cast("dict[str, str]", json.loads(text))
+    def find(self, request_uri: str, client_id: str) -> dict[str, str] | None:
+        """Returns a client's request that is still to be answered; the first look gives time to sign in.
+
+        No later look gives more, and another client's gives none: no request can be kept from its end.
+        """
+        name, redis = request_uri.removeprefix(URN), self._redis.client
+        text = cast("str | None", redis.get(self._key(name)))
+        found = None if text is None else cast("dict[str, str]", json.loads(text))
+        if found is None or found["client_id"] != client_id:
+            return None
+        if redis.set(self._redis.key("par-seen", digest(name)), "1", nx=True, ex=LIFETIME + SIGN_IN_TIME):
+            redis.expire(self._key(name), SIGN_IN_TIME)
+        return found
 
     def find_spent(self, request_uri: str) -> dict[str, str] | None:
         """Returns a request that was answered lately."""

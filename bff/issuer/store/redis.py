@@ -12,6 +12,7 @@
 | `issuer:issued:<hash or jti>` | sorted set, EX | access tokens by their origin (see `issued_tokens.py`) |
 | `issuer:keys` | hash | the signing keys, sealed (see `key_store.py`) |
 | `issuer:par:<hash>`, `issuer:par-spent:<hash>` | string (JSON), EX | a pushed request, before and after |
+| `issuer:par-seen:<hash>` | string, EX | the mark of a pushed request that a browser has come with |
 | `issuer:tries:…`, `issuer:devices:…` | string, sorted set, EX | password guesses (see `rate_limits.py`) |
 | `issuer:assertion:<hash>` | string, EX | a client's assertion that was used |
 | `issuer:dpop:<hash>` | string, EX | a DPoP proof that was used |
