@@ -1,13 +1,16 @@
 """A cache of header lines: each line that clients repeat is read and judged once.
 
-Heads differ from call to call (path, cookie, addresses, ids); most of their lines do not. `LineCache.read`
-takes a whole request apart by looking its lines up.
+Heads differ from call to call (path, cookie, addresses, ids); most of their lines do not, and a client
+sends them in one order. `LineCache.read` takes a whole request apart by looking its lines up: first blocks,
+each by its first line and one comparison of the others, then single lines.
 
 Rule 1: a line that could name somebody is never kept. Only fields of the names in `_KEPT` are, so a field
 that an application has invented is read anew each time.
 Rule 2: a shortcut and never a judge. A request that is anything but plain beyond doubt is None, and goes to
 the request parser, which refuses it or takes it.
 Rule 3: a line is known by all of its bytes, without those that end it.
+Rule 4: a block consists of lines that are kept, and so names nobody. It only becomes shorter: clients that
+differ behind its first line leave it the lines that all of them have there.
 """
 
 from collections.abc import Callable
@@ -28,7 +31,10 @@ _CONNECTION = 9  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
-_END = b"\r\n\r\n"
+_MOST_BLOCKS = 256  # of a method, then all are forgotten
+_LONGEST_BLOCK = 1024  # bytes, to which one more line may come
+_LINE_END, _END = b"\r\n", b"\r\n\r\n"
+_CHAIN = range(3)  # blocks of a request: clients that differ have Host in common, and what is behind it
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 _VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -83,6 +89,10 @@ _SINGLE = {
 Line = tuple[int, bytes, Header]
 """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
 
+Block = tuple[bytes, bytes, tuple[Header, ...], bytes | None, int]
+"""Header lines in a row: those behind the first one as they come, all as they go to a backend, the fields
+that are GUARD, the value of Host if that is the first one, the number of lines."""
+
 _DOUBTFUL: Line = OTHER, b"", (b"", b"")
 
 
@@ -90,10 +100,11 @@ class PlainRequest:
     """A whole request that is plain beyond doubt, its body included.
 
     Attributes:
-        outgoing: the header lines that go to a backend, ready for the wire; empty in place of the others.
+        outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece; empty
+            in place of the others.
         guarded: the fields that the origin check looks at.
         host: the value of the one Host field.
-        raw: the lines as they came.
+        raw: the request line and the header lines as they came.
         read_line: tells what one of them means.
         cookie: the value of the one `Cookie` field; None without one.
         addresses: the values of `X-Forwarded-For`.
@@ -106,18 +117,18 @@ class PlainRequest:
     query = b""
     outgoing: list[bytes]
     guarded: list[Header]
-    host: bytes
+    host = b""
     cookie: bytes | None = None
     addresses: tuple[bytes, ...] = ()
     request_id: bytes | None = None
     trace: bytes | None = None
     body = b""
-    raw: list[bytes]
+    raw: bytes
     read_line: Callable[[bytes], Line]
 
     def lines(self) -> list[Line]:
         """Returns all of its header lines, in their order, looked up once more: few calls ask for them."""
-        return [self.read_line(raw) for raw in self.raw]
+        return [self.read_line(raw) for raw in self.raw.split(_LINE_END)[1:-1]]
 
     def head(self) -> Head:
         """Returns the head as the request parser would."""
@@ -150,6 +161,7 @@ class LineCache:
         self._max_path = limits.max_path_bytes
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
+        self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
         self._names: dict[bytes, tuple[int, bytes, bool, bool]] = {}  # as they are spelt
 
     def __len__(self) -> int:
@@ -159,7 +171,7 @@ class LineCache:
         """Returns True if other settings with these leave all lines as they are."""
         return (limits, csrf_header) == (self.limits, self._csrf_header)
 
-    def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0912 - one pass, one branch a kind
+    def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0911, PLR0912 - a branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
         if data[-4:] == _END and len(data) <= self._max_bytes:
             end = len(data) - len(_END)  # behind an earlier end a line would be empty, and doubtful
@@ -167,30 +179,30 @@ class LineCache:
             end = data.find(_END, 0, self._max_bytes)
         if end < 0:
             return None
-        lines = data[:end].split(b"\r\n")
-        words = lines[0].split(b" ")
-        if len(words) != 3 or words[0] not in _METHODS or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
+        raw = data[: end + len(_LINE_END)]
+        parts = raw.split(_LINE_END, 2)
+        words = parts[0].split(b" ")
+        if len(parts) != 3 or len(words) != 3 or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
             return None
         method, target, _ = words
-        if target[:1] != b"/" or target.translate(_TARGET) != target or len(lines) > self._max_fields:
+        blocks = self._blocks.get(method)
+        if blocks is None or target[:1] != b"/" or target.translate(_TARGET) != target:
             return None
-        del lines[0]
         request = PlainRequest()
-        request.method, request.raw, request.read_line = method, lines, self._read_line
+        request.method, request.raw, request.read_line = method, raw, self._read_line
         request.path, _, request.query = target.partition(b"?")
-        young = self._young
-        request.outgoing = outgoing = []
-        request.guarded = guarded = []
-        host, length = None, None
-        for raw in lines:
-            kind, line, field = young.get(raw) or self._learn(raw)
-            outgoing.append(line)
+        request.outgoing, request.guarded = outgoing, guarded = [], []
+        lines, count = self._whole_blocks(request, blocks, parts[1], parts[2])
+        length, young = None, self._young
+        for line in lines:
+            kind, line_out, field = young.get(line) or self._learn(line)
+            outgoing.append(line_out)
             if kind == PLAIN:
                 pass
             elif kind == GUARD:
                 guarded.append(field)
-            elif kind == HOST and host is None:
-                request.host = host = field[1]
+            elif kind == HOST and not request.host:
+                request.host = field[1]
             elif kind == COOKIE and request.cookie is None:
                 request.cookie = field[1]
             elif kind == ADDRESS:
@@ -204,10 +216,37 @@ class LineCache:
             else:
                 return None
         body = data[end + len(_END) :]
-        if host is None or len(body) != (length or 0) or len(request.path) > self._max_path:
+        if not request.host or len(body) != (length or 0):
+            return None
+        if len(request.path) > self._max_path or count + len(lines) > self._max_fields:
             return None
         request.body = body
         return request
+
+    def _whole_blocks(
+        self, request: PlainRequest, blocks: dict[bytes, Block], first: bytes, rest: bytes
+    ) -> tuple[list[bytes], int]:
+        """Takes the blocks that begin a head; returns the lines behind them, and the number before these."""
+        count = 1
+        for _ in _CHAIN:
+            block = blocks.get(first)
+            if block is None or not rest.startswith(block[0]):
+                if first in self._young:
+                    self._note_block(blocks, first, rest)
+                break
+            following, outgoing, guarded, host, size = block
+            if host is not None:
+                if request.host:
+                    break  # a second one is for nobody
+                request.host = host
+            request.outgoing.append(outgoing)
+            request.guarded += guarded
+            count += size
+            rest = rest[len(following) :]
+            if not rest:
+                return [], count
+            first, _, rest = rest.partition(_LINE_END)
+        return [first, *rest.split(_LINE_END)[:-1]], count
 
     def line(self, raw: bytes) -> Line:
         """Returns what a header line means."""
@@ -235,6 +274,28 @@ class LineCache:
                 self._old, self._young = self._young, {}
             self._young[raw] = line
         return line
+
+    def _note_block(self, blocks: dict[bytes, Block], first: bytes, rest: bytes) -> None:
+        """Notes the block of a line that came before: Rule 4. `rest` are the lines behind it in a request."""
+        before = blocks.get(first)
+        kind, outgoing, field = self.line(first)
+        guarded = [field] if kind == GUARD else []
+        named = field[1] if kind == HOST else None
+        size, end = 1, 0
+        while end < _LONGEST_BLOCK:
+            raw = rest[end : rest.find(_LINE_END, end)]
+            kind, line, field = self.line(raw)
+            same = before is None or before[0].startswith(raw + _LINE_END, end)
+            if not same or kind not in {PLAIN, GUARD} or raw not in self._young:
+                break
+            outgoing += line
+            if kind == GUARD:
+                guarded.append(field)
+            size += 1
+            end += len(raw) + len(_LINE_END)
+        if len(blocks) >= _MOST_BLOCKS:
+            blocks.clear()
+        blocks[first] = rest[:end], outgoing, tuple(guarded), named, size
 
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bool]:
         """Returns the kind of lines of this name, the name in lower case, if they go on, if they are kept."""

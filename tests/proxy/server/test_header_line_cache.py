@@ -146,9 +146,12 @@ def test_nobody_can_be_told_from_what_is_kept() -> None:
         b"X-User: SECRET",
         b"X-Api-Key: SECRET",
     ]
-    for secret in secrets:
+    for secret in (*secrets, *secrets):
         assert lines.read(START + secret + b"\r\nAccept: */*\r\n\r\n") is not None
+        assert lines.read(START + b"Accept: */*\r\n" + secret + b"\r\n\r\n") is not None
     kept = {**lines._young, **lines._old}
+    assert lines._blocks[b"GET"]
+    assert b"SECRET" not in repr(lines._blocks).encode()
     assert {b"Host: app.example.com", b"Accept: */*"} == set(kept)
     assert b"SECRET" not in repr(kept).encode()
 
@@ -163,3 +166,90 @@ def test_what_is_kept_is_bounded_and_keeps_what_is_in_use() -> None:
     before = len(lines)
     assert lines.read(START + b"User-Agent: " + b"x" * 600 + b"\r\n\r\n") is not None
     assert before == len(lines)
+
+
+A_BROWSER = [
+    b"User-Agent: A",
+    b"Accept: */*",
+    b"Sec-Fetch-Site: same-origin",
+    b"Accept-Language: en",
+    b"X-CSRF: 1",
+]
+ANOTHER = [b"User-Agent: B", *A_BROWSER[1:3], b"Accept-Language: de", b"X-CSRF: 1"]
+
+
+def request_of(fields: list[bytes], start: bytes = START) -> bytes:
+    return start + b"".join(b"%b\r\n" % field for field in fields) + b"\r\n"
+
+
+def as_read(request: PlainRequest | None) -> Any:
+    assert request is not None
+    return seen(request), request.guarded, request.host, request.cookie, b"".join(request.outgoing)
+
+
+@pytest.mark.requirement("H-02")
+def test_lines_in_a_block_are_read_as_single_ones() -> None:
+    """Requests of several clients in turn, with other lines among theirs: each is read as by a new cache."""
+    lines = cache()
+    made = [
+        request_of([*A_BROWSER, b"Cookie: a=b", b"Referer: https://app.example.com/1"]),
+        request_of([*ANOTHER, b"Cookie: a=b"]),
+        request_of([*A_BROWSER[:3], b"Origin: https://app.example.com", *A_BROWSER[3:]]),
+        request_of([*A_BROWSER[:2], b"X-Own: 1", *A_BROWSER[2:]]),
+        request_of(A_BROWSER[2:]),
+        request_of([]),
+        request_of([*A_BROWSER, *A_BROWSER]),
+        request_of(list(reversed(A_BROWSER)), START.replace(b"GET", b"DELETE")),
+    ]
+    for data in made * 4 + made[:1] * 4:
+        assert as_read(cache().read(data)) == as_read(lines.read(data))
+
+
+@pytest.mark.requirement("H-02")
+def test_a_block_is_found_by_whole_lines_alone() -> None:
+    """A line that only begins like one of a block is another line."""
+    lines = cache()
+    for _ in range(3):
+        assert lines.read(request_of(A_BROWSER)) is not None
+    assert lines._blocks[b"GET"][b"Host: app.example.com"][0].endswith(b"X-CSRF: 1\r\n")
+    for last in (b"X-CSRF: 12", b"X-CSRF: 1\r\r\n", b"X-CSRF: 1\n", b"X-CSRF: 1\r\n "):
+        data = request_of([*A_BROWSER[:-1], last])
+        request = lines.read(data)
+        assert by_the_parser(data) == (None if request is None else seen(request))
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("host", [b"Host: app.example.com", b"host: app.example.com", b"Host: evil"])
+def test_a_block_hides_no_second_host(host: bytes) -> None:
+    """A request with two hosts is left to the parser, however well each of its lines is known."""
+    lines = cache()
+    for _ in range(3):
+        for fields in (A_BROWSER, [*A_BROWSER, host], [host, *A_BROWSER]):
+            request = lines.read(request_of(fields))
+            assert (request is None) is (host in fields)
+        lines.read(request_of(A_BROWSER, START.replace(b"Host", b"host")))
+
+
+@pytest.mark.requirement("H-02")
+def test_lines_of_blocks_are_counted() -> None:
+    """A request of more fields than are taken is left to the parser, its lines known or not."""
+    lines = cache()
+    fields = [b"Accept: */*"] * (LIMITS.max_head_fields - 2)
+    for _ in range(3):
+        assert lines.read(request_of(fields)) is not None
+        assert lines.read(request_of([*fields, *fields[:1]])) is None
+        assert lines.read(request_of([*fields, *fields])) is None
+
+
+def test_blocks_are_bounded() -> None:
+    """However many lines somebody makes up, few blocks are kept, of the lines that all clients share."""
+    lines = cache()
+    for number in range(2 * header_line_cache._MOST_BLOCKS):
+        for _ in range(2):
+            fields = [b"User-Agent: %d" % number, *A_BROWSER[1:], b"Accept: " + b"x" * 500] * 2
+            assert lines.read(request_of(fields)) is not None
+    blocks = lines._blocks[b"GET"]
+    assert len(blocks) <= header_line_cache._MOST_BLOCKS
+    longest = header_line_cache._LONGEST_BLOCK + header_line_cache._LONGEST
+    assert max(len(block[0]) for block in blocks.values()) <= longest
+    assert b"" == blocks[b"Host: app.example.com"][0]
