@@ -94,7 +94,9 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
     elif kind == "value_error":
         message, _, fix = str(context["error"]).partition(": ")
         words = (f"is {message}", fix)
-    elif kind in {"model_type", "model_attributes_type"} or error["loc"] in {("route",), ("frontend",)}:
+    elif error["loc"] in {("route",), ("frontend",)}:
+        words = ("is not a list of tables", f"begin each with the line {header}")
+    elif kind in {"model_type", "model_attributes_type"}:
         words = ("is not a table", f"begin the section with the line {header}")
     else:
         words = describe_value(error)

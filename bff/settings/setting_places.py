@@ -28,7 +28,8 @@ class Place(NamedTuple):
     def header(self) -> str:
         """The line that begins the table."""
         names = ".".join(str(part) for part in self.table if isinstance(part, str))
-        return f"[[{names}]]" if isinstance(self.table[-1], int) or names == "frontend" else f"[{names}]"
+        listed = isinstance(self.table[-1], int) or names in {"frontend", "route"}
+        return f"[[{names}]]" if listed else f"[{names}]"
 
 
 def place_of(loc: Loc) -> Place:

@@ -40,7 +40,8 @@ def public_url_complaint(url: str) -> Complaint | None:
     if parts is None or parts.scheme not in {"http", "https"}:
         return "is not an http or https URL", example
     if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
-        return "must be an origin: no path, no query, and no slash at the end", example
+        fix = f"{example}; a path goes into server.base_path" if parts.path.strip("/") else example
+        return "must be an origin: no path, no query, and no slash at the end", fix
     if url != url.lower():
         return "must be in lower case, as browsers send it", f'write it as "{url.lower()}"'
     if parts.port == _DEFAULT_PORTS[parts.scheme]:
@@ -225,7 +226,7 @@ def route_path_complaint(path: str) -> Complaint | None:
     if not _PATH.fullmatch(path) or _has_dots(path):
         return (
             "could be read in two ways",
-            "write plain segments: letters, digits, and . _ ~ -, nothing encoded",
+            "write plain segments (letters, digits, . _ ~ -): a path covers all below it, without a pattern",
         )
     if _is_under_bff(path):
         return "lies under /bff, where the proxy's own endpoints live", "choose another prefix"

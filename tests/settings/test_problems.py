@@ -170,7 +170,7 @@ def test_service_links_of_kubernetes_are_no_settings() -> None:
         ("provider.extra_params.audience", "not a text", "[provider]\nextra_params = { audience = 1 }"),
         ("provider.scopes", "not a list", "[provider]\nscopes = 'openid'"),
         ("provider.ca_file", "not a path", "[provider]\nca_file = 1"),
-        ("route", "not a table", "[route]\npath = '/api'"),
+        ("route", "not a list of tables", "[route]\npath = '/api'"),
         ("route[0]", "not a table", "route = ['/api']"),
         (
             "route[0].methods[0]",
@@ -191,6 +191,11 @@ def test_wrong_types_are_told_in_words(key: str, expected: str, line: str) -> No
     assert key == problem.key
     assert expected in problem.message
     assert problem.fix
+
+
+def test_a_section_that_is_a_list_is_told_by_its_line() -> None:
+    """`[route]` in place of `[[route]]`, the slip of a first file."""
+    assert "begin each with the line [[route]]" == only(f"{GOOD}\n[route]\npath = '/api'").fix
 
 
 def test_a_text_is_no_table() -> None:

@@ -51,6 +51,14 @@ def test_good_public_urls(url: str) -> None:
     assert None is urls.public_url_complaint(url)
 
 
+def test_a_path_of_the_origin_has_a_setting_of_its_own() -> None:
+    """Who writes one is told where it goes; a slash alone is no path."""
+    for url, told in (("https://app.example.com/shop", True), ("https://app.example.com/", False)):
+        complaint = urls.public_url_complaint(url)
+        assert complaint is not None
+        assert told == ("server.base_path" in complaint[1])
+
+
 @pytest.mark.requirement("B-02")
 @pytest.mark.parametrize("url", BAD_ORIGINS)
 def test_bad_public_urls(url: str) -> None:
