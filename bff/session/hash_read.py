@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.record import FIELDS
+from bff.session.record import FIELDS, record_of
 from bff.session.redis_errors import trouble
 
 _NAME = b"$%d\r\n%b\r\n"
@@ -38,11 +38,13 @@ def commands(name: bytes, note: bytes | None, *, timed: bool) -> bytes:
 
     To parse the answer to HGETALL, a map, takes four times as long.
     """
-    named = _NAME % (len(name), name)
-    words = _HMGET + named + _FIELDS
+    named = b"$%d\r\n" % len(name) + name + b"\r\n"
+    words = [_HMGET, named, _FIELDS]
     if timed:
-        words += _PTTL + named
-    return words if note is None else words + _GET + _NAME % (len(note), note)
+        words += (_PTTL, named)
+    if note is not None:
+        words += (_GET, b"$%d\r\n" % len(note), note, b"\r\n")
+    return b"".join(words)
 
 
 def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
@@ -56,7 +58,7 @@ def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
             return failure
     if not isinstance(fields, list) or len(fields) != len(FIELDS):
         return StoreUnavailableError("Redis: an odd answer")
-    record = {name: value for name, value in zip(FIELDS, fields, strict=True) if value is not None}
+    record = record_of(fields)
     if left is None or left == _NO_END:
         return Loaded(record, None, note)
     if left == _GONE:

@@ -8,7 +8,15 @@ import pytest
 
 from bff.crypto import Keyring, new_secret, session_key
 from bff.session.model import OwnToken, Refreshing, Session, Tokens
-from bff.session.record import FIELDS, decode_record, encode_exchanged, encode_record, format_device, rounded
+from bff.session.record import (
+    FIELDS,
+    decode_record,
+    encode_exchanged,
+    encode_record,
+    format_device,
+    record_of,
+    rounded,
+)
 from tests.session.sample import NOW, sample_session, sample_tokens
 
 KEYRING = Keyring([new_secret()])
@@ -174,3 +182,13 @@ def test_reads_ask_for_every_field_that_a_session_is_made_of() -> None:
     assert set(FIELDS) == {name for name in record if not name.startswith("claim:")}
     read = {name: record[name] for name in FIELDS}
     assert replace(full, bound=True) == decode_record(full.key, read, HANDLE, KEYRING)
+
+
+def test_the_values_that_redis_answers_make_the_record_again() -> None:
+    """Each of the fields in its place; a field that there is not is none of the record's."""
+    full = {name: f"the {name}" for name in FIELDS}
+    assert full == record_of(list(full.values()))
+    for missing in FIELDS:
+        rest = {name: value for name, value in full.items() if name != missing}
+        assert rest == record_of([rest.get(name) for name in FIELDS])
+    assert {} == record_of([None] * len(FIELDS))
