@@ -14,7 +14,7 @@ from bff.settings.load import load
 from bff.settings.model import Settings
 from bff.tasks import Tasks
 from tests.serve.small_service import Process
-from tests.support.settings import GOOD, write
+from tests.support.settings import GOOD_ENV
 from tests.support.wait import PATIENCE, until
 
 _MAPS = """\
@@ -108,7 +108,7 @@ class _Watched:
 
 
 def _settings(*, huge_pages: bool = True) -> Settings:
-    return load(write(f"{GOOD}[redis]\n"), {"BFF_SERVER__HUGE_PAGES": str(huge_pages).lower()})
+    return load(None, GOOD_ENV | {"BFF_SERVER__HUGE_PAGES": str(huge_pages).lower()})
 
 
 async def test_growth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
