@@ -18,7 +18,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
@@ -45,6 +45,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a replacement; the fi
 _UNBUILT = "the process {pid} has not built them within {limit:g} s (server.start_timeout)"
 
 _log = get_logger("bff.serve")
+
+
+class _Problem(NamedTuple):
+    """The reason why a worker cannot take settings; `passes`: a worker stood still, the settings are good."""
+
+    text: str
+    passes: bool = False
 
 
 def run(
@@ -99,6 +106,7 @@ class Supervisor:
         self._changing = asyncio.Lock()
         self._rolling = False
         self._changes: set[asyncio.Task[None]] = set()
+        self._watch: SettingsFileWatch | None = None
         self._ops = OpsServer(self._metrics_page, self._readiness, resources.settings.server.ops_names())
         self._stopping, self._forced = asyncio.Event(), asyncio.Event()
         self._announced = False
@@ -114,8 +122,9 @@ class Supervisor:
         loop.add_signal_handler(ROLL, self._spawn, self._roll)
         self._reloader.start(self._tasks)
         if self._source is not None and self._source.file is not None:
-            watch = SettingsFileWatch(self._source.file, lambda: self._spawn(self._reload), self._source.seen)
-            self._tasks.spawn(watch.run(lambda: self._settings), name="settings file")
+            file, seen = self._source.file, self._source.seen
+            self._watch = SettingsFileWatch(file, lambda: self._spawn(self._reload), seen)
+            self._tasks.spawn(self._watch.run(lambda: self._settings), name="settings file")
         if self._resources.ops is not None:
             await self._ops.start(self._resources.ops)
         keepers = [self._tasks.spawn(self._keep(slot), name=f"worker {slot.number}") for slot in self._slots]
@@ -266,7 +275,9 @@ class Supervisor:
             return True
         for worker in asked:
             worker.link.order("drop")
-        tell_not_taken((), "; ".join(dict.fromkeys(problems)), several=True)
+        tell_not_taken((), "; ".join(dict.fromkeys(problem.text for problem in problems)), several=True)
+        if self._watch is not None and all(problem.passes for problem in problems):
+            self._watch.try_again()
         return False
 
     async def _roll(self) -> None:
@@ -368,7 +379,7 @@ class Supervisor:
         return (merged(own, answered) + END).encode(), OPENMETRICS
 
 
-async def _can_take(worker: WorkerProcess, newer: Settings) -> str | None:
+async def _can_take(worker: WorkerProcess, newer: Settings) -> _Problem | None:
     """Returns what keeps a worker from taking settings; None where nothing does, or the worker is gone.
 
     It has as long as for its start: with hundreds of frontends, or on a busy machine, that takes its time.
@@ -378,10 +389,11 @@ async def _can_take(worker: WorkerProcess, newer: Settings) -> str | None:
         async with asyncio.timeout(limit):
             problem: str | None = await worker.link.ask("prepare", newer)
     except TimeoutError:
-        return None if worker.has_ended else _UNBUILT.format(pid=worker.pid, limit=limit)
+        late = _Problem(_UNBUILT.format(pid=worker.pid, limit=limit), passes=True)
+        return None if worker.has_ended else late
     except OSError:
         return None
-    return problem
+    return None if problem is None else _Problem(problem)
 
 
 async def _all_done(tasks: Sequence[asyncio.Task[Any]]) -> None:

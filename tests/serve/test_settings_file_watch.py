@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bff.serve.settings_file_watch import SettingsFileWatch
+from bff.serve.settings_file_watch import TRIES, SettingsFileWatch
 from bff.serve.settings_reload import Source, read_again
 from bff.settings.load import load
 from bff.settings.model import Settings
@@ -44,6 +44,24 @@ def test_a_file_that_is_being_written_is_waited_for() -> None:
     ahead = int((2**40 + SETTLE) * 1e9)  # a moment that is still to come, by any clock
     assert [True, True] == [watch.look(fingerprint(number, ahead)) for number in (1, 2)]
     assert [] == told
+
+
+def test_a_change_that_was_not_taken_for_a_moment_is_told_again() -> None:
+    """At the next looks, five times for one change; a newer change has its own five."""
+    told: list[int] = []
+    watch = SettingsFileWatch(Path("bff.toml"), lambda: told.append(1), fingerprint(1, LONG_AGO))
+    for change in (2, 3):
+        told.clear()
+        watch.look(fingerprint(change, LONG_AGO))
+        watch.look(fingerprint(change, LONG_AGO))
+        assert [1] == told
+        with capture_logs() as lines:
+            for _ in range(TRIES + 3):
+                watch.try_again()
+                assert not watch.look(fingerprint(change, LONG_AGO))
+        assert 1 + TRIES == len(told)
+        tries = [{"number": number + 1, "of": TRIES} for number in range(TRIES)]
+        assert [{"event": "settings_tried_again", "log_level": "warning", **one} for one in tries] == lines
 
 
 async def test_a_change_while_the_process_starts(tmp_path: Path) -> None:

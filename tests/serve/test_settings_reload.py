@@ -287,3 +287,18 @@ async def test_changes_under_load(  # noqa: PLR0915 - one fleet, one change afte
             await no_file_is_a_mistake(running, tmp_path)
             running.signal(signal.SIGTERM)
             assert 0 == await running.ends()
+
+
+async def test_a_worker_that_stands_still_for_a_moment(tmp_path: Path) -> None:
+    """Newer settings that it has not built in time are tried again once it goes on, without a signal."""
+    file = MountedFile(tmp_path, server="reload_interval = 0.05\nstart_timeout = 5", log='level = "info"')
+    file.write(one="http://localhost:1")
+    with service(tmp_path, BFF_LOG__LEVEL="") as running:
+        await running.up()
+        os.kill(running.pid(2), signal.SIGSTOP)
+        file.write(two="http://localhost:1")
+        told = await running.said("settings_not_taken")
+        assert "has not built them" in told["problem"]
+        os.kill(running.pid(2), signal.SIGCONT)
+        assert {"route /one", "route /two"} == set((await running.said("settings_changed"))["settings"])
+        assert [] != running.lines("settings_tried_again", number=1, of=5)

@@ -263,7 +263,7 @@ async def test_a_worker_that_builds_for_too_long() -> None:
     server = {"public_url": "http://localhost", "start_timeout": 0.01}
     newer = Settings.model_validate({**SETTINGS, "server": server})
     told = await supervisor._can_take(worker, newer)
-    assert "the process 7 has not built them within 0.01 s (server.start_timeout)" == told
+    assert ("the process 7 has not built them within 0.01 s (server.start_timeout)", True) == told
 
 
 async def test_messages_that_waited_keep_their_order() -> None:
