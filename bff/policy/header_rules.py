@@ -70,6 +70,7 @@ _LOOKED_INTO = frozenset({b"set-cookie", b"www-authenticate", b"location", b"con
 _NOMINATE_NOTHING = frozenset({b"keep-alive", b"close"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"private, no-store")
+_FORWARDED_FOR = b"\r\nx-forwarded-for: "
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
@@ -199,10 +200,14 @@ class HeaderRules:
 
     def forwarding_lines(self, client: str) -> bytes:
         """The lines by which a backend learns of the client and of the public origin, ready for the wire."""
+        return b"".join(self.forwarding_pieces(client))
+
+    def forwarding_pieces(self, client: str) -> tuple[bytes, ...]:
+        """The pieces of `forwarding_lines`."""
         address = client.encode("ascii")
         node = b'"[' + address + b']"' if ":" in client else address
-        for_ = (b"forwarded: for=", node, self.forwarded_tail, b"\r\nx-forwarded-for: ", address, b"\r\n")
-        return b"".join((*for_, self.forwarded_lines))
+        tail = self.forwarded_tail
+        return b"forwarded: for=", node, tail, _FORWARDED_FOR, address, b"\r\n", self.forwarded_lines
 
     def _passed(self, headers: Sequence[Header]) -> list[Header]:
         passed: list[Header] = []

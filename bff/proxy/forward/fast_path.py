@@ -76,7 +76,7 @@ class _FastRoute:
         self.signed_by = (settings.auth, settings.csrf)
         self.takes_bearer = settings.takes_bearer()
         self.verdicts: tuple[dict[tuple[Header, ...], bool], ...] = ({}, {})  # for safe methods the second
-        self.of_peers: dict[str, bytes] = {}  # `forwarding_lines`, by the address
+        self.of_peers: dict[str, bytes] = {}  # `lines_of_peer`, by the address
         self.longest_body = min(settings.replay_buffer, settings.max_body)
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         self.counts: Mapping[bytes, Requests] = {
@@ -85,13 +85,11 @@ class _FastRoute:
             if method in settings.methods
         }
 
-    def forwarding_lines(self, address: str, *, peer: bool) -> bytes:
-        """Makes the lines by which the backend learns of the client; keeps a `peer`'s, whose calls repeat."""
-        lines = self.rules.forwarding_lines(address)
-        if peer:
-            if len(self.of_peers) >= _MOST_PEERS:
-                self.of_peers.clear()
-            self.of_peers[address] = lines
+    def lines_of_peer(self, address: str) -> bytes:
+        """Makes and keeps the lines by which the backend learns of a peer: its calls repeat."""
+        if len(self.of_peers) >= _MOST_PEERS:
+            self.of_peers.clear()
+        lines = self.of_peers[address] = self.rules.forwarding_lines(address)
         return lines
 
     def passing(self, request: PlainRequest) -> list[bytes]:
@@ -259,10 +257,12 @@ class FastCall:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
-        lines = route.of_peers.get(self._address)
-        if lines is None:
-            lines = route.forwarding_lines(self._address, peer=not request.addresses)
-        pieces += (lines, b"\r\n", request.body)
+        if request.addresses:
+            pieces += rules.forwarding_pieces(self._address)
+            pieces += (b"\r\n", request.body)
+        else:
+            lines = route.of_peers.get(self._address) or route.lines_of_peer(self._address)
+            pieces += (lines, b"\r\n", request.body)
         return b"".join(pieces)
 
     def read(self, data: bytes) -> int | None:

@@ -46,8 +46,14 @@ class RequestIdMaker:
         address, trusted = self._peers.get(peer) or self._judge(peer)
         if not (trusted and forwarded_for):
             return address
-        if len(forwarded_for) == 1 and _is_ipv4(said := forwarded_for[0].decode("latin-1")):
-            return said  # as most proxies say it, and to be read in one way only
+        if len(forwarded_for) == 1:
+            said = forwarded_for[0].decode("latin-1")
+            try:
+                inet_pton(AF_INET, said)
+            except (OSError, ValueError):
+                pass
+            else:
+                return said  # as most proxies say it: an IPv4 address in its one spelling
         return client_address(peer, forwarded_for, self._trusted)
 
     def _judge(self, peer: str) -> tuple[str, bool]:
@@ -55,15 +61,6 @@ class RequestIdMaker:
             self._peers.clear()
         known = self._peers[peer] = client_address(peer, (), ()), is_trusted(peer, self._trusted)
         return known
-
-
-def _is_ipv4(text: str) -> bool:
-    """Returns true for an IPv4 address in its one spelling."""
-    try:
-        inet_pton(AF_INET, text)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Entropy:

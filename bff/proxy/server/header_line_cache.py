@@ -162,7 +162,7 @@ class LineCache:
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
-        self._names: dict[bytes, tuple[int, bytes, bool, bool]] = {}  # as they are spelt
+        self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -255,21 +255,31 @@ class LineCache:
     def _learn(self, raw: bytes) -> Line:
         """Reads a line that is not among the young ones, and keeps it where that is allowed."""
         name, colon, value = raw.partition(b":")
-        kind, name, passes, kept = self._names.get(name) or self._judge_name(name)
-        line = self._old.pop(raw, None) if kept else None
+        if not colon:
+            return _DOUBTFUL
+        kind, beginning, kept, name = self._names.get(name) or self._judge_name(name)
+        if kept:
+            return self._keep(raw, kind, beginning, name, value)
+        value = value.strip(b" \t")
+        if value.translate(_VALUE) != value:
+            return _DOUBTFUL
+        if kind == LENGTH and not (value.isdigit() and len(value) <= MAX_LENGTH_DIGITS):
+            kind = OTHER
+        return kind, beginning + value + _LINE_END if beginning else b"", (name, value)
+
+    def _keep(self, raw: bytes, kind: int, beginning: bytes, name: bytes, value: bytes) -> Line:
+        """Reads a line of a name that may be kept, and keeps it unless it is old already."""
+        line = self._old.pop(raw, None)
         if line is None:
             value = value.strip(b" \t")
-            if not colon or value.translate(_VALUE) != value:
+            if value.translate(_VALUE) != value:
                 return _DOUBTFUL
             if kind == HOST:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
             elif kind == _CONNECTION:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
-            elif kind == LENGTH and not (value.isdigit() and len(value) <= MAX_LENGTH_DIGITS):
-                kind = OTHER
-            outgoing = name + b": " + value + b"\r\n" if passes else b""
-            line = kind, outgoing, (name, value)
-        if kept and kind != OTHER and len(raw) <= _LONGEST:
+            line = kind, beginning + value + _LINE_END if beginning else b"", (name, value)
+        if line[0] != OTHER and len(raw) <= _LONGEST:
             if len(self._young) >= _MOST_LINES:
                 self._old, self._young = self._young, {}
             self._young[raw] = line
@@ -297,8 +307,13 @@ class LineCache:
             blocks.clear()
         blocks[first] = rest[:end], outgoing, tuple(guarded), named, size
 
-    def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bool]:
-        """Returns the kind of lines of this name, the name in lower case, if they go on, if they are kept."""
+    def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bytes]:
+        """Returns what is known by a line's name.
+
+        Returns:
+            Its kind, the beginning of the line that goes to a backend (or nothing), if it may be kept, and
+            the name in lower case.
+        """
         name = raw.lower()
         kind = _SINGLE.get(name, PLAIN)
         if not name or name.translate(None, _TOKEN):
@@ -306,7 +321,7 @@ class LineCache:
         elif name in self._guarded:
             kind = GUARD
         passes = kind in {PLAIN, GUARD} and self._passes(name)
-        known = kind, name, passes, name in self._kept
+        known = kind, name + b": " if passes else b"", name in self._kept, name
         if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
             self._names[raw] = known
         return known
