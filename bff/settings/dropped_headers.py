@@ -144,6 +144,22 @@ BELIEVED = (
         Stopped(f"x-forwarded-{what}", _IDENTITY)  # oauth2-proxy
         for what in ("access-token", "email", "groups", "preferred-username", "user")
     ),
+    *(
+        Stopped(name, _CERTIFICATE)  # of a client alone: some CDNs write x-arr-* and x-tls-* of each call
+        for name in (
+            "ssl-client-*",
+            "x-ssl-client-*",
+            "client-cert*",
+            "x-client-cert*",
+            "x-client-dn",
+            "x-client-s-dn",
+            "x-client-verify",
+            "x-amzn-mtls-*",
+            "x-arr-clientcert",
+            "x-forwarded-client-cert",  # Envoy
+            "x-forwarded-tls-client-cert*",  # Traefik
+        )
+    ),
     Stopped("x-middleware-*", _INTERNAL),
     Stopped("x-invoke-*", _INTERNAL),
 )

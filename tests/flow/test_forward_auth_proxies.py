@@ -27,6 +27,9 @@ LIES = {
     "Authorization": "Bearer of-the-client",
     "DPoP": "a.proof.of-the-client",
     "X-Forwarded-For": "192.0.2.1",
+    "X-Real-IP": "192.0.2.1-of-the-client",
+    "X-Client-IP": "192.0.2.1-of-the-client",
+    "True-Client-IP": "192.0.2.1-of-the-client",
     "BFF-Forward-Auth": SECRET[::-1],
     "BFF-Forward-Auth-Route": "/elsewhere",
 }

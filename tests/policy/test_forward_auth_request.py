@@ -137,6 +137,18 @@ def test_each_way_of_telling(found: Asked) -> None:
             "the field x-forwarded-user may not go to a backend",
             told(b"/api/a", b"GET", (b"x-forwarded-user", b"root")),
         ),
+        *(
+            (
+                f"the field {name.decode()} may not go to a backend",
+                told(b"/api/a", b"GET", (name, b"CN=root")),
+            )
+            for name in (
+                b"ssl_client_s_dn",
+                b"x-client-cert",
+                b"client-cert-chain",
+                b"x-forwarded-client-cert",
+            )
+        ),
     ],
 )
 def test_what_is_in_doubt_is_refused(reason: str, found: Asked) -> None:
