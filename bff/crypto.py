@@ -84,8 +84,9 @@ def _record_key(key: "_ServerKey", handle: str) -> bytes:
 
     Each read of a session that is not in memory derives it; `HKDF` takes half as much again.
     """
-    extracted = _mac(_NO_SALT, key.session + handle.encode())
-    return _mac(_begun(extracted), _RECORD_INFO)
+    expanding = _begun(_mac(_NO_SALT, key.session + handle.encode()))
+    expanding.update(_RECORD_INFO)
+    return expanding.finalize()
 
 
 def _mac(key: HMAC, message: bytes) -> bytes:

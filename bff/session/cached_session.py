@@ -106,7 +106,11 @@ class CachedSession:
                 write_json(_texts(session, kept)),
             )
         )
-        return cls(handle.encode("ascii"), entry)
+        made = cls.__new__(cls)  # not by `__init__`: it would take apart what has just been put together
+        made.quiet_until, made.good_until, made.bound = quiet_until, good_until, session.bound
+        made.value, made.entry, made.token = handle.encode("ascii"), entry, token
+        made._texts_at = token_at + len(token)  # noqa: SLF001 - one of its own kind
+        return made
 
     @property
     def key(self) -> str:

@@ -55,6 +55,8 @@ def test_what_a_call_needs_comes_back(session: Session) -> None:
     assert (HANDLE, needed(session)) == (kept.found.handle, kept.found.session)
     assert (session.tokens.access_token.encode(), session.key) == (kept.token, kept.key)
     assert HANDLE.encode() == kept.value
+    alike = ("quiet_until", "good_until", "bound", "token", "value", "provider", "proof_key", "version")
+    assert [getattr(packed, name) for name in alike] == [getattr(kept, name) for name in alike]
     assert (session.tokens.proof_key or "") == kept.proof_key.decode()
 
 
