@@ -131,8 +131,10 @@ async def test_under_load(redis_server: RedisServer, provider: RotatingProvider,
         hidden.write_text("hunter3\n")
         os.kill(fleet.workers[0].pid, signal.SIGHUP)
         await until(lambda: len(fleet.workers[0].lines("settings_reloaded")) == 2, PATIENCE)
+        await until(
+            lambda: provider.refused_clients > 0, PATIENCE
+        )  # the newer one, which it does not know yet
         await load.goes_on()
-        assert provider.refused_clients  # the newer one, which it does not know yet
         provider.client_secrets = frozenset({"hunter3"})
         await everybody_says(fleet, "settings_reloaded", 2)
         await load.goes_on()
