@@ -238,6 +238,7 @@ def _context(
         bound_streams=settings.session.bound_stream_lifetime,
         session_calls=SessionCalls(made.watch),
         response_lines=shared.response_lines,
+        fast_routes=shared.fast_routes,
         spans=shared.spans,
     )
 

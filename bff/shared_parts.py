@@ -21,6 +21,7 @@ from bff.policy.routes import RouteTable
 from bff.provider_clients import ProviderClients
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
+from bff.proxy.forward.shared_route import SharedRoute
 from bff.refresh.by_provider import CircuitBreakers
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_server_keys import LiveKeys
@@ -70,6 +71,7 @@ class SharedParts:
         self.circuits = CircuitBreakers(clock, self.metrics)
         self.route_tables: InternPool[RouteTable] = InternPool()
         self.response_lines: InternPool[ResponseLines] = InternPool()
+        self.fast_routes: InternPool[SharedRoute] = InternPool()
         self._request_ids: InternPool[RequestIdMaker] = InternPool()
         self.clients = ProviderClients(clock=clock, tasks=self.tasks, metrics=self.metrics, spans=self.spans)
 

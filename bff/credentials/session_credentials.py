@@ -45,6 +45,8 @@ _log = get_logger("bff.credentials")
 class Credentials:
     """Finds and renews the token of a call. `clock` gives seconds since the epoch."""
 
+    __slots__ = ("_nearby", "_refresh_settings", "_refresher", "_sessions", "_tasks", "clock")
+
     def __init__(
         self,
         *,
@@ -55,6 +57,7 @@ class Credentials:
         clock: Callable[[], float],
     ) -> None:
         self._sessions = sessions
+        self._nearby = sessions.nearby
         self._refresher = refresher
         self._tasks = tasks
         self._refresh_settings = refresh_settings
@@ -76,7 +79,7 @@ class Credentials:
 
     def ready(self, cookie: bytes) -> Ready | None:
         """Returns the session of this `Cookie` header, if its call needs nothing but its token; else None."""
-        return self.quiet(self._sessions.near(cookie))
+        return self.quiet(self._nearby.near(cookie))
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
         """Returns this session, if its call needs nothing but its token; else None.

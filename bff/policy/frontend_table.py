@@ -32,7 +32,11 @@ class Placed(NamedTuple, Generic[T]):
 
 
 class FrontendTable(Generic[T]):
-    """The frontends of a process, by their places; there is one at least."""
+    """The frontends of a process, by their places; there is one at least.
+
+    Attributes:
+        whole_hosts: those of which one has all of a host.
+    """
 
     def __init__(self, placed: Iterable[Placed[T]]) -> None:
         self._by_host: dict[bytes, list[tuple[bytes, bytes, T]]] = {}
@@ -42,7 +46,7 @@ class FrontendTable(Generic[T]):
             prefix = base_path.encode("ascii")
             for host in origin.hosts:
                 self._by_host.setdefault(host, []).append((prefix, prefix + b"/", frontend))
-        self._whole_hosts = {
+        self.whole_hosts = {
             host: here[0][2] for host, here in self._by_host.items() if len(here) == 1 and not here[0][0]
         }
 
@@ -53,7 +57,7 @@ class FrontendTable(Generic[T]):
 
     def of(self, host: bytes, raw_path: bytes) -> T | None:
         """Returns the frontend of a request; None for a host that is not served."""
-        whole = self._whole_hosts.get(host)
+        whole = self.whole_hosts.get(host)
         if whole is not None:
             return whole
         here = self._by_host.get(host) or self._by_host.get(host.lower())

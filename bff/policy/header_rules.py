@@ -70,7 +70,7 @@ _LOOKED_INTO = frozenset({b"set-cookie", b"www-authenticate", b"location", b"con
 _NOMINATE_NOTHING = frozenset({b"keep-alive", b"close"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"private, no-store")
-_FORWARDED_FOR = b"\r\nx-forwarded-for: "
+_FORWARDED = b"\r\nforwarded: for="
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
@@ -134,7 +134,7 @@ class HeaderRules:
     response_extra: tuple[Header, ...]
     forwarded_tail: bytes
     forwarded_same: tuple[Header, ...]
-    forwarded_lines: bytes
+    forwarding_end: bytes  # of the line that `client_lines` begins, and those about the public origin
     bearer: bool  # the backend gets the access token
     claims: tuple[tuple[bytes, str], ...]  # headers, each with the claim that it tells
 
@@ -147,6 +147,7 @@ class HeaderRules:
         `added` are the names of fields that an application's hook sets: a client's own never pass.
         """
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
+        forwarded_tail = b";host=" + quoted + b";proto=" + public.scheme
         same = [(b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)]
         compiled = compile_route(route)
         if route.forwarded_prefix and (cut := route.cut_prefix()):
@@ -171,9 +172,9 @@ class HeaderRules:
             authenticated=authenticated,
             no_store=authenticated and not route.allow_cache,
             response_extra=(_NOSNIFF, *_content_policy(route)),
-            forwarded_tail=b";host=" + quoted + b";proto=" + public.scheme,
+            forwarded_tail=forwarded_tail,
             forwarded_same=tuple(same),
-            forwarded_lines=b"".join(b"%b: %b\r\n" % field for field in same),
+            forwarding_end=forwarded_tail + b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in same),
             bearer=route.token_kind() != "none",
             claims=headers_of(route),
         )
@@ -184,11 +185,10 @@ class HeaderRules:
         Framing, Host and Expect are the connection's, the token and the claims are `bff.credentials`'.
         """
         address = ids.client.encode("ascii")
-        node = b'"[' + address + b']"' if ":" in ids.client else address
         headers = [
             *self._passed(fields.headers),
-            (b"forwarded", b"for=" + node + self.forwarded_tail),
             (b"x-forwarded-for", address),
+            (b"forwarded", b"for=" + _node(ids.client, address) + self.forwarded_tail),
             *self.forwarded_same,
             (b"x-request-id", ids.request_id),
             (b"traceparent", ids.traceparent),
@@ -197,17 +197,6 @@ class HeaderRules:
         if fields.values(b"traceparent") == [ids.traceparent]:
             headers += [(b"tracestate", value) for value in fields.values(b"tracestate")]
         return headers
-
-    def forwarding_lines(self, client: str) -> bytes:
-        """The lines by which a backend learns of the client and of the public origin, ready for the wire."""
-        return b"".join(self.forwarding_pieces(client))
-
-    def forwarding_pieces(self, client: str) -> tuple[bytes, ...]:
-        """The pieces of `forwarding_lines`."""
-        address = client.encode("ascii")
-        node = b'"[' + address + b']"' if ":" in client else address
-        tail = self.forwarded_tail
-        return b"forwarded: for=", node, tail, _FORWARDED_FOR, address, b"\r\n", self.forwarded_lines
 
     def _passed(self, headers: Sequence[Header]) -> list[Header]:
         passed: list[Header] = []
@@ -289,6 +278,21 @@ class HeaderRules:
     def passes_on(self, name: bytes) -> bool:
         """Returns True if a client's field of this name is passed on, `Connection` and `Cookie` aside."""
         return name in FROM_BROWSERS or not self.to_backend.stops(name)
+
+
+def client_lines(client: str) -> bytes:
+    """The lines by which a backend learns of the client; `HeaderRules.forwarding_end` ends the last one."""
+    return b"".join(client_pieces(client))
+
+
+def client_pieces(client: str) -> tuple[bytes, ...]:
+    """The pieces of `client_lines`."""
+    address = client.encode("ascii")
+    return b"x-forwarded-for: ", address, _FORWARDED, _node(client, address)
+
+
+def _node(client: str, address: bytes) -> bytes:
+    return b'"[' + address + b']"' if ":" in client else address
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:

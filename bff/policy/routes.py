@@ -12,7 +12,7 @@ page's.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -69,6 +69,7 @@ class Route:
     upstream_path: bytes  # the path of the upstream URL, without a slash at the end
     methods: frozenset[bytes]
     settings: RouteSettings
+    number: int = field(default=0, compare=False)  # its place in its table
 
     @cached_property
     def host_header(self) -> bytes:
@@ -144,7 +145,8 @@ class RouteTable:
         beside: Iterable[str] = (),
     ) -> None:
         self._own, self._own_and_slash = own, own + b"/"
-        self.routes = tuple(sorted(routes, key=lambda route: len(route.path), reverse=True))
+        longest_first = sorted(routes, key=lambda route: len(route.path), reverse=True)
+        self.routes = tuple(replace(route, number=number) for number, route in enumerate(longest_first))
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
         self._plain = re.compile(b"|".join(_plain_paths(route, own) for route in self.routes) or b"(?!)")

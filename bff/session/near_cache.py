@@ -101,7 +101,13 @@ class NearCache:
         feed: vouches for the entries; subscribe this cache to it.
         counts: where lookups are counted.
         clock: steady seconds.
+
+    Attributes:
+        whole: the cache that this is a frontend's view of; itself, if it is none.
+        prefix: the beginning of this view's values there.
     """
+
+    whole: "NearCache"
 
     def __init__(
         self, *, memory: int, feed: Feed, counts: NearCacheCounts, clock: Callable[[], float] = steady_now
@@ -117,6 +123,7 @@ class NearCache:
         self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
         self._free: list[int] = []  # places in the ring
         self._turn = _Turn()
+        self.whole, self.prefix = self, b""
 
     @property
     def emptied(self) -> int:
@@ -274,23 +281,23 @@ class _FrontendCache(NearCache):
     def __init__(self, shared: NearCache, number: int) -> None:
         for name, value in vars(shared).items():  # containers, counts and turn are the same objects
             setattr(self, name, value)  # one by one: so Python keeps them compactly
-        self._name = b"%d " % number
+        self.prefix = b"%d " % number
 
     def holds(self, value: bytes) -> bool:
         """True if there is an entry for this cookie value here."""
-        return NearCache.holds(self, self._name + value)
+        return NearCache.holds(self, self.prefix + value)
 
     def get(self, value: bytes) -> bytes | None:
         """Returns the entry of this cookie value here."""
-        return NearCache.get(self, self._name + value)
+        return NearCache.get(self, self.prefix + value)
 
     def peek(self, value: bytes) -> bytes | None:
         """The entry of this cookie value here, as no lookup, and no use."""
-        return NearCache.peek(self, self._name + value)
+        return NearCache.peek(self, self.prefix + value)
 
     def keep(self, key: str, value: bytes, item: bytes, expires: float) -> None:
         """`Reading.keep`, without its check that the read is not spoiled."""
-        NearCache.keep(self, key, self._name + value, item, expires)
+        NearCache.keep(self, key, self.prefix + value, item, expires)
 
 
 def _number(key: str) -> int:

@@ -42,6 +42,7 @@ from bff.session.model import (
     Tokens,
 )
 from bff.session.near_cache import NearCache
+from bff.session.near_sessions import Nearby, near_sessions
 from bff.session.one_time_values import OneTimeValues
 from bff.session.record import encode_exchanged, format_seen
 from bff.session.rotation_lock import SessionLock
@@ -83,6 +84,9 @@ class Sessions:
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
+        self._in_memory = near_sessions(cache, cookie.name)
+        # Calls ask it directly, where these sessions add nothing to it.
+        self.nearby: Nearby = self._in_memory if type(self).near is Sessions.near else self
         self._store = store
         self._keyring = keyring
         self.decrypted = self._before = before = DecryptCache(
@@ -149,11 +153,7 @@ class Sessions:
 
         It may be over: see its `quiet_until`.
         """
-        value = only_value(cookie_header, self._cookie_name)
-        if self._cache is None or value is None:
-            return None
-        entry = self._cache.get(value)
-        return None if entry is None else CachedSession(value, entry)
+        return self._in_memory.near(cookie_header)
 
     def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:
         """Returns a reader, from Redis, of the session of the only `Cookie` header; None if it names none."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bff.policy.fields import Fields, Header
-from bff.policy.header_rules import HeaderRules, RequestIds
+from bff.policy.header_rules import HeaderRules, RequestIds, client_lines
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
@@ -14,8 +14,8 @@ IDS = RequestIds(
 )
 TRACE = (b"traceparent", IDS.traceparent)
 OURS: list[Header] = [
-    (b"forwarded", b"for=1.2.3.4;host=app.example.com;proto=https"),
     (b"x-forwarded-for", b"1.2.3.4"),
+    (b"forwarded", b"for=1.2.3.4;host=app.example.com;proto=https"),
     (b"x-forwarded-host", b"app.example.com"),
     (b"x-forwarded-proto", b"https"),
     (b"x-forwarded-prefix", b"/api"),
@@ -114,7 +114,7 @@ def test_kept_cookies(sent: bytes, kept: list[Header]) -> None:
 def test_forwarded_syntax(client: str, public_url: str, forwarded: bytes) -> None:
     """IPv6 addresses and ports are quoted (RFC 7239 4)."""
     ids = RequestIds(client, IDS.request_id, IDS.traceparent)
-    assert (b"forwarded", forwarded) == rules(public_url).request(Fields([]), ids)[0]
+    assert (b"forwarded", forwarded) == rules(public_url).request(Fields([]), ids)[1]
 
 
 @pytest.mark.requirement("B-34", "H-01", "H-05")
@@ -236,7 +236,9 @@ def test_the_lines_of_the_fast_path_say_the_same(client: str) -> None:
     """What a backend learns of the client is the same, byte for byte, as lines and as fields."""
     ids = RequestIds(client, b"id", b"trace")
     *fields, _, _ = rules().request(Fields([]), ids)
-    assert b"".join(b"%b: %b\r\n" % field for field in fields) == rules().forwarding_lines(client)
+    assert (
+        b"".join(b"%b: %b\r\n" % field for field in fields) == client_lines(client) + rules().forwarding_end
+    )
 
 
 def test_which_fields_pass() -> None:

@@ -1,6 +1,7 @@
 """The accounting of a call or a handshake: metrics and access line of its end, metrics and log of a fault."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from bff.credentials.credential import Refused
 from bff.errors import Problem
@@ -20,8 +21,24 @@ _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Probl
 _log = get_logger("bff.forward")
 
 
+class Noted(Protocol):
+    """The parts of a frontend that the accounting of its calls asks for."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds, monotonic."""
+
+    @property
+    def access_log(self) -> bool:
+        """Access lines are written."""
+
+    @property
+    def frontend(self) -> str:
+        """Its name."""
+
+
 def note_call(  # noqa: PLR0917 - called by position on the hot path
-    context: ForwardingContext,
+    context: Noted,
     counts: Requests,
     route: str,
     method: bytes,

@@ -30,7 +30,7 @@ class CurrentApp:
         several: the applications of several frontends; None where there is one, and nothing to look up.
     """
 
-    __slots__ = ("app", "fast_path", "lines", "several")
+    __slots__ = ("_fast_paths", "app", "fast_path", "lines", "several")
 
     def __init__(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         self.replace(app, lines, several)
@@ -38,6 +38,8 @@ class CurrentApp:
     def replace(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         """Puts other applications in force, on the event loop: between two requests."""
         self.app, self.fast_path, self.lines, self.several = app, app.fast_path, lines, several
+        whole = {} if several is None else several.whole_hosts
+        self._fast_paths = {host: each.fast_path for host, each in whole.items()}
 
     def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
         """Returns the application of a request; None for a host that is not served."""
@@ -53,5 +55,8 @@ class CurrentApp:
 
     def fast_path_of(self, host: bytes, raw_path: bytes) -> FastPath:
         """Returns the fast path of a plain request, whose host is one of ours."""
-        app = None if self.several is None else self.several.of(host, raw_path)
-        return (app or self.app).fast_path
+        fast_path = self._fast_paths.get(host)
+        if fast_path is None:
+            app = None if self.several is None else self.several.of(host, raw_path)
+            fast_path = (app or self.app).fast_path
+        return fast_path

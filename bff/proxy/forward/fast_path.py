@@ -13,35 +13,30 @@ way, which knows how to say so: every refusal has one home.
 Rule 3: a backend gets exactly the request that the forwarder would send; a test holds the two together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from bff.credentials.credential import Anonymous, Ready, Signed
-from bff.observe.request_metrics import Requests
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
-from bff.policy.csrf import SAFE_METHODS, Allowed, Guard, Rejected
-from bff.policy.fields import Fields, Header
-from bff.policy.header_rules import RequestIds
-from bff.policy.routes import Matched, Route, RouteTable
+from bff.policy.csrf import Guard
+from bff.policy.fields import Fields
+from bff.policy.header_rules import RequestIds, client_pieces
+from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call
 from bff.proxy.forward.client_side import ClientSide
-from bff.proxy.forward.destination import Destination
+from bff.proxy.forward.fast_route import FastRoute
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import ID_DIGITS
-from bff.proxy.forward.response_templates import ResponseTemplates
 from bff.proxy.server.header_line_cache import PlainRequest
 from bff.session.cached_session import CachedSession
 from bff.session.session_reader import Then
 from bff.upstream.connection import UpstreamConnection
 
 _TRACE_END = ID_DIGITS + 32
-_MOST_VERDICTS = 64  # of a route
-_MOST_PEERS = 256
 _ANONYMOUS = Anonymous()
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads
 _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -58,48 +53,10 @@ class FastClient(ClientSide, Protocol):
         """Replaces the fast call by this one; `begun` where the head of its answer is written."""
 
 
-class _FastRoute:
-    """The parts that all fast calls of one route share."""
-
-    def __init__(self, route: Route, destination: Destination, context: ForwardingContext) -> None:
-        settings = route.settings
-        self.context = context
-        self.credentials = destination.credentials.session
-        self.pool = destination.pool
-        self.rules = destination.rules
-        self.identity_lines = destination.identity.lines
-        proofs = destination.identity.proofs
-        nonce = None if proofs is None else proofs.take
-        self.responses = ResponseTemplates(destination.rules, nonce, context.response_lines)
-        self.name = settings.path
-        self.usual = destination.rules.bearer and not destination.rules.claims and proofs is None
-        self.signed_by = (settings.auth, settings.csrf)
-        self.takes_bearer = settings.takes_bearer()
-        self.verdicts: tuple[dict[tuple[Header, ...], bool], ...] = ({}, {})  # for safe methods the second
-        self.of_peers: dict[str, bytes] = {}  # `lines_of_peer`, by the address
-        self.longest_body = min(settings.replay_buffer, settings.max_body)
-        self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
-        self.counts: Mapping[bytes, Requests] = {
-            method.encode("ascii"): context.metrics.requests(settings.path, method)
-            for method in _METHODS
-            if method in settings.methods
-        }
-
-    def lines_of_peer(self, address: str) -> bytes:
-        """Makes and keeps the lines by which the backend learns of a peer: its calls repeat."""
-        if len(self.of_peers) >= _MOST_PEERS:
-            self.of_peers.clear()
-        lines = self.of_peers[address] = self.rules.forwarding_lines(address)
-        return lines
-
-    def passing(self, request: PlainRequest) -> list[bytes]:
-        """Returns the client's lines without its own copies of what the route sets."""
-        passes = self.rules.passes_on
-        return [line for _, line, (name, _) in request.lines() if line and passes(name)]
-
-
 class FastPath:
-    """The fast path of a process."""
+    """The fast path of a frontend."""
+
+    __slots__ = ("_by_number", "_calls", "_routes", "context")
 
     def __init__(
         self,
@@ -111,14 +68,18 @@ class FastPath:
     ) -> None:
         self.context = context
         self._routes = routes
-        self._guard = guard
-        self._by_path = {
-            route.path: _FastRoute(route, context.destinations[route.path], context)
-            for route in routes.routes
-            # else lines fare otherwise than `LineCache` says, or there is something to wait for
-            if not route.settings.pass_request_headers and not context.destinations[route.path].waits
-        }
         self._calls = calls or FastCall
+        self._by_number = tuple(
+            # else lines fare otherwise than `LineCache` says, or there is something to wait for
+            None
+            if route.settings.pass_request_headers or context.destinations[route.path].waits
+            else FastRoute(route, context.destinations[route.path], context, guard)
+            for route in routes.routes
+        )
+
+    def routes(self) -> list[FastRoute]:
+        """Returns the routes that calls are fast of."""
+        return [route for route in self._by_number if route is not None]
 
     def begin(  # noqa: PLR0911 - one way out for each doubt
         self, request: PlainRequest, peer: str, client: FastClient
@@ -127,11 +88,23 @@ class FastPath:
         matched = self._routes.match(request.path)
         if not isinstance(matched, Matched):
             return None
-        route = self._by_path.get(matched.route.path)
-        if route is None or request.method not in route.counts or len(request.body) > route.longest_body:
+        route = self._by_number[matched.route.number]
+        if route is None:
             return None
-        signed = self._signed(route, request)
-        if signed is None:
+        shared = route.shared
+        method = shared.methods.get(request.method)
+        if method is None or len(request.body) > shared.longest_body:
+            return None
+        if shared.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines()):
+            return None
+        if request.origin is None:
+            verdicts = method.plain
+        elif request.origin == route.origin:
+            verdicts = method.of_own_page
+        else:
+            return None
+        signed = verdicts.get(tuple(request.guarded))
+        if signed is None and (signed := route.judge(request, verdicts)) is None:
             return None
         call = self._calls(route, matched, request, peer, client)
         if not signed:
@@ -142,25 +115,8 @@ class FastPath:
         if call.ready is not None:
             return call if call.take_connection() else None
         # The session is not in the near cache: the call reads it first.
-        call.reader = route.credentials.reader(request.cookie) if route.pool.has_idle else None
+        call.reader = route.credentials.reader(request.cookie) if shared.pool.has_idle else None
         return None if call.reader is None else call
-
-    def _signed(self, route: _FastRoute, request: PlainRequest) -> bool | None:
-        """Returns true for a call with a session, false for one without, None for one to be refused."""
-        if route.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines()):
-            return None
-        verdicts = route.verdicts[request.method in SAFE_METHODS]
-        key = tuple(request.guarded)
-        known = verdicts.get(key)
-        if known is None:
-            auth, csrf = route.signed_by
-            verdict = self._guard.route(request.guarded, request.method, auth=auth, csrf=csrf)
-            if isinstance(verdict, Rejected):
-                return None
-            if len(verdicts) >= _MOST_VERDICTS:
-                verdicts.clear()
-            known = verdicts[key] = isinstance(verdict, Allowed)
-        return known
 
 
 class FastCall:
@@ -184,14 +140,15 @@ class FastCall:
     _last: tuple[list[bytes] | None, bytes]  # header lines, if they are not written yet, and last content
 
     def __init__(
-        self, route: _FastRoute, matched: Matched, request: PlainRequest, peer: str, client: FastClient
+        self, route: FastRoute, matched: Matched, request: PlainRequest, peer: str, client: FastClient
     ) -> None:
         self._route = route
         self._matched = matched
         self._request = request
         self._peer = peer
         self._client = client
-        self._address = route.context.request_ids.client(peer, request.addresses)
+        self._shared = shared = route.shared
+        self._address = shared.request_ids.client(peer, request.addresses)
         self.has_body = bool(request.body)
 
     def take_connection(self) -> bool:
@@ -199,7 +156,7 @@ class FastCall:
         client = self._address
         if self.ready is not None:
             client = self._session = self.ready.key
-        connection = self._route.pool.acquire_nowait(client)
+        connection = self._shared.pool.acquire_nowait(client)
         if connection is None or connection.closing:
             return False
         self.connection = connection
@@ -207,7 +164,7 @@ class FastCall:
 
     def send(self) -> None:
         """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
-        self._started = self._route.context.clock()
+        self._started = self._route.clock()
         if self.connection is not None:
             self._go(self.connection)
         else:
@@ -225,15 +182,14 @@ class FastCall:
             self.fall_back()
 
     def _go(self, connection: UpstreamConnection) -> None:
-        self._digits = digits = self._route.context.request_ids.draw()
+        self._digits = digits = self._shared.request_ids.draw()
         head = self._head(digits)
-        self._sent = self._route.context.clock()
+        self._sent = self._route.clock()
         connection.carry(self, head)
 
     def _head(self, digits: bytes) -> bytes:
         """Returns the request's head and body as they go to the backend."""
-        request, route, matched = self._request, self._route, self._matched
-        rules = route.rules
+        request, route, matched, shared = self._request, self._route, self._matched, self._shared
         request_id, trace = request.request_id, request.trace
         if request_id is None or not valid_request_id(request_id):
             request_id = digits[:ID_DIGITS]
@@ -241,28 +197,27 @@ class FastCall:
         pieces = [request.method, b" ", matched.target]
         if request.query:
             pieces += (b"?", request.query)
-        pieces += (route.head_tail, request_id, b"\r\ntraceparent: ")
+        pieces += (shared.head_tail, request_id, b"\r\ntraceparent: ")
         if trace is None or not valid_traceparent(trace):
             pieces += (b"00-", digits[ID_DIGITS:_TRACE_END], b"-", digits[_TRACE_END:], b"-01\r\n")
         else:
             pieces += (trace, b"\r\n")
-        if self.ready is not None and route.usual:
+        if self.ready is not None and shared.usual:
             pieces += (b"authorization: Bearer ", self.ready.token, b"\r\n")
         elif self.ready is not None:
-            pieces += route.identity_lines(self.ready, request.method, matched.target)
+            pieces += route.destination.identity.lines(self.ready, request.method, matched.target)
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
-        pieces += request.outgoing if not rules.claims else route.passing(request)
-        if rules.keep_cookies and request.cookie is not None:
+        pieces += request.outgoing if not shared.tells_claims else route.passing(request)
+        if shared.keep_cookies and request.cookie is not None:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
         if request.addresses:
-            pieces += rules.forwarding_pieces(self._address)
-            pieces += (b"\r\n", request.body)
+            pieces += client_pieces(self._address)
         else:
-            lines = route.of_peers.get(self._address) or route.lines_of_peer(self._address)
-            pieces += (lines, b"\r\n", request.body)
+            pieces.append(shared.of_peers.get(self._address) or shared.lines_of_peer(self._address))
+        pieces += (route.forwarding_end, request.body)
         return b"".join(pieces)
 
     def read(self, data: bytes) -> int | None:
@@ -270,7 +225,7 @@ class FastCall:
 
         A part of the content is passed on here, the last part by `end`.
         """
-        self._ended = self._route.context.clock()
+        self._ended = self._route.clock()
         if self._status:
             lines, content, left = None, data, self._left - len(data)
         else:
@@ -290,10 +245,11 @@ class FastCall:
         """Passes the end of the answer on, and accounts for the call."""
         self._client.deliver(self._status, *self._last)
         route, request = self._route, self._request
+        shared = self._shared
         note_call(
-            route.context,
-            route.counts[request.method],
-            route.name,
+            route,
+            route.requests[shared.methods[request.method].place],
+            shared.name,
             request.method,
             request.path,
             self._session,
@@ -302,7 +258,8 @@ class FastCall:
             self._started,
             self._answered - self._sent,
             self._ended - self._sent,
-            whose=self.ready,
+            False,
+            self.ready,
         )
 
     def fall_back(self) -> None:

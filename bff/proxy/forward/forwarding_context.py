@@ -15,6 +15,7 @@ from bff.problems import LOGIN
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
+from bff.proxy.forward.shared_route import SharedRoute
 from bff.session.session_calls import SessionCalls
 from bff.tasks import Tasks
 
@@ -39,6 +40,7 @@ class ForwardingContext:
     bound_streams: float | None = None  # seconds: `session.bound_stream_lifetime`
     session_calls: SessionCalls = field(default_factory=SessionCalls)
     response_lines: InternPool[ResponseLines] = field(default_factory=InternPool)
+    fast_routes: InternPool[SharedRoute] = field(default_factory=InternPool)
     spans: Spans | None = None  # of calls that leave a trace
 
     def login_for(self, demand: Demand | None) -> str:

@@ -144,7 +144,7 @@ class TracedFastCall(FastCall):
         # A request with a `tracestate` is not for the fast path.
         parent = parent_of([] if request.trace is None else [request.trace], ())
         self._trace = spans.call(
-            parent, request.method.decode("ascii"), self._route.name, request.path.decode("ascii")
+            parent, request.method.decode("ascii"), self._shared.name, request.path.decode("ascii")
         )
         if self.connection is None:
             self._began = time.time_ns()
@@ -175,7 +175,8 @@ class TracedFastCall(FastCall):
                 super().end()
             trace.end(status)
             seconds = self._route.context.clock() - self._started
-            self._route.counts[self._request.method].exemplify(seconds, upstream, trace.trace_id)
+            requests = self._route.requests[self._shared.methods[self._request.method].place]
+            requests.exemplify(seconds, upstream, trace.trace_id)
 
     def _whole(self, head: RequestHead, admitted: Admitted, ids: RequestIds | None) -> ForwardedCall:
         if self._status:

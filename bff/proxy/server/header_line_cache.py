@@ -10,7 +10,8 @@ Rule 2: a shortcut and never a judge. A request that is anything but plain beyon
 the request parser, which refuses it or takes it.
 Rule 3: a line is known by all of its bytes, without those that end it.
 Rule 4: a block consists of lines that are kept, and so names nobody. It only becomes shorter: clients that
-differ behind its first line leave it the lines that all of them have there.
+differ behind its first line leave it the lines that all of them have there. Where there are several hosts,
+Host and Origin are in no block: so the blocks are those of all frontends' clients.
 """
 
 from collections.abc import Callable
@@ -22,18 +23,19 @@ from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.request_framing import MAX_LENGTH_DIGITS
 from bff.proxy.server.request_parser import Head
 
-PLAIN, HOST, COOKIE, GUARD, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(9)
+PLAIN, HOST, COOKIE, GUARD, ORIGIN, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
 """The kinds of lines, by their meaning for a call.
 
-PLAIN goes on to a backend, or does not; the origin check looks at GUARD; OTHER is for the parser."""
+PLAIN goes on to a backend, or does not; the origin check looks at GUARD and ORIGIN; OTHER is the parser's."""
 
-_CONNECTION = 9  # PLAIN or OTHER, by its value
+_CONNECTION = 10  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
 _MOST_BLOCKS = 256  # of a method, then all are forgotten
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
+_SPELLINGS = 2  # of one host
 _CHAIN = range(3)  # blocks of a request: clients that differ have Host in common, and what is behind it
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
@@ -71,6 +73,7 @@ _KEPT: Final = frozenset(
 
 _SINGLE = {
     b"host": HOST,
+    b"origin": ORIGIN,
     b"connection": _CONNECTION,
     b"content-length": LENGTH,
     b"cookie": COOKIE,
@@ -89,9 +92,9 @@ _SINGLE = {
 Line = tuple[int, bytes, Header]
 """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
 
-Block = tuple[bytes, bytes, tuple[Header, ...], bytes | None, int]
+Block = tuple[bytes, bytes, tuple[Header, ...], bytes | None, bytes | None, int]
 """Header lines in a row: those behind the first one as they come, all as they go to a backend, the fields
-that are GUARD, the value of Host if that is the first one, the number of lines."""
+that are GUARD, the value of Host if that is the first one, that of Origin, the number of lines."""
 
 _DOUBTFUL: Line = OTHER, b"", (b"", b"")
 
@@ -102,7 +105,8 @@ class PlainRequest:
     Attributes:
         outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece; empty
             in place of the others.
-        guarded: the fields that the origin check looks at.
+        guarded: the fields that the origin check looks at, without `Origin`.
+        origin: the value of the one `Origin` field; None without one.
         host: the value of the one Host field.
         raw: the request line and the header lines as they came.
         read_line: tells what one of them means.
@@ -118,6 +122,7 @@ class PlainRequest:
     outgoing: list[bytes]
     guarded: list[Header]
     host = b""
+    origin: bytes | None = None
     cookie: bytes | None = None
     addresses: tuple[bytes, ...] = ()
     request_id: bytes | None = None
@@ -151,8 +156,9 @@ class LineCache:
     def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
         self.limits = limits
         self._csrf_header = csrf_header
-        self._hosts = limits.hosts.names
-        self._guarded = frozenset({csrf_header, b"sec-fetch-site", b"origin"})
+        self._hosts = {host: host for host in limits.hosts.names}
+        self._several = len(self._hosts) > _SPELLINGS
+        self._guarded = frozenset({csrf_header, b"sec-fetch-site"})
         self._kept = _KEPT | {csrf_header}
         self._passes = passes
         self._read_line = self.line
@@ -205,6 +211,8 @@ class LineCache:
                 request.host = field[1]
             elif kind == COOKIE and request.cookie is None:
                 request.cookie = field[1]
+            elif kind == ORIGIN and request.origin is None:
+                request.origin = field[1]
             elif kind == ADDRESS:
                 request.addresses += (field[1],)
             elif kind == REQUEST_ID and request.request_id is None:
@@ -228,17 +236,28 @@ class LineCache:
     ) -> tuple[list[bytes], int]:
         """Takes the blocks that begin a head; returns the lines behind them, and the number before these."""
         count = 1
+        if self._several and (line := self._young.get(first)) is not None and line[0] == HOST:
+            request.host = line[2][1]
+            request.outgoing.append(line[1])
+            count += 1
+            if not rest:
+                return [], count
+            first, _, rest = rest.partition(_LINE_END)
         for _ in _CHAIN:
             block = blocks.get(first)
             if block is None or not rest.startswith(block[0]):
                 if first in self._young:
                     self._note_block(blocks, first, rest)
                 break
-            following, outgoing, guarded, host, size = block
+            following, outgoing, guarded, host, origin, size = block
             if host is not None:
                 if request.host:
                     break  # a second one is for nobody
                 request.host = host
+            if origin is not None:
+                if request.origin is not None:
+                    break
+                request.origin = origin
             request.outgoing.append(outgoing)
             request.guarded += guarded
             count += size
@@ -276,6 +295,7 @@ class LineCache:
                 return _DOUBTFUL
             if kind == HOST:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
+                value = self._hosts.get(value, value)  # the object by which its frontend is found
             elif kind == _CONNECTION:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
             line = kind, beginning + value + _LINE_END if beginning else b"", (name, value)
@@ -289,14 +309,21 @@ class LineCache:
         """Notes the block of a line that came before: Rule 4. `rest` are the lines behind it in a request."""
         before = blocks.get(first)
         kind, outgoing, field = self.line(first)
+        if self._several and kind in {HOST, ORIGIN}:
+            return
         guarded = [field] if kind == GUARD else []
         named = field[1] if kind == HOST else None
+        origin = field[1] if kind == ORIGIN else None
         size, end = 1, 0
         while end < _LONGEST_BLOCK:
             raw = rest[end : rest.find(_LINE_END, end)]
             kind, line, field = self.line(raw)
             same = before is None or before[0].startswith(raw + _LINE_END, end)
-            if not same or kind not in {PLAIN, GUARD} or raw not in self._young:
+            if not same or raw not in self._young:
+                break
+            if kind == ORIGIN and origin is None and not self._several:
+                origin = field[1]
+            elif kind not in {PLAIN, GUARD}:
                 break
             outgoing += line
             if kind == GUARD:
@@ -305,7 +332,7 @@ class LineCache:
             end += len(raw) + len(_LINE_END)
         if len(blocks) >= _MOST_BLOCKS:
             blocks.clear()
-        blocks[first] = rest[:end], outgoing, tuple(guarded), named, size
+        blocks[first] = rest[:end], outgoing, tuple(guarded), named, origin, size
 
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bytes]:
         """Returns what is known by a line's name.
@@ -320,7 +347,7 @@ class LineCache:
             kind = OTHER
         elif name in self._guarded:
             kind = GUARD
-        passes = kind in {PLAIN, GUARD} and self._passes(name)
+        passes = kind in {PLAIN, GUARD, ORIGIN} and self._passes(name)
         known = kind, name + b": " if passes else b"", name in self._kept, name
         if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
             self._names[raw] = known

@@ -70,9 +70,9 @@ class Harness:
             clock=lambda: self.now,
         )
         self.context: ForwardingContext = self.app.frontend.forwarding.context
-        self.app.frontend.sessions.near = self._near  # type: ignore[method-assign, assignment] # nor is Redis
         self.path: FastPath = self.app.frontend.forwarding.fast_path
         for destination in self.context.destinations.values():
+            destination.credentials.session._nearby = self  # nor is Redis
             destination.pool.acquire_nowait = self._acquire  # type: ignore[method-assign] # no backend is asked
 
     def _acquire(self, client: str | None = None) -> Any:
@@ -80,7 +80,7 @@ class Harness:
         self.asked += 1
         return self.connection
 
-    def _near(self, cookie: bytes) -> CachedSession | None:
+    def near(self, cookie: bytes) -> CachedSession | None:
         if self.found is None or cookie.count(b"__Host-Http-bff=") != 1:
             return None
         (credentials, *_) = (each.credentials.session for each in self.context.destinations.values())
@@ -312,7 +312,7 @@ def test_calls_are_fast_until_there_is_something_to_do(session: Found, until: fl
 def test_the_lines_of_a_peers_calls_are_made_once() -> None:
     """A connection's own address is told to the backend by lines that are kept; a forwarded one's are not."""
     harness = Harness()
-    route = harness.path._by_path[b"/api"]
+    route = next(each.shared for each in harness.path.routes() if each.shared.name == "/api")
     for _ in range(2):
         sent = harness.sent(raw([HOST, COOKIE, CSRF]))
         assert sent is not None

@@ -20,12 +20,18 @@ DROPPED = frozenset({b"authorization", b"forwarded", b"x-real-ip", b"x-csrf", b"
 START = b"GET /api/x HTTP/1.1\r\nHost: app.example.com\r\n"
 
 
-def cache() -> LineCache:
-    return LineCache(limits=LIMITS, csrf_header=b"x-csrf", passes=lambda name: name not in DROPPED)
+OF_SEVERAL = RequestLimits.configured(
+    ServerSettings(public_url="https://app.example.com"),
+    hosts=frozenset({b"app.example.com", b"app.example.com:443", b"other.example.com"}),
+)
 
 
-OLD = cache()
-"""One that has seen everything: what it remembers must not change a verdict."""
+def cache(limits: RequestLimits = LIMITS) -> LineCache:
+    return LineCache(limits=limits, csrf_header=b"x-csrf", passes=lambda name: name not in DROPPED)
+
+
+OLD, OLD_OF_SEVERAL = cache(), cache(OF_SEVERAL)
+"""Those that have seen everything: what they remember must not change a verdict."""
 
 
 def by_the_parser(data: bytes) -> Any:
@@ -101,7 +107,7 @@ def test_what_is_read_is_what_the_parser_reads(
 ) -> None:
     """Whatever stands in a head: the cache reads it as the request parser does, or leaves it to that."""
     data = b"\r\n".join([line, b"Host: app.example.com", *(b"%b:%b" % field for field in fields), b"", rest])
-    for lines in (cache(), OLD, OLD):
+    for lines in (cache(), OLD, OLD, OLD_OF_SEVERAL, OLD_OF_SEVERAL):
         request = lines.read(data)
         if request is not None:
             assert by_the_parser(data) == seen(request)
@@ -190,6 +196,7 @@ def as_read(request: PlainRequest | None) -> Any:
 @pytest.mark.requirement("H-02")
 def test_lines_in_a_block_are_read_as_single_ones() -> None:
     """Requests of several clients in turn, with other lines among theirs: each is read as by a new cache."""
+    of_several = cache(OF_SEVERAL)
     lines = cache()
     made = [
         request_of([*A_BROWSER, b"Cookie: a=b", b"Referer: https://app.example.com/1"]),
@@ -202,7 +209,25 @@ def test_lines_in_a_block_are_read_as_single_ones() -> None:
         request_of(list(reversed(A_BROWSER)), START.replace(b"GET", b"DELETE")),
     ]
     for data in made * 4 + made[:1] * 4:
-        assert as_read(cache().read(data)) == as_read(lines.read(data))
+        alone = as_read(cache().read(data))
+        assert alone == as_read(lines.read(data)) == as_read(of_several.read(data))
+
+
+@pytest.mark.requirement("P-01", "H-02")
+def test_frontends_have_the_blocks_of_their_clients_in_common() -> None:
+    """Of several hosts, the lines behind Host and Origin are kept once for the clients of all."""
+    lines = cache(OF_SEVERAL)
+    for _ in range(3):
+        for host in (b"app.example.com", b"other.example.com"):
+            start = b"GET /api/x HTTP/1.1\r\nHost: %b\r\n" % host
+            origin = b"https://" + host
+            request = lines.read(request_of([*A_BROWSER, b"Origin: " + origin, b"X-CSRF: 1"], start))
+            assert request is not None
+            assert (host, origin) == (request.host, request.origin)
+            assert all(name != b"origin" for name, _ in request.guarded)
+    blocks = lines._blocks[b"GET"]
+    assert A_BROWSER[0] in blocks
+    assert not any(b"example.com" in first + block[0] for first, block in blocks.items())
 
 
 @pytest.mark.requirement("H-02")
@@ -222,12 +247,25 @@ def test_a_block_is_found_by_whole_lines_alone() -> None:
 @pytest.mark.parametrize("host", [b"Host: app.example.com", b"host: app.example.com", b"Host: evil"])
 def test_a_block_hides_no_second_host(host: bytes) -> None:
     """A request with two hosts is left to the parser, however well each of its lines is known."""
-    lines = cache()
+    for lines in (cache(), cache(OF_SEVERAL)):
+        for _ in range(3):
+            for fields in (A_BROWSER, [*A_BROWSER, host], [host, *A_BROWSER]):
+                request = lines.read(request_of(fields))
+                assert (request is None) is (host in fields)
+            lines.read(request_of(A_BROWSER, START.replace(b"Host", b"host")))
+
+
+@pytest.mark.requirement("H-02")
+@pytest.mark.parametrize("limits", [LIMITS, OF_SEVERAL])
+def test_a_block_hides_no_second_origin(limits: RequestLimits) -> None:
+    """Nor is a request with two origins the fast path's."""
+    lines, origin = cache(limits), b"Origin: https://app.example.com"
     for _ in range(3):
-        for fields in (A_BROWSER, [*A_BROWSER, host], [host, *A_BROWSER]):
-            request = lines.read(request_of(fields))
-            assert (request is None) is (host in fields)
-        lines.read(request_of(A_BROWSER, START.replace(b"Host", b"host")))
+        assert lines.read(request_of([*A_BROWSER, origin])) is not None
+        assert lines.read(request_of([origin, *A_BROWSER])) is not None
+        for second in (origin, b"origin: https://evil.example.com"):
+            assert lines.read(request_of([*A_BROWSER, origin, second])) is None
+            assert lines.read(request_of([origin, *A_BROWSER, second])) is None
 
 
 @pytest.mark.requirement("H-02")

@@ -158,8 +158,8 @@ def _steps(parts: _Parts) -> list[Step]:
 def _plain(parts: _Parts) -> list[Step]:
     """The parts of a call on the fast path."""
     path = parts.forwarding.fast_path
-    routes, lines = path._by_path, parts.lines
-    route = routes[parts.admitted.route.path]
+    lines = parts.lines
+    route = next(each for each in path.routes() if each.shared.route is parts.admitted.route)
     request = lines.read(parts.raw)
     assert request is not None
     matched = Matched(parts.admitted.route, parts.admitted.target)
@@ -169,7 +169,7 @@ def _plain(parts: _Parts) -> list[Step]:
     ready = route.credentials.quiet(packed)
     assert ready is not None
     client = cast("Any", None)
-    count = route.counts[b"GET"]
+    count = route.requests[route.shared.methods[b"GET"].place]
     call = FastCall(route, matched, request, "127.0.0.1", client)
     call.ready = ready
     draw = path.context.request_ids.draw

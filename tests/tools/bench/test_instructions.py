@@ -74,7 +74,9 @@ async def test_calls_of_frontends_that_are_alike_share_what_calls_ask_for(redis_
         assert 3 == len(paths)
         assert 1 == len({path._routes for path in paths})
         assert 1 == len({path.context.request_ids for path in paths})
-        assert 1 == len({route.responses._lines for path in paths for route in path._by_path.values()})
+        routes = [route for path in paths for route in path.routes()]
+        assert (3, 1) == (len(routes), len({route.shared for route in routes}))
+        assert 1 == len({route.responses._lines for route in routes})
 
 
 async def test_a_call_whose_session_is_not_in_memory_reads_it_from_redis(redis_server: RedisServer) -> None:

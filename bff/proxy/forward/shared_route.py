@@ -1,0 +1,102 @@
+"""The parts of a route's fast calls in which frontends do not differ.
+
+A process may have a hundred frontends, whose calls come in turn. Each object of one frontend alone is a line
+of the processor's cache, and often a page of memory, that the calls of the others have pushed out before it
+is asked for again. So a call asks for few of them (`fast_route.py`), and for these in place of the rest.
+"""
+
+from bff.policy.fields import Header
+from bff.policy.header_rules import client_lines
+from bff.policy.intern_pool import InternPool
+from bff.policy.routes import Route
+from bff.proxy.forward.destination import Destination
+from bff.proxy.forward.request_ids import RequestIdMaker
+
+_MOST_PEERS = 256
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads
+
+
+Verdicts = dict[tuple[Header, ...], bool]
+"""Verdicts of the origin check, by the fields that it looks at, `Origin` aside: true for a call with its
+session, false for one without. Requests that it refuses have none."""
+
+
+class Method:
+    """One method of a route.
+
+    Attributes:
+        place: of its counts, in `FastRoute.requests`.
+        plain: the verdicts on requests without an Origin.
+        of_own_page: those on requests with the frontend's own.
+    """
+
+    __slots__ = ("of_own_page", "place", "plain")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.plain: Verdicts = {}
+        self.of_own_page: Verdicts = {}
+
+
+class SharedRoute:
+    """The parts of a route's fast calls in which frontends do not differ.
+
+    Attributes:
+        methods: those that fast calls may have.
+        of_peers: `client_lines`, by the address.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "head_tail",
+        "keep_cookies",
+        "longest_body",
+        "methods",
+        "name",
+        "of_peers",
+        "pool",
+        "request_ids",
+        "route",
+        "signed_by",
+        "takes_bearer",
+        "tells_claims",
+        "usual",
+    )
+
+    def __init__(self, route: Route, destination: Destination, request_ids: RequestIdMaker) -> None:
+        settings, rules = route.settings, destination.rules
+        self.route, self.pool, self.request_ids = route, destination.pool, request_ids
+        self.name = settings.path
+        self.tells_claims = bool(rules.claims)
+        self.usual = rules.bearer and not rules.claims and destination.identity.proofs is None
+        self.keep_cookies = rules.keep_cookies
+        self.signed_by = (settings.auth, settings.csrf)
+        self.takes_bearer = settings.takes_bearer()
+        self.longest_body = min(settings.replay_buffer, settings.max_body)
+        self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
+        served = [method.encode("ascii") for method in _METHODS if method in settings.methods]
+        self.methods = {method: Method(place) for place, method in enumerate(served)}
+        self.of_peers: dict[str, bytes] = {}
+
+    @staticmethod
+    def of(
+        route: Route,
+        destination: Destination,
+        ids: RequestIdMaker,
+        csrf_header: bytes,
+        pool: "InternPool[SharedRoute]",
+    ) -> "SharedRoute":
+        """Returns the one of all frontends that are alike."""
+        rules = destination.rules
+        # The route, the pool and the maker of ids live for as long as what is made of them: by these numbers
+        # they are themselves.
+        same = id(route), id(destination.pool), id(ids)
+        decided = rules.bearer, bool(rules.claims), rules.keep_cookies, destination.identity.proofs is None
+        return pool.of((same, decided, csrf_header), lambda: SharedRoute(route, destination, ids))
+
+    def lines_of_peer(self, address: str) -> bytes:
+        """Makes and keeps the lines that tell a peer's address: its calls repeat."""
+        if len(self.of_peers) >= _MOST_PEERS:
+            self.of_peers.clear()
+        lines = self.of_peers[address] = client_lines(address)
+        return lines

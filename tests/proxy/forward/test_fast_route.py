@@ -1,0 +1,123 @@
+"""The parts of fast calls that frontends share, and those that stay a frontend's own."""
+
+from typing import Any, cast
+from unittest import mock
+
+import pytest
+
+from bff.app import App
+from bff.policy.routes import RouteTable
+from bff.proxy.forward.fast_path import FastCall, FastPath
+from bff.proxy.forward.fast_route import FastRoute
+from bff.proxy.server.header_line_cache import PlainRequest
+from bff.settings.model import Settings
+
+KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
+ONE, OTHER = "https://one.example.com", "https://other.example.com"
+
+
+def fast_routes(**of_other: Any) -> list[FastRoute]:
+    """The routes of two frontends, which differ in what is given."""
+    route = {"path": "/api", "upstream": "http://127.0.0.1:1/v1"}
+    app = App(
+        Settings.model_validate(
+            {
+                "server": {"public_url": "https://www.example.com", "trusted_proxies": ["192.0.2.0/24"]},
+                "redis": {"url": "redis://127.0.0.1:1/0"},
+                "session": {"keys": [KEY]},
+                "provider": {"issuer": "https://id.example.com", "client_id": "bff", "client_secret": "s"},
+                "frontend": [
+                    {"name": "one", "public_url": ONE, "route": [route]},
+                    {"name": "other", "public_url": OTHER, "route": [{**route, **of_other}]},
+                ],
+            }
+        ),
+        clock=lambda: 0.0,
+    )
+    return [route for each in app.frontends.every for route in each.forwarding.fast_path.routes()]
+
+
+class Idle:
+    """A connection that carries nothing, and a session that every cookie leads to."""
+
+    closing = False
+    key = "k"
+
+
+def signed(route: FastRoute, made: PlainRequest) -> bool | None:
+    """True where a request of this route is fast and has its session, None where it is not fast."""
+    path = FastPath.__new__(FastPath)
+    path._by_number, path._calls = (route,), FastCall
+    path._routes = RouteTable([route.shared.route])
+    idle = mock.Mock(return_value=Idle())
+    with (
+        mock.patch.object(route.shared.pool, "acquire_nowait", idle),
+        mock.patch.object(type(route.credentials), "ready", idle),
+    ):
+        call = path.begin(made, "192.0.2.1", cast("Any", None))
+    return None if call is None else call.ready is not None
+
+
+def request(*, origin: str | None, method: bytes = b"POST", csrf: bool = True) -> PlainRequest:
+    made = PlainRequest()
+    made.path, made.cookie = b"/api/x", b"a=b"
+    made.method, made.guarded = method, [(b"x-csrf", b"1")] if csrf else []
+    if origin is not None:
+        made.origin = origin.encode()
+    return made
+
+
+def test_frontends_that_are_alike_share_what_is_alike() -> None:
+    """Their routes differ in nothing that a call's head, its limits or its verdict are made of."""
+    one, other = fast_routes()
+    assert one.shared is other.shared
+    assert one.forwarding_end != other.forwarding_end
+    assert one.credentials is not other.credentials
+    assert not set(one.requests) & set(other.requests)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"upstream": "http://127.0.0.1:2/v1"},
+        {"upstream": "http://127.0.0.1:1/v2"},
+        {"methods": ["GET"]},
+        {"auth": "none"},
+        {"csrf": "navigation"},
+        {"max_body": 4},
+        {"keep_cookies": True},
+        {"headers": {"X-User": "sub"}},
+    ],
+)
+def test_routes_that_differ_share_nothing(different: dict[str, Any]) -> None:
+    """A setting that decides about a call keeps the routes of two frontends apart."""
+    one, other = fast_routes(**different)
+    assert one.shared is not other.shared
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_a_shared_verdict_lets_no_other_origin_in(method: bytes) -> None:
+    """A page of one frontend is no page of another, also where the verdict on its fields is known."""
+    one, other = fast_routes()
+    for _ in range(2):
+        assert signed(one, request(origin=ONE, method=method)) is True
+        assert signed(other, request(origin=ONE, method=method)) is None
+        assert signed(other, request(origin=OTHER, method=method)) is True
+        assert signed(one, request(origin=OTHER, method=method)) is None
+        assert signed(one, request(origin="null", method=method)) is None
+        assert signed(one, request(origin=None, method=method)) is True
+        assert signed(other, request(origin=OTHER, method=method, csrf=False)) is None
+
+
+def test_verdicts_are_bounded() -> None:
+    """Clients choose the fields of which verdicts are kept."""
+    _, route = fast_routes(auth="none")
+    for number in range(1000):
+        made = request(origin=None)
+        made.guarded = [(b"sec-fetch-site", b"%d" % number)]
+        assert signed(route, made) is False
+    assert all(
+        len(known) <= 64
+        for method in route.shared.methods.values()
+        for known in (method.plain, method.of_own_page)
+    )
