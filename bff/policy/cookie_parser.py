@@ -28,7 +28,7 @@ def only_value(header: bytes, name: bytes) -> bytes | None:
     """The value that one `Cookie` header has for `name`; None where it has none, or several."""
     if _SEMICOLON not in header:  # most often: a short cut, which finds what `cookie_values` does
         key, equals, value = header.partition(b"=")
-        return value.strip(_BLANK) if equals and key.strip(_BLANK) == name else None
+        return value.strip(_BLANK) if equals and (key == name or key.strip(_BLANK) == name) else None
     values = cookie_values((header,), name)
     return values[0] if len(values) == 1 else None
 

@@ -53,12 +53,10 @@ _PAUSE_UNSUPPORTED = 30.0  # the server may be exchanged for a better one while 
 _log = get_logger("bff.changes")
 
 
-def steady_now() -> float:
-    """Seconds of a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
-    return time.clock_gettime(_CLOCK)
-
-
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+steady_now: Callable[[], float] = partial(time.clock_gettime, _CLOCK)
+"""Returns seconds of a clock that nobody sets; it goes on while the machine sleeps, where there is such."""
 
 
 class Listener(Protocol):
