@@ -27,6 +27,7 @@ _ADDRESS = "names the client's address, which the proxy tells in X-Forwarded-For
 _SCHEME = "names the scheme, which the proxy tells in X-Forwarded-Proto"
 _ROUTING = "names another path, host or method than the one that was judged here"
 _INTERNAL = "is an order between a gateway or framework and its own parts"
+_HTTPOXY = "becomes HTTP_PROXY in CGI programs, and their outgoing proxy (httpoxy)"
 _OURS = "is written by the proxy"
 
 TO_BACKEND = (
@@ -52,7 +53,7 @@ TO_BACKEND = (
     Stopped("x-forwarded-host", _OURS, fixed=True),
     Stopped("x-forwarded-proto", _OURS, fixed=True),
     Stopped("x-forwarded-prefix", _OURS, fixed=True),
-    Stopped("proxy", "becomes HTTP_PROXY in CGI programs, and their outgoing proxy (httpoxy)"),
+    Stopped("proxy", _HTTPOXY),
     Stopped("proxy-*", "is for a proxy, and this is the last one that a client may speak to"),
     Stopped("x-forwarded", _ADDRESS),
     Stopped("x-forwarded-*", "tells what a proxy saw or decided: port, user, groups, token, certificate"),
@@ -162,6 +163,9 @@ BELIEVED = (
     ),
     Stopped("x-middleware-*", _INTERNAL),
     Stopped("x-invoke-*", _INTERNAL),
+    Stopped("x-accel-mapping", _INTERNAL),  # with the next one: files of Rack's that nobody may have
+    Stopped("x-sendfile-type", _INTERNAL),
+    Stopped("proxy", _HTTPOXY),
 )
 """Headers that backends may trust, and that reverse proxies write only if they are configured to."""
 

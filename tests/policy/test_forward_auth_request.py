@@ -147,6 +147,9 @@ def test_each_way_of_telling(found: Asked) -> None:
                 b"x-client-cert",
                 b"client-cert-chain",
                 b"x-forwarded-client-cert",
+                b"x_accel_mapping",
+                b"x-sendfile-type",
+                b"proxy",
             )
         ),
     ],
