@@ -111,7 +111,7 @@ async def test_under_load(redis_server: RedisServer, provider: RotatingProvider,
     keys, hidden = secret(str(tmp_path / "keys"), KEY), secret(str(tmp_path / "secret"), "hunter2")
     sections: dict[str, Any] = {
         "server": {"reload_interval": "1h"},
-        "session": {"keys": "", "keys_file": str(keys)},
+        "session": {"keys": "", "keys_file": str(keys), "max_per_user": "off"},
         "provider": {"client_secret": "", "client_secret_file": str(hidden)},
     }
     environ = variables_for("https://id.example", "embedded", BFF_SESSION__KEYS_FILE=str(keys))
