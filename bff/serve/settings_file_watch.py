@@ -10,7 +10,7 @@ from bff.settings.model import Settings
 from bff.settings.watched_files import SETTLE, Fingerprint, Settling, see
 
 TRIES = 5
-"""How often one change is told again: each try may hold up others for `server.start_timeout`."""
+"""The tries for one change: each may hold up others for `server.start_timeout`."""
 
 _log = get_logger("bff.serve")
 

@@ -11,7 +11,7 @@ from bff.proxy.server.response_writer import reset
 from bff.proxy.server.timers import Wait, WaitTimer
 
 _MAX_HELD = 1024 * 1024
-"""How much pipelined input may wait, in bytes; reading is paused long before."""
+"""The bytes of pipelined input that may wait; reading is paused long before."""
 
 
 class FlowControl:
