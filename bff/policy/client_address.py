@@ -12,11 +12,16 @@ UNKNOWN = "unknown"
 """The name of an address that nobody knows (RFC 7239 6.2)."""
 
 _Address = IPv4Address | IPv6Address
+_LONGEST = 128  # characters of an address with its zone and port; a longer text is none
+
+
+def _parse(text: str) -> _Address | None:
+    """An address, with or without a port; an IPv4 address in IPv6 clothes counts as IPv4."""
+    return _parse_short(text) if len(text) <= _LONGEST else None
 
 
 @lru_cache(maxsize=4096)
-def _parse(text: str) -> _Address | None:
-    """An address, with or without a port; an IPv4 address in IPv6 clothes counts as IPv4."""
+def _parse_short(text: str) -> _Address | None:
     host = text.strip(" \t")
     if host.startswith("["):
         host = host[1:].partition("]")[0]

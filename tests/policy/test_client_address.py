@@ -43,6 +43,12 @@ def test_nobody_trusted() -> None:
     assert "10.0.0.1" == client_address("10.0.0.1", [b"1.2.3.4"], [])
 
 
+@pytest.mark.requirement("B-17", "H-15")
+def test_a_long_text() -> None:
+    """A text that is too long for an address is none."""
+    assert "10.0.0.1" == client_address("10.0.0.1", [b"1.2.3.4%" + b"x" * 200], TRUSTED)
+
+
 @pytest.mark.requirement("B-30")
 @pytest.mark.parametrize(
     ("address", "key"),

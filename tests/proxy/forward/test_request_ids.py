@@ -1,13 +1,13 @@
 """The client's address: what the rules say, whichever way it is found."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bff.policy.client_address import client_address
-from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.proxy.forward.request_ids import RequestIdMaker, is_canonical
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("2001:db8::/32")]
 MAKERS = {True: RequestIdMaker(TRUSTED), False: RequestIdMaker(())}
@@ -30,6 +30,13 @@ ADDRESSES = st.sampled_from(
         b"\xd9\xa1.2.3.4",
         b"198.51.100.7, 127.0.0.2",
         b" 198.51.100.7 ",
+        b"198.51.100.7,127.0.0.2",
+        b"2001:db9::7, 127.0.0.2",
+        b"2001:0db9::7, 127.0.0.2",
+        b"::ffff:198.51.100.7, 127.0.0.2",
+        b"6.6.6.6, 198.51.100.7, 127.0.0.2",
+        b"198.51.100.7, 127.0.0.2, 127.0.0.3:80",
+        b"198.51.100.7, " + b"1" * 60,
     ]
 )
 
@@ -46,3 +53,37 @@ def test_an_address_is_what_the_rules_say(peer: str, said: list[bytes], trusts: 
     for _ in range(2):
         expected = client_address(peer, said, TRUSTED if trusts else ())
         assert expected == MAKERS[trusts].client(peer, said)
+
+
+@pytest.mark.requirement("B-17")
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("1.2.3.4", True),
+        ("2001:db8::1", True),
+        ("::", True),
+        ("1.2.3.04", False),
+        ("1.2.3", False),
+        ("1.2.3.4:80", False),
+        (" 1.2.3.4", False),
+        ("1.2.3.4\0", False),
+        ("2001:0db8::1", False),
+        ("2001:DB8::1", False),
+        ("2001:db8::1%eth0", False),
+        ("::ffff:1.2.3.4", False),
+        ("::ffff:102:304", False),
+        ("", False),
+    ],
+)
+def test_one_spelling(text: str, canonical: bool) -> None:
+    """An address in its one spelling is returned as it is; any other text is not taken for one."""
+    assert canonical is is_canonical(text)
+    assert canonical is (text == client_address("127.0.0.1", [text.encode()], TRUSTED))
+
+
+@given(st.ip_addresses(), st.booleans())
+def test_canonical_addresses(address: IPv4Address | IPv6Address, exploded: bool) -> None:
+    """No text counts as canonical unless the address is written so."""
+    text = address.exploded if exploded else str(address)
+    if is_canonical(text):
+        assert text == client_address("127.0.0.1", [text.encode()], TRUSTED)

@@ -28,7 +28,7 @@ from bff.upstream.connection import UpstreamConnection
 from tests.tools.bench.environment import BIG, SMALL, TAKEN
 from tests.tools.bench.living import living
 from tests.tools.bench.load import LoadError
-from tests.tools.bench.traffic import browser_fields, requests
+from tests.tools.bench.traffic import browser_fields, requests, through_nginx
 
 Load = Literal["mixed", "forwarded", "get", "miss"]
 """`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`,
@@ -140,6 +140,8 @@ async def call_loop(
         async with living(app) as state:
             browsers = await _signed_in(app, places, users)
             calls = requests(browsers, different, forwarded=load == "forwarded")
+            if load == "forwarded":
+                calls = [through_nginx(call, number) for number, call in enumerate(calls)]
             if load in {"get", "miss"}:
                 calls = [call for call in calls if call.startswith(b"GET /api/json/")]
             client, backend = _client(app, state), _backend(app)

@@ -6,7 +6,7 @@ from typing import Any
 
 import lupa  # type: ignore[import-untyped] # it brings no types
 
-from tests.tools.bench.traffic import passes, requests, traffic_script
+from tests.tools.bench.traffic import passes, requests, through_nginx, traffic_script
 
 _BROWSER = {"Host": "localhost", "Origin": "http://localhost"}
 
@@ -35,6 +35,19 @@ def test_one_user_sends_as_many_lines() -> None:
         for number in (1, 200)
     ]
     assert lines[0] == lines[1]
+
+
+def test_what_an_nginx_adds() -> None:
+    """Its own fields stand behind Host, its client's address behind the one that it was told."""
+    request = requests(_users(1), 10, forwarded=True)[0]
+    passed = through_nginx(request, 7).split(b"\r\n")
+    assert [
+        b"Host: localhost",
+        b"X-Forwarded-For: 203.0.0.0, 127.0.0.1",
+        b"X-Real-IP: 127.0.0.1",
+        b"X-Request-ID: " + b"0" * 31 + b"7",
+    ] == passed[1:5]
+    assert len(request.split(b"\r\n")) + 2 == len(passed)
 
 
 class _Thread:

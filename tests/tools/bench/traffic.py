@@ -115,6 +115,16 @@ def requests(users: Sequence[Mapping[str, str]], count: int, *, forwarded: bool)
     ]
 
 
+def through_nginx(request: bytes, number: int) -> bytes:
+    """A forwarded request as `behind-nginx` has it from its nginx, which writes its own fields first."""
+    line, host, *fields = request.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    address = next(field for field in fields if field.startswith(b"X-Forwarded-For: "))
+    fields.remove(address)
+    own = [address + b", 127.0.0.1", b"X-Real-IP: 127.0.0.1", b"X-Request-ID: %032x" % number]
+    body = request.partition(b"\r\n\r\n")[2]
+    return b"\r\n".join([line, host, *own, *fields, b"", body])
+
+
 def _request(kind: str, number: int, user: Mapping[str, str], *, forwarded: bool) -> bytes:
     fields = dict(user)
     body = b""
