@@ -11,7 +11,7 @@ the request parser, which refuses it or takes it.
 Rule 3: a line is known by all of its bytes, without those that end it.
 Rule 4: a block consists of lines that are kept, and so names nobody. It only becomes shorter: clients that
 differ behind its first line leave it the lines that all of them have there. Where there are several hosts,
-Host and Origin are in no block: so the blocks are those of all frontends' clients.
+the lines behind Host are kept once for all, and Origin, which differs with Host, only begins a block.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _CONNECTION = 10  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
-_MOST_BLOCKS = 256  # of a method, then all are forgotten
+_MOST_BLOCKS = 256  # of a method, beside one for each host; then all are forgotten
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
 _SPELLINGS = 2  # of one host
@@ -167,7 +167,9 @@ class LineCache:
         self._max_path = limits.max_path_bytes
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
+        self._most_blocks = _MOST_BLOCKS + len(self._hosts)
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
+        self._tails: dict[bytes, tuple[bytes, bytes, tuple[Header, ...]]] = {}  # of the blocks behind Host
         self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
 
     def __len__(self) -> int:
@@ -236,13 +238,6 @@ class LineCache:
     ) -> tuple[list[bytes], int]:
         """Takes the blocks that begin a head; returns the lines behind them, and the number before these."""
         count = 1
-        if self._several and (line := self._young.get(first)) is not None and line[0] == HOST:
-            request.host = line[2][1]
-            request.outgoing.append(line[1])
-            count += 1
-            if not rest:
-                return [], count
-            first, _, rest = rest.partition(_LINE_END)
         for _ in _CHAIN:
             block = blocks.get(first)
             if block is None or not rest.startswith(block[0]):
@@ -309,8 +304,6 @@ class LineCache:
         """Notes the block of a line that came before: Rule 4. `rest` are the lines behind it in a request."""
         before = blocks.get(first)
         kind, outgoing, field = self.line(first)
-        if self._several and kind in {HOST, ORIGIN}:
-            return
         guarded = [field] if kind == GUARD else []
         named = field[1] if kind == HOST else None
         origin = field[1] if kind == ORIGIN else None
@@ -330,9 +323,14 @@ class LineCache:
                 guarded.append(field)
             size += 1
             end += len(raw) + len(_LINE_END)
-        if len(blocks) >= _MOST_BLOCKS:
+        tail = rest[:end], outgoing, tuple(guarded)
+        if named is not None:  # Host itself goes to no backend
+            if len(self._tails) >= _MOST_BLOCKS:
+                self._tails.clear()
+            tail = self._tails.setdefault(tail[0], tail)
+        if len(blocks) >= self._most_blocks:
             blocks.clear()
-        blocks[first] = rest[:end], outgoing, tuple(guarded), named, origin, size
+        blocks[first] = *tail, named, origin, size
 
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bytes]:
         """Returns what is known by a line's name.

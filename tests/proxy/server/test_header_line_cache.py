@@ -215,7 +215,7 @@ def test_lines_in_a_block_are_read_as_single_ones() -> None:
 
 @pytest.mark.requirement("P-01", "H-02")
 def test_frontends_have_the_blocks_of_their_clients_in_common() -> None:
-    """Of several hosts, the lines behind Host and Origin are kept once for the clients of all."""
+    """Of several hosts, the lines behind Host are kept once for the clients of all; Origin is not of them."""
     lines = cache(OF_SEVERAL)
     for _ in range(3):
         for host in (b"app.example.com", b"other.example.com"):
@@ -226,8 +226,10 @@ def test_frontends_have_the_blocks_of_their_clients_in_common() -> None:
             assert (host, origin) == (request.host, request.origin)
             assert all(name != b"origin" for name, _ in request.guarded)
     blocks = lines._blocks[b"GET"]
-    assert A_BROWSER[0] in blocks
-    assert not any(b"example.com" in first + block[0] for first, block in blocks.items())
+    one, other = (blocks[b"Host: " + host] for host in (b"app.example.com", b"other.example.com"))
+    assert one[:3] == (request_of(A_BROWSER, b"")[:-2], one[1], other[2])
+    assert all(mine is theirs for mine, theirs in zip(one[:3], other[:3], strict=True))
+    assert not any(b"example.com" in block[0] for block in blocks.values())
 
 
 @pytest.mark.requirement("H-02")
@@ -291,3 +293,15 @@ def test_blocks_are_bounded() -> None:
     longest = header_line_cache._LONGEST_BLOCK + header_line_cache._LONGEST
     assert max(len(block[0]) for block in blocks.values()) <= longest
     assert b"" == blocks[b"Host: app.example.com"][0]
+
+
+def test_what_hosts_have_in_common_is_bounded() -> None:
+    """Blocks of as many spellings of hosts as somebody makes up leave as few lines behind."""
+    lines = cache(OF_SEVERAL)
+    most = header_line_cache._MOST_BLOCKS
+    for number in range(2 * most):
+        for _ in range(2):
+            start = START.replace(b": ", b":" + b" " * (number % 400) + b"\t" * (number // 400))
+            assert lines.read(request_of([b"User-Agent: %d" % number, *A_BROWSER[1:]], start)) is not None
+    assert most // 2 < len(lines._tails) <= most
+    assert len(lines._blocks[b"GET"]) <= most + 3
