@@ -1,7 +1,6 @@
 """A newcomer with nothing but the tutorial: their own Vite app, API and provider, to a page behind TLS."""
 
 import os
-import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -15,18 +14,21 @@ from tests.browser.visit import fill_in
 from tests.node.packages import installed
 from tests.npm.tutorial import Newcomer, steps
 from tests.npm.workshop import HERE, ROOT
+from tests.support.network.programs import program
+from tests.support.processes.redis import NO_SERVER, found_redis
 
 _PATIENCE = 60_000  # milliseconds
-_NEEDS = ("nginx", "openssl", "redis-server", "bash")
 
 
 @pytest.fixture(name="newcomer")
 def _newcomer(browser: Browser, tmp_path: Path) -> Iterator[Newcomer]:  # noqa: ARG001 - not without a browser
     installed(HERE)  # there is a Node, or none of this
-    if missing := [name for name in _NEEDS if shutil.which(name) is None]:
-        pytest.skip(f"no {', '.join(missing)}")
+    if not (server := found_redis()).real:
+        pytest.skip(NO_SERVER)
     tools = tmp_path / "bin"
     tools.mkdir()
+    (tools / "nginx").symlink_to(program("nginx"))
+    (tools / "redis-server").symlink_to(server.command[0])
     (tools / "python3").symlink_to(Path(sys.executable).resolve())
     newcomer = Newcomer(
         tmp_path,

@@ -108,7 +108,7 @@ def test_redis_cli_is_named_so_that_it_works(tmp_path: Path) -> None:
 def test_the_printed_lines_work(redis_server: RedisServer, with_cli: bool) -> None:
     """Typed into a shell, the lines list the sessions and end them, with and without redis-cli."""
     if with_cli and redis_server.cli_path is None:
-        pytest.skip("no redis-cli here")
+        pytest.skip("no redis-cli")
     listing, ending = sessions_lines(redis_server.cli_path if with_cli else None, redis_server.port)
     with redis_server.client() as client:
         client.hset("bff:session:abc", "sub", "alice")

@@ -14,7 +14,6 @@ import pytest
 from tests.differential.fronts import Front, Seen, both, say_all, understood
 from tests.support.corpus import DATA, answers, raw, requests
 from tests.support.error_log import no_error_logged
-from tests.support.network.nginx import NGINX
 from tests.support.processes.redis import RedisServer
 from tests.support.wait import PATIENCE
 
@@ -23,10 +22,7 @@ REQUESTS = requests()
 ANSWERS = answers()
 _PATH = re.compile(rb"(?m)^([A-Z]+[ \t]+[^ /\r\n]*)(?<![/:])/(?![/A-Z])")
 
-pytestmark = [
-    pytest.mark.skipif(NGINX is None, reason="no nginx"),
-    pytest.mark.usefixtures("both_fronts"),
-]
+pytestmark = pytest.mark.usefixtures("both_fronts")
 
 
 def only(kind: str, forwarder: str) -> set[Any]:

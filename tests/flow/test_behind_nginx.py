@@ -9,7 +9,7 @@ import pytest
 
 from bff.embedded import free_port
 from bff.oidc.client import OidcClient
-from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.network.nginx import listens, running_nginx
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import running_world
 from tests.support.providers.issuer import ALICE, async_sign_in_at
@@ -28,7 +28,6 @@ http {
 """
 
 
-@pytest.mark.skipif(NGINX is None, reason="no nginx")
 @pytest.mark.requirement("O-16")
 async def test_a_long_code_through_an_nginx_of_its_own_defaults(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ import pytest
 
 from bff.embedded import free_port
 from tests.support.network.backend import Conversation, raw_backend
-from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.network.nginx import listens, running_nginx
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.wait import PATIENCE, until
@@ -114,7 +114,6 @@ async def test_a_refusal_says_that_it_is_the_last_word(redis_server: RedisServer
     assert 1 == head.lower().count(b"connection: close\r\n")
 
 
-@pytest.mark.skipif(NGINX is None, reason="no nginx")
 @pytest.mark.parametrize("case", CASES)
 async def test_through_nginx(redis_server: RedisServer, tmp_path: Path, case: str) -> None:
     """Through an nginx that does not buffer requests the client gets our answer, never its 502."""

@@ -15,7 +15,8 @@ from bff.embedded import free_port
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply
 from tests.support.network.forward_auth import FORWARD_AUTH, SECRET, running_forward_auth
-from tests.support.network.reverse_proxies import Place, found
+from tests.support.network.programs import program
+from tests.support.network.reverse_proxies import Place
 from tests.support.network.sockets import socket_backend
 from tests.support.network.tls import self_signed
 from tests.support.processes.redis import RedisServer
@@ -39,8 +40,7 @@ LIES = {
 @asynccontextmanager
 async def behind(name: str, redis: RedisServer, folder: Path, **route: Any) -> AsyncIterator[World]:
     """A world whose browsers go to this reverse proxy; `route` changes its route."""
-    if found(name) is None:
-        pytest.skip(f"no {name}")
+    program(name)
     tls, certificate, port = free_port(), self_signed(folder), free_port()
     async with running_world(
         redis,

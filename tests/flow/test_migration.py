@@ -8,10 +8,8 @@ import pytest
 
 from bff.embedded import free_port
 from tests.structure.source import ROOT
-from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.network.nginx import listens, running_nginx
 from tests.support.wait import until
-
-pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx")
 
 OWN = "__Host-Http-bff=new"
 FORMER = "io.nais.wonderwall.session=old"

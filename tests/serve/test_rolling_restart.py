@@ -24,7 +24,7 @@ from bff.session.store import SessionStore
 from tests.serve.service import Service, is_gone, service
 from tests.serve.small_service import Process
 from tests.support.network.backend import Received, Reply, backend
-from tests.support.network.nginx import NGINX, listens, running_nginx
+from tests.support.network.nginx import listens, running_nginx
 from tests.support.network.sockets import socket_backend
 from tests.support.processes.fleet import CSRF, PUBLIC_URL, seeding
 from tests.support.processes.redis import RedisServer
@@ -118,7 +118,6 @@ async def keeps_talking(url: str, handle: str, closes: list[int], done: asyncio.
         closes.append(socket.close_code or 0)
 
 
-@pytest.mark.skipif(NGINX is None, reason="no nginx")
 async def test_nobody_notices(tmp_path: Path, redis_server: RedisServer) -> None:
     """Behind nginx, under load: no failed call, no lost session, and each WebSocket is closed with 1012."""
     answers: Counter[str] = Counter()

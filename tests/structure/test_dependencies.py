@@ -1,7 +1,7 @@
 """What `pyproject.toml` says of the packages that are installed with bff."""
 
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 
 import pytest
@@ -32,4 +32,8 @@ def test_each_dependency_has_a_least_version(requirement: Requirement) -> None:
 def test_what_is_installed_fits(requirement: Requirement) -> None:
     """The tests run on versions that the bounds allow."""
     if requirement.marker is None or requirement.marker.evaluate():
-        assert requirement.specifier.contains(version(requirement.name), prereleases=True)
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            pytest.fail(f"{requirement.name} is not installed: python3 -m pip install -e '.[dev]'")
+        assert requirement.specifier.contains(installed, prereleases=True)

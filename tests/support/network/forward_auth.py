@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
+from tests.support.network.nginx import directives
 from tests.support.network.reverse_proxies import Place, certificate_of, running, written
 
 SECRET = "8c1f9f0b4e6d4d2ab0f1f5f6c7a3e9d2"
@@ -34,8 +35,7 @@ def _nginx(place: Place, backend: int) -> list[str]:
         ("/etc/nginx/bff-forward-auth.conf", str(proof)),
         ("app.example.com", "localhost"),
     )
-    own = f"daemon off; pid {place.folder}/nginx.pid; error_log {place.folder}/error.log warn;"
-    return ["-p", str(place.folder), "-c", str(file), "-g", own]
+    return ["-p", str(place.folder), "-c", str(file), "-g", directives(place.folder)]
 
 
 def _caddy(place: Place, backend: int) -> list[str]:

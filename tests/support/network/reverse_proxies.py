@@ -6,9 +6,7 @@ address of its own of the loopback network, all on the same ports: they stand fo
 
 import contextlib
 import os
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,9 @@ import httpcore
 import httpx
 
 from tests.structure.source import ROOT
-from tests.support.network.nginx import NGINX
+from tests.support.network.nginx import brotli_module, directives
+from tests.support.network.programs import program
 from tests.support.network.tls import Certificate
-
-_SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
-BROTLI = Path("/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +33,6 @@ class Place:
     folder: Path
 
 
-def found(name: str) -> str | None:
-    """The program's path; None where it is not installed. Envoy and Traefik come as Python packages."""
-    if name == "nginx":
-        return NGINX
-    return (
-        shutil.which(name, path=sysconfig.get_path("scripts"))
-        or shutil.which(name)
-        or shutil.which(name, path=_SBIN)
-    )
-
-
 @contextlib.contextmanager
 def running_shipped(name: str, place: Place) -> Iterator["subprocess.Popen[bytes]"]:
     """Starts one of `SHIPPED`; a test waits until it listens."""
@@ -60,12 +45,11 @@ def running(
     name: str, arguments: Sequence[str], place: Place, **environment: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Starts a program in its place's folder, where its log is."""
-    program = found(name)
-    assert program is not None
+    path = program(name)
     own = {"XDG_DATA_HOME": str(place.folder), "XDG_CONFIG_HOME": str(place.folder), **environment}
     with (place.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [program, *arguments],
+            [path, *arguments],
             env=os.environ | own,
             stdout=log,
             stderr=log,
@@ -88,11 +72,10 @@ def _nginx(place: Place) -> list[str]:
         ("listen 80", f"listen {place.address}:{place.plain}"),
         ("app.example.com", "localhost"),
     ]
-    if BROTLI.exists():
-        changes += [("#load_module modules/", f"load_module {BROTLI.parent}/"), ("#brotli", "brotli")]
+    if brotli := brotli_module():
+        changes += [("#load_module modules/", f"load_module {brotli.parent}/"), ("#brotli", "brotli")]
     file = written(place, "nginx.conf", *certificate_of(place), *changes)
-    own = f"daemon off; pid {place.folder}/nginx.pid; error_log {place.folder}/error.log warn;"
-    return ["-p", str(place.folder), "-c", str(file), "-g", own]
+    return ["-p", str(place.folder), "-c", str(file), "-g", directives(place.folder)]
 
 
 def _caddy(place: Place) -> list[str]:

