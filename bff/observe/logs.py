@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from functools import cache
 from typing import Any, Final, Protocol
 
 import structlog
@@ -137,7 +136,7 @@ def name_each(*, frontends: bool, providers: bool) -> None:
     """Has access lines and audit events name their frontend, or their session's provider, from now on."""
     _output.frontends, _output.providers = frontends, providers
     _output.several = frontends or providers
-    _named_in_json.cache_clear()
+    _names.clear()
 
 
 def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
@@ -150,10 +149,19 @@ def named(frontend: str | None, provider: str | None = None) -> dict[str, str]:
     return fields
 
 
-@cache  # few: they are forgotten when the settings change
-def _named_in_json(frontend: str, provider: str | None) -> str:
-    """Returns the same as the end of a line in JSON: all are slugs of the settings, and few."""
-    return "".join(f', "{name}": "{value}"' for name, value in named(frontend, provider).items())
+class _Names(dict[str | tuple[str, str], str]):
+    """The same as the end of a line in JSON, by a frontend's name, or by that and a provider's.
+
+    All are slugs of the settings, and few; they are forgotten when these change.
+    """
+
+    def __missing__(self, key: str | tuple[str, str]) -> str:
+        names = named(key) if isinstance(key, str) else named(*key)
+        self[key] = shown = "".join(f', "{name}": "{value}"' for name, value in names.items())
+        return shown
+
+
+_names = _Names()
 
 
 def _add_span(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -317,7 +325,7 @@ def access(  # noqa: PLR0917 - called by position on the hot path
         if _output.several:
             # A session of the near cache looks its provider up in its entry: only where that is written.
             provider = whose.provider if whose is not None and _output.providers else None
-            names = _named_in_json(frontend, provider)
+            names = _names[frontend if provider is None else (frontend, provider)]
         lines.note(method, path, status, duration, route, session, request_id, retried, names, ids)
         return
     _access.info(

@@ -25,21 +25,23 @@ class CurrentApp:
 
     Attributes:
         app: the application; of several frontends the first one's.
-        fast_path: its fast path, beside it: a fast call reads one attribute.
+        fast_path: its fast path, beside it: a fast call reads one attribute. None where there are several
+            frontends: `fast_paths` has those of each host that is one frontend's, else `fast_path_of` tells.
         lines: the header lines of all, and the limits that heads are held to from now on.
         several: the applications of several frontends; None where there is one, and nothing to look up.
     """
 
-    __slots__ = ("_fast_paths", "app", "fast_path", "lines", "several")
+    __slots__ = ("app", "fast_path", "fast_paths", "lines", "several")
 
     def __init__(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         self.replace(app, lines, several)
 
     def replace(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         """Puts other applications in force, on the event loop: between two requests."""
-        self.app, self.fast_path, self.lines, self.several = app, app.fast_path, lines, several
+        self.app, self.lines, self.several = app, lines, several
+        self.fast_path = app.fast_path if several is None else None
         whole = {} if several is None else several.whole_hosts
-        self._fast_paths = {host: each.fast_path for host, each in whole.items()}
+        self.fast_paths = {host: each.fast_path for host, each in whole.items()}
 
     def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
         """Returns the application of a request; None for a host that is not served."""
@@ -55,8 +57,5 @@ class CurrentApp:
 
     def fast_path_of(self, host: bytes, raw_path: bytes) -> FastPath:
         """Returns the fast path of a plain request, whose host is one of ours."""
-        fast_path = self._fast_paths.get(host)
-        if fast_path is None:
-            app = None if self.several is None else self.several.of(host, raw_path)
-            fast_path = (app or self.app).fast_path
-        return fast_path
+        app = None if self.several is None else self.several.of(host, raw_path)
+        return (app or self.app).fast_path
