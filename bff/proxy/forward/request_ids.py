@@ -28,6 +28,7 @@ class RequestIdMaker:
         self._trusted = trusted_proxies
         self.draw = _Entropy().draw
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
+        self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
 
     def __call__(self, request: RequestHead) -> RequestIds:
         """Returns the ids of a request: the client's where they are well-formed, else new ones."""
@@ -47,15 +48,23 @@ class RequestIdMaker:
         address, trusted = self._peers.get(peer) or self._judge(peer)
         if not (trusted and forwarded_for):
             return address
-        first, *nearer = b",".join(forwarded_for).decode("latin-1").split(",")
-        if is_canonical(first) and all(map(self._is_proxy, nearer)):
-            return first
+        said = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
+        further, more, entry = said.rpartition(b",")
+        while more and self._is_proxy(entry):
+            further, more, entry = further.rpartition(b",")
+        if not more and is_canonical(address := entry.decode("latin-1")):
+            return address
         return client_address(peer, forwarded_for, self._trusted)
 
-    def _is_proxy(self, entry: str) -> bool:
-        if len(entry) > _LONGEST_ENTRY:
+    def _is_proxy(self, entry: bytes) -> bool:
+        """Returns True if an entry, not the first, of `X-Forwarded-For` names a trusted proxy."""
+        if entry in self._proxies:
+            return True
+        if len(entry) > _LONGEST_ENTRY or not is_trusted(entry.decode("latin-1"), self._trusted):
             return False
-        return (self._peers.get(entry) or self._judge(entry))[1]
+        if len(self._proxies) < _MOST_PEERS:
+            self._proxies.add(entry)
+        return True
 
     def _judge(self, peer: str) -> tuple[str, bool]:
         if len(self._peers) >= _MOST_PEERS:

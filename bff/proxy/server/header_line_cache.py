@@ -1,8 +1,9 @@
 """A cache of header lines: each line that clients repeat is read and judged once.
 
 Heads differ from call to call (path, cookie, addresses, ids); most of their lines do not, and a client
-sends them in one order. `LineCache.read` takes a whole request apart by looking its lines up: first blocks,
-each by its first line and one comparison of the others, then single lines.
+sends them in one order. `LineCache.read` takes a whole request apart by looking its lines up: blocks of them,
+each by its first line and one comparison of the others, and between the blocks (where a reverse proxy has
+put its own lines) single ones.
 
 Rule 1: a line that could name somebody is never kept. Only fields of the names in `_KEPT` are, so a field
 that an application has invented is read anew each time.
@@ -36,7 +37,6 @@ _MOST_BLOCKS = 256  # of a method, beside one for each host; then all are forgot
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
 _LINE_END, _END = b"\r\n", b"\r\n\r\n"
 _SPELLINGS = 2  # of one host
-_CHAIN = range(3)  # blocks of a request: clients that differ have Host in common, and what is behind it
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 5.6.2
 _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 _VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
@@ -179,7 +179,7 @@ class LineCache:
         """Returns True if other settings with these leave all lines as they are."""
         return (limits, csrf_header) == (self.limits, self._csrf_header)
 
-    def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0911, PLR0912 - a branch a kind
+    def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0911, PLR0912, PLR0915 - a branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""
         if data[-4:] == _END and len(data) <= self._max_bytes:
             end = len(data) - len(_END)  # behind an earlier end a line would be empty, and doubtful
@@ -188,9 +188,9 @@ class LineCache:
         if end < 0:
             return None
         raw = data[: end + len(_LINE_END)]
-        parts = raw.split(_LINE_END, 2)
-        words = parts[0].split(b" ")
-        if len(parts) != 3 or len(words) != 3 or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
+        begin, _, rest = raw.partition(_LINE_END)
+        words = begin.split(b" ")
+        if len(words) != 3 or words[2] != b"HTTP/1.1":  # noqa: PLR2004 - RFC 9112 3
             return None
         method, target, _ = words
         blocks = self._blocks.get(method)
@@ -199,11 +199,36 @@ class LineCache:
         request = PlainRequest()
         request.method, request.raw, request.read_line = method, raw, self._read_line
         request.path, _, request.query = target.partition(b"?")
-        request.outgoing, request.guarded = outgoing, guarded = [], []
-        lines, count = self._whole_blocks(request, blocks, parts[1], parts[2])
-        length, young = None, self._young
-        for line in lines:
-            kind, line_out, field = young.get(line) or self._learn(line)
+        outgoing: list[bytes] = []
+        guarded: list[Header] = []
+        request.outgoing, request.guarded = outgoing, guarded
+        length, count, young, noted = None, 1, self._young, False
+        while rest:
+            first, _, rest = rest.partition(_LINE_END)
+            block = blocks.get(first)
+            if block is not None and rest.startswith(block[0]):
+                following, line_out, of_guard, host, origin, lines = block
+                rest = rest[len(following) :]
+                outgoing.append(line_out)
+                guarded += of_guard
+                count += lines
+                if host is not None:
+                    if request.host:
+                        return None
+                    request.host = host
+                if origin is not None:
+                    if request.origin is not None:
+                        return None
+                    request.origin = origin
+                continue
+            count += 1
+            line = young.get(first)
+            if line is None:
+                line = self._learn(first)
+            elif not noted:
+                noted = True
+                self._note_block(blocks, first, rest)
+            kind, line_out, field = line
             outgoing.append(line_out)
             if kind == PLAIN:
                 pass
@@ -228,39 +253,10 @@ class LineCache:
         body = data[end + len(_END) :]
         if not request.host or len(body) != (length or 0):
             return None
-        if len(request.path) > self._max_path or count + len(lines) > self._max_fields:
+        if len(request.path) > self._max_path or count > self._max_fields:
             return None
         request.body = body
         return request
-
-    def _whole_blocks(
-        self, request: PlainRequest, blocks: dict[bytes, Block], first: bytes, rest: bytes
-    ) -> tuple[list[bytes], int]:
-        """Takes the blocks that begin a head; returns the lines behind them, and the number before these."""
-        count = 1
-        for _ in _CHAIN:
-            block = blocks.get(first)
-            if block is None or not rest.startswith(block[0]):
-                if first in self._young:
-                    self._note_block(blocks, first, rest)
-                break
-            following, outgoing, guarded, host, origin, size = block
-            if host is not None:
-                if request.host:
-                    break  # a second one is for nobody
-                request.host = host
-            if origin is not None:
-                if request.origin is not None:
-                    break
-                request.origin = origin
-            request.outgoing.append(outgoing)
-            request.guarded += guarded
-            count += size
-            rest = rest[len(following) :]
-            if not rest:
-                return [], count
-            first, _, rest = rest.partition(_LINE_END)
-        return [first, *rest.split(_LINE_END)[:-1]], count
 
     def line(self, raw: bytes) -> Line:
         """Returns what a header line means."""
