@@ -33,10 +33,11 @@ from bff.proxy.forward.before_forward_hook import AskBeforeForward
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
+from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.proxy.forward.traced_calls import fast_calls, forward_auth_calls, forwarded_calls
+from bff.proxy.forward.traced_calls import TracedCall, TracedFastCall, TracedForwardAuthCall
 from bff.proxy.websocket.handler import WebSocketForwarding
-from bff.proxy.websocket.traced_upgrade import upgrades
+from bff.proxy.websocket.traced_upgrade import TracedUpgrade
 from bff.refresh import Refresher
 from bff.refresh.by_provider import coordinators_of
 from bff.refresh.client_tokens import ClientTokens
@@ -135,7 +136,7 @@ def build_frontend(
     forward_auth = ForwardAuth(
         Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields),
         settings.forward_auth.secrets,
-        forward_auth_calls(shared.spans),
+        None if shared.spans is None else TracedForwardAuthCall,
     )
     events = _events(shared, tables, parts, former)
     websockets = WebSocketForwarding(
@@ -144,7 +145,7 @@ def build_frontend(
         guard=tables.guard,
         watch=watch,
         ping=settings.server.websocket_ping,
-        upgrades=upgrades(shared.spans),
+        upgrades=None if shared.spans is None else TracedUpgrade,
         former=None if former is None else former.websockets,
     )
     return Frontend(
@@ -315,7 +316,7 @@ def _forwarding(
             context=context,
             routes=tables.routes,
             guard=tables.guard,
-            calls=fast_calls(shared.spans),
+            calls=None if shared.spans is None else TracedFastCall,
         ),
         routes=tables.routes,
         guard=tables.guard,
@@ -334,5 +335,5 @@ def _forwarding(
             frontend=tables.name,
             spans=shared.spans,
         ),
-        calls=forwarded_calls(shared.spans),
+        calls=ForwardedCall if shared.spans is None else TracedCall,
     )

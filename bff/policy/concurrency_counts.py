@@ -1,5 +1,8 @@
 """Counts of the things that each key has under way at once, and a bound on them. Pure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Counts:
     """A bound on the things that each key has under way at once."""
@@ -19,6 +22,16 @@ class Counts:
             return False
         self._under_way[key] = count + 1
         return True
+
+    @contextmanager
+    def holding(self, key: str) -> Iterator[bool]:
+        """Counts one for as long as the block runs; gives False where the limit is reached."""
+        entered = self.enter(key)
+        try:
+            yield entered
+        finally:
+            if entered:
+                self.leave(key)
 
     def leave(self, key: str) -> None:
         """Takes one that was counted, and is over, out of the count."""

@@ -16,3 +16,16 @@ def test_a_count_is_given_back() -> None:
     for key in "aab":
         counts.leave(key)
     assert 0 == len(counts)
+
+
+@pytest.mark.requirement("H-12")
+def test_a_block_holds_a_place() -> None:
+    """The place is given back at the block's end; a block without one gives nothing back."""
+    counts = Counts(1)
+    with pytest.raises(LookupError), counts.holding("a") as entered:
+        assert entered
+        with counts.holding("a") as twice:
+            assert not twice
+        assert not counts.enter("a")
+        raise LookupError
+    assert 0 == len(counts)

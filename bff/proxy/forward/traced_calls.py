@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from bff.errors import Problem
-from bff.observe.tracing import CallTrace, Parent, Place, Spans
+from bff.observe.tracing import CallTrace, Parent, Place
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
 from bff.policy.header_rules import RequestIds
@@ -207,18 +207,3 @@ def _error_of(problem: Problem | None, status: int, *, gone: bool) -> str | None
     if problem is None or status == problem.status < _SERVER_ERROR:
         return None
     return problem.code
-
-
-def forward_auth_calls(spans: Spans | None) -> type[ForwardAuthCall]:
-    """Returns the kind of forward-auth calls that a process makes: with traces, or without."""
-    return ForwardAuthCall if spans is None else TracedForwardAuthCall
-
-
-def forwarded_calls(spans: Spans | None) -> type[ForwardedCall]:
-    """Returns the kind of calls that a process makes: with traces, or without."""
-    return ForwardedCall if spans is None else TracedCall
-
-
-def fast_calls(spans: Spans | None) -> type[FastCall]:
-    """Returns the kind of fast calls that a process makes: with traces, or without."""
-    return FastCall if spans is None else TracedFastCall

@@ -11,7 +11,7 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, ho
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams
-from bff.policy.admission import Admitted, Denied, RequestHead, admit_upgrade
+from bff.policy.admission import Admitted, Denied, admit_upgrade
 from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
 from bff.policy.fields import Header
@@ -68,55 +68,36 @@ class WebSocketForwarding:
         former: "WebSocketForwarding | None" = None,
     ) -> None:
         self.context = context
+        self.routes = routes
+        self.guard = guard
         self.watch = watch
         self.ping = ping
-        self._routes = routes
-        self._guard = guard
         self._upgrades = upgrades or Upgrade
-        before: Mapping[bytes, Counts] = {} if former is None else former._open  # noqa: SLF001 - of its own kind
+        before: Mapping[bytes, Counts] = {} if former is None else former.counts
         self.sockets: OpenStreams = OpenStreams() if former is None else former.sockets
-        self._open: Mapping[bytes, Counts] = {
+        self.counts: Mapping[bytes, Counts] = {
             route.path: Counts(route.settings.websocket_max_sockets, before.get(route.path))
             for route in routes.routes
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        request = request_head(scope)
-        verdict = admit_upgrade(request, self._routes, self._guard)
-        await receive()  # websocket.connect
-        await self._upgrades(self, request, verdict, scope, receive=receive, send=send).run()
-
-    @contextlib.contextmanager
-    def seat(self, admitted: Admitted, holder: str) -> Iterator[bool]:
-        """Counts a socket for as long as the block runs; gives False if the holder has too many already."""
-        sockets = self._open[admitted.route.path]
-        entered = sockets.enter(holder)
-        try:
-            yield entered
-        finally:
-            if entered:
-                sockets.leave(holder)
+        await self._upgrades(self, scope, receive, send).run()
 
 
 class Upgrade:
     """One upgrade, and the socket that comes of it."""
 
-    def __init__(
-        self,
-        owner: WebSocketForwarding,
-        request: RequestHead,
-        verdict: Admitted | Denied,
-        scope: Scope,
-        *,
-        receive: Receive,
-        send: Send,
-    ) -> None:
+    _listening: asyncio.Task[Message]  # for the client's first message
+    _over: Over
+
+    def __init__(self, owner: WebSocketForwarding, scope: Scope, receive: Receive, send: Send) -> None:
         self._owner = owner
         self._context = owner.context
-        self._request = request
-        self._verdict = verdict
+        self._request = request = request_head(scope)
+        self._verdict = verdict = admit_upgrade(request, owner.routes, owner.guard)
         if isinstance(verdict, Admitted):  # else `run` refuses the upgrade, and does nothing else
+            self._admitted = verdict
             self._route = verdict.route.settings
             self._destination = owner.context.destinations[verdict.route.path]
         self._subprotocols: list[str] = scope.get("subprotocols", [])
@@ -125,6 +106,7 @@ class Upgrade:
         self._send = send
         self._ids: RequestIds = owner.context.request_ids(request)
         self._credential: Signed | Anonymous = Anonymous()
+        self._watched: Watched | None = None  # its session, where it has one
         self._started = owner.context.clock()
         self._answered = False
         self._backend: ClientConnection | None = None
@@ -132,27 +114,24 @@ class Upgrade:
     async def run(self) -> None:
         """Answers the handshake, and carries the socket to its end."""
         verdict = self._verdict
+        await self._receive()  # websocket.connect
         if isinstance(verdict, Denied):
             await self._fail(verdict.problem, **note_denied(self._context, verdict, self._request, self._ids))
             return
         if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
             return
-        listening = self._context.tasks.spawn(_next(self._receive), name="socket's first message")
+        self._listening = self._context.tasks.spawn(_next(self._receive), name="socket's first message")
         try:
-            await self._admit(verdict, listening)
+            await self._admit()
         finally:
-            listening.cancel()
+            self._listening.cancel()
             if self._backend is not None:
                 self._backend.transport.abort()  # closed already, unless something went wrong
             self._note(CLIENT_GONE)
 
-    async def _admit(self, admitted: Admitted, listening: asyncio.Task[Message]) -> None:
-        credential = await self._found(admitted)
-        if isinstance(credential, Refused):
-            await self._refuse(credential)
-            return
-        answer = await self._destination.asked(self._request, admitted, credential, self._ids.client)
+    async def _admit(self) -> None:
+        answer = await self._cleared()
         if isinstance(answer, Refused):
             await self._refuse(answer)
             return
@@ -160,44 +139,46 @@ class Upgrade:
         self._ids = self._ids._replace(added=added)
         signed = self._credential
         holder, bearer = holder_of(signed) or self._ids.client, self._destination.credentials.bearer
-        with self._owner.seat(admitted, holder) as free:
+        with self._owner.counts[self._admitted.route.path].holding(holder) as free:
             if not free:
                 await self._fail(Problem.RATE_LIMITED, detail="too many open sockets")
             elif isinstance(signed, Signed):
-                with self._owner.watch.watching(signed.found) as watched:
-                    await self._connect(admitted, listening, watched, watched.over)
+                with self._owner.watch.watching(signed.found) as self._watched:
+                    await self._connect(self._watched.over)
             elif isinstance(signed, TokenOnly) and bearer is not None:
                 with bearer.watch.watching(signed) as token:
-                    await self._connect(admitted, listening, None, token.over)
+                    await self._connect(token.over)
             else:
-                never: Over = asyncio.get_running_loop().create_future()
-                await self._connect(admitted, listening, None, never)
+                await self._connect(asyncio.get_running_loop().create_future())  # which is never done
 
-    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused:
-        return await self._destination.credential_for(self._request, admitted, self._ids.client)
+    async def _cleared(self) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
+        """Returns the credential, and the fields that the application adds."""
+        common = self._request, self._admitted
+        found = await self._destination.credential_for(*common, self._ids.client)
+        if isinstance(found, Refused):
+            return found
+        return await self._destination.asked(*common, found, self._ids.client)
 
-    async def _connect(
-        self, admitted: Admitted, listening: asyncio.Task[Message], watched: Watched | None, over: Over
-    ) -> None:
-        outcome = await self._opened(admitted, over, listening)
+    async def _connect(self, over: Over) -> None:
+        self._over = over
+        outcome = await self._opened()
         if over.done():
             why = over.result()
             await self._refuse(why if isinstance(why, Refused) else Refused(why.problem, why.reason))
         elif isinstance(outcome, ClientConnection):
-            await self._carry(outcome, listening, watched, over)
+            await self._carry(outcome)
         elif isinstance(outcome, Answered):
             await self._pass_on(outcome)
         elif isinstance(outcome, Refused):
             await self._refuse(outcome)
 
-    async def _opened(
-        self, admitted: Admitted, over: Over, listening: asyncio.Task[Message]
-    ) -> ClientConnection | Answered | Refused | None:
+    async def _opened(self) -> ClientConnection | Answered | Refused | None:
         """Returns the backend's answer; None where the client has left or the session has ended before."""
-        opening = self._context.tasks.spawn(self._open(admitted), name="socket's handshake")
+        listening = self._listening
+        opening = self._context.tasks.spawn(self._open(), name="socket's handshake")
         try:
-            while not (opening.done() or over.done() or _has_left(listening)):
-                waiting: set[asyncio.Future[Any]] = {opening, over}
+            while not (opening.done() or self._over.done() or _has_left(listening)):
+                waiting: set[asyncio.Future[Any]] = {opening, self._over}
                 if not listening.done():
                     waiting.add(listening)
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -207,11 +188,11 @@ class Upgrade:
                 await asyncio.wait([opening])
         return None if opening.cancelled() or _has_left(listening) else opening.result()
 
-    async def _open(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+    async def _open(self) -> ClientConnection | Answered | Refused:
         """Calls the backend, and again after a 401 that can be healed, as with every call."""
         healing = Healing(self._context, self._destination)
         while True:
-            outcome = await self._call(admitted)
+            outcome = await self._call()
             if not isinstance(outcome, Answered):
                 return outcome
             cure = healing.cure_of(outcome.status, outcome.headers, self._credential)
@@ -225,15 +206,15 @@ class Upgrade:
             self._credential = healed
             healing.repeated(cure)
 
-    async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
+    async def _call(self) -> ClientConnection | Answered | Refused:
         request = upstream_request(
-            self._request, admitted, self._ids, self._credential, self._destination, at_hand=True
+            self._request, self._admitted, self._ids, self._credential, self._destination, at_hand=True
         )
         fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(
                 request._replace(headers=fields),
-                admitted.route,
+                self._admitted.route,
                 self._destination.pool.dialer,
                 subprotocols=kept(self._subprotocols, self._route.websocket_drop_subprotocols),
                 ping=self._owner.ping,
@@ -247,13 +228,7 @@ class Upgrade:
             self._backend = outcome
         return outcome
 
-    async def _carry(
-        self,
-        backend: ClientConnection,
-        listening: asyncio.Task[Message],
-        watched: Watched | None,
-        over: Over,
-    ) -> None:
+    async def _carry(self, backend: ClientConnection) -> None:
         assert backend.response is not None
         told = response_fields(backend.response.headers.raw_items())
         proofs = self._destination.identity.proofs
@@ -273,11 +248,11 @@ class Upgrade:
                 send=self._send,
                 backend=backend,
                 max_message=self._route.websocket_max_message,
-                used=lambda: self._used(watched),
+                used=self._used,
                 tasks=self._context.tasks,
             )
             with self._owner.sockets.holding(relay, self._context.stream_lasts(self._credential)):
-                end = await relay.run(listening, over)
+                end = await relay.run(self._listening, self._over)
         except OSError:  # the client has left in this very moment
             return
         finally:
@@ -286,15 +261,15 @@ class Upgrade:
             "websocket_closed",
             route=self._route.path,
             request_id=self._ids.request_id.decode(),
-            session=None if watched is None else watched.found.session.id,
+            session=None if self._watched is None else self._watched.found.session.id,
             seconds=round(clock() - opened, 3),
             to_client=None if end.to_client is None else int(end.to_client.code),
             to_backend=None if end.to_backend is None else int(end.to_backend.code),
         )
 
-    def _used(self, watched: Watched | None) -> None:
-        if watched is not None and self._destination.credentials.session.used(watched.found):
-            self._owner.watch.noted(watched)
+    def _used(self) -> None:
+        if self._watched is not None and self._destination.credentials.session.used(self._watched.found):
+            self._owner.watch.noted(self._watched)
 
     # Answers to the handshake
 

@@ -129,14 +129,10 @@ class WebSocketRelay:
         return isinstance(content, str) and len(content.encode()) > self.max_message
 
     async def _close(self, end: End) -> None:
-        if end.to_client is not None:
-            await close_client(self.send, end.to_client)
+        """Closes both sides; a client that is gone, or reads nothing, is left to the server."""
+        if (close := end.to_client) is not None:
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_LAST_WORD):
+                    await self.send({"type": "websocket.close", "code": close.code, "reason": close.reason})
         if end.to_backend is not None:
             await self.backend.close(end.to_backend.code, end.to_backend.reason)
-
-
-async def close_client(send: Send, close: Close) -> None:
-    """Closes the client's socket; one that is gone, or reads nothing, is left to the server."""
-    with contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(_LAST_WORD):
-            await send({"type": "websocket.close", "code": close.code, "reason": close.reason})

@@ -1,17 +1,14 @@
 """Upgrades that leave a trace: the handshake is a span, and the socket's life is none."""
 
-import asyncio
 from typing import Any
 
-from starlette.types import Message
 from websockets.asyncio.client import ClientConnection
 
 from bff.credentials.credential import Anonymous, Refused, Signed
-from bff.observe.tracing import Spans
-from bff.policy.admission import Admitted
+from bff.policy.fields import Header
 from bff.proxy.forward.accounting import CLIENT_GONE
 from bff.proxy.forward.traced_calls import attempted, begun
-from bff.proxy.websocket.handler import Over, Upgrade
+from bff.proxy.websocket.handler import Upgrade
 from bff.upstream.websocket_connector import Answered
 
 _SWITCHING = 101
@@ -20,24 +17,22 @@ _SWITCHING = 101
 class TracedUpgrade(Upgrade):
     """An upgrade with its trace."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         route = self._verdict.route
         self._trace = begun(self._context, self._request, "" if route is None else route.settings.path)
 
-    async def _found(self, admitted: Admitted) -> Signed | Anonymous | Refused:
+    async def _cleared(self) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
         with self._trace.attached():
-            return await super()._found(admitted)
+            return await super()._cleared()
 
-    async def _opened(
-        self, admitted: Admitted, over: Over, listening: asyncio.Task[Message]
-    ) -> ClientConnection | Answered | Refused | None:
+    async def _opened(self) -> ClientConnection | Answered | Refused | None:
         with self._trace.attached():
-            return await super()._opened(admitted, over, listening)
+            return await super()._opened()
 
-    async def _call(self, admitted: Admitted) -> ClientConnection | Answered | Refused:
-        self._request, self._ids = attempted(self._trace, self._request, self._ids, admitted)
-        outcome = await super()._call(admitted)
+    async def _call(self) -> ClientConnection | Answered | Refused:
+        self._request, self._ids = attempted(self._trace, self._request, self._ids, self._admitted)
+        outcome = await super()._call()
         if isinstance(outcome, Refused):
             self._trace.attempt_over(None, outcome.problem.code)
         else:
@@ -49,8 +44,3 @@ class TracedUpgrade(Upgrade):
             gone = status == CLIENT_GONE
             self._trace.end(0 if gone else status, "client_gone" if gone else None)
         super()._note(status)
-
-
-def upgrades(spans: Spans | None) -> type[Upgrade]:
-    """The kind of upgrades that a process makes: with traces, or without."""
-    return Upgrade if spans is None else TracedUpgrade
