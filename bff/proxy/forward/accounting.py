@@ -1,7 +1,6 @@
 """The accounting of a call or a handshake: metrics and access line of its end, metrics and log of a fault."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from bff.credentials.credential import Refused
 from bff.errors import Problem
@@ -9,6 +8,7 @@ from bff.observe.logs import Whose, access, audit, get_logger, named
 from bff.observe.request_metrics import Requests
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.header_rules import RequestIds
+from bff.proxy.forward.fast_route import FastRoute
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.upstream.interfaces import Fault, FaultKind
 
@@ -21,24 +21,8 @@ _FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Probl
 _log = get_logger("bff.forward")
 
 
-class Noted(Protocol):
-    """The parts of a frontend that the accounting of its calls asks for."""
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Seconds, monotonic."""
-
-    @property
-    def access_log(self) -> bool:
-        """Access lines are written."""
-
-    @property
-    def frontend(self) -> str:
-        """Its name."""
-
-
 def note_call(  # noqa: PLR0917 - called by position on the hot path
-    context: Noted,
+    context: ForwardingContext | FastRoute,
     counts: Requests,
     route: str,
     method: bytes,

@@ -7,7 +7,6 @@ Rule 3: an answer is broken off by returning without its last message: the serve
 """
 
 import asyncio
-from collections import deque
 
 from starlette.types import Message, Receive, Send
 
@@ -28,13 +27,11 @@ class AsgiClientSide:
     def __init__(self, tasks: Tasks, send: Send, *, bodyless: bool) -> None:
         self._tasks = tasks
         self._send = send
-        self._outbox: deque[Message] = deque()
+        self._outbox: asyncio.Queue[Message | None] = asyncio.Queue()  # None: nothing more is sent
         self._waiting = 0  # bytes in the outbox
         self._paused = False
-        self._news = asyncio.Event()
         self._wanted = asyncio.Event()  # the call takes the request's body
         self._body_over = bodyless
-        self._ended = False
 
     async def run(self, receive: Receive) -> None:
         """Carries the call, which has begun, to its end, or until the client has gone."""
@@ -54,8 +51,7 @@ class AsgiClientSide:
             message = await receive()
             if message["type"] == "http.disconnect":
                 self.call.client_gone()
-                self._ended = True
-                self._news.set()
+                self._outbox.put_nowait(None)
                 return
             if chunk := message.get("body", b""):
                 self.call.body(chunk)
@@ -64,18 +60,12 @@ class AsgiClientSide:
                 self.call.body_end()
 
     async def _deliver(self) -> None:
-        while True:
-            while self._outbox:
-                message = self._outbox.popleft()
-                await self._send(message)
-                self._waiting -= len(message.get("body", b""))
-                if self._paused and self._waiting <= 0:
-                    self._paused = False
-                    self.call.resume_answer()
-            if self._ended:
-                return
-            self._news.clear()
-            await self._news.wait()
+        while (message := await self._outbox.get()) is not None:
+            await self._send(message)
+            self._waiting -= len(message.get("body", b""))
+            if self._paused and self._waiting <= 0:
+                self._paused = False
+                self.call.resume_answer()
 
     # ClientSide
 
@@ -84,25 +74,24 @@ class AsgiClientSide:
         if status == _NOT_MODIFIED:
             # The length there is of a body that is not sent (RFC 9110 8.6); some servers wait for it.
             headers = [header for header in headers if header[0] != b"content-length"]
-        self._put({"type": "http.response.start", "status": status, "headers": headers})
+        self._outbox.put_nowait({"type": "http.response.start", "status": status, "headers": headers})
 
     def send_data(self, chunk: bytes) -> None:
         """Queues a piece of the content."""
         self._waiting += len(chunk)
-        self._put({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._outbox.put_nowait({"type": "http.response.body", "body": chunk, "more_body": True})
         if self._waiting > _BUFFER and not self._paused:
             self._paused = True
             self.call.pause_answer()
 
     def send_end(self) -> None:
         """Ends the answer cleanly."""
-        self._ended = True
-        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self._outbox.put_nowait({"type": "http.response.body", "body": b"", "more_body": False})
+        self._outbox.put_nowait(None)
 
     def abort(self) -> None:
         """Breaks the answer off."""
-        self._ended = True
-        self._news.set()
+        self._outbox.put_nowait(None)
 
     def pause_request(self) -> None:
         """Asks for no more of the request's body."""
@@ -111,7 +100,3 @@ class AsgiClientSide:
     def resume_request(self) -> None:
         """Asks for the body again."""
         self._wanted.set()
-
-    def _put(self, message: Message) -> None:
-        self._outbox.append(message)
-        self._news.set()
