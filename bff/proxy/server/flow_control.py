@@ -59,7 +59,7 @@ class FlowControl:
         return held
 
     def want(self, wanted: bool) -> None:
-        """Reads the request's body, or lets it wait."""
+        """Reads on, or lets a body or messages wait."""
         self._unwanted = not wanted
         self._adjust()
 

@@ -20,8 +20,8 @@ from typing import Final
 
 from bff.allowed_bytes import allowing
 from bff.policy.fields import Header
+from bff.policy.request_framing import MAX_LENGTH_DIGITS
 from bff.policy.request_limits import RequestLimits
-from bff.proxy.server.request_framing import MAX_LENGTH_DIGITS
 from bff.proxy.server.request_parser import Head
 
 PLAIN, HOST, COOKIE, GUARD, ORIGIN, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)

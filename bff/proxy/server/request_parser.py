@@ -3,7 +3,7 @@
 Rule 1: a verdict depends on the bytes alone, never on the pieces in which they arrived: a head is judged
 when it is complete, and its limits and line ends at the same byte in any case.
 Rule 2: a request that two servers could read differently is refused, never repaired (RFC 9112 11.2): bare
-LF, folded lines, a doubled field that may come once. Length and coding are judged by `request_framing.py`.
+LF, folded lines, a doubled field that may come once. Length and coding: `policy/request_framing.py`.
 Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from bff.errors import Problem
 from bff.policy.allowed_hosts import AllowedHosts
+from bff.policy.chunked_body import FramingError
 from bff.policy.fields import Header
+from bff.policy.request_framing import judge_framing
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.refusal import Refusal, bad_request
-from bff.proxy.server.request_framing import judge_framing
 from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"
@@ -154,7 +155,12 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
         del single[b"upgrade"]
         fields = [field for field in fields if field[0] not in _OFFER]
     _judge_host(single.get(b"host"), path, named, limits.hosts)
-    length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
+    try:
+        length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
+    except FramingError as error:
+        raise bad_request(str(error)) from None
+    if not http_1_0 and single.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise Refusal(Problem.EXPECTATION_FAILED)
     return Head(
         method,
         path,

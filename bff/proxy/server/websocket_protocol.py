@@ -11,8 +11,6 @@ Rule 5: at a stop each socket gets its close frame (1012: come back), one in the
 """
 
 import asyncio
-import base64
-import binascii
 import os
 from enum import Enum, auto
 from typing import Any
@@ -20,20 +18,20 @@ from typing import Any
 from starlette.types import Message
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side
-from websockets.utils import accept_key
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.fields import Header
+from bff.policy.websocket_handshake import handshake_of
 from bff.problems import problem_response
 from bff.proxy.server.asgi_bridge import asgi_scope, start
+from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.refusal import bad_request
 from bff.proxy.server.request_parser import Head
 from bff.proxy.server.response_writer import last_word, reset, response_head
 from bff.proxy.server.timers import Wait, WaitTimer
 
 _FORBIDDEN = 403
-_KEY_BYTES = 16
 
 _LINGER = 2.0
 """How long a client may take to hang up after our last word, in seconds."""
@@ -67,13 +65,12 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._state = State.ASKED
         self._frames = Protocol(Side.SERVER, max_size=config.ws_max_size)
         self._timer = WaitTimer(self._loop, self._late)
-        self._unread = WaitTimer(self._loop, self._late)
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiting = bytearray()  # read, and not yet parsed
         self._parsing = False  # the next part of it has its turn
-        self._paused = self._deaf = self._ended = self._stopping = False
+        self._deaf = self._ended = self._stopping = False
         self._pieces: list[bytes] = []  # of a message
         self._is_text = False
         self._ping = b""
@@ -85,21 +82,17 @@ class WebSocketServerProtocol(asyncio.Protocol):
 
         `connection` is the part of the scope that is the connection's.
         """
-        keys, versions, protocols = (
-            [value for name, value in head.fields if name == wanted]
-            for wanted in (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol")
-        )
-        if head.method != b"GET" or versions != [b"13"] or not _is_key(keys):
+        handshake = handshake_of(head.method, head.fields)
+        if handshake is None:
             return False
         self.transport = transport
-        self._accept = accept_key(keys[0].decode("ascii")).encode("ascii")
+        self._flow = FlowControl(transport, self._loop, self.write_timeout)
+        self._accept = handshake.accept
         self._server.connections.add(self)
         scope = {
             **asgi_scope("websocket", head, connection),
             "scheme": "wss" if connection["scheme"] == "https" else "ws",
-            "subprotocols": [
-                name.strip(" \t") for names in protocols for name in names.decode("latin-1").split(",")
-            ],
+            "subprotocols": handshake.subprotocols,
             "extensions": {"websocket.http.response": {}},
         }
         self._messages.put_nowait({"type": "websocket.connect"})
@@ -115,7 +108,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             _log.exception("application_failed", path=scope["path"])
         finally:
             if self._state in {State.ASKED, State.DENIED}:
-                self._fail_handshake()
+                self._answer(*problem_response(Problem.INTERNAL_ERROR))
             elif self._state is State.OPEN:
                 self._close(CloseCode.INTERNAL_ERROR, "")
 
@@ -165,12 +158,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         elif not self._waiting and self._ended:
             self.transport.close()
         pause = not self._deaf and (bool(self._waiting) or not taken)
-        if pause is not self._paused and not self.transport.is_closing():
-            self._paused = pause
-            if pause:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
+        self._flow.want(not pause)
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
@@ -221,7 +209,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         del exc
         self._server.connections.discard(self)
         self._timer.stop()
-        self._unread.stop()
+        self._flow.stop()
         self._state = State.OVER
         self._tell(CloseCode.ABNORMAL_CLOSURE, "")
         self._writable.set()
@@ -234,11 +222,11 @@ class WebSocketServerProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Makes the application wait: the client reads slowly."""
         self._writable.clear()
-        self._unread.begin(Wait.READING, self.write_timeout)
+        self._flow.pause_writing()
 
     def resume_writing(self) -> None:
         """Lets the application go on: the client has caught up."""
-        self._unread.wait = Wait.NOTHING
+        self._flow.resume_writing()
         self._writable.set()
 
     def drain(self) -> None:
@@ -337,10 +325,6 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._state = State.CLOSING
         self._hang_up()
 
-    def _fail_handshake(self) -> None:
-        status, headers, body = problem_response(Problem.INTERNAL_ERROR)
-        self._answer(status, headers, body)
-
     def _hang_up(self) -> None:
         """Closes once the client has read all output."""
         self.transport.close()
@@ -370,11 +354,3 @@ class WebSocketServerProtocol(asyncio.Protocol):
         output = b"".join(self._frames.data_to_send())
         if output and not self.transport.is_closing():
             self.transport.write(output)
-
-
-def _is_key(keys: list[bytes]) -> bool:
-    """Returns true if there is one key, of 16 bytes (RFC 6455 4.2.1)."""
-    try:
-        return len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
-    except binascii.Error:
-        return False
