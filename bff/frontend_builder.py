@@ -29,7 +29,6 @@ from bff.policy.forward_auth_request import Asking
 from bff.policy.header_rules import HeaderRules
 from bff.problems import LOGIN
 from bff.proxy.forward.asgi_app import ForwardingApp
-from bff.proxy.forward.before_forward_hook import AskBeforeForward
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
@@ -260,7 +259,7 @@ def _destinations(
             CredentialChoice(own, bearer, unsigned_of(route, own)),
             IdentityFields(rules, proofs.get(route.path)),
             RouteRateLimit.of(settings, limits),
-            AskBeforeForward.of(shared.hooks),
+            None if shared.hooks.before_forward is None else shared.hooks,
         )
     return destinations
 

@@ -65,7 +65,6 @@ PURE = [
     "bff.proxy.forward.response_templates",
     "bff.proxy.server.header_line_cache",
     "bff.proxy.server.refusal",
-    "bff.proxy.server.request_framing",
     "bff.proxy.server.request_parser",
     "bff.upstream.response_parser",
     "bff.upstream.stale_connection",

@@ -77,8 +77,13 @@ def note_denied(
 
 
 def parts_of(refused: Refused) -> dict[str, Any]:
-    """Returns the parts of the problem that tells of a refusal, `demand` aside."""
-    return {"headers": refused.headers, "reason": refused.reason, "retry_after": refused.retry_after}
+    """Returns the parts of the problem that tells of a refusal."""
+    return {
+        "headers": refused.headers,
+        "reason": refused.reason,
+        "retry_after": refused.retry_after,
+        "demand": refused.demand,
+    }
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:

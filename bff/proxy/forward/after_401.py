@@ -7,7 +7,7 @@ sign-in would not do (RFC 9470 3).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
 from bff.credentials.credential import (
@@ -60,8 +60,7 @@ class Healing:
 
     context: ForwardingContext
     destination: Destination
-    renewed: bool = False
-    proved_again: bool = False
+    tried: set[type[Cure]] = field(default_factory=set)
 
     def cure_of(self, status: int, headers: Sequence[Header], sent: Signed | Anonymous) -> Cure | None:
         """Returns the cure of an answer to a call with this credential; None where it is passed on.
@@ -73,10 +72,10 @@ class Healing:
         if status != _UNAUTHORIZED or not isinstance(sent, Signed | TokenOnly):
             return None
         if about_proof is not None and proof_key_of(sent) is not None:
-            return ProveAgain(sent) if about_proof == "repeat" and not self.proved_again else None
+            return ProveAgain(sent) if about_proof == "repeat" and ProveAgain not in self.tried else None
         if isinstance(sent, Signed) and (demand := self.context.demand_in(headers)) is not None:
             return StepUp(sent, demand)
-        if not self.destination.rules.bearer or self.renewed:
+        if not self.destination.rules.bearer or Renew in self.tried:
             return None
         return Renew(sent, says_invalid_token(headers))
 
@@ -97,8 +96,5 @@ class Healing:
 
     def repeated(self, cure: Cure) -> None:
         """Notes that the call is sent again with this cure."""
-        if isinstance(cure, ProveAgain):
-            self.proved_again = True
-        else:
-            self.renewed = True
+        self.tried.add(type(cure))
         self.context.metrics.retried(self.destination.rules.route.decode("ascii"))

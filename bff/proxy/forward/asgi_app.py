@@ -4,7 +4,6 @@ A plain callable: middleware that wraps bodies or cancels scopes has no business
 paths go on to the application behind it, untouched.
 """
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,24 +37,18 @@ class ForwardingApp:
     otherwise: ASGIApp
     calls: type[ForwardedCall] = ForwardedCall
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         if scope["type"] == "websocket":
-            return self.websockets(scope, receive, send)
-        if scope["type"] != "http" or not self.takes(scope["raw_path"]):
-            return self.otherwise(scope, receive, send)
-        return self._forward(scope, receive, send)
-
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = request_head(scope)
-        client = AsgiClientSide(self.context.tasks, send, bodyless=request.body_length == 0)
-        call = self.call(request, client)
-        if call is None:
-            await self.otherwise(scope, receive, send)
+            await self.websockets(scope, receive, send)
             return
-        client.call = call
-        call.begin()
-        await client.run(receive)
+        if scope["type"] == "http" and self.takes(scope["raw_path"]):
+            request = request_head(scope)
+            client = AsgiClientSide(self.context.tasks, send, bodyless=request.body_length == 0)
+            if (call := self.call(request, client)) is not None:
+                await client.run(call, receive)
+                return
+        await self.otherwise(scope, receive, send)
 
     def takes(self, raw_path: bytes) -> bool:
         """Returns True for a path that `call` is to be asked for, and not `otherwise`."""
@@ -78,6 +71,7 @@ class ForwardingApp:
 def request_head(scope: Scope) -> RequestHead:
     """Returns the head of an HTTP request or an upgrade, from its ASGI scope."""
     headers: list[Header] = list(scope["headers"])
+    client = scope.get("client")
     length: int | None = 0
     for name, value in headers:
         if name == b"content-length":
@@ -89,11 +83,6 @@ def request_head(scope: Scope) -> RequestHead:
         raw_path=scope["raw_path"],
         query=scope["query_string"],
         fields=Fields(headers),
-        peer=_peer(scope),
+        peer=client[0] if client else "unknown",
         body_length=length,
     )
-
-
-def _peer(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else "unknown"

@@ -20,7 +20,7 @@ _NOT_MODIFIED = 304
 
 
 class AsgiClientSide:
-    """The client's side of one call (`ClientSide`); `call` is to be set before `run`."""
+    """The client's side of one call (`ClientSide`)."""
 
     call: ForwardedCall | ForwardAuthCall
 
@@ -33,8 +33,10 @@ class AsgiClientSide:
         self._wanted = asyncio.Event()  # the call takes the request's body
         self._body_over = bodyless
 
-    async def run(self, receive: Receive) -> None:
-        """Carries the call, which has begun, to its end, or until the client has gone."""
+    async def run(self, call: ForwardedCall | ForwardAuthCall, receive: Receive) -> None:
+        """Begins the call, and carries it to its end, or until the client has gone."""
+        self.call = call
+        call.begin()
         listening = self._tasks.spawn(self._listen(receive), name="client")
         try:
             await self._deliver()

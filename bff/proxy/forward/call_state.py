@@ -18,9 +18,8 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.navigation import navigates
-from bff.policy.step_up import Demand
 from bff.policy.streaming_responses import RETRY, is_whole
-from bff.problems import error_redirect, problem_response
+from bff.problems import error_redirect
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.forwarding_context import ForwardingContext
@@ -126,7 +125,7 @@ class CallState:
 
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
-        self._fail(refused.problem, demand=refused.demand, **parts_of(refused))
+        self._fail(refused.problem, **parts_of(refused))
 
     def _too_many(self, what: str) -> None:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._ids.request_id.decode())
@@ -137,36 +136,20 @@ class CallState:
         self._drop_call()
         self._fail(problem)
 
-    def _fail(
-        self,
-        problem: Problem,
-        *,
-        headers: Sequence[Header] = (),
-        demand: Demand | None = None,
-        **extra: Any,
-    ) -> None:
+    def _fail(self, problem: Problem, *, headers: Sequence[Header] = (), **extra: Any) -> None:
         if self._finished:
             return
         if self._status:
             self._finish()
             self._client.abort()
             return
-        self._context.metrics.problem_sent(problem)
-        page, redirect = navigates(self.request.fields.headers) and not self._brings_token(), None
+        page = navigates(self.request.fields.headers) and not self._brings_token()
+        answer = self._context.problem(problem, headers=(*headers, *self._named()), page=page, **extra)
         if page:
-            redirect = error_redirect(problem, self._context.error_page, self.request.raw_path)
-        context = self._context
-        status, rendered, body = redirect or problem_response(
-            problem,
-            headers=(*headers, *self._named()),
-            page=page,
-            login_url=context.login_for(demand),
-            home=context.home,
-            **extra,
-        )
-        self._status = status
+            answer = error_redirect(problem, self._context.error_page, self.request.raw_path) or answer
+        self._status, rendered, body = answer
         self._finish()
-        self._client.send_head(status, rendered)
+        self._client.send_head(self._status, rendered)
         self._client.send_data(body)
         self._client.send_end()
 
@@ -210,6 +193,14 @@ class CallState:
         _log.info("ended_with_session", route=self._route_name(), request_id=request_id, reason=why.reason)
         self._refuse(why)
 
+    def client_gone(self) -> None:
+        """Ends the call, because the client has left; never a refresh."""
+        if not self._finished:
+            self._finish(gone=True)
+        if self._task is not None:
+            self._task.cancel()
+        self._drop_call()
+
     # Bookkeeping
 
     def _drop_call(self) -> None:
@@ -237,11 +228,12 @@ class CallState:
         self._caller.end()
         if self._tail is not None:
             self._context.event_streams.end(self)
-        session = self._session
         self._leave()
+        key, whose = self._session, None
         if isinstance(self._credential, Signed):
             self._context.session_calls.end(self)
-            session = self._credential.found.session.key
+            whose = self._credential.found.session
+            key = whose.key
         self.times.over(self._context.clock())
         route, method = self._route_name(), self.request.method
         note_call(
@@ -250,12 +242,12 @@ class CallState:
             route=route,
             method=method,
             path=self.request.raw_path,
-            session=session,
+            session=key,
             request_id=self._ids.request_id,
             status=CLIENT_GONE if gone else self._status,
             started=self.started,
             upstream=self.times.upstream,
             not_ours=self.times.not_ours,
             retried=self._retried,
-            whose=self._credential.found.session if isinstance(self._credential, Signed) else None,
+            whose=whose,
         )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
+from bff.hooks import Hooks
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
 from bff.policy.header_rules import HeaderRules
-from bff.proxy.forward.before_forward_hook import AskBeforeForward
+from bff.proxy.forward.before_forward_hook import ask_before_forward
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.pool import UpstreamPool
 
@@ -18,19 +19,22 @@ A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token t
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A route's backend, and the parts that its calls share."""
+    """A route's backend, and the parts that its calls share.
+
+    `hooks` are those of an application that is asked about each call.
+    """
 
     pool: UpstreamPool
     rules: HeaderRules
     credentials: CredentialChoice
     identity: IdentityFields
     limit: RouteRateLimit | None = None
-    ask: AskBeforeForward | None = None
+    hooks: Hooks | None = None
 
     @property
     def waits(self) -> bool:
         """True where calls may have to wait: for a limit, the application, a token without a session."""
-        return self.limit is not None or self.ask is not None or self.credentials.unsigned is not None
+        return self.limit is not None or self.hooks is not None or self.credentials.unsigned is not None
 
     async def credential_for(
         self, request: RequestHead, admitted: Admitted, client: str
@@ -57,19 +61,19 @@ class Destination:
 
         An answer that took a while may have outlived the token or the session: the credential is found anew.
         """
-        if self.ask is None:
+        if self.hooks is None:
             return credential, ()
         clock = self.credentials.session.clock
         began = clock()
-        added = await self.ask(request, admitted, credential)
-        if isinstance(added, Refused) or clock() - began < A_WHILE:
-            return added if isinstance(added, Refused) else (credential, added)
-        anew = await self.credentials.find(request, admitted, client)
-        if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
-            added = await self.ask(request, admitted, anew)
-        if isinstance(anew, Refused):
-            return anew
-        return added if isinstance(added, Refused) else (anew, added)
+        added = await ask_before_forward(self.hooks, request, admitted, credential)
+        if not isinstance(added, Refused) and clock() - began >= A_WHILE:
+            anew = await self.credentials.find(request, admitted, client)
+            if isinstance(anew, Refused):
+                return anew
+            if isinstance(anew, Anonymous) and isinstance(credential, Signed):  # the fields are about a user
+                added = await ask_before_forward(self.hooks, request, admitted, anew)
+            credential = anew
+        return added if isinstance(added, Refused) else (credential, added)
 
     async def connection_for(
         self, credential: Signed | Anonymous, *, client: str, required: bool
@@ -79,12 +83,12 @@ class Destination:
         Raises:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
-        connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
-        while self.credentials.over(credential):
+        while True:
+            connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
+            if not self.credentials.over(credential):
+                return connection, credential
             connection.put_back()  # others may have it meanwhile
             renewed = await self.credentials.again(credential, required=required)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
-            connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
-        return connection, credential

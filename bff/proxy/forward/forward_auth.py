@@ -137,24 +137,10 @@ class ForwardAuthCall(CallState):
 
     # From the front: a question's body means nothing, and its answer is too short to be paused.
 
-    def body(self, chunk: bytes) -> None:
-        """Drops a piece of the question's body."""
+    def body(self, *_: bytes) -> None:
+        """Does nothing."""
 
-    def body_end(self) -> None:
-        """Does nothing at the end of the question's body."""
-
-    def pause_answer(self) -> None:
-        """Does nothing: the answer is written at once."""
-
-    def resume_answer(self) -> None:
-        """Does nothing: no answer was paused."""
-
-    def client_gone(self) -> None:
-        """Ends the wait, because the reverse proxy has left; never a refresh."""
-        if not self._finished:
-            self._finish(gone=True)
-        if self._task is not None:
-            self._task.cancel()
+    body_end = pause_answer = resume_answer = body
 
 
 class _Unauthorized:

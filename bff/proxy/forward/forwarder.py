@@ -126,14 +126,6 @@ class ForwardedCall(CallState):
         if self._call is not None and self._held is None:
             self._call.resume_answer()
 
-    def client_gone(self) -> None:
-        """Ends the call, because the client has left."""
-        if not self._finished:
-            self._finish(gone=True)
-        if self._task is not None:
-            self._task.cancel()
-        self._drop_call()
-
     # What is awaited
 
     async def _open_anew(self) -> None:

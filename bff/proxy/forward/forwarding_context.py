@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bff.credentials.credential import Anonymous, Signed
+from bff.errors import Problem
 from bff.limits.concurrency_limits import Callers
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
@@ -11,7 +13,7 @@ from bff.open_streams import OpenStreams
 from bff.policy.fields import Header
 from bff.policy.intern_pool import InternPool
 from bff.policy.step_up import Demand, challenged
-from bff.problems import LOGIN
+from bff.problems import LOGIN, problem_response
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
@@ -43,9 +45,13 @@ class ForwardingContext:
     fast_routes: InternPool[SharedRoute] = field(default_factory=InternPool)
     spans: Spans | None = None  # of calls that leave a trace
 
-    def login_for(self, demand: Demand | None) -> str:
-        """Returns the address of the sign-in that meets a demand."""
-        return self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
+    def problem(
+        self, problem: Problem, *, demand: Demand | None = None, **parts: Any
+    ) -> tuple[int, list[Header], bytes]:
+        """Counts a problem that a client is told, and renders it; with the sign-in that meets a demand."""
+        self.metrics.problem_sent(problem)
+        login_url = self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
+        return problem_response(problem, login_url=login_url, home=self.home, **parts)
 
     def stream_lasts(self, credential: Signed | Anonymous) -> float | None:
         """Returns the seconds that a stream of this call may last at most, if its session is bound."""

@@ -80,7 +80,11 @@ class _Traced(CallState):
     def _finish(self, *, gone: bool = False) -> None:
         with self._trace.attached():
             super()._finish(gone=gone)
-        self._trace.end(self._status, _error_of(self._problem, self._status, gone=gone))
+        problem, error = self._problem, "client_gone" if gone else None
+        # None for the client's own mistake
+        if problem and not gone and not self._status == problem.status < _SERVER_ERROR:
+            error = problem.code
+        self._trace.end(self._status, error)
 
 
 class TracedCall(_Traced, ForwardedCall):
@@ -198,12 +202,3 @@ class TracedForwardAuthCall(_Traced, ForwardAuthCall):
         """Answers the question."""
         with self._trace.attached():
             super().begin()
-
-
-def _error_of(problem: Problem | None, status: int, *, gone: bool) -> str | None:
-    """Returns the error of a request; None for none, or for the client's own mistake."""
-    if gone:
-        return "client_gone"
-    if problem is None or status == problem.status < _SERVER_ERROR:
-        return None
-    return problem.code

@@ -29,7 +29,6 @@ from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import RouteTable
 from bff.policy.websocket_subprotocols import kept, well_formed
-from bff.problems import problem_response
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
@@ -281,12 +280,10 @@ class Upgrade:
         await self._answer(answer.status, rendered, answer.body)
 
     async def _refuse(self, refused: Refused) -> None:
-        login_url = self._context.login_for(refused.demand)
-        await self._fail(refused.problem, login_url=login_url, **parts_of(refused))
+        await self._fail(refused.problem, **parts_of(refused))
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
-        self._context.metrics.problem_sent(problem)
-        await self._answer(*problem_response(problem, **{"login_url": self._context.login_url, **extra}))
+        await self._answer(*self._context.problem(problem, **extra))
 
     async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
         self._note(status)
