@@ -58,6 +58,12 @@ def is_forward_auth(raw_path: bytes) -> bool:
     return raw_path == FORWARD_AUTH or raw_path.startswith(_UNDER)
 
 
+def wants_unauthorized(request_line: bytes) -> bool:
+    """Returns True for the first line of a question that asks for 401 in place of every refusal."""
+    _, _, rest = request_line.partition(b" ")
+    return rest.partition(b" ")[0] == FORWARD_AUTH + b"?" + UNAUTHORIZED_ONLY
+
+
 class Asked(NamedTuple):
     """The client's request, and what was found about it."""
 

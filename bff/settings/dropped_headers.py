@@ -163,8 +163,11 @@ BELIEVED = (
     ),
     Stopped("x-middleware-*", _INTERNAL),
     Stopped("x-invoke-*", _INTERNAL),
-    Stopped("x-accel-mapping", _INTERNAL),  # with the next one: files of Rack's that nobody may have
-    Stopped("x-sendfile-type", _INTERNAL),
+    # Rack::Sendfile finds a file by X-Accel-Mapping and X-Sendfile-Type; the others belong to answers.
+    # X-Accel-Internal passes: some servers write it into each request.
+    Stopped("x-accel-mapping", _INTERNAL),
+    Stopped("x-accel-redirect", _INTERNAL),
+    Stopped("x-sendfile*", _INTERNAL),
     Stopped("proxy", _HTTPOXY),
 )
 """Headers that backends may trust, and that reverse proxies write only if they are configured to."""

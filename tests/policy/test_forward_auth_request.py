@@ -6,7 +6,7 @@ from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
-from bff.policy.forward_auth_request import Asked, Asking, is_forward_auth
+from bff.policy.forward_auth_request import Asked, Asking, is_forward_auth, wants_unauthorized
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
@@ -53,6 +53,13 @@ def brought(*more: Header) -> Asked:
 def refusal(found: Asked) -> tuple[Problem, str]:
     assert isinstance(found.verdict, Denied)
     return found.verdict.problem, found.verdict.reason
+
+
+def test_the_line_of_a_question_that_asks_for_401() -> None:
+    """Known before the head is read, which may be malformed."""
+    assert wants_unauthorized(b"GET /bff/forward-auth?refusal=401 HTTP/1.1")
+    for other in (b"", b"GET /bff/forward-auth HTTP/1.1", b"GET /api?refusal=401 HTTP/1.1"):
+        assert not wants_unauthorized(other)
 
 
 def test_the_path_of_the_endpoint() -> None:
@@ -148,6 +155,8 @@ def test_each_way_of_telling(found: Asked) -> None:
                 b"client-cert-chain",
                 b"x-forwarded-client-cert",
                 b"x_accel_mapping",
+                b"x-accel-redirect",
+                b"x-sendfile",
                 b"x-sendfile-type",
                 b"proxy",
             )

@@ -13,8 +13,10 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from bff.errors import Problem
 from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
+from bff.policy.forward_auth_request import wants_unauthorized
 from bff.policy.navigation import navigates
 from bff.problems import problem_response
 from bff.proxy.server.refusal import Refusal
@@ -48,10 +50,17 @@ def response_head(status: int, headers: Iterable[Header], end: bytes = _CLOSE) -
 
 
 def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
-    """Renders the answer to a request that is refused by the connection itself."""
-    lines = (line.partition(b":") for line in refusal.head.split(b"\r\n")[1:])
+    """Renders the answer to a request that is refused by the connection itself.
+
+    A question of nginx' gets the 401 that it asks for: nginx makes 500 of any other refusal, which the client
+    would get for a mistake of its own.
+    """
+    first, *others = refusal.head.split(b"\r\n")
+    lines = (line.partition(b":") for line in others)
     page = navigates([(name.lower(), value.strip()) for name, _, value in lines])
     status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
+    if wants_unauthorized(first):
+        status = Problem.SESSION_MISSING.status
     head = response_head(status, [*default_headers, *headers])
     return head if refusal.head.startswith(b"HEAD ") else head + body
 
