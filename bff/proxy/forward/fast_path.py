@@ -43,10 +43,10 @@ _LENGTH_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 class FastClient(ClientSide, Protocol):
     """The connection that a fast call came on, and the client's side of the call that it falls back to."""
 
-    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes | memoryview) -> None:
         """Writes header lines, unless they are written already, and a piece of the content."""
 
-    def deliver(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+    def deliver(self, status: int, lines: list[bytes] | None, content: bytes | memoryview) -> None:
         """Writes the last of the answer likewise: the call is over."""
 
     def fell_back(self, call: ForwardedCall, *, begun: bool) -> None:
@@ -137,7 +137,9 @@ class FastCall:
     _status = 0  # of an answer whose head has come
     _sent = _answered = _ended = 0.0  # by the context's clock: the request, the answer's head and its end
     _left = 0  # bytes of its content that are still to come
-    _last: tuple[list[bytes] | None, bytes]  # header lines, if they are not written yet, and last content
+    _last: tuple[
+        list[bytes] | None, bytes | memoryview
+    ]  # header lines, if they are not written yet, and last content
 
     def __init__(
         self, route: FastRoute, matched: Matched, request: PlainRequest, peer: str, client: FastClient
@@ -227,7 +229,9 @@ class FastCall:
         """
         self._ended = self._route.clock()
         if self._status:
-            lines, content, left = None, data, self._left - len(data)
+            lines: list[bytes] | None = None
+            content: bytes | memoryview = data
+            left = self._left - len(data)
         else:
             self._answered = self._ended
             response = self._route.responses.read(data)

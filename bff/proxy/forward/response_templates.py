@@ -30,14 +30,18 @@ from bff.upstream.response_parser import (
     read_status,
 )
 
-PlainResponse = tuple[int, list[bytes], bytes, int]
-"""Status, header lines as they are written to the client, content so far, and the bytes of it to come."""
+PlainResponse = tuple[int, list[bytes], bytes | memoryview, int]
+"""Status, header lines as they are written to the client, content so far, and the bytes of it to come.
+
+Much content is a view of the bytes that came, which are not copied.
+"""
 
 _Known = tuple[int, bytes | None, int]
 """A line that was seen before: its kind, the line in its place, and the number that a length's line says."""
 
 _MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _NOT_MODIFIED, _UNAUTHORIZED = 200, 304, 401
+_MUCH = 16 * 1024  # bytes: beyond these a view costs less than a copy
 _MOST_DIGITS = 15  # of a length: a pebibyte
 # A `Cache-Control` that passes, so that ours is not added; a coding; a stream.
 _CACHE, _CODED, _LASTS = -1, -2, -3
@@ -84,7 +88,8 @@ class ResponseTemplates:
             return None
         lines = data[:end].split(b"\r\n")
         first = lines.pop(0)
-        content = data[end + len(END) :]
+        begin = end + len(END)
+        content = data[begin:] if len(data) < _MUCH else memoryview(data)[begin:]
         known = self._lines.known
         fields: list[bytes] = []
         length, coded, lasts, tail = -1, False, False, self._lines.tail
@@ -108,7 +113,9 @@ class ResponseTemplates:
             return None
         left = length - len(content)
         if status in WITHOUT_CONTENT:
-            plain, left = plain and not (length >= 0 or coded or content), 0  # else its connection has to end
+            # Else its connection has to end.
+            bare = (length < 0 and not coded) or (length == 0 and status == _NOT_MODIFIED)
+            plain, left = plain and bare and not content, 0
         else:
             plain = plain and length >= 0 and (left == 0 or (left > 0 and not lasts))
         if not plain or status < _OK or status == _UNAUTHORIZED or len(lines) > MOST_PLAIN_FIELDS:

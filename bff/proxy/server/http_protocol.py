@@ -212,11 +212,11 @@ class HttpServerProtocol(asyncio.Protocol):
 
     # The answer: the client's side of a call
 
-    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+    def pass_on(self, status: int, lines: list[bytes] | None, content: bytes | memoryview) -> None:
         """Writes a part of the answer to a call on the fast path."""
         self._writer.part(status, lines, content)
 
-    def deliver(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+    def deliver(self, status: int, lines: list[bytes] | None, content: bytes | memoryview) -> None:
         """Writes the last part of such an answer, or all of it."""
         self._fast = None
         self._writer.part(status, lines, content)

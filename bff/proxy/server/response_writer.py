@@ -137,13 +137,19 @@ class ResponseWriter:
         else:
             self._transport.abort()
 
-    def part(self, status: int, lines: list[bytes] | None, content: bytes) -> None:
+    def part(self, status: int, lines: list[bytes] | None, content: bytes | memoryview) -> None:
         """Writes content, and before it a head, unless `lines` is None; the answer has a length."""
-        if lines is not None:
-            if self._state.default_headers is not self._default:
-                self._defaults()
-            content = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n", content))
-        self._transport.write(content)
+        if lines is None:
+            self._transport.write(content)
+            return
+        if self._state.default_headers is not self._default:
+            self._defaults()
+        if isinstance(content, bytes):
+            whole = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n", content))
+            self._transport.write(whole)
+        else:
+            head = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n"))
+            self._transport.writelines((head, content))
 
     def flush(self) -> None:
         """Writes a head that no content took along; nothing to a lost connection, which uvloop refuses."""

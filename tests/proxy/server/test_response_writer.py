@@ -1,6 +1,7 @@
 """The response writer: what leaves, in how many writes."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -16,12 +17,16 @@ class Recorded:
 
     def __init__(self) -> None:
         self.default_headers = [(b"date", b"today")]
-        self.writes: list[bytes] = []
+        self.writes: list[bytes | memoryview] = []
         self.lost = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         assert not self.lost, "uvloop refuses to write to a lost connection"
         self.writes.append(data)
+
+    def writelines(self, pieces: Iterable[bytes | memoryview]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def is_closing(self) -> bool:
         return self.lost
@@ -79,10 +84,20 @@ async def test_an_old_client_gets_no_chunks() -> None:
     assert writer.endless
 
 
+async def test_much_content_is_not_copied() -> None:
+    """A view of what came is written as it is, behind its head."""
+    recorded, writer = made()
+    content = memoryview(b"x" * 20_000)
+    writer.part(200, [b"content-length: 20000\r\n"], content)
+    head, written = recorded.writes
+    assert b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 20000\r\n\r\n" == head
+    assert written is content
+
+
 async def test_the_default_headers_are_those_of_now() -> None:
     """Uvicorn makes the list anew each second."""
     recorded, writer = made()
     writer.part(204, [], b"")
     recorded.default_headers = [(b"date", b"tomorrow")]
     writer.part(204, [], b"")
-    assert [b"today", b"tomorrow"] == [sent.split(b"\r\n")[1][6:] for sent in recorded.writes]
+    assert [b"today", b"tomorrow"] == [bytes(sent).split(b"\r\n")[1][6:] for sent in recorded.writes]
