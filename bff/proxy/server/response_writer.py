@@ -144,12 +144,11 @@ class ResponseWriter:
             return
         if self._state.default_headers is not self._default:
             self._defaults()
-        if isinstance(content, bytes):
-            whole = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n", content))
-            self._transport.write(whole)
-        else:
-            head = b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n"))
-            self._transport.writelines((head, content))
+        joined = content if isinstance(content, bytes) else b""
+        self._transport.write(b"".join((STATUS_LINE[status], self._default_lines, *lines, b"\r\n", joined)))
+        if joined is not content:
+            # Not `writelines`: asyncio's forgets to pause the protocol in some Pythons, 3.12.1 among them.
+            self._transport.write(content)
 
     def flush(self) -> None:
         """Writes a head that no content took along; nothing to a lost connection, which uvloop refuses."""

@@ -1,7 +1,6 @@
 """The response writer: what leaves, in how many writes."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -23,10 +22,6 @@ class Recorded:
     def write(self, data: bytes | memoryview) -> None:
         assert not self.lost, "uvloop refuses to write to a lost connection"
         self.writes.append(data)
-
-    def writelines(self, pieces: Iterable[bytes | memoryview]) -> None:
-        for piece in pieces:
-            self.write(piece)
 
     def is_closing(self) -> bool:
         return self.lost
