@@ -107,6 +107,23 @@ class NearCache:
         prefix: the beginning of this view's values there.
     """
 
+    __slots__ = (
+        "__weakref__",  # the feed refers to it
+        "_clock",
+        "_counts",
+        "_entries",
+        "_feed",
+        "_free",
+        "_readings",
+        "_ring",
+        "_turn",
+        "_used",
+        "_values",
+        "memory",
+        "prefix",
+        "whole",
+    )
+
     whole: "NearCache"
 
     def __init__(
@@ -153,7 +170,8 @@ class NearCache:
         entry = self._entries.get(value)
         if entry is None:
             return None
-        now = self._clock()
+        clock = self._clock
+        now = clock()
         if not self._feed.trusted_at(now):
             self._counts.bypasses += 1
             return None
@@ -278,9 +296,11 @@ class _FrontendCache(NearCache):
     than the name of the class does.
     """
 
+    __slots__ = ()
+
     def __init__(self, shared: NearCache, number: int) -> None:
-        for name, value in vars(shared).items():  # containers, counts and turn are the same objects
-            setattr(self, name, value)  # one by one: so Python keeps them compactly
+        for name in NearCache.__slots__[1:]:  # containers, counts and turn are the same objects
+            setattr(self, name, getattr(shared, name))
         self.prefix = b"%d " % number
 
     def holds(self, value: bytes) -> bool:
