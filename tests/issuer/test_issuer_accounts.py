@@ -7,11 +7,13 @@ from typing import Any
 import argon2
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from bff.issuer.accounts.accounts import AccountError, Accounts, normal_address
 from bff.issuer.accounts.passwords import MAX_BYTES, PasswordRefusedError, Passwords, check_new
 from bff.issuer.cli.users_view import overview
 from bff.issuer.settings import DEMO_USERS, PasswordCost, UserSettings
+from bff.issuer.store.redis import connect
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.issuer import CHEAP
 
@@ -226,7 +228,37 @@ def test_a_number_that_cannot_be_read_suspends(
         client.hset(f"issuer:user:{bad.sub}", field, text)
     assert {good.sub: None} == {one.sub: one.suspended for one in accounts.every() if not one.suspended}
     assert None is accounts.find(bad.sub)
+    assert [(field,)] == [one.unusable for one in accounts.every() if one.unusable]
     overview([(one, []) for one in accounts.every()])  # a calendar has each of the times
+
+
+@pytest.mark.parametrize("field", ["email", "name"])
+def test_an_account_that_lacks_a_field_is_suspended(
+    accounts: Accounts, redis_server: RedisServer, field: str
+) -> None:
+    """It ends no list and no call; whoever has its password is told what a suspended user is told."""
+    bad = accounts.add(user("b@example.com"), NOW)
+    with redis_server.client() as client:
+        client.hdel(f"issuer:user:{bad.sub}", field)
+    with capture_logs() as events:
+        assert None is accounts.find(bad.sub)
+    assert [("account_unusable", bad.sub, (field,))] == [
+        (one["event"], one["sub"], one["fields"]) for one in events
+    ]
+    checked = accounts.check("b@example.com", "correct horse")
+    assert checked is not None
+    assert checked.suspended is not None
+    ((*_, state, _, sub),) = overview([(one, []) for one in accounts.every()])[1]
+    assert (f"unusable: {field}", bad.sub) == (state, sub)
+
+
+def test_bytes_that_are_no_text_end_no_list(redis_server: RedisServer) -> None:
+    """A name in another coding, written by another program, is shown as far as it can be read."""
+    with connect(redis_server.url) as client:
+        accounts = Accounts(client, "issuer", CHEAP)
+        sub = accounts.add(user("a@example.com"), NOW).sub
+        client.hset(f"issuer:user:{sub}", "name", "Zoë".encode("latin-1"))
+        assert ["Zo\ufffd"] == [one.name for one in accounts.every()]
 
 
 def test_each_change_raises_the_generation(accounts: Accounts) -> None:

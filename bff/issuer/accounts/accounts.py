@@ -12,7 +12,8 @@ is suspended is told only to a user who has its password.
 Rule 2: an address belongs to one account: both keys are written in one step, or neither.
 Rule 3: no update makes an account. A change that ends all sign-ins of an account raises its `generation` in
 the same step: a sign-in that was under way compares it afterwards (see termination.py).
-Rule 4: a number that cannot be read, of an account that another program wrote, makes it a suspended one.
+Rule 4: an account that another program wrote without address or name, or with a number that cannot be read,
+counts as suspended, and the log names the fields (`account_unusable`).
 
 Calls block. They raise `redis.RedisError` when Redis is not usable.
 """
@@ -28,10 +29,14 @@ import redis
 
 from bff.issuer.accounts.passwords import Passwords
 from bff.issuer.settings import PasswordCost, UserSettings
+from bff.observe.logs import get_logger
 
 MAX_ADDRESS = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART = 64
 _MAX_DIGITS = 11  # a time that a calendar has: the year 5138
+
+_NUMBERS = ("created", "suspended", "generation")
+_log = get_logger("bff.issuer")
 
 _ADD = """
 local other = redis.call('GET', KEYS[2])
@@ -59,7 +64,10 @@ class AccountError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account. Times are in whole seconds since 1970."""
+    """An account. Times are in whole seconds since 1970.
+
+    `unusable` names the fields that are missing or cannot be read: the account counts as suspended.
+    """
 
     sub: str
     email: str
@@ -69,6 +77,7 @@ class Account:
     created: int = 0
     suspended: int | None = None
     generation: int = 0
+    unusable: tuple[str, ...] = ()
 
 
 class Accounts:
@@ -200,19 +209,23 @@ class Accounts:
 
 
 def _account(sub: str, fields: Mapping[str, Any]) -> Account:
-    numbers = [_number(fields.get(name) or "0") for name in ("created", "suspended", "generation")]
-    created, suspended, generation = (number or 0 for number in numbers)
-    if None in numbers and not suspended:
-        suspended = int(time.time())
+    numbers = {name: _number(fields.get(name) or "0") for name in _NUMBERS}
+    created, suspended, generation = (number or 0 for number in numbers.values())
+    unusable = tuple(name for name in ("email", "name") if name not in fields)
+    unusable += tuple(name for name, number in numbers.items() if number is None)
+    if unusable:
+        suspended = suspended or int(time.time())
+        _log.warning("account_unusable", sub=sub, fields=unusable)
     return Account(
         sub,
-        fields["email"],
-        fields["name"],
+        fields.get("email", ""),
+        fields.get("name", ""),
         tuple(fields.get("roles", "").split()),
         fields.get("tenant", ""),
         created,
         suspended if suspended or fields.get("suspended") else None,
         generation,
+        unusable,
     )
 
 

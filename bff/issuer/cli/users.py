@@ -113,6 +113,8 @@ def resume(who: WhoArgument, config: ConfigOption = None, as_json: JsonOption = 
     """Take a suspension back; the user signs in anew."""
     with _changes(config) as changes:
         account = _find(changes, who)
+        if account.unusable:
+            _fail(f"The account stays suspended: {', '.join(account.unusable)} in its record cannot be read.")
         changes.resume(account)
     _report(f"{account.email} can sign in again", account, None, as_json)
 

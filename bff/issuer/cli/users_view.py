@@ -25,6 +25,7 @@ def facts(account: Account, standing: Sequence[Standing]) -> dict[str, Any]:
         "tenant": account.tenant,
         "created": _time(account.created),
         "suspended": None if account.suspended is None else _time(account.suspended),
+        "unusable": account.unusable,
         "sign_ins": [
             {
                 "sid": one.sid,
@@ -48,6 +49,8 @@ def overview(found: Sequence[tuple[Account, list[Standing]]]) -> tuple[Table, li
     rows: list[tuple[str, ...]] = []
     for one, standing in found:
         state = "active" if one.suspended is None else f"suspended {_time(one.suspended)[:10]}"
+        if one.unusable:
+            state = f"unusable: {', '.join(one.unusable)}"
         times = {0: "", 1: "once"}.get(len(standing), f"{len(standing)} times")
         rows.append((one.email, one.name, " ".join(one.roles), one.tenant, state, times, one.sub))
     return table, rows
