@@ -91,7 +91,6 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         yield
         await tasks.cancel_all()
         await channel.stop()
-        await run_in_threadpool(client_keys.close)
         await run_in_threadpool(client.close)
 
     routes = _routes(context)

@@ -1,5 +1,6 @@
 """The verifier's HTTP client for the JSON documents of the issuer."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 
 MAX_DOCUMENT = 512 * 1024
+_WHOLE = 2  # times the limit of a step: an answer may come in time piece by piece, and never end
 
 
 class FetchError(Exception):
@@ -27,7 +29,7 @@ class Fetcher:
     """Gets JSON objects: no redirects, a bounded time, a bounded size.
 
     Args:
-        timeout: seconds for each step of a call.
+        timeout: seconds for each step of a call; the whole of it takes twice that at most.
         trust_env: True honours the variables for proxies and certificates, such as `HTTPS_PROXY`.
         ca_file: a PEM file of authorities, in place of the public ones.
     """
@@ -35,6 +37,7 @@ class Fetcher:
     def __init__(
         self, timeout: float = 5.0, *, trust_env: bool = False, ca_file: str | Path | None = None
     ) -> None:
+        self._longest = _WHOLE * timeout
         self._client = httpx.AsyncClient(
             timeout=timeout, follow_redirects=False, trust_env=trust_env, verify=trust(ca_file)
         )
@@ -43,7 +46,10 @@ class Fetcher:
         """Returns the object at an address; raises FetchError for any failure."""
         body = b""
         try:
-            async with self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer:
+            async with (
+                asyncio.timeout(self._longest),
+                self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
+            ):
                 if answer.status_code != httpx.codes.OK:
                     raise FetchError(f"{url} answered {answer.status_code}")
                 async for chunk in answer.aiter_bytes():
@@ -51,7 +57,7 @@ class Fetcher:
                     if len(body) > MAX_DOCUMENT:
                         raise FetchError(f"{url} is too large")
             document = json.loads(body)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError) as error:
             raise FetchError(f"{url} cannot be read: {type(error).__name__}") from error
         if not isinstance(document, dict):
             raise FetchError(f"{url} is no JSON object")

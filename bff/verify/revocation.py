@@ -7,6 +7,7 @@ Rule 1: "not known" is an exception, never "not revoked"; the verifier turns it 
 Rule 2: what is remembered is bounded in number and in time.
 """
 
+import asyncio
 import hashlib
 import json
 import time
@@ -142,6 +143,7 @@ class Introspection:
         ca_file: str | Path | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._longest = timeout
         auth = httpx.BasicAuth(client_id, client_secret)
         self._client = httpx.AsyncClient(
             timeout=timeout, auth=auth, follow_redirects=False, trust_env=False, verify=trust(ca_file)
@@ -156,7 +158,10 @@ class Introspection:
             return False
         asked = time.monotonic()
         form = {"token": token, "token_type_hint": "access_token"}
-        async with self._client.stream("POST", self._endpoint, data=form) as answer:
+        async with (
+            asyncio.timeout(self._longest),
+            self._client.stream("POST", self._endpoint, data=form) as answer,
+        ):
             if answer.status_code != httpx.codes.OK:
                 raise OSError(f"the introspection endpoint answered {answer.status_code}")
             body = b""

@@ -3,10 +3,12 @@
 import asyncio
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from starlette.routing import Route
 
 from bff.crypto import encode
 from bff.embedded import free_port
+from bff.issuer.grants import client_keys
 from bff.issuer.grants.client_keys import MOST_WAITING, ClientKeys
 from bff.issuer.grants.clients import Client
 from bff.issuer.grants.request_objects import TYPE
@@ -209,7 +212,6 @@ def test_keys_from_an_address_are_followed() -> None:
         assert found.find(Client(client), "two", 111.0 + 25 * 3600) is None
     finally:
         served.stop()
-        found.close()
 
 
 async def test_keys_that_do_not_come_take_few_threads(redis_server: RedisServer) -> None:
@@ -253,6 +255,36 @@ async def test_keys_that_do_not_come_take_few_threads(redis_server: RedisServer)
         served.stop()
 
 
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n\r\n", b" ")],
+    ids=["before the head", "in the body"],
+)
+def test_an_answer_that_never_ends_holds_no_thread(
+    monkeypatch: pytest.MonkeyPatch, begin: bytes, piece: bytes
+) -> None:
+    """Each byte comes in time, and the answer never does: the fetch is given up as a whole."""
+    monkeypatch.setattr(client_keys, "LONGEST", 0.3)
+    over = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        with listener.accept()[0] as connection, suppress(OSError):
+            connection.sendall(begin)
+            while True:
+                connection.sendall(piece)
+                time.sleep(0.01)
+        over.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, args=(listener,))
+        thread.start()
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}/keys"
+        client = Client(ClientSettings(client_id=KEY_CLIENT, jwks_uri=uri))
+        assert None is ClientKeys().find(client, "one", 100.0)
+        thread.join(PATIENCE)
+    assert over.is_set()  # the connection is closed, too
+
+
 @pytest.mark.parametrize("status", [401, 404, 500, 503, 302])
 def test_an_answer_that_is_no_success_brings_no_keys(status: int) -> None:
     """A key set in an error page is not the client's word; the keys at hand serve on."""
@@ -274,8 +306,6 @@ def test_an_answer_that_is_no_success_brings_no_keys(status: int) -> None:
         assert later.find(client, "two", 120.0) is None
     finally:
         served.stop()
-        found.close()
-        later.close()
 
 
 def test_settings_of_clients_are_checked() -> None:

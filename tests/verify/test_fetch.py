@@ -1,11 +1,15 @@
 """The verifier's fetches."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from bff.verify.fetch import Fetcher, FetchError
+from bff.verify.revocation import Introspection
 from tests.support.network.tls import self_signed, server_tls
 from tests.support.providers.provider import ServedProvider
 
@@ -58,3 +62,43 @@ def test_a_ca_file_without_certificates_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(OSError, match=r".+"):
         Fetcher(ca_file=tmp_path / "ca.pem")
+
+
+@asynccontextmanager
+async def endless(begin: bytes, piece: bytes) -> AsyncIterator[str]:
+    """The address of a server whose answers never end; each piece comes in time."""
+    over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begin)
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        over.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await over.wait()  # the connection is closed, too
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"), (b"HTTP/1.1 200 OK\r\n\r\n", b" ")],
+    ids=["before the head", "in the body"],
+)
+async def test_an_answer_that_never_ends_is_given_up(begin: bytes, piece: bytes) -> None:
+    """The bound is that of the whole call; a limit on each read alone would never be met."""
+    async with endless(begin, piece) as url:
+        fetcher = Fetcher(timeout=0.2)
+        with pytest.raises(FetchError, match="TimeoutError"):
+            await fetcher.get(url)
+        await fetcher.close()
+    async with endless(begin, piece) as url:
+        word = Introspection(url, client_id="orders", client_secret="s3cr3t", timeout=0.2)
+        with pytest.raises(TimeoutError):
+            await word.is_revoked("token", cast("Any", {}))
+        await word.close()

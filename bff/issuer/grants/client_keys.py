@@ -4,11 +4,14 @@ Rule 1: requests cause at most one fetch per cooldown and client, and only from 
 name.
 Rule 2: keys at hand are used while their address cannot be reached, but not for ever.
 Rule 3: few requests wait for the keys of one client: each has a thread, and anybody can name that client.
+Rule 4: a fetch as a whole is over in time, name and head included, however slowly its bytes come.
 """
 
+import asyncio
 import json
+import ssl
 import threading
-import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -56,7 +59,7 @@ class ClientKeys:
 
     def __init__(self, cooldown: float = 10.0, fresh: float = 600.0, stale: float = 24 * 3600.0) -> None:
         self._cooldown, self._fresh, self._stale = cooldown, fresh, stale
-        self._http: httpx.Client | None = None  # made for the first fetch: most issuers never fetch
+        self._certificates: ssl.SSLContext | None = None  # read for the first fetch: most issuers never fetch
         self._guard = threading.Lock()
         self._fetched: dict[str, _Fetched] = {}
         self._given: dict[str, KeySet] = {}
@@ -80,11 +83,6 @@ class ClientKeys:
             self._follow(entry, client.jwks_uri, now)
         return None if now - entry.fetched > self._stale else _pick(entry.keys, kid)
 
-    def close(self) -> None:
-        """Closes the connections."""
-        if self._http is not None:
-            self._http.close()
-
     def _follow(self, entry: _Fetched, uri: str, now: float) -> None:
         """Fetches keys, or waits for the request that does; with keys at hand no request waits."""
         first = entry.keys is None
@@ -100,27 +98,49 @@ class ClientKeys:
             if first:
                 entry.room.release()
 
-    def _client(self) -> httpx.Client:
+    def _trust(self) -> ssl.SSLContext:
         with self._guard:
-            if self._http is None:
-                self._http = httpx.Client(timeout=5.0, follow_redirects=False, trust_env=False)
-            return self._http
+            if self._certificates is None:
+                self._certificates = httpx.create_ssl_context(trust_env=False)
+            return self._certificates
 
     def _fetch(self, entry: _Fetched, uri: str, now: float) -> None:
         if entry.tried is not None and now - entry.tried < self._cooldown:
             return
         entry.tried = now
-        body, begun = b"", time.monotonic()
         try:
-            with self._client().stream("GET", uri, headers={"Accept": "application/json"}) as answer:
-                answer.raise_for_status()
-                for chunk in answer.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_DOCUMENT or time.monotonic() - begun > LONGEST:
-                        return
+            body = _in_time(_body_at(uri, self._trust()))
             entry.keys, entry.fetched = read_public_keys(json.loads(body)), now
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError):
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError):
             return  # the keys at hand serve on, until they are stale
+
+
+async def _body_at(uri: str, certificates: ssl.SSLContext) -> bytes:
+    """Returns a document; raises ValueError for one that is too large."""
+    body = b""
+    async with (
+        httpx.AsyncClient(timeout=5.0, follow_redirects=False, trust_env=False, verify=certificates) as http,
+        http.stream("GET", uri, headers={"Accept": "application/json"}) as answer,
+    ):
+        answer.raise_for_status()
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_DOCUMENT:
+                raise ValueError("too large")
+    return body
+
+
+def _in_time(fetch: Coroutine[None, None, bytes]) -> bytes:
+    """Runs a fetch in this thread; raises TimeoutError after `LONGEST`.
+
+    A blocking client bounds each read alone. A loop of its own leaves a name that is being looked up behind,
+    where `asyncio.run` would wait for it.
+    """
+    loop = asyncio.SelectorEventLoop()
+    try:
+        return loop.run_until_complete(asyncio.wait_for(fetch, LONGEST))
+    finally:
+        loop.close()
 
 
 def _pick(keys: KeySet | None, kid: str | None) -> Key | None:
