@@ -88,7 +88,8 @@ class Credentials:
         """
         if cached is None:
             return None
-        now = self.clock()
+        clock = self.clock
+        now = clock()
         if now < cached.quiet_until:
             return cached
         if now < cached.good_until:

@@ -122,6 +122,7 @@ class BadPath:
 
 
 _NO_ROUTE = NoRoute()
+_new = tuple.__new__
 _PLAIN_SEGMENT = rb"/[A-Za-z0-9_~!$&'()*+,:=@-][A-Za-z0-9._~!$&'()*+,:=@-]*"
 """A segment that is the same to every reader: it begins with no dot, and holds no `%`, `;` or backslash."""
 
@@ -150,6 +151,7 @@ class RouteTable:
         if len({route.path for route in self.routes}) != len(self.routes):
             raise ValueError("two routes have the same path")
         self._plain = re.compile(b"|".join(_plain_paths(route, own) for route in self.routes) or b"(?!)")
+        self._plain_targets = tuple((route, *route.plain_target) for route in self.routes)
         covered = (own, *(route.path for route in self.routes), *(path.encode() for path in beside))
         self._folded = tuple(dict.fromkeys(map(_folded_once, covered)))
         self._longest_path = longest_path
@@ -181,10 +183,10 @@ class RouteTable:
         plain = self._plain.fullmatch(raw_path)
         if plain is None or len(raw_path) > self._longest_path:
             return self._judge(raw_path)
-        route = self.routes[plain.lastindex - 1]  # type: ignore[operator] # each alternative is a group
-        cut, prefix = route.plain_target
+        number = plain.lastindex - 1  # type: ignore[operator] # each alternative is a group
+        route, cut, prefix = self._plain_targets[number]
         target = prefix + raw_path[cut:] or b"/"
-        return tuple.__new__(Matched, (route, target))  # its constructor is a call more
+        return _new(Matched, (route, target))  # its constructor is a call more
 
     def _judge(self, raw_path: bytes) -> Matched | NoRoute | BadPath:
         if len(raw_path) > self._longest_path:

@@ -42,6 +42,7 @@ class CachedSession:
         value: the cookie's value that leads to it.
         entry: all of it; the first `PREFIX` bytes are the near cache's.
         bound: the session is bound to a device.
+        key: the session's key.
         token: the access token.
         quiet_until: before that moment a call with it has nothing to wait for and nothing to note, in
             seconds since the epoch.
@@ -49,7 +50,7 @@ class CachedSession:
         lines: the header lines of the route that it was read for, where that route has some (`allowed`).
     """
 
-    __slots__ = ("_texts_at", "bound", "entry", "good_until", "lines", "quiet_until", "token", "value")
+    __slots__ = ("_texts_at", "bound", "entry", "good_until", "key", "lines", "quiet_until", "token", "value")
 
     lines: bytes
 
@@ -59,6 +60,7 @@ class CachedSession:
         self.entry = entry
         self.value = value
         self._texts_at = end
+        self.key = entry[_COLD_AT:_KEY_END].hex()
 
     @classmethod
     def of(
@@ -109,13 +111,9 @@ class CachedSession:
         made = cls.__new__(cls)  # not by `__init__`: it would take apart what has just been put together
         made.quiet_until, made.good_until, made.bound = quiet_until, good_until, session.bound
         made.value, made.entry, made.token = handle.encode("ascii"), entry, token
+        made.key = session.key
         made._texts_at = token_at + len(token)  # noqa: SLF001 - one of its own kind
         return made
-
-    @property
-    def key(self) -> str:
-        """The session's key."""
-        return self.entry[_COLD_AT:_KEY_END].hex()
 
     @property
     def version(self) -> int:

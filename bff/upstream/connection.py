@@ -91,7 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
         call = self._call = Call(self, request, sink, self._timeouts, self.now())
         self._answered = False
         self._reader.begin(no_content=request.method == b"HEAD")
-        if self.closing:
+        if self.closing():
             self.doom(call, self._fault_of_end(call))
             return call
         framed = call.frame(first) if first and call.held is None else ()
@@ -106,9 +106,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.watch(call)
         return call
 
-    @property
     def closing(self) -> bool:
-        """True when the connection carries nothing any more, also before it has said so."""
+        """Returns True when the connection carries nothing any more, also before it has said so."""
         return self.closed or self._transport.is_closing()
 
     def put_back(self) -> None:
@@ -132,7 +131,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._fast = fast
         self._answered = False
         self._calls += 1
-        self._since = now = self.now()
+        clock = self.now
+        self._since = now = clock()
         due = now + self._first_due
         if self._timer is None or self._rings_at > due:
             self._ring_at(due)
@@ -225,7 +225,8 @@ class UpstreamConnection(asyncio.Protocol):
             left = None if overtaken else fast.read(data)
             if left == 0:
                 self._fast = None
-                self.idle_since = self.now()
+                clock = self.now
+                self.idle_since = clock()
                 self._owner.free(self)
                 fast.end()
             if left is not None:

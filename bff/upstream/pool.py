@@ -103,7 +103,8 @@ class UpstreamPool:
             if carrying and self._slots - len(idle) >= self._crowded_from:
                 return None
             connection = idle.pop()
-            if connection.idle_since + self._limits.idle_timeout > connection.now():
+            clock = connection.now
+            if connection.idle_since + self._limits.idle_timeout > clock():
                 if client is not None:
                     held[client] = carrying + 1
                     connection.client = client

@@ -42,7 +42,8 @@ def note_call(  # noqa: PLR0917 - called by position on the hot path
     seconds, and `not_ours` how long the call was theirs or its client's; None where nothing is told apart.
     `whose` is the session whose provider the line may name.
     """
-    seconds = context.clock() - started
+    clock = context.clock
+    seconds = clock() - started
     counts.add(status, seconds, upstream, None if not_ours is None else seconds - not_ours)
     if context.access_log:
         shown = request_id.decode("ascii")

@@ -106,7 +106,8 @@ class FastPath:
         signed = verdicts.get(tuple(request.guarded))
         if signed is None and (signed := route.judge(request, verdicts)) is None:
             return None
-        call = self._calls(route, matched, request, peer, client)
+        calls = self._calls
+        call = calls(route, matched, request, peer, client)
         if not signed:
             return call if call.take_connection() else None
         if request.cookie is None:
@@ -134,7 +135,7 @@ class FastCall:
     connection: UpstreamConnection | None = None
     fell_back = False
     _session: str | None = None  # its key
-    _status = 0  # of an answer whose head has come
+    _status: int  # of an answer whose head has come, else 0
     _sent = _answered = _ended = 0.0  # by the context's clock: the request, the answer's head and its end
     _left = 0  # bytes of its content that are still to come
     _last: tuple[
@@ -152,6 +153,7 @@ class FastCall:
         self._shared = shared = route.shared
         self._address = shared.request_ids.client(peer, request.addresses)
         self.has_body = bool(request.body)
+        self._status = 0
 
     def take_connection(self) -> bool:
         """Takes an idle connection; returns False where there is none for this client."""
@@ -159,14 +161,15 @@ class FastCall:
         if self.ready is not None:
             client = self._session = self.ready.key
         connection = self._shared.pool.acquire_nowait(client)
-        if connection is None or connection.closing:
+        if connection is None or connection.closing():
             return False
         self.connection = connection
         return True
 
     def send(self) -> None:
         """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
-        self._started = self._route.clock()
+        clock = self._route.clock
+        self._started = clock()
         if self.connection is not None:
             self._go(self.connection)
         else:
@@ -184,9 +187,10 @@ class FastCall:
             self.fall_back()
 
     def _go(self, connection: UpstreamConnection) -> None:
-        self._digits = digits = self._shared.request_ids.draw()
+        draw, clock = self._shared.request_ids.draw, self._route.clock
+        self._digits = digits = draw()
         head = self._head(digits)
-        self._sent = self._route.clock()
+        self._sent = clock()
         connection.carry(self, head)
 
     def _head(self, digits: bytes) -> bytes:
@@ -227,7 +231,8 @@ class FastCall:
 
         A part of the content is passed on here, the last part by `end`.
         """
-        self._ended = self._route.clock()
+        clock = self._route.clock
+        self._ended = clock()
         if self._status:
             lines: list[bytes] | None = None
             content: bytes | memoryview = data
@@ -247,7 +252,8 @@ class FastCall:
 
     def end(self) -> None:
         """Passes the end of the answer on, and accounts for the call."""
-        self._client.deliver(self._status, *self._last)
+        lines, content = self._last
+        self._client.deliver(self._status, lines, content)
         route, request = self._route, self._request
         shared = self._shared
         note_call(

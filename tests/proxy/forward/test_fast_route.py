@@ -40,7 +40,7 @@ def fast_routes(**of_other: Any) -> list[FastRoute]:
 class Idle:
     """A connection that carries nothing, and a session that every cookie leads to."""
 
-    closing = False
+    closing = staticmethod(lambda: False)
     key = "k"
 
 
