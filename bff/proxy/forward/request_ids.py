@@ -50,7 +50,7 @@ class RequestIdMaker:
             return address
         said = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
         further, more, entry = said.rpartition(b",")
-        while more and self._is_proxy(entry):
+        while more and (entry in self._proxies or self._is_proxy(entry)):
             further, more, entry = further.rpartition(b",")
         if not more and is_canonical(address := entry.decode("latin-1")):
             return address
@@ -58,8 +58,6 @@ class RequestIdMaker:
 
     def _is_proxy(self, entry: bytes) -> bool:
         """Returns True if an entry, not the first, of `X-Forwarded-For` names a trusted proxy."""
-        if entry in self._proxies:
-            return True
         if len(entry) > _LONGEST_ENTRY or not is_trusted(entry.decode("latin-1"), self._trusted):
             return False
         if len(self._proxies) < _MOST_PEERS:

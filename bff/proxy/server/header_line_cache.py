@@ -103,8 +103,7 @@ class PlainRequest:
     """A whole request that is plain beyond doubt, its body included.
 
     Attributes:
-        outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece; empty
-            in place of the others.
+        outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece.
         guarded: the fields that the origin check looks at, without `Origin`.
         origin: the value of the one `Origin` field; None without one.
         host: the value of the one Host field.
@@ -205,7 +204,7 @@ class LineCache:
         outgoing: list[bytes] = []
         guarded: list[Header] = []
         request.outgoing, request.guarded = outgoing, guarded
-        length, count, young, noted = None, 1, self._young, False
+        length, count, young, names, noted = None, 1, self._young, self._names, False
         while rest:
             first, _, rest = rest.partition(_LINE_END)
             block = blocks.get(first)
@@ -225,32 +224,41 @@ class LineCache:
                     request.origin = origin
                 continue
             count += 1
-            line = young.get(first)
-            if line is None:
-                line = self._learn(first)
-            elif not noted:
-                noted = True
-                self._note_block(blocks, first, rest)
-            kind, line_out, field = line
-            outgoing.append(line_out)
+            name, colon, value = first.partition(b":")
+            kind, beginning, kept, name = names.get(name) or self._judge_name(name)
+            if not colon or value.translate(_VALUE) != value:
+                return None
+            if not kept:  # as `line` reads it: a call has several such lines
+                value = value.strip()
+                if beginning:
+                    outgoing.append(beginning + value + _LINE_END)
+            else:
+                line = young.get(first)
+                if line is None:
+                    line = self._keep(first, kind, beginning, name, value)
+                elif not noted:
+                    noted = True
+                    self._note_block(blocks, first, rest)
+                kind, line_out, (name, value) = line
+                outgoing.append(line_out)
             if kind == PLAIN:
                 pass
             elif kind == GUARD:
-                guarded.append(field)
+                guarded.append((name, value))
             elif kind == HOST and not request.host:
-                request.host = field[1]
+                request.host = value
             elif kind == COOKIE and request.cookie is None:
-                request.cookie = field[1]
+                request.cookie = value
             elif kind == ORIGIN and request.origin is None:
-                request.origin = field[1]
+                request.origin = value
             elif kind == ADDRESS:
-                request.addresses += (field[1],)
+                request.addresses += (value,)
             elif kind == REQUEST_ID and request.request_id is None:
-                request.request_id = field[1]
+                request.request_id = value
             elif kind == TRACE and request.trace is None:
-                request.trace = field[1]
-            elif kind == LENGTH and length is None:
-                length = int(field[1])
+                request.trace = value
+            elif kind == LENGTH and length is None and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
+                length = int(value)
             else:
                 return None
         body = data[end + len(_END) :]
@@ -262,31 +270,21 @@ class LineCache:
         return request
 
     def line(self, raw: bytes) -> Line:
-        """Returns what a header line means."""
-        return self._young.get(raw) or self._learn(raw)
-
-    def _learn(self, raw: bytes) -> Line:
-        """Reads a line that is not among the young ones, and keeps it where that is allowed."""
+        """Returns what a header line means, and keeps it where that is allowed."""
         name, colon, value = raw.partition(b":")
-        if not colon:
-            return _DOUBTFUL
         kind, beginning, kept, name = self._names.get(name) or self._judge_name(name)
-        if kept:
-            return self._keep(raw, kind, beginning, name, value)
-        value = value.strip(b" \t")
-        if value.translate(_VALUE) != value:
+        if not colon or value.translate(_VALUE) != value:
             return _DOUBTFUL
-        if kind == LENGTH and not (value.isdigit() and len(value) <= MAX_LENGTH_DIGITS):
-            kind = OTHER
+        if kept:
+            return self._young.get(raw) or self._keep(raw, kind, beginning, name, value)
+        value = value.strip()
         return kind, beginning + value + _LINE_END if beginning else b"", (name, value)
 
     def _keep(self, raw: bytes, kind: int, beginning: bytes, name: bytes, value: bytes) -> Line:
         """Reads a line of a name that may be kept, and keeps it unless it is old already."""
         line = self._old.pop(raw, None)
         if line is None:
-            value = value.strip(b" \t")
-            if value.translate(_VALUE) != value:
-                return _DOUBTFUL
+            value = value.strip()
             if kind == HOST:
                 kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
                 value = self._hosts.get(value, value)  # the object by which its frontend is found
