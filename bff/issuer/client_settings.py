@@ -1,5 +1,6 @@
 """A client's settings: its name, its authentication, and its rights."""
 
+import re
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,38 @@ from bff.settings.sections import Section
 SCOPES = ("openid", "profile", "email", "offline_access")
 MIN_RSA_BITS = 2048
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+MAX_NAME = 100
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_URI = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")  # RFC 3986 2, without "#"
+# Controls, line separators, and what turns the direction of the text behind it. Marks that letters need (ZWJ,
+# ZWNJ) and single direction marks are part of names.
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def check_uri_text(value: str) -> None:
+    """Refuses characters that no URL has, and a host that is none.
+
+    A blank or a semicolon in the host would be another source, or another directive, in the
+    Content-Security-Policy of the sign-in page.
+    """
+    if not _URI.fullmatch(value):
+        raise ValueError(
+            "has characters that must be encoded; write a host in its ASCII form (xn--…), others as %XX"
+        )
+    if not _HOST.fullmatch(urlsplit(value).netloc):
+        raise ValueError("has a host that is none; write a name or an address, and a port if need be")
+
+
+def check_shown(value: str) -> str:
+    """Refuses text that a page could not show as it is."""
+    if _UNSHOWN.search(value):
+        raise ValueError("has control characters, or ones that turn the direction of text; remove them")
+    return value
+
+
+ShownText = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(check_shown)]
 
 
 def _check_client_url(value: str) -> str:
@@ -22,6 +55,7 @@ def _check_client_url(value: str) -> str:
         raise ValueError("must be a URL without credentials and fragment; remove them")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise ValueError("must be https (http is for localhost only); write it as https://…")
+    check_uri_text(value)
     return value
 
 
@@ -84,7 +118,7 @@ class ClientSettings(Section):
         require_request_object: True if each of them must be signed by a key of its own (RFC 9101).
         require_dpop: True if its tokens must be bound to a key that it proves (RFC 9449).
         dpop_nonce: True if its proofs must repeat a nonce of ours.
-        name: what people read on the sign-in page.
+        name: what people read on the sign-in page, of at most 100 characters.
     """
 
     client_id: str = Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")
@@ -103,7 +137,7 @@ class ClientSettings(Section):
     require_request_object: bool = False
     require_dpop: bool = False
     dpop_nonce: bool = False
-    name: str = ""
+    name: ShownText = ""
 
     @model_validator(mode="after")
     def _is_no_user(self) -> Self:

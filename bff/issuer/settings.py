@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from bff.crypto import KEY_BYTES, decode
-from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings
+from bff.issuer.client_settings import LOOPBACK, SCOPES, ClientSettings, ShownText, check_uri_text
 from bff.settings.bounded_read import PATIENCE, read_bounded
 from bff.settings.sections import Section
 from bff.settings.value_types import Network, Seconds, SecondsOrZero
@@ -47,6 +47,9 @@ def check_url(value: str) -> str:
         raise ValueError("must be https (http is for localhost only); write it as https://…")
     if value.endswith("/"):
         raise ValueError("must not end with a slash: clients compare it to the letter; remove it")
+    check_uri_text(value)
+    if set(parts.path) & set(";,"):
+        raise ValueError("must have no ; or , in its path, which is that of cookies; use other names")
     return value
 
 
@@ -59,7 +62,7 @@ class UserSettings(Section):
 
     email: str = Field(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}$")
     password: SecretStr
-    name: str
+    name: ShownText
     sub: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._~-]{1,64}$")
     roles: tuple[Role, ...] = ()
     tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:-]{0,64}$")] = ""

@@ -9,6 +9,7 @@ import pytest
 from starlette.responses import Response
 
 from bff.issuer.endpoints.browser import DEVICE_KEPT, Browser
+from bff.issuer.endpoints.pages import Pages
 from bff.issuer.settings import IssuerSettings
 from tests.issuer.flow import Person, payload_of
 from tests.support.processes.redis import RedisServer
@@ -41,6 +42,18 @@ def test_the_page_is_made_for_browsers(person: Person) -> None:
     assert 'value="a&#34;&lt;b&gt;@example.com"' in page.text
     assert "no-store" == page.headers["cache-control"]
     assert "same-origin" == page.headers["referrer-policy"]
+
+
+def test_a_name_is_text_and_stands_apart() -> None:
+    """Markup in a client's name is shown, and a direction that it begins ends with it."""
+    page = Pages("http://localhost:9000").sign_in(
+        client="<b>\u05d7\u05e0\u05d5\u05ea",
+        action="/",
+        csrf="c",
+        email="",
+        form_target="http://localhost:8080",
+    )
+    assert "<bdi>&lt;b&gt;\u05d7\u05e0\u05d5\u05ea</bdi>" in bytes(page.body).decode()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

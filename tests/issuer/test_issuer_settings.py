@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from bff.crypto import new_secret
-from bff.issuer.settings import ClientSettings, IssuerSettings, load
+from bff.issuer.settings import ClientSettings, IssuerSettings, UserSettings, load
 
 URL = "http://localhost:9000"
 CLIENT = ClientSettings(client_id="c", client_secret=SecretStr("s"), redirect_uris=("http://localhost/cb",))
@@ -32,12 +32,71 @@ def test_lifetimes_are_bounded() -> None:
         "https://u:p@id.example.com",
         "ftp://localhost",
         "id.example.com",
+        "https://id.example.com;x",
+        "https://id.example.com *",
+        "https://b\u00fccher.example",
+        "https://id.example.com/a; Domain=example.com",
+        "https://id.example.com/a;b",
+        "https://id.example.com:x",
     ],
 )
 def test_bad_issuer_urls_are_refused(url: str) -> None:
     """An issuer is an https URL without ornaments, or http on loopback."""
     with pytest.raises(ValidationError):
         IssuerSettings(url=url)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example;script-src */cb",
+        "https://app.example *",
+        "https://app.example/c b",
+        "https://b\u00fccher.example/cb",
+        "https://app.example/cb\r\nX: y",
+        'https://app.example/"><script>',
+        "https://app.example:http/cb",
+        "https://app.example,other.example/cb",
+    ],
+)
+@pytest.mark.parametrize("name", ["redirect_uris", "post_logout_redirect_uris", "backchannel_logout_uri"])
+def test_a_clients_urls_cannot_write_a_policy(uri: str, name: str) -> None:
+    """The Content-Security-Policy of the sign-in page names the host of a redirect URI."""
+    value = uri if name == "backchannel_logout_uri" else [uri]
+    with pytest.raises(ValidationError, match=name):
+        ClientSettings.model_validate({"client_id": "c", "client_secret": "s", name: value})
+
+
+def test_urls_of_all_kinds_that_there_are_pass() -> None:
+    """Encoded characters, queries, ports, addresses, hosts in their ASCII form."""
+    uris = (
+        "https://xn--bcher-kva.example/cb?a=b&c=%22%20;d",
+        "http://[::1]:8080/cb",
+        "http://127.0.0.1/(a),b;c=~'*!$@:+",
+        "https://under_score.example:8443/cb",
+    )
+    client = ClientSettings(client_id="c", client_secret=SecretStr("s"), redirect_uris=uris)
+    assert uris == client.redirect_uris
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Shop\u202egro.live", "Shop\u2066", "a\nb", "a\x1b[31m", "a\u2028b", "\ufeffa", "\udc80", "n" * 101],
+)
+def test_names_that_no_page_can_show_are_refused(name: str) -> None:
+    """Of a client and of a user: what turns the text behind it, ends a line, or fills the page."""
+    with pytest.raises(ValidationError):
+        ClientSettings.model_validate({"client_id": "c", "client_secret": "s", "name": name})
+    with pytest.raises(ValidationError):
+        UserSettings.model_validate({"email": "a@example.com", "password": "p", "name": name})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "<b>Shop</b> & more", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "n" * 100]
+)
+def test_other_names_are_taken(name: str) -> None:
+    """Markup is text, and letters that need a joiner between them have it."""
+    assert name == ClientSettings(client_id="c", client_secret=SecretStr("s"), name=name).name
 
 
 def test_server_keys_are_checked(tmp_path: Path) -> None:
