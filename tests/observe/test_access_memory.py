@@ -1,11 +1,13 @@
-"""What an access line keeps of what a client chose."""
+"""An access line: its texts, and what is kept of what a client chose."""
 
 import json
+import re
 import tracemalloc
 
 import pytest
 
 from bff.observe.access_log import AccessLines
+from bff.observe.tracing import SpanIds
 
 
 def test_long_paths_are_not_kept() -> None:
@@ -43,3 +45,55 @@ def test_a_path_is_quoted_and_redacted(path: str, shown: str) -> None:
     lines.note(b"GET", path.encode(), 200, 0.0, "/api", "0cd6f637684b", "r", False)
     lines.flush()
     assert shown == json.loads(written[0])["path"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0.00"),
+        (0.000_004, "0.00"),
+        (0.000_006, "0.01"),
+        (0.001_234, "1.23"),
+        (0.009_996, "10.00"),
+        (0.01, "10.00"),
+        (1.234_567, "1234.57"),
+        (-0.001, "-1.00"),
+    ],
+)
+def test_a_duration_is_written_in_hundredths(seconds: float, shown: str) -> None:
+    """Milliseconds with two digits behind the point, short ones as well as long ones."""
+    written: list[str] = []
+    lines = AccessLines(written.append)
+    lines.note(b"GET", b"/", 200, seconds, "/api", None, "r", False)
+    lines.flush()
+    assert f'"duration_ms": {shown},' in written[0]
+
+
+@pytest.mark.parametrize("retried", [False, True])
+@pytest.mark.parametrize("status", [200, 299, 999])
+def test_each_field_is_written(status: int, retried: bool) -> None:
+    """Whatever the status, and also of a call that was repeated."""
+    written: list[str] = []
+    lines = AccessLines(written.append)
+    lines.note(
+        b"PURGE", b"/a", status, 0.0, '/a"b', None, "r", retried, ', "frontend": "shop"', SpanIds("t", "s")
+    )
+    lines.flush()
+    line = json.loads(written[0])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line.pop("timestamp"))
+    assert {
+        "event": "request",
+        "method": "PURGE",
+        "path": "/a",
+        "status": status,
+        "duration_ms": 0.0,
+        "route": '/a"b',
+        "session": None,
+        "request_id": "r",
+        "retried": retried,
+        "logger": "bff.access",
+        "level": "info",
+        "frontend": "shop",
+        "trace_id": "t",
+        "span_id": "s",
+    } == line
