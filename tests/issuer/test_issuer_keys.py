@@ -6,8 +6,11 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from joserfc import jwt
+from structlog.testing import capture_logs
 
 from bff.crypto import new_secret
+from bff.issuer.grants.tokens import ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE, Minter
 from bff.issuer.keys.key_plan import (
     HINTS_READ,
     KeyLife,
@@ -166,6 +169,67 @@ def test_a_planted_key_is_not_taken(redis_server: RedisServer) -> None:
                 store(redis_server, secret).signer(moment)
             client.hdel("issuer:keys", name)
         assert kid == store(redis_server, secret).signer(300).kid
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        '{"private": 1, "created": 0, "signs_from": 0}',
+        '{"private": "x.y", "created": "0", "signs_from": 0}',
+        '{"private": "x.y", "created": 0, "signs_from": NaN}',
+        '{"private": "x.y", "created": 0, "signs_from": 0, "retires": "soon"}',
+        '{"private": "x.y", "created": 0, "signs_from": 0, "more": 1}',
+    ],
+    ids=lambda text: text[:60],
+)
+@pytest.mark.parametrize("whose", ["its own", "another"])
+def test_a_record_that_cannot_be_read_is_outlived(redis_server: RedisServer, record: str, whose: str) -> None:
+    """Who knows the keys goes on with them; who starts says so; a leaked key can be replaced all the same."""
+    secret = new_secret()
+    one = store(redis_server, secret)
+    one.begin(SigningKey.generate, 0)
+    kid = one.signer(0).kid
+    with redis_server.client() as client:
+        client.hset("issuer:keys", kid if whose == "its own" else "planted", record)
+    with capture_logs() as lines:
+        assert (kid, [kid]) == (one.signer(100).kid, [key.kid for key in one.published(100)])
+    assert ["signing_keys_not_read"] == [line["event"] for line in lines]
+    other = store(redis_server, secret)
+    for act in (
+        lambda: other.signer(100),
+        lambda: other.rotate(SigningKey.generate(), 100),
+        lambda: other.move("https://former.example", 100),
+        lambda: other.take_server_keys(Sealer([secret])),
+    ):
+        with pytest.raises(KeysUnusableError):
+            act()
+    newest = SigningKey.generate()
+    other.replace_leaked(newest, 100)
+    assert [newest.kid] == [key.kid for key in store(redis_server, secret).published(100)]
+
+
+def test_a_retired_key_signs_no_access_token_that_counts(redis_server: RedisServer) -> None:
+    """It is kept for hints alone: whoever has got hold of it is answered as by any verifier."""
+    keys = store(redis_server, new_secret())
+    keys.begin(SigningKey.generate, 0)
+    retired = keys.signer(0)
+    keys.rotate(SigningKey.generate(), 1000)
+    minter = Minter("http://localhost:9000", "api", keys, 300)
+    claims = {"iss": "http://localhost:9000", "exp": 9999}
+
+    def signed(typ: str) -> str:
+        return jwt.encode(retired.header(typ), claims, retired.private, ["ES256"])
+
+    token, hint = signed(ACCESS_TOKEN_TYPE), signed(ID_TOKEN_TYPE)
+    last = int(1000 + LEAD + OVERLAP)
+    assert claims == minter.read_access_token(token, last - 1)
+    assert None is minter.read_access_token(token, last)
+    assert claims == minter.read_id_token_hint(hint, last)
 
 
 def test_a_leaked_key_goes_at_once(redis_server: RedisServer) -> None:

@@ -7,7 +7,7 @@ Rule 2: time is an argument, in whole seconds since 1970.
 import hashlib
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from bff.issuer.accounts.accounts import Account
-from bff.issuer.keys.keys import Keys
+from bff.issuer.keys.keys import Keys, SigningKey
 
 ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - the media type of RFC 9068 section 2.1
 ID_TOKEN_TYPE = "JWT"  # noqa: S105 - same
@@ -128,23 +128,27 @@ class Minter:
 
     def read_access_token(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of a valid access token of our own, else None."""
-        claims = self._read(token, ACCESS_TOKEN_TYPE, now)
+        # Of the published keys, as for any verifier: a retired one has signed no token that is alive.
+        published = {key.kid: key for key in self._keys.published(now)}
+        claims = self._read(token, ACCESS_TOKEN_TYPE, published.get)
         return claims if claims is not None and claims["exp"] > now else None
 
     def read_id_token_hint(self, token: str, now: int) -> Mapping[str, Any] | None:
         """Returns the claims of our own ID token, an expired one too (RP-Initiated Logout 2), else None."""
-        return self._read(token, ID_TOKEN_TYPE, now)
+        return self._read(token, ID_TOKEN_TYPE, lambda kid: self._keys.find(kid, now))
 
     def _sign(self, typ: str, claims: dict[str, Any], now: int) -> str:
         key = self._keys.signer(now)
         return jwt.encode(key.header(typ), claims, key.private, [key.algorithm])
 
-    def _read(self, token: str, typ: str, now: int) -> Mapping[str, Any] | None:
+    def _read(
+        self, token: str, typ: str, find: Callable[[str], SigningKey | None]
+    ) -> Mapping[str, Any] | None:
         if len(token) > MAX_TOKEN:
             return None
         try:
             kid = jws.extract_compact(token.encode()).headers().get("kid")
-            key = self._keys.find(kid, now) if isinstance(kid, str) else None
+            key = find(kid) if isinstance(kid, str) else None
             if key is None:
                 return None
             read = jwt.decode(token, key.private, [key.algorithm])

@@ -6,12 +6,15 @@ Rule 1: a key is used and published only if its private half opens: a writer to 
 Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
 Rule 3: a key is sealed for one issuer identifier. `move` takes all keys of another one over, or none.
 Rule 4: a process looks again so often that it knows a new key well before that one signs. While Redis is
-down, or holds a key that does not open, it goes on with the known keys, and logs that; it does not start so.
+down, or holds a key that does not open or whose record cannot be read, it goes on with the known keys, and
+logs that; it does not start so. Such a key never stands in the way of `replace_leaked`.
 """
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -118,8 +121,12 @@ class KeyStore:
         self._read(now)
 
     def replace_leaked(self, key: SigningKey, now: float) -> None:
-        """Signs with a new key at once, and forgets all others."""
-        self._change(key, lambda _: key_plan.replace_leaked(key.kid, now))
+        """Signs with a new key at once, and forgets all others, unread."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.delete(self._key)
+        for life in key_plan.replace_leaked(key.kid, now):
+            pipe.hset(self._key, life.kid, self._record(life, key))
+        pipe.execute()
         self._read(now)
 
     def move(self, former: str, now: float, *, dry_run: bool = False) -> list[str]:
@@ -142,13 +149,14 @@ class KeyStore:
 
         def apply(pipe: Any) -> None:
             fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
-            records = {kid: json.loads(text) for kid, text in fields.items()}
-            sealed = {kid: record.pop("private") for kid, record in records.items()}
-            moved[:] = [kid for kid in sealed if self._unseal(kid, sealed[kid], self._issuer) is None]
-            keys = {kid: self._open_former(kid, sealed[kid], former) for kid in moved}
+            records = {kid: _record_of(kid, text) for kid, text in fields.items()}
+            moved[:] = [
+                kid for kid, (_, sealed) in records.items() if self._unseal(kid, sealed, self._issuer) is None
+            ]
+            keys = {kid: self._open_former(kid, records[kid][1], former) for kid in moved}
             pipe.multi()
             for kid in [] if dry_run else moved:
-                pipe.hset(self._key, kid, self._record(KeyLife(kid=kid, **records[kid]), keys[kid]))
+                pipe.hset(self._key, kid, self._record(records[kid][0], keys[kid]))
 
         self._client.transaction(apply, self._key)
         if not moved:
@@ -164,7 +172,7 @@ class KeyStore:
             KeysUnusableError: a key in Redis does not open with them: the former ones stay in force.
         """
         for kid, text in cast("Mapping[str, str]", self._client.hgetall(self._key)).items():
-            if sealer.open(json.loads(text)["private"], self._bound_to(kid, self._issuer)) is None:
+            if sealer.open(_record_of(kid, text)[1], self._bound_to(kid, self._issuer)) is None:
                 raise KeysUnusableError(f"the signing key {kid} does not open with them")
         self._sealer = sealer
 
@@ -192,11 +200,9 @@ class KeyStore:
         fields = cast("Mapping[str, str]", self._client.hgetall(self._key))
         lives, opened = [], {}
         for kid, text in fields.items():
-            record = json.loads(text)
-            key = self._opened.get(kid) or self._open(kid, record.pop("private"))
-            record.pop("private", None)
-            lives.append(KeyLife(kid=kid, **record))
-            opened[kid] = key
+            life, sealed = _record_of(kid, text)
+            opened[kid] = self._opened.get(kid) or self._open(kid, sealed)
+            lives.append(life)
         # In this order: a thread that reads the lives between the two lines finds each key opened.
         self._opened = {**self._opened, **opened}
         self._lives = sorted(lives, key=lambda life: (life.signs_from, life.kid))
@@ -231,9 +237,9 @@ class KeyStore:
 
         def apply(pipe: Any) -> None:
             fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
-            records = {kid: json.loads(text) for kid, text in fields.items()}
-            keys = {kid: self._open(kid, record.pop("private")) for kid, record in records.items()}
-            lives = change([KeyLife(kid=kid, **record) for kid, record in records.items()])
+            records = {kid: _record_of(kid, text) for kid, text in fields.items()}
+            keys = {kid: self._open(kid, sealed) for kid, (_, sealed) in records.items()}
+            lives = change([life for life, _ in records.values()])
             keys[new.kid] = new
             pipe.multi()
             pipe.delete(self._key)
@@ -249,6 +255,24 @@ class KeyStore:
     @staticmethod
     def _bound_to(kid: str, issuer: str) -> bytes:
         return f"{issuer}\n{kid}".encode()
+
+
+def _record_of(kid: str, text: str) -> tuple[KeyLife, str]:
+    """Returns a key's life and its sealed private half; KeysUnusableError for a record that is none."""
+    found = None
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        record = json.loads(text)
+        sealed, life = record.pop("private"), KeyLife(kid=kid, **record)
+        times = [life.created, life.signs_from, *([] if life.retires is None else [life.retires])]
+        if isinstance(sealed, str) and all(map(_is_time, times)):
+            found = life, sealed
+    if found is None:
+        raise KeysUnusableError(f"the record of the signing key {kid} cannot be read: it was changed")
+    return found
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _parsed(kid: str, plaintext: str) -> SigningKey:

@@ -55,7 +55,7 @@ class Keys(Protocol):
         """The key that signs now."""
 
     def find(self, kid: str, now: float) -> SigningKey | None:
-        """The key of that name, if tokens that it signed can still be presented."""
+        """The key of that name, if a hint that it signed can still be presented: a retired one too."""
 
     def published(self, now: float) -> list[SigningKey]:
         """The keys that verifiers may need: the present one, later ones, and former ones."""
