@@ -43,6 +43,11 @@ class Admitted(NamedTuple):
     signed: bool
     bearer: bytes | None = None
 
+    @property
+    def of_program(self) -> bool:
+        """True for a call with a token of its own, which no page is for."""
+        return self.bearer is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -55,6 +60,11 @@ class Denied:
     reason: str
     route: Route | None = None
     detail: str = ""
+
+    @property
+    def of_program(self) -> bool:
+        """True for a call with a token of its own, as far as that is known."""
+        return self.problem is Problem.BEARER_AND_COOKIE
 
 
 def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | Denied:

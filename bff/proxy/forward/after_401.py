@@ -20,7 +20,7 @@ from bff.credentials.credential import (
 )
 from bff.errors import Problem
 from bff.policy.fields import Header
-from bff.policy.step_up import Demand
+from bff.policy.step_up import Demand, challenged
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.session.rotation_policy import PassOn
@@ -73,7 +73,8 @@ class Healing:
             return None
         if about_proof is not None and proof_key_of(sent) is not None:
             return ProveAgain(sent) if about_proof == "repeat" and ProveAgain not in self.tried else None
-        if isinstance(sent, Signed) and (demand := self.context.demand_in(headers)) is not None:
+        demand = challenged(headers) if isinstance(sent, Signed) else None
+        if isinstance(sent, Signed) and demand and demand.can_be_asked(self.context.login_params):
             return StepUp(sent, demand)
         if not self.destination.rules.bearer or Renew in self.tried:
             return None

@@ -143,7 +143,7 @@ class CallState:
             self._finish()
             self._client.abort()
             return
-        page = navigates(self.request.fields.headers) and not self._brings_token()
+        page = navigates(self.request.fields.headers) and not self._verdict.of_program
         answer = self._context.problem(problem, headers=(*headers, *self._named()), page=page, **extra)
         if page:
             answer = error_redirect(problem, self._context.error_page, self.request.raw_path) or answer
@@ -207,13 +207,6 @@ class CallState:
         call, self._call, self._held = self._call, None, None
         if call is not None:
             call.cancel()
-
-    def _brings_token(self) -> bool:
-        """Returns True for a program's call, which no page is for."""
-        verdict = self._verdict
-        if isinstance(verdict, Denied):
-            return verdict.problem is Problem.BEARER_AND_COOKIE
-        return verdict.bearer is not None
 
     def _named(self) -> tuple[Header, ...]:
         """Returns the field by which an error leads to its line in the log."""

@@ -49,8 +49,11 @@ class ForwardedCall(CallState):
     _healing: Healing | None = None  # made for the first answer that it may concern
 
     def hold(self, body: bytes) -> None:
-        """Takes the whole body, which came with the head; before `begin` or `take_over`."""
-        self._upload = RequestBody.arrived(self._admitted.route.settings, self._client, self._body_late, body)
+        """Takes the whole body, which came with the head and fits the replay buffer; before all else."""
+        self._upload = RequestBody(self._admitted.route.settings, self._client, self._body_late)
+        self._client.resume_request()
+        self._upload.add(body)
+        self._upload.end()
 
     def take_over(
         self, credential: Signed | Anonymous, connection: UpstreamConnection, status: int, left: int

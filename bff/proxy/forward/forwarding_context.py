@@ -1,6 +1,6 @@
 """The context of forwarded calls: the parts that all of a process share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from bff.observe.tracing import Spans
 from bff.open_streams import OpenStreams
 from bff.policy.fields import Header
 from bff.policy.intern_pool import InternPool
-from bff.policy.step_up import Demand, challenged
+from bff.policy.step_up import Demand
 from bff.problems import LOGIN, problem_response
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.request_ids import RequestIdMaker
@@ -57,8 +57,3 @@ class ForwardingContext:
         """Returns the seconds that a stream of this call may last at most, if its session is bound."""
         bound = isinstance(credential, Signed) and credential.found.session.bound
         return self.bound_streams if bound else None
-
-    def demand_in(self, headers: Sequence[Header]) -> Demand | None:
-        """Returns the demand of a backend's 401, if a sign-in can be asked for it."""
-        demand = challenged(headers)
-        return demand if demand is not None and demand.can_be_asked(self.login_params) else None

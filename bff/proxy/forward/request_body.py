@@ -40,17 +40,6 @@ class RequestBody:
         self.complete = False
         client.pause_request()
 
-    @classmethod
-    def arrived(
-        cls, settings: RouteSettings, client: ClientSide, late: Callable[[], None], body: bytes
-    ) -> "RequestBody":
-        """Makes the state of a body that came whole with its head, and fits the replay buffer."""
-        upload = cls(settings, client, late)
-        client.resume_request()
-        upload.add(body)
-        upload.end()
-        return upload
-
     def add(self, chunk: bytes) -> bool:
         """Takes a piece; returns False where the body is longer than the route takes."""
         self._received += len(chunk)

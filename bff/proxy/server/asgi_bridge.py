@@ -150,15 +150,11 @@ class AsgiBridge:
 
     def _fail(self) -> None:
         """Answers with an error, where the application has not begun to answer."""
-        if self._begun or self._over:
-            return
-        self._begun = self._over = True
-        self._news.set()
-        status, headers, body = problem_response(Problem.INTERNAL_ERROR)
-        self._client.close_after_answer()
-        self._client.send_head(status, headers)
-        self._client.send_data(body)
-        self._client.send_end()
+        if not (self._begun or self._over):
+            status, headers, body = problem_response(Problem.INTERNAL_ERROR)
+            self._client.close_after_answer()
+            self._start(status, headers)
+            self._content(body, last=True)
 
 
 def connection_scope(config: Any, transport: asyncio.BaseTransport, state: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ reads over it), and a reset in answer to it, or to a piece of the answer, ends t
 
 import asyncio
 import socket
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from bff.proxy.server.flow_control import FlowControl
@@ -38,81 +39,71 @@ class State(Enum):
     OVER = auto()  # lost, or handed over to the WebSocket protocol
 
 
+@dataclass(slots=True, eq=False)
 class Closing:
     """The end of one connection, from the last answer on. `timer` is that of the client's next input.
 
     Attributes:
         half_closed: the client has closed its sending side, and is still to get an answer.
+        dropped: bytes of input that were dropped; to be set to 0 with each answer.
     """
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
-        timer: WaitTimer,
-        writer: ResponseWriter,
-        flow: FlowControl,
-    ) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._timer = timer
-        self._writer = writer
-        self._flow = flow
-        self._look: asyncio.TimerHandle | None = None
-        self._until = 0.0
-        self._dropped = 0
-        self.state = State.OPEN
-        self.half_closed = False
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    timer: WaitTimer
+    writer: ResponseWriter
+    flow: FlowControl
+    state: State = State.OPEN
+    half_closed: bool = False
+    dropped: int = 0
+    _look: asyncio.TimerHandle | None = None
+    _until: float = 0.0
 
     @property
     def open(self) -> bool:
         """True while requests are taken."""
-        return self.state is State.OPEN and not self._transport.is_closing()
+        return self.state is State.OPEN and not self.transport.is_closing()
 
     def linger(self) -> None:
         """Closes the sending side; input is to be given to `drop` from then on (Rule 1)."""
         if not self.open:
             return
         self.state = State.LINGERING
-        self._dropped = 0
-        self._flow.release()
-        self._flow.want(True)
-        self._writer.flush()
+        self.dropped = 0
+        self.flow.release()
+        self.flow.want(True)
+        self.writer.flush()
         if self.half_closed:
             self.close()
             return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._until = self._loop.time() + _LINGER_TIME
-        self._timer.begin(Wait.HANG_UP, _LINGER_QUIET)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._until = self.loop.time() + _LINGER_TIME
+        self.timer.begin(Wait.HANG_UP, _LINGER_QUIET)
 
     def drop(self, count: int) -> None:
         """Counts input that is dropped, behind the last answer or an early one."""
-        self._dropped += count
-        left = self._until - self._loop.time()
+        self.dropped += count
+        left = self._until - self.loop.time()
         if self.state is not State.LINGERING:
-            if self._dropped > DRAIN:
+            if self.dropped > DRAIN:
                 self.linger()
-        elif left <= 0 or self._dropped > _LINGER_BYTES:
+        elif left <= 0 or self.dropped > _LINGER_BYTES:
             self.close()
         else:
-            self._timer.begin(Wait.HANG_UP, min(left, _LINGER_QUIET))
-
-    def answered(self) -> None:
-        """Begins the count of dropped bytes anew: an answer is complete."""
-        self._dropped = 0
+            self.timer.begin(Wait.HANG_UP, min(left, _LINGER_QUIET))
 
     def close(self) -> None:
         """Closes once the client has read all output, within the write timeout."""
-        self._timer.stop()
-        self._writer.flush()
-        self._transport.close()
-        self._flow.expect_reading()
+        self.timer.stop()
+        self.writer.flush()
+        self.transport.close()
+        self.flow.expect_reading()
 
     def half_close(self) -> None:
         """Notes that the client sends no more, and is still to get an answer (Rule 2)."""
         self.half_closed = True
-        self._look = self._loop.call_later(_FIRST_LOOK, self._look_for_client, self._writer.begun)
+        self._look = self.loop.call_later(_FIRST_LOOK, self._look_for_client, self.writer.begun)
 
     def _look_for_client(self, unsure: bool) -> None:
         """Ends the connection of a half-closed client that has reset it since.
@@ -121,20 +112,20 @@ class Closing:
         then tells nothing: its client counts as gone.
         """
         self._look = None
-        if self._transport.is_closing():
+        if self.transport.is_closing():
             return
-        connection: socket.socket | None = self._transport.get_extra_info("socket")
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
         gone = connection is not None and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-        if gone or (unsure and self._writer.endless):
-            self._transport.abort()
+        if gone or (unsure and self.writer.endless):
+            self.transport.abort()
         else:
-            self._look = self._loop.call_later(_LOOK, self._look_for_client, unsure)
+            self._look = self.loop.call_later(_LOOK, self._look_for_client, unsure)
 
     def over(self) -> None:
         """Ends all waits: the connection is lost, or another protocol's."""
         self.state = State.OVER
-        self._timer.stop()
-        self._flow.stop()
+        self.timer.stop()
+        self.flow.stop()
         if self._look is not None:
             self._look.cancel()
             self._look = None

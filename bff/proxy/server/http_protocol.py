@@ -252,7 +252,7 @@ class HttpServerProtocol(asyncio.Protocol):
         self._server.total_requests += 1
         if not self._closing.open:
             return
-        self._closing.answered()
+        self._closing.dropped = 0
         self._flow.want(True)
         if not self._writer.keep_alive and self._body is None and not self._flow.held:
             self._closing.close()

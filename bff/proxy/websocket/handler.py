@@ -12,6 +12,7 @@ Rule 3: a client that leaves while the backend is being called ends that call, a
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
@@ -49,39 +50,33 @@ _SWITCHING, _UNAUTHORIZED = 101, 401
 _log = get_logger("bff.websocket")
 
 
+@dataclass(eq=False, kw_only=True)
 class WebSocketForwarding:
     """The ASGI application that forwards WebSockets. `ping` is in seconds.
 
     The sockets of a `former` one count on.
     """
 
-    def __init__(
-        self,
-        *,
-        context: ForwardingContext,
-        routes: RouteTable,
-        guard: Guard,
-        watch: ExpiryWatch,
-        ping: float,
-        upgrades: "type[Upgrade] | None" = None,
-        former: "WebSocketForwarding | None" = None,
-    ) -> None:
-        self.context = context
-        self.routes = routes
-        self.guard = guard
-        self.watch = watch
-        self.ping = ping
-        self._upgrades = upgrades or Upgrade
+    context: ForwardingContext
+    routes: RouteTable
+    guard: Guard
+    watch: ExpiryWatch
+    ping: float
+    upgrades: "type[Upgrade] | None" = None
+    former: InitVar["WebSocketForwarding | None"] = None
+
+    def __post_init__(self, former: "WebSocketForwarding | None") -> None:
+        """Takes over the counts and the sockets of a former one."""
         before: Mapping[bytes, Counts] = {} if former is None else former.counts
         self.sockets: OpenStreams = OpenStreams() if former is None else former.sockets
         self.counts: Mapping[bytes, Counts] = {
             route.path: Counts(route.settings.websocket_max_sockets, before.get(route.path))
-            for route in routes.routes
+            for route in self.routes.routes
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
-        await self._upgrades(self, scope, receive, send).run()
+        await (self.upgrades or Upgrade)(self, scope, receive, send).run()
 
 
 class Upgrade:
