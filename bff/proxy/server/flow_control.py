@@ -6,6 +6,7 @@ Rule 2: a client that reads nothing for the write timeout is reset.
 """
 
 import asyncio
+from dataclasses import InitVar, dataclass, field
 
 from bff.proxy.server.response_writer import reset
 from bff.proxy.server.timers import Wait, WaitTimer
@@ -14,6 +15,7 @@ _MAX_HELD = 1024 * 1024
 """The bytes of pipelined input that may wait; reading is paused long before."""
 
 
+@dataclass(slots=True, eq=False)
 class FlowControl:
     """The pauses of one connection, in both directions.
 
@@ -23,32 +25,25 @@ class FlowControl:
         write_paused: the client has not read what was written to it.
     """
 
-    __slots__ = (
-        "_transport",
-        "_unread",
-        "_unwanted",
-        "_write_timeout",
-        "held",
-        "read_paused",
-        "write_paused",
-    )
+    transport: asyncio.Transport
+    loop: InitVar[asyncio.AbstractEventLoop]
+    write_timeout: float
+    held: bytes = b""
+    read_paused: bool = False
+    write_paused: bool = False
+    _unwanted: bool = False
+    _unread: WaitTimer = field(init=False)
 
-    def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, write_timeout: float
-    ) -> None:
-        self._transport = transport
-        self._write_timeout = write_timeout
+    def __post_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Makes the timer for a client that reads nothing."""
+        transport = self.transport
         self._unread = WaitTimer(loop, lambda _: reset(transport))
-        self._unwanted = False
-        self.held = b""
-        self.read_paused = False
-        self.write_paused = False
 
     def hold(self, data: bytes) -> None:
         """Keeps these bytes behind those that are held."""
         self.held += data
         if len(self.held) > _MAX_HELD:
-            reset(self._transport)
+            reset(self.transport)
         else:
             self._adjust()
 
@@ -65,28 +60,28 @@ class FlowControl:
 
     def _adjust(self) -> None:
         pause = bool(self.held) or self._unwanted
-        if pause is not self.read_paused and not self._transport.is_closing():
+        if pause is not self.read_paused and not self.transport.is_closing():
             self.read_paused = pause
             if pause:
-                self._transport.pause_reading()
+                self.transport.pause_reading()
             else:
-                self._transport.resume_reading()
+                self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Notes that the client reads slowly; it has the write timeout to read on."""
         self.write_paused = True
-        self._unread.begin(Wait.READING, self._write_timeout)
+        self._unread.begin(Wait.READING, self.write_timeout)
 
     def resume_writing(self) -> None:
         """Notes that the client has caught up."""
         self.write_paused = False
-        if not self._transport.is_closing():
+        if not self.transport.is_closing():
             self._unread.wait = Wait.NOTHING
 
     def expect_reading(self) -> None:
         """Gives a client that has not read all yet the write timeout; the connection closes behind it."""
-        if self._unread.wait is Wait.NOTHING and self._transport.get_write_buffer_size():
-            self._unread.begin(Wait.READING, self._write_timeout)
+        if self._unread.wait is Wait.NOTHING and self.transport.get_write_buffer_size():
+            self._unread.begin(Wait.READING, self.write_timeout)
 
     def stop(self) -> None:
         """Ends the wait for the client: the connection is lost, or another protocol's."""

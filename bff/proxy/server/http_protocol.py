@@ -109,10 +109,7 @@ class HttpServerProtocol(asyncio.Protocol):
             if body is not None:
                 data = self._take_body(body, data)
                 turn_over = bool(data) and self._body is body
-            elif self._answering() or self._flow.write_paused:
-                self._flow.hold(data)
-                break
-            elif heads == MOST_HEADS:
+            elif heads == MOST_HEADS or self._answering() or self._flow.write_paused:
                 turn_over = True
             else:
                 heads += 1

@@ -157,8 +157,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
             self._loop.call_soon(self._parse)
         elif not self._waiting and self._ended:
             self.transport.close()
-        pause = not self._deaf and (bool(self._waiting) or not taken)
-        self._flow.want(not pause)
+        self._flow.want(self._deaf or (taken and not self._waiting))
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:

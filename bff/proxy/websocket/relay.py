@@ -100,7 +100,10 @@ class WebSocketRelay:
             content = message.get("bytes")
             if content is None:
                 content = message["text"]
-            if self._too_big(content):
+            size = len(content)
+            if isinstance(content, str) and size <= self.max_message:
+                size = len(content.encode())
+            if size > self.max_message:
                 return End(_TOO_BIG, _GOING_AWAY)
             self.used()
             try:
@@ -122,11 +125,6 @@ class WebSocketRelay:
             return End(after_backend(closed), None)
         except OSError:  # raised by ASGI servers once the client is gone
             return None
-
-    def _too_big(self, content: str | bytes) -> bool:
-        if len(content) > self.max_message:
-            return True
-        return isinstance(content, str) and len(content.encode()) > self.max_message
 
     async def _close(self, end: End) -> None:
         """Closes both sides; a client that is gone, or reads nothing, is left to the server."""
