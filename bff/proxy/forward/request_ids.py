@@ -1,7 +1,7 @@
 """The client's address, the request id and the trace context of a request."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
@@ -26,7 +26,7 @@ class RequestIdMaker:
 
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
-        self.draw = _Entropy().draw
+        self.draw = _entropy().__next__
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
         self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
 
@@ -86,15 +86,9 @@ def is_canonical(text: str) -> bool:
     return True
 
 
-class _Entropy:
-    """Random bytes for ids, in hex, fetched from the system in larger pieces."""
-
-    def __init__(self) -> None:
-        self._drawn: list[bytes] = []  # and not given yet
-
-    def draw(self) -> bytes:
-        """Returns the digits for one request, never the same twice."""
-        if not self._drawn:
-            pool = os.urandom(_EACH * 64).hex().encode("ascii")
-            self._drawn = [pool[at : at + 2 * _EACH] for at in range(0, len(pool), 2 * _EACH)]
-        return self._drawn.pop()
+def _entropy() -> Iterator[bytes]:
+    """Gives the digits of one request after another: random bytes, fetched in larger pieces."""
+    while True:
+        pool = os.urandom(_EACH * 64).hex().encode("ascii")
+        for at in range(0, len(pool), 2 * _EACH):
+            yield pool[at : at + 2 * _EACH]

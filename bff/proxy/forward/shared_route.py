@@ -5,6 +5,8 @@ of the processor's cache, and often a page of memory, that the calls of the othe
 is asked for again. So a call asks for few of them (`fast_route.py`), and for these in place of the rest.
 """
 
+from dataclasses import dataclass, field
+
 from bff.policy.fields import Header
 from bff.policy.header_rules import client_lines
 from bff.policy.intern_pool import InternPool
@@ -21,6 +23,7 @@ Verdicts = dict[tuple[Header, ...], bool]
 session, false for one without. Requests that it refuses have none."""
 
 
+@dataclass(slots=True, eq=False)
 class Method:
     """One method of a route.
 
@@ -30,12 +33,9 @@ class Method:
         of_own_page: those on requests with the frontend's own.
     """
 
-    __slots__ = ("of_own_page", "place", "plain")
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-        self.plain: Verdicts = {}
-        self.of_own_page: Verdicts = {}
+    place: int
+    plain: Verdicts = field(default_factory=dict)
+    of_own_page: Verdicts = field(default_factory=dict)
 
 
 class SharedRoute:
