@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from bff.policy.admission import RequestHead
-from bff.policy.fields import Fields, Header
+from bff.policy.fields import Header
 from bff.policy.frontend_table import FrontendTable
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.forward.client_side import ClientSide
@@ -52,8 +51,7 @@ class CurrentApp:
         app = self.of(head.fields, head.path)
         if app is None or not app.takes(head.path):
             return None
-        fields = Fields(head.fields)
-        return app.call(RequestHead(head.method, head.path, head.query, fields, peer, head.length), client)
+        return app.call(head.request(peer), client)
 
     def fast_path_of(self, host: bytes, raw_path: bytes) -> FastPath:
         """Returns the fast path of a plain request, whose host is one of ours."""

@@ -20,7 +20,6 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.csrf import Guard
-from bff.policy.fields import Fields
 from bff.policy.header_rules import RequestIds, client_pieces
 from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
@@ -277,14 +276,7 @@ class FastCall:
         self.fell_back = True
         request, matched, connection = self._request, self._matched, self.connection
         context = self._route.context
-        head = RequestHead(
-            request.method,
-            request.path,
-            request.query,
-            Fields(request.fields()),
-            self._peer,
-            len(request.body),
-        )
+        head = request.head().request(self._peer)
         signed = self.ready is not None or self.reader is not None
         admitted = Admitted(matched.route, matched.target, signed)
         ids = None if connection is None else context.request_ids.made(head, self._digits)

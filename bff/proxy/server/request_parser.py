@@ -11,9 +11,10 @@ import re
 from typing import NamedTuple
 
 from bff.errors import Problem
+from bff.policy.admission import RequestHead
 from bff.policy.allowed_hosts import AllowedHosts
 from bff.policy.chunked_body import FramingError
-from bff.policy.fields import Header
+from bff.policy.fields import Fields, Header
 from bff.policy.request_framing import judge_framing
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.refusal import Refusal, bad_request
@@ -51,6 +52,10 @@ class Head(NamedTuple):
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bool = False
+
+    def request(self, peer: str) -> RequestHead:
+        """Returns the request for admission, of a client at this address."""
+        return RequestHead(self.method, self.path, self.query, Fields(self.fields), peer, self.length)
 
 
 class RequestParser:
