@@ -2,22 +2,24 @@
 
 import math
 
+from bff.settings.model import RouteSettings
+
 
 class BodyPace:
     """The pace at which a request's body has to come. All times are seconds of one clock.
 
-    Each byte buys `1 / rate` seconds, and no more than `window` seconds can be had in advance: a burst does
-    not pay for hours of trickling. `total` bounds the whole. Time in which we do not take the body does not
-    count. A rate of 0 sets no pace.
+    Each byte buys `1 / body_min_rate` seconds, and no more than `body_rate_window` can be had in advance: a
+    burst does not pay for hours of trickling. `body_total_timeout` bounds the whole. Time in which we do not
+    take the body does not count. A rate of 0 sets no pace.
     """
 
     __slots__ = ("_due", "_ends", "_rate", "_stopped_at", "_window")
 
-    def __init__(self, rate: float, window: float, total: float, now: float) -> None:
-        self._rate = rate
-        self._window = window
-        self._due = now + window if rate else math.inf
-        self._ends = now + total
+    def __init__(self, settings: RouteSettings, now: float) -> None:
+        self._rate = settings.body_min_rate
+        self._window = settings.body_rate_window
+        self._due = now + self._window if self._rate else math.inf
+        self._ends = now + settings.body_total_timeout
         self._stopped_at: float | None = now
 
     def took(self, size: int, now: float) -> None:

@@ -12,6 +12,7 @@ RETRY = b"retry: 1000\n\n"
 _NOTHING_YET = b"\n\n"  # of a stream that has sent nothing: a whole event would end like this
 _CODED = b"coded"  # of a stream in a content coding, which has no place for a line of ours
 _TAIL = 4  # bytes: as long as the longest end of an event
+_UNBUFFERED: Header = (b"x-accel-buffering", b"no")
 _WHOLE = (b"\n\n", b"\r\r", b"\r\n\r\n")
 
 _STREAMS = frozenset(
@@ -32,6 +33,12 @@ def is_stream(headers: list[Header]) -> bool:
         if name == b"content-type":
             return value.partition(b";")[0].strip(b" \t").lower() in _STREAMS
     return False
+
+
+def unbuffered(headers: list[Header]) -> list[Header]:
+    """Returns the header of a stream: nginx in front would hold it back by default, unless told otherwise."""
+    told = any(name == _UNBUFFERED[0] for name, _ in headers)
+    return headers if told else [*headers, _UNBUFFERED]
 
 
 def first_tail(headers: list[Header]) -> bytes | None:

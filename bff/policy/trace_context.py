@@ -6,8 +6,10 @@ made instead comes from random bytes that the caller draws.
 
 import re
 import string
+from collections.abc import Sequence
 
 from bff.allowed_bytes import allowing
+from bff.policy.fields import Header
 
 REQUEST_ID_ENTROPY = 16
 """The number of random bytes that `request_id` wants."""
@@ -17,6 +19,7 @@ TRACE_ENTROPY = 24
 
 _REQUEST_ID = allowing(f"{string.ascii_letters}{string.digits}._-".encode())
 _SHORTEST, _LONGEST = 8, 64
+_FIELDS = frozenset({b"traceparent", b"tracestate"})
 _TRACEPARENT = re.compile(
     rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(?P<more>-[\x21-\x7e]{0,200})?"
 )
@@ -39,6 +42,12 @@ def valid_traceparent(value: bytes) -> bool:
     if found["version"] == b"00" and found["more"] is not None:
         return False
     return bool(found["trace"].strip(b"0") and found["parent"].strip(b"0"))
+
+
+def in_trace(headers: Sequence[Header], parent: bytes, state: bytes | None) -> list[Header]:
+    """Returns a request's fields with this trace context in place of its own."""
+    own = [(b"traceparent", parent)] if state is None else [(b"traceparent", parent), (b"tracestate", state)]
+    return [*(field for field in headers if field[0] not in _FIELDS), *own]
 
 
 def request_id(incoming: bytes | None, digits: bytes) -> bytes:

@@ -5,10 +5,17 @@ import math
 import pytest
 
 from bff.policy.body_pace import BodyPace
+from bff.settings.model import RouteSettings
+
+
+def not_taken(rate: float, window: float, total: float) -> BodyPace:
+    limits = {"body_min_rate": rate, "body_rate_window": window, "body_total_timeout": total}
+    route = {"path": "/api", "upstream": "http://backend"}
+    return BodyPace(RouteSettings.model_validate(route | limits), 0.0)
 
 
 def pace(rate: float = 10, window: float = 30, total: float = 1000) -> BodyPace:
-    begun = BodyPace(rate, window, total, 0.0)
+    begun = not_taken(rate, window, total)
     begun.go_on(0.0)
     return begun
 
@@ -56,4 +63,4 @@ def test_what_we_make_the_client_wait_does_not_count() -> None:
     assert 80.0 == paused.due
     paused.took(1_000_000, 70.0)
     assert 90.0 == paused.due
-    assert math.inf == BodyPace(10, 30, 40, 0.0).due  # not yet taken at all
+    assert math.inf == not_taken(10, 30, 40).due  # not yet taken at all

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.policy.streaming_responses import first_tail, is_stream, is_whole, tail
+from bff.policy.streaming_responses import first_tail, is_stream, is_whole, tail, unbuffered
 
 EVENTS = (b"content-type", b"text/event-stream;charset=utf-8")
 
@@ -42,3 +42,10 @@ def test_a_word_has_its_place_behind_a_whole_event() -> None:
     coded = first_tail([(b"content-encoding", b"gzip"), EVENTS])
     assert coded is not None
     assert not is_whole(tail(coded, b"\n\n"))
+
+
+def test_a_proxy_in_front_is_told_not_to_buffer() -> None:
+    """Unless the backend has said something about it."""
+    assert [(b"a", b"b"), (b"x-accel-buffering", b"no")] == unbuffered([(b"a", b"b")])
+    said = [(b"x-accel-buffering", b"yes")]
+    assert said == unbuffered(said)

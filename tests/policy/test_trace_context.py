@@ -5,6 +5,7 @@ import pytest
 from bff.policy.trace_context import (
     REQUEST_ID_ENTROPY,
     TRACE_ENTROPY,
+    in_trace,
     request_id,
     traceparent,
     valid_traceparent,
@@ -83,3 +84,10 @@ def test_a_new_trace_is_well_formed() -> None:
     made = traceparent(None, DIGITS)
     assert b"00-0102030405060708090a0b0c0d0e0f10-1112131415161718-01" == made
     assert valid_traceparent(made) is True
+
+
+@pytest.mark.parametrize(("state", "added"), [(None, []), (b"a=1", [(b"tracestate", b"a=1")])])
+def test_the_context_of_an_attempt(state: bytes | None, added: list[tuple[bytes, bytes]]) -> None:
+    """It takes the place of the client's own, state and all."""
+    fields = [(b"traceparent", b"theirs"), (b"accept", b"*/*"), (b"tracestate", b"theirs")]
+    assert [(b"accept", b"*/*"), (b"traceparent", GOOD), *added] == in_trace(fields, GOOD, state)

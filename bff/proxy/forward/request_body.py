@@ -31,12 +31,7 @@ class RequestBody:
         self._received = 0
         self._sent = False  # at least once, as far as it had come
         self._timer: asyncio.TimerHandle | None = None
-        self._pace = BodyPace(
-            settings.body_min_rate,
-            settings.body_rate_window,
-            settings.body_total_timeout,
-            self._loop.time(),
-        )
+        self._pace = BodyPace(settings, self._loop.time())
         self.complete = False
         client.pause_request()
 

@@ -16,7 +16,7 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Route
-from bff.policy.trace_context import valid_traceparent
+from bff.policy.trace_context import in_trace, valid_traceparent
 from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
@@ -27,7 +27,6 @@ from bff.session.sessions import NoSession
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.interfaces import Fault
 
-_TRACE = frozenset({b"traceparent", b"tracestate"})
 _SERVER_ERROR = 500
 
 
@@ -60,11 +59,8 @@ def attempted(
     """Begins an attempt; returns the request and its ids with the attempt's own trace context."""
     method, target = request.method.decode("ascii"), admitted.target.decode("ascii")
     parent = trace.attempt(place_of(admitted.route), method, target)
-    fields: list[Header] = [field for field in request.fields.headers if field[0] not in _TRACE]
-    fields.append((b"traceparent", parent))
-    if (state := trace.state) is not None:
-        fields.append((b"tracestate", state))
-    return request._replace(fields=Fields(fields)), ids._replace(traceparent=parent)
+    fields = Fields(in_trace(request.fields.headers, parent, trace.state))
+    return request._replace(fields=fields), ids._replace(traceparent=parent)
 
 
 class _Traced(CallState):
