@@ -256,7 +256,7 @@ def _destinations(
         destinations[route.path] = Destination(
             shared.pools.for_upstream(route),
             rules,
-            CredentialChoice(own, bearer, unsigned_of(route, own)),
+            CredentialChoice(own, bearer, unsigned_of(route, own), settings.requires_session()),
             IdentityFields(rules, proofs.get(route.path)),
             RouteRateLimit.of(settings, limits),
             None if shared.hooks.before_forward is None else shared.hooks,

@@ -42,6 +42,15 @@ class Refused:
     demand: Demand | None = None
     headers: tuple[Header, ...] = ()
 
+    def parts(self) -> dict[str, Any]:
+        """Returns the parts of the problem that the client is told."""
+        return {
+            "headers": self.headers,
+            "reason": self.reason,
+            "retry_after": self.retry_after,
+            "demand": self.demand,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class TokenOnly(Anonymous):

@@ -17,11 +17,13 @@ class CredentialChoice:
         session: those of calls with a session.
         bearer: those of programs; None where clients may bring no tokens of their own.
         unsigned: the token of calls for which no session is looked up; None where these carry none.
+        required: a call whose session is over is refused, where another would go without one.
     """
 
     session: Credentials
     bearer: BearerAccess | None = None
     unsigned: Unsigned | None = None
+    required: bool = True
 
     async def find(
         self, request: RequestHead, admitted: Admitted, client: str
@@ -32,8 +34,8 @@ class CredentialChoice:
             return await self.bearer.credential(admitted.bearer)
         if not admitted.signed:
             return Anonymous() if self.unsigned is None else await self.unsigned.unsigned()
-        cookies, required = request.fields.values(b"cookie"), admitted.route.settings.requires_session()
-        return await self.session.obtain(cookies, address=client, required=required)
+        cookies = request.fields.values(b"cookie")
+        return await self.session.obtain(cookies, address=client, required=self.required)
 
     def over(self, credential: Signed | Anonymous) -> bool:
         """Returns True if the token ended during a wait: then ask `again`."""
@@ -41,10 +43,10 @@ class CredentialChoice:
             return self.unsigned is not None and self.unsigned.unsigned_over(credential)
         return isinstance(credential, Signed) and self.session.over(credential)
 
-    async def again(self, credential: Signed | Anonymous, *, required: bool) -> Signed | Anonymous | Refused:
+    async def again(self, credential: Signed | Anonymous) -> Signed | Anonymous | Refused:
         """Finds the credential of the same call once more, in place of one that is over."""
         if isinstance(credential, Signed):
-            return await self.session.again(credential, required=required)
+            return await self.session.again(credential, required=self.required)
         return credential if self.unsigned is None else await self.unsigned.unsigned()
 
     async def renew(

@@ -1,7 +1,7 @@
 """The admission of a request to a backend, before anything is looked up. Pure."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from bff.errors import Problem
 from bff.policy.bearer_token import Bearer, Both, Doubled, presented
@@ -65,6 +65,15 @@ class Denied:
     def of_program(self) -> bool:
         """True for a call with a token of its own, as far as that is known."""
         return self.problem is Problem.BEARER_AND_COOKIE
+
+    def parts(self) -> dict[str, Any]:
+        """Returns the parts of the problem that the client is told."""
+        if self.problem is Problem.BAD_REQUEST:
+            return {"detail": self.reason}
+        if self.problem is Problem.METHOD_NOT_ALLOWED and self.route is not None:
+            return {"detail": self.detail, "headers": [(b"allow", self.route.allow)]}
+        reason = self.reason if self.problem is Problem.CSRF_REJECTED else None
+        return {"detail": self.detail, "reason": reason}
 
 
 def admit(request: RequestHead, routes: RouteTable, guard: Guard) -> Admitted | Denied:

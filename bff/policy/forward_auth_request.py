@@ -15,6 +15,8 @@ Rule 5: a WebSocket or event stream of a session, or of a client's own token, is
 with that.
 """
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,6 +64,21 @@ def wants_unauthorized(request_line: bytes) -> bool:
     """Returns True for the first line of a question that asks for 401 in place of every refusal."""
     _, _, rest = request_line.partition(b" ")
     return rest.partition(b" ")[0] == FORWARD_AUTH + b"?" + UNAUTHORIZED_ONLY
+
+
+def digest_of(secret: bytes) -> bytes:
+    """Returns a secret in the form in which it is compared."""
+    return hashlib.sha256(secret).digest()
+
+
+def no_proof(question: RequestHead, digests: Sequence[bytes]) -> str | None:
+    """Returns why a question does not come from our reverse proxy, which knows a secret; None if it does."""
+    values = [value for name, value in question.fields.headers if name == SECRET]
+    if len(values) != 1:
+        return "secret_missing" if not values else "secret_repeated"
+    digest = digest_of(values[0])
+    good = [hmac.compare_digest(digest, known) for known in digests]
+    return None if any(good) else "secret_wrong"
 
 
 class Asked(NamedTuple):

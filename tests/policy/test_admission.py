@@ -191,3 +191,31 @@ def test_a_token_that_a_client_brings() -> None:
     session = judged(**MIXED)
     assert isinstance(session, Admitted)
     assert (True, None) == (session.signed, session.bearer)
+
+
+@pytest.mark.parametrize(
+    ("parts", "denied"),
+    [
+        ({"detail": "why"}, Denied(Problem.BAD_REQUEST, "why", detail="more")),
+        ({"detail": "more", "reason": "why"}, Denied(Problem.CSRF_REJECTED, "why", detail="more")),
+        ({"detail": "more", "reason": None}, Denied(Problem.NO_ROUTE, "why", detail="more")),
+    ],
+)
+def test_the_parts_that_a_client_is_told(parts: dict[str, Any], denied: Denied) -> None:
+    """The reason is the client's to know where it is about its own request."""
+    assert parts == denied.parts()
+
+
+def test_a_client_is_told_the_methods() -> None:
+    """RFC 9110 15.5.6: a 405 says what is allowed."""
+    denied = judged(b"DELETE", methods=["GET", "POST"])
+    assert isinstance(denied, Denied)
+    assert {"detail": "", "headers": [(b"allow", b"GET, POST")]} == denied.parts()
+
+
+def test_a_program_gets_no_page() -> None:
+    """Who brings a token is a program, also where a cookie came beside it."""
+    assert isinstance(good := judged(), Admitted)
+    assert (False, True) == (good.of_program, good._replace(bearer=b"token").of_program)
+    assert Denied(Problem.BEARER_AND_COOKIE, "both").of_program
+    assert not Denied(Problem.NO_ROUTE, "no route").of_program

@@ -6,7 +6,16 @@ from bff.errors import Problem
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
-from bff.policy.forward_auth_request import Asked, Asking, is_forward_auth, wants_unauthorized
+from bff.policy.forward_auth_request import (
+    FORWARD_AUTH,
+    SECRET,
+    Asked,
+    Asking,
+    digest_of,
+    is_forward_auth,
+    no_proof,
+    wants_unauthorized,
+)
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
 from bff.settings.model import RouteSettings
@@ -234,3 +243,22 @@ def test_the_rules_of_forwarded_calls(problem: Problem, found: Asked) -> None:
 def test_a_route_without_sign_in() -> None:
     """No session is looked up for it."""
     assert Admitted(BY_PATH[b"/open"], b"/a", signed=False) == told(b"/open/a").verdict
+
+
+@pytest.mark.parametrize(
+    ("reason", "secrets"),
+    [
+        (None, [b"one"]),
+        (None, [b"two"]),
+        ("secret_missing", []),
+        ("secret_wrong", [b"three"]),
+        ("secret_wrong", [b""]),
+        ("secret_repeated", [b"one", b"one"]),
+    ],
+)
+def test_the_proof_of_a_reverse_proxy(reason: str | None, secrets: list[bytes]) -> None:
+    """One field with one of our secrets; without any of ours nothing is a proof."""
+    fields = [HOST, *((SECRET, secret) for secret in secrets)]
+    question = RequestHead(b"GET", FORWARD_AUTH, b"", Fields(fields), "192.0.2.1")
+    assert reason == no_proof(question, [digest_of(b"one"), digest_of(b"two")])
+    assert no_proof(question, []) is not None

@@ -1,8 +1,5 @@
 """The accounting of a call or a handshake: metrics and access line of its end, metrics and log of a fault."""
 
-from typing import Any
-
-from bff.credentials.credential import Refused
 from bff.errors import Problem
 from bff.observe.logs import Whose, access, audit, get_logger, named
 from bff.observe.request_metrics import Requests
@@ -50,41 +47,20 @@ def note_call(  # noqa: PLR0917 - called by position on the hot path
         access(method, path, status, seconds, route, shown, session, retried, context.frontend, whose)
 
 
-def note_denied(
-    context: ForwardingContext, denied: Denied, request: RequestHead, ids: RequestIds
-) -> dict[str, Any]:
-    """Logs a request that admission denies, if an operator may ask why; returns the parts of its problem."""
-    match denied.problem:
-        case Problem.CSRF_REJECTED:
-            audit("csrf_rejected", address=ids.client, reason=denied.reason, frontend=context.frontend)
-            return {"detail": denied.detail, "reason": denied.reason}
-        case Problem.BAD_REQUEST:
-            path = request.raw_path[:_SHOWN].decode("ascii", "backslashreplace")
-            code, request_id = denied.problem.code, ids.request_id.decode()
-            _log.info(
-                "refused",
-                code=code,
-                reason=denied.reason,
-                path=path,
-                address=ids.client,
-                request_id=request_id,
-                **named(context.frontend),
-            )
-            return {"detail": denied.reason}
-        case Problem.METHOD_NOT_ALLOWED if denied.route is not None:
-            return {"detail": denied.detail, "headers": [(b"allow", denied.route.allow)]}
-        case _:
-            return {"detail": denied.detail}
-
-
-def parts_of(refused: Refused) -> dict[str, Any]:
-    """Returns the parts of the problem that tells of a refusal."""
-    return {
-        "headers": refused.headers,
-        "reason": refused.reason,
-        "retry_after": refused.retry_after,
-        "demand": refused.demand,
-    }
+def note_denied(context: ForwardingContext, denied: Denied, request: RequestHead, ids: RequestIds) -> None:
+    """Logs a request that admission denies, if an operator may ask why."""
+    if denied.problem is Problem.CSRF_REJECTED:
+        audit("csrf_rejected", address=ids.client, reason=denied.reason, frontend=context.frontend)
+    elif denied.problem is Problem.BAD_REQUEST:
+        _log.info(
+            "refused",
+            code=denied.problem.code,
+            reason=denied.reason,
+            path=request.raw_path[:_SHOWN].decode("ascii", "backslashreplace"),
+            address=ids.client,
+            request_id=ids.request_id.decode(),
+            **named(context.frontend),
+        )
 
 
 def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:

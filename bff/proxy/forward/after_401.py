@@ -8,10 +8,11 @@ sign-in would not do (RFC 9470 3).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, assert_never
+from typing import assert_never
 
 from bff.credentials.credential import (
     Anonymous,
+    Mode,
     Refused,
     Signed,
     TokenOnly,
@@ -80,9 +81,7 @@ class Healing:
             return None
         return Renew(sent, says_invalid_token(headers))
 
-    async def heal(
-        self, cure: Cure, mode: Literal["any", "invalid_token", "never"]
-    ) -> Signed | TokenOnly | PassOn | Refused:
+    async def heal(self, cure: Cure, mode: Mode) -> Signed | TokenOnly | PassOn | Refused:
         """Returns the credential to repeat the call with; else passes the 401 on, or refuses the call."""
         match cure:
             case ProveAgain(sent):

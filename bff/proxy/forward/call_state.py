@@ -20,7 +20,7 @@ from bff.policy.header_rules import RequestIds
 from bff.policy.navigation import navigates
 from bff.policy.streaming_responses import RETRY, is_whole
 from bff.problems import error_redirect
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
@@ -31,10 +31,6 @@ from bff.upstream.interfaces import Fault
 
 _ANONYMOUS = Anonymous()
 _log = get_logger("bff.forward")
-
-
-def _nothing() -> None:
-    pass
 
 
 class CallState:
@@ -71,7 +67,7 @@ class CallState:
         self._sent = False  # to a backend, at least once
         self._status = 0
         self._tail: bytes | None = None  # of an event stream: its last bytes
-        self._leave: Callable[[], None] = _nothing  # ends the watch on a client's own token
+        self._leave: Callable[[], None] = lambda: None  # ends the watch on a client's own token
         self._finished = False
         self._retried = False  # after a 401
         self._resent = False
@@ -121,11 +117,12 @@ class CallState:
     # Answers of our own
 
     def _deny(self, denied: Denied) -> None:
-        self._fail(denied.problem, **note_denied(self._context, denied, self.request, self._ids))
+        note_denied(self._context, denied, self.request, self._ids)
+        self._fail(denied.problem, **denied.parts())
 
     def _refuse(self, refused: Refused) -> None:
         self._session = refused.session
-        self._fail(refused.problem, **parts_of(refused))
+        self._fail(refused.problem, **refused.parts())
 
     def _too_many(self, what: str) -> None:
         _log.info("too_many", what=what, route=self._route_name(), request_id=self._ids.request_id.decode())

@@ -9,9 +9,10 @@ from bff.hooks import Hooks
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Header
-from bff.policy.header_rules import HeaderRules
+from bff.policy.header_rules import HeaderRules, RequestIds
 from bff.proxy.forward.before_forward_hook import ask_before_forward
 from bff.upstream.connection import UpstreamConnection
+from bff.upstream.interfaces import UpstreamRequest
 from bff.upstream.pool import UpstreamPool
 
 A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
@@ -75,8 +76,34 @@ class Destination:
             credential = anew
         return added if isinstance(added, Refused) else (credential, added)
 
+    def request(
+        self,
+        head: RequestHead,
+        admitted: Admitted,
+        ids: RequestIds,
+        credential: Signed | Anonymous,
+        *,
+        at_hand: bool,
+    ) -> UpstreamRequest:
+        """Returns the request for the backend.
+
+        A body that cannot be sent a second time is announced first, so that a 401 comes before it is spent;
+        `at_hand` says that all of it is here, to be sent as often as it takes.
+        """
+        route, length, query = admitted.route, head.body_length, head.query
+        identity = self.identity.of(credential, head.method, admitted.target)
+        announced = length is None or length > route.settings.replay_buffer
+        return UpstreamRequest(
+            method=head.method,
+            target=admitted.target + (b"?" + query if query else b""),
+            host=route.host_header,
+            headers=[*self.rules.request(head.fields, ids), *identity],
+            body_length=length,
+            expect_continue=announced and route.settings.expect and not at_hand,
+        )
+
     async def connection_for(
-        self, credential: Signed | Anonymous, *, client: str, required: bool
+        self, credential: Signed | Anonymous, client: str
     ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
         """Returns a connection and a credential for it, decided anew where its token has ended meanwhile.
 
@@ -88,7 +115,7 @@ class Destination:
             if not self.credentials.over(credential):
                 return connection, credential
             connection.put_back()  # others may have it meanwhile
-            renewed = await self.credentials.again(credential, required=required)
+            renewed = await self.credentials.again(credential)
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed

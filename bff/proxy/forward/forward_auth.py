@@ -11,8 +11,6 @@ Rule 4: a token that is bound to the session's key is told with a proof, for the
 client's method and path: that the call goes there is the reverse proxy's matter.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +21,14 @@ from bff.errors import Problem
 from bff.observe.logs import audit
 from bff.policy.admission import Denied, RequestHead
 from bff.policy.fields import Header
-from bff.policy.forward_auth_request import FORWARD_AUTH, SECRET, UNAUTHORIZED_ONLY, Asking, is_forward_auth
+from bff.policy.forward_auth_request import (
+    FORWARD_AUTH,
+    UNAUTHORIZED_ONLY,
+    Asking,
+    digest_of,
+    is_forward_auth,
+    no_proof,
+)
 from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.forwarding_context import ForwardingContext
@@ -38,20 +43,18 @@ _HEAD: tuple[Header, ...] = ((b"cache-control", b"no-store"), (b"content-length"
 class ForwardAuth:
     """The endpoint `/bff/forward-auth`. Without `secrets` there is none."""
 
+    _digests: Sequence[bytes]
+
     def __init__(
-        self,
-        asking: Asking,
-        secrets: Iterable[SecretStr],
-        calls: "type[ForwardAuthCall] | None" = None,
+        self, asking: Asking, secrets: Iterable[SecretStr], calls: "type[ForwardAuthCall] | None" = None
     ) -> None:
         self._asking = asking
         self._calls = calls or ForwardAuthCall
-        self._digests: Sequence[bytes] = ()
         self.take(secrets)
 
     def take(self, secrets: Iterable[SecretStr]) -> None:
         """Follows a change of the secrets."""
-        self._digests = [_digest(secret.get_secret_value().encode()) for secret in secrets]
+        self._digests = [digest_of(secret.get_secret_value().encode()) for secret in secrets]
 
     def takes(self, raw_path: bytes) -> bool:
         """Returns True if a path is the endpoint's."""
@@ -61,22 +64,13 @@ class ForwardAuth:
         self, context: ForwardingContext, question: RequestHead, client: ClientSide
     ) -> "ForwardAuthCall":
         """Returns the answering of a question, which has not begun."""
-        reason = self._no_proof(question)
+        reason = no_proof(question, self._digests)
         if reason is not None:
             return ForwardAuthCall(context, question, _NOTHING, client, unproven=reason)  # leaves no trace
         asked = self._asking.judge(question)
         if question.raw_path == FORWARD_AUTH and question.query == UNAUTHORIZED_ONLY:
             client = _Unauthorized(client)
         return self._calls(context, asked.request, asked.verdict, client)
-
-    def _no_proof(self, question: RequestHead) -> str | None:
-        """Returns why a question does not come from our reverse proxy; None if it does."""
-        values = [value for name, value in question.fields.headers if name == SECRET]
-        if len(values) != 1:
-            return "secret_missing" if not values else "secret_repeated"
-        digest = _digest(values[0])
-        good = [hmac.compare_digest(digest, known) for known in self._digests]
-        return None if any(good) else "secret_wrong"
 
 
 class ForwardAuthCall(CallState):
@@ -154,7 +148,3 @@ class _Unauthorized:
     def send_head(self, status: int, headers: list[Header]) -> None:
         """Begins the answer."""
         self._client.send_head(status if status == _OK else _UNAUTHORIZED, headers)
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()

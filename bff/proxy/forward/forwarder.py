@@ -17,15 +17,13 @@ from typing import assert_never
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
 from bff.errors import Problem
-from bff.observe.logs import get_logger
 from bff.policy.admission import Denied
 from bff.policy.fields import Header
-from bff.policy.streaming_responses import first_tail, is_stream, tail
+from bff.policy.streaming_responses import first_tail, is_stream, tail, unbuffered
 from bff.proxy.forward.after_401 import Cure, Healing
 from bff.proxy.forward.call_state import CallState
 from bff.proxy.forward.destination import A_WHILE
 from bff.proxy.forward.request_body import NO_BODY, RequestBody
-from bff.proxy.forward.upstream_request import upstream_request
 from bff.session.rotation_policy import PassOn
 from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import UpstreamFaultError
@@ -34,9 +32,7 @@ from bff.upstream.request_writer import UnsafeRequestError
 
 _UNAUTHORIZED = 401
 _OK = 200
-_UNBUFFERED: Header = (b"x-accel-buffering", b"no")  # nginx in front would hold a stream back by default
 _ANONYMOUS = Anonymous()
-_log = get_logger("bff.forward")
 
 
 class ForwardedCall(CallState):
@@ -136,8 +132,8 @@ class ForwardedCall(CallState):
         credential = await self._destination.credentials.find(self.request, self._admitted, self._ids.client)
         if isinstance(credential, Refused):
             self._refuse(credential)
-        elif self._sign(credential):
-            self._gather()
+        else:
+            self._go_on(credential, ())
 
     def _go_on(self, credential: Signed | Anonymous, added: tuple[Header, ...]) -> None:
         if added:
@@ -209,11 +205,8 @@ class ForwardedCall(CallState):
                 assert_never(other)
 
     async def _send(self) -> None:
-        required = self._admitted.route.settings.requires_session()
         try:
-            ready = await self._destination.connection_for(
-                self._credential, client=self._caller.client, required=required
-            )
+            ready = await self._destination.connection_for(self._credential, self._caller.client)
         except UpstreamFaultError as failure:
             self._fault(failure.fault)
             return
@@ -223,19 +216,18 @@ class ForwardedCall(CallState):
         connection, self._credential = ready
         if self._finished:
             connection.put_back()
-            return
-        if self._sent and not self._upload.replayable:  # the body went on while a connection was waited for
+        elif self._sent and not self._upload.replayable:  # the body went on while a connection was waited for
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
-            return
-        self._send_over(connection)
+        else:
+            self._send_over(connection)
 
     def _send_over(self, connection: UpstreamConnection) -> None:
         self._connection, self._sent, self._body_paused = connection, True, False
         upload = self._upload
         at_hand, first = upload.at_hand, upload.take()
-        request = upstream_request(
-            self.request, self._admitted, self._ids, self._credential, self._destination, at_hand=at_hand
+        request = self._destination.request(
+            self.request, self._admitted, self._ids, self._credential, at_hand=at_hand
         )
         self.times.sent(self._context.clock())
         try:
@@ -254,7 +246,10 @@ class ForwardedCall(CallState):
 
     def head(self, status: int, headers: list[Header]) -> None:
         """Passes the backend's head on; a 401 that may be healed is held back, with one read's worth."""
-        cure = self._cure_of(status, headers)
+        cure = None
+        if status == _UNAUTHORIZED or self._destination.identity.proofs is not None:
+            self._healing = self._healing or Healing(self._context, self._destination)
+            cure = self._healing.cure_of(status, headers, self._credential)
         if cure is None:
             self.times.head(self._context.clock())
             self.answer(status, headers)
@@ -264,12 +259,6 @@ class ForwardedCall(CallState):
         self.pause_answer()
         self._upload.hold()
         self._spawn(self._heal(cure))
-
-    def _cure_of(self, status: int, headers: list[Header]) -> Cure | None:
-        if status != _UNAUTHORIZED and self._destination.identity.proofs is None:
-            return None
-        self._healing = self._healing or Healing(self._context, self._destination)
-        return self._healing.cure_of(status, headers, self._credential)
 
     def data(self, chunk: bytes) -> None:
         """Passes a piece of the answer on."""
@@ -326,8 +315,8 @@ class ForwardedCall(CallState):
         if stream and not self._stream():
             return
         rendered = self._destination.rules.response(status, headers)
-        if stream and not any(name == _UNBUFFERED[0] for name, _ in rendered):
-            rendered.append(_UNBUFFERED)
+        if stream:
+            rendered = unbuffered(rendered)
         if status == _UNAUTHORIZED and isinstance(self._credential, Signed | TokenOnly):
             rendered.append((b"bff-upstream", b"1"))
             if self._not_replayed:
@@ -338,8 +327,7 @@ class ForwardedCall(CallState):
             self._tail = first_tail(headers)
             self._lasts()
         if self._tail is not None:
-            lasts = self._context.stream_lasts(self._credential)
-            self._context.event_streams.begin(self, lasts)
+            self._context.event_streams.begin(self, self._context.stream_lasts(self._credential))
 
     def _stream(self) -> bool:
         """Counts the answer as a stream; where there are too many, refuses the call and returns False."""

@@ -30,11 +30,10 @@ from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import RouteTable
 from bff.policy.websocket_subprotocols import kept, well_formed
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault, parts_of
+from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.proxy.forward.upstream_request import upstream_request
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
 from bff.session.rotation_policy import PassOn
@@ -110,7 +109,8 @@ class Upgrade:
         verdict = self._verdict
         await self._receive()  # websocket.connect
         if isinstance(verdict, Denied):
-            await self._fail(verdict.problem, **note_denied(self._context, verdict, self._request, self._ids))
+            note_denied(self._context, verdict, self._request, self._ids)
+            await self._fail(verdict.problem, **verdict.parts())
             return
         if not well_formed(self._subprotocols):
             await self._fail(Problem.BAD_REQUEST, detail="malformed list of subprotocols")
@@ -201,8 +201,8 @@ class Upgrade:
             healing.repeated(cure)
 
     async def _call(self) -> ClientConnection | Answered | Refused:
-        request = upstream_request(
-            self._request, self._admitted, self._ids, self._credential, self._destination, at_hand=True
+        request = self._destination.request(
+            self._request, self._admitted, self._ids, self._credential, at_hand=True
         )
         fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
@@ -275,7 +275,7 @@ class Upgrade:
         await self._answer(answer.status, rendered, answer.body)
 
     async def _refuse(self, refused: Refused) -> None:
-        await self._fail(refused.problem, **parts_of(refused))
+        await self._fail(refused.problem, **refused.parts())
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
         await self._answer(*self._context.problem(problem, **extra))

@@ -12,7 +12,6 @@ from bff.policy.admission import Admitted, RequestHead
 from bff.policy.fields import Fields, Header
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.proxy.forward.upstream_request import upstream_request
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, Tokens
 from bff.settings.model import Settings
@@ -111,7 +110,7 @@ class Harness:
             assert self.found is not None
             credential = Signed(self.found)
         ids = self.context.request_ids.made(request, digits)
-        return request_head(upstream_request(request, verdict, ids, credential, destination, at_hand=True))
+        return request_head(destination.request(request, verdict, ids, credential, at_hand=True))
 
 
 def found(token: str = "the.access.token", **changes: Any) -> Found:

@@ -270,8 +270,12 @@ class World:
         self.pool.dialer = self  # type: ignore[assignment] # its `dial` is all that is asked for
         parts = ForwardingContext(
             {
-                path: Destination(self.pool, rules, CredentialChoice(credentials), IdentityFields(rules))
-                for path, rules in _RULES.items()
+                route.path: Destination(
+                    self.pool, _RULES[route.path],
+                    CredentialChoice(credentials, required=route.settings.requires_session()),
+                    IdentityFields(_RULES[route.path]),
+                )
+                for route in _ROUTES.routes
             },
             RequestIdMaker(()), self.tasks, _METRICS, loop.time, access_log=False,
         )  # fmt: skip
