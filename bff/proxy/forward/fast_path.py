@@ -94,7 +94,7 @@ class FastPath:
         method = shared.methods.get(request.method)
         if method is None or len(request.body) > shared.longest_body:
             return None
-        if shared.takes_bearer and any(name == b"authorization" for _, _, (name, _) in request.lines()):
+        if shared.takes_bearer and request.authorized:
             return None
         if request.origin is None:
             verdicts = method.plain

@@ -24,12 +24,12 @@ from bff.policy.request_framing import MAX_LENGTH_DIGITS
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.request_parser import Head
 
-PLAIN, HOST, COOKIE, GUARD, ORIGIN, LENGTH, ADDRESS, REQUEST_ID, TRACE, OTHER = range(10)
+PLAIN, HOST, COOKIE, GUARD, ORIGIN, LENGTH, ADDRESS, REQUEST_ID, TRACE, TOKEN, OTHER = range(11)
 """The kinds of lines, by their meaning for a call.
 
 PLAIN goes on to a backend, or does not; the origin check looks at GUARD and ORIGIN; OTHER is the parser's."""
 
-_CONNECTION = 10  # PLAIN or OTHER, by its value
+_CONNECTION = 11  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
@@ -80,6 +80,7 @@ _SINGLE = {
     b"x-forwarded-for": ADDRESS,
     b"x-request-id": REQUEST_ID,
     b"traceparent": TRACE,
+    b"authorization": TOKEN,
     b"tracestate": OTHER,  # belongs to its traceparent: the whole forwarder sees to both
     b"transfer-encoding": OTHER,
     b"expect": OTHER,
@@ -112,6 +113,7 @@ class PlainRequest:
         cookie: the value of the one `Cookie` field; None without one.
         addresses: the values of `X-Forwarded-For`.
         request_id, trace: the values of these fields; None without one.
+        authorized: it has an `Authorization` field.
         body: the content.
     """
 
@@ -126,6 +128,7 @@ class PlainRequest:
     addresses: tuple[bytes, ...] = ()
     request_id: bytes | None = None
     trace: bytes | None = None
+    authorized = False
     body = b""
     raw: bytes
     read_line: Callable[[bytes], Line]
@@ -257,6 +260,8 @@ class LineCache:
                 request.request_id = value
             elif kind == TRACE and request.trace is None:
                 request.trace = value
+            elif kind == TOKEN:
+                request.authorized = True
             elif kind == LENGTH and length is None and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
                 length = int(value)
             else:
@@ -342,7 +347,7 @@ class LineCache:
             kind = OTHER
         elif name in self._guarded:
             kind = GUARD
-        passes = kind in {PLAIN, GUARD, ORIGIN} and self._passes(name)
+        passes = kind in {PLAIN, GUARD, ORIGIN, TOKEN} and self._passes(name)
         known = kind, name + b": " if passes else b"", name in self._kept, name
         if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
             self._names[raw] = known

@@ -62,6 +62,7 @@ class Harness:
                         {**route, "replay_buffer": 64},
                         {**route, "path": "/open", "auth": "none", "keep_cookies": True},
                         {**route, "path": "/small", "max_body": 4},
+                        {**route, "path": "/both", "auth": "session or bearer", "bearer_audience": "bff"},
                         {**route, "path": "/images", "csrf": "navigation", "methods": ["GET"]},
                     ],
                 }
@@ -188,6 +189,8 @@ def test_what_is_sent_is_what_the_forwarder_sends(
         raw([HOST, COOKIE, CSRF, (b"x-request-id", b"of-a-proxy-1"), (b"x-forwarded-for", b"198.51.100.7")]),
         raw([HOST, COOKIE, CSRF, (b"content-length", b"5")], b"POST /api/x", b"hello"),
         raw([HOST, COOKIE, CSRF], b"DELETE /api/x/7?really=1"),
+        raw([HOST, COOKIE, CSRF, (b"authorization", b"Bearer x")]),
+        raw([HOST, COOKIE, CSRF], b"GET /both/x"),
         raw([HOST, COOKIE, (b"sec-fetch-site", b"same-origin")], b"GET /images/7"),
         raw([HOST], b"GET /open/x"),
         raw([HOST, (b"content-length", b"1")], b"POST /open/x", b"x"),
@@ -209,6 +212,9 @@ def test_common_calls_are_on_the_fast_path(data: bytes) -> None:
         raw([HOST, COOKIE, CSRF], b"BREW /api/x"),
         raw([HOST, COOKIE, CSRF], b"DELETE /images/7"),  # a method that the route does not list
         raw([HOST, COOKIE, CSRF], b"GET /elsewhere"),
+        raw([HOST, COOKIE, CSRF, (b"authorization", b"Bearer x")], b"GET /both/x"),
+        raw([HOST, (b"Authorization", b"Basic x"), COOKIE, CSRF], b"GET /both/x"),
+        raw([HOST, COOKIE, CSRF, (b"AUTHORIZATION", b"")], b"GET /both/x"),
         raw([HOST, COOKIE, CSRF], b"GET /bff/user"),
         raw([HOST, COOKIE, CSRF], b"GET /api/../x"),
         raw([HOST, COOKIE, CSRF], b"GET /api/%2e%2e/x"),
