@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
@@ -31,38 +32,62 @@ LARGEST_BATCH = 128
 """The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
 
 
+Told = Callable[[T | Exception], None]
+"""Takes an answer, or the error in its place. It does not raise."""
+
+_last: Callable[[Sequence[Any]], Any] = itemgetter(-1)
+
+
 class _Ask(Generic[T]):
-    """A question: the words of its commands, and the future of its answer.
+    """A question: the words of its commands, and the function that takes its answer.
 
     Attributes:
-        replies: which of the replies that `outcome` takes were asked for.
+        wanted: which of the replies that `read` takes were asked for.
+        read: makes the answer of the replies.
     """
 
-    __slots__ = ("answer", "replies", "words")
+    __slots__ = ("read", "then", "wanted", "words")
 
     def __init__(
-        self, words: bytes, answer: "asyncio.Future[T]", replies: tuple[bool, ...] = (True,)
+        self,
+        words: bytes,
+        wanted: tuple[bool, ...],
+        read: Callable[[Sequence[Any]], T | Exception],
+        then: Told[T],
     ) -> None:
         self.words = words
-        self.answer = answer
-        self.replies = replies
+        self.wanted = wanted
+        self.read = read
+        self.then = then
 
-    def settle(self, outcome: T | Exception) -> None:
+    @property
+    def abandoned(self) -> bool:
+        """True if nobody waits for the answer any more."""
+        return False
+
+
+class _Awaited(_Ask[T]):
+    """A question whose answer is awaited: its caller may go away."""
+
+    __slots__ = ("answer",)
+
+    def __init__(
+        self, words: bytes, wanted: tuple[bool, ...], read: Callable[[Sequence[Any]], T | Exception]
+    ) -> None:
+        super().__init__(words, wanted, read, self._settle)
+        self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    @property
+    def abandoned(self) -> bool:
+        return self.answer.done()
+
+    def _settle(self, outcome: T | Exception) -> None:
         if self.answer.done():
             return  # its caller has gone away
         if isinstance(outcome, Exception):
             self.answer.set_exception(outcome)
         else:
             self.answer.set_result(outcome)
-
-
-class _Load(_Ask[Loaded]):
-    __slots__ = ()
-
-    def __init__(
-        self, name: bytes, answer: "asyncio.Future[Loaded]", *, timed: bool, note: bytes | None
-    ) -> None:
-        super().__init__(commands(name, note, timed=timed), answer, (True, timed, note is not None))
 
 
 class Batches(Protocol):
@@ -72,6 +97,10 @@ class Batches(Protocol):
         self, name: bytes, *, timed: bool = False, note: bytes | None = None
     ) -> "asyncio.Future[Loaded]":
         """As `BatchReader.load`."""
+        ...
+
+    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
+        """As `BatchReader.read`."""
         ...
 
     def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
@@ -127,9 +156,16 @@ class BatchReader:
             WrongTypeError: it is no hash.
             StoreUnavailableError: it cannot be known now.
         """
-        ask = _Load(name, asyncio.get_running_loop().create_future(), timed=timed, note=note)
+        ask = _Awaited(commands(name, note, timed=timed), (True, timed, note is not None), outcome)
         self._ask(ask)
         return ask.answer
+
+    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
+        """Reads as `load`, for callers that do not await: `then` is told soon, by a plain call.
+
+        A future would cost a further turn of the loop.
+        """
+        self._ask(_Ask(commands(name, note, timed=timed), (True, timed, True), outcome, then))
 
     def evaluate(self, name: bytes, words: bytes, *, replies: int = 1) -> "asyncio.Future[Any]":  # noqa: ARG002 - where one server has all keys the name is of no account
         """Runs one packed command, twice perhaps where a connection breaks: one of which that does no harm.
@@ -143,7 +179,7 @@ class BatchReader:
             ResponseError: Redis refuses it; the text begins with NOSCRIPT where it does not know a script.
             StoreUnavailableError: nothing is known of it.
         """
-        ask = _Ask[Any](words, asyncio.get_running_loop().create_future(), (True,) * replies)
+        ask = _Awaited[Any](words, (True,) * replies, _last)
         self._ask(ask)
         return ask.answer
 
@@ -223,14 +259,15 @@ class BatchReader:
         try:
             while batch:
                 ask = batch[0]
-                for asked in ask.replies[len(answers) :]:
+                for asked in ask.wanted[len(answers) :]:
                     answer = take() if asked else None
                     if answer is Replies.NOT_YET:
                         return
                     answers.append(answer)
                 batch.popleft()
-                ask.settle(outcome(*answers) if isinstance(ask, _Load) else answers[-1])
+                answer = ask.read(answers)
                 answers.clear()
+                _tell(ask, answer)
             if take() is not Replies.NOT_YET:
                 self._renewing = True  # as above
         except BaseException as failure:
@@ -257,7 +294,7 @@ class BatchReader:
             return
         self._resent = self._renewing = True
         self._answers.clear()
-        self._batch = deque([ask for ask in self._batch if not ask.answer.done()])
+        self._batch = deque([ask for ask in self._batch if not ask.abandoned])
         if self._batch:
             self._send()
         else:
@@ -286,7 +323,7 @@ class BatchReader:
         self._waiting.clear()
         self._busy = False
         for ask in asks:
-            ask.settle(unavailable(failure))
+            _tell(ask, unavailable(failure))
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -305,6 +342,15 @@ class BatchReader:
             replies.close()
         if connection is not None:
             await _disconnect(connection)
+
+
+def _tell(ask: _Ask[Any], answer: Any) -> None:
+    """Tells a caller; a mistake of its own is no one else's."""
+    try:
+        ask.then(answer)
+    except Exception as mistake:  # noqa: BLE001 - it is reported; the other answers have to be read
+        report = {"message": "a reader of Redis failed", "exception": mistake}
+        asyncio.get_running_loop().call_exception_handler(report)
 
 
 async def _disconnect(connection: AbstractConnection) -> None:

@@ -1,6 +1,6 @@
 """The read of one hash: the commands that ask for it, and the meaning of their replies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -47,8 +47,9 @@ def commands(name: bytes, note: bytes | None, *, timed: bool) -> bytes:
     return b"".join(words)
 
 
-def outcome(fields: Any, left: Any, note: Any) -> Loaded | Exception:
+def outcome(replies: Sequence[Any]) -> Loaded | Exception:
     """Reads the answers to HMGET, PTTL and GET; None for a command that was not sent."""
+    fields, left, note = replies
     if isinstance(fields, ResponseError):
         return WrongTypeError() if _is_wrong_type(fields) else unavailable(fields)
     if isinstance(note, ResponseError):

@@ -69,6 +69,10 @@ class Reading:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ends the read, whatever came of it."""
         self._cache.finished(self)
 
     def keep(self, value: bytes, item: bytes, lifetime: float) -> None:

@@ -5,9 +5,8 @@ Rule 1: a reader gives plain sessions alone. A session that it does not find, or
 Rule 2: a session that was read is kept even if the caller has left meanwhile.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -59,8 +58,7 @@ class SessionReader:
         """Reads the session of a handle of ours, and calls `then` with it, or with None, soon."""
         key = session_key(handle)
         reading = None if self._cache is None else self._cache.reading(key)
-        asked = self._store.ask(key, timed=reading is not None)
-        asked.add_done_callback(partial(self._answered, handle, key, reading, then))
+        self._store.ask(key, partial(self._answered, handle, key, reading, then), timed=reading is not None)
 
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
@@ -106,14 +104,15 @@ class SessionReader:
         return CachedSession.of(handle, session, quiet, good, fingerprint(record), plan=self._plan)
 
     def _answered(
-        self, handle: str, key: str, reading: Reading | None, then: Then, asked: "asyncio.Future[Loaded]"
+        self, handle: str, key: str, reading: Reading | None, then: Then, loaded: Loaded | Exception
     ) -> None:
         found = None
         try:
-            with nullcontext() if reading is None else reading:
-                if not asked.cancelled() and asked.exception() is None:
-                    found = self._found(handle, key, asked.result(), reading)
+            if isinstance(loaded, Loaded):
+                found = self._found(handle, key, loaded, reading)
         finally:
+            if reading is not None:
+                reading.end()
             then(found)
 
     def _found(self, handle: str, key: str, loaded: Loaded, reading: Reading | None) -> CachedSession | None:

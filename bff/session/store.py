@@ -37,6 +37,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.session import lua_scripts
+from bff.session.batch_reader import Told
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.end_reasons import ENDED_SECONDS, Endings
@@ -122,10 +123,10 @@ class SessionStore:
         """The records of these keys with the notes of their ends, in few round trips; None where none is."""
         return list(await asyncio.gather(*(self.load_noted(key) for key in keys)))
 
-    def ask(self, key: str, *, timed: bool) -> "asyncio.Future[Loaded]":
+    def ask(self, key: str, then: Told[Loaded], *, timed: bool) -> None:
         """Reads as `load_noted`, for callers that do not await; a failure is `load_noted`'s to tell."""
         note = self.endings.name(key).encode()
-        return self._loads.load(self._session(key).encode(), timed=timed, note=note)
+        self._loads.read(self._session(key).encode(), note, then, timed=timed)
 
     async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
         note = self.endings.name(key).encode() if noted else None

@@ -12,6 +12,7 @@ import pytest
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.cluster.topology import MAX_REDIRECTS
+from bff.session.hash_read import Loaded
 from bff.session.model import EndReason
 from bff.session.store import SessionStore
 from tests.session.sample import NOW, sample_session
@@ -24,11 +25,22 @@ SESSION = sample_session(key="k" * 64)
 RECORD = {"version": "1", "sub": SESSION.sub, "tokens": "sealed"}
 SLOTS = 16384
 
+
+async def asked(store: SessionStore) -> Loaded:
+    """A read whose answer is told by a call."""
+    told: asyncio.Future[Loaded | Exception] = asyncio.get_running_loop().create_future()
+    store.ask(SESSION.key, told.set_result, timed=True)
+    answer = await told
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 Operation = Callable[[SessionStore], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
     "load": lambda store: store.load(SESSION.key),
     "load noted": lambda store: store.load_noted(SESSION.key, timed=True),
-    "ask": lambda store: store.ask(SESSION.key, timed=True),
+    "ask": asked,
     "create": lambda store: store.create(SESSION, RECORD, now=NOW, idle_timeout=1800),
     "replace": lambda store: store.replace(SESSION, RECORD, expected_version=1, now=NOW, idle_timeout=1800),
     "mark": lambda store: store.mark_refreshing(SESSION.key, None, expected_version=1),

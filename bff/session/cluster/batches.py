@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.batch_reader import BatchReader
+from bff.session.batch_reader import BatchReader, Told
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
@@ -44,6 +44,15 @@ class ClusterBatches:
     ) -> "asyncio.Future[Loaded]":
         """As `BatchReader.load`."""
         return self._promised(self._load(name, timed=timed, note=note))
+
+    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
+        """As `BatchReader.read`."""
+
+        def answered(done: asyncio.Future[Loaded]) -> None:
+            failure = StoreUnavailableError("Redis: closed") if done.cancelled() else done.exception()
+            then(failure if isinstance(failure, Exception) else done.result())
+
+        self.load(name, timed=timed, note=note).add_done_callback(answered)
 
     def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
         """As `BatchReader.evaluate`."""
@@ -119,7 +128,7 @@ class ClusterBatches:
             fields = await self._reader(address).evaluate(name, words, replies=2)
         except ResponseError as refused:
             fields = refused
-        read = outcome(fields, None, None)
+        read = outcome((fields, None, None))
         if isinstance(read, Exception):
             raise read
         return Loaded(read.fields, 0.0)

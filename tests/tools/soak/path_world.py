@@ -25,6 +25,7 @@ from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
+from bff.session.batch_reader import Told
 from bff.session.hash_read import Loaded
 from bff.session.model import EndReason, Session, Tokens
 from bff.session.near_cache import NearCache
@@ -121,14 +122,11 @@ class Store:
         loaded = await self.load_noted(key)
         return None if loaded is None else loaded.fields
 
-    def ask(self, key: str, **_: bool) -> "asyncio.Future[Loaded]":
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Loaded] = loop.create_future()
-        if self.reachable:
-            loop.call_soon(answer.set_result, Loaded(self._records.get(key, {}), None))
-        else:
-            loop.call_soon(answer.set_exception, StoreUnavailableError("down"))
-        return answer
+    def ask(self, key: str, then: Told[Loaded], **_: bool) -> None:
+        loaded = Loaded(self._records.get(key, {}), None)
+        asyncio.get_running_loop().call_soon(
+            then, loaded if self.reachable else StoreUnavailableError("down")
+        )
 
     @property
     def endings(self) -> "Store":
