@@ -2,7 +2,8 @@
 
 Rule 1: every use has a key of its own, derived by HKDF with its own label (RFC 5869).
 Rule 2: the newest key makes, every key verifies and opens; so keys rotate without ending sessions.
-Rule 3: one handle has one spelling; what is not exactly that is refused before any hash is made of it.
+Rule 3: one handle has one spelling: its signature is of the payload's characters, and is compared as the text
+that signing makes. What has not the form of a handle asks for no newer keys.
 Rule 4: nothing here tells why something did not open.
 Rule 5: something that no key verifies is no garbage yet: another process may have read a newer key first.
 The holder of the keys is asked once for newer ones (`ask`), and the value is checked again.
@@ -31,13 +32,16 @@ _NONCE_BYTES = 12
 _SALT_BYTES = 16
 _TAG_DIGITS = 18
 _FORMAT = "1"
-_PARTS = 3  # of what is sealed: format, key, data
+_BEGIN = b"1."  # of what is sealed: format, key id, data, with points between them
+_KID_DIGITS = 8
+_HEADER_BYTES = len(_BEGIN) + _KID_DIGITS
 _RECORD = b"record v1"
 _RECORD_INFO = b"bff " + _RECORD + b"\x01"  # the first and only block that is expanded
 _MODULUS = 10**_TAG_DIGITS
-_PAYLOAD = 43  # characters of a handle before its signature
+_PAYLOAD = 43  # characters of a handle before its signature, and of that
+_HANDLE_BYTES = 2 * _PAYLOAD + 1
 _LAST_OF_THREE = b"AEIMQUYcgkosw048"  # last characters of base64 whose two unused bits are zero
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")  # from base64url
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")  # to base64url
 _BASE64: Any = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64")).validator
 """Decodes some seven times as fast as `binascii`, which matters for records of several kilobytes."""
 _HALF = b"[A-Za-z0-9_-]{42}[%b]" % _LAST_OF_THREE
@@ -118,7 +122,7 @@ class _ServerKey:
     @classmethod
     def derived_from(cls, secret: bytes, scope: bytes) -> "_ServerKey":
         signing = _derive(secret, b"handle signature v1" + scope)
-        kid = _derive(secret, b"key id v1").hex()[:8]
+        kid = _derive(secret, b"key id v1").hex()[:_KID_DIGITS]
         return cls(
             kid=kid,
             header=f"{_FORMAT}.{kid}".encode(),
@@ -164,7 +168,7 @@ class Keyring:
             raise ValueError("a server key is 32 bytes in base64url, as `bff keys generate` prints them")
         self._secrets = tuple(keys)
         self._keys = [_ServerKey.derived_from(key, self._scope) for key in raw if key is not None]
-        self._by_kid = {key.kid: key for key in self._keys}
+        self._by_header = {key.header: key for key in self._keys}
         self.minting = tuple(key.minting for key in self._keys)
         self._signer = itsdangerous.Signer(
             [key.signing for key in reversed(self._keys)],  # itsdangerous signs with the last
@@ -188,17 +192,23 @@ class Keyring:
 
     def accepts(self, value: bytes) -> str | None:
         """Returns the handle if the cookie's value is one that this server made, else None."""
-        if not _HANDLE.fullmatch(value):
-            return None
-        if self._signed(value) or (self.ask() and self._signed(value)):
+        if self._signed(value) or (_HANDLE.fullmatch(value) and self.ask() and self._signed(value)):
             return value.decode("ascii")
         return None
 
     def _signed(self, value: bytes) -> bool:
-        """True if itsdangerous would find it signed; a form that is checked already needs but the HMAC."""
-        signature = binascii.a2b_base64(value[_PAYLOAD + 1 :].translate(_URL_SAFE) + b"=")
-        payload = value[:_PAYLOAD]
-        return any(hmac.compare_digest(_mac(key.signed, payload), signature) for key in self._keys)
+        """Returns True if a key of ours signs this payload by this very text.
+
+        A payload that is signed has the form of one, since nothing else is ever signed with these keys.
+        """
+        if len(value) != _HANDLE_BYTES:
+            return False
+        payload, signature = value[:_PAYLOAD], value[_PAYLOAD:]
+        for key in self._keys:
+            text = binascii.b2a_base64(_mac(key.signed, payload), newline=False).translate(_URL_SAFE)
+            if hmac.compare_digest(b"." + text[:_PAYLOAD], signature):
+                return True
+        return False
 
     # Records
 
@@ -213,6 +223,10 @@ class Keyring:
 
     def open_record(self, handle: str, sealed: str, bound_to: bytes) -> bytes | None:
         """Undoes `seal_record`; None if anything at all is not as it was."""
+        return self.open_record_bytes(handle, sealed.encode("utf-8", "replace"), bound_to)
+
+    def open_record_bytes(self, handle: str, sealed: bytes, bound_to: bytes) -> bytes | None:
+        """Undoes `seal_record`, given what Redis has of it; None as `open_record`."""
         found = self._split(sealed)
         if found is None:
             return None
@@ -232,7 +246,7 @@ class Keyring:
 
     def open_cookie(self, purpose: bytes, value: str) -> bytes | None:
         """Undoes `seal_cookie` for the same purpose, else None."""
-        found = self._split(value)
+        found = self._split(value.encode("utf-8", "replace"))
         if found is None:
             return None
         key, data = found
@@ -243,46 +257,40 @@ class Keyring:
 
     def proof(self, purpose: bytes, value: str) -> str:
         """HMAC-SHA-256 of a value for one purpose: shows that its bearer knew the value."""
-        return _proof(self._keys[0], purpose, value)
+        return _proof(self._keys[0], _message(purpose, value.encode())).decode()
 
     def proves(self, purpose: bytes, value: str, proof: str) -> bool:
         """Returns True if `proof` was made here for this purpose and value; compared in constant time."""
-        return self._matches(_proof, purpose, value, proof)
+        given = proof.encode("utf-8", "replace")
+        return self._matches(_proof, _message(purpose, value.encode()), given)
 
-    def tag(self, purpose: bytes, value: str) -> str:
+    def tag(self, purpose: bytes, value: bytes) -> bytes:
         """A short proof in decimal digits, some 60 bits: for what is only tried by asking this server."""
-        return _tag(self._keys[0], purpose, value)
+        return _tag(self._keys[0], _message(purpose, value))
 
-    def tagged(self, purpose: bytes, value: str, tag: str) -> bool:
+    def tagged(self, purpose: bytes, value: bytes, tag: bytes) -> bool:
         """True if `tag` was made here for this purpose and value; compared in constant time."""
-        return self._matches(_tag, purpose, value, tag)
+        return self._matches(_tag, _message(purpose, value), tag)
 
-    def _matches(
-        self, make: "Callable[[_ServerKey, bytes, str], str]", purpose: bytes, value: str, given: str
-    ) -> bool:
-        expected = given.encode("utf-8", "replace")
-        return self._made(make, purpose, value, expected) or (
-            self.ask() and self._made(make, purpose, value, expected)
-        )
+    def _matches(self, make: "Callable[[_ServerKey, bytes], bytes]", message: bytes, given: bytes) -> bool:
+        return self._made(make, message, given) or (self.ask() and self._made(make, message, given))
 
-    def _made(
-        self, make: "Callable[[_ServerKey, bytes, str], str]", purpose: bytes, value: str, expected: bytes
-    ) -> bool:
-        return any(hmac.compare_digest(make(key, purpose, value).encode(), expected) for key in self._keys)
+    def _made(self, make: "Callable[[_ServerKey, bytes], bytes]", message: bytes, given: bytes) -> bool:
+        for key in self._keys:  # noqa: SIM110 - each read of a session asks, and `any` takes half as much again
+            if hmac.compare_digest(make(key, message), given):
+                return True
+        return False
 
-    def _split(self, sealed: str) -> tuple[_ServerKey, bytes] | None:
+    def _split(self, sealed: bytes) -> tuple[_ServerKey, bytes] | None:
         """Returns the key and the data of what is sealed, if it may be ours."""
-        parts = sealed.split(".", 2)
-        if len(parts) != _PARTS:
+        header, body = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES + 1 :]
+        if not header.startswith(_BEGIN) or sealed[_HEADER_BYTES : _HEADER_BYTES + 1] != b".":
             return None
-        version, kid, body = parts
-        key = self._by_kid.get(kid)
-        if key is None and version == _FORMAT and self.ask():
-            key = self._by_kid.get(kid)
-        data = decode(body)
-        if version != _FORMAT or key is None or data is None:
-            return None
-        return key, data
+        key = self._by_header.get(header)
+        if key is None and self.ask():
+            key = self._by_header.get(header)
+        data = decode(body.decode("ascii", "replace"))
+        return None if key is None or data is None else (key, data)
 
 
 def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
@@ -292,10 +300,14 @@ def _decrypt(cipher: AESGCM, data: bytes, bound_to: bytes) -> bytes | None:
         return None
 
 
-def _proof(key: _ServerKey, purpose: bytes, value: str) -> str:
-    return encode(_mac(key.proof, purpose + b"\x00" + value.encode()))
+def _message(purpose: bytes, value: bytes) -> bytes:
+    return b"%b\x00%b" % (purpose, value)
 
 
-def _tag(key: _ServerKey, purpose: bytes, value: str) -> str:
-    digest = _mac(key.proof, purpose + b"\x00" + value.encode())
-    return str(int.from_bytes(digest[:8]) % _MODULUS).zfill(_TAG_DIGITS)
+def _proof(key: _ServerKey, message: bytes) -> bytes:
+    return encode(_mac(key.proof, message)).encode()
+
+
+def _tag(key: _ServerKey, message: bytes) -> bytes:
+    number = int.from_bytes(_mac(key.proof, message)[:8]) % _MODULUS
+    return b"%0*d" % (_TAG_DIGITS, number)

@@ -174,7 +174,7 @@ def test_unknown_means_a_look_at_newer_keys() -> None:
     """What another process has made with a key that is not known here yet is known after one look."""
     third = Keyring([NEW, OLD])
     handle, sealed = third.new_handle(), third.seal_cookie(b"use", b"content")
-    proof, tag = third.proof(b"use", "value"), third.tag(b"use", "value")
+    proof, tag = third.proof(b"use", "value"), third.tag(b"use", b"value")
     record = third.seal_record(handle, b"tokens", b"bound")
 
     def behind() -> Keyring:
@@ -191,7 +191,7 @@ def test_unknown_means_a_look_at_newer_keys() -> None:
     assert b"content" == behind().open_cookie(b"use", sealed)
     assert b"tokens" == behind().open_record(handle, record, b"bound")
     assert behind().proves(b"use", "value", proof)
-    assert behind().tagged(b"use", "value", tag)
+    assert behind().tagged(b"use", b"value", tag)
     assert Keyring([OLD]).accepts(handle.encode()) is None
     assert Keyring([OLD]).open_record(handle, record, b"bound") is None
 

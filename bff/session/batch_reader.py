@@ -21,7 +21,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from bff.session import redis_connection
-from bff.session.hash_read import Loaded, commands, outcome, unavailable
+from bff.session.hash_read import (
+    Loaded,
+    LoadedValues,
+    SessionReads,
+    commands,
+    outcome,
+    unavailable,
+    values_outcome,
+)
 from bff.session.redis_connection import Replies, connect, new_connection
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
@@ -38,11 +46,20 @@ Told = Callable[[T | Exception], None]
 _last: Callable[[Sequence[Any]], Any] = itemgetter(-1)
 
 
+def _wanted(*, timed: bool, noted: bool) -> tuple[bool | None, ...]:
+    """The replies to the read of a hash: its values as bytes, numbers and the note as they are."""
+    return False, timed or None, noted or None
+
+
+_NOTED, _TIMED_AND_NOTED = _wanted(timed=False, noted=True), _wanted(timed=True, noted=True)
+
+
 class _Ask(Generic[T]):
     """A question: the words of its commands, and the function that takes its answer.
 
     Attributes:
-        wanted: which of the replies that `read` takes were asked for.
+        wanted: whether each of the replies that `read` takes is read as text or as bytes; None for one that
+            was not asked for.
         read: makes the answer of the replies.
     """
 
@@ -51,7 +68,7 @@ class _Ask(Generic[T]):
     def __init__(
         self,
         words: bytes,
-        wanted: tuple[bool, ...],
+        wanted: tuple[bool | None, ...],
         read: Callable[[Sequence[Any]], T | Exception],
         then: Told[T],
     ) -> None:
@@ -72,7 +89,7 @@ class _Awaited(_Ask[T]):
     __slots__ = ("answer",)
 
     def __init__(
-        self, words: bytes, wanted: tuple[bool, ...], read: Callable[[Sequence[Any]], T | Exception]
+        self, words: bytes, wanted: tuple[bool | None, ...], read: Callable[[Sequence[Any]], T | Exception]
     ) -> None:
         super().__init__(words, wanted, read, self._settle)
         self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -99,7 +116,7 @@ class Batches(Protocol):
         """As `BatchReader.load`."""
         ...
 
-    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
+    def read(self, key: str, reads: SessionReads, then: Told[LoadedValues], *, timed: bool) -> None:
         """As `BatchReader.read`."""
         ...
 
@@ -156,30 +173,41 @@ class BatchReader:
             WrongTypeError: it is no hash.
             StoreUnavailableError: it cannot be known now.
         """
-        ask = _Awaited(commands(name, note, timed=timed), (True, timed, note is not None), outcome)
+        ask = _Awaited(
+            commands(name, note, timed=timed), _wanted(timed=timed, noted=note is not None), outcome
+        )
         self._ask(ask)
         return ask.answer
 
-    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
-        """Reads as `load`, for callers that do not await: `then` is told soon, by a plain call.
+    def read(self, key: str, reads: SessionReads, then: Told[LoadedValues], *, timed: bool) -> None:
+        """Reads a session and the note of its end for callers that do not await: `then` is called soon.
 
         A future would cost a further turn of the loop.
         """
-        self._ask(_Ask(commands(name, note, timed=timed), (True, timed, True), outcome, then))
+        wanted = _TIMED_AND_NOTED if timed else _NOTED
+        self._ask(_Ask(reads.words(key, timed=timed), wanted, values_outcome, then))
 
-    def evaluate(self, name: bytes, words: bytes, *, replies: int = 1) -> "asyncio.Future[Any]":  # noqa: ARG002 - where one server has all keys the name is of no account
+    def evaluate(
+        self,
+        name: bytes,  # noqa: ARG002 - where one server has all keys the name is of no account
+        words: bytes,
+        *,
+        replies: int = 1,
+        text: bool = True,
+    ) -> "asyncio.Future[Any]":
         """Runs one packed command, twice perhaps where a connection breaks: one of which that does no harm.
 
         Args:
             name: the key that it is about.
             words: the command.
             replies: how many answers come to them, of which the last one is meant.
+            text: whether strings in the answers are read as text, or as bytes.
 
         Raises, once awaited:
             ResponseError: Redis refuses it; the text begins with NOSCRIPT where it does not know a script.
             StoreUnavailableError: nothing is known of it.
         """
-        ask = _Awaited[Any](words, (True,) * replies, _last)
+        ask = _Awaited[Any](words, (text,) * replies, _last)
         self._ask(ask)
         return ask.answer
 
@@ -260,7 +288,7 @@ class BatchReader:
             while batch:
                 ask = batch[0]
                 for asked in ask.wanted[len(answers) :]:
-                    answer = take() if asked else None
+                    answer = None if asked is None else take(asked)
                     if answer is Replies.NOT_YET:
                         return
                     answers.append(answer)

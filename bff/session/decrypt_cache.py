@@ -10,7 +10,7 @@ from typing import Final
 
 from bff.crypto import Keyring
 from bff.session.model import Session
-from bff.session.record import Record, decode_record
+from bff.session.record import Record, Values, decode_values, values_of
 
 _OVERHEAD: Final = 5000
 """Bytes that a session and its record take beside their texts: objects, two dictionaries, headers."""
@@ -31,7 +31,7 @@ class DecryptCache:
         self._memory = memory - self._most_handles * _HANDLE
         self._taken = 0
         self._handles: dict[bytes, str] = {}  # by the cookie's value
-        self._sessions: dict[str, tuple[str, Record, Session]] = {}  # by key
+        self._sessions: dict[str, tuple[str, Values, Session]] = {}  # by key
 
     def handle(self, value: bytes) -> str | None:
         """The handle if the cookie's value is one that this server made, else None."""
@@ -46,14 +46,18 @@ class DecryptCache:
 
     def session(self, key: str, record: Record, handle: str) -> Session | None:
         """The session in a record; None if we did not write it for this handle, or it was changed since."""
+        return self.session_of(key, values_of(record), handle)
+
+    def session_of(self, key: str, values: Values, handle: str) -> Session | None:
+        """The session in the record that has these values; None as `session`."""
         known = self._sessions.get(key)
-        if known is not None and known[0] == handle and known[1] == record:
+        if known is not None and known[0] == handle and known[1] == values:
             return known[2]
-        session = decode_record(key, record, handle, self._keyring)
+        session = decode_values(key, values, handle, self._keyring)
         if session is not None and self._memory:
             self.forget(key)
-            self._taken += _cost(record)
-            self._sessions[key] = (handle, record, session)
+            self._taken += _cost(values)
+            self._sessions[key] = (handle, values, session)
             while self._taken > self._memory:
                 self.forget(next(iter(self._sessions)))
         return session
@@ -71,6 +75,6 @@ class DecryptCache:
         self._taken = 0
 
 
-def _cost(record: Record) -> int:
+def _cost(values: Values) -> int:
     """The bytes of a record and of the session in it, whose texts are no longer than the record's."""
-    return _OVERHEAD + 2 * sum(map(len, record.values()))
+    return _OVERHEAD + 2 * sum(len(value) for value in values if value is not None)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.record import FIELDS, record_of
+from bff.session.record import FIELDS, Values, record_of
 from bff.session.redis_errors import trouble
 
 _NAME = b"$%d\r\n%b\r\n"
@@ -14,6 +14,11 @@ _HMGET = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(FIELDS))
 _FIELDS = b"".join([_NAME % (len(name), name.encode()) for name in FIELDS])
 _PTTL, _GET = b"*2\r\n$4\r\nPTTL\r\n", b"*2\r\n$3\r\nGET\r\n"
 _GONE, _NO_END = -2, -1  # answers of PTTL
+_KINDS = frozenset({bytes, type(None)})
+_KEY_DIGITS = 64
+NOTHING: Values = [None] * len(FIELDS)
+"""The values where there is no record."""
+_new = tuple.__new__  # for a fifth of what a named tuple's own takes
 
 
 class Loaded(NamedTuple):
@@ -27,6 +32,14 @@ class Loaded(NamedTuple):
     fields: Mapping[str, str]
     lifetime: float | None
     note: str | None = None
+
+
+class LoadedValues(NamedTuple):
+    """The same, with the values of `FIELDS` as they came; None for all of them if there is no record."""
+
+    values: Values
+    lifetime: float | None
+    note: str | None
 
 
 class WrongTypeError(Exception):
@@ -47,24 +60,60 @@ def commands(name: bytes, note: bytes | None, *, timed: bool) -> bytes:
     return b"".join(words)
 
 
+class SessionReads:
+    """The commands that read a session by its key, with the note of its end: put together but for the key.
+
+    Args:
+        prefix: that of all names.
+    """
+
+    __slots__ = ("_note", "_pieces", "_session", "_timed_pieces")
+
+    def __init__(self, prefix: str) -> None:
+        self._session, self._note = f"{prefix}:session:".encode(), f"{prefix}:ended:".encode()
+        key = "-" * _KEY_DIGITS
+        names = self.names(key)
+        self._pieces, self._timed_pieces = (
+            commands(*names, timed=timed).split(key.encode()) for timed in (False, True)
+        )
+
+    def names(self, key: str) -> tuple[bytes, bytes]:
+        """Returns the names of the session, and of the note of its end."""
+        encoded = key.encode()
+        return self._session + encoded, self._note + encoded
+
+    def words(self, key: str, *, timed: bool) -> bytes:
+        """Returns the commands as `commands` does, for a key of 64 digits."""
+        return key.encode().join(self._timed_pieces if timed else self._pieces)
+
+
 def outcome(replies: Sequence[Any]) -> Loaded | Exception:
-    """Reads the answers to HMGET, PTTL and GET; None for a command that was not sent."""
-    fields, left, note = replies
-    if isinstance(fields, ResponseError):
-        return WrongTypeError() if _is_wrong_type(fields) else unavailable(fields)
+    """Reads the answers as `values_outcome` does."""
+    found = values_outcome(replies)
+    if isinstance(found, Exception):
+        return found
+    if not _KINDS.issuperset(map(type, found.values)):
+        return StoreUnavailableError("Redis: an odd answer")
+    return Loaded(record_of(found.values), found.lifetime, found.note)
+
+
+def values_outcome(replies: Sequence[Any]) -> LoadedValues | Exception:
+    """Reads the answers to HMGET (bytes), PTTL and GET; None for a command that was not sent."""
+    values, left, note = replies
+    if isinstance(values, ResponseError):
+        return WrongTypeError() if _is_wrong_type(values) else unavailable(values)
     if isinstance(note, ResponseError):
         try:
             note = noted(note)
         except StoreUnavailableError as failure:
             return failure
-    if not isinstance(fields, list) or len(fields) != len(FIELDS):
+    if not isinstance(values, list) or len(values) != len(FIELDS):
         return StoreUnavailableError("Redis: an odd answer")
-    record = record_of(fields)
     if left is None or left == _NO_END:
-        return Loaded(record, None, note)
+        return _new(LoadedValues, (values, None, note))
     if left == _GONE:
-        return Loaded({}, None)  # it went between the two questions
-    return Loaded(record, left / 1000 if isinstance(left, int) else 0.0, note)
+        return LoadedValues(NOTHING, None, None)  # it went between the two questions
+    return _new(LoadedValues, (values, left / 1000 if isinstance(left, int) else 0.0, note))
 
 
 def noted(reply: Any) -> str | None:

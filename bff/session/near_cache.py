@@ -200,8 +200,13 @@ class NearCache:
 
     def reading(self, key: str) -> Reading:
         """Begins a read of this key; use it as a context manager."""
-        reading = Reading(self, key, self._clock(), spoiled=not self._feed.trusted)
-        self._readings.setdefault(key, []).append(reading)
+        now = self._clock()
+        reading = Reading(self, key, now, spoiled=not self._feed.trusted_at(now))
+        others = self._readings.get(key)
+        if others is None:
+            self._readings[key] = [reading]
+        else:
+            others.append(reading)
         return reading
 
     def changed(self, key: str | None) -> None:
@@ -229,11 +234,13 @@ class NearCache:
 
     def keep(self, key: str, value: bytes, item: bytes, expires: float) -> None:
         """`Reading.keep`, without its check that the read is not spoiled."""
-        if not self._feed.trusted or self._clock() >= expires:
+        now = self._clock()
+        if now >= expires or not self._feed.trusted_at(now):
             return
         number, cost = _number(key), len(item) + len(value) + OVERHEAD
-        self._drop(number)
-        if cost > self.memory or not self._made_room(cost):
+        if number in self._values:
+            self._drop(number)
+        if self._turn.bytes + cost > self.memory and (cost > self.memory or not self._made_room(cost)):
             return
         if self._free:
             place = self._free.pop()
@@ -251,16 +258,16 @@ class NearCache:
     def finished(self, reading: Reading) -> None:
         """The end of a read, whatever came of it."""
         readings = self._readings[reading.key]
-        readings.remove(reading)
-        if not readings:
+        if len(readings) == 1:
             del self._readings[reading.key]
+        else:
+            readings.remove(reading)
 
     def _made_room(self, cost: int) -> bool:
-        """Makes room for an entry of that cost; False where the entry is not to be kept."""
-        if self._turn.bytes + cost > self.memory:
-            self._turn.turned_away = (self._turn.turned_away + 1) % ADMITTED
-            if self._turn.turned_away:
-                return False
+        """Makes room for an entry that needs another's place; False where it is not to be kept."""
+        self._turn.turned_away = (self._turn.turned_away + 1) % ADMITTED
+        if self._turn.turned_away:
+            return False
         while self._turn.bytes + cost > self.memory:
             self._evict()
         return True

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 from bff.allowed_bytes import allowing
 from bff.crypto import Keyring
@@ -26,15 +26,18 @@ from bff.session.json_bytes import read_json
 from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
 
 Record = Mapping[str, str]
+Values = Sequence[bytes | None]
+"""The values of a record's `FIELDS`, in their order, as Redis has them; None for one that is not there."""
+
 DEVICE = "device"
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _bound_values = itemgetter(*_BOUND)
 _PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which are counted
 _SEPARATING = 2 * len(_BOUND)  # quotes between the fields
-_IN_MEMORY = (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)
 _OF_TOKENS = frozenset(field.name for field in fields(Tokens))
 FIELDS = (*_BOUND, "seen", "tokens", "name", "ua", "ip", "frontend", "refreshing", "exchanged", DEVICE)
 """The fields that a session is made of: all but the readable claims."""
+_in_memory = itemgetter(*map(FIELDS.index, (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)))
 
 _EXCHANGED = b" exchanged"
 _DEVICE = b"device v1"
@@ -68,57 +71,26 @@ def encode_record(
         "rotations": session.rotations,
     }
     plaintext = json.dumps(secret, separators=(",", ":")).encode()
-    record["tokens"] = keyring.seal_record(handle, plaintext, _bound(session.key, record))
+    record["tokens"] = keyring.seal_record(handle, plaintext, _bound_in(session.key, record))
     return record
 
 
-def record_of(values: Sequence[str | None]) -> Record:
-    """Returns the record whose `FIELDS` have these values, in their order; None where there is no such field.
+def record_of(values: Values) -> Record:
+    """Returns the record whose `FIELDS` have these values.
 
-    Every read of a session makes one: a loop over the names costs four times as much.
+    Bytes that are no UTF-8 were not written by us: they will not open.
     """
-    (
-        version,
-        provider,
-        sub,
-        sid,
-        created,
-        ends,
-        seen,
-        tokens,
-        name,
-        ua,
-        ip,
-        frontend,
-        refreshing,
-        exchanged,
-        device,
-    ) = values
-    fields = {
-        "version": version,
-        "provider": provider,
-        "sub": sub,
-        "sid": sid,
-        "created": created,
-        "ends": ends,
-        "seen": seen,
-        "tokens": tokens,
-        "name": name,
-        "ua": ua,
-        "ip": ip,
+    return {
+        name: value.decode("utf-8", "replace")
+        for name, value in zip(FIELDS, values, strict=True)
+        if value is not None
     }
-    record = cast("dict[str, str]", fields)
-    if None in fields.values():  # there is no session, or somebody has taken fields away
-        record = {field: value for field, value in fields.items() if value is not None}
-    if frontend is not None:
-        record["frontend"] = frontend
-    if refreshing is not None:
-        record["refreshing"] = refreshing
-    if exchanged is not None:
-        record["exchanged"] = exchanged
-    if device is not None:
-        record["device"] = device
-    return record
+
+
+def values_of(record: Record) -> Values:
+    """Undoes `record_of`."""
+    found = map(record.get, FIELDS)
+    return [None if value is None else value.encode("utf-8", "surrogatepass") for value in found]
 
 
 def claim_field(name: str) -> str:
@@ -144,48 +116,90 @@ def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
         },
         separators=(",", ":"),
     ).encode()
-    return keyring.seal_record(handle, plaintext, _bound(session.key, _bound_fields(session)) + _EXCHANGED)
+    bound = _bound_in(session.key, _bound_fields(session))
+    return keyring.seal_record(handle, plaintext, bound + _EXCHANGED)
 
 
 def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Session | None:
     """Opens a record; None if it was not written by us for this handle, or was changed since."""
+    return decode_values(key, values_of(record), handle, keyring)
+
+
+def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Session | None:
+    """Opens the record whose `FIELDS` have these values; None as `decode_record`.
+
+    Each read of a session that is not in memory does it: a record by names costs a tenth more.
+    """
+    (
+        version,
+        provider,
+        sub,
+        sid,
+        created,
+        ends,
+        seen,
+        tokens,
+        name,
+        ua,
+        ip,
+        frontend,
+        refreshing,
+        exchanged,
+        device,
+    ) = values
+    if (
+        version is None
+        or provider is None
+        or sub is None
+        or sid is None
+        or created is None
+        or ends is None
+        or seen is None
+        or tokens is None
+    ):
+        return None
     try:
-        plaintext = keyring.open_record(handle, record["tokens"], _bound(key, record))
+        bound = _bound(key, (version, provider, sub, sid, created, ends))
+        plaintext = keyring.open_record_bytes(handle, tokens, bound)
         if plaintext is None:
             return None
         secret: dict[str, Any] = read_json(plaintext)
-        exchanged = _decode_exchanged(key, record, handle, keyring)
-        if exchanged is None:
+        own = _decode_exchanged(exchanged, bound, handle, keyring) if exchanged else {}
+        if own is None:
             return None
-        get = record.get
         return new_session(
             key,
-            int(record["version"]),
-            record["provider"],
-            record["sub"],
-            record["sid"] or None,
-            get("name", ""),
-            _parse_time(record["created"]),
-            _parse_seen(record["seen"], handle, keyring),
-            _parse_time(record["ends"]),
+            int(version),
+            provider.decode(),
+            sub.decode("utf-8", "surrogatepass"),
+            sid.decode("utf-8", "surrogatepass") or None,
+            _shown(name),
+            _parse_time(created),
+            _parse_seen(seen, handle, keyring),
+            _parse_time(ends),
             _tokens(secret["tokens"]),
             secret["claims"],
             secret["rotations"],
-            parse_marker(get("refreshing", "")),
-            get("ua", ""),
-            get("ip", ""),
-            get("frontend", ""),
-            exchanged,
-            get("exchanged", ""),
-            device_key(key, record, keyring) is not None,
+            parse_marker(refreshing.decode()) if refreshing else None,
+            _shown(ua),
+            _shown(ip),
+            _shown(frontend),
+            own,
+            exchanged.decode() if exchanged else "",
+            bool(device) and device_key(key, record_of(values), keyring) is not None,
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _shown(value: bytes | None) -> str:
+    """Returns a text that is for people: whatever stands there is one."""
+    return value.decode("utf-8", "replace") if value else ""
 
 
 def _tokens(fields: Mapping[str, Any]) -> Tokens:
     """Returns `Tokens(**fields)`; an earlier version of us wrote fewer of them."""
-    if not fields.keys() <= _OF_TOKENS:
+    if not _OF_TOKENS.issuperset(fields):
         raise ValueError("written by a later version")
     get = fields.get
     return new_tokens(
@@ -217,21 +231,18 @@ def device_key(key: str, record: Record, keyring: Keyring) -> str | None:
     return public_key
 
 
-def fingerprint(record: Record) -> int:
+def fingerprint(values: Values) -> int:
     """A number that identifies the record of a session in memory, all fields but `seen`.
 
     It grants nothing beyond the record that was opened before. It differs by process.
     """
-    return hash(tuple(map(record.get, _IN_MEMORY)))
+    return hash(_in_memory(values))
 
 
 def _decode_exchanged(
-    key: str, record: Record, handle: str, keyring: Keyring
+    sealed: bytes, bound: bytes, handle: str, keyring: Keyring
 ) -> Mapping[str, OwnToken] | None:
-    sealed = record.get("exchanged", "")
-    if not sealed:
-        return {}
-    plaintext = keyring.open_record(handle, sealed, _bound(key, record) + _EXCHANGED)
+    plaintext = keyring.open_record_bytes(handle, sealed, bound + _EXCHANGED)
     if plaintext is None:
         return None
     return {audience: OwnToken(**token) for audience, token in read_json(plaintext).items()}
@@ -250,12 +261,12 @@ def format_second(moment: float) -> str:
 def format_seen(moment: float, handle: str, keyring: Keyring) -> str:
     """The field `seen`: `date -d @…` takes it, and only the bearer of the handle can have had it written."""
     second = format_second(moment)
-    return f"{second}.{keyring.tag(_SEEN, f'{handle} {second}')}"
+    return f"{second}.{keyring.tag(_SEEN, f'{handle} {second}'.encode()).decode()}"
 
 
-def _parse_seen(text: str, handle: str, keyring: Keyring) -> float:
-    second, _, tag = text.partition(".")
-    if not keyring.tagged(_SEEN, f"{handle} {second}", tag):
+def _parse_seen(text: bytes, handle: str, keyring: Keyring) -> float:
+    second, _, tag = text.partition(b".")
+    if not keyring.tagged(_SEEN, b"%b %b" % (handle.encode(), second), tag):
         raise ValueError("not written by this server")
     return _parse_time(second)
 
@@ -286,7 +297,7 @@ def rounded(session: Session) -> Session:
     )
 
 
-def _parse_time(text: str) -> float:
+def _parse_time(text: str | bytes) -> float:
     moment = float(text)
     if not math.isfinite(moment):
         raise ValueError("not a moment")
@@ -304,10 +315,14 @@ def _bound_fields(session: Session) -> dict[str, str]:
     }
 
 
-def _bound(key: str, record: Record) -> bytes:
-    """Returns a JSON array of these fields; they are but joined where none has to be escaped, as usual."""
-    fields = (key, *_bound_values(record))
-    text = '", "'.join(fields).encode("utf-8", "surrogatepass")
+def _bound(key: str, fields: Sequence[bytes]) -> bytes:
+    """Returns a JSON array of key and `_BOUND`; they are but joined where none has to be escaped."""
+    text = b'", "'.join((key.encode(), *fields))
     if text.translate(_PLAIN) == text and text.count(b'"') == _SEPARATING:
         return b'["%b"]' % text
-    return f"[{', '.join(map(encode_basestring_ascii, fields))}]".encode("ascii")
+    texts = (key, *(field.decode("utf-8", "surrogatepass") for field in fields))
+    return f"[{', '.join(map(encode_basestring_ascii, texts))}]".encode("ascii")
+
+
+def _bound_in(key: str, record: Record) -> bytes:
+    return _bound(key, [value.encode("utf-8", "surrogatepass") for value in _bound_values(record)])

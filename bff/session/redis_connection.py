@@ -231,7 +231,7 @@ class Replies(asyncio.Protocol):
             errors="replace",  # as of `new_connection`
             notEnoughData=self.NOT_YET,
         )
-        self.take = self._parser.gets
+        self.take = self._parser.gets  # with False: strings of the reply as bytes
         self._transport = writer.transport
         self._transport.set_protocol(self)
 

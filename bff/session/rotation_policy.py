@@ -94,15 +94,13 @@ def ahead_at(session: Session, settings: RefreshSettings) -> float:
     unlike an access token, one that has ended cannot be renewed. The earlier one counts.
     """
     tokens = session.tokens
-    share = zlib.crc32(session.key.encode()) / 2**32
-    moment = session.ends
+    share = _SPREAD_SHARE * zlib.crc32(session.key.encode()) / 2**32
+    moment, begin = session.ends, tokens.obtained_at
     access_end, refresh_end = _access_end(tokens), _moving_refresh_end(tokens)
     if access_end is not None:
-        spread = share * _SPREAD_SHARE * (access_end - tokens.obtained_at)
-        moment = access_end - effective_leeway(tokens, settings.leeway) - spread
+        moment = access_end - effective_leeway(tokens, settings.leeway) - share * (access_end - begin)
     if refresh_end is not None:
-        early = (_REFRESH_TOKEN_LEFT + share * _SPREAD_SHARE) * (refresh_end - tokens.obtained_at)
-        moment = min(moment, refresh_end - early)
+        moment = min(moment, refresh_end - (_REFRESH_TOKEN_LEFT + share) * (refresh_end - begin))
     return moment
 
 

@@ -16,11 +16,11 @@ from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import note_of
-from bff.session.hash_read import Loaded
+from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.lifetime import last_moment, next_slide
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
-from bff.session.record import Record, fingerprint
+from bff.session.record import Values, fingerprint, values_of
 from bff.session.rotation_policy import good_until, quiet_until
 from bff.session.store import SessionStore
 from bff.settings.model import RefreshSettings, SessionSettings
@@ -63,7 +63,7 @@ class SessionReader:
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
         left = last_moment(session, self._settings) - self._clock()
-        _keep(reading, self._packed(handle, session, loaded.fields), left, loaded)
+        _keep(reading, self._packed(handle, session, values_of(loaded.fields)), left, loaded)
 
     def used(self, handle: str) -> "Callable[[str], Awaitable[None]] | None":
         """Takes the session of a handle out of the near cache, before its use is noted in Redis.
@@ -89,7 +89,7 @@ class SessionReader:
                 loaded = await self._store.load_noted(key, timed=True)
                 if loaded is None or loaded.note is not None or loaded.fields.get("seen") != seen:
                     return
-                if fingerprint(loaded.fields) != cached.fingerprint:
+                if fingerprint(values_of(loaded.fields)) != cached.fingerprint:
                     return
                 if not reading.spoiled:
                     session = replace(cached.found.session, seen=float(seen.partition(".")[0]))
@@ -98,25 +98,27 @@ class SessionReader:
                     _keep(reading, cached.used(session.seen, quiet), left, loaded)
                     return
 
-    def _packed(self, handle: str, session: Session, record: Record) -> CachedSession:
+    def _packed(self, handle: str, session: Session, values: Values) -> CachedSession:
         good = good_until(session, self._refresh)
         quiet = min(good, next_slide(session, self._settings))  # `quiet_until`, with what is known of it
-        return CachedSession.of(handle, session, quiet, good, fingerprint(record), plan=self._plan)
+        return CachedSession.of(handle, session, quiet, good, fingerprint(values), plan=self._plan)
 
     def _answered(
-        self, handle: str, key: str, reading: Reading | None, then: Then, loaded: Loaded | Exception
+        self, handle: str, key: str, reading: Reading | None, then: Then, loaded: LoadedValues | Exception
     ) -> None:
         found = None
         try:
-            if isinstance(loaded, Loaded):
+            if isinstance(loaded, LoadedValues):
                 found = self._found(handle, key, loaded, reading)
         finally:
             if reading is not None:
                 reading.end()
             then(found)
 
-    def _found(self, handle: str, key: str, loaded: Loaded, reading: Reading | None) -> CachedSession | None:
-        session = self._before.session(key, loaded.fields, handle)
+    def _found(
+        self, handle: str, key: str, loaded: LoadedValues, reading: Reading | None
+    ) -> CachedSession | None:
+        session = self._before.session_of(key, loaded.values, handle)
         if session is None or note_of(loaded.note, session.version) is not None:
             return None
         left = last_moment(session, self._settings) - self._clock()
@@ -124,13 +126,13 @@ class SessionReader:
             return None
         if self._providers is not None and session.provider not in self._providers:
             return None
-        packed = self._packed(handle, session, loaded.fields)
+        packed = self._packed(handle, session, loaded.values)
         if reading is not None:
             _keep(reading, packed, left, loaded)
         return packed
 
 
-def _keep(reading: Reading, packed: CachedSession, left: float, loaded: Loaded) -> None:
+def _keep(reading: Reading, packed: CachedSession, left: float, loaded: Loaded | LoadedValues) -> None:
     """Keeps a session that lives so many seconds if nobody uses it, or as long as its record."""
     lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
     reading.keep(packed.value, packed.entry, lifetime)

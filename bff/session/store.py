@@ -41,7 +41,7 @@ from bff.session.batch_reader import Told
 from bff.session.batch_script import BatchScript
 from bff.session.cluster.topology import Topology
 from bff.session.end_reasons import ENDED_SECONDS, Endings
-from bff.session.hash_read import Loaded, WrongTypeError, unavailable
+from bff.session.hash_read import Loaded, LoadedValues, SessionReads, WrongTypeError, unavailable
 from bff.session.inventory import Inventory
 from bff.session.keyed_script import KeyedScript
 from bff.session.lifetime import ends_by, milliseconds, record_ttl
@@ -84,6 +84,7 @@ class SessionStore:
         self._redis, self._loads, self.renewal = connected(settings, self.topology, took)
         self.endings = Endings(self._redis, settings.prefix, self._translated)
         self.index = SessionIndex(self._redis, settings.prefix, self._translated)
+        self._reads = SessionReads(settings.prefix)
         self._replication = Replication(self._redis, settings)
         self.rates = RateCounts(self._loads, settings.prefix, self._translated)
         self.inventory = Inventory(self._redis, settings.prefix, self._translated)
@@ -123,10 +124,9 @@ class SessionStore:
         """The records of these keys with the notes of their ends, in few round trips; None where none is."""
         return list(await asyncio.gather(*(self.load_noted(key) for key in keys)))
 
-    def ask(self, key: str, then: Told[Loaded], *, timed: bool) -> None:
+    def ask(self, key: str, then: Told[LoadedValues], *, timed: bool) -> None:
         """Reads as `load_noted`, for callers that do not await; a failure is `load_noted`'s to tell."""
-        note = self.endings.name(key).encode()
-        self._loads.read(self._session(key).encode(), note, then, timed=timed)
+        self._loads.read(key, self._reads, then, timed=timed)
 
     async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
         note = self.endings.name(key).encode() if noted else None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from bff.embedded import EmbeddedRedis, RedisBinary
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.batch_reader import LARGEST_BATCH, BatchReader
-from bff.session.hash_read import Loaded, WrongTypeError
+from bff.session.hash_read import Loaded, LoadedValues, SessionReads, WrongTypeError
+from bff.session.record import FIELDS
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
 from tests.support.network.relay import Relay, relay_to
@@ -118,6 +120,31 @@ async def test_who_goes_away_takes_nobodys_answer_along(loads: BatchReader, rela
         assert "2" == (await second).fields["sub"]
     assert "4" == (await loads.load(b"h4")).fields["sub"]
     assert [1, 3, 1] == reads(relay)
+
+
+async def test_a_caller_that_fails_takes_nobodys_answer_along(
+    loads: BatchReader, redis_server: RedisServer
+) -> None:
+    """What a function raises that is told of its answer is reported; the others are told of theirs."""
+    with redis_server.client() as client:
+        for number in range(3):
+            client.hset(f"bff:session:{number:064}", "sub", number)
+    told: list[bytes | None] = []
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reported.append(report))
+
+    def take(answer: LoadedValues | Exception) -> None:
+        assert isinstance(answer, LoadedValues)
+        told.append(answer.values[FIELDS.index("sub")])
+        if len(told) == 2:
+            raise KeyError("a mistake")
+
+    for number in range(3):
+        loads.read(f"{number:064}", SessionReads("bff"), take, timed=True)
+    await until(lambda: len(told) == 3)
+    assert [b"0", b"1", b"2"] == told
+    assert [KeyError] == [type(report["exception"]) for report in reported]
+    assert "3" == (await loads.load(b"h3")).fields["sub"]
 
 
 @pytest.mark.requirement("T-10")

@@ -12,7 +12,7 @@ import pytest
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.cluster.topology import MAX_REDIRECTS
-from bff.session.hash_read import Loaded
+from bff.session.hash_read import LoadedValues
 from bff.session.model import EndReason
 from bff.session.store import SessionStore
 from tests.session.sample import NOW, sample_session
@@ -26,9 +26,9 @@ RECORD = {"version": "1", "sub": SESSION.sub, "tokens": "sealed"}
 SLOTS = 16384
 
 
-async def asked(store: SessionStore) -> Loaded:
+async def asked(store: SessionStore) -> LoadedValues:
     """A read whose answer is told by a call."""
-    told: asyncio.Future[Loaded | Exception] = asyncio.get_running_loop().create_future()
+    told: asyncio.Future[LoadedValues | Exception] = asyncio.get_running_loop().create_future()
     store.ask(SESSION.key, told.set_result, timed=True)
     answer = await told
     if isinstance(answer, Exception):

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from bff.errors import StoreUnavailableError
+from bff.session.batch_reader import Told
 from bff.session.cached_session import CachedSession
-from bff.session.hash_read import Loaded
+from bff.session.hash_read import LoadedValues, WrongTypeError
 from bff.session.sessions import Sessions
 from tests.contract.cached import Site, cookie, read
 from tests.contract.test_put_back import without_cache
@@ -56,13 +58,16 @@ async def test_a_session_whose_time_is_up_is_not_found(site: Site, sessions: Ses
 async def test_a_question_that_was_not_answered_finds_nothing(
     site: Site, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a failure nor a cancellation is a session, or an exception, or a read that never ends."""
+    """A failure is neither a session, nor an exception, nor a read that never ends."""
     found = await site.signed_in()
     loop = asyncio.get_running_loop()
-    for failure in (OSError("away"), None):
-        answer: asyncio.Future[Loaded] = loop.create_future()
-        answer.cancel() if failure is None else answer.set_exception(failure)
-        monkeypatch.setattr(site.store, "ask", lambda *_, answer=answer, **__: answer)
+    for failure in (StoreUnavailableError("away"), WrongTypeError()):
+
+        def ask(_: str, then: Told[LoadedValues], *, timed: bool, failure: Exception = failure) -> None:
+            assert timed is (sessions is site.sessions)
+            loop.call_soon(then, failure)
+
+        monkeypatch.setattr(site.store, "ask", ask)
         assert await read(sessions, found) is None
     assert {} == site.cache._readings
 

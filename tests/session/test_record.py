@@ -11,11 +11,13 @@ from bff.session.model import OwnToken, Refreshing, Session, Tokens
 from bff.session.record import (
     FIELDS,
     decode_record,
+    decode_values,
     encode_exchanged,
     encode_record,
     format_device,
     record_of,
     rounded,
+    values_of,
 )
 from tests.session.sample import NOW, sample_session, sample_tokens
 
@@ -116,6 +118,17 @@ def test_an_edited_record_does_not_open(field: str, value: str) -> None:
 
 
 @pytest.mark.requirement("B-31")
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", [7, b"\xff"])
+def test_values_that_are_no_text_of_ours_do_not_open(field: str, value: Any) -> None:
+    """They raise nothing; the fields for people alone may hold whatever bytes there are."""
+    values = list(values_of(encoded()))
+    values[FIELDS.index(field)] = value
+    opened = decode_values(SESSION.key, values, HANDLE, KEYRING)
+    assert (opened is not None) is (field in {"name", "ua", "ip", "frontend"} and value == b"\xff")
+
+
+@pytest.mark.requirement("B-31")
 def test_old_tokens_cannot_be_put_back() -> None:
     """The tokens of an earlier version do not open under a later one, nor those of another session."""
     old = encoded()
@@ -187,8 +200,8 @@ def test_reads_ask_for_every_field_that_a_session_is_made_of() -> None:
 def test_the_values_that_redis_answers_make_the_record_again() -> None:
     """Each of the fields in its place; a field that there is not is none of the record's."""
     full = {name: f"the {name}" for name in FIELDS}
-    assert full == record_of(list(full.values()))
+    assert full == record_of([f"the {name}".encode() for name in FIELDS])
     for missing in FIELDS:
         rest = {name: value for name, value in full.items() if name != missing}
-        assert rest == record_of([rest.get(name) for name in FIELDS])
+        assert rest == record_of(values_of(rest))
     assert {} == record_of([None] * len(FIELDS))

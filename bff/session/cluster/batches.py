@@ -17,7 +17,8 @@ from bff.session.batch_reader import BatchReader, Told
 from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
-from bff.session.hash_read import Loaded, commands, noted, outcome, unavailable
+from bff.session.hash_read import Loaded, LoadedValues, SessionReads, commands, noted, outcome, unavailable
+from bff.session.record import values_of
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
@@ -45,13 +46,18 @@ class ClusterBatches:
         """As `BatchReader.load`."""
         return self._promised(self._load(name, timed=timed, note=note))
 
-    def read(self, name: bytes, note: bytes, then: Told[Loaded], *, timed: bool) -> None:
+    def read(self, key: str, reads: SessionReads, then: Told[LoadedValues], *, timed: bool) -> None:
         """As `BatchReader.read`."""
 
         def answered(done: asyncio.Future[Loaded]) -> None:
             failure = StoreUnavailableError("Redis: closed") if done.cancelled() else done.exception()
-            then(failure if isinstance(failure, Exception) else done.result())
+            if isinstance(failure, Exception):
+                then(failure)
+            else:
+                fields, lifetime, noted_end = done.result()
+                then(LoadedValues(values_of(fields), lifetime, noted_end))
 
+        name, note = reads.names(key)
         self.load(name, timed=timed, note=note).add_done_callback(answered)
 
     def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
@@ -125,7 +131,7 @@ class ClusterBatches:
         """A hash at a server that takes its slot over just now."""
         words = _ASKING + commands(name, None, timed=False)
         try:
-            fields = await self._reader(address).evaluate(name, words, replies=2)
+            fields = await self._reader(address).evaluate(name, words, replies=2, text=False)
         except ResponseError as refused:
             fields = refused
         read = outcome((fields, None, None))

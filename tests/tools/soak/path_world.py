@@ -26,10 +26,10 @@ from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
 from bff.session.batch_reader import Told
-from bff.session.hash_read import Loaded
+from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.model import EndReason, Session, Tokens
 from bff.session.near_cache import NearCache
-from bff.session.record import Record, encode_record
+from bff.session.record import Record, encode_record, values_of
 from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, Sessions
 from bff.session.store import Write
@@ -122,8 +122,8 @@ class Store:
         loaded = await self.load_noted(key)
         return None if loaded is None else loaded.fields
 
-    def ask(self, key: str, then: Told[Loaded], **_: bool) -> None:
-        loaded = Loaded(self._records.get(key, {}), None)
+    def ask(self, key: str, then: Told[LoadedValues], **_: bool) -> None:
+        loaded = LoadedValues(values_of(self._records.get(key, {})), None, None)
         asyncio.get_running_loop().call_soon(
             then, loaded if self.reachable else StoreUnavailableError("down")
         )
