@@ -1,5 +1,6 @@
 """Signing in at the issuer against guessing, crowds, suspension and changes that come in between."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -313,6 +314,35 @@ def test_a_sign_in_is_known_as_long_as_its_last_token(redis_server: RedisServer)
         sign_ins.note_family("the-family", family, NOW)
         assert ["the-sid"] == sign_ins.of("alice", ends + MAX_ACCESS_TOKEN_LIFETIME)
         assert [] == sign_ins.of("alice", ends + 7200)
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["", "[]", "{}", '{"sub": "alice", "sid": "s", "auth_time": NaN}', "[" * 100_000],
+    ids=lambda x: x[:12],
+)
+def test_a_record_that_cannot_be_read_is_no_sign_in(
+    person: Person, redis_server: RedisServer, record: str
+) -> None:
+    """Another program's value in its place has the user sign in again; the account's list stands."""
+    person.tokens()
+    with redis_server.client() as client:
+        sign_ins = Store.on(IssuerRedis(client, "issuer")).sign_in_sessions
+        (standing,) = sign_ins.tell("alice", time.time())
+        client.hset(f"issuer:sid:{standing.sid}", "auth_time", "9" * 5000)
+        for key in client.scan_iter("issuer:session:*"):
+            client.set(key, record)
+        assert [0] == [one.auth_time for one in sign_ins.tell("alice", time.time())]
+    assert 'id="password"' in person.authorize().text
+
+
+def test_a_sign_in_of_a_later_version_is_read(person: Person, redis_server: RedisServer) -> None:
+    """Processes of two versions serve at once while a deployment is brought up to date."""
+    person.tokens()
+    with redis_server.client() as client:
+        (key,) = client.scan_iter("issuer:session:*")
+        client.set(key, json.dumps({**json.loads(client.get(key) or ""), "more": 1}))
+    assert "code" in query_of(person.authorize().headers["location"])
 
 
 def test_a_browser_that_says_nothing_is_taken(issuer: RunningIssuer) -> None:

@@ -29,11 +29,11 @@ import redis
 
 from bff.issuer.accounts.passwords import Passwords
 from bff.issuer.settings import PasswordCost, UserSettings
+from bff.issuer.store.redis import read_number
 from bff.observe.logs import get_logger
 
 MAX_ADDRESS = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 MAX_LOCAL_PART = 64
-_MAX_DIGITS = 11  # a time that a calendar has: the year 5138
 
 _NUMBERS = ("created", "suspended", "generation")
 _log = get_logger("bff.issuer")
@@ -209,7 +209,7 @@ class Accounts:
 
 
 def _account(sub: str, fields: Mapping[str, Any]) -> Account:
-    numbers = {name: _number(fields.get(name) or "0") for name in _NUMBERS}
+    numbers = {name: read_number(fields.get(name) or "0") for name in _NUMBERS}
     created, suspended, generation = (number or 0 for number in numbers.values())
     unusable = tuple(name for name in ("email", "name") if name not in fields)
     unusable += tuple(name for name, number in numbers.items() if number is None)
@@ -227,11 +227,6 @@ def _account(sub: str, fields: Mapping[str, Any]) -> Account:
         generation,
         unusable,
     )
-
-
-def _number(text: str) -> int | None:
-    """Returns a number of few digits; None for any other text: of thousands of digits, `int` takes none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def normal_address(text: str) -> str | None:

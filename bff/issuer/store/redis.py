@@ -30,6 +30,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+_MAX_DIGITS = 11  # a time that a calendar has: the year 5138
 TIMEOUT = 5.0
 """Seconds for connecting and for each answer: a busy machine is no outage."""
 
@@ -45,6 +46,11 @@ def connect(url: str) -> "redis.Redis":
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )
+
+
+def read_number(text: str) -> int | None:
+    """Returns a number of few digits; None for any other text: of thousands of digits, `int` takes none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def digest(secret: str) -> str:

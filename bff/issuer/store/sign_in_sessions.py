@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import cast
 
 from bff.issuer.logout.logout_queue import LogoutQueue
-from bff.issuer.store.redis import IssuerRedis, digest
+from bff.issuer.store.redis import IssuerRedis, digest, read_number
 from bff.issuer.store.refresh_families import Family
 
 # Adds to what is known of a sign-in, and keeps it as long as what is added. (EXPIRE has GT from Redis 7 on.)
@@ -87,9 +87,14 @@ class SignInSessions:
         self._client.set(self._session(session), json.dumps(asdict(sign_in)), ex=max(1, int(lifetime)))
 
     def find(self, cookie: str) -> SignIn | None:
-        """Returns the sign-in of this cookie, or None."""
+        """Returns the sign-in of this cookie, or None; a record that cannot be read is none."""
         text = cast("str | None", self._client.get(self._session(digest(cookie))))
-        return None if text is None else SignIn(**json.loads(text))
+        try:
+            said = json.loads(text or "")
+            found = SignIn(str(said["sub"]), str(said["sid"]), int(said["auth_time"]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return None
+        return found
 
     def forget(self, cookie: str) -> None:
         """Forgets a cookie alone: a new sign-in leaves the clients' earlier tokens valid."""
@@ -115,7 +120,7 @@ class SignInSessions:
             fields = cast("Mapping[str, str]", self._client.hgetall(self._sid(sid)))
             device = Device(fields.get("ua", ""), fields.get("ip", ""))
             clients = tuple(sorted(name[7:] for name in fields if name.startswith("client:")))
-            found.append(Standing(sid, int(fields.get("auth_time") or 0), device, clients))
+            found.append(Standing(sid, read_number(fields.get("auth_time") or "0") or 0, device, clients))
         return sorted(found, key=lambda standing: -standing.auth_time)
 
     def end(self, sid: str, reason: str, told: Collection[str] | None, now: float) -> Ended:
