@@ -48,6 +48,7 @@ FROM_BROWSERS = frozenset(
         b"sec-fetch-mode",
         b"sec-fetch-site",
         b"sec-fetch-user",
+        b"sec-gpc",
         b"user-agent",
     }
 )

@@ -79,4 +79,5 @@ class FastRoute:
     def passing(self, request: PlainRequest) -> list[bytes]:
         """Returns the client's lines without its own copies of what the route sets."""
         passes = self.destination.rules.passes_on
-        return [line for _, line, (name, _) in request.lines() if line and passes(name)]
+        # A piece of several lines has browsers' fields alone, which pass at any route.
+        return [piece for piece in request.outgoing if passes(piece[: piece.find(b":")])]

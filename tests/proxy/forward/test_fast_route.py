@@ -6,20 +6,23 @@ from unittest import mock
 import pytest
 
 from bff.app import App
+from bff.policy.header_rules import FROM_BROWSERS
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.fast_route import FastRoute
+from bff.proxy.server import header_line_cache
 from bff.proxy.server.header_line_cache import PlainRequest
+from bff.settings.dropped_headers import TO_BACKEND, row_of
 from bff.settings.model import Settings
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
 ONE, OTHER = "https://one.example.com", "https://other.example.com"
 
 
-def fast_routes(**of_other: Any) -> list[FastRoute]:
-    """The routes of two frontends, which differ in what is given."""
+def running(**of_other: Any) -> App:
+    """An application with two frontends, which differ in what is given."""
     route = {"path": "/api", "upstream": "http://127.0.0.1:1/v1"}
-    app = App(
+    return App(
         Settings.model_validate(
             {
                 "server": {"public_url": "https://www.example.com", "trusted_proxies": ["192.0.2.0/24"]},
@@ -34,6 +37,14 @@ def fast_routes(**of_other: Any) -> list[FastRoute]:
         ),
         clock=lambda: 0.0,
     )
+
+
+def fast_routes(**of_other: Any) -> list[FastRoute]:
+    """The routes of such frontends."""
+    return routes_of(running(**of_other))
+
+
+def routes_of(app: App) -> list[FastRoute]:
     return [route for each in app.frontends.every for route in each.forwarding.fast_path.routes()]
 
 
@@ -121,3 +132,31 @@ def test_verdicts_are_bounded() -> None:
         for method in route.shared.methods.values()
         for known in (method.plain, method.of_own_page)
     )
+
+
+@pytest.mark.requirement("H-15")
+def test_a_clients_own_copies_of_what_a_route_sets_are_left_out() -> None:
+    """However they are spelt and wherever they stand; the other lines pass, also those of a block."""
+    app = running(headers={"X-User": "sub"})
+    _, route = routes_of(app)
+    browsers = [b"User-Agent: A", b"Accept: */*", b"Sec-GPC: 1", b"Accept-Language: en"]
+    forged = [b"X-User: root", b"x_user: root", b"x-USER:root"]
+    made = [
+        [*browsers, b"Cookie: a=b", b"X-Own: 1"],
+        [*browsers, *forged, b"X-Own: 1"],
+        [*forged, *browsers, b"X-Own: 1"],
+        [*browsers[:2], *forged, *browsers[2:], b"X-Own: 1"],
+    ]
+    passed = [b"accept-language: en", b"accept: */*", b"sec-gpc: 1", b"user-agent: A", b"x-own: 1"]
+    for fields in made * 4 + made[:1] * 4:
+        head = b"\r\n".join([b"GET /api/x HTTP/1.1", b"Host: other.example.com", *fields, b"", b""])
+        read = app.in_force.lines.read(head)
+        assert read is not None
+        assert passed == sorted(b"".join(route.passing(read)).split(b"\r\n")[:-1])
+
+
+@pytest.mark.requirement("H-15")
+@pytest.mark.parametrize("name", sorted(header_line_cache._KEPT))
+def test_the_fields_of_blocks_fare_alike_at_all_routes(name: bytes) -> None:
+    """Each passes at any route or at none: so a route that sets fields of its own need not look for it."""
+    assert name in FROM_BROWSERS or row_of(TO_BACKEND, name.decode()) is not None
