@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 
 MAX_DOCUMENT = 512 * 1024
+ASKED = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""What a call asks for: nothing coded, since a little of it can unpack to more than any bound."""
 _WHOLE = 2  # times the limit of a step: an answer may come in time piece by piece, and never end
 
 
@@ -48,11 +50,11 @@ class Fetcher:
         try:
             async with (
                 asyncio.timeout(self._longest),
-                self._client.stream("GET", url, headers={"Accept": "application/json"}) as answer,
+                self._client.stream("GET", url, headers=ASKED) as answer,
             ):
                 if answer.status_code != httpx.codes.OK:
                     raise FetchError(f"{url} answered {answer.status_code}")
-                async for chunk in answer.aiter_bytes():
+                async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > MAX_DOCUMENT:
                         raise FetchError(f"{url} is too large")

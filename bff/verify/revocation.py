@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import httpx
 
 from .claims import Claims
-from .fetch import trust
+from .fetch import ASKED, trust
 
 MAX_ANSWER = 64 * 1024
 
@@ -160,12 +160,12 @@ class Introspection:
         form = {"token": token, "token_type_hint": "access_token"}
         async with (
             asyncio.timeout(self._longest),
-            self._client.stream("POST", self._endpoint, data=form) as answer,
+            self._client.stream("POST", self._endpoint, data=form, headers=ASKED) as answer,
         ):
             if answer.status_code != httpx.codes.OK:
                 raise OSError(f"the introspection endpoint answered {answer.status_code}")
             body = b""
-            async for chunk in answer.aiter_bytes():
+            async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > MAX_ANSWER:
                     raise OSError("the introspection endpoint's answer is too long")

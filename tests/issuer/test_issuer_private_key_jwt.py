@@ -1,6 +1,7 @@
 """Clients that show who they are by a JWT of their own (RFC 7523), on real sockets."""
 
 import asyncio
+import gzip
 import hmac
 import json
 import socket
@@ -283,6 +284,25 @@ def test_an_answer_that_never_ends_holds_no_thread(
         assert None is ClientKeys().find(client, "one", 100.0)
         thread.join(PATIENCE)
     assert over.is_set()  # the connection is closed, too
+
+
+def test_keys_are_not_unpacked() -> None:
+    """A few kilobytes of gzip unpack to megabytes before any bound is looked at: no coding is read."""
+    asked: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        asked.append(request.headers["accept-encoding"])
+        packed = gzip.compress(json.dumps(jwks_of(KEY)).encode())
+        return Response(packed, headers={"Content-Encoding": "gzip"})
+
+    served = ServedApp(Starlette(routes=[Route("/keys", answer)]), free_port())
+    served.start()
+    client = Client(ClientSettings(client_id=KEY_CLIENT, jwks_uri=f"http://127.0.0.1:{served.port}/keys"))
+    try:
+        assert ClientKeys().find(client, None, 100.0) is None
+    finally:
+        served.stop()
+    assert ["identity"] == asked
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503, 302])

@@ -1,6 +1,7 @@
 """The verifier's fetches."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -102,3 +103,37 @@ async def test_an_answer_that_never_ends_is_given_up(begin: bytes, piece: bytes)
         with pytest.raises(TimeoutError):
             await word.is_revoked("token", cast("Any", {}))
         await word.close()
+
+
+@asynccontextmanager
+async def coded(body: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that answers with gzip, asked or not; its address, and the heads that it got."""
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).lower())
+        packed = gzip.compress(body)
+        lines = (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        )
+        writer.write(lines % len(packed) + packed)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", heads
+
+
+async def test_nothing_is_unpacked() -> None:
+    """A few kilobytes of gzip unpack to megabytes before any bound is looked at."""
+    async with coded(b'{"keys": [], "active": true}') as (url, heads):
+        fetcher = Fetcher()
+        with pytest.raises(FetchError):
+            await fetcher.get(url)
+        await fetcher.close()
+        word = Introspection(url, client_id="orders", client_secret="s3cr3t")
+        with pytest.raises(ValueError, match=r".*"):
+            await word.is_revoked("token", cast("Any", {}))
+        await word.close()
+    assert [True, True] == [b"\r\naccept-encoding: identity\r\n" in head for head in heads]
