@@ -10,7 +10,8 @@ Rule 2: what is not told is not guessed: a question without method or path is re
 Rule 3: a path that two readers could take differently is refused, also where the route takes it otherwise:
 here the reverse proxy has chosen the backend, by a reading of its own.
 Rule 4: a field that a backend may believe, and that forwarding ourselves would drop, is refused: nobody says
-that the reverse proxy drops it.
+that the reverse proxy drops it. With `_` in its name, each that forwarding would drop is refused: a CGI-like
+backend takes it for the field with `-`, and that is the one that reverse proxies write or drop.
 Rule 5: a WebSocket or event stream of a session, or of a client's own token, is refused: nobody would end it
 with that.
 """
@@ -29,7 +30,7 @@ from bff.policy.header_rules import NameFilter
 from bff.policy.paths import path_problem
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.routes import RouteTable
-from bff.settings.dropped_headers import BELIEVED, Stopped, as_pattern, plain_name
+from bff.settings.dropped_headers import BELIEVED, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import RouteSettings
 from bff.settings.route_check import parser_takes
 
@@ -52,6 +53,7 @@ _URL = b"x-original-url"
 _HOST = b"x-forwarded-host"
 _TOLD = _METHODS | _URIS | {_URL, _HOST, SECRET, ROUTE}
 _WEBSOCKET, _STREAM = b"sec-websocket-key", b"text/event-stream"
+_DROPPED = as_pattern(TO_BACKEND)
 _ASKING = frozenset({"x-auth-request-redirect"})  # ingress-nginx writes it into its question
 
 
@@ -99,7 +101,7 @@ class Asking:
     hosts: frozenset[bytes]
     routes: RouteTable
     guard: Guard
-    believed: Mapping[bytes, NameFilter]
+    believed: Mapping[bytes, "Believed"]
 
     @classmethod
     def compiled(
@@ -147,7 +149,7 @@ class Asking:
             return _unclear("the reverse proxy takes this path for another route")
         believed, lasts = self.believed[route.path], verdict.signed or verdict.bearer is not None
         for name, value in request.fields.headers:
-            if believed.stops(name):
+            if believed.named.stops(name) or (b"_" in name and believed.spelled.stops(name)):
                 return _unclear(f"the field {name.decode('ascii')} may not go to a backend")
             if lasts and (name == _WEBSOCKET or (name == b"accept" and _STREAM in value.lower())):
                 return _unclear("a WebSocket or event stream, which has to end with its session or token")
@@ -167,12 +169,19 @@ def asked_place(headers: Iterable[Header], raw_path: bytes) -> tuple[bytes, byte
     return host, target.partition(b"?")[0]
 
 
-def _believed(route: RouteSettings, added: Sequence[str]) -> NameFilter:
+class Believed(NamedTuple):
+    """The fields of Rule 4 of a route: in any spelling, and with `_` in their names."""
+
+    named: NameFilter
+    spelled: NameFilter
+
+
+def _believed(route: RouteSettings, added: Sequence[str]) -> Believed:
     """The fields of Rule 4 for a route: those that are written here are believed above all."""
     written = frozenset(map(plain_name, (*added, *route.headers)))
     pattern = as_pattern([*BELIEVED, *(Stopped(name, "is written by the proxy") for name in written)])
     passed = frozenset(map(plain_name, route.pass_request_headers))
-    return NameFilter(pattern, (_ASKING | passed) - written)
+    return Believed(NameFilter(pattern, (_ASKING | passed) - written), NameFilter(_DROPPED, passed))
 
 
 def _unclear(reason: str) -> Denied:

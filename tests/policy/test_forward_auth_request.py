@@ -177,6 +177,17 @@ def test_what_is_in_doubt_is_refused(reason: str, found: Asked) -> None:
     assert (Problem.BAD_REQUEST, reason) == refusal(found)
 
 
+@pytest.mark.parametrize(
+    "name", [b"x_real_ip", b"x-real_ip", b"cf_connecting_ip", b"forwarded_for", b"content_length"]
+)
+def test_what_forwarding_drops_is_refused_with_an_underscore(name: bytes) -> None:
+    """A reverse proxy writes and drops the name with a dash; a CGI-like backend cannot tell the two apart."""
+    found = told(b"/open/a", b"GET", (name, b"192.0.2.1"))
+    assert (Problem.BAD_REQUEST, f"the field {name.decode()} may not go to a backend") == refusal(found)
+    for other in (b"x-real-ip", b"cf-connecting-ip", b"x_page", b"x_remote_user"):
+        assert isinstance(told(b"/api/a", b"GET", (other, b"192.0.2.1")).verdict, Admitted)
+
+
 def test_a_field_that_is_written_from_claims_is_no_clients() -> None:
     """The reverse proxy may leave the client's own, where the claim says nothing."""
     found = told(b"/claims/a", b"GET", (b"x_tenant", b"acme"))
