@@ -11,7 +11,6 @@ reads over it), and a reset in answer to it, or to a piece of the answer, ends t
 import asyncio
 import socket
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.response_writer import ResponseWriter
@@ -31,19 +30,13 @@ _FIRST_LOOK, _LOOK = 0.1, 1.0
 """When a half-closed client is looked for, first and then again, in seconds."""
 
 
-class State(Enum):
-    """The states of a connection."""
-
-    OPEN = auto()
-    LINGERING = auto()  # the last answer is written; input is dropped
-    OVER = auto()  # lost, or handed over to the WebSocket protocol
-
-
 @dataclass(slots=True, eq=False)
 class Closing:
     """The end of one connection, from the last answer on. `timer` is that of the client's next input.
 
     Attributes:
+        ended: no more requests are taken, and input is dropped: the last answer is written, or the connection
+            is lost, or handed over to the WebSocket protocol.
         half_closed: the client has closed its sending side, and is still to get an answer.
         dropped: bytes of input that were dropped; to be set to 0 with each answer.
     """
@@ -53,7 +46,7 @@ class Closing:
     timer: WaitTimer
     writer: ResponseWriter
     flow: FlowControl
-    state: State = State.OPEN
+    ended: bool = False
     half_closed: bool = False
     dropped: int = 0
     _look: asyncio.TimerHandle | None = None
@@ -62,13 +55,13 @@ class Closing:
     @property
     def open(self) -> bool:
         """True while requests are taken."""
-        return self.state is State.OPEN and not self.transport.is_closing()
+        return not self.ended and not self.transport.is_closing()
 
     def linger(self) -> None:
         """Closes the sending side; input is to be given to `drop` from then on (Rule 1)."""
         if not self.open:
             return
-        self.state = State.LINGERING
+        self.ended = True
         self.dropped = 0
         self.flow.release()
         self.flow.want(True)
@@ -85,7 +78,7 @@ class Closing:
         """Counts input that is dropped, behind the last answer or an early one."""
         self.dropped += count
         left = self._until - self.loop.time()
-        if self.state is not State.LINGERING:
+        if not self.ended:
             if self.dropped > DRAIN:
                 self.linger()
         elif left <= 0 or self.dropped > _LINGER_BYTES:
@@ -123,7 +116,7 @@ class Closing:
 
     def over(self) -> None:
         """Ends all waits: the connection is lost, or another protocol's."""
-        self.state = State.OVER
+        self.ended = True
         self.timer.stop()
         self.flow.stop()
         if self._look is not None:

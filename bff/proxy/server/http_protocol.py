@@ -20,7 +20,7 @@ from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
-from bff.proxy.server.closing import DRAIN, Closing, State
+from bff.proxy.server.closing import DRAIN, Closing
 from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.refusal import Refusal, Refused, bad_request
 from bff.proxy.server.request_parser import Head, RequestParser
@@ -94,7 +94,7 @@ class HttpServerProtocol(asyncio.Protocol):
                     return
                 self._begin(request.head())
                 data = request.body
-        if self._closing.state is State.LINGERING:
+        if self._closing.ended:
             self._closing.drop(len(data))
         elif self._flow.held:
             self._flow.hold(data)
