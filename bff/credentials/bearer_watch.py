@@ -69,12 +69,19 @@ class BearerWatch:
         watched.holders += 1
         return watched
 
-    def leave(
-        self, watched: WatchedToken, told: Callable[[asyncio.Future[Refused]], None] | None = None
-    ) -> None:
-        """Ends the watch for one holder of this token; the callback `told` hears no more of its end."""
-        if told is not None:
+    def follow(self, token: TokenOnly, told: Callable[[asyncio.Future[Refused]], None]) -> Callable[[], None]:
+        """Calls `told` when a token ends; returns the function that ends the watch before."""
+        watched = self.join(token)
+        watched.over.add_done_callback(told)
+
+        def leave() -> None:
             watched.over.remove_done_callback(told)
+            self.leave(watched)
+
+        return leave
+
+    def leave(self, watched: WatchedToken) -> None:
+        """Ends the watch for one holder of this token."""
         watched.holders -= 1
         if watched.holders:
             return

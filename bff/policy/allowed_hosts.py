@@ -11,6 +11,8 @@ from bff.policy.forward_auth_request import is_forward_auth
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import ServerSettings
 
+_ADVICE = "a reverse proxy in front has to pass Host on as the browser sent it"
+
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
@@ -54,9 +56,9 @@ class AllowedHosts:
         """Returns True for two spellings of one host: with the scheme's own port, or without."""
         return self._without_own_port(one) == self._without_own_port(other)
 
-    def shortest(self) -> str:
-        """Returns a name of ours to tell a client that has named another host."""
-        return min(self.names, key=len).decode("ascii")
+    def advice(self) -> str:
+        """Returns the advice to a client that has named another host: most often a proxy has changed it."""
+        return f"this is {min(self.names, key=len).decode('ascii')}: {_ADVICE}"
 
     def _without_own_port(self, host: bytes) -> bytes:
         return host.lower().removesuffix(b":443" if self.scheme == b"https" else b":80")

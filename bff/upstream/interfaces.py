@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from bff.errors import Problem
 from bff.policy.fields import Header
 
 
@@ -27,6 +28,9 @@ class FaultKind(Enum):
     BROKEN = "broken"  # the connection ended in the middle of the call
     EXPECTATION = "expectation"  # 417 to the `Expect` that we added: to be sent again, and goes without it
     STALE = "stale"  # a kept-alive connection ended, or timed out, before an answer: see `safe_to_resend`
+
+
+_PROBLEMS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class Fault:
     detail: str
     safe_to_resend: bool = False
     unsent: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem that the client is told."""
+        return _PROBLEMS.get(self.kind, Problem.UPSTREAM_UNREACHABLE)
 
 
 class UpstreamRequest(NamedTuple):

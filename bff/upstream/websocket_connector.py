@@ -41,7 +41,7 @@ async def open_socket(
     """Connects and shakes hands; the caller closes the connection.
 
     Args:
-        request: the upgrade, without the fields that belong to the handshake itself.
+        request: the upgrade; fields of a handshake are not sent, which is this connection's own.
         route: whose timeouts and limits hold.
         dialer: makes the connection.
         subprotocols: those that the client offers; the backend chooses one or none (RFC 6455 4.2.2).
@@ -81,7 +81,11 @@ async def open_socket(
 async def _shake_hands(
     connection: ClientConnection, headers: Sequence[Header], seconds: float
 ) -> Answered | None:
-    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    fields = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if not _is_handshake_field(name)
+    ]
     try:
         async with asyncio.timeout(seconds):
             await connection.handshake(fields, None)
@@ -108,9 +112,9 @@ async def _shake_hands(
 def response_fields(items: Iterable[tuple[str, str]]) -> list[Header]:
     """Returns the library's headers in our form, without those of the handshake itself."""
     fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in items]
-    return [field for field in fields if not is_handshake_field(field[0])]
+    return [field for field in fields if not _is_handshake_field(field[0])]
 
 
-def is_handshake_field(name: bytes) -> bool:
+def _is_handshake_field(name: bytes) -> bool:
     """Returns true if a field, in any spelling, belongs to one connection's handshake (RFC 6455 11.3)."""
     return name.replace(b"_", b"-").startswith(b"sec-websocket-")

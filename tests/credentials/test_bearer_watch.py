@@ -43,12 +43,11 @@ async def test_all_holders_of_a_token_share_its_checks() -> None:
     def tell(over: asyncio.Future[Refused]) -> None:
         told.append(over.result().reason)
 
-    first, second = source.watch.join(token), source.watch.join(token)
-    assert first is second
-    first.over.add_done_callback(tell)
+    leave, second = source.watch.follow(token, tell), source.watch.join(token)
+    assert 1 == len(source.watch)
     await until(lambda: source.checks > 2)
-    assert not first.over.done()  # it is good, or nobody knows
-    source.watch.leave(first, tell)
+    assert not second.over.done()  # it is good, or nobody knows
+    leave()
     source.reason = "revoked"
     await until(second.over.done)
     assert (Problem.INVALID_TOKEN, "revoked") == (second.over.result().problem, second.over.result().reason)

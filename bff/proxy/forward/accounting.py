@@ -7,14 +7,13 @@ from bff.policy.admission import Denied, RequestHead
 from bff.policy.header_rules import RequestIds
 from bff.proxy.forward.fast_route import FastRoute
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.interfaces import Fault
 
 _SHOWN = 200  # bytes of a client's path, in the log
 
 CLIENT_GONE = 499
 """The status that is noted where the client has left before its answer's end."""
 
-_FAULTS = {FaultKind.TIMEOUT: Problem.UPSTREAM_TIMEOUT, FaultKind.INVALID: Problem.UPSTREAM_INVALID}
 _log = get_logger("bff.forward")
 
 
@@ -63,10 +62,9 @@ def note_denied(context: ForwardingContext, denied: Denied, request: RequestHead
         )
 
 
-def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> Problem:
-    """Counts and logs a backend's fault; returns the problem that the client is told."""
+def note_fault(context: ForwardingContext, fault: Fault, *, route: str, request_id: bytes) -> None:
+    """Counts and logs a backend's fault."""
     kind = fault.kind.value
     context.metrics.upstream_failed(route, kind)
     where = {"route": route, **named(context.frontend)}
     _log.warning("upstream_fault", **where, kind=kind, detail=fault.detail, request_id=request_id.decode())
-    return _FAULTS.get(fault.kind, Problem.UPSTREAM_UNREACHABLE)

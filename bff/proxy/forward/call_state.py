@@ -6,8 +6,7 @@ Rule 2: when a call has ended nothing of it is counted, and no timer of its runs
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, assert_never
+from typing import Any
 
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.errors import Problem
@@ -91,19 +90,14 @@ class CallState:
         """Finds the credential by waiting for it, then asks the application, where there is one."""
         destination, client = self._destination, self._ids.client
         credential = await destination.credential_for(self.request, self._admitted, client)
-        match credential:
-            case Refused():
-                self._refuse(credential)
-            case Signed() | Anonymous():
-                if not self._sign(credential):
-                    return
-                answer = await destination.asked(self.request, self._admitted, credential, client)
-                if isinstance(answer, Refused):
-                    self._refuse(answer)
-                else:
-                    self._go_on(*answer)
-            case other:
-                assert_never(other)
+        if isinstance(credential, Refused):
+            self._refuse(credential)
+        elif self._sign(credential):
+            answer = await destination.asked(self.request, self._admitted, credential, client)
+            if isinstance(answer, Refused):
+                self._refuse(answer)
+            else:
+                self._go_on(*answer)
 
     def _sign(self, credential: Signed | Anonymous) -> bool:
         """Counts the call for its session; returns False for a call that is refused then."""
@@ -129,9 +123,9 @@ class CallState:
         self._fail(Problem.RATE_LIMITED, detail=f"too many {what}")
 
     def _fault(self, fault: Fault) -> None:
-        problem = note_fault(self._context, fault, route=self._route_name(), request_id=self._ids.request_id)
+        note_fault(self._context, fault, route=self._route_name(), request_id=self._ids.request_id)
         self._drop_call()
-        self._fail(problem)
+        self._fail(fault.problem)
 
     def _fail(self, problem: Problem, *, headers: Sequence[Header] = (), **extra: Any) -> None:
         if self._finished:
@@ -166,9 +160,7 @@ class CallState:
         self._context.session_calls.lasts(self)
         bearer, credential = self._destination.credentials.bearer, self._credential
         if bearer is not None and isinstance(credential, TokenOnly):
-            token = bearer.watch.join(credential)
-            token.over.add_done_callback(self._token_over)
-            self._leave = partial(bearer.watch.leave, token, self._token_over)
+            self._leave = bearer.watch.follow(credential, self._token_over)
 
     def _token_over(self, over: asyncio.Future[Refused]) -> None:
         """Ends a stream with its token: an event stream cleanly, so that its reader comes back."""

@@ -28,7 +28,6 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)", re.IGNORECASE)
 _NEVER = frozenset({b"TRACE", b"CONNECT"})
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _OFFER = frozenset({b"upgrade", b"http2-settings"})
-_ADVICE = "a reverse proxy in front has to pass Host on as the browser sent it"
 _SHOWN = 200  # bytes of a wrong Host, in the log
 
 
@@ -225,5 +224,4 @@ def _judge_host(host: bytes | None, path: bytes, named: bytes, hosts: AllowedHos
     if named and not hosts.are_same(named, host):
         raise bad_request("the request target and the host header name two hosts")
     if not hosts.allows(host, path):
-        advice = f"this is {hosts.shortest()}: {_ADVICE}"
-        raise Refusal(Problem.WRONG_HOST, advice, host[:_SHOWN].decode("latin-1"))
+        raise Refusal(Problem.WRONG_HOST, hosts.advice(), host[:_SHOWN].decode("latin-1"))

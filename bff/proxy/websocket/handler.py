@@ -40,7 +40,7 @@ from bff.session.rotation_policy import PassOn
 from bff.session.sessions import NoSession
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.request_writer import UnsafeRequestError
-from bff.upstream.websocket_connector import Answered, is_handshake_field, open_socket, response_fields
+from bff.upstream.websocket_connector import Answered, open_socket, response_fields
 
 Over = asyncio.Future[NoSession] | asyncio.Future[Refused]
 """The end of what a socket hangs on: its session, or the client's own token."""
@@ -156,10 +156,7 @@ class Upgrade:
     async def _connect(self, over: Over) -> None:
         self._over = over
         outcome = await self._opened()
-        if over.done():
-            why = over.result()
-            await self._refuse(why if isinstance(why, Refused) else Refused(why.problem, why.reason))
-        elif isinstance(outcome, ClientConnection):
+        if isinstance(outcome, ClientConnection):
             await self._carry(outcome)
         elif isinstance(outcome, Answered):
             await self._pass_on(outcome)
@@ -167,19 +164,20 @@ class Upgrade:
             await self._refuse(outcome)
 
     async def _opened(self) -> ClientConnection | Answered | Refused | None:
-        """Returns the backend's answer; None where the client has left or the session has ended before."""
+        """Returns the backend's answer, or a refusal by the session's end; None where the client has left."""
         listening = self._listening
         opening = self._context.tasks.spawn(self._open(), name="socket's handshake")
+        waiting: set[asyncio.Future[Any]] = {opening, self._over, listening}
         try:
             while not (opening.done() or self._over.done() or _has_left(listening)):
-                waiting: set[asyncio.Future[Any]] = {opening, self._over}
-                if not listening.done():
-                    waiting.add(listening)
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not opening.done():
                 opening.cancel()
                 await asyncio.wait([opening])
+        if self._over.done():
+            why = self._over.result()
+            return why if isinstance(why, Refused) else Refused(why.problem, why.reason)
         return None if opening.cancelled() or _has_left(listening) else opening.result()
 
     async def _open(self) -> ClientConnection | Answered | Refused:
@@ -204,10 +202,9 @@ class Upgrade:
         request = self._destination.request(
             self._request, self._admitted, self._ids, self._credential, at_hand=True
         )
-        fields = [field for field in request.headers if not is_handshake_field(field[0])]
         try:
             outcome = await open_socket(
-                request._replace(headers=fields),
+                request,
                 self._admitted.route,
                 self._destination.pool.dialer,
                 subprotocols=kept(self._subprotocols, self._route.websocket_drop_subprotocols),
@@ -216,8 +213,9 @@ class Upgrade:
         except UnsafeRequestError:
             return Refused(Problem.BAD_REQUEST)
         except UpstreamFaultError as failure:
-            route, request_id = self._route.path, self._ids.request_id
-            return Refused(note_fault(self._context, failure.fault, route=route, request_id=request_id))
+            fault, route, request_id = failure.fault, self._route.path, self._ids.request_id
+            note_fault(self._context, fault, route=route, request_id=request_id)
+            return Refused(fault.problem)
         if isinstance(outcome, ClientConnection):
             self._backend = outcome
         return outcome

@@ -77,19 +77,16 @@ class WebSocketRelay:
     async def _end(
         self, up: asyncio.Task[End | None], down: asyncio.Task[End | None], over: asyncio.Future[Any]
     ) -> End:
-        waiting = {up, down}
-        while waiting:
-            either: set[asyncio.Future[Any]] = {*waiting, over, self._drained}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if over.done():
+        waiting: set[asyncio.Future[Any]] = {up, down, over, self._drained}
+        while not waiting.isdisjoint({up, down}):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if over in done:
                 what = "session" if isinstance(over.result(), NoSession) else "token"
                 return End(Close(SESSION_OVER, f"the {what} has ended"), _GOING_AWAY)
-            if self._drained.done():
+            if self._drained in done:
                 return End(_GOING_AWAY, _GOING_AWAY)
-            for task in [task for task in waiting if task.done()]:
-                waiting.discard(task)
-                end = task.result()
-                if end is not None:
+            for task in {up, down} & done:
+                if (end := task.result()) is not None:
                     return end
         return End(None, _GOING_AWAY)
 
