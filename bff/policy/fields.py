@@ -34,3 +34,8 @@ class Fields:
     def values(self, name: bytes) -> list[bytes]:
         """All values of one of the fields that are asked for on the way, in their order."""
         return self._asked.get(name) or []
+
+    def only(self, name: bytes) -> bytes | None:
+        """The value of such a field that came once; None where it is missing, or came several times."""
+        values = self._asked.get(name)
+        return values[0] if values is not None and len(values) == 1 else None

@@ -25,7 +25,7 @@ class TracedAnswers:
             await self._app(scope, receive, send)
             return
         fields = Fields(scope["headers"])
-        parent = parent_of(fields.values(b"traceparent"), fields.values(b"tracestate"))
+        parent = parent_of(fields.only(b"traceparent"), fields.values(b"tracestate"))
         path = scope["raw_path"].decode("ascii", "backslashreplace")
         trace, status = self._spans.call(parent, scope["method"], "", path), 0
         error: str | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
-from bff.policy.admission import Admitted, Denied, RequestHead, admit
+from bff.policy.admission import Denied, RequestHead, admit
 from bff.policy.csrf import Guard
 from bff.policy.fields import Fields, Header
 from bff.policy.routes import RouteTable
@@ -58,14 +58,10 @@ class ForwardingApp:
         """Returns the call of a request, which has not begun; None for a path of no route."""
         if self.forward_auth.takes(request.raw_path):
             return self.forward_auth.call(self.context, request, client)
-        verdict = self.admit(request)
+        verdict = admit(request, self.routes, self.guard)
         if isinstance(verdict, Denied) and verdict.problem is Problem.NO_ROUTE:
             return None
         return self.calls(self.context, request, verdict, client)
-
-    def admit(self, request: RequestHead) -> Admitted | Denied:
-        """Applies path, method, origin and size rules."""
-        return admit(request, self.routes, self.guard)
 
 
 def request_head(scope: Scope) -> RequestHead:

@@ -39,9 +39,14 @@ class AsgiClientSide:
         call.begin()
         listening = self._tasks.spawn(self._listen(receive), name="client")
         try:
-            await self._deliver()
+            while (message := await self._outbox.get()) is not None:
+                await self._send(message)
+                self._waiting -= len(message.get("body", b""))
+                if self._paused and self._waiting <= 0:
+                    self._paused = False
+                    call.resume_answer()
         except BaseException:
-            self.call.client_gone()
+            call.client_gone()
             raise
         finally:
             listening.cancel()
@@ -60,14 +65,6 @@ class AsgiClientSide:
             if not message.get("more_body", False) and not self._body_over:
                 self._body_over = True
                 self.call.body_end()
-
-    async def _deliver(self) -> None:
-        while (message := await self._outbox.get()) is not None:
-            await self._send(message)
-            self._waiting -= len(message.get("body", b""))
-            if self._paused and self._waiting <= 0:
-                self._paused = False
-                self.call.resume_answer()
 
     # ClientSide
 

@@ -94,12 +94,11 @@ class ForwardAuthCall(CallState):
             return
         destination = self._destination
         if not destination.waits:
-            cookies = self.request.fields.values(b"cookie")
             if not verdict.signed and verdict.bearer is None:
                 self._allow([])
                 return
-            alone = verdict.signed and len(cookies) == 1
-            ready = destination.credentials.session.ready(cookies[0]) if alone else None
+            cookie = self.request.fields.only(b"cookie") if verdict.signed else None
+            ready = None if cookie is None else destination.credentials.session.ready(cookie)
             if ready is not None:  # as most are: over at once, and not counted among those under way
                 self._session = ready.key
                 self._allow(destination.identity.of_ready(ready, self.request.method, self._admitted.target))

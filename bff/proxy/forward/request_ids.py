@@ -36,11 +36,11 @@ class RequestIdMaker:
 
     def made(self, request: RequestHead, digits: bytes) -> RequestIds:
         """Returns the ids of a request, new ones from digits that were drawn before."""
-        ids, traces = request.fields.values(b"x-request-id"), request.fields.values(b"traceparent")
+        fields = request.fields
         return RequestIds(
-            client=self.client(request.peer, request.fields.values(b"x-forwarded-for")),
-            request_id=request_id(ids[0] if len(ids) == 1 else None, digits[:ID_DIGITS]),
-            traceparent=traceparent(traces[0] if len(traces) == 1 else None, digits[ID_DIGITS:]),
+            client=self.client(request.peer, fields.values(b"x-forwarded-for")),
+            request_id=request_id(fields.only(b"x-request-id"), digits[:ID_DIGITS]),
+            traceparent=traceparent(fields.only(b"traceparent"), digits[ID_DIGITS:]),
         )
 
     def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:

@@ -34,17 +34,16 @@ def begun(context: ForwardingContext, request: RequestHead, route: str) -> CallT
     """Begins the trace of a request; `route` is empty where there is none."""
     assert context.spans is not None
     return context.spans.call(
-        parent_of(request.fields.values(b"traceparent"), request.fields.values(b"tracestate")),
+        parent_of(request.fields.only(b"traceparent"), request.fields.values(b"tracestate")),
         request.method.decode("ascii", "replace"),
         route,
         request.raw_path.decode("ascii", "backslashreplace"),
     )
 
 
-def parent_of(parents: Sequence[bytes], states: Sequence[bytes]) -> Parent | None:
-    """The trace context of a request, by the values of its two fields; None where there is none to go by."""
-    valid = len(parents) == 1 and valid_traceparent(parents[0])
-    return Parent(parents[0], states) if valid else None
+def parent_of(parent: bytes | None, states: Sequence[bytes]) -> Parent | None:
+    """The trace context of a request, by its only `traceparent`; None where there is none to go by."""
+    return Parent(parent, states) if parent is not None and valid_traceparent(parent) else None
 
 
 def place_of(route: Route) -> Place:
@@ -142,7 +141,7 @@ class TracedFastCall(FastCall):
         spans, request = self._route.context.spans, self._request
         assert spans is not None
         # A request with a `tracestate` is not for the fast path.
-        parent = parent_of([] if request.trace is None else [request.trace], ())
+        parent = parent_of(request.trace, ())
         self._trace = spans.call(
             parent, request.method.decode("ascii"), self._shared.name, request.path.decode("ascii")
         )

@@ -53,13 +53,12 @@ class AsgiBridge:
         """Lets the application answer; an answer that it leaves open is broken off."""
         try:
             await app(self._scope, self._receive, self._send)
-        except Exception:  # noqa: BLE001 - an application's mistake ends its own request alone
-            _log.exception("application_failed", path=self._scope["path"])
-            self._fail()
-        else:
             if not (self._over or self._begun):
                 _log.error("application_gave_no_answer", path=self._scope["path"])
                 self._fail()
+        except Exception:  # noqa: BLE001 - an application's mistake ends its own request alone
+            _log.exception("application_failed", path=self._scope["path"])
+            self._fail()
         finally:
             if not self._over:
                 self._over = True

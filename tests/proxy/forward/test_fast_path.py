@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bff.app import App
 from bff.credentials.credential import Anonymous, Signed
-from bff.policy.admission import Admitted, RequestHead
+from bff.policy.admission import Admitted, RequestHead, admit
 from bff.policy.fields import Fields, Header
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.forwarding_context import ForwardingContext
@@ -102,7 +102,8 @@ class Harness:
 
     def by_the_forwarder(self, request: RequestHead, digits: bytes) -> bytes | None:
         """The head that a whole call would send; None where it is refused."""
-        verdict = self.app.frontend.forwarding.admit(request)
+        forwarding = self.app.frontend.forwarding
+        verdict = admit(request, forwarding.routes, forwarding.guard)
         if not isinstance(verdict, Admitted):
             return None
         destination = self.context.destinations[verdict.route.path]

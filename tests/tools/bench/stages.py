@@ -20,7 +20,7 @@ from bff.app import App
 from bff.crypto import new_secret
 from bff.embedded import EmbeddedRedis
 from bff.observe.logs import access, configure
-from bff.policy.admission import Admitted, RequestHead
+from bff.policy.admission import Admitted, RequestHead, admit
 from bff.policy.fields import Fields, Header
 from bff.policy.request_limits import RequestLimits
 from bff.policy.routes import Matched
@@ -142,7 +142,7 @@ async def _parts(app: App, settings: Settings) -> _Parts:
     ]
     request = RequestHead(b"GET", b"/api/orders/7", b"page=2", Fields(headers), "127.0.0.1")
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    admitted = forwarding.admit(request)
+    admitted = admit(request, forwarding.routes, forwarding.guard)
     assert isinstance(admitted, Admitted)
     raw = b"GET /api/orders/7?page=2 HTTP/1.1\r\n" + lines + b"\r\n"
     return _Parts(forwarding, app.in_force.lines, sessions, request, raw, admitted, found, settings)
@@ -203,7 +203,11 @@ def _arriving(parts: _Parts) -> list[Step]:
     return [
         ("head", "parse and judge the request's head", lambda: parser.feed(parts.raw)),
         ("route", "find the route by its path", lambda: forwarding.routes.match(request.raw_path)),
-        ("admission", "route, method, query, guard, size", lambda: forwarding.admit(request)),
+        (
+            "admission",
+            "route, method, query, guard, size",
+            lambda: admit(request, forwarding.routes, forwarding.guard),
+        ),
         ("ids", "client's address, request id, trace context", lambda: ids(request)),
     ]
 
