@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff import crypto
-from bff.crypto import Keyring, decode, encode, new_secret, session_key
+from bff.crypto import Keyring, decode, encode, new_secret, packed_seal, session_key, unpacked_seal
 
 OLD, NEW = new_secret(), new_secret()
 KEYRING = Keyring([NEW, OLD])
@@ -104,12 +104,64 @@ def test_a_sealed_record_opens_only_as_it_was() -> None:
     assert KEYRING.open_record(handle, "", b"bound") is None
 
 
+@pytest.mark.requirement("B-31")
+def test_a_raw_record_opens_only_as_it_was() -> None:
+    """Another handle, other bindings, or any changed bit: it does not open; text and bytes are the same."""
+    handle = KEYRING.new_handle()
+    sealed = KEYRING.seal_record(handle, b"tokens", b"bound", raw=True)
+    held = packed_seal(sealed)
+    assert (sealed, 1 + 4 + 12 + 6 + 16) == (unpacked_seal(held), len(held))
+    assert b"tokens" == KEYRING.open_record(handle, sealed, b"bound")
+    assert b"tokens" == KEYRING.open_record_bytes(handle, held, b"bound")
+    assert KEYRING.open_record_bytes(KEYRING.new_handle(), held, b"bound") is None
+    assert KEYRING.open_record_bytes(handle, held, b"Bound") is None
+    for index in range(len(held)):
+        changed = held[:index] + bytes([held[index] ^ 1]) + held[index + 1 :]
+        assert KEYRING.open_record_bytes(handle, changed, b"bound") is None
+        assert KEYRING.open_record_bytes(handle, held[:index], b"bound") is None
+    assert KEYRING.open_cookie(b"bound", sealed) is None
+
+
+def test_the_formats_have_keys_of_their_own() -> None:
+    """A record of one format does not open as one of the other, whatever its beginning says."""
+    handle = KEYRING.new_handle()
+    kid = KEYRING.kids[0]
+    plain, raw = (KEYRING.seal_record(handle, b"tokens", b"bound", raw=raw) for raw in (False, True))
+    data = {sealed[0]: sealed.rpartition(".")[2] for sealed in (plain, raw)}
+    assert b"tokens" == KEYRING.open_record(handle, f"1.{kid}.{data['1']}", b"bound")
+    assert b"tokens" == KEYRING.open_record(handle, f"2.{kid}.{data['2']}", b"bound")
+    assert KEYRING.open_record(handle, f"1.{kid}.{data['2']}", b"bound") is None
+    assert KEYRING.open_record(handle, f"2.{kid}.{data['1']}", b"bound") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2.",
+        "2.x",
+        "2.0a0b0c0d",
+        "2.0a0b0c0d.",
+        "2.0a0bxxxx.AA",
+        "2.0A0b0c0d.AA",
+        "2.0a0b0c0d.!",
+        "2.0a0b0c0d.é",
+        "3.0a0b0c0d.AA",
+    ],
+)
+def test_what_is_no_seal_stays_as_it_is(text: str) -> None:
+    """It does not open, and nothing raises."""
+    assert text.encode() == packed_seal(text)
+    assert KEYRING.open_record(KEYRING.new_handle(), text, b"bound") is None
+
+
 def test_server_key_and_redis_open_nothing_without_the_cookie() -> None:
     """The key of a record takes the handle to derive: the server's key alone is not enough."""
     handle = KEYRING.new_handle()
-    sealed = KEYRING.seal_record(handle, b"tokens", b"bound")
-    assert KEYRING.open_record("", sealed, b"bound") is None
-    assert KEYRING.open_record(session_key(handle), sealed, b"bound") is None
+    for raw in (False, True):
+        sealed = KEYRING.seal_record(handle, b"tokens", b"bound", raw=raw)
+        assert KEYRING.open_record("", sealed, b"bound") is None
+        assert KEYRING.open_record(session_key(handle), sealed, b"bound") is None
 
 
 def test_sealed_cookies_are_for_one_purpose_and_never_alike() -> None:
@@ -176,6 +228,7 @@ def test_unknown_means_a_look_at_newer_keys() -> None:
     handle, sealed = third.new_handle(), third.seal_cookie(b"use", b"content")
     proof, tag = third.proof(b"use", "value"), third.tag(b"use", b"value")
     record = third.seal_record(handle, b"tokens", b"bound")
+    raw = third.seal_record(handle, b"tokens", b"bound", raw=True)
 
     def behind() -> Keyring:
         keyring = Keyring([OLD])
@@ -190,6 +243,7 @@ def test_unknown_means_a_look_at_newer_keys() -> None:
     assert handle == behind().accepts(handle.encode())
     assert b"content" == behind().open_cookie(b"use", sealed)
     assert b"tokens" == behind().open_record(handle, record, b"bound")
+    assert b"tokens" == behind().open_record(handle, raw, b"bound")
     assert behind().proves(b"use", "value", proof)
     assert behind().tagged(b"use", b"value", tag)
     assert Keyring([OLD]).accepts(handle.encode()) is None

@@ -21,7 +21,7 @@ from operator import itemgetter
 from typing import Any
 
 from bff.allowed_bytes import allowing
-from bff.crypto import Keyring
+from bff.crypto import Keyring, packed_seal, unpacked_seal
 from bff.session.json_bytes import read_json
 from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
 
@@ -30,6 +30,8 @@ Values = Sequence[bytes | None]
 """The values of a record's `FIELDS`, in their order, as Redis has them; None for one that is not there."""
 
 DEVICE = "device"
+RAW_FORMAT = 2
+"""The value of `session.record_format` by which records are sealed as bytes."""
 _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _bound_values = itemgetter(*_BOUND)
 _PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which are counted
@@ -39,6 +41,7 @@ FIELDS = (*_BOUND, "seen", "tokens", "name", "ua", "ip", "frontend", "refreshing
 """The fields that a session is made of: all but the readable claims."""
 _in_memory = itemgetter(*map(FIELDS.index, (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)))
 
+_SEALED = frozenset({"tokens", "exchanged"})
 _EXCHANGED = b" exchanged"
 _DEVICE = b"device v1"
 _SEEN = b"seen"
@@ -47,9 +50,11 @@ _LONGEST_CLAIM = 256  # characters of a readable claim; a longer one would not b
 
 
 def encode_record(
-    session: Session, handle: str, keyring: Keyring, readable: Iterable[str] = ()
+    session: Session, handle: str, keyring: Keyring, readable: Iterable[str] = (), *, raw: bool = False
 ) -> dict[str, str]:
     """Turns a session into the fields of its hash; the claims named `readable` stand there for people, too.
+
+    A `raw` one is sealed in format 2.
 
     Its sealed field is never the same twice, and so names the write that it is made for: who lost an answer
     knows by it whether the write was done.
@@ -71,7 +76,7 @@ def encode_record(
         "rotations": session.rotations,
     }
     plaintext = json.dumps(secret, separators=(",", ":")).encode()
-    record["tokens"] = keyring.seal_record(handle, plaintext, _bound_in(session.key, record))
+    record["tokens"] = keyring.seal_record(handle, plaintext, _bound_in(session.key, record), raw=raw)
     return record
 
 
@@ -81,7 +86,7 @@ def record_of(values: Values) -> Record:
     Bytes that are no UTF-8 were not written by us: they will not open.
     """
     return {
-        name: value.decode("utf-8", "replace")
+        name: unpacked_seal(value) if name in _SEALED else value.decode("utf-8", "replace")
         for name, value in zip(FIELDS, values, strict=True)
         if value is not None
     }
@@ -89,8 +94,14 @@ def record_of(values: Values) -> Record:
 
 def values_of(record: Record) -> Values:
     """Undoes `record_of`."""
-    found = map(record.get, FIELDS)
-    return [None if value is None else value.encode("utf-8", "surrogatepass") for value in found]
+    return [
+        None
+        if (value := record.get(name)) is None
+        else packed_seal(value)
+        if name in _SEALED
+        else value.encode("utf-8", "surrogatepass")
+        for name in FIELDS
+    ]
 
 
 def claim_field(name: str) -> str:
@@ -107,7 +118,7 @@ def _readable(value: Any) -> str:
     return value[:_LONGEST_CLAIM] if isinstance(value, str) else ""
 
 
-def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
+def encode_exchanged(session: Session, handle: str, keyring: Keyring, *, raw: bool = False) -> str:
     """The field `exchanged`: the tokens for single backends, sealed for this version of the session alone."""
     plaintext = json.dumps(
         {
@@ -117,7 +128,7 @@ def encode_exchanged(session: Session, handle: str, keyring: Keyring) -> str:
         separators=(",", ":"),
     ).encode()
     bound = _bound_in(session.key, _bound_fields(session))
-    return keyring.seal_record(handle, plaintext, bound + _EXCHANGED)
+    return keyring.seal_record(handle, plaintext, bound + _EXCHANGED, raw=raw)
 
 
 def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Session | None:
@@ -185,7 +196,7 @@ def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Se
             _shown(ip),
             _shown(frontend),
             own,
-            exchanged.decode() if exchanged else "",
+            unpacked_seal(exchanged) if exchanged else "",
             bool(device) and device_key(key, record_of(values), keyring) is not None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

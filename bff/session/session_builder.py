@@ -13,7 +13,7 @@ from bff.policy.public_claims import public_claims
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.lifetime import session_end
 from bff.session.model import Session, Tokens
-from bff.session.record import encode_record, rounded
+from bff.session.record import RAW_FORMAT, encode_record, rounded
 from bff.settings.model import SessionSettings
 
 _OF_THE_SIGN_IN = ("acr", "auth_time")
@@ -126,7 +126,8 @@ class SessionBuilder:
         }
 
     def _record(self, session: Session, handle: str) -> dict[str, str]:
-        return encode_record(session, handle, self._keyring, self._settings.readable_claims)
+        readable, raw = self._settings.readable_claims, self._settings.record_format == RAW_FORMAT
+        return encode_record(session, handle, self._keyring, readable, raw=raw)
 
 
 def _updated(former: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from bff.session.model import (
 from bff.session.near_cache import NearCache
 from bff.session.near_sessions import Nearby, near_sessions
 from bff.session.one_time_values import OneTimeValues
-from bff.session.record import encode_exchanged, format_seen
+from bff.session.record import RAW_FORMAT, encode_exchanged, format_seen
 from bff.session.rotation_lock import SessionLock
 from bff.session.rotation_policy import quiet_until
 from bff.session.session_builder import Identity, PreparedSave, SessionBuilder
@@ -271,7 +271,8 @@ class Sessions:
         """Keeps a token for one backend, unless tokens of the session have changed since it was opened."""
         session = found.session
         newer = replace(session, exchanged={**session.exchanged, audience: token})
-        sealed = encode_exchanged(newer, found.handle, self._keyring)
+        raw = self._settings.record_format == RAW_FORMAT
+        sealed = encode_exchanged(newer, found.handle, self._keyring, raw=raw)
         with self._forgetting(session.key):
             return await self._store.keep_exchanged(session, sealed)
 

@@ -33,6 +33,7 @@ from functools import partial
 
 from redis.exceptions import ReadOnlyError, RedisError
 
+from bff.crypto import packed_seal
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
@@ -58,7 +59,7 @@ from bff.session.sealed_tokens import SealedTokens
 from bff.session.session_index import SAMPLE, SessionIndex, Whose
 from bff.settings.model import RedisSettings
 
-Arguments = list[str | int | float]
+Arguments = list[str | bytes | int | float]
 
 _NOTABLE = 1000  # milliseconds by which a save has to move a session's end for that to be noted
 _AT_TIMES = frozenset({"refreshing", "exchanged"})
@@ -159,7 +160,7 @@ class SessionStore:
         sample = await self.index.add(session, now, lifetime, sample=SAMPLE)
         async with self._translated():
             await self._lives(session, ttl, now)
-            args: Arguments = [ttl, record["tokens"], *_flat(record)]
+            args: Arguments = [ttl, packed_seal(record["tokens"]), *_flat(record)]
             written = Write(await self._create(keys=[self._session(session.key)], args=args))
         with suppress(StoreUnavailableError):
             await self.index.clean(session, sample)
@@ -187,7 +188,7 @@ class SessionStore:
             async with self._translated():
                 times = [lifetime, round(now * 1000), milliseconds(idle_timeout)]
                 fields = {name: value for name, value in record.items() if name != "seen"}
-                args: Arguments = [expected_version, record["tokens"], *times, *_flat(fields)]
+                args: Arguments = [expected_version, packed_seal(record["tokens"]), *times, *_flat(fields)]
                 outcome = await self._replace(keys=[self._session(session.key)], args=args)
         except StoreUnavailableError:
             current = await self.load(session.key)
@@ -219,7 +220,7 @@ class SessionStore:
     async def keep_exchanged(self, session: Session, sealed: str) -> Write:
         """Writes the tokens for single backends, if they and `version` still are the session's."""
         async with self._translated():
-            args: Arguments = [session.version, sealed, session.exchanged_seal]
+            args: Arguments = [session.version, packed_seal(sealed), packed_seal(session.exchanged_seal)]
             return Write(await self._exchanged(keys=[self._session(session.key)], args=args))
 
     async def bind(self, key: str, device: str) -> Write:
@@ -298,7 +299,7 @@ class SessionStore:
         noted = await self.endings.note(key, reason, version=session.version, kept=kept)
         async with self._translated():
             pipe = self._redis.pipeline(transaction=False)
-            exchanged = [session.exchanged_seal] if fence == "all tokens" else []
+            exchanged = [packed_seal(session.exchanged_seal)] if fence == "all tokens" else []
             pipe.eval(lua_scripts.DELETE, 1, self._session(key), str(session.version), *exchanged)
             (deleted,), replicated = await self._replication.run(pipe)
             if not deleted and await self._redis.exists(self._session(key)):

@@ -26,6 +26,7 @@ SHARED: Final = frozenset(
         "near_cache",
         "near_cache_memory",
         "slide_interval",
+        "record_format",
         "readable_claims",
     }
 )

@@ -117,6 +117,7 @@ class SessionSettings(Section):
     readable_claims: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
         default=("email",), max_length=8
     )
+    record_format: int = Field(default=1, ge=1, le=2)
     near_cache: bool = True
     near_cache_memory: Annotated[SomeBytes, Field(ge=1024**2)] = 64 * 1024**2
 

@@ -54,8 +54,8 @@ async def test_the_session_stays(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     """A note of use opens no record: the next calls are hits, with the new `seen`, and no note is due."""
     found = await due(site)
     keyring = site.sessions._keyring
-    opened = Mock(wraps=keyring.open_record)
-    monkeypatch.setattr(keyring, "open_record", opened)
+    opened = Mock(wraps=keyring.open_record_bytes)
+    monkeypatch.setattr(keyring, "open_record_bytes", opened)
     await slid(site, found)
     near = site.near(found)
     packed = site.sessions.near(cookie(found)[0])

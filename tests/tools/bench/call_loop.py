@@ -30,11 +30,11 @@ from tests.tools.bench.living import living
 from tests.tools.bench.load import LoadError
 from tests.tools.bench.traffic import browser_fields, requests, through_nginx
 
-Load = Literal["mixed", "forwarded", "get", "miss"]
+Load = Literal["mixed", "forwarded", "get", "miss", "miss-raw"]
 """`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`,
-each of a session that the near cache does not hold."""
+each of a session that the near cache does not hold; `miss-raw` with `session.record_format = 2`."""
 
-LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss")
+LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss", "miss-raw")
 
 _PORT = 8080
 _TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
@@ -135,17 +135,17 @@ async def call_loop(
 ) -> AsyncIterator[CallLoop]:
     """Runs an application of so many frontends; users, all signed in, are of each in turn."""
     places = ["", *(f"f{number}" for number in range(1, frontends))]
-    app = App(_settings(redis_url, places))
+    app = App(_settings(redis_url, places, record_format=2 if load == "miss-raw" else 1))
     with _trusting():
         async with living(app) as state:
             browsers = await _signed_in(app, places, users)
             calls = requests(browsers, different, forwarded=load == "forwarded")
             if load == "forwarded":
                 calls = [through_nginx(call, number) for number, call in enumerate(calls)]
-            if load in {"get", "miss"}:
+            if load not in {"mixed", "forwarded"}:
                 calls = [call for call in calls if call.startswith(b"GET /api/json/")]
             client, backend = _client(app, state), _backend(app)
-            yield CallLoop(app, client, backend, calls, missing=load == "miss")
+            yield CallLoop(app, client, backend, calls, missing=load.startswith("miss"))
             backend.connection_lost(None)
             client.connection_lost(None)
 
@@ -164,7 +164,7 @@ def _host(place: str) -> str:
     return f"{place}.localhost:{_PORT}" if place else f"localhost:{_PORT}"
 
 
-def _settings(redis_url: str, places: Sequence[str]) -> Settings:
+def _settings(redis_url: str, places: Sequence[str], record_format: int) -> Settings:
     named = [{"name": place, "public_url": f"http://{_host(place)}"} for place in places if place]
     return Settings.model_validate(
         {
@@ -174,7 +174,12 @@ def _settings(redis_url: str, places: Sequence[str]) -> Settings:
                 "trusted_proxies": ["127.0.0.1"],
             },
             "redis": {"url": redis_url, "timeout": "60s"},  # a process under valgrind is slow
-            "session": {"keys": [new_secret()], "idle_timeout": "10h", "slide_interval": "2h"},
+            "session": {
+                "keys": [new_secret()],
+                "idle_timeout": "10h",
+                "slide_interval": "2h",
+                "record_format": record_format,
+            },
             "provider": {"issuer": "http://localhost:9", "client_id": "x", "client_secret": "x"},
             "route": [{"path": "/api", "upstream": "http://127.0.0.1:9", "strip_prefix": False}],
             "frontend": named,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import redis
 
-from bff.crypto import Keyring, session_key
+from bff.crypto import Keyring, packed_seal, session_key
 from bff.session.model import Session
-from bff.session.record import decode_record, encode_record
+from bff.session.record import FIELDS, decode_values, encode_record
 from tests.tools.bench.load import LoadError
 
 _TTL = 30 * 60 * 1000
@@ -28,7 +28,7 @@ class StoredSession:
     sub: str
     sid: str
     ends: str
-    fields: list[tuple[str, str]]
+    fields: list[tuple[str, str | bytes]]
 
 
 def store_copies(
@@ -41,9 +41,8 @@ def store_copies(
     name, _, handle = cookie.partition("=")
     keyring = Keyring([keys])
     key = session_key(handle)
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        record: dict[str, str] = client.hgetall(f"bff:session:{key}")
-    session = decode_record(key, record, handle, keyring)
+    record = record_in(url, key)
+    session = decode_values(key, [record.get(name) for name in FIELDS], handle, keyring)
     if session is None:
         raise LoadError("the session of the sign-in does not open")
     places = [frontends[number % len(frontends)] for number in range(1, count)]
@@ -57,6 +56,13 @@ def store_copies(
             ),
         )
     return [cookie, *(f"{name}={other}" for other in handles)]
+
+
+def record_in(url: str, key: str) -> dict[str, bytes]:
+    """The fields of a session's hash, as Redis has them."""
+    with redis.Redis.from_url(url) as client:
+        fields: dict[bytes, bytes] = client.hgetall(f"bff:session:{key}")
+    return {name.decode(): value for name, value in fields.items()}
 
 
 def keys_of(stored: StoredSession) -> list[tuple[str, str]]:
@@ -83,13 +89,18 @@ def send(connection: socket.socket, sessions: Iterable[StoredSession]) -> None:
     _read_answers(connection, awaited)
 
 
-def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, str]) -> StoredSession:
+def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, bytes]) -> StoredSession:
     """The session of the sign-in as another browser's, sealed anew."""
     key, sid = session_key(handle), secrets.token_hex(len(session.sid or "") // 2)
     other = replace(session, key=key, sid=sid, sub=f"u{secrets.token_hex(8)}")
-    known = {*record, "frontend"}
-    fields = {name: value for name, value in encode_record(other, handle, keyring).items() if name in known}
-    return StoredSession(key, other.sub, sid, fields["ends"], list(fields.items()))
+    known, raw = {*record, "frontend"}, record["tokens"].startswith(b"2")
+    sealed = encode_record(other, handle, keyring, raw=raw)
+    fields = [
+        (name, packed_seal(value) if name == "tokens" else value)
+        for name, value in sealed.items()
+        if name in known
+    ]
+    return StoredSession(key, other.sub, sid, sealed["ends"], fields)
 
 
 def _commands(stored: StoredSession) -> bytes:
@@ -110,8 +121,8 @@ def _commands(stored: StoredSession) -> bytes:
     )
 
 
-def _command(parts: Sequence[str]) -> bytes:
-    encoded = [part.encode() for part in parts]
+def _command(parts: Sequence[str | bytes]) -> bytes:
+    encoded = [part if isinstance(part, bytes) else part.encode() for part in parts]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded)
 
 

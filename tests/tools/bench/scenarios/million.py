@@ -26,7 +26,7 @@ from tests.tools.bench.figures import Finding
 from tests.tools.bench.load import Figures, LoadError, check_answer, run
 from tests.tools.bench.machine import on
 from tests.tools.bench.scenarios.base import MIB, Scale, Scenario, Tell
-from tests.tools.bench.sessions import StoredSession, keys_of, send, store_copies
+from tests.tools.bench.sessions import StoredSession, keys_of, record_in, send, store_copies
 
 _FEW = 1000
 _NEEDED_EACH = 9000
@@ -53,11 +53,11 @@ class Million(Scenario):
     """Two proxies, each with a Redis of its own: one holds a thousand sessions, one a million."""
 
     name = "million"
-    what = "one million sessions in Redis beside a thousand: speed, memory, bytes of a session"
+    what = "one million sessions in Redis, sealed as bytes, beside a thousand: speed, memory, bytes of each"
 
     def __init__(self) -> None:
         self._few, self._many = EmbeddedRedis(), EmbeddedRedis()
-        self.ours = [Ours("few"), Ours("many")]
+        self.ours = [Ours(name, more={"BFF_SESSION__RECORD_FORMAT": "2"}) for name in ("few", "many")]
 
     def run(self, ground: Ground, scale: Scale, tell: Tell) -> list[Finding]:
         if machine.available_memory() < scale.sessions * _NEEDED_EACH:
@@ -92,8 +92,8 @@ class Million(Scenario):
     def _fill(self, cookie: str, count: int) -> list[Finding]:
         """Stores sessions that nobody asks for, and tells what one of them needs, part by part."""
         key = session_key(cookie.partition("=")[2])
+        record = record_in(self._many.url, key)
         with redis.Redis.from_url(self._many.url, decode_responses=True) as client:
-            record: dict[str, str] = client.hgetall(f"bff:session:{key}")
             fillers = _fillers(record, count)
             last = next(fillers)
             before = int(client.info("memory")["used_memory"])
@@ -197,12 +197,12 @@ def _near_cache(proxy: Ours) -> Iterator[Finding]:
             yield Finding("million", name, f"{float(value):,.0f}")
 
 
-def _fillers(record: dict[str, str], count: int) -> Iterator[StoredSession]:
+def _fillers(record: dict[str, bytes], count: int) -> Iterator[StoredSession]:
     for _ in range(count):
         key, sub = secrets.token_hex(32), f"u{secrets.token_hex(8)}"
         sid = secrets.token_hex(len(record["sid"]) // 2)
-        fields = {**record, "sub": sub, "sid": sid}
-        yield StoredSession(key, sub, sid, record["ends"], list(fields.items()))
+        fields: dict[str, str | bytes] = {**record, "sub": sub, "sid": sid}
+        yield StoredSession(key, sub, sid, record["ends"].decode(), list(fields.items()))
 
 
 def _cookie_file(ground: Ground, name: str, cookies: Sequence[str]) -> Path:
