@@ -208,7 +208,8 @@ class LineCache:
         guarded: list[Header] = []
         request.outgoing, request.guarded = outgoing, guarded
         length, count, young, names, noted = None, 1, self._young, self._names, False
-        while rest:
+        most = self._max_fields
+        while rest and count <= most:  # each line costs a copy of those behind it
             first, _, rest = rest.partition(_LINE_END)
             block = blocks.get(first)
             if block is not None and rest.startswith(block[0]):
@@ -269,7 +270,7 @@ class LineCache:
         body = data[end + len(_END) :]
         if not request.host or len(body) != (length or 0):
             return None
-        if len(request.path) > self._max_path or count > self._max_fields:
+        if len(request.path) > self._max_path or count > most:
             return None
         request.body = body
         return request

@@ -292,6 +292,21 @@ def test_lines_of_blocks_are_counted() -> None:
         assert lines.read(request_of([*fields, *fields])) is None
 
 
+@pytest.mark.requirement("H-02")
+def test_lines_beyond_the_limit_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head of thousands of lines costs no more than one of as many as are taken: the parser counts them."""
+    lines, looked_at = cache(), list[bytes]()
+
+    def judge_name(name: bytes) -> Any:
+        looked_at.append(name)
+        return LineCache._judge_name(lines, name)
+
+    monkeypatch.setattr(lines, "_judge_name", judge_name)
+    field = b"x" * (header_line_cache._LONGEST_NAME + 1) + b":\r\n"
+    assert lines.read(START + field * 500 + b"\r\n") is None
+    assert len(looked_at) <= LIMITS.max_head_fields
+
+
 def test_blocks_are_bounded() -> None:
     """However many lines somebody makes up, few blocks are kept, of the lines that all clients share."""
     lines = cache()
