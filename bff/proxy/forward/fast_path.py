@@ -76,10 +76,6 @@ class FastPath:
             for route in routes.routes
         )
 
-    def routes(self) -> list[FastRoute]:
-        """Returns the routes that calls are fast of."""
-        return [route for route in self._by_number if route is not None]
-
     def begin(  # noqa: PLR0911 - one way out for each doubt
         self, request: PlainRequest, peer: str, client: FastClient
     ) -> "FastCall | None":

@@ -133,17 +133,11 @@ class PlainRequest:
     raw: bytes
     read_line: Callable[[bytes], Line]
 
-    def lines(self) -> list[Line]:
-        """Returns all of its header lines, in their order, looked up once more: few calls ask for them."""
-        return [self.read_line(raw) for raw in self.raw.split(_LINE_END)[1:-1]]
-
     def head(self) -> Head:
-        """Returns the head as the request parser would."""
-        return Head(self.method, self.path, self.query, self.fields(), len(self.body))
-
-    def fields(self) -> list[Header]:
-        """Returns all of its fields, in their order."""
-        return [field for _, _, field in self.lines()]
+        """Returns the head as the request parser would; its lines are looked up once more, for few calls."""
+        lines = self.raw.split(_LINE_END)[1:-1]
+        fields = [self.read_line(line)[2] for line in lines]
+        return Head(self.method, self.path, self.query, fields, len(self.body))
 
 
 class LineCache:
@@ -173,9 +167,6 @@ class LineCache:
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
         self._tails: dict[bytes, tuple[bytes, bytes, tuple[Header, ...]]] = {}  # of the blocks behind Host
         self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
-
-    def __len__(self) -> int:
-        return len(self._young) + len(self._old)
 
     def is_for(self, limits: RequestLimits, csrf_header: bytes) -> bool:
         """Returns True if other settings with these leave all lines as they are."""

@@ -45,7 +45,7 @@ def fast_routes(**of_other: Any) -> list[FastRoute]:
 
 
 def routes_of(app: App) -> list[FastRoute]:
-    return [route for each in app.frontends.every for route in each.forwarding.fast_path.routes()]
+    return [each for front in app.frontends.every for each in front.forwarding.fast_path._by_number if each]
 
 
 class Idle:

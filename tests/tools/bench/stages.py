@@ -159,7 +159,7 @@ def _plain(parts: _Parts) -> list[Step]:
     """The parts of a call on the fast path."""
     path = parts.forwarding.fast_path
     lines = parts.lines
-    route = next(each for each in path.routes() if each.shared.route is parts.admitted.route)
+    route = next(each for each in path._by_number if each and each.shared.route is parts.admitted.route)
     request = lines.read(parts.raw)
     assert request is not None
     matched = Matched(parts.admitted.route, parts.admitted.target)
