@@ -16,6 +16,7 @@ from bff.issuer.cli.keys import app as keys_app
 from bff.issuer.cli.settings import FAILED, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.cli.users import app as users_app
 from bff.issuer.keys.key_store import key_store, new_key
+from bff.issuer.request_time import timed
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
@@ -96,6 +97,8 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
             application,
             host=host,
             port=port,
+            http=timed(),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
