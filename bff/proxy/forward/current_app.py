@@ -24,13 +24,12 @@ class CurrentApp:
 
     Attributes:
         app: the application; of several frontends the first one's.
-        fast_path: its fast path, beside it: a fast call reads one attribute. None where there are several
-            frontends: `fast_paths` has those of each host that is one frontend's, else `fast_path_of` tells.
-        lines: the header lines of all, and the limits that heads are held to from now on.
+        lines: the header lines of all, and the limits that heads are held to from now on. Its places lead to
+            the fast path of each host that is one frontend's; `fast_path_of` tells it of the others.
         several: the applications of several frontends; None where there is one, and nothing to look up.
     """
 
-    __slots__ = ("app", "fast_path", "fast_paths", "lines", "several")
+    __slots__ = ("app", "lines", "several")
 
     def __init__(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         self.replace(app, lines, several)
@@ -38,9 +37,9 @@ class CurrentApp:
     def replace(self, app: ForwardingApp, lines: LineCache, several: Several = None) -> None:
         """Puts other applications in force, on the event loop: between two requests."""
         self.app, self.lines, self.several = app, lines, several
-        self.fast_path = app.fast_path if several is None else None
-        whole = {} if several is None else several.whole_hosts
-        self.fast_paths = {host: each.fast_path for host, each in whole.items()}
+        for host, place in lines.places.items():
+            served = app if several is None else several.whole_hosts.get(host)
+            place.fast_path = None if served is None else served.fast_path
 
     def of(self, headers: Iterable[Header], raw_path: bytes) -> ForwardingApp | None:
         """Returns the application of a request; None for a host that is not served."""

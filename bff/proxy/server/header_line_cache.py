@@ -16,7 +16,7 @@ the lines behind Host are kept once for all, and Origin, which differs with Host
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from bff.allowed_bytes import allowing
 from bff.policy.fields import Header
@@ -93,9 +93,26 @@ _SINGLE = {
 Line = tuple[int, bytes, Header]
 """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
 
-Block = tuple[bytes, bytes, tuple[Header, ...], bytes | None, bytes | None, int]
+
+class Place:
+    """A host that is served, and the way to its frontend.
+
+    Attributes:
+        host: its name.
+        fast_path: that of the frontend which has the whole host (`CurrentApp`); None where paths decide.
+    """
+
+    __slots__ = ("fast_path", "host")
+
+    fast_path: Any  # a `FastPath` or None
+
+    def __init__(self, host: bytes) -> None:
+        self.host, self.fast_path = host, None
+
+
+Block = tuple[bytes, bytes, tuple[Header, ...], Place | None, bytes | None, int]
 """Header lines in a row: those behind the first one as they come, all as they go to a backend, the fields
-that are GUARD, the value of Host if that is the first one, that of Origin, the number of lines."""
+that are GUARD, the place of Host if that is the first one, the value of Origin, the number of lines."""
 
 _DOUBTFUL: Line = OTHER, b"", (b"", b"")
 
@@ -107,7 +124,7 @@ class PlainRequest:
         outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece.
         guarded: the fields that the origin check looks at, without `Origin`.
         origin: the value of the one `Origin` field; None without one.
-        host: the value of the one Host field.
+        place: the place of the one Host field.
         raw: the request line and the header lines as they came.
         read_line: tells what one of them means.
         cookie: the value of the one `Cookie` field; None without one.
@@ -122,7 +139,7 @@ class PlainRequest:
     query = b""
     outgoing: list[bytes]
     guarded: list[Header]
-    host = b""
+    place: Place
     origin: bytes | None = None
     cookie: bytes | None = None
     addresses: tuple[bytes, ...] = ()
@@ -152,8 +169,8 @@ class LineCache:
     def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
         self.limits = limits
         self._csrf_header = csrf_header
-        self._hosts = {host: host for host in limits.hosts.names}
-        self._several = len(self._hosts) > _SPELLINGS
+        self.places = {host: Place(host) for host in limits.hosts.names}
+        self._several = len(self.places) > _SPELLINGS
         self._guarded = frozenset({csrf_header, b"sec-fetch-site"})
         self._kept = _KEPT | {csrf_header}
         self._passes = passes
@@ -163,7 +180,7 @@ class LineCache:
         self._max_path = limits.max_path_bytes
         self._young: dict[bytes, Line] = {}
         self._old: dict[bytes, Line] = {}
-        self._most_blocks = _MOST_BLOCKS + len(self._hosts)
+        self._most_blocks = _MOST_BLOCKS + len(self.places)
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
         self._tails: dict[bytes, tuple[bytes, bytes, tuple[Header, ...]]] = {}  # of the blocks behind Host
         self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
@@ -192,13 +209,14 @@ class LineCache:
         request = PlainRequest()
         # All that each call reads is set here: the class's value takes longer to find.
         request.method, request.raw, request.read_line = method, raw, self._read_line
-        request.host, request.origin, request.cookie, request.addresses = b"", None, None, ()
-        request.request_id = request.trace = None
+        request.origin = request.cookie = request.request_id = request.trace = None
+        request.addresses = ()
         request.path, _, request.query = target.partition(b"?")
         outgoing: list[bytes] = []
         guarded: list[Header] = []
         request.outgoing, request.guarded = outgoing, guarded
         length, count, young, names, noted = None, 1, self._young, self._names, False
+        place: Place | None = None
         most = self._max_fields
         while rest and count <= most:  # each line costs a copy of those behind it
             first, _, rest = rest.partition(_LINE_END)
@@ -210,9 +228,9 @@ class LineCache:
                 guarded += of_guard
                 count += lines
                 if host is not None:
-                    if request.host:
+                    if place is not None:
                         return None
-                    request.host = host
+                    place = host
                 if origin is not None:
                     if request.origin is not None:
                         return None
@@ -240,8 +258,8 @@ class LineCache:
                 pass
             elif kind == GUARD:
                 guarded.append((name, value))
-            elif kind == HOST and not request.host:
-                request.host = value
+            elif kind == HOST and place is None:
+                place = self._place(value)
             elif kind == COOKIE and request.cookie is None:
                 request.cookie = value
             elif kind == ORIGIN and request.origin is None:
@@ -259,11 +277,11 @@ class LineCache:
             else:
                 return None
         body = data[end + len(_END) :]
-        if not request.host or len(body) != (length or 0):
+        if place is None or len(body) != (length or 0):
             return None
         if len(request.path) > self._max_path or count > most:
             return None
-        request.body = body
+        request.place, request.body = place, body
         return request
 
     def line(self, raw: bytes) -> Line:
@@ -283,8 +301,7 @@ class LineCache:
         if line is None:
             value = value.strip()
             if kind == HOST:
-                kind = HOST if value in self._hosts or value.lower() in self._hosts else OTHER
-                value = self._hosts.get(value, value)  # the object by which its frontend is found
+                kind = HOST if self._place(value) is not None else OTHER
             elif kind == _CONNECTION:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
             line = kind, beginning + value + _LINE_END if beginning else b"", (name, value)
@@ -299,7 +316,7 @@ class LineCache:
         before = blocks.get(first)
         kind, outgoing, field = self.line(first)
         guarded = [field] if kind == GUARD else []
-        named = field[1] if kind == HOST else None
+        place = self._place(field[1]) if kind == HOST else None
         origin = field[1] if kind == ORIGIN else None
         size, end = 1, 0
         while end < _LONGEST_BLOCK:
@@ -318,13 +335,16 @@ class LineCache:
             size += 1
             end += len(raw) + len(_LINE_END)
         tail = rest[:end], outgoing, tuple(guarded)
-        if named is not None:  # Host itself goes to no backend
+        if place is not None:  # Host itself goes to no backend
             if len(self._tails) >= _MOST_BLOCKS:
                 self._tails.clear()
             tail = self._tails.setdefault(tail[0], tail)
         if len(blocks) >= self._most_blocks:
             blocks.clear()
-        blocks[first] = *tail, named, origin, size
+        blocks[first] = *tail, place, origin, size
+
+    def _place(self, host: bytes) -> Place | None:
+        return self.places.get(host) or self.places.get(host.lower())
 
     def _judge_name(self, raw: bytes) -> tuple[int, bytes, bool, bytes]:
         """Returns what is known by a line's name.

@@ -85,9 +85,8 @@ class HttpServerProtocol(asyncio.Protocol):
             self._timer.wait = NOTHING
             request = (in_force := self._in_force).lines.read(data)
             if request is not None:
-                fast_path = in_force.fast_path or in_force.fast_paths.get(request.host)
-                if fast_path is None:
-                    fast_path = in_force.fast_path_of(request.host, request.path)
+                place = request.place
+                fast_path = place.fast_path or in_force.fast_path_of(place.host, request.path)
                 call = self._fast = fast_path.begin(request, self._peer, self)
                 if call is not None:
                     call.send()

@@ -160,3 +160,18 @@ def test_a_clients_own_copies_of_what_a_route_sets_are_left_out() -> None:
 def test_the_fields_of_blocks_fare_alike_at_all_routes(name: bytes) -> None:
     """Each passes at any route or at none: so a route that sets fields of its own need not look for it."""
     assert name in FROM_BROWSERS or row_of(TO_BACKEND, name.decode()) is not None
+
+
+@pytest.mark.requirement("P-01")
+def test_a_place_leads_to_the_frontend_of_the_moment() -> None:
+    """Lines that are known already lead to other frontends once these are in force."""
+    app = running()
+    main, one, other = (each.forwarding for each in app.frontends.every)
+    expected = [("www", main), ("one", one), ("other", other), ("OTHER", other)]
+    for in_force in (expected, [(host, one) for host, _ in expected]):
+        for host, forwarding in in_force * 3:
+            head = b"GET /api/x HTTP/1.1\r\nHost: %b.example.com\r\nAccept: */*\r\n\r\n" % host.encode()
+            read = app.in_force.lines.read(head)
+            assert read is not None
+            assert forwarding.fast_path is read.place.fast_path
+        app.in_force.replace(one, app.in_force.lines)

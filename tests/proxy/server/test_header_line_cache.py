@@ -190,7 +190,7 @@ def request_of(fields: list[bytes], start: bytes = START) -> bytes:
 
 def as_read(request: PlainRequest | None) -> Any:
     assert request is not None
-    return seen(request), request.guarded, request.host, request.cookie, b"".join(request.outgoing)
+    return seen(request), request.guarded, request.place.host, request.cookie, b"".join(request.outgoing)
 
 
 @pytest.mark.requirement("H-02")
@@ -234,7 +234,7 @@ def test_frontends_have_the_blocks_of_their_clients_in_common() -> None:
             origin = b"https://" + host
             request = lines.read(request_of([*A_BROWSER, b"Origin: " + origin, b"X-CSRF: 1"], start))
             assert request is not None
-            assert (host, origin) == (request.host, request.origin)
+            assert (lines.places[host], origin) == (request.place, request.origin)
             assert all(name != b"origin" for name, _ in request.guarded)
     blocks = lines._blocks[b"GET"]
     one, other = (blocks[b"Host: " + host] for host in (b"app.example.com", b"other.example.com"))
