@@ -116,8 +116,8 @@ def _is_served_alike(before: Settings, after: Settings) -> bool:
 def _lines(settings: Settings, former: Frontends | None) -> LineCache:
     csrf_header = settings.session.csrf_header.lower().encode("ascii")
     limits = RequestLimits.configured(settings.server, settings.forward_auth.hosts, hosts_of(settings))
-    if former is not None and former.lines.is_for(limits, csrf_header):
-        return former.lines
+    if former is not None and (former.lines.limits, former.lines.csrf_header) == (limits, csrf_header):
+        return former.lines  # the settings leave all lines as they are
     route = RouteSettings(path="/", upstream="http://localhost")
     rules = HeaderRules.compiled(route, PublicOrigin.parse(settings.server.public_url), csrf_header)
     return LineCache(limits=limits, csrf_header=csrf_header, passes=rules.passes_on)

@@ -235,8 +235,6 @@ class ForwardedCall(CallState):
         except UnsafeRequestError as unsafe:
             self._fail(Problem.BAD_REQUEST, detail=str(unsafe))
             return
-        if self.request.body_length == 0:
-            return
         if upload.complete:
             self._call.finish()
         elif not self._body_paused:

@@ -168,7 +168,7 @@ class LineCache:
 
     def __init__(self, *, limits: RequestLimits, csrf_header: bytes, passes: Callable[[bytes], bool]) -> None:
         self.limits = limits
-        self._csrf_header = csrf_header
+        self.csrf_header = csrf_header
         self.places = {host: Place(host) for host in limits.hosts.names}
         self._several = len(self.places) > _SPELLINGS
         self._guarded = frozenset({csrf_header, b"sec-fetch-site"})
@@ -184,10 +184,6 @@ class LineCache:
         self._blocks: dict[bytes, dict[bytes, Block]] = {method: {} for method in _METHODS}
         self._tails: dict[bytes, tuple[bytes, bytes, tuple[Header, ...]]] = {}  # of the blocks behind Host
         self._names: dict[bytes, tuple[int, bytes, bool, bytes]] = {}  # as they are spelt
-
-    def is_for(self, limits: RequestLimits, csrf_header: bytes) -> bool:
-        """Returns True if other settings with these leave all lines as they are."""
-        return (limits, csrf_header) == (self.limits, self._csrf_header)
 
     def read(self, data: bytes) -> PlainRequest | None:  # noqa: C901, PLR0911, PLR0912, PLR0915 - a branch a kind
         """Returns the request that these bytes are, if they are one and no more; None to ask the parser."""

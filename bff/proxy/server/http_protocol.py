@@ -45,8 +45,6 @@ class HttpServerProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if not config.loaded:
-            config.load()
         self._config = config
         self._server = server_state
         self._app_state = app_state

@@ -121,11 +121,8 @@ class WebSocketServerProtocol(asyncio.Protocol):
         if self._state in {State.ASKED, State.DENIED}:
             self._deaf = True
             if self._state is State.ASKED:  # else its answer is under way, and is the last
-                self.transport.write(
-                    last_word(
-                        bad_request("bytes before the handshake was answered"), self._server.default_headers
-                    )
-                )
+                refusal = bad_request("bytes before the handshake was answered")
+                self.transport.write(last_word(refusal, self._server.default_headers))
                 self._say_last(CloseCode.ABNORMAL_CLOSURE, "")
             return
         self._waiting += data
