@@ -308,7 +308,10 @@ class BatchReader:
     def _over(self) -> None:
         """Ends a batch of which all asks are answered."""
         self._took(time.perf_counter() - self._started)
-        self._begin()
+        if self._waiting:
+            self._begin()
+        else:
+            self._busy = False
 
     def _ended(self) -> None:
         self._replies = None

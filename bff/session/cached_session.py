@@ -33,6 +33,7 @@ _SEEN_AT = _COLD_AT + 32
 _KEY_END = _COLD_AT + 32
 _CR, _LF, _NUL = b"\r\n\0"  # numbers: the search for one is an eighth of that for a piece of one byte
 _VIEWS_AT = _COLD_AT + _COLD.size
+_NEVER = math.nan  # a time that is not known, packed
 
 
 class CachedSession:
@@ -96,8 +97,8 @@ class CachedSession:
                     session.created,
                     session.ends,
                     tokens.obtained_at,
-                    _packed_time(tokens.access_expires_at),
-                    _packed_time(tokens.refresh_expires_at),
+                    _NEVER if (end := tokens.access_expires_at) is None else end,
+                    _NEVER if (end := tokens.refresh_expires_at) is None else end,
                     tokens.refresh_token is not None,
                     tokens.refresh_end_moves,
                     len(proof_key),
@@ -239,10 +240,6 @@ def _texts(session: Session, kept: Mapping[str, Any] | None) -> list[Any]:
     if kept:
         texts.append(kept)
     return texts
-
-
-def _packed_time(moment: float | None) -> float:
-    return math.nan if moment is None else moment
 
 
 def _time(packed: float) -> float | None:

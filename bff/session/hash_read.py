@@ -16,6 +16,7 @@ _PTTL, _GET = b"*2\r\n$4\r\nPTTL\r\n", b"*2\r\n$3\r\nGET\r\n"
 _GONE, _NO_END = -2, -1  # answers of PTTL
 _KINDS = frozenset({bytes, type(None)})
 _KEY_DIGITS = 64
+_COUNT = len(FIELDS)
 NOTHING: Values = [None] * len(FIELDS)
 """The values where there is no record."""
 _new = tuple.__new__  # for a fifth of what a named tuple's own takes
@@ -97,9 +98,13 @@ def outcome(replies: Sequence[Any]) -> Loaded | Exception:
     return Loaded(record_of(found.values), found.lifetime, found.note)
 
 
-def values_outcome(replies: Sequence[Any]) -> LoadedValues | Exception:
+def values_outcome(  # noqa: PLR0911 - one way out for each kind of answer
+    replies: Sequence[Any],
+) -> LoadedValues | Exception:
     """Reads the answers to HMGET (bytes), PTTL and GET; None for a command that was not sent."""
     values, left, note = replies
+    if note is None and type(left) is int and left >= 0 and type(values) is list and len(values) == _COUNT:
+        return _new(LoadedValues, (values, left / 1000, None))  # as nearly always
     if isinstance(values, ResponseError):
         return WrongTypeError() if _is_wrong_type(values) else unavailable(values)
     if isinstance(note, ResponseError):
@@ -107,7 +112,7 @@ def values_outcome(replies: Sequence[Any]) -> LoadedValues | Exception:
             note = noted(note)
         except StoreUnavailableError as failure:
             return failure
-    if not isinstance(values, list) or len(values) != len(FIELDS):
+    if not isinstance(values, list) or len(values) != _COUNT:
         return StoreUnavailableError("Redis: an odd answer")
     if left is None or left == _NO_END:
         return _new(LoadedValues, (values, None, note))

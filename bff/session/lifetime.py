@@ -65,14 +65,23 @@ def last_moment_of(seen: float, ends: float, settings: SessionSettings) -> float
     return min(ends, _idle_end(seen, settings))
 
 
+def idle_allowance(settings: SessionSettings) -> float:
+    """Returns the seconds that a session lives behind its last use: the idle timeout, and a tolerance."""
+    return settings.idle_timeout + max(1.0, min(CLOCKS_APART, _IDLE_TOLERANCE * settings.idle_timeout))
+
+
 def _idle_end(seen: float, settings: SessionSettings) -> float:
-    tolerance = max(1.0, min(CLOCKS_APART, _IDLE_TOLERANCE * settings.idle_timeout))
-    return seen + settings.idle_timeout + tolerance
+    return seen + idle_allowance(settings)
+
+
+def slide_after(settings: SessionSettings) -> float:
+    """Returns the seconds behind a noted use after which the next one is to be noted."""
+    return min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
 
 
 def next_slide(session: Session, settings: SessionSettings) -> float:
     """Returns the time of the next use that is to be written down."""
-    return session.seen + min(settings.slide_interval, _SLIDE_SHARE * settings.idle_timeout)
+    return session.seen + slide_after(settings)
 
 
 def slide_due(session: Session, now: float, settings: SessionSettings) -> bool:

@@ -237,10 +237,10 @@ class NearCache:
         now = self._clock()
         if now >= expires or not self._feed.trusted_at(now):
             return
-        number, cost = _number(key), len(item) + len(value) + OVERHEAD
+        number, cost, turn, counts = _number(key), len(item) + len(value) + OVERHEAD, self._turn, self._counts
         if number in self._values:
             self._drop(number)
-        if self._turn.bytes + cost > self.memory and (cost > self.memory or not self._made_room(cost)):
+        if turn.bytes + cost > self.memory and (cost > self.memory or not self._made_room(cost)):
             return
         if self._free:
             place = self._free.pop()
@@ -251,9 +251,9 @@ class NearCache:
             self._used.append(0)
         self._values[number] = value
         self._entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
-        self._turn.bytes += cost
-        self._counts.bytes += cost
-        self._counts.entries += 1
+        turn.bytes += cost
+        counts.bytes += cost
+        counts.entries += 1
 
     def finished(self, reading: Reading) -> None:
         """The end of a read, whatever came of it."""

@@ -15,7 +15,7 @@ is granted by them.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
 from typing import Any
@@ -37,6 +37,7 @@ _bound_values = itemgetter(*_BOUND)
 _PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which are counted
 _SEPARATING = 2 * len(_BOUND)  # quotes between the fields
 _OF_TOKENS = frozenset(field.name for field in fields(Tokens))
+_ALWAYS_LISTED = len(_OF_TOKENS) - 1  # all but `proof_key`, the last of them
 FIELDS = (*_BOUND, "seen", "tokens", "name", "ua", "ip", "frontend", "refreshing", "exchanged", DEVICE)
 """The fields that a session is made of: all but the readable claims."""
 _in_memory = itemgetter(*map(FIELDS.index, (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)))
@@ -71,7 +72,7 @@ def encode_record(
     if session.frontend:
         record["frontend"] = session.frontend
     secret = {
-        "tokens": _known_before(asdict(session.tokens), "proof_key"),
+        "tokens": _listed(session.tokens) if raw else _known_before(asdict(session.tokens), "proof_key"),
         "claims": dict(session.claims),
         "rotations": session.rotations,
     }
@@ -185,9 +186,9 @@ def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Se
             sub.decode("utf-8", "surrogatepass"),
             sid.decode("utf-8", "surrogatepass") or None,
             _shown(name),
-            _parse_time(created),
+            float(created),  # what the seal is bound to, or a tag proves, was written by us
             _parse_seen(seen, handle, keyring),
-            _parse_time(ends),
+            float(ends),
             _tokens(secret["tokens"]),
             secret["claims"],
             secret["rotations"],
@@ -205,11 +206,25 @@ def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Se
 
 def _shown(value: bytes | None) -> str:
     """Returns a text that is for people: whatever stands there is one."""
-    return value.decode("utf-8", "replace") if value else ""
+    if not value:
+        return ""
+    try:
+        return value.decode()  # to name an error handler costs twice as much
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
 
 
-def _tokens(fields: Mapping[str, Any]) -> Tokens:
-    """Returns `Tokens(**fields)`; an earlier version of us wrote fewer of them."""
+def _listed(tokens: Tokens) -> list[Any]:
+    """The values of the tokens' fields, in their order, as format 2 has them; `proof_key` if there is one."""
+    values = list(astuple(tokens))
+    return values if tokens.proof_key else values[:_ALWAYS_LISTED]
+
+
+def _tokens(fields: Mapping[str, Any] | list[Any]) -> Tokens:
+    """Returns the tokens with these fields, or values; an earlier version of us wrote fewer of them."""
+    if isinstance(fields, list):
+        values = [*fields, None] if len(fields) == _ALWAYS_LISTED else fields
+        return new_tokens(*values)  # TypeError: a later version has written more of them
     if not _OF_TOKENS.issuperset(fields):
         raise ValueError("written by a later version")
     get = fields.get
@@ -279,7 +294,7 @@ def _parse_seen(text: bytes, handle: str, keyring: Keyring) -> float:
     second, _, tag = text.partition(b".")
     if not keyring.tagged(_SEEN, b"%b %b" % (handle.encode(), second), tag):
         raise ValueError("not written by this server")
-    return _parse_time(second)
+    return float(second)
 
 
 def format_marker(marker: Refreshing | None) -> str:
@@ -308,7 +323,7 @@ def rounded(session: Session) -> Session:
     )
 
 
-def _parse_time(text: str | bytes) -> float:
+def _parse_time(text: str) -> float:
     moment = float(text)
     if not math.isfinite(moment):
         raise ValueError("not a moment")

@@ -96,10 +96,10 @@ def ahead_at(session: Session, settings: RefreshSettings) -> float:
     tokens = session.tokens
     share = _SPREAD_SHARE * zlib.crc32(session.key.encode()) / 2**32
     moment, begin = session.ends, tokens.obtained_at
-    access_end, refresh_end = _access_end(tokens), _moving_refresh_end(tokens)
-    if access_end is not None:
+    access_end, refresh_end = tokens.access_expires_at, tokens.refresh_expires_at
+    if access_end is not None and access_end > begin:  # as `_access_end` says
         moment = access_end - effective_leeway(tokens, settings.leeway) - share * (access_end - begin)
-    if refresh_end is not None:
+    if refresh_end is not None and refresh_end > begin and tokens.refresh_end_moves:
         moment = min(moment, refresh_end - (_REFRESH_TOKEN_LEFT + share) * (refresh_end - begin))
     return moment
 
@@ -108,12 +108,6 @@ def _access_end(tokens: Tokens) -> float | None:
     """Returns when the access token ends; None where no lifetime is known, or none that can be meant."""
     end = tokens.access_expires_at
     return None if end is None or end <= tokens.obtained_at else end  # else each call would rotate
-
-
-def _moving_refresh_end(tokens: Tokens) -> float | None:
-    """Returns when the refresh token ends, where a rotation before that would give it a later end."""
-    end = tokens.refresh_expires_at
-    return None if end is None or end <= tokens.obtained_at or not tokens.refresh_end_moves else end
 
 
 def _under_way(session: Session, now: float) -> bool:

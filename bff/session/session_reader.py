@@ -17,7 +17,7 @@ from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded, LoadedValues
-from bff.session.lifetime import last_moment, next_slide
+from bff.session.lifetime import idle_allowance, last_moment, slide_after
 from bff.session.model import Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Values, fingerprint, values_of
@@ -53,6 +53,7 @@ class SessionReader:
         self._clock = clock
         self._cache = cache
         self._plan = plan
+        self._idle, self._slide_after = idle_allowance(settings), slide_after(settings)
 
     def read(self, handle: str, then: Then) -> None:
         """Reads the session of a handle of ours, and calls `then` with it, or with None, soon."""
@@ -100,7 +101,7 @@ class SessionReader:
 
     def _packed(self, handle: str, session: Session, values: Values) -> CachedSession:
         good = good_until(session, self._refresh)
-        quiet = min(good, next_slide(session, self._settings))  # `quiet_until`, with what is known of it
+        quiet = min(good, session.seen + self._slide_after)  # `quiet_until`, with what is known of it
         return CachedSession.of(handle, session, quiet, good, fingerprint(values), plan=self._plan)
 
     def _answered(
@@ -121,7 +122,7 @@ class SessionReader:
         session = self._before.session_of(key, loaded.values, handle)
         if session is None or note_of(loaded.note, session.version) is not None:
             return None
-        left = last_moment(session, self._settings) - self._clock()
+        left = min(session.ends, session.seen + self._idle) - self._clock()  # `last_moment`, likewise
         if left <= 0:  # as `time_is_up` says with its reason
             return None
         if self._providers is not None and session.provider not in self._providers:

@@ -161,6 +161,19 @@ def _decoded(secret: Any) -> Tokens | None:
     return None if session is None else session.tokens
 
 
+@pytest.mark.parametrize("proof_key", [None, "ES256.secret"])
+def test_a_raw_record_reads_back_as_it_was_written(proof_key: str | None) -> None:
+    """Every field survives, a text of it as well; what a later version has put in beside does not open."""
+    tokens = sample_tokens(proof_key=proof_key, refresh_end_moves=False, scope="a b")
+    session = replace(SESSION, tokens=tokens, sid=None, rotations=3)
+    record = encode_record(session, HANDLE, KEYRING, raw=True)
+    assert session == decode_record(session.key, record, HANDLE, KEYRING)
+    assert record == record_of(values_of(record))
+    secret = _opened(record, "tokens", b"")
+    assert (8 if proof_key is None else 9) == len(secret["tokens"])
+    assert [None, None] == [_decoded({**secret, "tokens": each}) for each in (["a"], [*range(10)])]
+
+
 @pytest.mark.parametrize(
     "sub", ['a", "b', '"', "\\", "\\u0041", "\n", "\x7f", "\x1f", "Ünïcödé", "\ud800", "", "a b", "🍵"]
 )
