@@ -16,6 +16,7 @@ the lines behind Host are kept once for all, and Origin, which differs with Host
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bff.allowed_bytes import allowing
@@ -94,6 +95,7 @@ Line = tuple[int, bytes, Header]
 """One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
 
 
+@dataclass(slots=True, eq=False)
 class Place:
     """A host that is served, and the way to its frontend.
 
@@ -102,12 +104,8 @@ class Place:
         fast_path: that of the frontend which has the whole host (`CurrentApp`); None where paths decide.
     """
 
-    __slots__ = ("fast_path", "host")
-
-    fast_path: Any  # a `FastPath` or None
-
-    def __init__(self, host: bytes) -> None:
-        self.host, self.fast_path = host, None
+    host: bytes
+    fast_path: Any = None  # a `FastPath` or None
 
 
 Block = tuple[bytes, bytes, tuple[Header, ...], Place | None, bytes | None, int]

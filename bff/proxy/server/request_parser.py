@@ -8,6 +8,7 @@ Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
 import re
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bff.errors import Problem
@@ -57,16 +58,14 @@ class Head(NamedTuple):
         return RequestHead(self.method, self.path, self.query, Fields(self.fields), peer, self.length)
 
 
+@dataclass(slots=True, eq=False)
 class RequestParser:
     """The parser of one connection's heads. `websocket`: upgrades to WebSocket are served."""
 
-    __slots__ = ("_buffer", "_skipped", "limits", "websocket")
-
-    def __init__(self, limits: RequestLimits, *, websocket: bool = False) -> None:
-        self.limits = limits
-        self.websocket = websocket
-        self._buffer = bytearray()
-        self._skipped = False
+    limits: RequestLimits
+    websocket: bool = False
+    _buffer: bytearray = field(default_factory=bytearray)
+    _skipped: bool = False
 
     @property
     def begun(self) -> bool:
