@@ -32,7 +32,7 @@ PLAIN goes on to a backend, or does not; the origin check looks at GUARD and ORI
 
 _CONNECTION = 11  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
-_MOST_NAMES, _LONGEST_NAME = 256, 32  # names of fields that are kept, and their length in bytes
+_MOST_NAMES, _LONGEST_NAME = 256, 32  # names that are kept, then all are forgotten; their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
 _MOST_BLOCKS = 256  # of a method, beside one for each host; then all are forgotten
 _LONGEST_BLOCK = 1024  # bytes, to which one more line may come
@@ -355,6 +355,8 @@ class LineCache:
             kind = GUARD
         passes = kind in {PLAIN, GUARD, ORIGIN, TOKEN} and self._passes(name)
         known = kind, name + b": " if passes else b"", name in self._kept, name
-        if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+        if len(name) <= _LONGEST_NAME:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
             self._names[raw] = known
         return known

@@ -307,6 +307,16 @@ def test_lines_beyond_the_limit_are_not_looked_at(monkeypatch: pytest.MonkeyPatc
     assert len(looked_at) <= LIMITS.max_head_fields
 
 
+def test_names_that_somebody_makes_up_keep_no_place_from_others() -> None:
+    """However many names of fields somebody has sent, few are kept, and the next ones still are."""
+    lines = cache()
+    for number in range(2 * header_line_cache._MOST_NAMES):
+        assert lines.read(request_of([b"X-%d: 1" % number])) is not None
+    assert lines.read(request_of([b"X-In-Use: 1"])) is not None
+    assert b"X-In-Use" in lines._names
+    assert len(lines._names) <= header_line_cache._MOST_NAMES
+
+
 def test_blocks_are_bounded() -> None:
     """However many lines somebody makes up, few blocks are kept, of the lines that all clients share."""
     lines = cache()
