@@ -60,8 +60,9 @@ class RequestIdMaker:
         """Returns True if an entry, not the first, of `X-Forwarded-For` names a trusted proxy."""
         if len(entry) > _LONGEST_ENTRY or not is_trusted(entry.decode("latin-1"), self._trusted):
             return False
-        if len(self._proxies) < _MOST_PEERS:
-            self._proxies.add(entry)
+        if len(self._proxies) >= _MOST_PEERS:
+            self._proxies.clear()
+        self._proxies.add(entry)
         return True
 
     def _judge(self, peer: str) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bff.policy.client_address import client_address
+from bff.proxy.forward import request_ids
 from bff.proxy.forward.request_ids import RequestIdMaker, is_canonical
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("2001:db8::/32")]
@@ -53,6 +54,16 @@ def test_an_address_is_what_the_rules_say(peer: str, said: list[bytes], trusts: 
     for _ in range(2):
         expected = client_address(peer, said, TRUSTED if trusts else ())
         assert expected == MAKERS[trusts].client(peer, said)
+
+
+def test_a_proxy_that_is_named_otherwise_each_time_keeps_no_place_from_others() -> None:
+    """However many ports proxies are named with, few entries are kept, and the next ones still are."""
+    maker = RequestIdMaker(TRUSTED)
+    for port in range(request_ids._MOST_PEERS + 10):
+        assert "198.51.100.7" == maker.client("127.0.0.1", [b"198.51.100.7, 127.0.0.2:%d" % port])
+    assert "198.51.100.7" == maker.client("127.0.0.1", [b"198.51.100.7, 127.0.0.3"])
+    assert b" 127.0.0.3" in maker._proxies
+    assert len(maker._proxies) <= request_ids._MOST_PEERS
 
 
 @pytest.mark.requirement("B-17")
