@@ -63,6 +63,24 @@ async def test_odd_names_make_no_odd_keys(store: SessionStore, redis_server: Red
         assert client.exists("bff:user:main:a%3Ab%20c%0D%0A%2A", "bff:sid:main:s%3A1") == 2
 
 
+async def test_a_new_session_keeps_one_table(store: SessionStore, redis_server: RedisServer) -> None:
+    """However many fields it has, reading it gives no memory back: there is no former table any more."""
+    for more in range(10):
+        session = sample_session(key=f"{more:064}")
+        fields = {
+            **record(session),
+            "tokens": "x" * 100,
+            **{f"claim:{number}": "x" for number in range(more)},
+        }
+        fields |= dict.fromkeys(("provider", "sid", "created", "ends", "seen", "name", "ua", "ip"), "x")
+        await store.create(session, fields, now=NOW, idle_timeout=1800)
+        with redis_server.client() as client:
+            name = f"bff:session:{session.key}"
+            before = client.memory_usage(name, samples=0)
+            client.hmget(name, ["version"] * 64)
+            assert before == client.memory_usage(name, samples=0), len(fields)
+
+
 async def test_create_never_overwrites(store: SessionStore) -> None:
     """A second session under the same key is refused; the same write again is recognised."""
     await created(store)

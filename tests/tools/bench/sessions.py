@@ -17,7 +17,8 @@ from tests.tools.bench.load import LoadError
 
 _TTL = 30 * 60 * 1000
 _BUFFER = 4 * 1024 * 1024
-_COMMANDS = 7  # for each session
+_READ = ("version", "provider", "sub", "sid", "created", "ends", "seen", "version")
+_LINES = 7 + 1 + 2 * len(_READ)  # of the answers, for each session
 
 
 @dataclass
@@ -80,7 +81,7 @@ def send(connection: socket.socket, sessions: Iterable[StoredSession]) -> None:
     waiting, awaited = bytearray(), 0
     for stored in sessions:
         waiting += _commands(stored)
-        awaited += _COMMANDS
+        awaited += _LINES
         if len(waiting) > _BUFFER:
             connection.sendall(waiting)
             _read_answers(connection, awaited)
@@ -104,7 +105,10 @@ def _copy(session: Session, handle: str, keyring: Keyring, record: dict[str, byt
 
 
 def _commands(stored: StoredSession) -> bytes:
-    """The commands of the store's own writes: the hash and its end, both indexes and theirs, the mark."""
+    """The commands of the store's own writes: the hash and its end, both indexes and theirs, the mark.
+
+    A new hash is read once, as `lua_scripts.CREATE` says.
+    """
     session, user, sid, until = (key for _, key in keys_of(stored))
     ttl = str(_TTL)
     return b"".join(
@@ -116,6 +120,7 @@ def _commands(stored: StoredSession) -> bytes:
             ["PEXPIRE", sid, ttl],
             ["HSET", session, *(part for field in stored.fields for part in field)],
             ["PEXPIRE", session, ttl],
+            ["HMGET", session, *_READ],
             ["SET", until, "1", "PX", str(_TTL + 3600 * 1000)],
         )
     )
