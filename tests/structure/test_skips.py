@@ -18,6 +18,7 @@ ALLOWED = {
     "'no wheel of Helm for this machine'",
     "'no systemd here'",
     "'no IPv6 on this machine'",
+    "'other versions of Python learn otherwise'",
     "'SO_REUSEPORT spreads connections on Linux only'",
 }
 """Chromium, Node and Redis, which a newcomer may lack, and what a machine cannot have; as source text."""
