@@ -48,8 +48,7 @@ class State(Enum):
     ASKED = auto()  # the handshake is not answered
     DENIED = auto()  # by an HTTP response whose content is still to come
     OPEN = auto()
-    CLOSING = auto()  # our last word is written
-    OVER = auto()
+    CLOSING = auto()  # our last word is written, or the connection is lost
 
 
 class WebSocketServerProtocol(asyncio.Protocol):
@@ -132,7 +131,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
     def _parse(self) -> None:
         """Parses one turn's worth of input: a frame of one byte costs as much as a large one."""
         self._parsing = False
-        if self._deaf or self._state is State.OVER:
+        if self._deaf:
             self._waiting.clear()
         elif self._waiting:
             part = bytes(self._waiting[:_TURN])
@@ -206,7 +205,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
         self._server.connections.discard(self)
         self._timer.stop()
         self._flow.stop()
-        self._state = State.OVER
+        self._state, self._deaf = State.CLOSING, True
         self._tell(CloseCode.ABNORMAL_CLOSURE, "")
         self._writable.set()
 
@@ -267,7 +266,7 @@ class WebSocketServerProtocol(asyncio.Protocol):
 
     async def _send(self, message: Message) -> None:
         await self._writable.wait()
-        if self._state in {State.CLOSING, State.OVER}:
+        if self._state is State.CLOSING:
             raise ConnectionResetError("the WebSocket is closed")
         kind = message["type"]
         if self._state is State.OPEN and kind == "websocket.send":

@@ -94,9 +94,7 @@ class WebSocketRelay:
         """Passes the client's messages on; returns None where the backend has ended, which `_down` tells."""
         message = await first
         while message["type"] == "websocket.receive":
-            content = message.get("bytes")
-            if content is None:
-                content = message["text"]
+            content = message["text"] if message.get("bytes") is None else message["bytes"]
             size = len(content)
             if isinstance(content, str) and size <= self.max_message:
                 size = len(content.encode())
