@@ -30,13 +30,13 @@ from bff.upstream.interfaces import Fault
 _SERVER_ERROR = 500
 
 
-def begun(context: ForwardingContext, request: RequestHead, route: str) -> CallTrace:
-    """Begins the trace of a request; `route` is empty where there is none."""
+def begun(context: ForwardingContext, request: RequestHead, route: Route | None, name: str = "") -> CallTrace:
+    """Begins the trace of a request to this route; where there is none, `name` stands for it."""
     assert context.spans is not None
     return context.spans.call(
         parent_of(request.fields.only(b"traceparent"), request.fields.values(b"tracestate")),
         request.method.decode("ascii", "replace"),
-        route,
+        name if route is None else route.settings.path,
         request.raw_path.decode("ascii", "backslashreplace"),
     )
 
@@ -87,9 +87,7 @@ class TracedCall(_Traced, ForwardedCall):
 
     def __init__(self, *common: Any, trace: CallTrace | None = None) -> None:
         super().__init__(*common)
-        route = self._verdict.route
-        name = "" if route is None else route.settings.path
-        self._trace = trace or begun(self._context, self.request, name)
+        self._trace = trace or begun(self._context, self.request, self._verdict.route)
 
     def begin(self) -> None:
         """Begins the call."""
@@ -191,7 +189,7 @@ class TracedForwardAuthCall(_Traced, ForwardAuthCall):
 
     def __init__(self, *common: Any) -> None:
         super().__init__(*common)
-        self._trace = begun(self._context, self.request, self._route_name())
+        self._trace = begun(self._context, self.request, None, self._route_name())
 
     def begin(self) -> None:
         """Answers the question."""

@@ -19,8 +19,7 @@ class TracedUpgrade(Upgrade):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        route = self._verdict.route
-        self._trace = begun(self._context, self._request, "" if route is None else route.settings.path)
+        self._trace = begun(self._context, self._request, self._verdict.route)
 
     async def _cleared(self) -> tuple[Signed | Anonymous, tuple[Header, ...]] | Refused:
         with self._trace.attached():
