@@ -145,9 +145,11 @@ async def call_loop(
             if load not in {"mixed", "forwarded"}:
                 calls = [call for call in calls if call.startswith(b"GET /api/json/")]
             client, backend = _client(app, state), _backend(app)
-            yield CallLoop(app, client, backend, calls, missing=load.startswith("miss"))
-            backend.connection_lost(None)
-            client.connection_lost(None)
+            try:
+                yield CallLoop(app, client, backend, calls, missing=load.startswith("miss"))
+            finally:
+                backend.connection_lost(None)
+                client.connection_lost(None)
 
 
 @contextlib.contextmanager

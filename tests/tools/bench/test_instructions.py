@@ -134,3 +134,10 @@ async def test_a_call_reads_attributes_in_one_step(redis_server: RedisServer, fr
     async with call_loop(redis_server.url, "get", frontends=frontends, users=6, different=60) as loop:
         found = searched(loop._run_found)
     assert found <= {"lastindex", "number", "route", "target", "get", "total_requests", "default_headers"}
+
+
+async def test_a_loop_that_fails_ends(redis_server: RedisServer) -> None:
+    """Its application does not wait for the connections of a client that makes no more calls."""
+    with pytest.raises(ZeroDivisionError):
+        async with call_loop(redis_server.url, "get", users=1, different=1):
+            raise ZeroDivisionError
