@@ -1,7 +1,7 @@
 """The attributes that a fast call searches for, by what Python 3.11 has learnt of the code.
 
-`python3 -m tests.tools.bench.searched_attributes REDIS_URL FRONTENDS` prints their names. That is a process of
-its own: Python learns from all that has run in one, and what other tests have run is not what a worker runs.
+`python3 -m tests.tools.bench.searched_attributes REDIS_URL FRONTENDS` prints their names. That is a process
+of its own: Python learns from all that has run in one, and other tests have run what no worker runs.
 """
 
 import asyncio

@@ -11,6 +11,10 @@ from tests.tools.bench.contenders.traced import Traced
 __all__ = ["Contender", "contenders"]
 
 
+_SMALL_CACHE = {"BFF_SESSION__NEAR_CACHE_MEMORY": "1MiB"}
+"""Too little for many users: nearly each call reads its session in Redis, and keeps nothing of it."""
+
+
 def contenders() -> list[Contender]:
     """All contenders, in the order in which they are told of; nothing is started yet."""
     return [
@@ -19,6 +23,8 @@ def contenders() -> list[Contender]:
         FixedAnswer(),
         Ours("bff"),
         Ours("bff-uncached", near_cache=False),
+        Ours("bff-small-cache", more=_SMALL_CACHE),
+        Ours("bff-small-cache-raw", more={**_SMALL_CACHE, "BFF_SESSION__RECORD_FORMAT": "2"}),
         Ours("bff-small-pages", huge_pages=False),
         SeveralFrontends("bff-100-frontends", 100),
         Traced("bff-traced", share=1.0),
