@@ -65,6 +65,7 @@ class Reloader:
         self._apply = apply
         self._counts = counts
         self._told = told
+        self._looking = asyncio.Lock()  # the watch waits for an operator's look, which tells of what it finds
         self._name_files()
 
     @property
@@ -80,7 +81,8 @@ class Reloader:
         while True:
             waiting = False
             try:
-                await self.look()
+                async with self._looking:
+                    await self.look()
                 waiting = self._files.waiting(await self._see())
                 tick()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next change is not to be missed
@@ -96,13 +98,14 @@ class Reloader:
 
     async def look_settled(self) -> Taken:
         """Looks for an operator who has just written a file: waits for its end, and logs bad files."""
-        deadline = time.monotonic() + 3 * SETTLE
-        changed = (await self.look()).changed
-        while self._files.waiting(await self._see()) and time.monotonic() < deadline:
-            await asyncio.sleep(_PROMPT)
-            changed += (await self.look()).changed
-        last = await self.look(forced=True)
-        return Taken(last.settings, changed + last.changed, last.refused)
+        async with self._looking:
+            deadline = time.monotonic() + 3 * SETTLE
+            changed = (await self.look()).changed
+            while self._files.waiting(await self._see()) and time.monotonic() < deadline:
+                await asyncio.sleep(_PROMPT)
+                changed += (await self.look()).changed
+            last = await self.look(forced=True)
+            return Taken(last.settings, changed + last.changed, last.refused)
 
     def look_now(self, setting: str) -> bool:
         """Looks at one setting's file without waiting; True if it has changed.
