@@ -376,7 +376,7 @@ class BatchReader:
 
 
 def _tell(ask: _Ask[Any], answer: Any) -> None:
-    """Tells a caller; a mistake of its own is no one else's."""
+    """Calls the function that takes an answer; a mistake in it is reported, and spoils no other answer."""
     try:
         ask.then(answer)
     except Exception as mistake:  # noqa: BLE001 - it is reported; the other answers have to be read

@@ -11,7 +11,7 @@ import httpx
 
 MAX_DOCUMENT = 512 * 1024
 ASKED = {"Accept": "application/json", "Accept-Encoding": "identity"}
-"""What a call asks for: nothing coded, since a little of it can unpack to more than any bound."""
+"""The request's header fields. They ask for no coding: a little of one can unpack to more than any bound."""
 _WHOLE = 2  # times the limit of a step: an answer may come in time piece by piece, and never end
 
 
