@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from bff.session.batch_reader import Batches
+from bff.session.redis_connection import packed
 
 
 class BatchScript:
@@ -35,8 +36,3 @@ class BatchScript:
             if not str(refused).startswith("NOSCRIPT"):
                 raise
             return await self._batches.evaluate(name, packed(b"EVAL", self._source, *rest))
-
-
-def packed(*words: bytes) -> bytes:
-    """A command as it is sent."""
-    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])

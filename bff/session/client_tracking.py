@@ -4,6 +4,8 @@ Rule 1: the server's answer vouches for what was told before its question was se
 the answers. A connection that was lost is never mended.
 Rule 2: every question asks for more than a sign of life: ROLE shows that the server is a master, CLUSTER
 SLOTS which masters there are.
+Rule 3: a push is told within the turn of the loop that reads it, by no task: a call that came after it finds
+its session gone, however busy the process is. (Redis sends its pushes before it answers the writer.)
 """
 
 import asyncio
@@ -12,12 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
 from bff.session.cluster.slots import Address, OddSlotsError, parse_slots
 from bff.session.cluster.topology import QUESTION, Topology
-from bff.session.redis_connection import connect
+from bff.session.redis_connection import Replies, connect, packed
 from bff.session.sentinel import ToMaster
 
 _ROLE = re.compile(r"^role:(\w+)", re.MULTILINE)
@@ -153,62 +157,87 @@ class Tracking:
         self._clock = clock
         self._tell = tell
         self._vouch = vouch
+        self._replies: Replies | None = None
+        self._answer: asyncio.Future[Any] | None = None  # to the question that is under way
+        self._broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def follow(self) -> None:
         """Follows the server until that fails; raises what redis-py raises, OSError, or `FeedBrokenError`."""
-        connection = self._connection
         async with asyncio.timeout(self._patience):
-            await connect(connection)
-            connection._parser.set_invalidation_push_handler(_received)  # type: ignore[attr-defined] # noqa: SLF001 - redis-py has no public way
-            await self._command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix)
-            if await self._answer() != "OK":
+            await connect(self._connection)
+            self._replies = Replies(self._connection, self._came, self._ended)
+            if await self._ask("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._prefix) != "OK":
                 raise FeedBrokenError("tracking was answered oddly")
         self._tell(Push(None))
         while True:
             asked = self._clock()
-            await self._command(*self.question.words)
             try:
-                answer = await self._answer()
+                answer = await self._ask(*self.question.words)
             except ResponseError:
                 if self.question.refused():
                     continue
                 raise
             self.question.settle(answer)
             self._vouch(asked)
-            await self._rest(until=asked + self._every)
+            while (left := asked + self._every - self._clock()) > 0:
+                await self._unless_broken(None, within=left)
 
     async def leave(self) -> None:
         """Closes the connection."""
+        if self._replies is not None:
+            self._replies.close()
         await self._connection.disconnect(nowait=True)
 
-    async def _answer(self) -> Any:
-        """The next answer; pushes that come before it are told first."""
-        deadline = asyncio.get_running_loop().time() + self._patience
-        while True:
-            left = deadline - asyncio.get_running_loop().time()
-            said = await self._connection.read_response(timeout=max(left, 0), push_request=True)
-            if isinstance(said, Push):
-                self._tell(said)
-            elif said is None:
-                raise FeedBrokenError(f"no answer within {self._patience:g} s")
-            else:
-                return said
+    async def _ask(self, *words: str) -> Any:
+        """Returns the server's answer to a command; raises `ResponseError` if that is a refusal."""
+        assert self._replies is not None
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        self._replies.send(packed(*(word.encode() for word in words)))
+        await self._unless_broken(answer, within=self._patience)
+        self._answer = None
+        if not answer.done():
+            raise FeedBrokenError(f"no answer within {self._patience:g} s")
+        if isinstance(said := answer.result(), ResponseError):
+            raise said
+        return said
 
-    async def _rest(self, until: float) -> None:
-        """Passes on the changes that arrive until the next question is due."""
-        while (left := until - self._clock()) > 0:
-            said = await self._connection.read_response(timeout=left, push_request=True)
-            if isinstance(said, Push):
-                self._tell(said)
-            elif said is not None:
+    async def _unless_broken(self, answer: "asyncio.Future[Any] | None", *, within: float) -> None:
+        """Waits so many seconds, or until there is an answer; raises what has ended the connection."""
+        waited_for = [self._broken] if answer is None else [self._broken, answer]
+        await asyncio.wait(waited_for, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if self._broken.done():
+            raise self._broken.result()
+
+    def _came(self) -> None:
+        """Takes what the server said, until there is something that ends the connection."""
+        assert self._replies is not None
+        try:
+            while not self._broken.done() and (said := self._replies.take()) is not Replies.NOT_YET:
+                self._take(said)
+        except (RedisError, FeedBrokenError) as failure:
+            self._break(failure)
+
+    def _take(self, said: Any) -> None:
+        answer = self._answer
+        if not isinstance(said, hiredis.PushNotification):
+            if answer is None or answer.done():
                 raise FeedBrokenError("an answer came to no question")
+            answer.set_result(said)
+        elif said[:1] == ["invalidate"]:
+            self._tell(_push(said))
 
-    async def _command(self, *words: str) -> None:
-        if not self._connection.is_connected:  # redis-py would connect again, without tracking
-            raise FeedBrokenError("the connection is closed")
-        await self._connection.send_command(*words, check_health=False)
+    def _ended(self) -> None:
+        self._break(RedisConnectionError("the server closed the connection"))
+
+    def _break(self, failure: Exception) -> None:
+        if not self._broken.done():
+            self._broken.set_result(failure)
 
 
-async def _received(message: list[Any]) -> Push:
-    """Turns a push into an answer of its own kind, and no more: the parser swallows errors raised here."""
-    return Push(message[1])
+def _push(said: list[Any]) -> Push:
+    match said[1:]:
+        case [None]:
+            return Push(None)
+        case [list(names)] if all(isinstance(name, str) for name in names):
+            return Push(names)
+    raise FeedBrokenError("the server tells of changes in no known form")

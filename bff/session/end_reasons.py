@@ -24,10 +24,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from bff.session import lua_scripts
 from bff.session.batch_reader import Batches
-from bff.session.batch_script import packed
 from bff.session.cluster.client import masters_of
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason
+from bff.session.redis_connection import packed
 from bff.session.redis_errors import Translated
 
 ENDED_SECONDS: Final = 3600.0

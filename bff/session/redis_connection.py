@@ -202,6 +202,11 @@ async def connect(connection: AbstractConnection) -> None:
     await connection.connect()  # type: ignore[no-untyped-call] # redis-py gives it no types
 
 
+def packed(*words: bytes) -> bytes:
+    """A command as it is sent."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
 class Replies(asyncio.Protocol):
     """The replies on an open connection, as the protocol of its transport: redis-py only closes it any more.
 

@@ -202,6 +202,32 @@ async def test_four_processes_see_a_deletion(redis_server: RedisServer, tmp_path
                 assert ["session_ended"] * 4 == await asyncio.gather(*(refused(url) for url in urls))
 
 
+@pytest.mark.requirement("B-22")
+async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A process that finds the word of the end and later calls together, as a busy one does, refuses them."""
+    async with (
+        backend(fine) as upstream,
+        one_session(redis_server.url) as found,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
+        with proxy(tmp_path, "busy", redis_server.url, upstream.url) as service:
+            url = await up(service, client, found)
+            connections = [await asyncio.open_connection("127.0.0.1", httpx.URL(url).port) for _ in range(8)]
+            call = "GET /api/0 HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers(found).items())
+            for reader, writer in connections:
+                writer.write(f"{call}\r\n".encode())
+                assert (await reader.readuntil(b"fine")).startswith(b"HTTP/1.1 200")
+            service.signal(signal.SIGSTOP)
+            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+            for _, writer in connections:
+                writer.write(f"{call}\r\n".encode())
+            service.signal(signal.SIGCONT)
+            answers = [await reader.readline() for reader, _ in connections]
+            assert [b"HTTP/1.1 401 Unauthorized\r\n"] * len(connections) == answers
+            for _, writer in connections:
+                writer.close()
+
+
 @pytest.mark.requirement("B-22", "T-10")
 async def test_a_process_that_was_stopped(redis_server: RedisServer, tmp_path: Path) -> None:
     """Woken from SIGSTOP, a process serves no session that ended meanwhile: not even in its first moment.

@@ -1,12 +1,15 @@
 """The questions that a server is asked while its changes are followed, on paper."""
 
+import time
 from typing import Any
 
 import pytest
 
-from bff.session.client_tracking import FeedBrokenError, MasterQuestion
+from bff.session.client_tracking import FeedBrokenError, MasterQuestion, Push, Tracking
 from bff.session.redis_connection import new_connection
 from bff.settings.model import RedisSettings
+from tests.support.network.redis_double import redis_double, resp
+from tests.support.settings import PATIENCE, redis_settings
 
 INFO = "# Replication\r\nrole:{}\r\nconnected_slaves:0\r\n"
 
@@ -37,3 +40,58 @@ def test_there_is_one_other_question() -> None:
     assert asked.refused()
     assert ["INFO", "replication"] == list(asked.words)
     assert not asked.refused()
+
+
+MASTER = resp(["master", 0, []])
+
+
+async def follow(said: bytes) -> tuple[str, list[Push]]:
+    """Follows a server that says this to its second question; returns what ended it, and what was told."""
+    told: list[Push] = []
+    async with redis_double(lambda words: said if len(server.asked) > 1 else MASTER) as server:
+        connection = new_connection(redis_settings(f"redis://127.0.0.1:{server.port}/0"))
+        tracking = Tracking(
+            connection,
+            MasterQuestion(connection),
+            prefix="bff:session:",
+            patience=PATIENCE,
+            every=0.01,
+            clock=time.monotonic,
+            tell=told.append,
+            vouch=lambda _: None,
+        )
+        try:
+            with pytest.raises(FeedBrokenError) as broken:
+                await tracking.follow()
+        finally:
+            await tracking.leave()
+    return str(broken.value), told
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        b">1\r\n+invalidate\r\n",
+        b">2\r\n+invalidate\r\n:1\r\n",
+        b">2\r\n+invalidate\r\n*1\r\n:1\r\n",
+        b">3\r\n+invalidate\r\n*0\r\n*0\r\n",
+        b">2\r\n+invalidate\r\n-ERR\r\n",
+    ],
+)
+async def test_a_change_of_no_known_form_ends_trust(push: bytes) -> None:
+    """Which keys have changed is not known then."""
+    ended, told = await follow(push + MASTER)
+    assert "the server tells of changes in no known form" == ended
+    assert [Push(None)] == told
+
+
+async def test_pushes_are_told_in_their_order_and_other_kinds_are_passed_over() -> None:
+    """Up to the answer that came to no question."""
+    pushes = [
+        b">2\r\n+invalidate\r\n*1\r\n+bff:session:a\r\n",
+        b">2\r\n+moving\r\n:1\r\n",
+        b">2\r\n+invalidate\r\n_\r\n",
+    ]
+    ended, told = await follow(b"".join(pushes) + MASTER + MASTER)
+    assert "an answer came to no question" == ended
+    assert [Push(None), Push(["bff:session:a"]), Push(None)] == told

@@ -14,11 +14,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
 from bff.session.batch_reader import BatchReader, Told
-from bff.session.batch_script import packed
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
 from bff.session.hash_read import Loaded, LoadedValues, SessionReads, commands, noted, outcome, unavailable
 from bff.session.record import values_of
+from bff.session.redis_connection import packed
 from bff.settings.model import RedisSettings
 from bff.tasks import Tasks
 
