@@ -48,7 +48,7 @@ MASTER = resp(["master", 0, []])
 async def follow(said: bytes) -> tuple[str, list[Push]]:
     """Follows a server that says this to its second question; returns what ended it, and what was told."""
     told: list[Push] = []
-    async with redis_double(lambda words: said if len(server.asked) > 1 else MASTER) as server:
+    async with redis_double(lambda _: said if len(server.asked) > 1 else MASTER) as server:
         connection = new_connection(redis_settings(f"redis://127.0.0.1:{server.port}/0"))
         tracking = Tracking(
             connection,
