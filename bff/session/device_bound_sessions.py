@@ -19,7 +19,7 @@ from bff.policy.device_binding import REGISTRATION, registration
 from bff.session.cached_session import CachedSession
 from bff.session.device_proof import DeviceProof
 from bff.session.end_reasons import note_of
-from bff.session.model import ID_LENGTH, Found, NoSession, Unproved
+from bff.session.model import ID_LENGTH, Found, NoSession, Session, Unproved
 from bff.session.record import device_key, format_device
 from bff.session.session_cookie import SessionCookie
 from bff.session.session_reader import Then
@@ -33,6 +33,11 @@ async def unproved(
 ) -> Found | NoSession:
     """Looks a request's session up, its device proved or not: for what ends the session."""
     return await Sessions.find(sessions, cookie_headers, address=address)
+
+
+def is_proved(sessions: Sessions, cookie_headers: Sequence[bytes], session: Session) -> bool:
+    """Returns True unless a session needs a proof of its device, and a request's cookies hold none."""
+    return not isinstance(sessions, BoundSessions) or sessions.opens(session, cookie_headers)
 
 
 class BoundSessions(Sessions):
@@ -61,7 +66,7 @@ class BoundSessions(Sessions):
         """Looks a request's session up; `BINDING_REQUIRED` without the proof that it needs."""
         headers = list(cookie_headers)
         found = await super().find(headers, address=address)
-        if isinstance(found, NoSession) or self._open(found.session.bound, found.session.key, headers):
+        if isinstance(found, NoSession) or self.opens(found.session, headers):
             return found
         session = found.session
         reason = Unproved.NOT_PROVED if session.bound else Unproved.NOT_BOUND
@@ -71,7 +76,7 @@ class BoundSessions(Sessions):
     def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
         """The session as the near cache has it, if its device is proved; None to ask `find`."""
         found = super().cached(cookie_headers)
-        if found is None or self._open(found.session.bound, found.session.key, cookie_headers):
+        if found is None or self.opens(found.session, cookie_headers):
             return found
         return None
 
@@ -94,8 +99,9 @@ class BoundSessions(Sessions):
             return cached
         return cached if self.proof.proved((cookie_header,), cached.key) else None
 
-    def _open(self, bound: bool, key: str, cookie_headers: Sequence[bytes]) -> bool:
-        return not (bound or self._required) or self.proof.proved(cookie_headers, key)
+    def opens(self, session: Session, cookie_headers: Sequence[bytes]) -> bool:
+        """Returns True if a request's cookies hold the proof that a session needs, or it needs none."""
+        return not (session.bound or self._required) or self.proof.proved(cookie_headers, session.key)
 
     async def bind(self, key: str, public_key: str) -> Write:
         """Binds a session to the holder of a key; `STALE` where it is bound to another one."""

@@ -8,6 +8,8 @@ Rule 3: the deleted tokens are the revoked ones: those that a rotation saved in 
 and those that were got in exchange for single backends.
 Rule 4: the ID token leaves in one place: in the `Location` of `/bff/logout/continue`. Until then it is
 sealed in a cookie that works once, for a minute.
+It leaves for nobody who has copied the cookies of a session that is bound to a device: a request without the
+device's proof ends the session, and the provider is not told whose it was.
 Rule 5: a prefetch, a HEAD, and a request that is no navigation sign nobody out (B-37).
 """
 
@@ -28,7 +30,7 @@ from bff.oidc.providers import Providers
 from bff.policy.cookie_names import own_cookie
 from bff.policy.cookie_parser import cookie_values
 from bff.policy.csrf import DOCUMENTED, Guard, Rejected
-from bff.session.device_bound_sessions import unproved
+from bff.session.device_bound_sessions import is_proved, unproved
 from bff.session.model import EndReason, Fence, Session
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.succession import sign_out_next
@@ -169,7 +171,9 @@ class LogoutEndpoints:
         session, revoked = await self._end(found)
         address = address_of(request, self._trusted)
         self._sessions.audit("signed_out", session, address=address, provider_revoked=revoked)
-        return revoked, await self._sealed_way_out(session)
+        return revoked, await self._sealed_way_out(
+            session, named=is_proved(self._sessions, cookie_headers(request), session)
+        )
 
     async def _end(self, found: Found) -> tuple[Session, bool]:
         """Ends the session whose tokens it has revoked; if others have come meanwhile, it begins anew."""
@@ -215,14 +219,17 @@ class LogoutEndpoints:
         revoked, *_ = await asyncio.gather(own, *exchanged)  # at once: nobody waits for one after the other
         return revoked
 
-    async def _sealed_way_out(self, session: Session) -> str | None:
+    async def _sealed_way_out(self, session: Session, *, named: bool) -> str | None:
+        """Returns the sealed way to the provider's sign-out; unless `named` it tells of no user."""
         client = self._providers.get(session.provider)
         if client is None:
             return None
         landing = self._origin + client.settings.post_logout_path
-        for id_token in (session.tokens.id_token, None):
+        for id_token in (session.tokens.id_token, None) if named else (None,):
             url = await client.end_session_url(
-                id_token=id_token, logout_hint=session.sub, post_logout_redirect_uri=landing
+                id_token=id_token,
+                logout_hint=session.sub if named else None,
+                post_logout_redirect_uri=landing,
             )
             if url is None:
                 return None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -241,6 +242,20 @@ async def test_a_sign_out_ends_the_binding(world: World) -> None:
     assert [] == [cookie.name for cookie in browser.client.cookies.jar if cookie.name.startswith("bff-bound")]
     assert {"session_identifier": device.session, "continue": False} == (await device.ask()).json()
     assert 400 == (await device.register()).status_code
+
+
+@pytest.mark.requirement("B-08", "L-01")
+async def test_a_sign_out_without_a_proof_tells_nobody_who_it_was(world: World) -> None:
+    """Copied cookies whose proof is over may end the session, and get no ID token and no `sub` for it."""
+    for proved in (True, False):
+        browser = await world.signed_in()
+        await bound(browser)
+        asks = browser if proved else await thief_of(world, browser)
+        world.clock.ahead += 0.0 if proved else OVER
+        assert True is (await asks.call("/bff/logout", "POST")).json()["provider_sign_out"]
+        left = await asks.client.get("/bff/logout/continue")
+        told = {"client_id", "post_logout_redirect_uri", *(["id_token_hint"] if proved else [])}
+        assert told == set(parse_qs(urlsplit(left.headers["location"]).query))
 
 
 async def test_a_sign_in_in_the_same_browser_binds_anew(world: World) -> None:
