@@ -79,7 +79,11 @@ class Credentials:
 
     def ready(self, cookie: bytes) -> Ready | None:
         """Returns the session of this `Cookie` header, if its call needs nothing but its token; else None."""
-        return self.quiet(self._nearby.near(cookie))
+        cached = self._nearby.near(cookie)
+        clock = self.clock
+        if cached is not None and clock() < cached.quiet_until:
+            return cached
+        return self.quiet(cached)
 
     def quiet(self, cached: CachedSession | None) -> Ready | None:
         """Returns this session, if its call needs nothing but its token; else None.

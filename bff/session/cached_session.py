@@ -1,4 +1,4 @@
-"""A session as the near cache keeps it: one piece of bytes, from which everything else is derived.
+"""A session as the near cache keeps it, one piece of bytes, and the look-up of a call's session there.
 
 Rule 1: it holds the data for forwarded calls. The refresh token, the ID token, the claims that no route asks
 for, and the fields for people (name, user agent, address) are left out: code that needs these reads Redis.
@@ -8,9 +8,11 @@ Rule 3: the layout is known to this file alone; it never leaves the process.
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, Protocol
 
+from bff.policy.cookie_parser import only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.json_bytes import read_json, write_json
 from bff.session.model import (
@@ -22,17 +24,18 @@ from bff.session.model import (
     new_session,
     new_tokens,
 )
-from bff.session.near_cache import PREFIX
+from bff.session.near_cache import HEAD, NearCache
 
-_HOT = Struct(f"<{PREFIX}xddII?")  # quiet until, good until, the token's begin and end, bound or not
+_HOT = Struct(f"{HEAD}ddII?")  # quiet until, good until, the token's begin and end, bound or not
 _COLD = Struct("<32sdqI5d??B")  # the last: how long the key is that the token is bound to
 _SEEN = Struct("<d")
 _VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
 _COLD_AT = _HOT.size
 _SEEN_AT = _COLD_AT + 32
 _KEY_END = _COLD_AT + 32
-_CR, _LF, _NUL = b"\r\n\0"  # numbers: the search for one is an eighth of that for a piece of one byte
+_CR, _LF, _NUL, _SEMICOLON = b"\r\n\0;"  # numbers: one is found at an eighth of the price of a piece
 _VIEWS_AT = _COLD_AT + _COLD.size
+_new = object.__new__
 _NEVER = math.nan  # a time that is not known, packed
 
 
@@ -41,7 +44,7 @@ class CachedSession:
 
     Attributes:
         value: the cookie's value that leads to it.
-        entry: all of it; the first `PREFIX` bytes are the near cache's.
+        entry: all of it; its beginning is the near cache's.
         bound: the session is bound to a device.
         key: the session's key.
         token: the access token.
@@ -56,7 +59,7 @@ class CachedSession:
     lines: bytes
 
     def __init__(self, value: bytes, entry: bytes) -> None:
-        self.quiet_until, self.good_until, begin, end, self.bound = _HOT.unpack_from(entry)
+        _, _, self.quiet_until, self.good_until, begin, end, self.bound = _HOT.unpack_from(entry)
         self.token = entry[begin:end]
         self.entry = entry
         self.value = value
@@ -88,7 +91,7 @@ class CachedSession:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(quiet_until, good_until, token_at, token_at + len(token), session.bound),
+                _HOT.pack(0.0, 0, quiet_until, good_until, token_at, token_at + len(token), session.bound),
                 _COLD.pack(
                     bytes.fromhex(session.key),
                     session.seen,
@@ -159,7 +162,7 @@ class CachedSession:
         entry = bytearray(self.entry)
         begin, end = self._texts_at - len(self.token), self._texts_at
         quiet_until = min(quiet_until, self.good_until)
-        _HOT.pack_into(entry, 0, quiet_until, self.good_until, begin, end, self.bound)
+        _HOT.pack_into(entry, 0, 0.0, 0, quiet_until, self.good_until, begin, end, self.bound)
         _SEEN.pack_into(entry, _SEEN_AT, seen)
         return CachedSession(self.value, bytes(entry))
 
@@ -213,6 +216,68 @@ class CachedSession:
             "",
             self.bound,
         )
+
+
+class Nearby(Protocol):
+    """Finds the session of a call, if that takes no wait."""
+
+    def near(self, cookie_header: bytes) -> CachedSession | None:
+        """The session of the only `Cookie` header, from the near cache; None to ask Redis.
+
+        It may be over: see its `quiet_until`.
+        """
+
+
+class NearSessions:
+    """The sessions of one frontend in the near cache.
+
+    One small object: calls of a hundred frontends come in turn, and each further one is a place in memory
+    that the others have pushed out of the processor's caches. So it asks the cache of all, not its view.
+    """
+
+    __slots__ = ("_beginning", "_cache", "_cookie_name", "_prefix")
+
+    def __init__(self, cache: NearCache | None, cookie_name: str) -> None:
+        self._cache = None if cache is None else cache.whole
+        self._prefix = b"" if cache is None else cache.prefix
+        self._cookie_name, self._beginning = _in_bytes(cookie_name)
+
+    def near(self, cookie_header: bytes) -> CachedSession | None:
+        """The session of the only `Cookie` header; None where it is not here, or not to be trusted.
+
+        A value without an entry is not counted: it may be anybody's; see `NearCache.missed`.
+        """
+        cache, beginning = self._cache, self._beginning
+        if cookie_header.startswith(beginning) and _SEMICOLON not in cookie_header:
+            value = cookie_header[len(beginning) :]  # most often; blanks behind it find nothing
+        else:
+            only = only_value(cookie_header, self._cookie_name)
+            if only is None:
+                return None
+            value = only
+        if cache is None or (entry := cache.entries.get(self._prefix + value)) is None:
+            return None
+        clock, counts = cache.clock, cache.counts
+        now = clock()
+        if now >= cache.feed.trusted_until:
+            counts.bypasses += 1
+            return None
+        found = _new(CachedSession)  # its `__init__` is a call more
+        expires, place, found.quiet_until, found.good_until, begin, end, found.bound = _HOT.unpack_from(entry)
+        if now >= expires:
+            counts.misses += 1  # an expired entry stays in its place until it is read again
+            return None
+        counts.hits += 1
+        cache.used[place] = 1
+        found.value, found.entry, found._texts_at = value, entry, end  # noqa: SLF001 - of this file
+        found.token, found.key = entry[begin:end], entry[_COLD_AT:_KEY_END].hex()
+        return found
+
+
+@lru_cache(maxsize=256)
+def _in_bytes(name: str) -> tuple[bytes, bytes]:
+    """A cookie's name, and the beginning of a header with it; one object each, for all frontends."""
+    return name.encode("ascii"), name.encode("ascii") + b"="
 
 
 def _packed_views(plan: AccessPlan, session: Session) -> bytes:

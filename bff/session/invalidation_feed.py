@@ -75,6 +75,9 @@ class InvalidationFeed:
         prefix: what the names of the watched keys begin with; listeners get what follows it.
         clock: steady seconds, see `steady_now`.
         topology: the store's own, where that is a cluster.
+
+    Attributes:
+        trusted_until: before that moment of the clock the feed is `trusted`.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class InvalidationFeed:
         self._listeners: list[Callable[[], Listener | None]] = []
         self._by_key: dict[str, list[Listener]] = {}
         self._tasks = Tasks()
-        self._trusted_until = -math.inf
+        self.trusted_until = -math.inf
         self._vouched: dict[int, float] = {}  # when each server was asked what it answered last
         self._following = False
         self._pause = _PAUSE_FIRST
@@ -103,11 +106,7 @@ class InvalidationFeed:
     @property
     def trusted(self) -> bool:
         """True while everything that happened up to a lease ago has been told."""
-        return self._clock() < self._trusted_until
-
-    def trusted_at(self, now: float) -> bool:
-        """Returns True if the feed vouches at this moment, by a clock that the caller has just read."""
-        return now < self._trusted_until
+        return self._clock() < self.trusted_until
 
     def subscribe(self, listener: Listener) -> None:
         """Subscribes this listener to every change from now on."""
@@ -203,8 +202,8 @@ class InvalidationFeed:
 
     def _vouch(self, number: int, asked: float) -> None:
         self._vouched[number] = asked
-        self._trusted_until = min(self._vouched.values()) + LEASE
-        if self._trusted_until > -math.inf:
+        self.trusted_until = min(self._vouched.values()) + LEASE
+        if self.trusted_until > -math.inf:
             self._now_following()
 
     def _tell(self, push: Push) -> None:
@@ -240,7 +239,7 @@ class InvalidationFeed:
                 yield from ((listener, name) for listener in self._by_key.get(name, ()))
 
     def _lose(self) -> None:
-        self._trusted_until = -math.inf
+        self.trusted_until = -math.inf
         self._following = False
         if self._topology is not None:
             self._topology.followed = frozenset()

@@ -1,7 +1,7 @@
 """Sessions kept in the process, true as far as the invalidation feed is trusted.
 
 Rule 1: an entry is kept only if nothing was told of its key while it was being read, our own writes included.
-Rule 2: every hit checks that the feed is trusted, and that the entry's own time is not up.
+Rule 2: every hit checks that the feed is trusted, and that the entry's own time is not up (`NearSessions`).
 Rule 3: one entry for each Redis key. It is asked for by the cookie's whole value, which is an alias of the
 key and goes with it: the work done once (signature, hash, unsealing) vouches for that spelling only.
 Rule 4: the entries take `memory` bytes at most, everything counted that an entry costs. When they take more a
@@ -20,10 +20,13 @@ from typing import Final, Protocol, Self
 from bff.observe.metrics import NearCacheCounts
 from bff.session.invalidation_feed import steady_now
 
-_HEAD = Struct("<dI")  # when the entry's time is up, and its place in the ring
+HEAD: Final = "<dI"
+"""The form of an entry's beginning, the cache's own: when its time is up, and its place in `used`."""
+
+_HEAD = Struct(HEAD)
 
 PREFIX: Final = _HEAD.size
-"""Bytes at the beginning of an entry that are the cache's own; the item follows."""
+"""Bytes of that beginning; the item follows."""
 
 OVERHEAD: Final = 270
 """Bytes that an entry takes beside its own and the cookie's value: headers of both, two tables, the ring."""
@@ -43,8 +46,9 @@ class Feed(Protocol):
         """True while everything that happened up to a lease ago has been told."""
         ...
 
-    def trusted_at(self, now: float) -> bool:
-        """Returns True if the feed vouches at this moment, by a clock that the caller has just read."""
+    @property
+    def trusted_until(self) -> float:
+        """Before that moment of the steady clock it is trusted."""
         ...
 
 
@@ -109,22 +113,24 @@ class NearCache:
     Attributes:
         whole: the cache that this is a frontend's view of; itself, if it is none.
         prefix: the beginning of this view's values there.
+        entries: by the cookie's value; `NearSessions` looks them up.
+        used: 1 for each place in the ring whose entry was asked for since the hand last came by.
     """
 
     __slots__ = (
         "__weakref__",  # the feed refers to it
-        "_clock",
-        "_counts",
-        "_entries",
-        "_feed",
         "_free",
         "_readings",
         "_ring",
         "_turn",
-        "_used",
         "_values",
+        "clock",
+        "counts",
+        "entries",
+        "feed",
         "memory",
         "prefix",
+        "used",
         "whole",
     )
 
@@ -134,14 +140,14 @@ class NearCache:
         self, *, memory: int, feed: Feed, counts: NearCacheCounts, clock: Callable[[], float] = steady_now
     ) -> None:
         self.memory = memory
-        self._feed = feed
-        self._counts = counts
-        self._clock = clock
-        self._entries: dict[bytes, bytes] = {}  # by the cookie's value
+        self.feed = feed
+        self.counts = counts
+        self.clock = clock
+        self.entries: dict[bytes, bytes] = {}
         self._values: dict[int, bytes] = {}  # the cookie's value, by the key's number
         self._readings: dict[str, list[Reading]] = {}
         self._ring: list[int] = []  # the keys' numbers
-        self._used = bytearray()  # 1 for each place in the ring whose entry was asked for
+        self.used = bytearray()
         self._free: list[int] = []  # places in the ring
         self._turn = _Turn()
         self.whole, self.prefix = self, b""
@@ -160,48 +166,27 @@ class NearCache:
         return _FrontendCache(self, self._turn.views)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def holds(self, value: bytes) -> bool:
         """True if there is an entry for this cookie value, good or not; it counts as no lookup."""
-        return value in self._entries
-
-    def get(self, value: bytes) -> bytes | None:
-        """Returns the entry of this cookie value, the item behind `PREFIX`; None: Redis must be asked.
-
-        A value without an entry is not counted: it may be anybody's; see `missed`.
-        """
-        entry = self._entries.get(value)
-        if entry is None:
-            return None
-        clock = self._clock
-        now = clock()
-        if not self._feed.trusted_at(now):
-            self._counts.bypasses += 1
-            return None
-        expires, place = _HEAD.unpack_from(entry)
-        if now >= expires:
-            self._counts.misses += 1  # an expired entry stays in its place until it is read again
-            return None
-        self._counts.hits += 1
-        self._used[place] = 1
-        return entry
+        return value in self.entries
 
     def peek(self, value: bytes) -> bytes | None:
         """The entry of this cookie value, if the feed is trusted; it counts as no lookup, and no use."""
-        return self._entries.get(value) if self._feed.trusted else None
+        return self.entries.get(value) if self.feed.trusted else None
 
     def missed(self) -> None:
         """Counts a lookup that found no entry, of a cookie that this server made."""
-        if self._feed.trusted:
-            self._counts.misses += 1
+        if self.feed.trusted:
+            self.counts.misses += 1
         else:
-            self._counts.bypasses += 1
+            self.counts.bypasses += 1
 
     def reading(self, key: str) -> Reading:
         """Begins a read of this key; use it as a context manager."""
-        now = self._clock()
-        reading = Reading(self, key, now, spoiled=not self._feed.trusted_at(now))
+        now = self.clock()
+        reading = Reading(self, key, now, spoiled=now >= self.feed.trusted_until)
         others = self._readings.get(key)
         if others is None:
             self._readings[key] = [reading]
@@ -211,18 +196,18 @@ class NearCache:
 
     def changed(self, key: str | None) -> None:
         """The feed's word: this key's session was written, deleted or has expired; None: any may be."""
-        self._counts.invalidations += 1
+        self.counts.invalidations += 1
         if key is None:
             self._turn.emptied += 1
             for readings in self._readings.values():
                 _spoil(readings)
-            self._counts.entries -= len(self._entries)
-            self._entries.clear()
+            self.counts.entries -= len(self.entries)
+            self.entries.clear()
             self._values.clear()
             self._ring.clear()
-            self._used.clear()
+            self.used.clear()
             self._free.clear()
-            self._counts.bytes -= self._turn.bytes
+            self.counts.bytes -= self._turn.bytes
             self._turn.hand = self._turn.bytes = 0
         else:
             self.forget(key)
@@ -234,10 +219,10 @@ class NearCache:
 
     def keep(self, key: str, value: bytes, item: bytes, expires: float) -> None:
         """`Reading.keep`, without its check that the read is not spoiled."""
-        now = self._clock()
-        if now >= expires or not self._feed.trusted_at(now):
+        now = self.clock()
+        if now >= expires or now >= self.feed.trusted_until:
             return
-        number, cost, turn, counts = _number(key), len(item) + len(value) + OVERHEAD, self._turn, self._counts
+        number, cost, turn, counts = _number(key), len(item) + len(value) + OVERHEAD, self._turn, self.counts
         if number in self._values:
             self._drop(number)
         if turn.bytes + cost > self.memory and (cost > self.memory or not self._made_room(cost)):
@@ -248,9 +233,9 @@ class NearCache:
         else:
             place = len(self._ring)
             self._ring.append(number)
-            self._used.append(0)
+            self.used.append(0)
         self._values[number] = value
-        self._entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
+        self.entries[value] = _HEAD.pack(expires, place) + item[PREFIX:]
         turn.bytes += cost
         counts.bytes += cost
         counts.entries += 1
@@ -274,7 +259,7 @@ class NearCache:
 
     def _evict(self) -> None:
         """Moves the hand on to the next entry that was not asked for, and drops that."""
-        ring, used = self._ring, self._used
+        ring, used = self._ring, self.used
         while True:
             place = self._turn.hand
             self._turn.hand = (place + 1) % len(ring)
@@ -282,29 +267,28 @@ class NearCache:
                 used[place] = 0
             elif ring[place] != _NOBODY:
                 self._drop(ring[place])
-                self._counts.evictions += 1
+                self.counts.evictions += 1
                 return
 
     def _drop(self, number: int) -> None:
         value = self._values.pop(number, None)
         if value is None:
             return
-        entry = self._entries.pop(value)
+        entry = self.entries.pop(value)
         _, place = _HEAD.unpack_from(entry)
         self._ring[place] = _NOBODY
-        self._used[place] = 0
+        self.used[place] = 0
         self._free.append(place)
         cost = len(entry) + len(value) + OVERHEAD
         self._turn.bytes -= cost
-        self._counts.bytes -= cost
-        self._counts.entries -= 1
+        self.counts.bytes -= cost
+        self.counts.entries -= 1
 
 
 class _FrontendCache(NearCache):
     """The near cache as one of several frontends sees it: its number goes before each cookie value.
 
-    A cookie that is carried over to another frontend finds nothing. `super()` would cost each call more
-    than the name of the class does.
+    A cookie that is carried over to another frontend finds nothing.
     """
 
     __slots__ = ()
@@ -317,10 +301,6 @@ class _FrontendCache(NearCache):
     def holds(self, value: bytes) -> bool:
         """True if there is an entry for this cookie value here."""
         return NearCache.holds(self, self.prefix + value)
-
-    def get(self, value: bytes) -> bytes | None:
-        """Returns the entry of this cookie value here."""
-        return NearCache.get(self, self.prefix + value)
 
     def peek(self, value: bytes) -> bytes | None:
         """The entry of this cookie value here, as no lookup, and no use."""

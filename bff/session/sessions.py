@@ -24,7 +24,7 @@ from bff.observe.metrics import Metrics
 from bff.policy.cookie_parser import cookie_values, only_value
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.bulk_endings import BulkEndings
-from bff.session.cached_session import CachedSession
+from bff.session.cached_session import CachedSession, Nearby, NearSessions
 from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import Ended, note_of, untold
 from bff.session.hash_read import Loaded
@@ -42,7 +42,6 @@ from bff.session.model import (
     Tokens,
 )
 from bff.session.near_cache import NearCache
-from bff.session.near_sessions import Nearby, near_sessions
 from bff.session.one_time_values import OneTimeValues
 from bff.session.record import RAW_FORMAT, encode_exchanged, format_seen
 from bff.session.rotation_lock import SessionLock
@@ -84,7 +83,7 @@ class Sessions:
     ) -> None:
         self.cookie = cookie
         self._cookie_name = cookie.name.encode()
-        self._in_memory = near_sessions(cache, cookie.name)
+        self._in_memory = NearSessions(cache, cookie.name)
         # Calls ask it directly, where these sessions add nothing to it.
         self.nearby: Nearby = self._in_memory if type(self).near is Sessions.near else self
         self._store = store
@@ -137,15 +136,13 @@ class Sessions:
 
     def cached(self, cookie_headers: Sequence[bytes]) -> Found | None:
         """The session of a request as the near cache has it; None to ask `find`."""
-        values = cookie_values(cookie_headers, self._cookie_name)
-        if self._cache is None or len(values) != 1:
+        cookie_header = b";".join(cookie_headers)
+        near = self._in_memory.near(cookie_header)
+        if near is None:
+            if self._cache is not None:
+                self._missed_handle(cookie_header)
             return None
-        entry = self._cache.get(values[0])
-        if entry is None:
-            if not self._cache.holds(values[0]) and self._before.handle(values[0]) is not None:
-                self._cache.missed()  # of a cookie that no key of ours signed there is nothing to miss
-            return None
-        found = CachedSession(values[0], entry).found
+        found = near.found
         return None if ended(found.session, self._clock()) else found
 
     def near(self, cookie_header: bytes) -> CachedSession | None:
@@ -157,13 +154,18 @@ class Sessions:
 
     def reader(self, cookie_header: bytes) -> Callable[[Then], None] | None:
         """Returns a reader, from Redis, of the session of the only `Cookie` header; None if it names none."""
+        handle = self._missed_handle(cookie_header)
+        return None if handle is None else partial(self._reader.read, handle)
+
+    def _missed_handle(self, cookie_header: bytes) -> str | None:
+        """Returns the handle of ours that the only `Cookie` header names, if any, and counts the miss."""
         value = only_value(cookie_header, self._cookie_name)
         handle = None if value is None else self._before.handle(value)
         if value is None or handle is None:
             return None
         if self._cache is not None and not self._cache.holds(value):
             self._cache.missed()
-        return partial(self._reader.read, handle)
+        return handle
 
     def quiet_until(self, session: Session) -> float:
         """Returns until when a session in use needs nothing done, in seconds since the epoch."""

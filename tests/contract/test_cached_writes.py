@@ -43,7 +43,7 @@ async def test_a_handle_ends_with_its_session(site: Site) -> None:
     found = await site.cached()
     assert await site.sessions.end(found.session, EndReason.LOGOUT)
     assert site.near(found) is None
-    assert ({}, {}) == (site.cache._entries, site.cache._values)
+    assert ({}, {}) == (site.cache.entries, site.cache._values)
 
 
 @pytest.mark.requirement("B-22")

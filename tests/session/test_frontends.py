@@ -1,10 +1,14 @@
 """Frontends that share a process: keys, records and memory that are nothing to each other."""
 
+import math
+
 import pytest
 
 from bff.crypto import Keyring, new_secret
 from bff.observe.metrics import NearCacheCounts
-from bff.session.near_cache import PREFIX, NearCache
+from bff.session.cached_session import CachedSession, NearSessions
+from bff.session.near_cache import NearCache
+from tests.session.sample import NOW, sample_session
 
 pytestmark = pytest.mark.requirement("P-01")
 
@@ -12,8 +16,7 @@ pytestmark = pytest.mark.requirement("P-01")
 class Trusted:
     trusted = True
 
-    def trusted_at(self, now: float) -> bool:
-        return now >= 0
+    trusted_until = math.inf
 
 
 def test_the_keys_of_one_frontend_open_nothing_of_anothers() -> None:
@@ -57,16 +60,17 @@ def test_a_cookie_finds_nothing_in_another_frontends_memory() -> None:
     shared = NearCache(memory=100_000, feed=Trusted(), counts=counts, clock=lambda: 0.0)
     shop, desk = shared.view(), shared.view()
     with shop.reading("key") as reading:
-        reading.keep(b"cookie", bytes(PREFIX) + b"item", 60.0)
-    found = shop.get(b"cookie")
+        reading.keep(b"cookie", CachedSession.of("cookie", sample_session(), NOW).entry, 60.0)
+    found = NearSessions(shop, "bff").near(b"bff=cookie")
     assert found is not None
-    assert b"item" == found[PREFIX:]
+    assert (b"cookie", b"access-1") == (found.value, found.token)
     assert (True, False) == (shop.holds(b"cookie"), desk.holds(b"cookie"))
-    assert [None, None, None] == [desk.get(b"cookie"), shared.get(b"cookie"), desk.peek(b"cookie")]
+    others = [NearSessions(cache, "bff").near(b"bff=cookie") for cache in (desk, shared)]
+    assert [None, None, None] == [*others, desk.peek(b"cookie")]
     assert (1, 1) == (counts.entries, len(desk))
     with desk.reading("key") as other:
         shared.changed("key")  # the one subscriber of the feed
         assert other.spoiled
-    assert shop.get(b"cookie") is None
+    assert NearSessions(shop, "bff").near(b"bff=cookie") is None
     shared.changed(None)
     assert 1 == shop.emptied == desk.emptied

@@ -211,12 +211,12 @@ async def test_an_answer_vouches_from_the_moment_of_its_question(
     async with relay_to(redis_server.port) as relay:
         feed = await follow(f"redis://127.0.0.1:{relay.port}/0").followed()
         relay.silence(TRACKING)
-        former, asked = feed.changes._trusted_until, len(relay.asked)
+        former, asked = feed.changes.trusted_until, len(relay.asked)
         await until(lambda: len(relay.asked) > asked)
         latest_question = steady_now()
         relay.resume()
-        await until(lambda: feed.changes._trusted_until > former)
-        assert feed.changes._trusted_until <= latest_question + LEASE
+        await until(lambda: feed.changes.trusted_until > former)
+        assert feed.changes.trusted_until <= latest_question + LEASE
 
 
 @pytest.mark.requirement("B-22")

@@ -1,14 +1,19 @@
 """The near cache by itself: what it keeps, and what it must not."""
 
 import gc
+import math
 import tracemalloc
+from functools import cache
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bff.crypto import Keyring, new_secret, session_key
 from bff.observe.metrics import NearCacheCounts
-from bff.session.cached_session import CachedSession
-from bff.session.near_cache import ADMITTED, OVERHEAD, PREFIX, NearCache
+from bff.policy.cookie_parser import only_value
+from bff.session.cached_session import CachedSession, NearSessions
+from bff.session.near_cache import ADMITTED, OVERHEAD, NearCache
 from tests.session.sample import NOW, sample_session, sample_tokens
 
 
@@ -17,28 +22,29 @@ class Feed:
 
     trusted = True
 
-    def trusted_at(self, now: float) -> bool:
-        del now
-        return self.trusted
+    @property
+    def trusted_until(self) -> float:
+        return math.inf if self.trusted else -math.inf
 
 
 class Near:
-    """A cache of texts, its feed, its counts and its time."""
+    """A cache of sessions, known by their tokens, its feed, its counts and its time."""
 
     def __init__(self, memory: int = 1024**2) -> None:
         self.now = 100.0
         self.feed = Feed()
         self.counts = NearCacheCounts()
         self.cache = NearCache(memory=memory, feed=self.feed, counts=self.counts, clock=lambda: self.now)
+        self.sessions = NearSessions(self.cache, "bff")
 
     def read(self, key: str, value: bytes | None = None, text: str = "session", lifetime: float = 60) -> None:
         with self.cache.reading(key) as reading:
             reading.keep(value or key.encode(), item(text), lifetime)
 
     def get(self, value: bytes) -> str | None:
-        """The text that is kept."""
-        entry = self.cache.get(value)
-        return None if entry is None else entry[PREFIX:].decode()
+        """The token of the session that is kept."""
+        found = self.sessions.near(b"bff=" + value)
+        return None if found is None else found.token.decode()
 
     def pass_over(self, keys: list[str]) -> int:
         """Asks for each in turn, and reads those that are not there; returns how many were."""
@@ -51,12 +57,15 @@ class Near:
         return False
 
 
+@cache
 def item(text: str) -> bytes:
-    return bytes(PREFIX) + text.encode()
+    """A session with this token."""
+    session = sample_session(tokens=sample_tokens(access_token=text))
+    return CachedSession.of("handle", session, NOW + 60).entry
 
 
 SIZE = len(item("session")) + len(b"0000") + OVERHEAD
-"""What one entry of the tests below is reckoned at: its text, a key of four characters, and the rest."""
+"""What one entry of the tests below is reckoned at: its session, a key of four characters, and the rest."""
 
 
 @pytest.fixture
@@ -69,6 +78,20 @@ def test_what_was_read_is_kept(near: Near) -> None:
     near.read("k", b"cookie", "alice")
     assert "alice" == near.get(b"cookie")
     assert [None, None] == [near.get(b"k"), near.get(b"cookie ")]
+
+
+@pytest.mark.requirement("B-32")
+@given(
+    st.lists(st.sampled_from([b"bff", b"=", b";", b" ", b"\t", b"\xa0", b"bff=a", b"; ", b"b"]), max_size=7)
+)
+@example([b"bff=a"])
+@example([b"b=bff; ", b"bff=a"])
+def test_a_header_leads_to_what_its_parser_finds(pieces: list[bytes]) -> None:
+    """The only cookie of the name, or nothing: never one of two, nor one that is spelt otherwise."""
+    near, header = Near(), b"".join(pieces)
+    near.read("k", b"a")
+    found, only = near.sessions.near(header) is not None, only_value(header, b"bff") == b"a"
+    assert found == only or (only and header.endswith((b" ", b"\t")))  # `LineCache` leaves no blanks there
 
 
 @pytest.mark.requirement("B-22")
@@ -160,7 +183,7 @@ def test_an_alias_goes_with_its_key(near: Near) -> None:
     assert [None, "session"] == [near.get(b"one"), near.get(b"two")]
     near.cache.changed("k")
     assert near.get(b"two") is None
-    assert ({}, {}) == (near.cache._entries, near.cache._values)
+    assert ({}, {}) == (near.cache.entries, near.cache._values)
 
 
 def names(count: int) -> list[str]:

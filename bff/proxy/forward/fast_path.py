@@ -20,7 +20,7 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.csrf import Guard
-from bff.policy.header_rules import RequestIds, client_pieces
+from bff.policy.header_rules import RequestIds, client_lines
 from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
 from bff.proxy.forward.accounting import note_call
@@ -146,9 +146,15 @@ class FastCall:
         self._peer = peer
         self._client = client
         self._shared = shared = route.shared
-        self._address = shared.request_ids.client(peer, request.addresses)
+        if request.addresses:
+            self._address = address = shared.request_ids.client(peer, request.addresses)
+            self._of_client = client_lines(address)
+        else:
+            self._address, self._of_client = shared.of_peers.get(peer) or shared.direct(peer)
         self.has_body = bool(request.body)
         self._status = 0
+        clock = route.clock
+        self._started = clock()
 
     def take_connection(self) -> bool:
         """Takes an idle connection; returns False where there is none for this client."""
@@ -163,30 +169,25 @@ class FastCall:
 
     def send(self) -> None:
         """Sends it, its session read first if need be; answer or fall-back may come before this returns."""
-        clock = self._route.clock
-        self._started = clock()
-        if self.connection is not None:
-            self._go(self.connection)
-        else:
+        connection = self.connection
+        if connection is None:
             assert self.reader is not None
             self.reader(self._fetched)
+            return
+        draw, clock = self._shared.request_ids.draw, self._route.clock
+        self._digits = digits = draw()
+        head = self._head(digits)
+        self._sent = clock()
+        connection.carry(self, head)
 
     def _fetched(self, found: CachedSession | None) -> None:
         if self.fell_back:
             return  # the whole call finds it out by itself
         self.ready = self._route.credentials.quiet(found)
         if self.ready is not None and self.take_connection():
-            assert self.connection is not None
-            self._go(self.connection)
+            self.send()
         else:
             self.fall_back()
-
-    def _go(self, connection: UpstreamConnection) -> None:
-        draw, clock = self._shared.request_ids.draw, self._route.clock
-        self._digits = digits = draw()
-        head = self._head(digits)
-        self._sent = clock()
-        connection.carry(self, head)
 
     def _head(self, digits: bytes) -> bytes:
         """Returns the request's head and body as they go to the backend."""
@@ -214,11 +215,7 @@ class FastCall:
             cookie = without_own(request.cookie)
             if cookie is not None:
                 pieces += (b"cookie: ", cookie, b"\r\n")
-        if request.addresses:
-            pieces += client_pieces(self._address)
-        else:
-            pieces.append(shared.of_peers.get(self._address) or shared.lines_of_peer(self._address))
-        pieces += (route.forwarding_end, request.body)
+        pieces += (self._of_client, route.forwarding_end, request.body)
         return b"".join(pieces)
 
     def read(self, data: bytes) -> int | None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from bff.policy.admission import RequestHead
@@ -14,6 +15,7 @@ ID_DIGITS = 2 * REQUEST_ID_ENTROPY
 """The number of digits of a request id, the first of those that `RequestIdMaker.draw` gives."""
 
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
+_DRAWN = 64  # requests for which bytes are drawn at a time
 _MOST_PEERS = 1024  # that are kept: with trusted proxies, those
 _LONGEST_ENTRY = 48  # characters of a proxy's entry in `X-Forwarded-For` that is kept
 
@@ -26,7 +28,7 @@ class RequestIdMaker:
 
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = trusted_proxies
-        self.draw = _entropy().__next__
+        self.draw = chain.from_iterable(_entropy()).__next__  # a list's next one takes no call
         self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
         self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
 
@@ -87,9 +89,8 @@ def is_canonical(text: str) -> bool:
     return True
 
 
-def _entropy() -> Iterator[bytes]:
-    """Gives the digits of one request after another: random bytes, fetched in larger pieces."""
+def _entropy() -> Iterator[list[bytes]]:
+    """Gives lists of the digits of one request each: random bytes, fetched in larger pieces."""
     while True:
-        pool = os.urandom(_EACH * 64).hex().encode("ascii")
-        for at in range(0, len(pool), 2 * _EACH):
-            yield pool[at : at + 2 * _EACH]
+        pool = os.urandom(_EACH * _DRAWN).hex().encode("ascii")
+        yield [pool[at : at + 2 * _EACH] for at in range(0, len(pool), 2 * _EACH)]

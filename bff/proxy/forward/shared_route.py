@@ -43,7 +43,7 @@ class SharedRoute:
 
     Attributes:
         methods: those that fast calls may have.
-        of_peers: `client_lines`, by the address.
+        of_peers: the address of each peer, and its `client_lines`.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class SharedRoute:
         self.head_tail = b" HTTP/1.1\r\nhost: " + route.host_header + b"\r\nx-request-id: "
         served = [method.encode("ascii") for method in _METHODS if method in settings.methods]
         self.methods = {method: Method(place) for place, method in enumerate(served)}
-        self.of_peers: dict[str, bytes] = {}
+        self.of_peers: dict[str, tuple[str, bytes]] = {}
 
     @staticmethod
     def of(
@@ -94,9 +94,10 @@ class SharedRoute:
         decided = rules.bearer, bool(rules.claims), rules.keep_cookies, destination.identity.proofs is None
         return pool.of((same, decided, csrf_header), lambda: SharedRoute(route, destination, ids))
 
-    def lines_of_peer(self, address: str) -> bytes:
-        """Makes and keeps the lines that tell a peer's address: its calls repeat."""
+    def direct(self, peer: str) -> tuple[str, bytes]:
+        """Makes and keeps the address and the lines of a peer that is the client itself: its calls repeat."""
         if len(self.of_peers) >= _MOST_PEERS:
             self.of_peers.clear()
-        lines = self.of_peers[address] = client_lines(address)
-        return lines
+        address = self.request_ids.client(peer, ())
+        known = self.of_peers[peer] = address, client_lines(address)
+        return known

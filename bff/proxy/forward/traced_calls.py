@@ -132,10 +132,19 @@ class TracedFastCall(FastCall):
     """A call on the fast path with its trace."""
 
     _trace: CallTrace
-    _began = 0  # the read of its session, in nanoseconds since the epoch
+    _began: int | None = None  # the read of its session, in nanoseconds since the epoch
 
     def send(self) -> None:
-        """Sends it."""
+        """Sends it, its session read first if need be."""
+        if self._began is None:
+            self._begin_trace()
+        if self.connection is None:
+            self._began = time.time_ns()
+        else:
+            self._trace_attempt()
+        super().send()
+
+    def _begin_trace(self) -> None:
         spans, request = self._route.context.spans, self._request
         assert spans is not None
         # A request with a `tracestate` is not for the fast path.
@@ -143,15 +152,13 @@ class TracedFastCall(FastCall):
         self._trace = spans.call(
             parent, request.method.decode("ascii"), self._shared.name, request.path.decode("ascii")
         )
-        if self.connection is None:
-            self._began = time.time_ns()
-        super().send()
 
     def _fetched(self, found: CachedSession | None) -> None:
+        assert self._began is not None
         self._trace.read_session(self._began)
         super()._fetched(found)
 
-    def _go(self, connection: UpstreamConnection) -> None:
+    def _trace_attempt(self) -> None:
         matched, request, trace = self._matched, self._request, self._trace
         if trace.sampled:
             request.trace = trace.attempt(
@@ -159,7 +166,6 @@ class TracedFastCall(FastCall):
             )
         else:
             request.trace = trace.traceparent
-        super()._go(connection)
 
     def end(self) -> None:
         """Passes the end of the answer on, and accounts for the call."""

@@ -239,35 +239,41 @@ class LineCache:
                 value = value.strip()
                 if beginning:
                     outgoing.append(beginning + value + _LINE_END)
-            else:
-                line = young.get(first)
-                if line is None:
-                    line = self._keep(first, kind, beginning, name, value)
-                elif not noted:
-                    noted = True
-                    self._note_block(blocks, first, rest)
-                kind, line_out, (name, value) = line
-                outgoing.append(line_out)
+                if kind == PLAIN:
+                    pass
+                elif kind == COOKIE and request.cookie is None:
+                    request.cookie = value
+                elif kind == ADDRESS:
+                    request.addresses += (value,)
+                elif kind == REQUEST_ID and request.request_id is None:
+                    request.request_id = value
+                elif kind == TRACE and request.trace is None:
+                    request.trace = value
+                elif kind == TOKEN:
+                    request.authorized = True
+                elif (
+                    kind == LENGTH and length is None and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS
+                ):
+                    length = int(value)
+                else:
+                    return None
+                continue
+            line = young.get(first)
+            if line is None:
+                line = self._keep(first, kind, beginning, name, value)
+            elif not noted:
+                noted = True
+                self._note_block(blocks, first, rest)
+            kind, line_out, (name, value) = line
+            outgoing.append(line_out)
             if kind == PLAIN:
                 pass
             elif kind == GUARD:
                 guarded.append((name, value))
             elif kind == HOST and place is None:
                 place = self._place(value)
-            elif kind == COOKIE and request.cookie is None:
-                request.cookie = value
             elif kind == ORIGIN and request.origin is None:
                 request.origin = value
-            elif kind == ADDRESS:
-                request.addresses += (value,)
-            elif kind == REQUEST_ID and request.request_id is None:
-                request.request_id = value
-            elif kind == TRACE and request.trace is None:
-                request.trace = value
-            elif kind == TOKEN:
-                request.authorized = True
-            elif kind == LENGTH and length is None and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
-                length = int(value)
             else:
                 return None
         body = data[end + len(_END) :]

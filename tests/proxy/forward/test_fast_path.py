@@ -329,5 +329,5 @@ def test_the_lines_of_a_peers_calls_are_made_once() -> None:
     assert b"\r\nx-forwarded-for: 198.51.100.7\r\n" in sent
     assert ["192.0.2.1"] == list(route.of_peers)
     for number in range(1000):
-        route.lines_of_peer(f"10.0.{number // 250}.{number % 250}")
+        route.direct(f"10.0.{number // 250}.{number % 250}")
     assert len(route.of_peers) <= 256

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +103,9 @@ class Store:
         if self.versions[name] < ENDED:
             self.change(name, self.versions[name] + 1)
 
-    def trusted_at(self, _: float) -> bool:
-        return self.trusted
+    @property
+    def trusted_until(self) -> float:
+        return math.inf if self.trusted else -math.inf
 
     def distrust(self) -> None:
         """The feed is lost, or back."""
