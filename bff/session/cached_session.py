@@ -257,11 +257,15 @@ class NearSessions:
             value = only
         if cache is None or (entry := cache.entries.get(self._prefix + value)) is None:
             return None
-        clock, counts = cache.clock, cache.counts
+        clock, counts, feed = cache.clock, cache.counts, cache.feed
         now = clock()
-        if now >= cache.feed.trusted_until:
-            counts.bypasses += 1
-            return None
+        if now >= feed.current_until:
+            if not feed.catch_up(now):
+                counts.bypasses += 1
+                return None
+            entry = cache.entries.get(self._prefix + value)
+            if entry is None:  # dropped just now
+                return None
         found = _new(CachedSession)  # its `__init__` is a call more
         expires, place, found.quiet_until, found.good_until, begin, end, found.bound = _HOT.unpack_from(entry)
         if now >= expires:

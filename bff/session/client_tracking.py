@@ -4,8 +4,10 @@ Rule 1: the server's answer vouches for what was told before its question was se
 the answers. A connection that was lost is never mended.
 Rule 2: every question asks for more than a sign of life: ROLE shows that the server is a master, CLUSTER
 SLOTS which masters there are.
-Rule 3: a push is told within the turn of the loop that reads it, by no task: a call that came after it finds
-its session gone, however busy the process is. (Redis sends its pushes before it answers the writer.)
+Rule 3: a push is told within the turn of the loop that reads it, by no task; so is an end of the connection.
+(Redis sends its pushes before it answers the writer.)
+Rule 4: `catch_up` reads what the loop has not come to: a turn may be long, and a call be read before the push
+that came first (the kernel names sockets that were busy a turn ago before those that have become so since).
 """
 
 import asyncio
@@ -135,6 +137,7 @@ class Tracking:
         clock: steady seconds.
         tell: takes each push.
         vouch: takes the moment of each question that was answered well.
+        lost: called as soon as the server cannot be followed any more; `follow` raises why a little later.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class Tracking:
         clock: Callable[[], float],
         tell: Callable[[Push], None],
         vouch: Callable[[float], None],
+        lost: Callable[[], None],
     ) -> None:
         self.question = question
         self._connection = connection
@@ -157,12 +161,19 @@ class Tracking:
         self._clock = clock
         self._tell = tell
         self._vouch = vouch
+        self._lost = lost
         self._replies: Replies | None = None
         self._answer: asyncio.Future[Any] | None = None  # to the question that is under way
         self._broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def follow(self) -> None:
         """Follows the server until that fails; raises what redis-py raises, OSError, or `FeedBrokenError`."""
+        try:
+            await self._follow()
+        finally:
+            self._lost()
+
+    async def _follow(self) -> None:
         async with asyncio.timeout(self._patience):
             await connect(self._connection)
             self._replies = Replies(self._connection, self._came, self._ended)
@@ -181,6 +192,10 @@ class Tracking:
             self._vouch(asked)
             while (left := asked + self._every - self._clock()) > 0:
                 await self._unless_broken(None, within=left)
+
+    def catch_up(self) -> bool:
+        """Tells the pushes that have come so far; False where there may be more of them."""
+        return self._replies is not None and self._replies.catch_up() and not self._broken.done()
 
     async def leave(self) -> None:
         """Closes the connection."""
@@ -232,6 +247,7 @@ class Tracking:
     def _break(self, failure: Exception) -> None:
         if not self._broken.done():
             self._broken.set_result(failure)
+            self._lost()
 
 
 def _push(said: list[Any]) -> Push:

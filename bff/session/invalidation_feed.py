@@ -5,13 +5,16 @@ Near cache, waiters, event streams and sockets hang on it.
 Rule 1: `trusted` is a matter of time, not of events: the server's last answer on the tracking connection must
 be to a question that we sent less than a lease ago. So a process that is woken from a stop distrusts the feed
 before anything else happens in it, and a silent connection is distrusted though nothing ever breaks.
-Rule 2: a server that was lost is begun with anew: listeners are told that everything may have changed, at the
+Rule 2: `current_until` is a matter of moments. A call is answered in the turn of the loop that reads it, and
+the push that came before it may be behind it in that turn, which may be long: what is `LOOK_EVERY` old has to
+be made sure of by `catch_up`, which reads what has come.
+Rule 3: a server that was lost is begun with anew: listeners are told that everything may have changed, at the
 loss and again before it is trusted.
-Rule 3: under Sentinel the server is followed for as long as it is the one that Sentinel names.
-Rule 4: in a cluster every master is followed, and all of them are lost together: where one falls silent, or
+Rule 4: under Sentinel the server is followed for as long as it is the one that Sentinel names.
+Rule 5: in a cluster every master is followed, and all of them are lost together: where one falls silent, or
 names other masters, all is begun anew with those that most servers name. A key is told of by whichever
 master has it, so that slots may move among those that are followed.
-Rule 5: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
+Rule 6: without tracking (Redis before 6, an imitation, an account that may not) the feed says so once, and
 is never trusted; the proxy works without it.
 """
 
@@ -44,6 +47,9 @@ from bff.tasks import Tasks
 
 LEASE = 2.0
 """Seconds for which an answer of the server vouches: the worst staleness that there can be."""
+
+LOOK_EVERY = 0.001
+"""Seconds after which a call makes sure that no push waits to be read."""
 
 _ASK_EVERY = LEASE / 4
 _PAUSE_FIRST, _PAUSE_LAST = 0.05, 2.0
@@ -78,6 +84,7 @@ class InvalidationFeed:
 
     Attributes:
         trusted_until: before that moment of the clock the feed is `trusted`.
+        current_until: before that moment nothing that was told waits to be read; afterwards see `catch_up`.
     """
 
     def __init__(
@@ -96,7 +103,8 @@ class InvalidationFeed:
         self._listeners: list[Callable[[], Listener | None]] = []
         self._by_key: dict[str, list[Listener]] = {}
         self._tasks = Tasks()
-        self.trusted_until = -math.inf
+        self.trusted_until = self.current_until = -math.inf
+        self._followed: list[Tracking] = []
         self._vouched: dict[int, float] = {}  # when each server was asked what it answered last
         self._following = False
         self._pause = _PAUSE_FIRST
@@ -107,6 +115,13 @@ class InvalidationFeed:
     def trusted(self) -> bool:
         """True while everything that happened up to a lease ago has been told."""
         return self._clock() < self.trusted_until
+
+    def catch_up(self, now: float) -> bool:
+        """Tells the pushes that came until this moment; returns False if the feed cannot vouch for it."""
+        if now < self.trusted_until and all(each.catch_up() for each in self._followed):
+            self.current_until = min(now + LOOK_EVERY, self.trusted_until)
+            return True
+        return False
 
     def subscribe(self, listener: Listener) -> None:
         """Subscribes this listener to every change from now on."""
@@ -149,10 +164,9 @@ class InvalidationFeed:
 
     async def _follow_once(self) -> float:
         """Follows until a server is lost, whyever; returns how long to wait before the next time."""
-        followed: list[Tracking] = []
         tasks = Tasks()
         try:
-            followed = await self._servers()
+            self._followed = followed = await self._servers()
             self._vouched = dict.fromkeys(range(len(followed)), -math.inf)
             for each in followed:
                 tasks.spawn(each.question.watch(), name="the master that Sentinel names")
@@ -166,9 +180,12 @@ class InvalidationFeed:
             self._report("changes_lost", f"{type(failure).__name__}: {failure}".removesuffix(": "))
         finally:
             self._lose()
-            await tasks.cancel_all()
-            for each in followed:
-                await each.leave()
+            try:
+                await tasks.cancel_all()
+            finally:
+                followed, self._followed = self._followed, []
+                for each in followed:
+                    await each.leave()
         pause, self._pause = self._pause, min(2 * self._pause, _PAUSE_LAST)
         return pause
 
@@ -198,6 +215,7 @@ class InvalidationFeed:
             clock=self._clock,
             tell=self._tell,
             vouch=partial(self._vouch, number),
+            lost=self._distrust,
         )
 
     def _vouch(self, number: int, asked: float) -> None:
@@ -238,8 +256,12 @@ class InvalidationFeed:
             else:
                 yield from ((listener, name) for listener in self._by_key.get(name, ()))
 
+    def _distrust(self) -> None:
+        self.trusted_until = self.current_until = -math.inf
+        self._vouched = dict.fromkeys(self._vouched, -math.inf)  # no other server's answer brings trust back
+
     def _lose(self) -> None:
-        self.trusted_until = -math.inf
+        self._distrust()
         self._following = False
         if self._topology is not None:
             self._topology.followed = frozenset()

@@ -1,7 +1,7 @@
 """Sessions kept in the process, true as far as the invalidation feed is trusted.
 
 Rule 1: an entry is kept only if nothing was told of its key while it was being read, our own writes included.
-Rule 2: every hit checks that the feed is trusted, and that the entry's own time is not up (`NearSessions`).
+Rule 2: every hit checks that the feed is current, and that the entry's own time is not up (`NearSessions`).
 Rule 3: one entry for each Redis key. It is asked for by the cookie's whole value, which is an alias of the
 key and goes with it: the work done once (signature, hash, unsealing) vouches for that spelling only.
 Rule 4: the entries take `memory` bytes at most, everything counted that an entry costs. When they take more a
@@ -49,6 +49,15 @@ class Feed(Protocol):
     @property
     def trusted_until(self) -> float:
         """Before that moment of the steady clock it is trusted."""
+        ...
+
+    @property
+    def current_until(self) -> float:
+        """Before that moment a hit needs no `catch_up`."""
+        ...
+
+    def catch_up(self, now: float) -> bool:
+        """Tells the pushes that came until this moment; returns False if the feed cannot vouch for it."""
         ...
 
 

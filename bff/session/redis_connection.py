@@ -9,6 +9,8 @@ between us and Redis may have forgotten it without a word, and a command on it w
 """
 
 import asyncio
+import os
+import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
@@ -28,6 +30,8 @@ from bff.settings.redis_urls import ClusterUrl, SentinelUrl
 
 IDLE_FOR = 30.0
 """Seconds; load balancers and services begin to drop connections after a minute."""
+
+_READ = 65_536  # bytes that `Replies.catch_up` reads at once
 
 # A URL may say this of pools; a single connection does not know it.
 _OF_POOLS = ("max_connections", "timeout")
@@ -216,7 +220,7 @@ class Replies(asyncio.Protocol):
     Args:
         connection: it is open, and nothing is under way on it.
         came: called when bytes have come: `take` the replies then.
-        ended: called once, when the connection has ended by itself.
+        ended: called once, when the connection has ended by itself: as soon as its end is read.
     """
 
     NOT_YET: Final = object()
@@ -238,6 +242,8 @@ class Replies(asyncio.Protocol):
         )
         self.take = self._parser.gets  # with False: strings of the reply as bytes
         self._transport = writer.transport
+        self._encrypted = self._transport.get_extra_info("sslcontext") is not None
+        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._transport.set_protocol(self)
 
     def send(self, words: bytes) -> None:
@@ -251,15 +257,50 @@ class Replies(asyncio.Protocol):
         self._came = self._ended = _nothing
         self._transport.close()
 
+    def catch_up(self) -> bool:
+        """Takes the replies that have come, and that the loop has not read yet.
+
+        Returns False where some may be left: of a reply only a part is there, there are too many of them, the
+        connection has ended, or TLS keeps them for the loop.
+        """
+        if self._transport.is_closing():
+            return False
+        poll = self._poll
+        if poll is None:
+            poller = select.poll()
+            poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+            poll = self._poll = poller.poll
+        if poll(0):
+            if self._encrypted:
+                return False
+            try:
+                data = os.read(self._transport.get_extra_info("socket").fileno(), _READ)
+            except OSError:  # the loop finds the end as well
+                return False
+            if not data:
+                return False
+            self.data_received(data)
+            if len(data) == _READ:
+                return False
+        return not self._parser.has_data()
+
     def data_received(self, data: bytes) -> None:
         """Takes a part of the replies."""
         self._parser.feed(data)
         self._came()
 
+    def eof_received(self) -> None:
+        """Reports the end by the server; the transport closes itself, in a later turn of the loop."""
+        self._report_end()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Reports the end, whatever its reason; an end of the server's comes here too."""
+        """Reports any other end."""
         del exc
-        self._ended()
+        self._report_end()
+
+    def _report_end(self) -> None:
+        ended, self._came, self._ended = self._ended, _nothing, _nothing
+        ended()
 
 
 def _nothing() -> None:

@@ -228,6 +228,37 @@ async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Pat
                 writer.close()
 
 
+@pytest.mark.requirement("B-22")
+async def test_a_call_behind_a_deletion_in_a_long_turn(redis_server: RedisServer, tmp_path: Path) -> None:
+    """A process that has just read a client's connection finds the word of the end first all the same.
+
+    The kernel names that connection before the one to Redis, though its next call came later.
+    """
+    async with (
+        backend(fine) as upstream,
+        one_session(redis_server.url) as found,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
+        with proxy(tmp_path, "long", redis_server.url, upstream.url) as service:
+            port = httpx.URL(await up(service, client, found)).port
+            connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+            call = "GET /api/0 HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers(found).items())
+            service.signal(signal.SIGSTOP)
+            for _, writer in connections:  # all in one turn, and each is refused as it is read
+                writer.write(b"GET /api/0 HTTP/1.1\r\nHost: app.localhost\r\n\r\n")
+            service.signal(signal.SIGCONT)
+            reader, writer = connections[0]
+            assert b"HTTP/1.1 403 Forbidden\r\n" == await reader.readline()
+            service.signal(signal.SIGSTOP)
+            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+            writer.write(f"{call}\r\n".encode())
+            service.signal(signal.SIGCONT)
+            await reader.readuntil(b"HTTP/1.1 ")
+            assert b"401 Unauthorized\r\n" == await reader.readline()
+            for _, writer in connections:
+                writer.close()
+
+
 @pytest.mark.requirement("B-22", "T-10")
 async def test_a_process_that_was_stopped(redis_server: RedisServer, tmp_path: Path) -> None:
     """Woken from SIGSTOP, a process serves no session that ended meanwhile: not even in its first moment.

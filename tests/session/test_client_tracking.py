@@ -59,6 +59,7 @@ async def follow(said: bytes) -> tuple[str, list[Push]]:
             clock=time.monotonic,
             tell=told.append,
             vouch=lambda _: None,
+            lost=lambda: None,
         )
         try:
             with pytest.raises(FeedBrokenError) as broken:

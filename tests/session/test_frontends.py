@@ -16,7 +16,10 @@ pytestmark = pytest.mark.requirement("P-01")
 class Trusted:
     trusted = True
 
-    trusted_until = math.inf
+    trusted_until = current_until = math.inf
+
+    def catch_up(self, now: float) -> bool:
+        return now < self.trusted_until
 
 
 def test_the_keys_of_one_frontend_open_nothing_of_anothers() -> None:

@@ -154,10 +154,11 @@ async def call_loop(
 
 @contextlib.contextmanager
 def _trusting() -> Iterator[None]:
-    """Has the invalidation feed ask once an hour: its questions would be counted with the calls."""
+    """Has the feed ask, and calls look for its pushes, once an hour: neither would be the same each time."""
     with (
         mock.patch.object(invalidation_feed, "LEASE", 7200.0),
         mock.patch.object(invalidation_feed, "_ASK_EVERY", 3600.0),
+        mock.patch.object(invalidation_feed, "LOOK_EVERY", 3600.0),
     ):
         yield
 
