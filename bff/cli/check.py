@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bff.settings.load import Loaded
 
 _PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
+_TABLE_WIDTH: Final = 140  # columns of a terminal below which a table would break names and addresses
 
 app = CommandLine()
 
@@ -61,7 +62,7 @@ def check(
             for result in checks
         ]
         if rows:
-            _table(rows)
+            _show(rows)
     raise typer.Exit(0 if ok else FAILED)
 
 
@@ -83,13 +84,23 @@ def _mark(ok: bool, fix: str) -> str:
     return "[yellow]look[/yellow]" if fix else "[green]ok[/green]"
 
 
-def _table(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+def _show(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """A table where the terminal is wide enough, else some lines for each check; nothing is cut off."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
-    table = Table("", "what", "where", "found", "what to do", box=None, pad_edge=False, header_style="bold")
-    for mark, *texts in rows:
-        table.add_row(mark, *(text.replace("[", r"\[") for text in texts))
+    shown = [(mark, *(text.replace("[", r"\[") for text in texts)) for mark, *texts in rows]
+    if console.width < _TABLE_WIDTH:
+        for mark, what, where, found, fix in shown:
+            console.print(f"{mark}  [bold]{what}[/bold]  {where}\n    {found}", soft_wrap=True)
+            if fix:
+                console.print(f"    fix: {fix}", style="green", soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("", "what", "where", "found", "what to do"):
+        table.add_column(head, overflow="fold")
+    for row in shown:
+        table.add_row(*row)
     console.print(table)
 
 

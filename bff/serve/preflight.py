@@ -6,6 +6,7 @@ Rule 2: no result holds a secret: Redis is named by its host, never by its URL.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable
 
 from bff.errors import ProviderUnavailableError
@@ -19,6 +20,7 @@ from bff.serve.check_plan import BackendLook, ProviderLook, backend_looks, provi
 from bff.serve.check_result import Check
 from bff.serve.provider_capabilities import read_offers
 from bff.serve.provider_client_check import probe_clients
+from bff.serve.provider_clock_check import compare_clocks
 from bff.serve.redis_check import look_at_redis, look_at_revocations
 from bff.settings.frontends import frontends_of
 from bff.settings.model import Settings
@@ -27,6 +29,7 @@ from bff.upstream.connector import TlsNames, client_tls
 
 _FOUND = 200
 _REDIRECTS = range(300, 400)
+_ITS_OWN_FAULT = range(500, 600)
 _SHOWN = 5  # keys of which it is said why they are not used
 DEADLINE = 15.0
 """Seconds after which a check is given up, in spite of longer settings."""
@@ -73,10 +76,13 @@ async def _provider(look: ProviderLook) -> list[Check]:
             if answer.status in _REDIRECTS:
                 detail += ", a redirect, which is not followed"
             fix = "correct provider.issuer or provider.discovery_url"
+            if answer.status in _ITS_OWN_FAULT:
+                fix = "see whether the provider runs; its log, or that of a server in front of it, says why"
             return [Check("provider", url, False, detail, fix)]
         document = answer.json()
         metadata = parse_metadata(document, settings.issuer, endpoint_overrides(settings))
         checks = [Check("provider", settings.issuer, True, "its discovery document is usable")]
+        checks += compare_clocks(answer.headers, settings, time.time())
         checks += [
             Check(
                 "provider endpoint",

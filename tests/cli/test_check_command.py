@@ -6,6 +6,7 @@ import pty
 import select
 import socket
 import subprocess
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -237,6 +238,27 @@ def test_both_issuers_and_the_status_are_shown(provider: Provider) -> None:
     assert "404" in results(bff("check", "--json", environ=environ))["provider"][1]
 
 
+def test_a_provider_that_is_ill_is_no_wrong_address(provider: Provider) -> None:
+    """A 502 of the server before it leads to the provider's log; a 404 to `provider.issuer`."""
+    environ = variables_for(provider.issuer, "embedded")
+    fixes = {}
+    for provider.status in (404, 502):
+        _, detail, fixes[provider.status] = results(bff("check", "--json", environ=environ))["provider"]
+        assert str(provider.status) in detail
+    assert "provider.issuer" in fixes[404]
+    assert "see whether the provider runs" in fixes[502]
+
+
+def test_clocks_that_differ_are_advice(provider: Provider) -> None:
+    """A provider whose clock is ten minutes ahead is named before the first sign-in fails for it."""
+    environ = variables_for(provider.issuer, "embedded")
+    assert "provider clock" not in results(bff("check", "--json", environ=environ))
+    provider.clock_ahead = 600
+    ok, detail, fix = results(bff("check", "--json", environ=environ))["provider clock"]
+    assert (True, True) == (ok, detail.endswith("s behind the provider's"))
+    assert "id_token_iat" in fix
+
+
 def test_a_provider_that_says_little(provider: Provider) -> None:
     """What the discovery document leaves out, or a scope it does not mention, is advice and no failure."""
     del provider.metadata["code_challenge_methods_supported"]
@@ -280,13 +302,11 @@ def test_a_backend_without_tls() -> None:
     assert "no TLS is spoken there" in detail
 
 
-def test_colours_only_on_a_terminal(provider: Provider) -> None:
-    """A person sees colours, a pipe does not get them."""
-    variables = variables_for(provider.issuer, "embedded")
-    assert "\x1b[" not in bff("check", environ=variables).stdout
+def on_a_terminal(environ: dict[str, str], columns: int) -> str:
+    """The output of the command on a terminal of so many columns."""
     leader, follower = pty.openpty()
-    terminal = variables | {"TERM": "xterm"}
-    with started("check", environ=terminal, stdin=follower, out=follower) as child:
+    termios.tcsetwinsize(follower, (40, columns))
+    with started("check", environ=environ | {"TERM": "xterm"}, stdin=follower, out=follower) as child:
         os.close(follower)
         shown = b""
         while select.select([leader], [], [], 60)[0]:
@@ -294,6 +314,26 @@ def test_colours_only_on_a_terminal(provider: Provider) -> None:
                 shown += os.read(leader, 65536)
             except OSError:  # Linux says so when the other side is closed
                 break
-        assert 0 == child.wait(60)
+        child.wait(60)
     os.close(leader)
-    assert b"\x1b[" in shown
+    return shown.decode()
+
+
+def test_colours_only_on_a_terminal(provider: Provider) -> None:
+    """A person sees colours, a pipe does not get them."""
+    variables = variables_for(provider.issuer, "embedded")
+    assert "\x1b[" not in bff("check", environ=variables).stdout
+    assert "\x1b[" in on_a_terminal(variables, 200)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140, 200])
+def test_no_name_is_cut_on_a_terminal(columns: int) -> None:
+    """Settings and addresses are there in full on a terminal of 60 to 139 columns, each fix to its check."""
+    issuer = "https://a-provider-with-a-long-name.example.invalid:18443/realms/of-a-department"
+    shown = on_a_terminal(
+        variables_for(issuer, "redis://127.0.0.1:1/0", BFF_SERVER__PUBLIC_URL="https://a.test"), columns
+    )
+    assert "…" not in shown
+    if columns < 140:
+        assert f"{issuer}/.well-known/openid-configuration" in shown
+        assert "fix: name the proxy in server.trusted_proxies" in shown

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ class Provider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Documents)
         self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
         self.status = 200
+        self.clock_ahead = 0.0  # seconds by which its Date is ahead of this machine's clock
         self.refusal: tuple[int, Any] = (400, {"error": "invalid_grant"})
         self.registered: list[str] = []  # redirect URIs of the client, for requests that are pushed to `/par`
         self.documents: dict[str, Any] = {
@@ -43,6 +45,10 @@ class Provider(ThreadingHTTPServer):
 
 class Documents(BaseHTTPRequestHandler):
     server: Provider
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of an answer."""
+        return super().date_time_string((timestamp or time.time()) + self.server.clock_ahead)
 
     def do_GET(self) -> None:
         body = json.dumps(self.server.documents.get(self.path)).encode()
