@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -36,7 +37,7 @@ PROBLEM_TYPE = b"application/problem+json"
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222}"
     "h1{font-size:1.4rem}small{color:#666}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}"
-    "a{color:#9bf}small{color:#999}}"
+    "a{color:#9bf}small{color:#999}}code{font-size:.95em;overflow-wrap:anywhere}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 PAGE_HEADERS: tuple[Header, ...] = (
@@ -49,7 +50,12 @@ PAGE_HEADERS: tuple[Header, ...] = (
     (b"referrer-policy", b"no-referrer"),
 )
 """The fields that a page has instead of the document's content type."""
-_TEMPORARY = frozenset({429, 502, 503, 504})
+_TEMPORARY = frozenset(
+    problem.code
+    for problem in Problem
+    if problem.status in {429, 502, 503, 504} and problem is not Problem.PROVIDER_REFUSED_CLIENT
+)
+_CODE = re.compile("`([^`]+)`")
 
 
 def problem_response(
@@ -121,11 +127,13 @@ def problem_page(document: Mapping[str, Any], home: str = "/") -> bytes:
         way_on = f'<a href="{escape(str(document["login_url"]))}">Sign in</a>'
     elif "other_account_url" in document:
         way_on = f'<a href="{escape(str(document["other_account_url"]))}">Sign in with another account</a>'
-    elif document.get("status") in _TEMPORARY:
+    elif document.get("code") in _TEMPORARY:
         way_on = f'<a href="">Try again</a> in a moment, or <a href="{escape(home)}">go to the start page</a>'
     else:
         way_on = f'<a href="{escape(home)}">Go to the start page</a>'
-    described = f"<p>{detail}</p>" if detail else ""
+    described = _CODE.sub(r"<code>\1</code>", f"<p>{detail}</p>") if detail else ""
+    if document.get("code") == Problem.PROVIDER_REFUSED_CLIENT.code:
+        described += "<p>The operators of this site have to correct that; another try does not help.</p>"
     return page_of(title, f"{described}<p>{way_on}</p><p><small>{status} {code}</small></p>")
 
 

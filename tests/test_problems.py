@@ -43,6 +43,8 @@ def test_every_problem_is_a_page_too(problem: Problem) -> None:
     assert (problem.status in {429, 503}) == (b"retry-after" in fields)
     assert text.startswith("<!doctype html>")
     assert f"<h1>{html.escape(problem.value.title)}</h1><p>why</p>" in text
+    later = problem.status in {429, 502, 503, 504} and problem is not Problem.PROVIDER_REFUSED_CLIENT
+    assert later == ("Try again" in text)
     assert f"{problem.status} {problem.code}" in text
     assert ('href="/bff/login"' in text) == leads_to_sign_in(problem)
 
@@ -61,6 +63,21 @@ def test_a_page_is_escaped_and_runs_nothing() -> None:
     assert "unsafe" not in policy
     assert "<script" not in text
     assert " style=" not in text
+
+
+@pytest.mark.requirement("B-38")
+def test_a_person_is_shown_what_to_write() -> None:
+    """Words between backticks are set as code; a lone backtick, and markup between them, stay text."""
+    _, _, body = problem_response(Problem.CSRF_REJECTED, detail='send `X-CSRF: 1`, `<b>"`, or `', page=True)
+    assert "<p>send <code>X-CSRF: 1</code>, <code>&lt;b&gt;&quot;</code>, or `</p>" in body.decode()
+
+
+@pytest.mark.requirement("B-38")
+def test_a_person_is_not_sent_round_for_the_operators_fault() -> None:
+    """A client that the provider refuses is refused at the next try, too."""
+    text = problem_response(Problem.PROVIDER_REFUSED_CLIENT, page=True)[2].decode()
+    assert "operators of this site" in text
+    assert 'href="/"' in text
 
 
 @pytest.mark.requirement("B-38")

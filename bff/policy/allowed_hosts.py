@@ -11,7 +11,10 @@ from bff.policy.forward_auth_request import is_forward_auth
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import ServerSettings
 
-_ADVICE = "a reverse proxy in front has to pass Host on as the browser sent it"
+_ADVICE = (
+    "server.public_url has to be the address that browsers show, and a reverse proxy in front has to pass "
+    "Host on as the browser sent it"
+)
 
 
 @dataclass(frozen=True, slots=True)

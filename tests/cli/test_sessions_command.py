@@ -67,6 +67,22 @@ def test_a_list_is_narrowed(redis_server: RedisServer) -> None:
     assert (0, "", "No session fits.\n") == (none.returncode, none.stdout, none.stderr)
 
 
+def test_an_address_in_place_of_a_sub_gets_advice(redis_server: RedisServer) -> None:
+    """Nobody takes "0 sessions ended" for done: both commands name the option that an address is for."""
+    sign_in(redis_server, PEOPLE)
+    for command in ("list", "end"):
+        done = sessions(redis_server, command, "--user", "alice@example.com")
+        assert done.stderr.endswith("--user takes a `sub`; by address: --claim email=alice@example.com\n")
+    assert 4 == len(ids(redis_server))
+
+
+def test_columns_stand_below_their_heads_with_uuids(redis_server: RedisServer) -> None:
+    """A `sub` of 36 characters, as many providers have, shifts nothing."""
+    sign_in(redis_server, [SignIn("0cd6f637-684b-4e0a-9d5c-2f6d3b1a7c44", "alice@example.com")])
+    head, line = sessions(redis_server, "list").stdout.splitlines()
+    assert head.index("who") == line.index("alice@example.com")
+
+
 @pytest.mark.requirement("S-05")
 def test_pages_tell_of_each_session_once(redis_server: RedisServer) -> None:
     """Page by page all are shown, none twice, and the last page says so by naming no other."""

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bff.cli.sessions.access import INTERRUPTED, Stop, fail, progress, run, say
+from bff.cli.sessions.options import advice_for_none
 from bff.cli.sessions.session_argument import the_one
 from bff.cli.sessions.view import write_json_object, write_lines
 from bff.cli.settings import FAILED, UNUSABLE
@@ -88,6 +89,8 @@ class Ending:
             tally = _Tally()
             self._run(lambda actions, stop: self._end(actions, stop, selection, tally))
         self._report(tally)
+        if not tally.fitting and not tally.stopped and (advice := advice_for_none(selection)):
+            say(advice)
 
     def _run(self, work: Callable[[OperatorActions, Stop], Awaitable[None]]) -> None:
         run(self._settings, work, fast=self._fast)

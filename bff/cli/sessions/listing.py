@@ -18,6 +18,7 @@ from bff.cli.sessions.options import (
     IdleOption,
     ProviderOption,
     UserOption,
+    advice_for_none,
     selection_of,
 )
 from bff.cli.sessions.view import write_json, write_lines
@@ -114,6 +115,8 @@ class _Listing:
             say(f"Dropped {cleaned:,} entries of the user's index whose session is gone.")
         if not self._shown:
             say("No session fits.")
+            if advice := advice_for_none(selection):
+                say(advice)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         if self._as_json:

@@ -88,6 +88,16 @@ FastOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 
+def advice_for_none(selection: Selection) -> str:
+    """Returns advice where nothing fits because `--user` was given an email address; else "".
+
+    A `sub` may look like an address too: so nothing is refused.
+    """
+    if selection.sub is None or "@" not in selection.sub:
+        return ""
+    return f"--user takes a `sub`; by address: --claim email={selection.sub}"
+
+
 def selection_of(
     *,
     user: str | None,

@@ -20,7 +20,7 @@ from bff.settings.frontends import UNNAMED
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _HEAD = ("session", "begun", "idle", "frontend", "provider", "user", "who", "from", "browser")
-_WIDTHS = (12, 7, 7, 10, 10, 24, 26, 15, 0)
+_WIDTHS = (12, 7, 7, 10, 10, 36, 26, 15, 0)  # a `sub` is a UUID at many providers
 _FRONTEND = 3  # the column
 _LONGEST = 40  # characters of what a browser says of itself, where it is none that we know
 

@@ -109,7 +109,10 @@ def test_begun() -> None:
 
 
 BAD = Problem.BAD_REQUEST
-PASS_ON = "a reverse proxy in front has to pass Host on as the browser sent it"
+PASS_ON = (
+    "server.public_url has to be the address that browsers show, and a reverse proxy in front has to pass "
+    "Host on as the browser sent it"
+)
 BOTH = BAD, "both content-length and transfer-encoding"
 NO_BODY = BAD, "an upgrade has no body"
 
