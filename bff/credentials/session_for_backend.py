@@ -58,8 +58,11 @@ def shown(found: Found, token: OwnToken) -> OwnFound:
 
 
 def last_moment(session: Session) -> float | None:
-    """Returns the last moment to send the backend's token, in seconds since the epoch, if it has an end."""
-    ends = session.tokens.access_expires_at
-    if ends is None:
+    """Returns the last moment to send the backend's token, in seconds since the epoch, if it has an end.
+
+    An end at its beginning cannot be meant, as with a session's tokens: each call would get another token.
+    """
+    ends, begin = session.tokens.access_expires_at, session.tokens.obtained_at
+    if ends is None or ends <= begin:
         return None
-    return ends - min(_ON_THE_WAY, 0.1 * max(0.0, ends - session.tokens.obtained_at))
+    return ends - min(_ON_THE_WAY, 0.1 * (ends - begin))

@@ -165,12 +165,12 @@ class TokenExchanger:
 
 
 def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
-    """Returns the token of an answer; where that names no end, it ends with the session's token."""
+    """Returns the token of an answer; where that names no end that can be meant, it ends with the session's."""
     ends = answer.access_expires_at
     return OwnToken(
         answer.access_token,
         answer.obtained_at,
-        session.tokens.access_expires_at if ends is None else ends,
+        session.tokens.access_expires_at if ends is None or ends <= answer.obtained_at else ends,
         bound=answer.proof_key is not None,
     )
 

@@ -256,9 +256,9 @@ async def test_who_is_not_signed_in_needs_none(redis_server: RedisServer) -> Non
         assert [] == [name for name, _ in world.backend.requests[0].headers if name == b"authorization"]
 
 
-@pytest.mark.parametrize(("lifetime", "again"), [(20, 2), (None, 1)])
+@pytest.mark.parametrize(("lifetime", "again"), [(20, 2), (None, 1), (0, 1), (-5, 1)])
 async def test_a_shorter_life_is_kept_to(world: World, lifetime: int | None, again: int) -> None:
-    """A token that ends before the session's is got again at its end; one that does not say lasts as long."""
+    """A token that ends before the session's is got again at its end; one that says none lasts as long."""
     browser = await world.signed_in()
     claims = base64.urlsafe_b64encode(json.dumps({"aud": ORDERS, "jti": "short"}).encode()).decode()
     answer = {"access_token": f"e30.{claims.rstrip('=')}.x", "token_type": "Bearer", "expires_in": lifetime}
@@ -267,6 +267,26 @@ async def test_a_shorter_life_is_kept_to(world: World, lifetime: int | None, aga
         world.clock.ahead = ahead
         assert "short" == (await call(browser))["jti"]
     assert again == exchanges(world)
+
+
+async def test_tokens_that_have_ended_when_they_come(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider slower than its tokens live costs a few exchanges and 503, and not a call without end."""
+    browser, client = await world.signed_in(), world.app.frontend.providers.default
+    claims = base64.urlsafe_b64encode(json.dumps({"aud": ORDERS}).encode()).decode()
+    answer = {"access_token": f"e30.{claims.rstrip('=')}.x", "token_type": "Bearer", "expires_in": 10}
+    world.issuer.seen.answer = (200, json.dumps(answer).encode())
+    exchange = client.exchange_token
+
+    async def late(*token: Any, **proof: Any) -> Any:
+        got = await exchange(*token, **proof)
+        world.clock.ahead += 11.0
+        return got
+
+    monkeypatch.setattr(client, "exchange_token", late)
+    refused = await browser.call("/api/orders")
+    assert (503, "provider_unavailable") == (refused.status_code, refused.json()["code"])
+    assert exchanges(world) <= 5
+    assert [] == world.backend.requests
 
 
 def revoked(world: World) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
 from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
+from bff.errors import Problem
 from bff.hooks import Hooks
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.policy.admission import Admitted, RequestHead
@@ -15,6 +16,7 @@ from bff.upstream.connection import UpstreamConnection
 from bff.upstream.interfaces import UpstreamRequest
 from bff.upstream.pool import UpstreamPool
 
+_TRIES = 4  # to get a token that is still good once there is a connection
 A_WHILE = 0.05  # seconds: a wait that took longer may have outlived the token that the call is to go with
 
 
@@ -107,10 +109,12 @@ class Destination:
     ) -> tuple[UpstreamConnection, Signed | Anonymous] | Refused:
         """Returns a connection and a credential for it, decided anew where its token has ended meanwhile.
 
+        Tokens that have ended whenever they come are refused in the end, and not asked for without end.
+
         Raises:
             UpstreamFaultError: as `UpstreamPool.acquire` says.
         """
-        while True:
+        for _ in range(_TRIES):
             connection = self.pool.acquire_nowait(client) or await self.pool.acquire(client)
             if not self.credentials.over(credential):
                 return connection, credential
@@ -119,3 +123,4 @@ class Destination:
             if isinstance(renewed, Refused):
                 return renewed
             credential = renewed
+        return Refused(Problem.PROVIDER_UNAVAILABLE)
