@@ -165,7 +165,7 @@ class TokenExchanger:
 
 
 def _own_token(answer: TokenAnswer, session: Session) -> OwnToken:
-    """Returns the token of an answer; where that names no end that can be meant, it ends with the session's."""
+    """Returns the token of an answer; an end that is not stated, or cannot be meant, is the session's."""
     ends = answer.access_expires_at
     return OwnToken(
         answer.access_token,

@@ -193,6 +193,24 @@ async def test_a_sign_out_that_a_step_up_overtakes(site: Site, browser: Browser)
     assert [] == site.redis.cli("--scan", "--pattern", "bff:session:*").split()
 
 
+@pytest.mark.requirement("P-06")
+async def test_a_step_up_that_somebody_else_comes_back_from(site: Site, browser: Browser) -> None:
+    """Bob gets a session of his own, with its own life; no sign-out with alice's former cookie ends it."""
+    site.provider.claims = {"acr": "mfa"}
+    await site.sign_in(browser)
+    tab, alices = replace(browser, cookies=dict(browser.cookies)), await site.signed_in(browser)
+    site.clock.ahead += 10  # within the skew of clocks
+    site.provider.claims = {"sub": "bob", "acr": "mfa", "sid": "bobs-session"}
+    await site.sign_in(browser, "/bff/login?step_up=1&acr_values=mfa")
+    bobs = await site.signed_in(browser)
+    assert isinstance(alices, Found)
+    assert isinstance(bobs, Found)
+    assert ("bob", True) == (bobs.session.sub, bobs.session.created >= alices.session.created + 10)
+    assert "signed_in_again" == await site.reason_of(alices.handle)
+    assert 200 == (await tab.post("/bff/logout")).status_code
+    assert isinstance(await site.signed_in(browser), Found)
+
+
 async def test_a_sign_out_with_a_former_cookie_leaves_another_sign_in_alone(
     site: Site, browser: Browser
 ) -> None:
