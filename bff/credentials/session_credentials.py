@@ -45,7 +45,7 @@ _log = get_logger("bff.credentials")
 class Credentials:
     """Finds and renews the token of a call. `clock` gives seconds since the epoch."""
 
-    __slots__ = ("_nearby", "_refresh_settings", "_refresher", "_sessions", "_tasks", "clock")
+    __slots__ = ("_nearby", "_plain", "_refresh_settings", "_refresher", "_sessions", "_tasks", "clock")
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Credentials:
         self._tasks = tasks
         self._refresh_settings = refresh_settings
         self.clock = clock
+        self._plain = type(self).quiet is Credentials.quiet  # no rule, and no token of the backend's own
 
     def at_hand(self, cookie_headers: Sequence[bytes]) -> Signed | None:
         """Returns the credential of a new call, if that takes no wait; None to ask `obtain`."""
@@ -78,10 +79,13 @@ class Credentials:
         return Signed(found)
 
     def ready(self, cookie: bytes) -> Ready | None:
-        """Returns the session of this `Cookie` header, if its call needs nothing but its token; else None."""
+        """Returns the session of this `Cookie` header, if its call needs nothing but its token; else None.
+
+        A subclass with more to ask asks it in `quiet`: there is no way around that.
+        """
         cached = self._nearby.near(cookie)
         clock = self.clock
-        if cached is not None and clock() < cached.quiet_until:
+        if self._plain and cached is not None and clock() < cached.quiet_until:
             return cached
         return self.quiet(cached)
 
