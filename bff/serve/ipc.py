@@ -27,6 +27,7 @@ Question = Literal["readiness", "metrics", "openmetrics", "prepare"]
 _LINE_LIMIT = 256 * 1024 * 1024
 _SERVING: Final = "serving"
 _STOPPING: Final = "stopping"
+_ENDED = "the worker has ended"
 
 
 class SupervisorSide:
@@ -57,10 +58,12 @@ class SupervisorSide:
         self._say({"order": order})
 
     async def ask(self, question: Question, settings: Settings | None = None) -> Any:
-        """The worker's answer; ConnectionError if it ends meanwhile. Bound the wait by a timeout.
+        """The worker's answer; ConnectionError if it ends meanwhile, or has. Bound the wait by a timeout.
 
         `settings` are those that the question is about, if it is about any.
         """
+        if self._writer.is_closing():  # its process may still have to be reaped
+            raise ConnectionResetError(_ENDED)
         self._number += 1
         number, answer = self._number, asyncio.get_running_loop().create_future()
         self._asked[number] = answer
@@ -72,19 +75,23 @@ class SupervisorSide:
 
     async def listen(self) -> None:
         """Takes the worker's messages, until it is gone."""
-        with contextlib.suppress(OSError, ValueError):
-            while line := await self._reader.readline():
-                said = json.loads(line)
-                if said.get("report") == _SERVING:
-                    self.serving.set()
-                elif said.get("report") == _STOPPING:
-                    self.stopping.set()
-                elif (asked := self._asked.get(said.get("number"))) and not asked.done():
-                    asked.set_result(said["answer"])
-        for asked in self._asked.values():
-            if not asked.done():
-                asked.set_exception(ConnectionResetError("the worker has ended"))
-        self._writer.close()
+        try:
+            with contextlib.suppress(OSError, ValueError):
+                while line := await self._reader.readline():
+                    self._take(json.loads(line))
+        finally:
+            self._writer.close()
+            for asked in self._asked.values():
+                if not asked.done():
+                    asked.set_exception(ConnectionResetError(_ENDED))
+
+    def _take(self, said: dict[str, Any]) -> None:
+        if said.get("report") == _SERVING:
+            self.serving.set()
+        elif said.get("report") == _STOPPING:
+            self.stopping.set()
+        elif (asked := self._asked.get(said.get("number", 0))) and not asked.done():
+            asked.set_result(said["answer"])
 
     def _say(self, message: dict[str, Any]) -> None:
         if not self._writer.is_closing():

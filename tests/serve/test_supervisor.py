@@ -24,6 +24,7 @@ from tests.support.network.backend import Received, Reply, backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser
 from tests.support.providers.issuer import running_issuer
+from tests.support.tasks import background
 from tests.support.wait import until, until_async
 
 HOST = {"Host": "app.localhost"}
@@ -290,6 +291,26 @@ async def test_messages_that_waited_keep_their_order() -> None:
     await worker.close()
     await link.listen()
     assert await asking is None
+
+
+@pytest.mark.requirement("P-02")
+@pytest.mark.parametrize("heard", ["the end", "nothing more"])
+async def test_nobody_waits_for_a_worker_that_has_ended(heard: str) -> None:
+    """A question under way then, and one that comes before its process is reaped, fail at once."""
+    ours, theirs = socket.socketpair()
+    link = await SupervisorSide.opened(ours)
+    async with background(link.listen()) as listening, background(link.ask("prepare")) as asking:
+        await asyncio.sleep(0)
+        if heard == "the end":
+            theirs.close()
+            await listening
+        else:
+            listening.cancel()
+        with pytest.raises(ConnectionResetError):
+            await asking
+    with pytest.raises(ConnectionResetError):
+        await link.ask("prepare")
+    theirs.close()
 
 
 @pytest.mark.parametrize("setting", ["port", "ops_port"])
