@@ -1,7 +1,10 @@
 """`bff init`: writes a first settings file for a provider, makes the keys, and checks them."""
 
 import os
+import re
 import sys
+import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,11 +15,16 @@ from rich.console import Console
 from bff.cli.check import check
 from bff.command_line import CommandLine
 from bff.settings.first_file import Question, fill, questions, title, to_register
+from bff.settings.problem import SettingProblem, SettingsError
 
 _HERE: Final = Path("bff.toml")
 _KEYS: Final = Path("bff-keys")
 _SECRET: Final = Path("client-secret")
 _PRIVATE: Final = 0o600
+_KINDS: Final = {"/bff/callback": "redirect URI", "/bff/backchannel-logout": "back-channel logout URI"}
+_HOME: Final = "post-logout redirect URI"
+_LATER: Final = frozenset({"spa.dir"})  # a page that is not built yet: left to the check at the end
+_INDEX: Final = re.compile(r"\[\d+\]")
 
 app = CommandLine()
 
@@ -62,12 +70,15 @@ def init(
         console.print(_notes(texts[provider]), style="dim", markup=False)
         for question in asked:
             if question.key not in given:
-                given[question.key] = _ask(question)
+                given[question.key] = _ask(question, texts[provider], given)
     text = fill(texts[provider], given)
     _HERE.write_text(text, encoding="utf-8")
     typer.echo(f"{_HERE} is written.")
     if addresses := to_register(text, given.get("server.public_url", "")):
-        typer.echo(f"Register at the provider, as {_HERE} says: {' '.join(addresses)}")
+        typer.echo(f"Register at the provider, as {_HERE} says:")
+        for address in addresses:
+            kind = next((kind for path, kind in _KINDS.items() if address.endswith(path)), _HOME)
+            typer.echo(f"  {kind:<25} {address}")
     if left := [question.key for question in asked if question.key not in given]:
         typer.echo(f"These have the example's values still, replace them: {', '.join(left)}.")
     _make_secrets(ask=ask)
@@ -107,11 +118,33 @@ def _notes(text: str) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines) + "\n"
 
 
-def _ask(question: Question) -> str:
+def _ask(question: Question, text: str, given: Mapping[str, str]) -> str:
+    """Asks until the answer is one that the settings take beside those before it."""
     if question.help:
         typer.secho(question.help, dim=True, err=True)
-    answer: str = typer.prompt(question.key, default=question.example, err=True)
-    return answer.strip()
+    while True:
+        entered: str = typer.prompt(question.key, default=question.example, err=True)
+        answer = entered.strip()
+        problem = _problem_with(question.key, fill(text, {**given, question.key: answer}))
+        if problem is None:
+            return answer
+        typer.secho(f"{problem.key} {problem.message}: {problem.fix}", fg=typer.colors.YELLOW, err=True)
+
+
+def _problem_with(key: str, text: str) -> SettingProblem | None:
+    """Returns a problem of this setting in the text of a settings file; None where there is none."""
+    if key in _LATER:
+        return None
+    from bff.settings.load import load_all  # noqa: PLC0415 - see the package's first lines
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / _HERE
+        file.write_text(text, encoding="utf-8")
+        try:
+            load_all(file, {})
+        except SettingsError as error:
+            return next((each for each in error.problems if _INDEX.sub("", each.key) == key), None)
+    return None
 
 
 def _ask_secret() -> str:

@@ -93,13 +93,44 @@ def test_on_a_terminal_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         written["provider"]["client_id"],
         written["server"]["public_url"],
     )
-    ours = ("/bff/callback", "/", "/bff/backchannel-logout")
-    assert " ".join(f"https://shop.acme.test{path}" for path in ours) in done.stdout
+    assert (
+        """Register at the provider, as bff.toml says:
+  redirect URI              https://shop.acme.test/bff/callback
+  post-logout redirect URI  https://shop.acme.test/
+  back-channel logout URI   https://shop.acme.test/bff/backchannel-logout
+"""
+        in done.stdout
+    )
     assert "server.public_url" not in done.stderr
     assert all(key in done.stderr for key in answers)
     assert "hunter22" not in done.output
     secret = tmp_path / "client-secret"
     assert ("hunter22 and more\n", 0o600) == (secret.read_text(), stat.S_IMODE(secret.stat().st_mode))
+
+
+def test_an_answer_that_cannot_be_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the setting's own words; what is not there yet, a secret or a page, keeps nobody up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(init, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    lines = [
+        "http://shop.acme.test", "https://shop.acme.test",  # plain http is for this machine alone
+        "https://id.acme.test", "shop",
+        "api", "/api",
+        "/orders", "http://127.0.0.1:8000",
+        "nowhere", "",
+    ]  # fmt: skip
+    done = CliRunner().invoke(init.app, ["other", "--no-check"], input="\n".join([*lines, ""]))
+    assert 0 == done.exit_code, done.output
+    assert 2 == done.stderr.count("server.public_url [")
+    assert 'route[0].path does not begin with a slash: write it like "/api"' in done.stderr
+    assert "route[0].upstream is not an http or https URL" in done.stderr
+    assert 1 == done.stderr.count("spa.dir [")
+    written = tomllib.loads((tmp_path / "bff.toml").read_text())
+    assert ("https://shop.acme.test", "/api", "http://127.0.0.1:8000") == (
+        written["server"]["public_url"],
+        written["route"][0]["path"],
+        written["route"][0]["upstream"],
+    )
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
