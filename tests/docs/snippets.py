@@ -22,6 +22,7 @@ PAGES = (
 RUN_BY = {
     ("tutorial.md", ""): "tests/npm/tutorial.py",
     ("operate/sessions.md", "With redis-cli"): "tests/contract/test_recipes.py",
+    ("how-to/redis.md", "Back up and restore"): "tests/contract/test_backup.py",
     ("operate/on-call.md", "What it says of itself"): "tests/serve/test_on_call.py",
     ("how-to/backends-others.md", "Node"): "tests/node/test_backends.py",
     ("README.md", "Try it"): "tests/docs/test_readme.py",
