@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
 from bff.policy.public_origin import PublicOrigin
-from bff.policy.response_rewriting import PublicView
+from bff.policy.redirects_and_cookies import PublicView
 from bff.policy.route_access import headers_of
 from bff.policy.routes import compile_route
 from bff.policy.www_authenticate import passing_challenges
