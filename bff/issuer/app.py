@@ -26,7 +26,8 @@ from bff.issuer.grants.client_keys import ClientKeys
 from bff.issuer.grants.refusal_log import log_refusal
 from bff.issuer.grants.registry import create_server
 from bff.issuer.grants.tokens import Minter
-from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store, new_key
+from bff.issuer.keys.key_record import KeysUnusableError
+from bff.issuer.keys.key_store import KeyStore, key_store, new_key
 from bff.issuer.keys.keys import Keys, OneKey, SigningKey
 from bff.issuer.keys.server_keys_file import ServerKeysFile
 from bff.issuer.logout.backchannel import BackChannel
@@ -83,6 +84,8 @@ def create_app(settings: IssuerSettings, key: SigningKey | None = None) -> Starl
         await run_in_threadpool(accounts.add_missing, settings.users)
         if isinstance(keys, KeyStore):
             await run_in_threadpool(keys.begin, partial(new_key, settings), time.time())
+            if not keys.has_sealed_times:
+                get_logger("bff.issuer").warning("signing_key_times_not_sealed", fix="bff issuer keys rotate")
         channel = BackChannel(store.logout_queue, minter, server.query_client)
         channel.start()
         termination.on_end = channel.kick

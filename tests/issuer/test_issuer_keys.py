@@ -22,7 +22,8 @@ from bff.issuer.keys.key_plan import (
     published,
     signer,
 )
-from bff.issuer.keys.key_store import KeyStore, KeysUnusableError
+from bff.issuer.keys.key_record import KeysUnusableError
+from bff.issuer.keys.key_store import KeyStore
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.store.redis import IssuerRedis, connect
 from bff.issuer.store.sealing import Sealer, open_with_token, seal_with_token
@@ -182,6 +183,7 @@ def test_a_planted_key_is_not_taken(redis_server: RedisServer) -> None:
         '{"private": 1, "created": 0, "signs_from": 0}',
         '{"private": "x.y", "created": "0", "signs_from": 0}',
         '{"private": "x.y", "created": 0, "signs_from": NaN}',
+        f'{{"private": "x.y", "created": 1{"0" * 400}, "signs_from": 0}}',
         '{"private": "x.y", "created": 0, "signs_from": 0, "retires": "soon"}',
         '{"private": "x.y", "created": 0, "signs_from": 0, "more": 1}',
     ],

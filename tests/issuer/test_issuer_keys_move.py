@@ -18,7 +18,8 @@ from bff.crypto import new_secret
 from bff.issuer.cli import keys as keys_cli
 from bff.issuer.cli.main import app
 from bff.issuer.keys.key_plan import KeyLife
-from bff.issuer.keys.key_store import KeyStore, KeysUnusableError, key_store
+from bff.issuer.keys.key_record import KeyRecord, KeysUnusableError, OpenedKey
+from bff.issuer.keys.key_store import KeyStore, key_store
 from bff.issuer.keys.keys import SigningKey
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis, connect
@@ -106,10 +107,10 @@ def test_a_rotation_in_between_is_moved_too(
     taken = of(redis_server, NEW, secret)
     opened, late = taken._open_former, SigningKey.generate()
 
-    def rotates_meanwhile(kid: str, sealed: str, former: str) -> SigningKey:
+    def rotates_meanwhile(record: KeyRecord, former: str) -> OpenedKey:
         if late.kid not in kept(redis_server):
             of(redis_server, OLD, secret).rotate(late, NOW)
-        return opened(kid, sealed, former)
+        return opened(record, former)
 
     monkeypatch.setattr(taken, "_open_former", rotates_meanwhile)
     assert late.kid in taken.move(OLD, NOW)

@@ -11,7 +11,7 @@ import typer
 
 from bff.command_line import complain
 from bff.issuer.keys.key_plan import KeyWaitsError
-from bff.issuer.keys.key_store import KeysUnusableError
+from bff.issuer.keys.key_record import KeysUnusableError
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.settings_file import doubtful_variables, read_settings
 from bff.issuer.store.redis import IssuerRedis, connect

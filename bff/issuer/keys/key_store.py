@@ -2,7 +2,8 @@
 
 `issuer:keys` is a hash: the `kid`, and beside it JSON with the key's times and its sealed private half.
 
-Rule 1: a key is used and published only if its private half opens: a writer to Redis cannot add one.
+Rule 1: a key is used and published only if its private half opens, for its times: a writer to Redis can
+neither add one nor change when one signs or retires (`key_record.py`).
 Rule 2: every change is made on what was read (WATCH), so that two operators at once do not lose a key.
 Rule 3: a key is sealed for one issuer identifier. `move` takes all keys of another one over, or none.
 Rule 4: a process looks again so often that it knows a new key well before that one signs. While Redis is
@@ -10,20 +11,16 @@ down, or holds a key that does not open or whose record cannot be read, it goes 
 logs that; it does not start so. Such a key never stands in the way of `replace_leaked`.
 """
 
-import json
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, cast
 
 import redis
-from joserfc.errors import JoseError
 
 from bff.issuer.grants.tokens import ID_TOKEN_LIFETIME, LOGOUT_TOKEN_LIFETIME
-from bff.issuer.keys import key_plan
+from bff.issuer.keys import key_plan, key_record
 from bff.issuer.keys.key_plan import KeyLife
+from bff.issuer.keys.key_record import KeyRecord, KeysUnusableError, OpenedKey
 from bff.issuer.keys.keys import Algorithm, SigningKey
 from bff.issuer.settings import IssuerSettings
 from bff.issuer.store.redis import IssuerRedis
@@ -35,10 +32,6 @@ LONGEST_REST = 5.0
 """Seconds between two looks at the keys, at most."""
 CLOCKS_DIFFER = 60.0
 """Seconds by which the clocks of verifiers may be behind."""
-
-
-class KeysUnusableError(Exception):
-    """No key to sign with exists; the message gives the operator the reason, and holds no secret."""
 
 
 def key_store(settings: IssuerSettings, issuer_redis: IssuerRedis) -> "KeyStore":
@@ -79,6 +72,8 @@ class KeyStore:
         self._lock = threading.Lock()
         self._lives: list[KeyLife] = []
         self._opened: dict[str, SigningKey] = {}
+        self._fields: Mapping[str, str] = {}  # the records that these were read from
+        self._has_sealed = False
         self._looked: float | None = None
 
     # --- what tokens are signed and read with
@@ -100,6 +95,11 @@ class KeyStore:
         return [self._opened[life.kid] for life in key_plan.published(self._look(now), now)]
 
     # --- what operators do
+
+    @property
+    def has_sealed_times(self) -> bool:
+        """False while Redis has keys as version 0.1 wrote them: `rotate` seals them anew."""
+        return self._has_sealed
 
     def lives(self, now: float) -> list[tuple[KeyLife, Algorithm]]:
         """Returns all keys as Redis has them now."""
@@ -132,7 +132,7 @@ class KeyStore:
     def move(self, former: str, now: float, *, dry_run: bool = False) -> list[str]:
         """Seals the keys of a former identifier for this issuer: all of them, or none.
 
-        Keys that are this issuer's already stay as they are.
+        Keys that are this issuer's already stay so.
 
         Args:
             former: the identifier that they were sealed for.
@@ -149,14 +149,14 @@ class KeyStore:
 
         def apply(pipe: Any) -> None:
             fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
-            records = {kid: _record_of(kid, text) for kid, text in fields.items()}
-            moved[:] = [
-                kid for kid, (_, sealed) in records.items() if self._unseal(kid, sealed, self._issuer) is None
-            ]
-            keys = {kid: self._open_former(kid, records[kid][1], former) for kid in moved}
+            records = [KeyRecord.read(kid, text) for kid, text in fields.items()]
+            own = {record.life.kid: self._unseal(record, self._issuer) for record in records}
+            moved[:] = [kid for kid, key in own.items() if key is None]
+            keys = [own[record.life.kid] or self._open_former(record, former) for record in records]
+            key_record.refuse_mixed(keys, sealed_before=False)
             pipe.multi()
-            for kid in [] if dry_run else moved:
-                pipe.hset(self._key, kid, self._record(records[kid][0], keys[kid]))
+            for one in [] if dry_run else keys:
+                pipe.hset(self._key, one.life.kid, self._record(one.life, one.key))
 
         self._client.transaction(apply, self._key)
         if not moved:
@@ -172,7 +172,7 @@ class KeyStore:
             KeysUnusableError: a key in Redis does not open with them: the former ones stay in force.
         """
         for kid, text in cast("Mapping[str, str]", self._client.hgetall(self._key)).items():
-            if sealer.open(_record_of(kid, text)[1], self._bound_to(kid, self._issuer)) is None:
+            if KeyRecord.read(kid, text).open(sealer, self._issuer) is None:
                 raise KeysUnusableError(f"the signing key {kid} does not open with them")
         self._sealer = sealer
 
@@ -198,48 +198,52 @@ class KeyStore:
 
     def _read(self, now: float) -> None:
         fields = cast("Mapping[str, str]", self._client.hgetall(self._key))
-        lives, opened = [], {}
-        for kid, text in fields.items():
-            life, sealed = _record_of(kid, text)
-            opened[kid] = self._opened.get(kid) or self._open(kid, sealed)
-            lives.append(life)
-        # In this order: a thread that reads the lives between the two lines finds each key opened.
-        self._opened = {**self._opened, **opened}
-        self._lives = sorted(lives, key=lambda life: (life.signs_from, life.kid))
+        if fields != self._fields:
+            keys = self._open_all(fields)
+            # In this order: a thread that reads the lives between the two lines finds each key opened.
+            self._opened = {**self._opened, **{one.life.kid: one.key for one in keys}}
+            self._lives = sorted((one.life for one in keys), key=lambda life: (life.signs_from, life.kid))
+            self._fields = fields
+            self._has_sealed = self._has_sealed or any(one.has_sealed_times for one in keys)
         self._looked = now
 
-    def _unseal(self, kid: str, sealed: str, issuer: str) -> str | None:
-        bound_to = self._bound_to(kid, issuer)
-        plaintext = self._sealer.open(sealed, bound_to)
-        if plaintext is None and self.ask_for_newer():
-            plaintext = self._sealer.open(sealed, bound_to)
-        return plaintext
+    def _open_all(self, fields: Mapping[str, str]) -> list[OpenedKey]:
+        keys = [self._open(KeyRecord.read(kid, text)) for kid, text in fields.items()]
+        key_record.refuse_mixed(keys, sealed_before=self._has_sealed)
+        return keys
 
-    def _open(self, kid: str, sealed: str) -> SigningKey:
-        plaintext = self._unseal(kid, sealed, self._issuer)
-        if plaintext is None:
-            raise KeysUnusableError(
-                f"the signing key {kid} does not open: it was sealed with another server key, for another "
-                "url (`bff issuer keys move` takes those over), or changed"
-            )
-        return _parsed(kid, plaintext)
+    def _unseal(self, record: KeyRecord, issuer: str) -> OpenedKey | None:
+        opened = record.open(self._sealer, issuer)
+        if opened is None and self.ask_for_newer():
+            opened = record.open(self._sealer, issuer)
+        return opened
 
-    def _open_former(self, kid: str, sealed: str, former: str) -> SigningKey:
-        plaintext = self._unseal(kid, sealed, former)
-        if plaintext is None:
+    def _open(self, record: KeyRecord) -> OpenedKey:
+        opened = self._unseal(record, self._issuer)
+        if opened is None:
             raise KeysUnusableError(
-                f"the signing key {kid} opens neither for {self._issuer} nor for {former}: nothing was moved"
+                f"the signing key {record.life.kid} does not open: it was sealed with another server key, "
+                "for another url (`bff issuer keys move` takes those over), or changed"
             )
-        return _parsed(kid, plaintext)
+        return opened
+
+    def _open_former(self, record: KeyRecord, former: str) -> OpenedKey:
+        opened = self._unseal(record, former)
+        if opened is None:
+            raise KeysUnusableError(
+                f"the signing key {record.life.kid} opens neither for {self._issuer} nor for {former}: "
+                "nothing was moved"
+            )
+        return opened
 
     def _change(self, new: SigningKey, change: Callable[[list[KeyLife]], list[KeyLife]]) -> None:
         """Applies a decision to the keys in Redis; the others are sealed anew under the newest server key."""
 
         def apply(pipe: Any) -> None:
             fields = cast("Mapping[str, str]", pipe.hgetall(self._key))
-            records = {kid: _record_of(kid, text) for kid, text in fields.items()}
-            keys = {kid: self._open(kid, sealed) for kid, (_, sealed) in records.items()}
-            lives = change([life for life, _ in records.values()])
+            found = self._open_all(fields)
+            keys = {one.life.kid: one.key for one in found}
+            lives = change([one.life for one in found])
             keys[new.kid] = new
             pipe.multi()
             pipe.delete(self._key)
@@ -248,35 +252,4 @@ class KeyStore:
         self._client.transaction(apply, self._key)
 
     def _record(self, life: KeyLife, key: SigningKey) -> str:
-        sealed = self._sealer.seal(json.dumps(key.document()), self._bound_to(life.kid, self._issuer))
-        times = {name: value for name, value in asdict(life).items() if name != "kid"}
-        return json.dumps({**times, "private": sealed})
-
-    @staticmethod
-    def _bound_to(kid: str, issuer: str) -> bytes:
-        return f"{issuer}\n{kid}".encode()
-
-
-def _record_of(kid: str, text: str) -> tuple[KeyLife, str]:
-    """Returns a key's life and its sealed private half; KeysUnusableError for a record that is none."""
-    found = None
-    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        record = json.loads(text)
-        sealed, life = record.pop("private"), KeyLife(kid=kid, **record)
-        times = [life.created, life.signs_from, *([] if life.retires is None else [life.retires])]
-        if isinstance(sealed, str) and all(map(_is_time, times)):
-            found = life, sealed
-    if found is None:
-        raise KeysUnusableError(f"the record of the signing key {kid} cannot be read: it was changed")
-    return found
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _parsed(kid: str, plaintext: str) -> SigningKey:
-    try:
-        return SigningKey.read(json.loads(plaintext))
-    except (JoseError, ValueError, TypeError) as error:
-        raise KeysUnusableError(f"the signing key {kid} cannot be read") from error
+        return key_record.write(life, key, self._sealer, self._issuer)

@@ -16,7 +16,8 @@ from typing import Final
 
 import redis
 
-from bff.issuer.keys.key_store import KeyStore, KeysUnusableError
+from bff.issuer.keys.key_record import KeysUnusableError
+from bff.issuer.keys.key_store import KeyStore
 from bff.issuer.settings import read_server_keys
 from bff.issuer.store.sealing import Sealer
 from bff.observe.logs import get_logger

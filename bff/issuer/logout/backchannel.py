@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bff.issuer.grants.clients import Client
 from bff.issuer.grants.tokens import Minter
-from bff.issuer.keys.key_store import KeysUnusableError
+from bff.issuer.keys.key_record import KeysUnusableError
 from bff.issuer.logout.logout_queue import LogoutJob, LogoutQueue
 from bff.observe.logs import get_logger
 from bff.tasks import Tasks
