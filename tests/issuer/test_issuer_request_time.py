@@ -3,73 +3,28 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 import uvicorn
 from pydantic import SecretStr
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bff.embedded import free_port
 from bff.issuer import request_time
 from bff.issuer.cli import main
 from bff.issuer.settings import IssuerSettings
-from tests.support.error_log import no_error_logged
+from tests.issuer.slow_server import HEAD, LARGE, LONG, WHOLE, Served, serving
 from tests.support.processes.redis import RedisServer
 from tests.support.tasks import background
 from tests.support.wait import until
 
 ISSUER = "http://localhost:9000"
-HEAD = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n"
-WHOLE, LONG = HEAD + b"abcd", HEAD.replace(b": 4", b": 4000")
-
-
-@dataclass
-class Served:
-    """A server on a real socket; its answers are held back until `answers` is set."""
-
-    port: int
-    answers: asyncio.Event
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
 
 
 @pytest.fixture(name="served", params=[H11Protocol, HttpToolsProtocol], ids=["h11", "httptools"])
 async def _served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
-    """A server with that protocol, whose answers are what it got."""
-
-    async def echo(asked: Request) -> Response:
-        try:
-            body = await asked.body()
-        except ClientDisconnect:
-            return Response()
-        await served.answers.wait()
-        return PlainTextResponse(body)
-
-    served = Served(free_port(), asyncio.Event())
-    served.answers.set()
-    app = Starlette(routes=[Route("/echo", echo, methods=["POST"])])
-    config = uvicorn.Config(
-        app,
-        port=served.port,
-        http=request_time.timed(request.param),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-    )
-    server = uvicorn.Server(config)
-    with no_error_logged():
-        async with background(server.serve()) as serving:
-            await until(lambda: server.started)
-            yield served
-            server.should_exit = True
-            await serving
+    async with serving(request_time.timed(request.param)) as served:
+        yield served
 
 
 @pytest.mark.parametrize(
@@ -117,6 +72,28 @@ async def test_an_answer_may_take_longer(served: Served, monkeypatch: pytest.Mon
         assert (await reader.readuntil(b"abcd")).startswith(b"HTTP/1.1 200 OK")
         writer.write(WHOLE)
     writer.close()
+
+
+@pytest.mark.parametrize("protocol", [H11Protocol, HttpToolsProtocol])
+@pytest.mark.parametrize("high_water", [64 * 1024, 1 << 30])
+async def test_an_answer_that_is_not_read_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch, protocol: type[asyncio.Protocol], high_water: int
+) -> None:
+    """While the application waits to write on, and where it has written all that there was."""
+    monkeypatch.setattr(request_time, "LONGEST", 0.5)
+    base = request_time.timed(protocol)
+
+    class WithLimit(base):  # type: ignore[misc, valid-type] # made at run time
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            transport.set_write_buffer_limits(high_water)
+            super().connection_made(transport)
+
+    async with serving(WithLimit) as served:
+        _, writer = await served.connect()  # a StreamReader that nobody reads soon stops to read
+        writer.write(LARGE)
+        await until(lambda: served.connections() == 1)
+        await until(lambda: served.connections() == 0)
+        writer.close()
 
 
 def test_the_command_serves_by_it(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
