@@ -130,7 +130,8 @@ def problem_page(document: Mapping[str, Any], home: str = "/") -> bytes:
     elif document.get("code") in _TEMPORARY:
         way_on = f'<a href="">Try again</a> in a moment, or <a href="{escape(home)}">go to the start page</a>'
     else:
-        way_on = f'<a href="{escape(home)}">Go to the start page</a>'
+        words = "Go to the start page" if home.startswith("/") else f"Open {escape(home)}"
+        way_on = f'<a href="{escape(home)}">{words}</a>'
     described = _CODE.sub(r"<code>\1</code>", f"<p>{detail}</p>") if detail else ""
     if document.get("code") == Problem.PROVIDER_REFUSED_CLIENT.code:
         described += "<p>The operators of this site have to correct that; another try does not help.</p>"

@@ -61,7 +61,14 @@ class AllowedHosts:
 
     def advice(self) -> str:
         """Returns the advice to a client that has named another host: most often a proxy has changed it."""
-        return f"this is {min(self.names, key=len).decode('ascii')}: {_ADVICE}"
+        return f"this is {self._shortest()}: {_ADVICE}"
+
+    def home(self) -> str:
+        """Returns the address of a start page that is served here."""
+        return f"{self.scheme.decode('ascii')}://{self._shortest()}/"
+
+    def _shortest(self) -> str:
+        return min(sorted(self.names), key=len).decode("ascii")
 
     def _without_own_port(self, host: bytes) -> bytes:
         return host.lower().removesuffix(b":443" if self.scheme == b"https" else b":80")

@@ -16,6 +16,7 @@ def test_the_hosts_of_one_server() -> None:
     assert frozenset({b"app.example.com", b"app.example.com:443"}) == HOSTS.names
     assert frozenset({b"proxy.internal:8080"}) == HOSTS.asking
     assert HOSTS.advice().startswith("this is app.example.com: ")
+    assert HOSTS.home() == "https://app.example.com/"
 
 
 def test_the_hosts_of_several_frontends() -> None:

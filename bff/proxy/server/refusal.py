@@ -11,14 +11,16 @@ class Refusal(Exception):  # noqa: N818 - the verdict on a request, which is rai
     Attributes:
         detail: may be shown to the client.
         host: the Host that came, where that is the reason; for the log alone.
+        home: where the page for a person leads: an address that is served here.
         head: the bytes of the head, as far as they came, where they are the reason.
     """
 
-    def __init__(self, problem: Problem, detail: str = "", host: str | None = None) -> None:
+    def __init__(self, problem: Problem, detail: str = "", host: str | None = None, home: str = "/") -> None:
         super().__init__(problem.code, detail)
         self.problem = problem
         self.detail = detail
         self.host = host
+        self.home = home
         self.head = b""
 
 

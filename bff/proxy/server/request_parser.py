@@ -223,4 +223,4 @@ def _judge_host(host: bytes | None, path: bytes, named: bytes, hosts: AllowedHos
     if named and not hosts.are_same(named, host):
         raise bad_request("the request target and the host header name two hosts")
     if not hosts.allows(host, path):
-        raise Refusal(Problem.WRONG_HOST, hosts.advice(), host[:_SHOWN].decode("latin-1"))
+        raise Refusal(Problem.WRONG_HOST, hosts.advice(), host[:_SHOWN].decode("latin-1"), hosts.home())

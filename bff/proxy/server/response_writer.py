@@ -58,7 +58,9 @@ def last_word(refusal: Refusal, default_headers: Iterable[Header]) -> bytes:
     first, *others = refusal.head.split(b"\r\n")
     lines = (line.partition(b":") for line in others)
     page = navigates([(name.lower(), value.strip()) for name, _, value in lines])
-    status, headers, body = problem_response(refusal.problem, detail=refusal.detail, page=page)
+    status, headers, body = problem_response(
+        refusal.problem, detail=refusal.detail, page=page, home=refusal.home
+    )
     if wants_unauthorized(first):
         status = Problem.SESSION_MISSING.status
     head = response_head(status, [*default_headers, *headers])

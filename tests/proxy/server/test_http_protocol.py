@@ -183,6 +183,9 @@ async def test_a_person_gets_a_page_at_the_door(field: bytes) -> None:
     assert b"content-security-policy: default-src 'none'" in head
     assert f"content-length: {len(body)}".encode() in head
     assert f"<p>this is {HOST}: ".encode() in body
+    assert (
+        f'<a href="http://{HOST}/">Open http://{HOST}/</a>'.encode() in body
+    )  # not `/`: that is this page again
     assert b"evil" not in body
 
 
