@@ -18,7 +18,7 @@ from bff.credentials.session_credentials import Credentials
 from bff.credentials.token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
 from bff.frontend import Frontend
-from bff.frontend_rules import FrontendRules
+from bff.frontend_rules import FrontendRules, Told
 from bff.limits.concurrency_limits import Callers
 from bff.limits.route_rate_limit import RouteRateLimit
 from bff.observe.metrics import Metrics
@@ -63,6 +63,7 @@ def build_frontend(
     *,
     name: str = "",
     cache: NearCache | None = None,
+    told: Told,
 ) -> Frontend:
     """Builds one frontend of its settings. They have been checked.
 
@@ -72,6 +73,7 @@ def build_frontend(
         former: the one whose place it takes.
         name: its name, to which its keys and sessions are bound; "" for the only one, and the one without.
         cache: its view of that of several, which somebody else subscribes to the feed.
+        told: the fields that routes to each backend make of claims, at any frontend.
 
     What a `former` one has warm, and the settings leave as it is, is kept: connections, keys of verifiers,
     and the counts of what is under way. Sessions are read anew.
@@ -79,7 +81,7 @@ def build_frontend(
     Raises:
         OSError: a certificate's file cannot be used any more.
     """
-    tables = FrontendRules(settings, name, shared.route_tables)
+    tables = FrontendRules(settings, name, shared.route_tables, told)
     metrics = shared.metrics.at(frontend=name)
     own_memory: NearCache | None = None
     if cache is None and settings.session.near_cache:
@@ -251,7 +253,8 @@ def _destinations(
     destinations: dict[bytes, Destination] = {}
     for route in routes:
         settings, own = route.settings, credentials[route.path]
-        rules = HeaderRules.compiled(settings, tables.public, tables.csrf_header, shared.hooks.fields)
+        told = tables.told.get(route.upstream, frozenset())
+        rules = HeaderRules.compiled(settings, tables.public, tables.csrf_header, shared.hooks.fields, told)
         bearer = made.verifiers.access(settings, tables.plan.by_path.get(route.path))
         destinations[route.path] = Destination(
             shared.pools.for_upstream(route),

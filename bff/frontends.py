@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 from bff.frontend import Frontend
 from bff.frontend_builder import build_frontend
+from bff.frontend_rules import Told
 from bff.policy.frontend_table import FrontendTable, Placed, hosts_of
 from bff.policy.header_rules import HeaderRules
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.request_limits import RequestLimits
+from bff.policy.route_access import told_fields
+from bff.policy.routes import compile_route
 from bff.proxy.forward.asgi_app import ForwardingApp
 from bff.proxy.server.header_line_cache import LineCache
 from bff.session.near_cache import NearCache
 from bff.settings.changes import compare
 from bff.settings.frontends import Frontend as View
-from bff.settings.frontends import beside, frontends_of
+from bff.settings.frontends import all_routes, beside, frontends_of
 from bff.settings.model import RouteSettings, Settings
 from bff.shared_parts import SharedParts
 from bff.upstream.pool import UpstreamPool
@@ -32,12 +35,14 @@ class Frontends:
         lines: the header lines of the fast path.
         table: finds the frontend of a request; None for one, which nothing is looked up for.
         cache: the memory that several share; a single one has its own.
+        told: the fields that routes to each backend make of claims.
     """
 
     every: tuple[Frontend, ...]
     lines: LineCache
     table: FrontendTable[ForwardingApp] | None
     cache: NearCache | None
+    told: Told
 
     @property
     def first(self) -> Frontend:
@@ -79,20 +84,21 @@ def building(
     views = frontends_of(settings)
     cache = _shared_cache(settings, shared, former) if len(views) > 1 else None
     known = {} if former is None else {each.name: each for each in former.every}
-    same_cache = former is not None and former.cache is cache
+    told = told_fields(map(compile_route, all_routes(settings)))
+    same = former is not None and former.cache is cache and former.told == told
 
     def frontend(view: View) -> Frontend:
         before = known.get(view.name)
-        if before is not None and same_cache and _is_served_alike(before.settings, view.settings):
+        if before is not None and same and _is_served_alike(before.settings, view.settings):
             return before
         own = None if cache is None else cache.view()
-        return build_frontend(view.settings, shared, before, name=view.name, cache=own)
+        return build_frontend(view.settings, shared, before, name=view.name, cache=own, told=told)
 
     built = []
     for view in views:
         built.append(frontend(view))
         yield
-    return Frontends(tuple(built), _lines(settings, former), _table(built), cache)
+    return Frontends(tuple(built), _lines(settings, former), _table(built), cache, told)
 
 
 def _shared_cache(settings: Settings, shared: SharedParts, former: Frontends | None) -> NearCache | None:

@@ -10,7 +10,7 @@ no cookie of ours, no scriptable HTML unless the route says so).
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,14 +138,21 @@ class HeaderRules:
     forwarding_end: bytes  # of the line that `client_lines` begins, and those about the public origin
     bearer: bool  # the backend gets the access token
     claims: tuple[tuple[bytes, str], ...]  # headers, each with the claim that it tells
+    selective: bool  # True: a client's field that passes on other routes may be stopped here
 
     @classmethod
     def compiled(
-        cls, route: RouteSettings, public: PublicOrigin, csrf_header: bytes, added: Sequence[str] = ()
+        cls,
+        route: RouteSettings,
+        public: PublicOrigin,
+        csrf_header: bytes,
+        added: Sequence[str] = (),
+        told: Collection[str] = (),
     ) -> "HeaderRules":
         """The rules of `route` behind `public`. `csrf_header` is in lower case.
 
-        `added` are the names of fields that an application's hook sets: a client's own never pass.
+        `added` are the names of fields that an application's hook sets, `told` those that routes to the same
+        backend make of claims: a client's own never pass.
         """
         quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
         forwarded_tail = b";host=" + quoted + b";proto=" + public.scheme
@@ -153,7 +160,7 @@ class HeaderRules:
         compiled = compile_route(route)
         if route.forwarded_prefix and (cut := route.cut_prefix()):
             same.append((b"x-forwarded-prefix", cut.encode("ascii")))
-        set_here = {plain_name(name) for name in (*added, *route.headers)}
+        set_here = {plain_name(name) for name in (*added, *told, *route.headers)}
         through = frozenset(map(plain_name, route.pass_request_headers)) - set_here
         # A cache in front sees no token of ours, and would keep what was got by one (RFC 9111 3.5).
         authenticated = route.auth != "none" or route.token_kind() == "client"
@@ -178,6 +185,7 @@ class HeaderRules:
             forwarding_end=forwarded_tail + b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in same),
             bearer=route.token_kind() != "none",
             claims=headers_of(route),
+            selective=bool(route.headers or told),
         )
 
     def request(self, fields: Fields, ids: RequestIds) -> list[Header]:

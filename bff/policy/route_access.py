@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bff.policy.claim_rules import claim_at, header_value, holds, kept_claims
+from bff.policy.routes import Route, Upstream
 from bff.policy.step_up import Demand
 from bff.settings.claim_rule import ClaimRule, names_of
 from bff.settings.model import RouteSettings
@@ -58,6 +59,18 @@ class RouteAccess:
 def headers_of(route: RouteSettings) -> tuple[tuple[bytes, str], ...]:
     """Returns the headers that a route makes of claims: each name, in lower case, with its claim."""
     return tuple((name.lower().encode("ascii"), claim) for name, claim in route.headers.items())
+
+
+def told_fields(routes: Iterable[Route]) -> dict[Upstream, frozenset[str]]:
+    """Returns the names of the fields that the routes to each backend make of claims.
+
+    A backend that believes such a field does not know by which route a call has come.
+    """
+    told: dict[Upstream, frozenset[str]] = {}
+    for route in routes:
+        if route.settings.headers:
+            told[route.upstream] = told.get(route.upstream, frozenset()).union(route.settings.headers)
+    return told
 
 
 def claim_headers(headers: Iterable[tuple[bytes, str]], claims: Claims) -> list[tuple[bytes, bytes]]:

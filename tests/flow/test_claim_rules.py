@@ -9,9 +9,10 @@ import pytest
 from joserfc import jwt
 from structlog.testing import capture_logs
 
+from bff.embedded import free_port
 from bff.issuer.keys.keys import SigningKey
 from tests.support.load.warm import Caller, Plain
-from tests.support.network.backend import Received
+from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.sockets import running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser, World, running_world
@@ -88,10 +89,49 @@ async def test_headers_from_claims(world: World) -> None:
         assert sub.isascii()
         assert b"root" != sub
         assert [[MAIL.encode()], [b"pwd"], [], []] == others
-        user, mail, _, nobody, token = told(to_both, *names)
+        user, *others, token = told(to_both, *names)
         assert [b"Alice Liddell"] == user
-        assert [[b"root"], [b"root"]] == [mail, nobody], "another route's headers are no matter of this one"
+        assert [[], [], []] == others, "the backend believes them, by whichever route a call has come"
         assert token[0].startswith(b"Bearer ey")
+
+
+@pytest.mark.requirement("P-07", "H-15", "P-01")
+@pytest.mark.usefixtures("both_fronts")
+async def test_no_route_forges_what_another_one_tells(redis_server: RedisServer) -> None:
+    """A backend's field goes to it from no client, by no route and frontend; another backend's does."""
+    port = free_port()
+    async with backend(plainly) as other:
+        shop: dict[str, Any] = {"name": "shop", "public_url": f"http://127.0.0.1:{port}"}
+        elsewhere = {"path": "/elsewhere", "upstream": other.url, "auth": "none"}
+        public = {"path": "/public", "auth": "none"}
+        async with running_world(
+            redis_server, port=port, routes=[public, elsewhere], frontends=[shop]
+        ) as world:
+            settings, browser = world.app.settings, await world.browser()
+            forged = {"X-User": "root", "x_user": "root"}
+            for path in ("/public/x", "/elsewhere/x"):
+                await browser.call(path, headers=forged)
+            to_other = other.requests[-1], world.backend.requests[-1]
+            assert [[[b"root", b"root"]]] * 2 == [told(each, "x-user") for each in to_other]
+
+            tells = settings.route[0].model_copy(update={"path": "/told", "headers": {"X-User": "sub"}})
+            own = settings.frontend[0].model_copy(update={"route": (tells,)})
+            await world.app.reload(settings.model_copy(update={"frontend": (own,)}))
+            for path in ("/public/x", "/api/x", "/elsewhere/x"):
+                await browser.call(path, headers=forged)
+            assert [[]] == told(world.backend.requests[-1], "x-user")
+            assert [[b"root", b"root"]] == told(other.requests[-1], "x-user")
+            signed_in = await world.signed_in()
+            for _ in range(3):
+                assert 200 == (await signed_in.call("/api/x", headers=forged)).status_code
+                assert [[]] == told(world.backend.requests[-1], "x-user")
+            await world.app.reload(settings)
+            await browser.call("/public/x", headers=forged)
+            assert [[b"root", b"root"]] == told(world.backend.requests[-1], "x-user")
+
+
+async def plainly(_: Received) -> Reply:
+    return Reply(body=b"{}")
 
 
 @pytest.mark.requirement("P-07")

@@ -210,7 +210,7 @@ class FastCall:
             pieces += route.destination.identity.lines(self.ready, request.method, matched.target)
         if request.body or request.method in _LENGTH_EXPECTED:
             pieces.append(b"content-length: %d\r\n" % len(request.body))
-        pieces += request.outgoing if not shared.tells_claims else route.passing(request)
+        pieces += request.outgoing if not shared.selective else route.passing(request)
         if shared.keep_cookies and request.cookie is not None:
             cookie = without_own(request.cookie)
             if cookie is not None:

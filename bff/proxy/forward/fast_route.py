@@ -77,7 +77,7 @@ class FastRoute:
         return known
 
     def passing(self, request: PlainRequest) -> list[bytes]:
-        """Returns the client's lines without its own copies of what the route sets."""
+        """Returns the client's lines without its own copies of what routes to this backend set."""
         passes = self.destination.rules.passes_on
         # A piece of several lines has browsers' fields alone, which pass at any route.
         return [piece for piece in request.outgoing if passes(piece[: piece.find(b":")])]

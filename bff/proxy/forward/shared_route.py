@@ -57,9 +57,9 @@ class SharedRoute:
         "pool",
         "request_ids",
         "route",
+        "selective",
         "signed_by",
         "takes_bearer",
-        "tells_claims",
         "usual",
     )
 
@@ -67,7 +67,7 @@ class SharedRoute:
         settings, rules = route.settings, destination.rules
         self.route, self.pool, self.request_ids = route, destination.pool, request_ids
         self.name = settings.path
-        self.tells_claims = bool(rules.claims)
+        self.selective = rules.selective
         self.usual = rules.bearer and not rules.claims and destination.identity.proofs is None
         self.keep_cookies = rules.keep_cookies
         self.signed_by = (settings.auth, settings.csrf)
@@ -91,7 +91,8 @@ class SharedRoute:
         # The route, the pool and the maker of ids live for as long as what is made of them: by these numbers
         # they are themselves.
         same = id(route), id(destination.pool), id(ids)
-        decided = rules.bearer, bool(rules.claims), rules.keep_cookies, destination.identity.proofs is None
+        unproved = destination.identity.proofs is None
+        decided = rules.bearer, bool(rules.claims), rules.selective, rules.keep_cookies, unproved
         return pool.of((same, decided, csrf_header), lambda: SharedRoute(route, destination, ids))
 
     def direct(self, peer: str) -> tuple[str, bytes]:
