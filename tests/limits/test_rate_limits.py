@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -75,6 +75,18 @@ async def test_a_refusal_is_counted_and_remembered(harness: Harness) -> None:
     assert ["session:/api alice"] * 2 == harness.counts.asked
     assert 2 == harness.counted("bff_rate_limited_total")
     assert None is await harness.over(who="bob")
+
+
+@pytest.mark.requirement("P-01")
+async def test_each_frontend_counts_by_itself(harness: Harness) -> None:
+    """The same address or session at another frontend is somebody else, with Redis and without."""
+    parts: dict[str, Any] = {"timeout": 0.01, "metrics": harness.metrics, "clock": lambda: harness.now}
+    shop = RateLimits(cast("RateCounts", harness.counts), frontend="shop", **parts)
+    for _ in range(2):
+        assert await harness.over(WALLED) is None
+        assert await shop.over(WALLED, "alice", address="127.0.0.1") is None
+    assert ["login alice", "login shop/alice"] * 2 == harness.counts.asked
+    assert None not in {await harness.over(WALLED), await shop.over(WALLED, "alice", address="127.0.0.1")}
 
 
 async def test_a_flood_is_few_audit_events(harness: Harness) -> None:

@@ -9,6 +9,7 @@ import pytest
 from joserfc import jwt
 from structlog.testing import capture_logs
 
+from bff.errors import StoreUnavailableError
 from tests.support.processes.redis import RedisServer
 from tests.support.providers.provider import KEY, ServedProvider
 from tests.web.site import Browser, Site, running_site
@@ -153,6 +154,24 @@ async def test_the_transmitter_tries_again_what_a_failure_kept_us_from(site: Sit
     site.redis.start()
     assert 202 == (await push(site, token)).status_code
     assert "security_signal" == await site.reason_of(handle)
+
+
+@pytest.mark.requirement("P-11")
+async def test_a_token_whose_work_was_broken_off_does_it_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis fails between the looks at the token and at the sessions: 503, and the token still counts."""
+    handle, token, bulk = await person(site), event(site), site.sessions.bulk
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "end_all", _failing)
+        assert (503, "store_unavailable") == _problem(await push(site, token))
+    assert await site.reason_of(handle) is None
+    assert 202 == (await push(site, token)).status_code
+    assert "security_signal" == await site.reason_of(handle)
+
+
+async def _failing(*_: Any, **__: Any) -> int:
+    raise StoreUnavailableError
 
 
 def _problem(answer: httpx.Response) -> tuple[int, str]:
