@@ -125,6 +125,13 @@ class CachedSession:
         number: int = _COLD.unpack_from(self.entry, _COLD_AT)[3]
         return number
 
+    def last_moment(self, idle: float) -> float:
+        """Returns when its time is up if nobody uses it: `lifetime.last_moment`, with `idle` worked out."""
+        cold = _COLD.unpack_from(self.entry, _COLD_AT)
+        seen: float = cold[1]
+        ends: float = cold[5]
+        return min(ends, seen + idle)
+
     @property
     def provider(self) -> str:
         """The name of the session's provider, the first of the texts; JSON leaves a slug as it is."""

@@ -1,25 +1,33 @@
 """Handles and records that were opened before: each signature and each unchanged record costs its work once.
 
 Rule 1: nothing here says that a session lives, or what it holds now: Redis is asked each time. The same
-handle and the same record, field by field, are the same session; that alone is answered from here.
+handle and the same record are the same session; that alone is answered from here.
 Rule 2: bounded by memory, the oldest entry goes first; a session that is gone in Redis goes here too.
 Rule 3: beside a near cache nothing is remembered here: it would be the same once more.
+Rule 4: what is remembered of a record is what a near cache would keep, one piece of bytes, and as little of a
+secret. Python's own objects would take three times the memory, and so forget twenty thousand users in turn.
 """
 
 from typing import Final
 
 from bff.crypto import Keyring
+from bff.session.cached_session import CachedSession
 from bff.session.model import Session
-from bff.session.record import Record, Values, decode_values, values_of
+from bff.session.record import FIELDS, Record, Values, decode_values, fingerprint, values_of
 
-_OVERHEAD: Final = 5000
-"""Bytes that a session and its record take beside their texts: objects, two dictionaries, headers."""
+_OVERHEAD: Final = 450
+"""Bytes that a record takes beside its entry and the cookie's value: the key, headers, `seen`, its place."""
 
 _HANDLE: Final = 500
 """Bytes that a handle takes, both spellings and its place."""
 
 _HANDLES_SHARE: Final = 16
 """The part of the memory that handles may take, as a divisor."""
+
+_SEEN: Final = FIELDS.index("seen")
+
+_Opened = tuple[bytes, bytes, bytes | None]
+"""The cookie's value, the entry of a `CachedSession`, the field `seen`, which its fingerprint leaves out."""
 
 
 class DecryptCache:
@@ -31,7 +39,7 @@ class DecryptCache:
         self._memory = memory - self._most_handles * _HANDLE
         self._taken = 0
         self._handles: dict[bytes, str] = {}  # by the cookie's value
-        self._sessions: dict[str, tuple[str, Values, Session]] = {}  # by key
+        self._opened: dict[str, _Opened] = {}  # by key
 
     def handle(self, value: bytes) -> str | None:
         """The handle if the cookie's value is one that this server made, else None."""
@@ -50,31 +58,42 @@ class DecryptCache:
 
     def session_of(self, key: str, values: Values, handle: str) -> Session | None:
         """The session in the record that has these values; None as `session`."""
-        known = self._sessions.get(key)
-        if known is not None and known[0] == handle and known[1] == values:
-            return known[2]
-        session = decode_values(key, values, handle, self._keyring)
-        if session is not None and self._memory:
-            self.forget(key)
-            self._taken += _cost(values)
-            self._sessions[key] = (handle, values, session)
-            while self._taken > self._memory:
-                self.forget(next(iter(self._sessions)))
-        return session
+        return decode_values(key, values, handle, self._keyring)
+
+    def opened(self, key: str, values: Values, handle: str) -> CachedSession | None:
+        """The session in the record that has these values, if it was opened and kept before; else None."""
+        known = self._opened.get(key)
+        if known is None:
+            return None
+        value, entry, seen = known
+        if seen != values[_SEEN] or value != handle.encode("ascii"):
+            return None
+        cached = CachedSession(value, entry)
+        return cached if cached.fingerprint == fingerprint(values) else None
+
+    def keep(self, cached: CachedSession, values: Values) -> None:
+        """Remembers a session that was just opened, for as long as its record has these values."""
+        if not self._memory:
+            return
+        self.forget(cached.key)
+        known = self._opened[cached.key] = cached.value, cached.entry, values[_SEEN]
+        self._taken += _cost(known)
+        while self._taken > self._memory:
+            self.forget(next(iter(self._opened)))
 
     def forget(self, key: str) -> None:
         """Forgets a session that is gone."""
-        known = self._sessions.pop(key, None)
+        known = self._opened.pop(key, None)
         if known is not None:
-            self._taken -= _cost(known[1])
+            self._taken -= _cost(known)
 
     def clear(self) -> None:
         """Forgets all: a server key has gone, and its signatures and seals with it."""
         self._handles.clear()
-        self._sessions.clear()
+        self._opened.clear()
         self._taken = 0
 
 
-def _cost(values: Values) -> int:
-    """The bytes of a record and of the session in it, whose texts are no longer than the record's."""
-    return _OVERHEAD + 2 * sum(len(value) for value in values if value is not None)
+def _cost(known: _Opened) -> int:
+    value, entry, _ = known
+    return _OVERHEAD + len(value) + len(entry)

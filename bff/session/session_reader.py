@@ -119,15 +119,20 @@ class SessionReader:
     def _found(
         self, handle: str, key: str, loaded: LoadedValues, reading: Reading | None
     ) -> CachedSession | None:
-        session = self._before.session_of(key, loaded.values, handle)
-        if session is None or note_of(loaded.note, session.version) is not None:
+        packed = self._before.opened(key, loaded.values, handle)
+        if packed is None:
+            session = self._before.session_of(key, loaded.values, handle)
+            if session is None:
+                return None
+            packed = self._packed(handle, session, loaded.values)
+            self._before.keep(packed, loaded.values)
+        if loaded.note is not None and note_of(loaded.note, packed.version) is not None:
             return None
-        left = min(session.ends, session.seen + self._idle) - self._clock()  # `last_moment`, likewise
+        left = packed.last_moment(self._idle) - self._clock()
         if left <= 0:  # as `time_is_up` says with its reason
             return None
-        if self._providers is not None and session.provider not in self._providers:
+        if self._providers is not None and packed.provider not in self._providers:
             return None
-        packed = self._packed(handle, session, loaded.values)
         if reading is not None:
             _keep(reading, packed, left, loaded)
         return packed
