@@ -1,6 +1,6 @@
 """One run of the data path on one input: clients, sessions and backends that do anything, in any order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,7 @@ _MOST_STEPS = 40
 _MOST_CLIENTS = 4
 _PATIENCE = 6  # moments of a second: the store, a queue, a go-ahead
 WITH_ASGI = 2  # the option
+RAW = 5  # the kind of step
 _HEARD = 0.2  # seconds after which the ASGI front too knows that a client has left (`asgi_client_side.py`)
 _HEARD_WITH_BODY = 70.0  # the same while no backend takes a body: not before the wait for it ends
 _SECONDS = (0.01, 0.06, 0.2, 1.1, 5.5, 31.0, 61.0, 301.0)
@@ -79,6 +80,18 @@ def cut(data: bytes, how: int) -> list[bytes]:
     return [data[:at], data[at:]]
 
 
+def steps(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Gives the steps of an input: what, how, and the bytes that a raw one sends."""
+    at = 2
+    for _ in range(_MOST_STEPS):
+        if at + 1 >= len(data):
+            return
+        what, how = data[at : at + 2]
+        raw = data[at + 2 : at + 2 + (how & 63)] if what & 15 == RAW else b""
+        at += 2 + len(raw)
+        yield what, how, raw
+
+
 class Run:
     """One input on one front, its pieces cut or not.
 
@@ -92,8 +105,7 @@ class Run:
         self.loop = bench.loop
         self.world = World(self.loop, cached=not options & 4, connections=1 + (options >> 3 & 1))
         self.clients: list[Client] = []
-        self._steps = data[2:]
-        self._at = 0
+        self._steps = steps(data)
         self._cut, self._cut_answers = cut, cut_answers
         self._compared_to_asgi = options & 3 == WITH_ASGI
         self._over_asgi = front == "asgi"
@@ -114,13 +126,9 @@ class Run:
     def play(self) -> None:
         """All steps, and then whatever it takes for everything to come to its end."""
         self.connect()
-        for _ in range(_MOST_STEPS):
-            if self._at + 1 >= len(self._steps):
-                break
-            what, how = self._steps[self._at : self._at + 2]
-            self._at += 2
+        for what, how, raw in self._steps:
             self._rush = bool(what & 128)
-            self._step(what & 15, how, self.clients[(what >> 4 & 7) % len(self.clients)])
+            self._step(what & 15, how, raw, self.clients[(what >> 4 & 7) % len(self.clients)])
             self._turn()
         self._rush = False
         self.loop.settle()
@@ -136,7 +144,7 @@ class Run:
         assert not self.loop.errors, self.loop.errors
 
     def _step(  # noqa: C901, PLR0912 - a list of what can happen
-        self, what: int, how: int, client: Client
+        self, what: int, how: int, raw: bytes, client: Client
     ) -> None:
         match what:
             case 0 | 1:
@@ -152,8 +160,6 @@ class Run:
                 self.send(client, (request(_DENIED) if how & 2 else b"") + begun[:at])
                 client.kept = b"" if how & 4 else begun[at:]  # or it comes to something else
             case 5:
-                raw = self._steps[self._at : self._at + (how & 63)]
-                self._at += len(raw)
                 self.send(client, raw)
             case 6 | 7 | 8 | 9:
                 waiting = [wire for wire in self.world.wires if wire.waits]

@@ -27,7 +27,7 @@ _MOST_ATTEMPTS = 3  # a stale connection and a 401 allow for one more each
 _PROBLEMS = frozenset({400, 401, 403, 404, 405, 408, 413, 417, 421, 431, 502, 503, 504})
 _RUSHED = 128
 _CUTS_ANSWERS = 3  # the option
-_ASKS, _RAW, _ANSWERS, _LEAVES = {0, 1, 4}, 5, {7, 8, 9}, 11  # kinds of steps
+_ASKS, _ANSWERS, _LEAVES = {0, 1, 4}, {7, 8, 9}, 11  # kinds of steps
 _BREAKS, _WAITS, _DIALS = 12, 13, 15
 _BODIES = {5, 6, 7}
 _SAYS_408 = 13
@@ -193,7 +193,7 @@ def comparable(steps: list[tuple[int, int]], *, answers_cut: bool) -> bool:
     buffer also frees the connection earlier, for another call: only a run shows where (`Outcome.held`).
     """
     kinds = [what & 15 for what, _ in steps]
-    bodies = _RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
+    bodies = path_run.RAW in kinds or any(how >> 5 in _BODIES and what & 15 in _ASKS for what, how in steps)
     tires = any(what & 15 in _ANSWERS and how & 15 == _SAYS_408 for what, how in steps)  # if it was kept
     return not (
         _DIALS in kinds  # two waits may end at the same moment
@@ -209,9 +209,8 @@ def check(data: bytes) -> None:
         return
     table = bench()
     whole = table.run(data)
-    if not comparable(
-        list(zip(data[2::2], data[3::2], strict=False)), answers_cut=data[0] & 3 == _CUTS_ANSWERS
-    ):
+    steps = [(what, how) for what, how, _ in path_run.steps(data)]
+    if not comparable(steps, answers_cut=data[0] & 3 == _CUTS_ANSWERS):
         return
     match data[0] & 3:
         case 0:
