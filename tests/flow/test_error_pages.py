@@ -80,7 +80,7 @@ async def test_the_page_asks_who_is_signed_out_to_sign_in(world: World) -> None:
     """On a route for navigations, 401 leads to sign-in, and says which header scripts send on the others."""
     browser = await world.browser()
     answer = await browser.client.get("/api/orders", headers=NAVIGATION)
-    assert "Send the header `X-CSRF: 1`" in answer.text
+    assert "Send the header <code>X-CSRF: 1</code>" in answer.text
     assert "documentation of bff" in answer.text
     body = (await browser.client.get("/api/orders")).json()
     assert ("csrf_rejected", "csrf_header_missing") == (body["code"], body["reason"])
