@@ -2,14 +2,20 @@
 
 Rule 1: `X-Forwarded-For` is read from its right end, and only as long as the one who wrote an entry is a
 trusted proxy; addresses further left are hearsay and never passed on.
+Rule 2: `MOST_HOPS` entries are read, the nearest ones, so that a long list costs no more than a short one.
+The client of a longer chain of trusted proxies is the last of them that was read.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 UNKNOWN = "unknown"
 """The name of an address that nobody knows (RFC 7239 6.2)."""
+
+MOST_HOPS: Final = 32
+"""Entries of `X-Forwarded-For` that are read, from the right."""
 
 _Address = IPv4Address | IPv6Address
 _LONGEST = 128  # characters of an address with its zone and port; a longer text is none
@@ -49,11 +55,11 @@ def client_address(
         return UNKNOWN
     if not trusted:
         return str(address)
-    entries = b",".join(forwarded_for).decode("latin-1").split(",")
-    for entry in reversed(entries):
+    entries = b",".join(forwarded_for).rsplit(b",", MOST_HOPS)
+    for entry in entries[: -MOST_HOPS - 1 : -1]:
         if not any(address in network for network in trusted):
             break
-        said = _parse(entry)
+        said = _parse(entry.decode("latin-1"))
         if said is None:
             break
         address = said
