@@ -31,6 +31,7 @@ def test_a_providers_file_is_good(name: str, tmp_path: Path, monkeypatch: pytest
     loaded = load_all(None, {})
     assert () == loaded.warnings
     assert "openid" in loaded.settings.provider.scopes
+    assert 2 == loaded.settings.session.record_format  # no version that cannot read it was ever there
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +68,7 @@ def test_it_writes_the_settings_and_makes_the_key(tmp_path: Path) -> None:
     written = tomllib.loads((tmp_path / "bff.toml").read_text())
     assert "https://sso.acme.test/realms/acme" == written["provider"]["issuer"]
     assert {"url": "http://127.0.0.1:5173"} == written["spa"]
+    assert {"keys_file": "bff-keys", "record_format": 2} == written["session"]
     assert 0o600 == stat.S_IMODE((tmp_path / "bff-keys").stat().st_mode)
     assert 44 == len((tmp_path / "bff-keys").read_text())
     assert "client-secret" in done.stdout

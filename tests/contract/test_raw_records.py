@@ -72,6 +72,19 @@ async def test_both_formats_are_read_by_everyone(sites: tuple[Site, Site]) -> No
             assert needed(newer.session) == packed.found.session
 
 
+async def test_a_record_can_be_looked_at(sites: tuple[Site, Site]) -> None:
+    """By a client that answers with text, and by redis-cli in a pipe: no byte is lost."""
+    raw, _ = sites
+    found = await raw.signed_in()
+    sealed, name = held(raw, found), f"bff:session:{found.session.key}"
+    with raw.redis.client() as client:
+        record = client.hgetall(name)
+    assert sealed == record["tokens"].encode(errors="surrogateescape")
+    shown = raw.redis.cli("HGETALL", name).encode(errors="surrogateescape")
+    assert sealed in shown
+    assert b"sub\nalice\n" in shown
+
+
 async def test_bytes_take_a_quarter_less(sites: tuple[Site, Site]) -> None:
     """The same session in both formats."""
     raw, plain = sites

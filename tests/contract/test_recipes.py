@@ -1,5 +1,6 @@
 """The recipes of `operate/sessions.md`, each run by a shell as it stands there, with the real redis-cli."""
 
+import ast
 import re
 import subprocess
 import time
@@ -73,15 +74,15 @@ class Deployment:
         return self.found[who].session.id
 
 
-@pytest.fixture(name="deployed")
-async def _deployed(redis_server: RedisServer) -> AsyncIterator[Deployment]:
-    """Alice on two devices, Bob, and Carol who comes from another provider."""
+@pytest.fixture(name="deployed", params=[1, 2], ids=["text", "bytes"])
+async def _deployed(redis_server: RedisServer, request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    """Alice on two devices, Bob, and Carol who comes from another provider; records in either format."""
     if redis_server.cli_path is None:
         pytest.skip("no redis-cli")
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(relay_to(redis_server.port))
         keys = [new_secret()]
-        processes = [Site(redis_server, relay, keys) for _ in range(2)]
+        processes = [Site(redis_server, relay, keys, record_format=request.param) for _ in range(2)]
         for process in processes:
             stack.push_async_callback(process.aclose)
             await process.start()
@@ -115,7 +116,8 @@ async def shows_a_user(deployed: Deployment) -> None:
 
 async def shows_one(deployed: Deployment) -> None:
     name = "the session that a log line names, all of it; its tokens are sealed"
-    said = deployed.run(name, ("0cd6f637684b", deployed.id("bob"))).splitlines()
+    shown = deployed.run(name, ("0cd6f637684b", deployed.id("bob")))
+    said = [ast.literal_eval(text) for text in re.findall(r'^ *\d+\) (".*")$', shown, re.MULTILINE)]
     record = dict(zip(said[::2], said[1::2], strict=True))
     assert ("bob", "192.0.2.7", BROWSER) == (record["sub"], record["ip"], record["ua"])
     assert not [line for line in said if "access-1" in line or "refresh-1" in line]

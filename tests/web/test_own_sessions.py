@@ -281,7 +281,7 @@ async def test_an_index_is_no_proof(site: Site) -> None:
 async def test_a_list_has_an_end(site: Site) -> None:
     """Of very many sessions so many are shown, this browser's among them though it ends first."""
     browser, here = await signed_in(site)
-    with site.redis.client() as client:
+    with site.redis.client(decode_responses=False) as client:
         record = client.hgetall(f"bff:session:{here.session.key}")
         for number in range(MOST + 5):
             client.hset(f"bff:session:{number:064x}", mapping=record)

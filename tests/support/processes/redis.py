@@ -136,8 +136,13 @@ class RedisServer:
             self._frozen = False
 
     def client(self, **options: Any) -> "redis.Redis":
-        """Makes a synchronous client that answers with text; close it, or use it in a `with`."""
-        options = {"decode_responses": True, "socket_timeout": 5, **options}
+        """Makes a synchronous client that answers with text; close it, or use it in a `with`.
+
+        Bytes that are no text, as in records of `session.record_format = 2`, are surrogates in it; to write
+        them back read them with `decode_responses=False`.
+        """
+        text = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+        options = {**text, "socket_timeout": 5, **options}
         return redis.Redis.from_url(self.url, **options)
 
     def cli(self, *arguments: str) -> str:
@@ -145,7 +150,10 @@ class RedisServer:
         if self.cli_path is None:
             return self._imitated_cli(*arguments)
         command = [self.cli_path, "-p", str(self.port), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="surrogateescape", check=True, timeout=60
+        )
+        return done.stdout.strip()
 
     def _imitated_cli(self, *arguments: str) -> str:
         """The output of redis-cli into a pipe: each value on a line of its own, nothing for nil."""
