@@ -5,7 +5,7 @@ the answers. A connection that was lost is never mended.
 Rule 2: every question asks for more than a sign of life: ROLE shows that the server is a master, CLUSTER
 SLOTS which masters there are.
 Rule 3: a push is told within the turn of the loop that reads it, by no task; so is an end of the connection.
-(Redis sends its pushes before it answers the writer.)
+(Redis sends its pushes before it answers the writer, if no threads share its I/O.)
 Rule 4: `catch_up` reads what the loop has not come to: a turn may be long, and a call be read before the push
 that came first (the kernel names sockets that were busy a turn ago before those that have become so since).
 """
