@@ -67,7 +67,7 @@ def announce(console: Console, facts: Facts) -> None:
         (
             ("BFF with the page", page),
             ("  its health and metrics", f"http://127.0.0.1:{ports.ops}/readyz  /metrics"),
-            ("issuer (sign-in page)", f"http://127.0.0.1:{ports.issuer}"),
+            ("issuer (OpenID Provider)", f"http://127.0.0.1:{ports.issuer}/.well-known/openid-configuration"),
             ("orders API", f"http://127.0.0.1:{ports.api}"),
             ("Redis", f"127.0.0.1:{ports.redis}  ({facts.redis_kind})"),
             ("logs", str(facts.logs)),
