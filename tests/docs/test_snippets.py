@@ -248,6 +248,15 @@ def test_all_pages_are_walked() -> None:
         assert len(fences) == 2 * len([each for each in snippets() if each.page == name]), path
 
 
+OURS_BY_NAME = re.compile(r"pip install[^\n]*(?<![\w./-])bff-(?:session-proxy|verify)\b")
+
+
+def test_no_block_asks_an_index_for_our_packages() -> None:
+    """The project is installed out of a clone; an index that has no such name may get a stranger's."""
+    assert OURS_BY_NAME.search("sudo pip install bff-session-proxy")
+    assert [] == [str(each) for each in snippets() if OURS_BY_NAME.search(each.text)]
+
+
 BAD = [
     ("toml", "[sever]\nport = 1\n"),
     ("json", "{"),
