@@ -126,6 +126,22 @@ def test_show_tells_all_of_one(redis_server: RedisServer) -> None:
     )
 
 
+@pytest.mark.requirement("P-12")
+def test_a_session_that_is_bound_to_its_device_is_told_apart(redis_server: RedisServer) -> None:
+    """By `show`, for people and for programs, and by the list for programs."""
+    bound, other = sign_in(redis_server, PEOPLE[:2])
+    redis_server.cli("HSET", f"bff:session:{bound.key}", "device", "a sealed key")
+    told = {each["id"]: each["bound"] for each in listed(redis_server)}
+    assert {bound.id: True, other.id: False} == told
+    for session in (bound, other):
+        shown = sessions(redis_server, "show", session.id).stdout
+        assert (session is bound) == (
+            re.search(r"^bound to the device +yes$", shown, re.MULTILINE) is not None
+        )
+        facts = json.loads(sessions(redis_server, "show", session.id, "--json").stdout)
+        assert (session is bound) == facts["bound"]
+
+
 def test_a_session_that_is_not_there(redis_server: RedisServer) -> None:
     """It is said in one line, with the reason of its end where that is known; a name must be one."""
     made = sign_in(redis_server, PEOPLE[:2])
