@@ -44,6 +44,10 @@ class AuthenticatedCalls:
         self._authentication = authentication
         self.ask: Callable[[], bool] = lambda: False
 
+    def thumbprints(self) -> set[str]:
+        """Returns those of the certificates that calls may show, as `ProviderHttp` does."""
+        return self._wire.thumbprints()
+
     async def post(
         self,
         url: str,

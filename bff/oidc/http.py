@@ -209,6 +209,10 @@ class ProviderHttp:
         self._former.append(self._clients)
         self._clients = clients
 
+    def thumbprints(self) -> set[str]:
+        """Returns those of the client's own certificates that calls under way may show."""
+        return {each.thumbprint for each in (*self._former, self._clients) if each.thumbprint is not None}
+
     async def retire(self) -> None:
         """Closes each connection after its call from now on: other settings have taken the place of these."""
         self._retired = True

@@ -3,6 +3,7 @@
 httpx reads no environment variables here (`trust_env`): `provider.proxy` says which proxy a call takes.
 """
 
+import hashlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Self
 import httpx
 
 from bff import __version__
+from bff.crypto import encode
 from bff.settings.model import ProviderSettings
 from bff.settings.outgoing_proxy import OutgoingProxy
 
@@ -77,6 +79,7 @@ class Clients:
         spending: sends forms, each over a connection of its own.
         asking: sends forms that are questions, over connections that it keeps.
         calls: how many are under way.
+        thumbprint: that of the client's own certificate (`x5t#S256`, RFC 8705 3.1); None without one.
     """
 
     def __init__(
@@ -85,10 +88,12 @@ class Clients:
         self._proxy = proxy
         self._bounds = bounds
         self.calls = 0
+        self.thumbprint: str | None = None
         self._trusted = verify = _trusting(certificates.ca_file)
         if certificates.client is not None:
             verify = _trusted_anew(certificates.ca_file)  # an outgoing proxy gets no certificate of ours
             verify.load_cert_chain(certificates.client, certificates.client_key, password=str)
+            self.thumbprint = _thumbprint(certificates.client.read_text())
         self.reading = self._client(verify, connections=_OTHER_CALLS, keep_alive=4)
         self.spending = self._client(verify, connections=_OTHER_CALLS + token_calls, keep_alive=0)
         self.asking = self._client(verify, connections=token_calls, keep_alive=token_calls)
@@ -147,6 +152,13 @@ def _trusted_anew(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         return ssl.create_default_context(cafile=ca_file)
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _thumbprint(pem: str) -> str:
+    """The thumbprint of the first certificate of a file, which is the client's own."""
+    begin, mark = pem.find("-----BEGIN CERTIFICATE-----"), "-----END CERTIFICATE-----"
+    der = ssl.PEM_cert_to_DER_cert(pem[begin : pem.find(mark, begin) + len(mark)])
+    return encode(hashlib.sha256(der).digest())
 
 
 def _proxy(url: str, verify: ssl.SSLContext) -> httpx.Proxy:

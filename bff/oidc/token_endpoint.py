@@ -9,7 +9,7 @@ to revoke one may end the grant (RFC 7009 2.1), which the former refresh token m
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Literal
@@ -24,15 +24,16 @@ from bff.oidc.dpop import ProofKey
 from bff.oidc.http import PLAIN, Answer, AnswerLostError, Sending
 from bff.oidc.metadata import Metadata
 from bff.oidc.token_errors import GrantRefusedError, InvalidGrant, SignInRequired, refusal, says_error, told
-from bff.oidc.token_response import TokenAnswer, TokenAnswerError, names_no_certificate, parse_token_answer
+from bff.oidc.token_response import TokenAnswer, TokenAnswerError, names_other_certificate, parse_token_answer
 from bff.settings.model import ProviderSettings
 
 _ASKED_TO_WAIT = (429, 503)
 Form = Callable[[requests.Client], requests.Form]
 TokenCall = Literal["token", "refresh", "exchange", "client"]
 _NOT_BOUND = (
-    'the access token names no certificate (cnf, x5t#S256), though provider.token_binding is "mtls": who has '
-    "it can use it; let the provider bind this client's tokens, and what is before it tell the certificate"
+    "the access token does not name our certificate (cnf, x5t#S256), though provider.token_binding is "
+    '"mtls": who has it can use it, or we cannot; let the provider bind this client\'s tokens, and what is '
+    "before it tell the certificate"
 )
 _log = get_logger("bff.oidc")
 
@@ -103,6 +104,7 @@ class TokenEndpoint:
     ) -> TokenAnswer | InvalidGrant | SignInRequired:
         metadata = await self._metadata()
         sent_at, key = self._clock(), None if proof_key is None else ProofKey(proof_key)
+        shown = self._calls.thumbprints()
         with self._watched(call):
             said = await self._calls.post(metadata.token_endpoint, metadata, form, sending, key=key)
         answer, document = said.answer, said.document
@@ -121,7 +123,7 @@ class TokenEndpoint:
                     self._give_back(document)
                 raise AnswerLostError(str(error)) from None
             self.granted += 1
-            self._tell_unbound(tokens)
+            self._tell_unbound(tokens, shown | self._calls.thumbprints())
             return replace(tokens, proof_key=proof_key)
         refused = refusal(answer.status, document, self._wait(answer))
         # The end of a grant is no error of anybody's; of a session it has an event of its own.
@@ -131,10 +133,10 @@ class TokenEndpoint:
             raise refused
         return refused
 
-    def _tell_unbound(self, tokens: TokenAnswer) -> None:
-        """Warns once of a token that whoever has it can use, in spite of the setting."""
+    def _tell_unbound(self, tokens: TokenAnswer, shown: Collection[str]) -> None:
+        """Warns once of a token that is bound to no certificate of ours, in spite of the setting."""
         wanted = self._settings.token_binding == "mtls"  # noqa: S105 - a way, and no password
-        if wanted and not self._told_unbound and names_no_certificate(tokens.access_token):
+        if wanted and not self._told_unbound and names_other_certificate(tokens.access_token, shown):
             self._told_unbound = True
             _log.warning("token_not_bound", problem=_NOT_BOUND)
 

@@ -8,7 +8,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -205,11 +205,12 @@ def _bound_otherwise(token: str, jkt: str) -> bool:
     )
 
 
-def names_no_certificate(token: str) -> bool:
-    """Returns True for a token that can be read, and is bound to no certificate by it (RFC 8705 3.1)."""
+def names_other_certificate(token: str, thumbprints: Collection[str]) -> bool:
+    """Returns True if a token can be read, and is bound to none of these certificates (RFC 8705 3.1)."""
     claims = _readable_claims(token)
     confirmation = claims.get("cnf")
-    return bool(claims) and not (isinstance(confirmation, Mapping) and "x5t#S256" in confirmation)
+    named = confirmation.get("x5t#S256") if isinstance(confirmation, Mapping) else None
+    return bool(claims) and not (isinstance(named, str) and named in thumbprints)
 
 
 def _moment(value: Any) -> float | None:

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from bff.oidc.token_response import MAX_LIFETIME, TokenAnswerError, names_no_certificate, parse_token_answer
+from bff.oidc.token_response import (
+    MAX_LIFETIME,
+    TokenAnswerError,
+    names_other_certificate,
+    parse_token_answer,
+)
 from bff.session.model import Tokens
 
 NOW = 1000.0
@@ -225,12 +230,18 @@ def test_two_rotations_at_once_tell_nothing_of_an_end(before: bool) -> None:
         (True, {"sub": "alice"}),
         (True, {"sub": "alice", "cnf": {"jkt": "x"}}),
         (True, {"sub": "alice", "cnf": "x5t#S256"}),
+        (True, {"sub": "alice", "cnf": {"x5t#S256": "z"}}),
+        (True, {"sub": "alice", "cnf": {"x5t#S256": ["x"]}}),
         (False, {"sub": "alice", "cnf": {"x5t#S256": "x"}}),
         (False, {}),
         (False, None),
     ],
 )
-def test_a_token_that_is_bound_to_no_certificate(*, expected: bool, claims: dict[str, Any] | None) -> None:
+def test_a_token_that_is_bound_to_no_certificate_of_ours(
+    *, expected: bool, claims: dict[str, Any] | None
+) -> None:
     """By its own word alone: an opaque token does not say (RFC 8705 3.1)."""
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
-    assert expected is names_no_certificate("opaque" if claims is None else f"e30.{payload}.c2ln")
+    assert expected is names_other_certificate(
+        "opaque" if claims is None else f"e30.{payload}.c2ln", {"x", "y"}
+    )

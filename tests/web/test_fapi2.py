@@ -1,6 +1,9 @@
 """A provider that breaks `profile = "fapi2"`; authorization details that a page asks for by a name."""
 
 import json
+import ssl
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,21 +85,27 @@ def jwt_of(claims: dict[str, Any]) -> str:
 
 @pytest.mark.requirement("P-04", "P-05")
 @pytest.mark.parametrize(
-    ("token", "told"),
+    ("claims", "told"),
     [
-        ("opaque", False),
-        (jwt_of({"cnf": {"x5t#S256": "a" * 43}}), False),
-        (jwt_of({"sub": "alice"}), True),
-        (jwt_of({"cnf": {"jkt": "a" * 43}}), True),
-        (jwt_of({"cnf": "x5t#S256"}), True),
+        (None, False),
+        ({"cnf": {"x5t#S256": "ours"}}, False),
+        ({"cnf": {"x5t#S256": "a" * 43}}, True),
+        ({"sub": "alice"}, True),
+        ({"cnf": {"jkt": "a" * 43}}, True),
+        ({"cnf": "x5t#S256"}, True),
     ],
-    ids=["opaque", "bound", "unbound", "another-kind", "text"],
+    ids=["opaque", "bound", "to-another", "unbound", "another-kind", "text"],
 )
 async def test_a_provider_that_binds_no_token(
-    redis_server: RedisServer, provider: ServedProvider, tmp_path: Path, token: str, told: bool
+    redis_server: RedisServer, provider: ServedProvider, tmp_path: Path, claims: Any, told: bool
 ) -> None:
-    """It promises tokens that are bound to the certificate: one that says it is not is told of, once."""
+    """It promises tokens that are bound to our certificate: one that says it is not is told of, once."""
     made = self_signed(tmp_path)
+    ours = sha256(ssl.PEM_cert_to_DER_cert(made.cert.read_text())).digest()
+    token = "opaque"
+    if claims is not None:
+        text = json.dumps(claims).replace("ours", urlsafe_b64encode(ours).decode().rstrip("="))
+        token = jwt_of(json.loads(text))
     mtls: dict[str, Any] = {
         "token_binding": "mtls",
         "client_cert_file": made.cert,
