@@ -27,7 +27,12 @@ class ClientTokenStore:
         """The token of that name; None where there is none that this server has sealed."""
         sealed = await self._store.client_tokens.get(name)
         opened = None if sealed is None else self._keyring.open_record(_sealed_for(name), sealed, _BOUND)
-        return None if opened is None else OwnToken(**json.loads(opened))
+        if opened is None:
+            return None
+        try:
+            return OwnToken(**json.loads(opened))
+        except TypeError:  # a later version keeps more of it: each version fetches its own
+            return None
 
     async def keep(self, name: str, token: OwnToken, *, lifetime: float) -> None:
         """Keeps a token, for `lifetime` seconds."""
