@@ -85,6 +85,16 @@ def ratio(runs: Runs, workload: str, one: str, other: str) -> float | None:
     return statistics.median(found) if found else None
 
 
+def cost_ratio(runs: Runs, one: tuple[str, str], other: tuple[str, str]) -> float | None:
+    """The median over the rounds of one's CPU time for a request by the other's in the same round.
+
+    Each is a workload and a contender.
+    """
+    pairs = zip(runs.get(one, ()), runs.get(other, ()), strict=False)
+    found = [a.cost / b.cost for a, b in pairs if a is not None and b is not None and b.cost]
+    return statistics.median(found) if found else None
+
+
 def added_latency(runs: Runs, workload: str, one: str) -> float | None:
     """The median over the rounds of what one's median latency adds to a direct call's, in milliseconds."""
     pairs = zip(runs.get((workload, one), ()), runs.get((workload, "direct"), ()), strict=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.tools.bench.figures import Finding, Runs, added_latency, ratio
+from tests.tools.bench.figures import Finding, Runs, added_latency, cost_ratio, ratio
 
 _PART = "load"
 
@@ -27,6 +27,25 @@ PROMISES = (
     Promise("bff", "uvicorn", "json-256", 0.60),
     Promise("bff-100-frontends", "bff", "mixed", 0.95),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CostPromise:
+    """A request of one `(workload, contender)` takes at most `most` times the CPU time of the other's."""
+
+    one: tuple[str, str]
+    other: tuple[str, str]
+    most: float
+
+
+COSTS = (
+    CostPromise(("mixed", "bff"), ("mixed", "envoy-oauth2"), 0.5),
+    CostPromise(("mixed", "bff"), ("mixed", "envoy"), 0.8),
+    CostPromise(("mixed", "bff"), ("repeat", "bff"), 1.5),
+    CostPromise(("behind-nginx", "bff"), ("mixed", "bff"), 1.1),
+    CostPromise(("mixed-cold", "bff"), ("mixed-cold", "envoy-oauth2"), 1.0),
+    CostPromise(("mixed", "bff-small-cache"), ("mixed", "bff"), 2.5),
+)
 LATENCY = (("bff", 1.5),)
 """At most so many times what nginx adds to a direct call's median latency, on one connection."""
 
@@ -40,6 +59,12 @@ def held(runs: Runs) -> list[Finding]:
             what = f"{promise.one} by {promise.other}, {promise.workload}"
             wanted = f"at least {promise.least:g}"
             findings.append(Finding(_PART, what, f"{found:.2f}", wanted, found >= promise.least))
+    for cost in COSTS:
+        found = cost_ratio(runs, cost.one, cost.other)
+        if found is not None:
+            what = f"CPU of {_named(cost.one)} by {_named(cost.other)}"
+            wanted = f"at most {cost.most:g}"
+            findings.append(Finding(_PART, what, f"{found:.2f}", wanted, found <= cost.most))
     nginx = added_latency(runs, "json-1", "nginx")
     for name, most in LATENCY:
         ours = added_latency(runs, "json-1", name)
@@ -48,3 +73,8 @@ def held(runs: Runs) -> list[Finding]:
             wanted = f"at most {most:g}"
             findings.append(Finding(_PART, what, f"{ours / nginx:.2f}", wanted, ours / nginx <= most))
     return findings
+
+
+def _named(run: tuple[str, str]) -> str:
+    workload, contender = run
+    return f"{contender} ({workload})"

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tests.tools.bench.figures import Finding, added_latency, ratio, rows, sprea
 from tests.tools.bench.load import Figures, LoadError, Request, check_answer, lua_string, parse, script_for
 from tests.tools.bench.machine import cores, group_cpu, peak_memory, resident_memory
 from tests.tools.bench.peers import Pace
-from tests.tools.bench.promises import LATENCY, PROMISES, held
+from tests.tools.bench.promises import COSTS, LATENCY, PROMISES, held
 from tests.tools.bench.report import Report, show
 from tests.tools.bench.rounds import WORKLOADS
 from tests.tools.bench.scenarios import scenarios
@@ -33,6 +33,11 @@ SAID = (
 
 def run(rate: float, p50: float = 1.0, refused: int = 0) -> Figures:
     return Figures(int(rate), 1.0, int(rate) * 100, 0, refused, p50, p50, p50, p50)
+
+
+def busy(rate: float) -> Figures:
+    """A run that kept its core busy."""
+    return replace(run(rate), cpu=1.0)
 
 
 def test_what_wrk_says_is_read() -> None:
@@ -126,6 +131,22 @@ def test_promises_are_held_against_a_run() -> None:
     } == found
 
 
+def test_costs_are_compared_within_a_round() -> None:
+    """CPU time for a request, of two contenders or of two loads; the median of the rounds' ratios."""
+    runs: dict[tuple[str, str], list[Figures | None]] = {
+        ("mixed", "bff"): [busy(200), busy(100), busy(100)],
+        ("mixed", "envoy"): [busy(100), busy(90), busy(70)],
+        ("repeat", "bff"): [busy(400), None, busy(100)],
+    }
+    found = {finding.what: (finding.found, finding.kept) for finding in held(runs)}
+    assert {
+        "CPU of bff (mixed) by envoy (mixed)": ("0.70", True),
+        "CPU of bff (mixed) by bff (repeat)": ("1.50", True),
+    } == found
+    runs["mixed", "bff"] = [busy(100)]
+    assert [False, False] == [finding.kept for finding in held(runs)]
+
+
 def test_names_are_known_and_differ() -> None:
     """Every name can be asked for, and each promise names contenders and loads that there are."""
     everyone = [contender.name for contender in contenders()]
@@ -135,6 +156,9 @@ def test_names_are_known_and_differ() -> None:
     assert {name for promise in PROMISES for name in (promise.one, promise.other)} <= set(everyone)
     assert {promise.workload for promise in PROMISES} <= set(loads)
     assert {name for name, _ in LATENCY} <= set(everyone)
+    sides = {side for cost in COSTS for side in (cost.one, cost.other)}
+    assert {workload for workload, _ in sides} <= set(loads)
+    assert {contender for _, contender in sides} <= set(everyone)
 
 
 def test_the_report_shows_and_writes_everything(tmp_path: Path) -> None:
