@@ -13,11 +13,12 @@ from bff.oidc.authenticated_calls import AuthenticatedCalls
 from bff.oidc.metadata import Metadata
 from bff.oidc.request_object import signed_request
 from bff.oidc.requests import Client, Fields, pushed_authorization_form, secrets_of
-from bff.oidc.token_errors import ClientRefusedError, refuses_client, told
+from bff.oidc.token_errors import ClientRefusedError, parse_error_code, refuses_client, told
 from bff.oidc.token_response import parse_pushed, pushed_too_long
 from bff.settings.model import ProviderSettings
 
 _OK = range(200, 300)
+_ITS_OWN_FAULT = 500  # and above: a server that is ill, which has refused nothing
 _log = get_logger("bff.oidc")
 
 
@@ -59,10 +60,11 @@ class PushedRequests:
         answer, document = said.answer, said.document
         request_uri = parse_pushed(document) if answer.status in _OK else None
         if request_uri is None:
-            _log.error(
-                "pushed_request_refused",
-                **told(answer.status, document, client=said.client, sent=secrets_of(said.form)),
-            )
+            if answer.status < _ITS_OWN_FAULT or parse_error_code(document):
+                _log.error(
+                    "pushed_request_refused",
+                    **told(answer.status, document, client=said.client, sent=secrets_of(said.form)),
+                )
             refused = refuses_client(document)
             raise (ClientRefusedError if refused else ProviderUnavailableError)(
                 f"the provider's endpoint for pushed authorization requests answered {answer.status}",

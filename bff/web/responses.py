@@ -38,8 +38,13 @@ def problem_answer(problem: Problem, **extra: Any) -> Response:
 
 
 def provider_problem(failure: ProviderUnavailableError) -> Response:
-    """The problem for a provider's failure: out of reach, or refusing this client."""
+    """The problem for a provider's failure: out of reach, or refusing this client.
+
+    The log says why the provider was out of reach; a refusal has been logged with the provider's words.
+    """
     refused = isinstance(failure, ClientRefusedError)
+    if not refused:
+        _log.warning("provider_unavailable", session=None, cause=str(failure))
     problem = Problem.PROVIDER_REFUSED_CLIENT if refused else Problem.PROVIDER_UNAVAILABLE
     return problem_answer(problem, retry_after=failure.retry_after)
 

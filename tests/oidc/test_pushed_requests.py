@@ -181,6 +181,18 @@ async def test_a_refused_push_says_why(
     assert "unknown client, state" in written
 
 
+async def test_a_server_that_is_ill_has_refused_nothing(
+    provider: respx.MockRouter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A 502 of the server in front is no refusal in the log; an error of the provider's own is."""
+    async with client() as made:
+        for status, document, refused in ((502, None, 0), (503, {"error": "server_error"}, 1)):
+            provider["par"].respond(status, json=document)
+            with pytest.raises(ProviderUnavailableError, match=str(status)):
+                await asked(made)
+            assert refused == "".join(capsys.readouterr()).count("pushed_request_refused")
+
+
 @pytest.mark.requirement("O-15")
 async def test_resources_go_with_every_request(provider: respx.MockRouter) -> None:
     """The authorization request, the code and the refresh name the same APIs."""
