@@ -50,8 +50,8 @@ class Question(Protocol):
         """Takes note that the server does not answer the question; returns true if there is another."""
         ...
 
-    async def watch(self) -> None:
-        """Runs beside the questions."""
+    async def watch(self) -> str | None:
+        """Runs beside the questions; returns why the server is to be followed no more, if it finds that."""
 
 
 class MasterQuestion:
@@ -64,7 +64,6 @@ class MasterQuestion:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
-        self._moved = False
 
     def settle(self, answer: Any) -> None:
         """Reads the answer to ROLE, or to INFO."""
@@ -73,20 +72,20 @@ class MasterQuestion:
             raise FeedBrokenError(f"{self.words[0]} was answered oddly")
         if (said := role if isinstance(role, str) else role[1]) != "master":
             raise FeedBrokenError(f"the server is a {said}, no master")
-        if self._moved:
-            raise FeedBrokenError("Sentinel names another master")
 
     def refused(self) -> bool:
         """Goes on to INFO."""
         asked, self.words = self.words, ("INFO", "replication")
         return asked != self.words
 
-    async def watch(self) -> None:
-        """Notes when Sentinel names another master than the one on this connection."""
+    async def watch(self) -> str | None:
+        """Finds out when Sentinel names another master than the one on this connection."""
         connection = self._connection
-        while isinstance(connection, ToMaster) and not self._moved:
+        while isinstance(connection, ToMaster):
             await asyncio.sleep(_WATCH_EVERY)
-            self._moved = connection.is_connected and await connection.has_moved()
+            if connection.is_connected and await connection.has_moved():
+                return "Sentinel names another master"
+        return None
 
 
 class SlotsQuestion:
@@ -116,7 +115,7 @@ class SlotsQuestion:
         return False
 
     async def watch(self) -> None:
-        """Has nothing to do."""
+        """Finds nothing out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class Tracking:
         vouch: Callable[[float], None],
         lost: Callable[[], None],
     ) -> None:
-        self.question = question
+        self._question = question
         self._connection = connection
         self._prefix = prefix
         self._patience = patience
@@ -183,15 +182,25 @@ class Tracking:
         while True:
             asked = self._clock()
             try:
-                answer = await self._ask(*self.question.words)
+                answer = await self._ask(*self._question.words)
             except ResponseError:
-                if self.question.refused():
+                if self._question.refused():
                     continue
                 raise
-            self.question.settle(answer)
+            self._question.settle(answer)
             self._vouch(asked)
             while (left := asked + self._every - self._clock()) > 0:
                 await self._unless_broken(None, within=left)
+
+    async def watch(self) -> None:
+        """Ends `follow` as soon as something beside the server's answers says so; runs beside it."""
+        try:
+            why = await self._question.watch()
+        except Exception as mistake:
+            self._break(FeedBrokenError(f"nobody watches it any more ({type(mistake).__name__})"))
+            raise
+        if why is not None:
+            self._break(FeedBrokenError(why))
 
     def catch_up(self) -> bool:
         """Tells the pushes that have come so far; False where there may be more of them."""

@@ -169,7 +169,7 @@ class InvalidationFeed:
             self._followed = followed = await self._servers()
             self._vouched = dict.fromkeys(range(len(followed)), -math.inf)
             for each in followed:
-                tasks.spawn(each.question.watch(), name="the master that Sentinel names")
+                tasks.spawn(each.watch(), name="the master that Sentinel names")
             await _first_end([tasks.spawn(_ended(each), name="followed") for each in followed])
         except ResponseError as refused:
             self._report("changes_untracked", f"the server does not track for us: {refused}")

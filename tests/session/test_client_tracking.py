@@ -8,6 +8,7 @@ import pytest
 from bff.session.client_tracking import FeedBrokenError, MasterQuestion, Push, Tracking
 from bff.session.redis_connection import new_connection
 from bff.settings.model import RedisSettings
+from bff.tasks import Tasks
 from tests.support.network.redis_double import redis_double, resp
 from tests.support.settings import PATIENCE, redis_settings
 
@@ -45,26 +46,31 @@ def test_there_is_one_other_question() -> None:
 MASTER = resp(["master", 0, []])
 
 
-async def follow(said: bytes) -> tuple[str, list[Push]]:
+async def follow(
+    said: bytes, kind: type[MasterQuestion] = MasterQuestion, *, every: float = 0.01
+) -> tuple[str, list[Push]]:
     """Follows a server that says this to its second question; returns what ended it, and what was told."""
     told: list[Push] = []
     async with redis_double(lambda _: said if len(server.asked) > 1 else MASTER) as server:
         connection = new_connection(redis_settings(f"redis://127.0.0.1:{server.port}/0"))
         tracking = Tracking(
             connection,
-            MasterQuestion(connection),
+            kind(connection),
             prefix="bff:session:",
             patience=PATIENCE,
-            every=0.01,
+            every=every,
             clock=time.monotonic,
             tell=told.append,
             vouch=lambda _: None,
             lost=lambda: None,
         )
+        tasks = Tasks()
+        tasks.spawn(tracking.watch(), name="watch")
         try:
             with pytest.raises(FeedBrokenError) as broken:
                 await tracking.follow()
         finally:
+            await tasks.cancel_all()
             await tracking.leave()
     return str(broken.value), told
 
@@ -96,3 +102,27 @@ async def test_pushes_are_told_in_their_order_and_other_kinds_are_passed_over() 
     ended, told = await follow(b"".join(pushes) + MASTER + MASTER)
     assert "an answer came to no question" == ended
     assert [Push(None), Push(["bff:session:a"]), Push(None)] == told
+
+
+class Moved(MasterQuestion):
+    """Sentinel has named another master a moment ago."""
+
+    async def watch(self) -> str | None:
+        return "Sentinel names another master"
+
+
+class Unwatched(MasterQuestion):
+    """The watch fails by a mistake."""
+
+    async def watch(self) -> str | None:
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [(Moved, "Sentinel names another master"), (Unwatched, "nobody watches it any more (KeyError)")],
+)
+async def test_a_server_is_left_before_its_next_answer(kind: type[MasterQuestion], why: str) -> None:
+    """A former master may answer as one for long, and its next question be an hour away."""
+    ended, _ = await follow(MASTER, kind, every=3600)
+    assert why == ended
