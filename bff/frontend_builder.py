@@ -135,7 +135,7 @@ def build_frontend(
     by_name, by_route = _credentials(shared, tables, parts)
     context = _context(shared, tables, by_route, parts, former)
     forward_auth = ForwardAuth(
-        Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields),
+        Asking.compiled(tables.public, tables.routes, tables.guard, shared.hooks.fields, tables.told),
         settings.forward_auth.secrets,
         None if shared.spans is None else TracedForwardAuthCall,
     )

@@ -18,8 +18,9 @@ with that.
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bff.errors import Problem
@@ -29,7 +30,7 @@ from bff.policy.fields import Fields, Header
 from bff.policy.header_rules import NameFilter
 from bff.policy.paths import path_problem
 from bff.policy.public_origin import PublicOrigin
-from bff.policy.routes import RouteTable
+from bff.policy.routes import RouteTable, Upstream
 from bff.settings.dropped_headers import BELIEVED, TO_BACKEND, Stopped, as_pattern, plain_name
 from bff.settings.model import RouteSettings
 from bff.settings.route_check import parser_takes
@@ -83,6 +84,9 @@ def no_proof(question: RequestHead, digests: Sequence[bytes]) -> str | None:
     return None if any(good) else "secret_wrong"
 
 
+NOTHING_TOLD: Mapping[Upstream, Collection[str]] = MappingProxyType({})
+
+
 class Asked(NamedTuple):
     """The client's request, and what was found about it."""
 
@@ -105,10 +109,22 @@ class Asking:
 
     @classmethod
     def compiled(
-        cls, public: PublicOrigin, routes: RouteTable, guard: Guard, added: Sequence[str] = ()
+        cls,
+        public: PublicOrigin,
+        routes: RouteTable,
+        guard: Guard,
+        added: Sequence[str] = (),
+        told: Mapping[Upstream, Collection[str]] = NOTHING_TOLD,
     ) -> "Asking":
-        """The rules for these routes; `added` are the names of fields that an application's hook sets."""
-        believed = {route.path: _believed(route.settings, added) for route in routes.routes}
+        """The rules for these routes.
+
+        `added` are the names of fields that an application's hook sets, `told` those that routes to a backend
+        make of claims.
+        """
+        believed = {
+            route.path: _believed(route.settings, (*added, *told.get(route.upstream, ())))
+            for route in routes.routes
+        }
         return cls(public.origin, public.hosts, routes, guard, believed)
 
     def judge(self, question: RequestHead) -> Asked:
