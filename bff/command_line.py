@@ -4,14 +4,17 @@ A flag is shown without a type (`--json`, and not `--json <bool>`), --help inclu
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from bff.settings.problem import SettingProblem
+
+_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,6 +34,20 @@ def examples(*lines: str) -> str:
     shown = (line.partition("  # ") for line in lines)
     parts = (f"[bold]{escape(typed)}[/bold]" + (f" ({words})" if words else "") for typed, _, words in shown)
     return ("Examples: " if len(lines) > 1 else "Example: ") + "  ·  ".join(parts)
+
+
+def table_of(*headings: str, whole: str = "") -> Table:
+    """A table that cuts no text off: long ones go on in the next line. The column `whole` is not broken."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == whole)
+    return table
+
+
+def table_console(*, markup: bool = True) -> Console:
+    """The console for a table: as wide as the terminal, and wide enough in a file or a pipe."""
+    console = Console(highlight=False, markup=markup)
+    return console if console.is_terminal else Console(highlight=False, markup=markup, width=_PLAIN_WIDTH)
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

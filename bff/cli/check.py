@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption
-from bff.command_line import CommandLine, complain
+from bff.command_line import CommandLine, complain, table_console, table_of
 from bff.serve.check_result import Check
 from bff.settings.problem import SettingProblem, SettingsError
 
 if TYPE_CHECKING:
     from bff.settings.load import Loaded
 
-_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 _TABLE_WIDTH: Final = 140  # columns of a terminal below which a table would break names and addresses
 
 app = CommandLine()
@@ -86,9 +84,7 @@ def _mark(ok: bool, fix: str) -> str:
 
 def _show(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
     """A table where the terminal is wide enough, else some lines for each check; nothing is cut off."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    console = table_console()
     shown = [(mark, *(text.replace("[", r"\[") for text in texts)) for mark, *texts in rows]
     if console.width < _TABLE_WIDTH:
         for mark, what, where, found, fix in shown:
@@ -96,9 +92,7 @@ def _show(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
             if fix:
                 console.print(f"    fix: {fix}", style="green", soft_wrap=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("", "what", "where", "found", "what to do"):
-        table.add_column(head, overflow="fold")
+    table = table_of("", "what", "where", "found", "what to do")
     for row in shown:
         table.add_row(*row)
     console.print(table)

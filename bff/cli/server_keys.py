@@ -15,19 +15,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bff.cli.settings import FAILED, UNUSABLE, ConfigOption, load_or_exit
+from bff.command_line import table_console, table_of
 from bff.settings.server_keys import ServerKey, in_force, parse_key, rotated
 
 if TYPE_CHECKING:
     from bff.settings.model import Settings
 
-_PLAIN_WIDTH: Final = 200
 
 LeadOption = Annotated[
     str,
@@ -128,16 +126,13 @@ def _state(key: ServerKey, counting: Sequence[ServerKey], now: float) -> str:
 
 
 def _tell(keys: Sequence[ServerKey], now: float) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
-    table = Table("key", "state", "made", "signs from", "verifies until", box=None, pad_edge=False)
+    table = table_of("key", "state", "made", "signs from", "verifies until", whole="key")
     for life in lives(keys, now):
         signs = life.signs_from if life.state == "will sign" else None
         table.add_row(
             life.id, life.state, life.made, signs, life.verifies_until or "it is rotated or removed"
         )
-    console.print(table)
+    table_console().print(table)
 
 
 def _when(moment: float | None) -> str | None:

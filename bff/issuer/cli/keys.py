@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from bff.command_line import CommandLine
+from bff.command_line import CommandLine, table_console, table_of
 from bff.issuer.cli.settings import UNUSABLE, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.keys import key_plan
 from bff.issuer.keys.key_plan import KeyLife
@@ -147,15 +145,12 @@ def _record(
 
 
 def _tell(lives: list[tuple[KeyLife, Algorithm]], now: float) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
-    table = Table("key", "for", "is", "signs from", "published until", box=None, pad_edge=False)
+    table = table_of("key", "for", "is", "signs from", "published until", whole="key")
     for life, algorithm in lives:
         record = _record(life, algorithm, lives, now)
         until = record["published_until"] or "its successor has taken over"
         table.add_row(life.kid, algorithm, record["phase"], record["signs_from"], until)
-    console.print(table)
+    table_console().print(table)
 
 
 def _when(moment: float) -> str:

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bff.command_line import table_console, table_of
 from bff.issuer.accounts.accounts import Account
 from bff.issuer.store.sign_in_sessions import Standing
 from bff.observe.redact import one_line
-
-_PLAIN_WIDTH: Final = 200  # columns of a table that goes to a file or a pipe
 
 
 def facts(account: Account, standing: Sequence[Standing]) -> dict[str, Any]:
@@ -70,17 +68,11 @@ def show_one(account: Account, standing: list[Standing]) -> None:
 
 
 def _plain(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "sid")
-    return table
+    return table_of(*headings, whole="sid")
 
 
 def print_table(table: Table, rows: Sequence[tuple[str, ...]]) -> None:
     """Prints text; foreign text in it (a browser's name) cannot control the terminal."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_PLAIN_WIDTH)
     for row in rows:
         table.add_row(*(one_line(text) for text in row))
-    console.print(table)
+    table_console(markup=False).print(table)
