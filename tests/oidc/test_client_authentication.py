@@ -87,6 +87,25 @@ def test_the_algorithm_fits_key_and_provider(key: Any, offered: tuple[str, ...],
     assert alg == jws.extract_compact(signed.encode()).headers()["alg"]
 
 
+@pytest.mark.requirement("P-05")
+@pytest.mark.parametrize("offered", [(), ("RS256", "PS256"), ("RS256",)])
+def test_an_algorithm_of_the_profile(offered: tuple[str, ...]) -> None:
+    """FAPI 2.0 takes no RS256 (5.4.1), whatever the provider offers: not for assertions, nor for requests."""
+    key = rsa_key()
+    provider = ProviderSettings(
+        issuer=ISSUER,
+        client_id="spa-bff",
+        profile="fapi2",
+        client_key=SecretStr(json.dumps(key.as_dict(private=True))),
+        request_object=True,
+    )
+    metadata = Metadata(ISSUER, "", "", "", client_assertion_algs=offered, request_object_algs=offered)
+    client = Authentication(provider, lambda: NOW).client(metadata)
+    assert "PS256" == jws.extract_compact(client.assertion.encode()).headers()["alg"]
+    assert client.signer is not None
+    assert "PS256" == client.signer.alg
+
+
 @pytest.mark.requirement("B-01")
 def test_without_its_means_there_is_no_client() -> None:
     """The proxy is a confidential client or none."""
