@@ -202,9 +202,24 @@ async def test_four_processes_see_a_deletion(redis_server: RedisServer, tmp_path
                 assert ["session_ended"] * 4 == await asyncio.gather(*(refused(url) for url in urls))
 
 
+def delete(redis: RedisServer, found: Found, *, told: bool) -> None:
+    """Deletes a session; where processes are not told, their connections were ended before."""
+    if not told:
+        with redis.client() as client:
+            client.client_kill_filter(skipme=True, _type="normal")
+    assert "1" == redis.cli("DEL", f"bff:session:{found.session.key}")
+
+
+TOLD = pytest.mark.parametrize("told", [True, False])
+
+
+@TOLD
 @pytest.mark.requirement("B-22")
-async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Path) -> None:
-    """A process that finds the word of the end and later calls together, as a busy one does, refuses them."""
+async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Path, *, told: bool) -> None:
+    """A process that finds the word of the end and later calls together, as a busy one does, refuses them.
+
+    So does one that finds that it can be told no more.
+    """
     async with (
         backend(fine) as upstream,
         one_session(redis_server.url) as found,
@@ -218,7 +233,7 @@ async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Pat
                 writer.write(f"{call}\r\n".encode())
                 assert (await reader.readuntil(b"fine")).startswith(b"HTTP/1.1 200")
             service.signal(signal.SIGSTOP)
-            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+            delete(redis_server, found, told=told)
             for _, writer in connections:
                 writer.write(f"{call}\r\n".encode())
             service.signal(signal.SIGCONT)
@@ -228,8 +243,9 @@ async def test_a_call_behind_a_deletion(redis_server: RedisServer, tmp_path: Pat
                 writer.close()
 
 
+@TOLD
 @pytest.mark.requirement("B-22")
-async def test_a_call_behind_a_deletion_in_a_long_turn(redis_server: RedisServer, tmp_path: Path) -> None:
+async def test_a_call_in_a_long_turn(redis_server: RedisServer, tmp_path: Path, *, told: bool) -> None:
     """A process that has just read a client's connection finds the word of the end first all the same.
 
     The kernel names that connection before the one to Redis, though its next call came later.
@@ -250,7 +266,7 @@ async def test_a_call_behind_a_deletion_in_a_long_turn(redis_server: RedisServer
             reader, writer = connections[0]
             assert b"HTTP/1.1 403 Forbidden\r\n" == await reader.readline()
             service.signal(signal.SIGSTOP)
-            assert "1" == redis_server.cli("DEL", f"bff:session:{found.session.key}")
+            delete(redis_server, found, told=told)
             writer.write(f"{call}\r\n".encode())
             service.signal(signal.SIGCONT)
             await reader.readuntil(b"HTTP/1.1 ")
