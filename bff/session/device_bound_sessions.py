@@ -22,6 +22,7 @@ from bff.session.end_reasons import note_of
 from bff.session.model import ID_LENGTH, Found, NoSession, Session, Unproved
 from bff.session.record import device_key, format_device
 from bff.session.session_cookie import SessionCookie
+from bff.session.session_index import is_of
 from bff.session.session_reader import Then
 from bff.session.sessions import Sessions
 from bff.session.store import SessionStore, Write
@@ -112,7 +113,9 @@ class BoundSessions(Sessions):
         """Returns the public key that a session is bound to, "" if to none; `NoSession` once it is over."""
         loaded = await self._records.load_noted(key)
         try:
-            if loaded is None or self._clock() >= float(loaded.fields["ends"]):
+            if loaded is None or not is_of(self.frontend, loaded):
+                return NoSession(Problem.SESSION_ENDED)
+            if self._clock() >= float(loaded.fields["ends"]):
                 return NoSession(Problem.SESSION_ENDED)
             if (reason := note_of(loaded.note, int(loaded.fields["version"]))) is not None:
                 return NoSession(Problem.SESSION_ENDED, reason)

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from bff.app import App
 from bff.embedded import free_port
 from tests.flow.test_device_binding import OVER, UNPROVED, refusal
-from tests.support.device import bound
+from tests.support.device import REFRESH, bound, signed
 from tests.support.network.sockets import Sockets, running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import CSRF, Browser, running_world, serving
@@ -57,6 +58,39 @@ async def test_a_binding_holds_in_every_process(redis_server: RedisServer) -> No
                 there.client.cookies.delete("bff-bound")
                 there.client.cookies.set("bff-bound", proof, domain="localhost.local")
                 assert 200 == (await there.call("/api/orders")).status_code
+
+
+@pytest.mark.requirement("P-01")
+async def test_another_frontend_knows_no_device(
+    redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A renewal there is of no session that it has, and no sign that somebody has written to Redis."""
+    port = free_port()
+    shop = {"name": "shop", "public_url": f"http://127.0.0.1:{port}"}
+    async with running_world(redis_server, port=port, session=OFFERED, frontends=[shop]) as world:
+        browser = await world.signed_in()
+        device = await bound(browser)
+        named = {"Sec-Fetch-Site": "same-origin", "Sec-Secure-Session-Id": device.session}
+        async with httpx.AsyncClient(base_url=shop["public_url"]) as stranger:
+            answer = await stranger.post(REFRESH, headers=named)
+        assert {"session_identifier": device.session, "continue": False} == answer.json()
+        assert 403 == (await device.ask()).status_code
+        assert "record_tampered" not in capfd.readouterr().out
+
+
+@pytest.mark.requirement("B-39")
+async def test_a_record_that_was_put_back_has_no_device(redis_server: RedisServer) -> None:
+    """DUMP, sign-out, RESTORE: the browser is told that its session is over, and gets no proof of it."""
+    async with running_world(redis_server, session=OFFERED) as world:
+        browser = await world.signed_in()
+        device = await bound(browser)
+        with redis_server.client(decode_responses=False) as client:
+            dumped = client.dump(browser.session_key)
+            assert 200 == (await browser.call("/bff/logout", "POST")).status_code
+            client.restore(f"bff:session:{device.session}", 60_000, dumped)
+        for answer in (await device.ask(), await device.prove(signed(device.key, device.next))):
+            assert {"session_identifier": device.session, "continue": False} == answer.json()
+            assert "set-cookie" not in answer.headers
 
 
 async def test_no_token_for_another_proxy_without_a_proof(sockets: Sockets) -> None:
