@@ -1,6 +1,7 @@
 """The whole proxy on real sockets: redis-server, issuer, a scripted backend, and a browserless client."""
 
 import asyncio
+import math
 import re
 import socket
 import ssl
@@ -186,6 +187,7 @@ async def serving(
         host or app,
         **{
             "lifespan": "on",
+            "timeout_keep_alive": math.ceil(app.settings.server.keep_alive),
             "http": client_protocol(
                 app.settings.server,
                 asking_hosts=app.settings.forward_auth.hosts,
