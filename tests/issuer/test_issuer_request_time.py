@@ -110,3 +110,4 @@ def test_the_command_serves_by_it(redis_server: RedisServer, monkeypatch: pytest
     main.run(IssuerSettings(url=ISSUER, redis_url=SecretStr(redis_server.url)), "127.0.0.1", 0)
     (config,) = configs
     assert ("TimedProtocol", "none") == (getattr(config.http, "__name__", None), config.ws)
+    assert request_time.LONGEST == config.timeout_keep_alive  # idle ones end by one rule

@@ -1,6 +1,7 @@
 """`bff issuer`: runs the issuer alone."""
 
 import logging
+import math
 import os
 import socket
 import time
@@ -16,7 +17,7 @@ from bff.issuer.cli.keys import app as keys_app
 from bff.issuer.cli.settings import FAILED, ConfigOption, load_or_exit, redis_or_exit
 from bff.issuer.cli.users import app as users_app
 from bff.issuer.keys.key_store import key_store, new_key
-from bff.issuer.request_time import timed
+from bff.issuer.request_time import LONGEST, timed
 from bff.issuer.settings import DEMO_USERS, IssuerSettings
 from bff.observe.logs import configure, get_logger
 from bff.settings.model import LogSettings
@@ -103,6 +104,7 @@ def run(settings: IssuerSettings, host: str, port: int) -> None:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=math.ceil(LONGEST),  # not uvicorn's 5 s, at which proxies use them still
             timeout_graceful_shutdown=5,
         ),
         listener,
