@@ -150,10 +150,8 @@ class RedisServer:
         if self.cli_path is None:
             return self._imitated_cli(*arguments)
         command = [self.cli_path, "-p", str(self.port), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="surrogateescape", check=True, timeout=60
-        )
-        return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        return done.stdout.decode(errors="surrogateescape").removesuffix("\n")  # a record may have any byte
 
     def _imitated_cli(self, *arguments: str) -> str:
         """The output of redis-cli into a pipe: each value on a line of its own, nothing for nil."""
@@ -165,7 +163,7 @@ class RedisServer:
                     client.response_callbacks.clear()
                     answer = client.execute_command(*arguments)
         values: list[object] = answer if isinstance(answer, list) else [answer]
-        return "\n".join("" if value is None else str(value) for value in values).strip()
+        return "\n".join("" if value is None else str(value) for value in values)
 
     def emptied(self) -> bool:
         """Makes it as it was when it started; False if a test has changed it for good."""
