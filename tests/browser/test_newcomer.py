@@ -94,6 +94,15 @@ def test_the_tutorial_word_for_word(newcomer: Newcomer, browser: Browser) -> Non
     produce(newcomer, browser)
 
 
+def connected(page: Page, said: list[str]) -> None:
+    """Waits until Vite's client says that its socket is open: before that it is told of no change."""
+    for _ in range(_PATIENCE // 50):
+        if [text for text in said if text.startswith("[vite]")][-1:] == ["[vite] connected."]:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(said)
+
+
 def develop(newcomer: Newcomer, browser: Browser) -> None:
     """What the tutorial says of the development server."""
     context = browser.new_context()
@@ -105,6 +114,7 @@ def develop(newcomer: Newcomer, browser: Browser) -> None:
     url = newcomer.here("http://localhost:8080")
     sign_in(newcomer, page, url)
     at_home(newcomer, page, "The shop")
+    connected(page, said)
     page.evaluate("window.same = true")
     file = newcomer.folder / "shop" / "web" / "src" / "App.tsx"
     file.write_text(file.read_text(encoding="utf-8").replace("The shop", "The store"), encoding="utf-8")
