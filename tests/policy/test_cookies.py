@@ -1,7 +1,7 @@
 """The byte-level cookie parser."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bff.policy.cookie_names import PLAIN_COOKIE, SESSION_COOKIE, is_own, own_cookie, sets_own, without_own
@@ -40,6 +40,13 @@ def test_values(headers: list[bytes], values: list[bytes]) -> None:
 @given(
     st.lists(st.sampled_from([b"bff", b"=", b";", b" ", b"\t", b"\xa0", b"x", b"a", b'"', b"\0"]), max_size=9)
 )
+@example([b"bff=a; bff=x"])
+@example([b"bff=a;bff=a"])
+@example([b"x=bff; bff=a"])
+@example([b"xbff=a; y=b"])
+@example([b"x; bff =a"])
+@example([b"x;\tbff=a"])
+@example([b"x=1; bff=a; y=2"])
 def test_the_only_value(pieces: list[bytes]) -> None:
     """The short cut for one cookie gives the value that the parser gives, and none where there are two."""
     header = b"".join(pieces)

@@ -1,5 +1,6 @@
 """The questions that a server is asked while its changes are followed, on paper."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -68,7 +69,8 @@ async def follow(
         tasks.spawn(tracking.watch(), name="watch")
         try:
             with pytest.raises(FeedBrokenError) as broken:
-                await tracking.follow()
+                async with asyncio.timeout(PATIENCE):
+                    await tracking.follow()
         finally:
             await tasks.cancel_all()
             await tracking.leave()

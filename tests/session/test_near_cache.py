@@ -90,6 +90,9 @@ def test_what_was_read_is_kept(near: Near) -> None:
     st.lists(st.sampled_from([b"bff", b"=", b";", b" ", b"\t", b"\xa0", b"bff=a", b"; ", b"b"]), max_size=7)
 )
 @example([b"bff=a"])
+@example([b"bff=a", b";"])
+@example([b"bff=a", b"; ", b"b=b"])
+@example([b"bff=a", b"; ", b"bff=b"])
 @example([b"b=bff; ", b"bff=a"])
 def test_a_header_leads_to_what_its_parser_finds(pieces: list[bytes]) -> None:
     """The only cookie of the name, or nothing: never one of two, nor one that is spelt otherwise."""
