@@ -203,7 +203,7 @@ class Tracking:
             self._break(FeedBrokenError(why))
 
     def catch_up(self) -> bool:
-        """Tells the pushes that have come so far; False where there may be more of them."""
+        """Passes on the pushes that have come so far; returns False where there may be more of them."""
         return self._replies is not None and self._replies.catch_up() and not self._broken.done()
 
     async def leave(self) -> None:

@@ -117,7 +117,7 @@ class InvalidationFeed:
         return self._clock() < self.trusted_until
 
     def catch_up(self, now: float) -> bool:
-        """Tells the pushes that came until this moment; returns False if the feed cannot vouch for it."""
+        """Passes on the pushes that came until this moment; returns False if the feed cannot vouch for it."""
         if now < self.trusted_until and all(each.catch_up() for each in self._followed):
             self.current_until = min(now + LOOK_EVERY, self.trusted_until)
             return True

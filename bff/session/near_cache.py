@@ -57,7 +57,7 @@ class Feed(Protocol):
         ...
 
     def catch_up(self, now: float) -> bool:
-        """Tells the pushes that came until this moment; returns False if the feed cannot vouch for it."""
+        """Passes on the pushes that came until this moment; returns False if the feed cannot vouch for it."""
         ...
 
 

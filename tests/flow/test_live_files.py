@@ -1,7 +1,5 @@
 """Keys and certificates that change while the whole proxy runs (S-09)."""
 
-import asyncio
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from bff.crypto import new_secret
 from tests.support.network.backend import Received, Reply, backend
 from tests.support.network.relay import relay_to
 from tests.support.network.sockets import closing, running_sockets
-from tests.support.network.tls import Certificate, self_signed, server_tls
+from tests.support.network.tls import certificates_shown, in_der, self_signed, server_tls
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world
 from tests.support.settings import secret
@@ -97,27 +95,18 @@ async def test_our_certificate_at_the_provider(redis_server: RedisServer, tmp_pa
     server, former, newer = (self_signed(tmp_path, name) for name in ("localhost", "former", "newer"))
     cert, key = tmp_path / "client.pem", secret(str(tmp_path / "client.key"), former.key.read_bytes())
     cert.write_bytes(former.cert.read_bytes())
-    shown: list[bytes | None] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
-        await writer.drain()
-        writer.close()
-
-    context = server_tls(server, clients=former)
-    context.load_verify_locations(newer.cert)
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    userinfo = f"https://localhost:{listening.sockets[0].getsockname()[1]}/userinfo"
     provider: dict[str, Any] = {
         "userinfo": "always",
-        "userinfo_endpoint": userinfo,
         "ca_file": server.cert,
         "client_cert_file": cert,
         "client_cert_key_file": key,
     }
-    async with listening, running_world(redis_server, server=SOON, provider=provider) as world:
+    async with (
+        certificates_shown(server, former, newer) as (url, shown),
+        running_world(
+            redis_server, server=SOON, provider={**provider, "userinfo_endpoint": f"{url}userinfo"}
+        ) as world,
+    ):
         await world.signed_in()
         cert.write_bytes(newer.cert.read_bytes())
         await until(lambda: refused(world) > 0)
@@ -125,11 +114,7 @@ async def test_our_certificate_at_the_provider(redis_server: RedisServer, tmp_pa
         key.write_bytes(newer.key.read_bytes())
         await until(lambda: in_force(world, "provider.client_cert_file") == 1)
         await world.signed_in()
-    assert [der(former), der(former), der(newer)] == shown
-
-
-def der(certificate: Certificate) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
+    assert [in_der(former), in_der(former), in_der(newer)] == shown
 
 
 async def test_a_backends_authority(redis_server: RedisServer, tmp_path: Path) -> None:

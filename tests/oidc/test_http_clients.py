@@ -13,7 +13,7 @@ from bff.oidc import http_clients
 from bff.oidc.http import ProviderHttp
 from bff.oidc.http_clients import Certificates
 from bff.oidc.requests import Form
-from tests.support.network.tls import self_signed, server_tls
+from tests.support.network.tls import certificates_shown, in_der, self_signed, server_tls
 
 
 @pytest.mark.requirement("S-09")
@@ -54,28 +54,15 @@ async def test_a_newer_certificate_of_our_own_is_shown(tmp_path: Path) -> None:
     """From the next call on the provider sees the newer one; without one it takes no call."""
     names = ("localhost", "former", "newer")
     server, former, newer = (self_signed(tmp_path, name) for name in names)
-    shown: list[bytes | None] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
-        await writer.drain()
-        writer.close()
-
-    context = server_tls(server, clients=former)
-    context.load_verify_locations(newer.cert)
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    url = f"https://localhost:{listening.sockets[0].getsockname()[1]}/"
     made = ProviderHttp(timeout=60, certificates=Certificates(server.cert, *former))
-    async with listening, aclosing(made):
+    async with certificates_shown(server, former, newer) as (url, shown), aclosing(made):
         assert 200 == (await made.get(url)).status
         made.renew(Certificates(server.cert, *newer))
         assert 200 == (await made.post(url, Form({}, {"a": "b"}))).status
         made.renew(Certificates(server.cert))
         with pytest.raises(ProviderUnavailableError):
             await made.get(url)
-    assert [ssl.PEM_cert_to_DER_cert(each.cert.read_text()) for each in (former, newer)] == shown
+    assert [in_der(former), in_der(newer)] == shown
 
 
 async def test_the_public_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """Certificates for tests, and the contexts of both sides."""
 
+import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,3 +80,29 @@ def trusting(certificate: Certificate, client: Certificate | None = None) -> ssl
 
 def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+@contextlib.asynccontextmanager
+async def certificates_shown(
+    server: Certificate, *clients: Certificate
+) -> AsyncIterator[tuple[str, list[bytes | None]]]:
+    """A server that answers `{}` to each of these clients; its URL, and what was shown to it, in DER."""
+    shown: list[bytes | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    context = server_tls(server, clients=clients[0])
+    for client in clients[1:]:
+        context.load_verify_locations(client.cert)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+        yield f"https://localhost:{listening.sockets[0].getsockname()[1]}/", shown
+
+
+def in_der(certificate: Certificate) -> bytes:
+    """The certificate as it is shown in a handshake."""
+    return ssl.PEM_cert_to_DER_cert(certificate.cert.read_text())
