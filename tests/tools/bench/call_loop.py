@@ -271,7 +271,7 @@ class _Memory(asyncio.Transport):
         written: called at each write.
     """
 
-    written: Callable[[], None] | None = None
+    written: Callable[[], None] | None
 
     def __init__(self) -> None:
         super().__init__(
@@ -282,6 +282,7 @@ class _Memory(asyncio.Transport):
                 "sslcontext": None,
             }
         )
+        self.written = None  # its own: to find the class's takes a search, in some processes
 
     def write(self, data: object) -> None:  # noqa: ARG002 - it is dropped
         """Drops the bytes."""
