@@ -97,4 +97,4 @@ class AuthenticatedCalls:
                 detail="the provider accepts the former secret or key, which is used on",
                 fix="make the new one known to the provider",
             )
-        self._authentication.accepted(means)
+        self._authentication.accepted(means, refused)

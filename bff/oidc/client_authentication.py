@@ -66,10 +66,18 @@ class Authentication:
         """Returns True if a means is the one that was set last."""
         return means is self._newest
 
-    def accepted(self, means: Credentials) -> None:
-        """The provider knows this means: it comes first, and with the newest the former is done with."""
-        if len(self.means) > 1:
-            self.means = [means] if means is self._newest else [means, self._newest]
+    def accepted(self, means: Credentials, refused: Sequence[Credentials] = ()) -> None:
+        """Notes that the provider knows this means, after others that it refused in the same call.
+
+        With the newest the former is done with. The former comes first only where the newest was refused: a
+        call that began before the change says nothing about the newest.
+        """
+        if len(self.means) == 1:
+            return
+        if means is self._newest:
+            self.means = [means]
+        elif self._newest in refused:
+            self.means = [means, self._newest]
 
     def client(self, metadata: Metadata, means: Credentials | None = None) -> Client:
         """Returns our identity for one request to this provider; by the likeliest means if none is given."""

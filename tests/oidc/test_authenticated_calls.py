@@ -1,7 +1,7 @@
 """A client whose secret changes: here and at the provider, never in the same moment (S-09)."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -47,11 +47,14 @@ class Provider:
         self.accepts = {"one"}
         self.tried: list[str] = []
         self.refuses: dict[str, str] | None = None
+        self.meanwhile: list[Callable[[], None]] = []  # each is done while one request is answered
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         form = dict(httpx.QueryParams(request.content.decode()))
         secret = form.get("client_secret") or _signer(form["client_assertion"])
         self.tried.append(secret)
+        if self.meanwhile:
+            self.meanwhile.pop()()
         if self.refuses is not None:
             return httpx.Response(400, json=self.refuses)
         if secret not in self.accepts:
@@ -103,6 +106,15 @@ async def test_here_first(client: OidcClient, provider: Provider) -> None:
     with pytest.raises(ProviderUnavailableError):
         await refreshes(client)
     assert ["two"] == provider.take()
+
+
+async def test_a_call_that_began_before_the_change(client: OidcClient, provider: Provider) -> None:
+    """It says nothing about the newer secret, which is tried by the next call all the same."""
+    provider.meanwhile.append(lambda: client.authenticate_by(settings("two")))
+    assert await refreshes(client)
+    assert ["one"] == provider.take()
+    assert await refreshes(client)
+    assert ["two", "one"] == provider.take()
 
 
 async def test_there_first(client: OidcClient, provider: Provider) -> None:
