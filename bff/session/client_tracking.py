@@ -24,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 from bff.session.cluster.slots import Address, OddSlotsError, parse_slots
 from bff.session.cluster.topology import QUESTION, Topology
 from bff.session.redis_connection import Replies, connect, packed
-from bff.session.sentinel import ToMaster
+from bff.session.sentinel_queries import ToMaster
 
 _ROLE = re.compile(r"^role:(\w+)", re.MULTILINE)
 _WATCH_EVERY = 1.0  # seconds between two questions to Sentinel

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from bff.session.sentinel import MasterLocator, ToMaster
+from bff.session.sentinel_queries import MasterLocator, ToMaster
 from bff.settings.model import RedisSettings
 from bff.settings.redis_urls import ClusterUrl, SentinelUrl
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
-from bff.session import client_tracking, sentinel
+from bff.session import client_tracking, sentinel_queries
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.store import SessionStore
 from bff.settings.model import RedisSettings
@@ -214,7 +214,7 @@ async def test_a_master_is_not_left_for_the_word_of_one(
 ) -> None:
     """A Sentinel that was cut off answers first, or alone: the feed is not lost, time and again."""
     monkeypatch.setattr(client_tracking, "_WATCH_EVERY", 0.01)
-    monkeypatch.setattr(sentinel, "PATIENCE", 0.01)
+    monkeypatch.setattr(sentinel_queries, "PATIENCE", 0.01)
     stale = Voice(redis_server.port, 1)
     honest = [Voice(redis_server.port, 2) for _ in range(2)]
     async with sentinels(stale, *honest) as settings, followed(settings) as (_, feed):

@@ -188,7 +188,7 @@ def test_pure_modules_do_nothing(name: str) -> None:
                     "redis_locks",
                     "replication",
                     "sealed_tokens",
-                    "sentinel",
+                    "sentinel_queries",
                     "store",
                     "client_tracking",
                 )

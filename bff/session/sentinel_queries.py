@@ -1,4 +1,4 @@
-"""The master that Redis Sentinel names (`redis+sentinel://`): where it is, and when it is another.
+"""The queries to Redis Sentinel (`redis+sentinel://`): where the master is, and when it is another.
 
 Rule 1: every new connection asks the Sentinels where the master is, and then the server whether it is one.
 Rule 2: the Sentinels vote (`sentinel_votes.py`): one that was cut off from the others names the former master
