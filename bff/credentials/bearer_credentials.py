@@ -9,7 +9,7 @@ Rule 4: a stream or a WebSocket ends with the token that it was opened by (`bear
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 from bff.credentials.bearer_revocations import revocations_of, rule_of
 from bff.credentials.bearer_watch import BearerWatch
@@ -78,12 +78,18 @@ class BearerAccess:
         access = self._access
         if access is None:
             return None
-        if not access.allows(claims):
-            return Refused(Problem.NOT_ALLOWED)
-        demand = access.demand
-        if demand is not None and self._clock() >= demand.met_until(claims):
-            return Refused(Problem.INVALID_TOKEN, _INSUFFICIENT, headers=_challenge(_INSUFFICIENT, demand))
-        return None
+        match access.refusal(claims, self._clock(), bound=False):
+            case None:
+                return None
+            case "claims" | "device":  # the settings' check lets no such route ask for a device
+                return Refused(Problem.NOT_ALLOWED)
+            case "sign_in":
+                demand = access.demand
+                return Refused(
+                    Problem.INVALID_TOKEN, _INSUFFICIENT, headers=_challenge(_INSUFFICIENT, demand)
+                )
+            case other:
+                assert_never(other)
 
 
 class Verifiers:

@@ -6,7 +6,7 @@ beyond its time, the whole rule is asked.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from bff.credentials.client_credentials import ClientCredentials
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed
@@ -62,15 +62,18 @@ class JudgedCredentials(Credentials):
         return credential
 
     def _refused(self, found: Found) -> Refused | None:
-        session, demand = found.session, self._access.demand
-        claims = session.all_claims
-        if not self._access.allows(claims):
-            return Refused(Problem.NOT_ALLOWED, session=session.key)
-        if self._access.bound and not session.bound:
-            return Refused(Problem.BINDING_REQUIRED, Unproved.NOT_BOUND, session=session.key)
-        if demand is not None and self.clock() >= demand.met_until(claims):
-            return Refused(Problem.STEP_UP_REQUIRED, session=session.key, demand=demand)
-        return None
+        session, access = found.session, self._access
+        match access.refusal(session.all_claims, self.clock(), bound=session.bound):
+            case None:
+                return None
+            case "claims":
+                return Refused(Problem.NOT_ALLOWED, session=session.key)
+            case "device":
+                return Refused(Problem.BINDING_REQUIRED, Unproved.NOT_BOUND, session=session.key)
+            case "sign_in":
+                return Refused(Problem.STEP_UP_REQUIRED, session=session.key, demand=access.demand)
+            case other:
+                assert_never(other)
 
 
 class JudgedClientCredentials(ClientCredentials, JudgedCredentials):

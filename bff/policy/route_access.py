@@ -1,4 +1,4 @@
-"""The access of a signed-in user to one route, by the claims of the sign-in. Pure.
+"""The access of a signed-in user to one route, and the order of its refusals. Pure.
 
 Rule 1: a route's rule is judged once for each session that is read from Redis; what comes of it goes with the
 session into the near cache (`AccessPlan.views`). A session with newer claims is another one.
@@ -7,7 +7,7 @@ session into the near cache (`AccessPlan.views`). A session with newer claims is
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bff.policy.claim_rules import claim_at, header_value, holds, kept_claims
 from bff.policy.routes import Route, Upstream
@@ -16,6 +16,8 @@ from bff.settings.claim_rule import ClaimRule, names_of
 from bff.settings.model import RouteSettings
 
 Claims = Mapping[str, Any]
+AccessRefusal = Literal["claims", "device", "sign_in"]
+"""The reasons to refuse a call: the claims, a session without a device, a sign-in too weak or too old."""
 
 
 class View(NamedTuple):
@@ -43,13 +45,22 @@ class RouteAccess:
         """The access to a route."""
         return cls(index, route.allow, headers_of(route), demand_of(route), route.bound)
 
-    def allows(self, claims: Claims) -> bool:
-        """Returns True if the rule lets a user with these claims in."""
-        return self.allow is None or holds(self.allow, claims)
+    def refusal(self, claims: Claims, now: float, *, bound: bool) -> AccessRefusal | None:
+        """Returns the first reason to refuse a call, in the order that clients are told; None to let it in.
+
+        `bound`: its session is bound to a device. `now` is in seconds since the epoch.
+        """
+        if self.allow is not None and not holds(self.allow, claims):
+            return "claims"
+        if self.bound and not bound:
+            return "device"
+        if self.demand is not None and now >= self.demand.met_until(claims):
+            return "sign_in"
+        return None
 
     def view(self, claims: Claims, *, bound: bool) -> View:
         """Returns what calls of a session need to know; `bound`: it is bound to a device."""
-        if not self.allows(claims) or (self.bound and not bound):
+        if self.refusal(claims, -math.inf, bound=bound) is not None:
             return _SHUT_OUT
         until = math.inf if self.demand is None else self.demand.met_until(claims)
         lines = b"".join(b"%b: %b\r\n" % field for field in claim_headers(self.headers, claims))

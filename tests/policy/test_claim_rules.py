@@ -238,3 +238,23 @@ def test_a_route_that_demands_a_sign_in() -> None:
     claims = {"auth_time": 100, "acr": "pwd"}
     assert [float("-inf"), 160] == [view.until for view in plan.views(claims, bound=False)]
     assert [float("inf"), float("-inf")] == [view.until for view in plan.views({"acr": "mfa"}, bound=False)]
+
+
+@pytest.mark.parametrize(
+    ("expected", "group", "bound", "now"),
+    [
+        ("claims", "guests", False, 160),
+        ("device", "staff", False, 160),
+        ("sign_in", "staff", True, 160),
+        (None, "staff", True, 159),
+    ],
+)
+def test_the_order_of_a_routes_refusals(expected: str | None, group: str, bound: bool, now: float) -> None:
+    """A user whom no sign-in would help is told so first; the sign-in is asked for on the bound device."""
+    route = RouteSettings.model_validate(
+        {"path": "/a", "upstream": "http://b", "allow": {"g": "staff"}, "bound": True, "max_age": "1m"}
+    )
+    claims = {"g": group, "auth_time": 100}
+    access = RouteAccess.of(0, route)
+    assert expected == access.refusal(claims, now, bound=bound)
+    assert (expected in {"claims", "device"}) is (float("-inf") == access.view(claims, bound=bound).until)
