@@ -237,7 +237,7 @@ def _context(
         login_params=made.providers.login_params(),
         callers=Callers(settings.limits, None if former is None else former.forwarding.context.callers),
         event_streams=made.event_streams,
-        bound_streams=settings.session.bound_stream_lifetime,
+        bound_stream_lifetime=settings.session.bound_stream_lifetime,
         session_calls=SessionCalls(made.watch),
         response_lines=shared.response_lines,
         fast_routes=shared.fast_routes,

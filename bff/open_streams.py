@@ -2,8 +2,8 @@
 
 When the server stops, or a frontend is taken out of the settings, an event stream under way ends at
 once and cleanly, and one that begins later ends with its head: its reader comes back by itself. So does a
-stream of a session that is bound to its device, after `session.bound_stream_lifetime`: who comes back has to
-have a fresh proof.
+stream of a session that is bound to its device, after its `stream_lifetime`: who comes back has to have a
+fresh proof.
 """
 
 import asyncio
@@ -17,6 +17,24 @@ class Drainable(Protocol):
 
     def drain(self) -> None:
         """Ends the stream or the socket now, cleanly."""
+
+
+class MaybeBound(Protocol):
+    """A session, as far as it decides how long its streams last."""
+
+    @property
+    def bound(self) -> bool:
+        """True where it is bound to its device."""
+
+
+def stream_lifetime(session: MaybeBound | None, of_bound: float | None) -> float | None:
+    """Returns the seconds that a stream or a WebSocket may last; None where time does not end it.
+
+    Args:
+        session: that of the call; None for a call without one.
+        of_bound: `session.bound_stream_lifetime`.
+    """
+    return of_bound if session is not None and session.bound else None
 
 
 class OpenStreams:

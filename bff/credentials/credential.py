@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from bff.errors import Problem
 from bff.policy.fields import Header
 from bff.policy.step_up import Demand
-from bff.session.model import Found, OwnToken
+from bff.session.model import Found, OwnToken, Session
 from bff.session.rotation_policy import PassOn
 
 Mode = Literal["any", "invalid_token", "never"]
@@ -128,6 +128,11 @@ def proof_key_of(credential: Signed | Anonymous) -> str | None:
         return credential.found.session.tokens.proof_key
     own = credential.own if isinstance(credential, TokenOnly) else None
     return None if own is None else own.proof_key
+
+
+def session_of(credential: Signed | Anonymous) -> Session | None:
+    """Returns the session of a call; None for a call without one."""
+    return credential.found.session if isinstance(credential, Signed) else None
 
 
 def holder_of(credential: Signed | Anonymous) -> str | None:

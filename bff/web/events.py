@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bff.errors import Problem
 from bff.observe.logs import get_logger
-from bff.open_streams import OpenStreams
+from bff.open_streams import OpenStreams, stream_lifetime
 from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
 from bff.session.expiry_watch import ExpiryWatch
@@ -147,8 +147,8 @@ class EventsEndpoint:
         self._open[stream] = None
         stream.beat_at = time.monotonic() + self._heartbeat
         self._wind_up()
-        bound = watched.found.session.bound
-        self._streams.begin(stream, self._settings.bound_stream_lifetime if bound else None)
+        lasts = stream_lifetime(watched.found.session, self._settings.bound_stream_lifetime)
+        self._streams.begin(stream, lasts)
         self._look(stream)
         try:
             await stream.left(receive)

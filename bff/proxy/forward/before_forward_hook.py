@@ -1,6 +1,6 @@
 """The application's word on each call, by its hook `before_forward`, and the fields that it adds."""
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, session_of
 from bff.errors import Problem
 from bff.hooks import Call, HookFailedError, Hooks, NotAllowed
 from bff.policy.admission import Admitted, RequestHead
@@ -11,7 +11,7 @@ async def ask_before_forward(
     hooks: Hooks, request: RequestHead, admitted: Admitted, credential: Signed | Anonymous
 ) -> tuple[Header, ...] | Refused:
     """Returns the fields that go with a call, or the refusal; once for each, however often it is sent."""
-    session = credential.found.session if isinstance(credential, Signed) else None
+    session = session_of(credential)
     sub = credential.subject if isinstance(credential, TokenOnly) else None
     call = Call(
         method=request.method.decode("ascii"),

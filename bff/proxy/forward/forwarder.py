@@ -15,8 +15,9 @@ Rule 4: a backend call that is dropped says nothing more: every event is of the 
 from functools import partial
 from typing import assert_never
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of, session_of
 from bff.errors import Problem
+from bff.open_streams import stream_lifetime
 from bff.policy.admission import Denied
 from bff.policy.fields import Header
 from bff.policy.streaming_responses import first_tail, is_stream, tail, unbuffered
@@ -325,7 +326,8 @@ class ForwardedCall(CallState):
             self._tail = first_tail(headers)
             self._lasts()
         if self._tail is not None:
-            self._context.event_streams.begin(self, self._context.stream_lasts(self._credential))
+            lasts = stream_lifetime(session_of(self._credential), self._context.bound_stream_lifetime)
+            self._context.event_streams.begin(self, lasts)
 
     def _stream(self) -> bool:
         """Counts the answer as a stream; where there are too many, refuses the call and returns False."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bff.credentials.credential import Anonymous, Signed
 from bff.errors import Problem
 from bff.limits.concurrency_limits import Callers
 from bff.observe.metrics import Metrics
@@ -39,7 +38,7 @@ class ForwardingContext:
     login_params: tuple[str, ...] = ()  # that a sign-in may be asked with
     callers: Callers = field(default_factory=Callers)
     event_streams: OpenStreams = field(default_factory=OpenStreams)
-    bound_streams: float | None = None  # seconds: `session.bound_stream_lifetime`
+    bound_stream_lifetime: float | None = None  # seconds
     session_calls: SessionCalls = field(default_factory=SessionCalls)
     response_lines: InternPool[ResponseLines] = field(default_factory=InternPool)
     fast_routes: InternPool[SharedRoute] = field(default_factory=InternPool)
@@ -52,8 +51,3 @@ class ForwardingContext:
         self.metrics.problem_sent(problem)
         login_url = self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
         return problem_response(problem, login_url=login_url, home=self.home, **parts)
-
-    def stream_lasts(self, credential: Signed | Anonymous) -> float | None:
-        """Returns the seconds that a stream of this call may last at most, if its session is bound."""
-        bound = isinstance(credential, Signed) and credential.found.session.bound
-        return self.bound_streams if bound else None

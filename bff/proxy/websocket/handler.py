@@ -19,10 +19,10 @@ from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import CloseCode
 
-from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of
+from bff.credentials.credential import Anonymous, Refused, Signed, TokenOnly, holder_of, session_of
 from bff.errors import Problem
 from bff.observe.logs import get_logger
-from bff.open_streams import OpenStreams
+from bff.open_streams import OpenStreams, stream_lifetime
 from bff.policy.admission import Admitted, Denied, admit_upgrade
 from bff.policy.concurrency_counts import Counts
 from bff.policy.csrf import Guard
@@ -243,7 +243,8 @@ class Upgrade:
                 used=self._used,
                 tasks=self._context.tasks,
             )
-            with self._owner.sockets.holding(relay, self._context.stream_lasts(self._credential)):
+            lasts = stream_lifetime(session_of(self._credential), self._context.bound_stream_lifetime)
+            with self._owner.sockets.holding(relay, lasts):
                 end = await relay.run(self._listening, self._over)
         except OSError:  # the client has left in this very moment
             return
@@ -295,7 +296,7 @@ class Upgrade:
         self._answered = True
         route = self._verdict.route
         name = "-" if route is None else route.settings.path
-        session = self._credential.found.session if isinstance(self._credential, Signed) else None
+        session = session_of(self._credential)
         note_call(
             self._context,
             self._context.metrics.requests(name, "GET"),
