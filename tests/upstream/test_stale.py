@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from bff.upstream.interfaces import FaultKind
+from bff.upstream.interfaces import Fault, FaultKind
+from bff.upstream.stale_connection import sent_again
 from tests.support.network.backend import Conversation, raw_backend, silent
 from tests.support.network.recording_sink import RecordingSink, fault_of
 from tests.support.network.upstream import NOTHING_LEFT, OK, fetch, pool_for, request
@@ -159,3 +160,18 @@ async def test_a_408_to_an_idle_connection_ends_it() -> None:
         await connection.lost
         assert NOTHING_LEFT == pool.stats()
         assert b"hi" == (await fetch(pool)).body
+
+
+@pytest.mark.requirement("H-07")
+@pytest.mark.parametrize(
+    ("expected", "fault", "repeats"),
+    [
+        (True, Fault(FaultKind.STALE, "", safe_to_resend=True), 0),
+        (False, Fault(FaultKind.STALE, "", safe_to_resend=True), 1),
+        (False, Fault(FaultKind.STALE, ""), 0),
+        (False, Fault(FaultKind.BROKEN, ""), 0),
+    ],
+)
+def test_a_call_is_sent_again_once(expected: bool, fault: Fault, repeats: int) -> None:
+    """A backend that closes one connection after the other is not asked a third time."""
+    assert expected is sent_again(fault, repeats)

@@ -63,13 +63,12 @@ class CallState:
         self._session: str | None = None  # its key, for the log, where no credential has it
         self._upload = NO_BODY
         self._gathering_since: float | None = None  # while a connection is not yet taken, for its body's sake
-        self._sent = False  # to a backend, at least once
         self._status = 0
         self._tail: bytes | None = None  # of an event stream: its last bytes
         self._leave: Callable[[], None] = lambda: None  # ends the watch on a client's own token
         self._finished = False
         self._retried = False  # after a 401
-        self._resent = False
+        self._repeats = 0  # after stale connections
         self._not_replayed = False
 
     # Tasks

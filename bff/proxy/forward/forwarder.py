@@ -30,6 +30,7 @@ from bff.upstream.connection import UpstreamConnection
 from bff.upstream.connector import UpstreamFaultError
 from bff.upstream.interfaces import Fault, FaultKind
 from bff.upstream.request_writer import UnsafeRequestError
+from bff.upstream.stale_connection import sent_again
 
 _UNAUTHORIZED = 401
 _OK = 200
@@ -60,7 +61,6 @@ class ForwardedCall(CallState):
         `status` is that of an answer whose head the client has, else 0; `left` of its bytes are to come.
         """
         self._credential, self._status = credential, status
-        self._sent = True
         self._upload.take()
         self._connection = connection
         self._caller.begin()  # it is under way, whatever the limits say
@@ -217,14 +217,14 @@ class ForwardedCall(CallState):
         connection, self._credential = ready
         if self._finished:
             connection.put_back()
-        elif self._sent and not self._upload.replayable:  # the body went on while a connection was waited for
+        elif not self._upload.replayable:  # the body went on while a connection was waited for
             connection.put_back()
             self._fail(Problem.UPSTREAM_UNREACHABLE)
         else:
             self._send_over(connection)
 
     def _send_over(self, connection: UpstreamConnection) -> None:
-        self._connection, self._sent, self._body_paused = connection, True, False
+        self._connection, self._body_paused = connection, False
         upload = self._upload
         at_hand, first = upload.at_hand, upload.take()
         request = self._destination.request(
@@ -282,18 +282,18 @@ class ForwardedCall(CallState):
             self._held.append(partial(self.error, fault))
             return
         self.times.over(self._context.clock())
-        again = fault.kind is FaultKind.EXPECTATION
-        if again:  # not twice: the connection expects nothing of this backend now
-            self._sent = False
-            self._upload.restart(fault.unsent)
-        elif fault.kind is FaultKind.STALE and fault.safe_to_resend and self._upload.replayable:
-            again, self._resent = not self._resent, True
-        if again and not self._status:
-            self._call = None
-            self._upload.hold()
-            self._spawn(self._send())
+        refused = fault.kind is FaultKind.EXPECTATION  # not twice: nothing is expected of this backend now
+        again = refused or (self._upload.replayable and sent_again(fault, self._repeats))
+        if self._status or not again:
+            self._fault(fault)
             return
-        self._fault(fault)
+        if refused:
+            self._upload.restart(fault.unsent)
+        else:
+            self._repeats += 1
+        self._call = None
+        self._upload.hold()
+        self._spawn(self._send())
 
     def pause_body(self) -> None:
         """Makes the client wait: the backend takes no more of the request's body for now."""
