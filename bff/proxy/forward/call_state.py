@@ -16,11 +16,10 @@ from bff.observe.logs import get_logger
 from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
-from bff.policy.navigation import navigates
 from bff.policy.streaming_responses import RETRY, is_whole
-from bff.problems import error_redirect
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.client_side import ClientSide
+from bff.proxy.forward.error_answer import error_answer
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_body import NO_BODY
 from bff.session.sessions import NoSession
@@ -133,11 +132,8 @@ class CallState:
             self._finish()
             self._client.abort()
             return
-        page = navigates(self.request.fields.headers) and not self._verdict.of_program
-        answer = self._context.problem(problem, headers=(*headers, *self._named()), page=page, **extra)
-        if page:
-            answer = error_redirect(problem, self._context.error_page, self.request.raw_path) or answer
-        self._status, rendered, body = answer
+        extra |= {"headers": (*headers, *self._named()), "of_program": self._verdict.of_program}
+        self._status, rendered, body = error_answer(self._context, problem, self.request, **extra)
         self._finish()
         self._client.send_head(self._status, rendered)
         self._client.send_data(body)

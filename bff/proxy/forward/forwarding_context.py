@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from bff.errors import Problem
 from bff.limits.concurrency_limits import Callers
 from bff.observe.metrics import Metrics
 from bff.observe.tracing import Spans
 from bff.open_streams import OpenStreams
-from bff.policy.fields import Header
 from bff.policy.intern_pool import InternPool
-from bff.policy.step_up import Demand
-from bff.problems import LOGIN, problem_response
+from bff.problems import LOGIN
 from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
@@ -43,11 +39,3 @@ class ForwardingContext:
     response_lines: InternPool[ResponseLines] = field(default_factory=InternPool)
     fast_routes: InternPool[SharedRoute] = field(default_factory=InternPool)
     spans: Spans | None = None  # of calls that leave a trace
-
-    def problem(
-        self, problem: Problem, *, demand: Demand | None = None, **parts: Any
-    ) -> tuple[int, list[Header], bytes]:
-        """Counts a problem that a client is told, and renders it; with the sign-in that meets a demand."""
-        self.metrics.problem_sent(problem)
-        login_url = self.login_url if demand is None else f"{self.login_url}?{demand.query()}"
-        return problem_response(problem, login_url=login_url, home=self.home, **parts)

@@ -33,6 +33,7 @@ from bff.policy.websocket_subprotocols import kept, well_formed
 from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
+from bff.proxy.forward.error_answer import problem_answer
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.websocket.relay import WebSocketRelay
 from bff.session.expiry_watch import ExpiryWatch, Watched
@@ -277,7 +278,7 @@ class Upgrade:
         await self._fail(refused.problem, **refused.parts())
 
     async def _fail(self, problem: Problem, **extra: Any) -> None:
-        await self._answer(*self._context.problem(problem, **extra))
+        await self._answer(*problem_answer(self._context, problem, **extra))
 
     async def _answer(self, status: int, headers: list[Header], body: bytes) -> None:
         self._note(status)
