@@ -25,7 +25,7 @@ from bff.proxy.server.flow_control import FlowControl
 from bff.proxy.server.refusal import Refusal, Refused, bad_request
 from bff.proxy.server.request_parser import Head, RequestParser
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
-from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer
+from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer, too_late
 
 MOST_HEADS = 32
 """The number of pipelined requests that are taken in one turn of the loop."""
@@ -313,14 +313,15 @@ class HttpServerProtocol(asyncio.Protocol):
     # Waits and ends
 
     def _late(self, wait: Wait) -> None:
-        if wait is Wait.HEAD:
-            self._refuse(Refusal(Problem.REQUEST_TIMEOUT, "the request's head took too long"))
-        elif wait is Wait.BODY and (self._flow.read_paused or self._writer.awaited):
-            self._timer.begin(Wait.BODY, self.limits.body_timeout)  # the client waits for us
-        elif wait is Wait.BODY:
-            self._fail(Refusal(Problem.REQUEST_TIMEOUT, "the request's body took too long"))
-        else:  # for the next request, or for the client to hang up
+        refusal = too_late(wait)
+        if refusal is None:  # the wait for the next request, or for the client to hang up
             self._closing.close()
+        elif wait is Wait.HEAD:
+            self._refuse(refusal)
+        elif self._flow.read_paused or self._writer.awaited:
+            self._timer.begin(Wait.BODY, self.limits.body_timeout)  # the client waits for us
+        else:
+            self._fail(refusal)
 
     def pause_writing(self) -> None:
         """Pauses the answer: the client reads more slowly than we write."""

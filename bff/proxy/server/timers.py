@@ -1,8 +1,11 @@
-"""The timers of a client connection: one wait at a time, and a timer that is seldom moved."""
+"""The timers of a client connection: one wait at a time, the 408 at its end, a timer that is seldom moved."""
 
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
+
+from bff.errors import Problem
+from bff.proxy.server.refusal import Refusal
 
 
 class Wait(Enum):
@@ -20,6 +23,13 @@ class Wait(Enum):
 
 NOTHING, REQUEST = Wait.NOTHING, Wait.REQUEST
 """The two waits of each call: an enumeration's member takes a look-up more than a module's name."""
+
+
+def too_late(wait: Wait) -> Refusal | None:
+    """Returns the refusal of a client that has let this wait end; None where it is told nothing."""
+    if wait not in {Wait.HEAD, Wait.BODY}:
+        return None
+    return Refusal(Problem.REQUEST_TIMEOUT, f"the request's {wait.name.lower()} took too long")
 
 
 class WaitTimer:
