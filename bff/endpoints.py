@@ -27,7 +27,7 @@ from bff.web.jwks import JwksEndpoint
 from bff.web.login import LoginEndpoints
 from bff.web.login_transaction import TransactionCookies
 from bff.web.logout import LogoutEndpoints, logout_url
-from bff.web.own_sessions import OwnSessionEndpoints
+from bff.web.own_session_endpoints import OwnSessionEndpoints
 from bff.web.shared_signals import SharedSignalsEndpoint
 from bff.web.user import UserEndpoints
 

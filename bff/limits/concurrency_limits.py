@@ -7,7 +7,7 @@ A call on the fast path is not counted here, only by its pool, which holds its c
 connections: it is over with one read, and when it is not, it falls back to a `ForwardedCall`, which counts.
 """
 
-from bff.policy.concurrency_counts import Counts
+from bff.policy.bounded_counts import Counts
 from bff.settings.model import LimitSettings
 
 

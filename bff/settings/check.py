@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from bff.settings.access_check import check_access, check_step_up
 from bff.settings.binding_check import check_binding
 from bff.settings.dpop_check import check_dpop
 from bff.settings.forward_auth_check import check_forward_auth
@@ -20,6 +19,7 @@ from bff.settings.model import RouteSettings, ServerSettings, SessionSettings, S
 from bff.settings.problem import Finding, complaint_about
 from bff.settings.provider_check import PROVIDER_URLS, check_provider
 from bff.settings.redis_urls import redis_complaint
+from bff.settings.route_access_check import check_access, check_step_up
 from bff.settings.route_check import check_passing
 from bff.settings.server_keys import parse_key
 from bff.settings.token_check import check_introspection, check_minted, check_token

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams, stream_lifetime
-from bff.policy.concurrency_counts import Counts
+from bff.policy.bounded_counts import Counts
 from bff.policy.csrf import Guard
 from bff.session.expiry_watch import ExpiryWatch
 from bff.session.page_events import news

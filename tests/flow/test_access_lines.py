@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bff.observe import logs
-from bff.proxy.forward import accounting as forward_accounting
+from bff.proxy.forward import call_accounting
 from bff.web import accounting
 from tests.support.processes.world import Browser, World
 from tests.support.wait import until_async
@@ -32,7 +32,7 @@ def _lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
         lines.append((fields["method"].decode(), fields["route"], fields["status"], session and session[:12]))
 
     monkeypatch.setattr(accounting, "access", telling(note))
-    monkeypatch.setattr(forward_accounting, "access", telling(note))
+    monkeypatch.setattr(call_accounting, "access", telling(note))
     return lines
 
 
@@ -106,7 +106,7 @@ async def test_an_error_names_the_line_that_tells_of_it(
 ) -> None:
     """What a user reads out to an operator, a page's error too; the backend's own answers name nothing."""
     lines: list[dict[str, Any]] = []
-    monkeypatch.setattr(forward_accounting, "access", telling(lines.append))
+    monkeypatch.setattr(call_accounting, "access", telling(lines.append))
     browser = await world.signed_in()
     stranger = await world.browser()
     assert "x-request-id" not in (await browser.call("/api/orders")).headers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bff.proxy.forward.accounting import note_call
+from bff.proxy.forward.call_accounting import note_call
 from tests.support.network.backend import Conversation, raw_backend
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import World, running_world

@@ -17,7 +17,7 @@ from bff.policy.admission import Admitted, Denied, RequestHead
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.streaming_responses import RETRY, is_whole
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
+from bff.proxy.forward.call_accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.error_answer import error_answer
 from bff.proxy.forward.forwarding_context import ForwardingContext

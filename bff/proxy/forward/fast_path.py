@@ -23,7 +23,7 @@ from bff.policy.csrf import Guard
 from bff.policy.header_rules import RequestIds, client_lines
 from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
-from bff.proxy.forward.accounting import note_call
+from bff.proxy.forward.call_accounting import note_call
 from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.fast_route import FastRoute
 from bff.proxy.forward.forwarder import ForwardedCall

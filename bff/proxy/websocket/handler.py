@@ -24,15 +24,15 @@ from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.open_streams import OpenStreams, stream_lifetime
 from bff.policy.admission import Admitted, Denied, admit_upgrade
-from bff.policy.concurrency_counts import Counts
+from bff.policy.bounded_counts import Counts
 from bff.policy.csrf import Guard
 from bff.policy.fields import Header
 from bff.policy.header_rules import RequestIds
 from bff.policy.routes import RouteTable
 from bff.policy.websocket_subprotocols import kept, well_formed
-from bff.proxy.forward.accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.after_401 import Healing
 from bff.proxy.forward.asgi_app import request_head
+from bff.proxy.forward.call_accounting import CLIENT_GONE, note_call, note_denied, note_fault
 from bff.proxy.forward.error_answer import problem_answer
 from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.websocket.relay import WebSocketRelay

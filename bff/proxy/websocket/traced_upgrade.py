@@ -6,7 +6,7 @@ from websockets.asyncio.client import ClientConnection
 
 from bff.credentials.credential import Anonymous, Refused, Signed
 from bff.policy.fields import Header
-from bff.proxy.forward.accounting import CLIENT_GONE
+from bff.proxy.forward.call_accounting import CLIENT_GONE
 from bff.proxy.forward.traced_calls import attempted, begun
 from bff.proxy.websocket.handler import Upgrade
 from bff.upstream.websocket_connector import Answered

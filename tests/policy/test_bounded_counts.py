@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from bff.policy.concurrency_counts import Counts
+from bff.policy.bounded_counts import Counts
 
 
 @pytest.mark.requirement("H-12")

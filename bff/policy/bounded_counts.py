@@ -1,4 +1,4 @@
-"""Counts of the things that each key has under way at once, and a bound on them. Pure."""
+"""Counts of things under way, each key with its own, and one bound on all of them. Pure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
