@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from bff.policy.cookie_names import sets_own, without_own
 from bff.policy.fields import Fields, Header
+from bff.policy.forwarded_fields import ForwardedFields, client_fields
 from bff.policy.public_origin import PublicOrigin
 from bff.policy.redirects_and_cookies import PublicView
 from bff.policy.route_access import headers_of
@@ -71,7 +72,6 @@ _LOOKED_INTO = frozenset({b"set-cookie", b"www-authenticate", b"location", b"con
 _NOMINATE_NOTHING = frozenset({b"keep-alive", b"close"})
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"private, no-store")
-_FORWARDED = b"\r\nforwarded: for="
 _SANDBOX = (b"content-security-policy", b"sandbox")
 
 
@@ -133,9 +133,7 @@ class HeaderRules:
     authenticated: bool
     no_store: bool
     response_extra: tuple[Header, ...]
-    forwarded_tail: bytes
-    forwarded_same: tuple[Header, ...]
-    forwarding_end: bytes  # of the line that `client_lines` begins, and those about the public origin
+    forwarded: ForwardedFields
     bearer: bool  # the backend gets the access token
     claims: tuple[tuple[bytes, str], ...]  # headers, each with the claim that it tells
     selective: bool  # True: a client's field that passes on other routes may be stopped here
@@ -154,12 +152,6 @@ class HeaderRules:
         `added` are the names of fields that an application's hook sets, `told` those that routes to the same
         backend make of claims: a client's own never pass.
         """
-        quoted = b'"' + public.host + b'"' if b":" in public.host else public.host
-        forwarded_tail = b";host=" + quoted + b";proto=" + public.scheme
-        same = [(b"x-forwarded-host", public.host), (b"x-forwarded-proto", public.scheme)]
-        compiled = compile_route(route)
-        if route.forwarded_prefix and (cut := route.cut_prefix()):
-            same.append((b"x-forwarded-prefix", cut.encode("ascii")))
         set_here = {plain_name(name) for name in (*added, *told, *route.headers)}
         through = frozenset(map(plain_name, route.pass_request_headers)) - set_here
         # A cache in front sees no token of ours, and would keep what was got by one (RFC 9111 3.5).
@@ -176,13 +168,11 @@ class HeaderRules:
             challenges=None
             if "authorization" in through
             else frozenset(scheme.lower().encode("ascii") for scheme in route.challenges),
-            view=PublicView.of(compiled, public),
+            view=PublicView.of(compile_route(route), public),
             authenticated=authenticated,
             no_store=authenticated and not route.allow_cache,
             response_extra=(_NOSNIFF, *_content_policy(route)),
-            forwarded_tail=forwarded_tail,
-            forwarded_same=tuple(same),
-            forwarding_end=forwarded_tail + b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in same),
+            forwarded=ForwardedFields.of(route, public),
             bearer=route.token_kind() != "none",
             claims=headers_of(route),
             selective=bool(route.headers or told),
@@ -193,12 +183,10 @@ class HeaderRules:
 
         Framing, Host and Expect are the connection's, the token and the claims are `bff.credentials`'.
         """
-        address = ids.client.encode("ascii")
         headers = [
             *self._passed(fields.headers),
-            (b"x-forwarded-for", address),
-            (b"forwarded", b"for=" + _node(ids.client, address) + self.forwarded_tail),
-            *self.forwarded_same,
+            *client_fields(ids.client, self.forwarded.tail),
+            *self.forwarded.same,
             (b"x-request-id", ids.request_id),
             (b"traceparent", ids.traceparent),
             *ids.added,
@@ -287,17 +275,6 @@ class HeaderRules:
     def passes_on(self, name: bytes) -> bool:
         """Returns True if a client's field of this name is passed on, `Connection` and `Cookie` aside."""
         return name in FROM_BROWSERS or not self.to_backend.stops(name)
-
-
-def client_lines(client: str) -> bytes:
-    """The lines by which a backend learns of the client; `HeaderRules.forwarding_end` ends the last one."""
-    address = client.encode("ascii")
-    node = address if ":" not in client else _node(client, address)  # most often a call less
-    return b"x-forwarded-for: " + address + _FORWARDED + node
-
-
-def _node(client: str, address: bytes) -> bytes:
-    return b'"[' + address + b']"' if ":" in client else address
 
 
 def _without_nominated(headers: list[Header], connection: list[bytes]) -> list[Header]:

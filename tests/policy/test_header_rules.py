@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bff.policy.fields import Fields, Header
-from bff.policy.header_rules import HeaderRules, RequestIds, client_lines
+from bff.policy.header_rules import HeaderRules, RequestIds
 from bff.policy.public_origin import PublicOrigin
 from bff.settings.model import RouteSettings
 
@@ -80,16 +80,6 @@ def test_tracestate_goes_with_its_traceparent() -> None:
     assert [*OURS, (b"tracestate", b"a=1")] == rules().request(Fields([TRACE, (b"tracestate", b"a=1")]), IDS)
 
 
-@pytest.mark.parametrize(
-    ("told", "route"),
-    [(True, {}), (False, {"forwarded_prefix": False}), (False, {"strip_prefix": False})],
-)
-def test_the_prefix_is_told(told: bool, route: dict[str, Any]) -> None:
-    """Where one was taken off the path, and the route does not say otherwise."""
-    names = [name for name, _ in rules(**route).request(Fields([]), IDS)]
-    assert told is (b"x-forwarded-prefix" in names)
-
-
 @pytest.mark.requirement("B-14")
 @pytest.mark.parametrize(
     ("sent", "kept"),
@@ -101,20 +91,6 @@ def test_the_prefix_is_told(told: bool, route: dict[str, Any]) -> None:
 def test_kept_cookies(sent: bytes, kept: list[Header]) -> None:
     """A route that keeps cookies gets the others' only."""
     assert [*kept, *OURS] == rules(keep_cookies=True).request(Fields([(b"cookie", sent)]), IDS)
-
-
-@pytest.mark.requirement("B-17")
-@pytest.mark.parametrize(
-    ("client", "public_url", "forwarded"),
-    [
-        ("::1", "https://a", b'for="[::1]";host=a;proto=https'),
-        ("unknown", "http://localhost:8080", b'for=unknown;host="localhost:8080";proto=http'),
-    ],
-)
-def test_forwarded_syntax(client: str, public_url: str, forwarded: bytes) -> None:
-    """IPv6 addresses and ports are quoted (RFC 7239 4)."""
-    ids = RequestIds(client, IDS.request_id, IDS.traceparent)
-    assert (b"forwarded", forwarded) == rules(public_url).request(Fields([]), ids)[1]
 
 
 @pytest.mark.requirement("B-34", "H-01", "H-05")
@@ -228,17 +204,6 @@ def test_an_answers_lines_fare_alike_where_the_key_is_equal() -> None:
 def test_which_lines_are_looked_into(looked_into: bool, name: bytes) -> None:
     """Redirects and cookies are judged by the route's own settings: their lines are remembered for nobody."""
     assert looked_into == HeaderRules.looks_into(name)
-
-
-@pytest.mark.requirement("B-14")
-@pytest.mark.parametrize("client", ["1.2.3.4", "2001:db8::1", "unknown"])
-def test_the_lines_of_the_fast_path_say_the_same(client: str) -> None:
-    """What a backend learns of the client is the same, byte for byte, as lines and as fields."""
-    ids = RequestIds(client, b"id", b"trace")
-    *fields, _, _ = rules().request(Fields([]), ids)
-    assert (
-        b"".join(b"%b: %b\r\n" % field for field in fields) == client_lines(client) + rules().forwarding_end
-    )
 
 
 def test_which_fields_pass() -> None:

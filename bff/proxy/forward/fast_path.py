@@ -20,7 +20,8 @@ from bff.credentials.credential import Anonymous, Ready, Signed
 from bff.policy.admission import Admitted, RequestHead
 from bff.policy.cookie_names import without_own
 from bff.policy.csrf import Guard
-from bff.policy.header_rules import RequestIds, client_lines
+from bff.policy.forwarded_fields import client_lines
+from bff.policy.header_rules import RequestIds
 from bff.policy.routes import Matched, RouteTable
 from bff.policy.trace_context import valid_request_id, valid_traceparent
 from bff.proxy.forward.call_accounting import note_call

@@ -53,7 +53,7 @@ class FastRoute:
         nonce = None if proofs is None else proofs.take
         self.responses = ResponseTemplates(destination.rules, nonce, context.response_lines)
         self.origin = guard.origin
-        self.forwarding_end = destination.rules.forwarding_end + b"\r\n"
+        self.forwarding_end = destination.rules.forwarded.lines + b"\r\n"
         self.requests = tuple(
             context.metrics.requests(self.shared.name, method.decode("ascii"))
             for method in self.shared.methods

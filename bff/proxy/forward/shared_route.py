@@ -8,7 +8,7 @@ is asked for again. So a call asks for few of them (`fast_route.py`), and for th
 from dataclasses import dataclass, field
 
 from bff.policy.fields import Header
-from bff.policy.header_rules import client_lines
+from bff.policy.forwarded_fields import client_lines
 from bff.policy.intern_pool import InternPool
 from bff.policy.routes import Route
 from bff.proxy.forward.destination import Destination
