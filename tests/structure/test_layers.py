@@ -16,7 +16,7 @@ ROWS = [
         "bff.embedded",
         "bff.command_line",
     ],
-    ["bff.crypto", "bff.hooks", "bff.policy", "bff.problems", "bff.verify.jwk"],
+    ["bff.client_address_cache", "bff.crypto", "bff.hooks", "bff.policy", "bff.problems", "bff.verify.jwk"],
     ["bff.session"],
     ["bff.oidc"],
     ["bff.refresh"],

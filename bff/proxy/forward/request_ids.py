@@ -1,13 +1,12 @@
-"""The client's address, the request id and the trace context of a request."""
+"""The request id and the trace context of a request, beside its client's address."""
 
 import os
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+from bff.client_address_cache import ClientAddressCache
 from bff.policy.admission import RequestHead
-from bff.policy.client_address import client_address, is_trusted
 from bff.policy.header_rules import RequestIds
 from bff.policy.trace_context import REQUEST_ID_ENTROPY, TRACE_ENTROPY, request_id, traceparent
 
@@ -16,21 +15,17 @@ ID_DIGITS = 2 * REQUEST_ID_ENTROPY
 
 _EACH = REQUEST_ID_ENTROPY + TRACE_ENTROPY
 _DRAWN = 64  # requests for which bytes are drawn at a time
-_MOST_PEERS = 1024  # that are kept: with trusted proxies, those
-_LONGEST_ENTRY = 48  # characters of a proxy's entry in `X-Forwarded-For` that is kept
 
 
-class RequestIdMaker:
-    """The maker of request ids, trace contexts and clients' addresses.
+class RequestIdMaker(ClientAddressCache):
+    """The maker of request ids and trace contexts; it finds the clients' addresses as well.
 
     `draw` gives the random digits of one request.
     """
 
     def __init__(self, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> None:
-        self._trusted = trusted_proxies
+        super().__init__(trusted_proxies)
         self.draw = chain.from_iterable(_entropy()).__next__  # a list's next one takes no call
-        self._peers: dict[str, tuple[str, bool]] = {}  # the address of each, and its being trusted
-        self._proxies: set[bytes] = set()  # trusted ones, as they are named in entries
 
     def __call__(self, request: RequestHead) -> RequestIds:
         """Returns the ids of a request: the client's where they are well-formed, else new ones."""
@@ -44,49 +39,6 @@ class RequestIdMaker:
             request_id=request_id(fields.only(b"x-request-id"), digits[:ID_DIGITS]),
             traceparent=traceparent(fields.only(b"traceparent"), digits[ID_DIGITS:]),
         )
-
-    def client(self, peer: str, forwarded_for: Sequence[bytes]) -> str:
-        """Returns the client's address; `forwarded_for` are the values of `X-Forwarded-For`."""
-        address, trusted = self._peers.get(peer) or self._judge(peer)
-        if not (trusted and forwarded_for):
-            return address
-        said = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
-        further, more, entry = said.rpartition(b",")
-        while more and (entry in self._proxies or self._is_proxy(entry)):
-            further, more, entry = further.rpartition(b",")
-        if not more and is_canonical(address := entry.decode("latin-1")):
-            return address
-        return client_address(peer, forwarded_for, self._trusted)
-
-    def _is_proxy(self, entry: bytes) -> bool:
-        """Returns True if an entry, not the first, of `X-Forwarded-For` names a trusted proxy."""
-        if len(entry) > _LONGEST_ENTRY or not is_trusted(entry.decode("latin-1"), self._trusted):
-            return False
-        if len(self._proxies) >= _MOST_PEERS:
-            self._proxies.clear()
-        self._proxies.add(entry)
-        return True
-
-    def _judge(self, peer: str) -> tuple[str, bool]:
-        if len(self._peers) >= _MOST_PEERS:
-            self._peers.clear()
-        known = self._peers[peer] = client_address(peer, (), ()), is_trusted(peer, self._trusted)
-        return known
-
-
-def is_canonical(text: str) -> bool:
-    """Returns True if a text is surely an address in its one spelling, as `client_address` would return it.
-
-    False where that takes `client_address` to find out. Much cheaper than parsing, for addresses that are
-    new with each call.
-    """
-    try:
-        if ":" in text:
-            return "." not in text and inet_ntop(AF_INET6, inet_pton(AF_INET6, text)) == text
-        inet_pton(AF_INET, text)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _entropy() -> Iterator[list[bytes]]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bff import client_address_cache
+from bff.client_address_cache import ClientAddressCache, is_canonical
 from bff.policy.client_address import client_address
-from bff.proxy.forward import request_ids
-from bff.proxy.forward.request_ids import RequestIdMaker, is_canonical
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("2001:db8::/32")]
-MAKERS = {True: RequestIdMaker(TRUSTED), False: RequestIdMaker(())}
+CACHES = {True: ClientAddressCache(TRUSTED), False: ClientAddressCache(())}
 
 ADDRESSES = st.sampled_from(
     [
@@ -53,17 +53,17 @@ def test_an_address_is_what_the_rules_say(peer: str, said: list[bytes], trusts: 
     """From trusted peers and others, in any spelling, one field or several: and the next time as well."""
     for _ in range(2):
         expected = client_address(peer, said, TRUSTED if trusts else ())
-        assert expected == MAKERS[trusts].client(peer, said)
+        assert expected == CACHES[trusts].client(peer, said)
 
 
 def test_a_proxy_that_is_named_otherwise_each_time_keeps_no_place_from_others() -> None:
     """However many ports proxies are named with, few entries are kept, and the next ones still are."""
-    maker = RequestIdMaker(TRUSTED)
-    for port in range(request_ids._MOST_PEERS + 10):
-        assert "198.51.100.7" == maker.client("127.0.0.1", [b"198.51.100.7, 127.0.0.2:%d" % port])
-    assert "198.51.100.7" == maker.client("127.0.0.1", [b"198.51.100.7, 127.0.0.3"])
-    assert b" 127.0.0.3" in maker._proxies
-    assert len(maker._proxies) <= request_ids._MOST_PEERS
+    cache = ClientAddressCache(TRUSTED)
+    for port in range(client_address_cache._MOST_PEERS + 10):
+        assert "198.51.100.7" == cache.client("127.0.0.1", [b"198.51.100.7, 127.0.0.2:%d" % port])
+    assert "198.51.100.7" == cache.client("127.0.0.1", [b"198.51.100.7, 127.0.0.3"])
+    assert b" 127.0.0.3" in cache._proxies
+    assert len(cache._proxies) <= client_address_cache._MOST_PEERS
 
 
 @pytest.mark.requirement("B-17")
