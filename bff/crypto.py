@@ -36,6 +36,7 @@ _FORMAT = "1"
 _BEGIN = b"1."  # of what is sealed: format, key id, data, with points between them
 _KID_DIGITS = 8
 _HEADER_BYTES = len(_BEGIN) + _KID_DIGITS
+_DATA_AT = _HEADER_BYTES + 1
 _RAW = b"2"  # the format of a raw record: format, key id, data, without points
 _RAW_HEADER_BYTES = len(_RAW) + _KID_DIGITS // 2
 _RAW_TEXT = re.compile(r"2\.([0-9a-f]{8})\.")
@@ -308,7 +309,10 @@ class Keyring:
 
     def tagged(self, purpose: bytes, value: bytes, tag: bytes) -> bool:
         """True if `tag` was made here for this purpose and value; compared in constant time."""
-        return self._matches(_tag, _message(purpose, value), tag)
+        message = _message(purpose, value)
+        if hmac.compare_digest(_tag(self._keys[0], message), tag):
+            return True  # each read of a session asks, and the newest key has made nearly all of them
+        return self._matches(_tag, message, tag)
 
     def _matches(self, make: "Callable[[_ServerKey, bytes], bytes]", message: bytes, given: bytes) -> bool:
         return self._made(make, message, given) or (self.ask() and self._made(make, message, given))
@@ -321,11 +325,10 @@ class Keyring:
 
     def _split(self, sealed: bytes) -> tuple[_ServerKey, bytes] | None:
         """Returns the key and the data of what is sealed, if it may be ours."""
-        header, body = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES + 1 :]
-        if not header.startswith(_BEGIN) or sealed[_HEADER_BYTES : _HEADER_BYTES + 1] != b".":
+        if not sealed.startswith(_BEGIN) or sealed[_HEADER_BYTES:_DATA_AT] != b".":
             return None
-        key = self._maker(header)
-        data = decode(body.decode("ascii", "replace"))
+        key = self._maker(sealed[:_HEADER_BYTES])
+        data = decode(sealed[_DATA_AT:].decode("latin-1"))  # what is no ASCII is no base64 either
         return None if key is None or data is None else (key, data)
 
     def _maker(self, header: bytes) -> _ServerKey | None:

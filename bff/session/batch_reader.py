@@ -114,19 +114,15 @@ class Batches(Protocol):
         self, name: bytes, *, timed: bool = False, note: bytes | None = None
     ) -> "asyncio.Future[Loaded]":
         """As `BatchReader.load`."""
-        ...
 
     def read(self, key: str, reads: SessionReads, then: Told[LoadedValues], *, timed: bool) -> None:
         """As `BatchReader.read`."""
-        ...
 
     def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
         """As `BatchReader.evaluate`."""
-        ...
 
     def renew(self) -> None:
         """As `BatchReader.renew`."""
-        ...
 
     async def aclose(self) -> None:
         """As `BatchReader.aclose`."""
@@ -185,7 +181,9 @@ class BatchReader:
         A future would cost a further turn of the loop.
         """
         wanted = _TIMED_AND_NOTED if timed else _NOTED
-        self._ask(_Ask(reads.words(key, timed=timed), wanted, values_outcome, then))
+        self._waiting.append(_Ask(reads.words(key, timed=timed), wanted, values_outcome, then))
+        if not self._busy:
+            self._begin_soon()
 
     def evaluate(
         self,
@@ -220,8 +218,11 @@ class BatchReader:
     def _ask(self, ask: "_Ask[Any]") -> None:
         self._waiting.append(ask)
         if not self._busy:
-            self._busy = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            self._begin_soon()
+
+    def _begin_soon(self) -> None:
+        self._busy = True
+        asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
         """Begins the next batch, if anything is to be asked and none is under way."""
@@ -280,23 +281,26 @@ class BatchReader:
     def _came(self) -> None:
         """Takes the replies that are there; each ask is answered once its own are complete."""
         assert self._replies is not None
-        batch, answers, take = self._batch, self._answers, self._replies.take
+        batch, answers, take, not_yet = self._batch, self._answers, self._replies.take, Replies.NOT_YET
         if not batch:
             self._renewing = True  # a reply to nothing: the next one would not be that of its question
             return
         try:
             while batch:
                 ask = batch[0]
-                for asked in ask.wanted[len(answers) :]:
+                for asked in ask.wanted[len(answers) :] if answers else ask.wanted:
                     answer = None if asked is None else take(asked)
-                    if answer is Replies.NOT_YET:
+                    if answer is not_yet:
                         return
                     answers.append(answer)
                 batch.popleft()
                 answer = ask.read(answers)
                 answers.clear()
-                _tell(ask, answer)
-            if take() is not Replies.NOT_YET:
+                try:  # `_tell`, a call less
+                    ask.then(answer)
+                except Exception as mistake:  # noqa: BLE001 - as there
+                    _report(mistake)
+            if take() is not not_yet:
                 self._renewing = True  # as above
         except BaseException as failure:
             self._give_up(failure)
@@ -380,8 +384,12 @@ def _tell(ask: _Ask[Any], answer: Any) -> None:
     try:
         ask.then(answer)
     except Exception as mistake:  # noqa: BLE001 - it is reported; the other answers have to be read
-        report = {"message": "a reader of Redis failed", "exception": mistake}
-        asyncio.get_running_loop().call_exception_handler(report)
+        _report(mistake)
+
+
+def _report(mistake: Exception) -> None:
+    report = {"message": "a reader of Redis failed", "exception": mistake}
+    asyncio.get_running_loop().call_exception_handler(report)
 
 
 async def _disconnect(connection: AbstractConnection) -> None:

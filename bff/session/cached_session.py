@@ -17,17 +17,20 @@ from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.json_bytes import read_json, write_json
 from bff.session.model import (
     WITHHELD,
+    CallSession,
     Found,
     OwnToken,
     Refreshing,
     Session,
+    all_claims,
     new_session,
     new_tokens,
 )
 from bff.session.near_cache import HEAD, NearCache
 
 _HOT = Struct(f"{HEAD}ddII?")  # quiet until, good until, the token's begin and end, bound or not
-_COLD = Struct("<32sdqI5d??B")  # the last: how long the key is that the token is bound to
+_COLD_FORM = "32sdqI5d??B"  # the last: how long the key is that the token is bound to
+_COLD, _FIXED = Struct("<" + _COLD_FORM), Struct(_HOT.format + _COLD_FORM)
 _SEEN = Struct("<d")
 _VIEW = Struct("<dII")  # until when one route lets the session in, where its header lines begin and end
 _COLD_AT = _HOT.size
@@ -70,7 +73,7 @@ class CachedSession:
     def of(
         cls,
         handle: str,
-        session: Session,
+        session: CallSession,
         quiet_until: float,
         good_until: float = -math.inf,
         fingerprint: int = 0,
@@ -87,12 +90,19 @@ class CachedSession:
         tokens = session.tokens
         token, proof_key = tokens.access_token.encode(), (tokens.proof_key or "").encode()
         token_at = _VIEWS_AT + len(views) + len(proof_key)
+        token_end = token_at + len(token)
         if _CR in token or _LF in token or _NUL in token:
             quiet_until = good_until = -math.inf  # the forwarder refuses to send it
         entry = b"".join(
             (
-                _HOT.pack(0.0, 0, quiet_until, good_until, token_at, token_at + len(token), session.bound),
-                _COLD.pack(
+                _FIXED.pack(
+                    0.0,
+                    0,
+                    quiet_until,
+                    good_until,
+                    token_at,
+                    token_end,
+                    session.bound,
                     bytes.fromhex(session.key),
                     session.seen,
                     fingerprint,
@@ -112,11 +122,11 @@ class CachedSession:
                 write_json(_texts(session, kept)),
             )
         )
-        made = cls.__new__(cls)  # not by `__init__`: it would take apart what has just been put together
+        made: CachedSession = _new(cls)  # its `__init__` would take apart what has just been put together
         made.quiet_until, made.good_until, made.bound = quiet_until, good_until, session.bound
         made.value, made.entry, made.token = handle.encode("ascii"), entry, token
         made.key = session.key
-        made._texts_at = token_at + len(token)  # noqa: SLF001 - one of its own kind
+        made._texts_at = token_end
         return made
 
     @property
@@ -249,6 +259,12 @@ class NearSessions:
         self._prefix = b"" if cache is None else cache.prefix
         self._cookie_name, self._beginning = _in_bytes(cookie_name)
 
+    def value(self, cookie_header: bytes) -> bytes | None:
+        """The session cookie's value in the only `Cookie` header; None where it has none, or several."""
+        if cookie_header.startswith(self._beginning) and _SEMICOLON not in cookie_header:
+            return cookie_header[len(self._beginning) :].strip(b" \t")
+        return only_value(cookie_header, self._cookie_name)
+
     def near(self, cookie_header: bytes) -> CachedSession | None:
         """The session of the only `Cookie` header; None where it is not here, or not to be trusted.
 
@@ -291,8 +307,8 @@ def _in_bytes(name: str) -> tuple[bytes, bytes]:
     return name.encode("ascii"), name.encode("ascii") + b"="
 
 
-def _packed_views(plan: AccessPlan, session: Session) -> bytes:
-    views = plan.views(session.all_claims, bound=session.bound)
+def _packed_views(plan: AccessPlan, session: CallSession) -> bytes:
+    views = plan.views(all_claims(session), bound=session.bound)
     at = _VIEWS_AT + len(views) * _VIEW.size
     table: list[bytes] = []
     for view in views:
@@ -301,7 +317,7 @@ def _packed_views(plan: AccessPlan, session: Session) -> bytes:
     return b"".join([*table, *(view.lines for view in views)])
 
 
-def _texts(session: Session, kept: Mapping[str, Any] | None) -> list[Any]:
+def _texts(session: CallSession, kept: Mapping[str, Any] | None) -> list[Any]:
     """The parts of an entry without a place of their own; those that are rare stand there only if needed."""
     texts: list[Any] = [session.provider, session.sub, session.sid]
     marker, exchanged = session.refreshing, session.exchanged

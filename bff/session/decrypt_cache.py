@@ -12,8 +12,16 @@ from typing import Final
 
 from bff.crypto import Keyring
 from bff.session.cached_session import CachedSession
-from bff.session.model import Session
-from bff.session.record import FIELDS, Record, Values, decode_values, fingerprint, values_of
+from bff.session.model import Opened, Session
+from bff.session.record import (
+    FIELDS,
+    Record,
+    Values,
+    decode_values,
+    fingerprint,
+    open_values,
+    values_of,
+)
 
 _OVERHEAD: Final = 450
 """Bytes that a record takes beside its entry and the cookie's value: the key, headers, `seen`, its place."""
@@ -54,11 +62,11 @@ class DecryptCache:
 
     def session(self, key: str, record: Record, handle: str) -> Session | None:
         """The session in a record; None if we did not write it for this handle, or it was changed since."""
-        return self.session_of(key, values_of(record), handle)
+        return decode_values(key, values_of(record), handle, self._keyring)
 
-    def session_of(self, key: str, values: Values, handle: str) -> Session | None:
-        """The session in the record that has these values; None as `session`."""
-        return decode_values(key, values, handle, self._keyring)
+    def open(self, key: str, values: Values, handle: str) -> Opened | None:
+        """Opens the record that has these values; None as `session`."""
+        return open_values(key, values, handle, self._keyring)
 
     def opened(self, key: str, values: Values, handle: str) -> CachedSession | None:
         """The session in the record that has these values, if it was opened and kept before; else None."""

@@ -6,7 +6,7 @@ Times are seconds since the epoch (`float`), durations are seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from bff.errors import Problem
 
@@ -169,7 +169,35 @@ class Session:
     @property
     def all_claims(self) -> Mapping[str, Any]:
         """The claims that are kept, and those that have fields of their own."""
-        return {**self.claims, "sub": self.sub, "sid": self.sid}
+        return all_claims(self)
+
+
+class Opened(NamedTuple):
+    """A session as its record was opened for a call: without the fields for people."""
+
+    key: str
+    version: int
+    provider: str
+    sub: str
+    sid: str | None
+    created: float
+    seen: float
+    ends: float
+    tokens: Tokens
+    claims: Mapping[str, Any]
+    rotations: int
+    refreshing: Refreshing | None
+    exchanged: Mapping[str, OwnToken]
+    bound: bool
+
+
+CallSession = Session | Opened
+"""A session as its calls ask for it."""
+
+
+def all_claims(session: CallSession) -> Mapping[str, Any]:
+    """Returns the claims that are kept, and those that have fields of their own."""
+    return {**session.claims, "sub": session.sub, "sid": session.sid}
 
 
 class _SessionInMaking(Session):

@@ -177,16 +177,14 @@ class NearCache:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def holds(self, value: bytes) -> bool:
-        """True if there is an entry for this cookie value, good or not; it counts as no lookup."""
-        return value in self.entries
-
     def peek(self, value: bytes) -> bytes | None:
         """The entry of this cookie value, if the feed is trusted; it counts as no lookup, and no use."""
         return self.entries.get(value) if self.feed.trusted else None
 
-    def missed(self) -> None:
-        """Counts a lookup that found no entry, of a cookie that this server made."""
+    def missed(self, value: bytes) -> None:
+        """Counts a lookup of a cookie value that this server made, where it found no entry."""
+        if self.prefix + value in self.entries:
+            return
         if self.feed.trusted:
             self.counts.misses += 1
         else:
@@ -231,7 +229,8 @@ class NearCache:
         now = self.clock()
         if now >= expires or now >= self.feed.trusted_until:
             return
-        number, cost, turn, counts = _number(key), len(item) + len(value) + OVERHEAD, self._turn, self.counts
+        cost, turn, counts = len(item) + len(value) + OVERHEAD, self._turn, self.counts
+        number = hash(key) & _NUMBERS  # as `_number`
         if number in self._values:
             self._drop(number)
         if turn.bytes + cost > self.memory and (cost > self.memory or not self._made_room(cost)):
@@ -306,10 +305,6 @@ class _FrontendCache(NearCache):
         for name in NearCache.__slots__[1:]:  # containers, counts and turn are the same objects
             setattr(self, name, getattr(shared, name))
         self.prefix = b"%d " % number
-
-    def holds(self, value: bytes) -> bool:
-        """True if there is an entry for this cookie value here."""
-        return NearCache.holds(self, self.prefix + value)
 
     def peek(self, value: bytes) -> bytes | None:
         """The entry of this cookie value here, as no lookup, and no use."""

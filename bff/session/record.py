@@ -23,7 +23,7 @@ from typing import Any
 from bff.allowed_bytes import allowing
 from bff.crypto import Keyring, packed_seal, unpacked_seal
 from bff.session.json_bytes import read_json
-from bff.session.model import OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
+from bff.session.model import Opened, OwnToken, Refreshing, Session, Tokens, new_session, new_tokens
 
 Record = Mapping[str, str]
 Values = Sequence[bytes | None]
@@ -36,10 +36,13 @@ _BOUND = ("version", "provider", "sub", "sid", "created", "ends")
 _bound_values = itemgetter(*_BOUND)
 _PLAIN = allowing(set(range(0x20, 0x7F)) - {ord("\\")})  # beside quotes, which are counted
 _SEPARATING = 2 * len(_BOUND)  # quotes between the fields
-_OF_TOKENS = frozenset(field.name for field in fields(Tokens))
+_TOKEN_NAMES = tuple(field.name for field in fields(Tokens))
+_OF_TOKENS = frozenset(_TOKEN_NAMES)
 _ALWAYS_LISTED = len(_OF_TOKENS) - 1  # all but `proof_key`, the last of them
+_ALWAYS_NAMED = _TOKEN_NAMES[:_ALWAYS_LISTED]
 FIELDS = (*_BOUND, "seen", "tokens", "name", "ua", "ip", "frontend", "refreshing", "exchanged", DEVICE)
 """The fields that a session is made of: all but the readable claims."""
+_for_people = itemgetter(*map(FIELDS.index, ("name", "ua", "ip", "frontend", "exchanged")))
 _in_memory = itemgetter(*map(FIELDS.index, (*_BOUND, "tokens", "exchanged", "refreshing", DEVICE)))
 
 _SEALED = frozenset({"tokens", "exchanged"})
@@ -48,6 +51,8 @@ _DEVICE = b"device v1"
 _SEEN = b"seen"
 _CLAIM = "claim:"
 _LONGEST_CLAIM = 256  # characters of a readable claim; a longer one would not be typed by anybody
+_TEXTS = frozenset({bytes, type(None)})
+_new = tuple.__new__  # for a fifth of what a named tuple's own takes
 
 
 def encode_record(
@@ -138,10 +143,42 @@ def decode_record(key: str, record: Record, handle: str, keyring: Keyring) -> Se
 
 
 def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Session | None:
-    """Opens the record whose `FIELDS` have these values; None as `decode_record`.
+    """Opens the record whose `FIELDS` have these values; None as `decode_record`."""
+    opened = open_values(key, values, handle, keyring)
+    if opened is None:
+        return None
+    name, ua, ip, frontend, exchanged = _for_people(values)
+    if not _TEXTS.issuperset(map(type, (name, ua, ip, frontend))):
+        return None
+    return new_session(
+        key,
+        opened.version,
+        opened.provider,
+        opened.sub,
+        opened.sid,
+        _shown(name),
+        opened.created,
+        opened.seen,
+        opened.ends,
+        opened.tokens,
+        opened.claims,
+        opened.rotations,
+        opened.refreshing,
+        _shown(ua),
+        _shown(ip),
+        _shown(frontend),
+        opened.exchanged,
+        unpacked_seal(exchanged) if exchanged else "",
+        opened.bound,
+    )
+
+
+def open_values(key: str, values: Values, handle: str, keyring: Keyring) -> Opened | None:
+    """Opens the record as `decode_values` does, and makes no session of it.
 
     Each read of a session that is not in memory does it: a record by names costs a tenth more.
     """
+    unpacked: Sequence[Any] = values  # one that is missing fails below, as one of another kind does
     (
         version,
         provider,
@@ -151,25 +188,14 @@ def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Se
         ends,
         seen,
         tokens,
-        name,
-        ua,
-        ip,
-        frontend,
+        _,
+        _,
+        _,
+        _,
         refreshing,
         exchanged,
         device,
-    ) = values
-    if (
-        version is None
-        or provider is None
-        or sub is None
-        or sid is None
-        or created is None
-        or ends is None
-        or seen is None
-        or tokens is None
-    ):
-        return None
+    ) = unpacked
     try:
         bound = _bound(key, (version, provider, sub, sid, created, ends))
         plaintext = keyring.open_record_bytes(handle, tokens, bound)
@@ -179,26 +205,24 @@ def decode_values(key: str, values: Values, handle: str, keyring: Keyring) -> Se
         own = _decode_exchanged(exchanged, bound, handle, keyring) if exchanged else {}
         if own is None:
             return None
-        return new_session(
-            key,
-            int(version),
-            provider.decode(),
-            sub.decode("utf-8", "surrogatepass"),
-            sid.decode("utf-8", "surrogatepass") or None,
-            _shown(name),
-            float(created),  # what the seal is bound to, or a tag proves, was written by us
-            _parse_seen(seen, handle, keyring),
-            float(ends),
-            _tokens(secret["tokens"]),
-            secret["claims"],
-            secret["rotations"],
-            parse_marker(refreshing.decode()) if refreshing else None,
-            _shown(ua),
-            _shown(ip),
-            _shown(frontend),
-            own,
-            unpacked_seal(exchanged) if exchanged else "",
-            bool(device) and device_key(key, record_of(values), keyring) is not None,
+        return _new(
+            Opened,
+            (
+                key,
+                int(version),
+                provider.decode(),
+                sub.decode("utf-8", "surrogatepass"),
+                sid.decode("utf-8", "surrogatepass") or None,
+                float(created),  # what the seal is bound to, or a tag proves, was written by us
+                _parse_seen(seen, handle, keyring),
+                float(ends),
+                _tokens(secret["tokens"]),
+                secret["claims"],
+                secret["rotations"],
+                parse_marker(refreshing.decode()) if refreshing else None,
+                own,
+                bool(device) and device_key(key, record_of(values), keyring) is not None,
+            ),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
@@ -222,6 +246,8 @@ def _listed(tokens: Tokens) -> list[Any]:
 
 def _tokens(fields: Mapping[str, Any] | list[Any]) -> Tokens:
     """Returns the tokens with these fields, or values; an earlier version of us wrote fewer of them."""
+    if not isinstance(fields, list) and tuple(fields) == _ALWAYS_NAMED:
+        fields = list(fields.values())  # as this version writes them
     if isinstance(fields, list):
         values = [*fields, None] if len(fields) == _ALWAYS_LISTED else fields
         return new_tokens(*values)  # TypeError: a later version has written more of them
@@ -292,7 +318,7 @@ def format_seen(moment: float, handle: str, keyring: Keyring) -> str:
 
 def _parse_seen(text: bytes, handle: str, keyring: Keyring) -> float:
     second, _, tag = text.partition(b".")
-    if not keyring.tagged(_SEEN, b"%b %b" % (handle.encode(), second), tag):
+    if not keyring.tagged(_SEEN, handle.encode() + b" " + second, tag):
         raise ValueError("not written by this server")
     return float(second)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bff.session.lifetime import CLOCKS_APART, ended, next_slide
-from bff.session.model import Session, Tokens
+from bff.session.model import CallSession, Session, Tokens
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Cause = Literal["ahead", "expiry", "unauthorized", "manual"]
@@ -85,7 +85,7 @@ def token_ended(session: Session, now: float) -> bool:
     return ended(session, now) or (access_end is not None and now >= access_end)
 
 
-def ahead_at(session: Session, settings: RefreshSettings) -> float:
+def ahead_at(session: CallSession, settings: RefreshSettings) -> float:
     """Returns from when a session in use is rotated in the background, in seconds since the epoch.
 
     For the access token the leeway before its end, and up to a quarter of its life earlier: each session has
@@ -98,7 +98,8 @@ def ahead_at(session: Session, settings: RefreshSettings) -> float:
     moment, begin = session.ends, tokens.obtained_at
     access_end, refresh_end = tokens.access_expires_at, tokens.refresh_expires_at
     if access_end is not None and access_end > begin:  # as `_access_end` says
-        moment = access_end - effective_leeway(tokens, settings.leeway) - share * (access_end - begin)
+        life = access_end - begin
+        moment = access_end - min(settings.leeway, _LEEWAY_SHARE * life) - share * life
     if refresh_end is not None and refresh_end > begin and tokens.refresh_end_moves:
         moment = min(moment, refresh_end - (_REFRESH_TOKEN_LEFT + share) * (refresh_end - begin))
     return moment
@@ -141,13 +142,6 @@ def plan_after_401(
     return Refresh("unauthorized")
 
 
-def effective_leeway(tokens: Tokens, leeway: float) -> float:
-    """The leeway in seconds, at most a quarter of the token's life."""
-    if tokens.access_expires_at is None:
-        return leeway
-    return min(leeway, _LEEWAY_SHARE * (tokens.access_expires_at - tokens.obtained_at))
-
-
 def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSettings) -> float:
     """Returns until when a session in use needs nothing done: the token good, no slide due, nothing over.
 
@@ -157,7 +151,7 @@ def quiet_until(session: Session, refresh: RefreshSettings, settings: SessionSet
     return min(next_slide(session, settings), good_until(session, refresh))
 
 
-def good_until(session: Session, refresh: RefreshSettings) -> float:
+def good_until(session: CallSession, refresh: RefreshSettings) -> float:
     """Returns until when a session's token is good and need not be renewed: `plan_use` says `UseToken`."""
     tokens = session.tokens
     if tokens.refresh_token is not None:

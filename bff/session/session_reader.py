@@ -18,7 +18,7 @@ from bff.session.decrypt_cache import DecryptCache
 from bff.session.end_reasons import note_of
 from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.lifetime import idle_allowance, last_moment, slide_after
-from bff.session.model import Session
+from bff.session.model import CallSession, Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Values, fingerprint, values_of
 from bff.session.rotation_policy import good_until, quiet_until
@@ -64,7 +64,7 @@ class SessionReader:
     def keep(self, reading: Reading, handle: str, session: Session, loaded: Loaded) -> None:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
         left = last_moment(session, self._settings) - self._clock()
-        _keep(reading, self._packed(handle, session, values_of(loaded.fields)), left, loaded)
+        _keep(reading, self._packed(handle, session, values_of(loaded.fields)), left, loaded.lifetime)
 
     def used(self, handle: str) -> "Callable[[str], Awaitable[None]] | None":
         """Takes the session of a handle out of the near cache, before its use is noted in Redis.
@@ -96,10 +96,10 @@ class SessionReader:
                     session = replace(cached.found.session, seen=float(seen.partition(".")[0]))
                     quiet = quiet_until(session, self._refresh, self._settings)
                     left = last_moment(session, self._settings) - self._clock()
-                    _keep(reading, cached.used(session.seen, quiet), left, loaded)
+                    _keep(reading, cached.used(session.seen, quiet), left, loaded.lifetime)
                     return
 
-    def _packed(self, handle: str, session: Session, values: Values) -> CachedSession:
+    def _packed(self, handle: str, session: CallSession, values: Values) -> CachedSession:
         good = good_until(session, self._refresh)
         quiet = min(good, session.seen + self._slide_after)  # `quiet_until`, with what is known of it
         return CachedSession.of(handle, session, quiet, good, fingerprint(values), plan=self._plan)
@@ -119,26 +119,31 @@ class SessionReader:
     def _found(
         self, handle: str, key: str, loaded: LoadedValues, reading: Reading | None
     ) -> CachedSession | None:
-        packed = self._before.opened(key, loaded.values, handle)
+        values, lifetime, note = loaded
+        before = self._before
+        packed = before.opened(key, values, handle) if self._cache is None else None  # `DecryptCache`, Rule 3
         if packed is None:
-            session = self._before.session_of(key, loaded.values, handle)
-            if session is None:
+            opened = before.open(key, values, handle)
+            if opened is None:
                 return None
-            packed = self._packed(handle, session, loaded.values)
-            self._before.keep(packed, loaded.values)
-        if loaded.note is not None and note_of(loaded.note, packed.version) is not None:
+            packed = self._packed(handle, opened, values)
+            if self._cache is None:
+                before.keep(packed, values)
+            last, provider = min(opened.ends, opened.seen + self._idle), opened.provider
+        else:
+            last, provider = packed.last_moment(self._idle), packed.provider
+        if note is not None and note_of(note, packed.version) is not None:
             return None
-        left = packed.last_moment(self._idle) - self._clock()
+        left = last - self._clock()
         if left <= 0:  # as `time_is_up` says with its reason
             return None
-        if self._providers is not None and packed.provider not in self._providers:
+        if self._providers is not None and provider not in self._providers:
             return None
-        if reading is not None:
-            _keep(reading, packed, left, loaded)
+        if reading is not None:  # `_keep`, a call less
+            reading.keep(packed.value, packed.entry, left if lifetime is None else min(left, lifetime))
         return packed
 
 
-def _keep(reading: Reading, packed: CachedSession, left: float, loaded: Loaded | LoadedValues) -> None:
-    """Keeps a session that lives so many seconds if nobody uses it, or as long as its record."""
-    lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
-    reading.keep(packed.value, packed.entry, lifetime)
+def _keep(reading: Reading, packed: CachedSession, left: float, lifetime: float | None) -> None:
+    """Keeps a session that lives so many seconds if nobody uses it, or for the `lifetime` of its record."""
+    reading.keep(packed.value, packed.entry, left if lifetime is None else min(left, lifetime))

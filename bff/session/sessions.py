@@ -21,7 +21,7 @@ from bff.errors import Problem, StoreUnavailableError
 from bff.observe.audit_events import AuditEvent
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
-from bff.policy.cookie_parser import cookie_values, only_value
+from bff.policy.cookie_parser import cookie_values
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.bulk_endings import BulkEndings
 from bff.session.cached_session import CachedSession, Nearby, NearSessions
@@ -91,6 +91,7 @@ class Sessions:
         self.decrypted = self._before = before = DecryptCache(
             keyring, settings.near_cache_memory if cache is None else 0
         )
+        self._accepted = before.handle if cache is None else keyring.accepts  # `DecryptCache`, Rule 3
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -126,7 +127,7 @@ class Sessions:
         `address` is the client's, for the audit log.
         """
         values = cookie_values(cookie_headers, self._cookie_name)
-        handle = self._before.handle(values[0]) if len(values) == 1 else None
+        handle = self._accepted(values[0]) if len(values) == 1 else None
         if handle is not None:
             return await self.open(handle)
         if values:
@@ -159,12 +160,12 @@ class Sessions:
 
     def _missed_handle(self, cookie_header: bytes) -> str | None:
         """Returns the handle of ours that the only `Cookie` header names, if any, and counts the miss."""
-        value = only_value(cookie_header, self._cookie_name)
-        handle = None if value is None else self._before.handle(value)
+        value = self._in_memory.value(cookie_header)
+        handle = None if value is None else self._accepted(value)
         if value is None or handle is None:
             return None
-        if self._cache is not None and not self._cache.holds(value):
-            self._cache.missed()
+        if self._cache is not None:
+            self._cache.missed(value)
         return handle
 
     def quiet_until(self, session: Session) -> float:

@@ -31,7 +31,7 @@ def records(count: int) -> list[Made]:
 def opened(cache: DecryptCache, made: Made) -> CachedSession | None:
     """The session of a record, opened and kept where it is not remembered, as a reader has it."""
     key, values, handle = made
-    session = cache.session_of(key, values, handle)
+    session = cache.open(key, values, handle)
     if session is None:
         return None
     packed = CachedSession.of(handle, session, NOW, fingerprint=fingerprint(values))

@@ -215,7 +215,7 @@ def test_what_is_in_use_stays() -> None:
     )
     for number, key in enumerate(names(1000)[4:]):
         near.read(key)
-        assert (number % ADMITTED == ADMITTED - 1) is near.cache.holds(key.encode())
+        assert (number % ADMITTED == ADMITTED - 1) is (key.encode() in near.cache.entries)
         near.get(b"0000")
     assert "session" == near.get(b"0000")
     assert (3, 3, 3) == (len(near.cache), len(near.cache._values), len(near.cache._ring))
@@ -323,10 +323,11 @@ def test_look_ups_are_counted(near: Near) -> None:
     near.get(b"k")
     near.get(b"k")
     near.get(b"unknown")  # anybody's: whoever knows better says so
-    near.cache.missed()
+    near.cache.missed(b"unknown")
+    near.cache.missed(b"k")  # found, and counted by then
     near.feed.trusted = False
     near.get(b"k")
-    near.cache.missed()
+    near.cache.missed(b"unknown")
     assert (2, 1, 2, 1) == (
         near.counts.hits,
         near.counts.misses,

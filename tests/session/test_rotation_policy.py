@@ -18,7 +18,6 @@ from bff.session.rotation_policy import (
     UseAndRefresh,
     UseToken,
     ahead_at,
-    effective_leeway,
     good_until,
     plan_after_401,
     plan_use,
@@ -57,12 +56,10 @@ def test_before_a_call(expected: object, session: Session, after: float) -> None
 def test_a_short_token_is_not_refreshed_on_every_call() -> None:
     """The leeway is at most a quarter of the token's life, and so is what sessions differ by."""
     tokens = sample_tokens(access_expires_at=NOW + 20)
-    assert 5 == effective_leeway(tokens, 30)
     session = sample_session(tokens=tokens)
     assert UseToken() == plan_use(session, NOW + 9.9, SETTINGS)
     assert UseAndRefresh() == plan_use(session, NOW + 15, SETTINGS)
     assert Refresh("expiry") == plan_use(session, NOW + 19.7, SETTINGS)
-    assert 30 == effective_leeway(sample_tokens(access_expires_at=None), 30)
 
 
 def ending(access: float | None, refresh: float | None, *, moves: bool = True) -> Session:
