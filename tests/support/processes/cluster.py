@@ -138,7 +138,8 @@ class Cluster:
             node.ask("CLUSTER ADDSLOTSRANGE", number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1)
         for node, other in permutations(self.nodes, 2):
             node.meet(other)
-        await until(lambda: all(len(node.knows()) == len(self.nodes) for node in self.nodes))
+        ids = {node.id for node in self.nodes}  # one that is being met has a name for the moment
+        await until(lambda: all(node.knows().keys() == ids for node in self.nodes))
         for master, replica in self._pairs():
             replica.ask("CLUSTER REPLICATE", master.id)
         await until(self._complete)
