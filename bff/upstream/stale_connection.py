@@ -1,4 +1,4 @@
-"""A connection that ended under its call: stale or broken, and how often is the request sent again. Pure.
+"""A connection that ended under its call: stale or broken, and the repeats of the call. Pure.
 
 Rule 1: `STALE` (RFC 9110, 9.2.2; RFC 9112, 9.3.1) is a connection that ended before one byte of the answer
 where either nothing of the request had been written, which is safe for every method, or it had carried calls
