@@ -26,6 +26,7 @@ async def replica(redis_server: RedisServer) -> AsyncIterator[RedisServer]:
     with another_server() as replica, replica.client() as client:
         client.replicaof("127.0.0.1", str(redis_server.port))
         await until(lambda: client.info("replication").get("master_link_status") == "up")
+        await until(lambda: "state=online" in redis_server.cli("INFO", "replication"))  # at its master
         yield replica
 
 
