@@ -21,6 +21,7 @@ from bff.proxy.server.http_protocol import HttpServerProtocol
 from bff.serve.uvicorn_config import client_protocol
 from bff.session import invalidation_feed
 from bff.session.model import Tokens
+from bff.session.near_cache import NearCache
 from bff.session.session_builder import Identity
 from bff.session.sessions import NoSession
 from bff.settings.model import Settings
@@ -30,16 +31,18 @@ from tests.tools.bench.living import living
 from tests.tools.bench.load import LoadError
 from tests.tools.bench.traffic import browser_fields, requests, through_nginx
 
-Load = Literal["mixed", "forwarded", "get", "miss", "miss-raw"]
+Load = Literal["mixed", "forwarded", "get", "miss", "miss-raw", "slide"]
 """`mixed` and `forwarded` as the bench sends them; `get` has the GETs of `mixed` alone, and so has `miss`,
-each of a session that the near cache does not hold; `miss-raw` with `session.record_format = 2`."""
+each of a session that the near cache does not hold; `miss-raw` with `session.record_format = 2`; `slide` has
+them of sessions in the near cache, the use of each of which is to be noted, and waits until it has been."""
 
-LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss", "miss-raw")
+LOADS: tuple[Load, ...] = ("mixed", "forwarded", "get", "miss", "miss-raw", "slide")
 
 _PORT = 8080
 _TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ." + "x" * 800
 _ONE_READ = 65_536
 _TRIES = 50
+_NOTED_EVERY = 1  # second, by which a clock is put forward for each call whose use is to be noted
 _FIELDS = (
     b"Server: nginx/1.22.1\r\nDate: Sun, 01 Nov 2026 12:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\nConnection: keep-alive\r\n"
@@ -80,11 +83,13 @@ class CallLoop:
         backend: UpstreamConnection,
         calls: Sequence[bytes],
         *,
-        missing: bool = False,
+        load: Load,
+        clock: "Clock",
     ) -> None:
         self.app = app
         self.different = len(calls)
-        self._missing = missing
+        self._missing, self._noted = load.startswith("miss"), load == "slide"
+        self._clock = clock
         self._calls = cycle([(call, ANSWERS[call.split(b"/", 3)[2]]) for call in calls])
         self._client, self._backend = client, backend
 
@@ -98,6 +103,8 @@ class CallLoop:
         before, misses = counts.hits, counts.misses
         if self._missing:
             await self._run_missing(count)
+        elif self._noted:
+            await self._run_noted(count)
         else:
             self._run_found(count)
         found, read = counts.hits - before, counts.misses - misses
@@ -128,6 +135,37 @@ class CallLoop:
             for read in reads:
                 answer(read)
 
+    async def _run_noted(self, count: int) -> None:
+        take, answer = self._client.data_received, self._backend.data_received
+        loop, keep = asyncio.get_running_loop(), NearCache.keep
+
+        def kept(*what: Any) -> None:
+            keep(*what)
+            noted.set_result(None)
+
+        with mock.patch.object(NearCache, "keep", kept):
+            for _ in range(count):
+                request, reads = next(self._calls)
+                self._clock.ahead += _NOTED_EVERY
+                noted = loop.create_future()
+                take(request)
+                for read in reads:
+                    answer(read)
+                await noted  # the session is in the near cache again
+
+
+class Clock:
+    """The application's clock.
+
+    Attributes:
+        ahead: seconds by which it is ahead of the machine's.
+    """
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
 
 @contextlib.asynccontextmanager
 async def call_loop(
@@ -135,7 +173,9 @@ async def call_loop(
 ) -> AsyncIterator[CallLoop]:
     """Runs an application of so many frontends; users, all signed in, are of each in turn."""
     places = ["", *(f"f{number}" for number in range(1, frontends))]
-    app = App(_settings(redis_url, places, record_format=2 if load == "miss-raw" else 1))
+    clock = Clock()
+    settings = _settings(redis_url, places, load)
+    app = App(settings, clock=clock) if load == "slide" else App(settings)
     with _trusting():
         async with living(app) as state:
             browsers = await _signed_in(app, places, users)
@@ -146,7 +186,7 @@ async def call_loop(
                 calls = [call for call in calls if call.startswith(b"GET /api/json/")]
             client, backend = _client(app, state), _backend(app)
             try:
-                yield CallLoop(app, client, backend, calls, missing=load.startswith("miss"))
+                yield CallLoop(app, client, backend, calls, load=load, clock=clock)
             finally:
                 backend.connection_lost(None)
                 client.connection_lost(None)
@@ -167,7 +207,7 @@ def _host(place: str) -> str:
     return f"{place}.localhost:{_PORT}" if place else f"localhost:{_PORT}"
 
 
-def _settings(redis_url: str, places: Sequence[str], record_format: int) -> Settings:
+def _settings(redis_url: str, places: Sequence[str], load: Load) -> Settings:
     named = [{"name": place, "public_url": f"http://{_host(place)}"} for place in places if place]
     return Settings.model_validate(
         {
@@ -180,8 +220,8 @@ def _settings(redis_url: str, places: Sequence[str], record_format: int) -> Sett
             "session": {
                 "keys": [new_secret()],
                 "idle_timeout": "10h",
-                "slide_interval": "2h",
-                "record_format": record_format,
+                "slide_interval": _NOTED_EVERY if load == "slide" else "2h",
+                "record_format": 2 if load == "miss-raw" else 1,
             },
             "provider": {"issuer": "http://localhost:9", "client_id": "x", "client_secret": "x"},
             "route": [{"path": "/api", "upstream": "http://127.0.0.1:9", "strip_prefix": False}],

@@ -36,6 +36,7 @@ examples:
   python3 -m tests.tools.bench.instructions                         of `mixed` traffic, two minutes
   python3 -m tests.tools.bench.instructions --load forwarded        behind a reverse proxy
   python3 -m tests.tools.bench.instructions --load miss             each session read from Redis
+  python3 -m tests.tools.bench.instructions --load slide            each session's use noted there
   python3 -m tests.tools.bench.instructions --frontends 1 100 --caches
   python3 -m tests.tools.bench.instructions --keep /tmp/profile     for callgrind_annotate
 """

@@ -92,6 +92,16 @@ async def test_a_call_whose_session_is_not_in_memory_reads_it_from_redis(redis_s
         assert 1 == counts.entries
 
 
+async def test_a_call_whose_use_is_to_be_noted_is_noted(redis_server: RedisServer) -> None:
+    """Each one is a fast call whose note is in Redis behind it, and finds its session in memory."""
+    async with call_loop(redis_server.url, "slide", users=2, different=10) as loop:
+        with redis_server.client() as client:
+            client.config_resetstat()
+            await loop.run(20)
+            assert 20 == client.info("commandstats")["cmdstat_hset"]["calls"]
+        assert 2 == loop.app.metrics.near_cache.entries
+
+
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions of Python learn otherwise")
 @pytest.mark.parametrize("frontends", [1, 3])
 def test_a_call_reads_attributes_in_one_step(redis_server: RedisServer, frontends: int) -> None:
