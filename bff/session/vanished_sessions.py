@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import takewhile
 
 from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit, get_logger
@@ -142,14 +143,17 @@ class VanishedSessions:
                 self._evictions = await self._endings.evictions()
 
     async def _look_at_changes(self) -> None:
-        while self._changed:
-            keys = list(self._changed)[:_AT_ONCE]
-            named = {key: self._changed.pop(key) for key in keys}
-            try:
-                await self._tell([key for key in keys if _KEY.fullmatch(key)], pushed=True)
-            except StoreUnavailableError:
-                self._changed = named | self._changed
-                raise
+        """Looks at those that were named until now: in busy times the next ones come while it does."""
+        named, self._changed = self._changed, {}
+        keys, looked_at = list(named), 0
+        try:
+            while looked_at < len(keys):
+                some = keys[looked_at : looked_at + _AT_ONCE]
+                await self._tell([key for key in some if _KEY.fullmatch(key)], pushed=True)
+                looked_at += _AT_ONCE
+        except StoreUnavailableError:
+            self._changed = {key: named[key] for key in keys[looked_at:]} | self._changed
+            raise
         self._overflowed = False
 
     async def _tell(self, keys: Iterable[str], *, pushed: bool) -> None:
@@ -190,8 +194,5 @@ class VanishedSessions:
 
     def _forget_old(self, now: float) -> None:
         """Drops the names that the auditor has had the time to look at, and a next one as well."""
-        while self._changed:
-            key = next(iter(self._changed))
-            if now - self._changed[key] < _KEPT:
-                return
+        for key in list(takewhile(lambda key: now - self._changed[key] >= _KEPT, self._changed)):
             del self._changed[key]

@@ -128,6 +128,27 @@ async def gone(redis: RedisServer, *found: Found) -> None:
 
 
 @ON_BOTH_SERVERS
+async def test_sessions_that_live_cost_a_question_for_a_hundred(
+    three: list[Process], redis_server: RedisServer
+) -> None:
+    """A note of use of each is no command of each; those among them that are gone are found by name."""
+    found = [await three[1].signed_in(f"u{number}") for number in range(150)]
+    with redis_server.client() as client:
+        for deleted in ([], found[7:9]):
+            pipe = client.pipeline(transaction=False)
+            for one in found:
+                pipe.pexpire(name(one), 60_000)
+            pipe.execute()
+            client.delete(*(name(one) for one in deleted), "none")
+            client.config_resetstat()
+            with capture_logs() as lines:
+                await three[0].look()
+            asked = client.info("commandstats")["cmdstat_exists"]["calls"]
+            assert asked <= (3 if not deleted else 103)
+            assert {one.session.id for one in deleted} == {line[1] for line in endings(lines)}
+
+
+@ON_BOTH_SERVERS
 @pytest.mark.requirement("S-07", "B-22", "B-27")
 async def test_a_deletion_is_told_once(three: list[Process], redis_server: RedisServer) -> None:
     """`redis-cli DEL`: one line of all processes, with whose session it was; and one count."""
