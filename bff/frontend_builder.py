@@ -188,7 +188,6 @@ def _credentials(
     parts: dict[str, Any] = {
         "sessions": made.sessions,
         "refresher": made.refresher,
-        "tasks": shared.tasks,
         "refresh_settings": settings.refresh,
         "clock": shared.clock,
     }

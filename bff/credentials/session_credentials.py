@@ -16,7 +16,7 @@ from bff.policy.step_up import Demand
 from bff.refresh import Deferred, Outcome, Over, Refresher, Rotated, UserNeeded
 from bff.session.cached_session import CachedSession
 from bff.session.invalidation_feed import steady_now
-from bff.session.model import EndReason, Found, Session
+from bff.session.model import ID_LENGTH, EndReason, Found, Session
 from bff.session.rotation_policy import (
     Cause,
     Expired,
@@ -32,7 +32,6 @@ from bff.session.rotation_policy import (
 from bff.session.session_reader import Then
 from bff.session.sessions import NoSession, Sessions
 from bff.settings.model import RefreshSettings
-from bff.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -45,21 +44,19 @@ _log = get_logger("bff.credentials")
 class Credentials:
     """Finds and renews the token of a call. `clock` gives seconds since the epoch."""
 
-    __slots__ = ("_nearby", "_plain", "_refresh_settings", "_refresher", "_sessions", "_tasks", "clock")
+    __slots__ = ("_nearby", "_plain", "_refresh_settings", "_refresher", "_sessions", "clock")
 
     def __init__(
         self,
         *,
         sessions: Sessions,
         refresher: Refresher,
-        tasks: Tasks,
         refresh_settings: RefreshSettings,
         clock: Callable[[], float],
     ) -> None:
         self._sessions = sessions
         self._nearby = sessions.nearby
         self._refresher = refresher
-        self._tasks = tasks
         self._refresh_settings = refresh_settings
         self.clock = clock
         self._plain = type(self).quiet is Credentials.quiet  # no rule, and no token of the backend's own
@@ -101,7 +98,7 @@ class Credentials:
         if now < cached.quiet_until:
             return cached
         if now < cached.good_until:
-            self._slide(cached.found)
+            self._sessions.note_use(cached, _note_over)
             return cached
         return None
 
@@ -251,17 +248,16 @@ class Credentials:
     def _slide(self, found: Found) -> bool:
         due = self._sessions.slide_due(found.session)
         if due:
-            self._tasks.spawn(self._slide_quietly(found), name=f"slide {found.session.id}")
+            self._sessions.begin_note(found, _note_over)
         return due
-
-    async def _slide_quietly(self, found: Found) -> None:
-        try:
-            await self._sessions.slide(found)
-        except StoreUnavailableError:
-            _log.warning("slide_failed", session=found.session.id)
 
     async def _end_quietly(self, session: Session, reason: EndReason) -> None:
         try:
             await self._sessions.end(session, reason)
         except StoreUnavailableError:
             _log.warning("end_failed", session=session.id)
+
+
+def _note_over(key: str, failure: StoreUnavailableError | None) -> None:
+    if failure is not None:
+        _log.warning("slide_failed", session=key[:ID_LENGTH])

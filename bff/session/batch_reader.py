@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from bff.session import redis_connection
+from bff.session.batches import Told
 from bff.session.hash_read import (
     Loaded,
     LoadedValues,
@@ -39,10 +40,6 @@ T = TypeVar("T")
 LARGEST_BATCH = 128
 """The most reads that share a round trip: answers of some 4 kB each should not pile up by the megabyte."""
 
-
-Told = Callable[[T | Exception], None]
-"""Takes an answer, or the error in its place. It does not raise."""
-
 _last: Callable[[Sequence[Any]], Any] = itemgetter(-1)
 
 
@@ -51,6 +48,7 @@ def _wanted(*, timed: bool, noted: bool) -> tuple[bool | None, ...]:
     return False, timed or None, noted or None
 
 
+_TEXT = (True,)
 _NOTED, _TIMED_AND_NOTED = _wanted(timed=False, noted=True), _wanted(timed=True, noted=True)
 
 
@@ -105,27 +103,6 @@ class _Awaited(_Ask[T]):
             self.answer.set_exception(outcome)
         else:
             self.answer.set_result(outcome)
-
-
-class Batches(Protocol):
-    """A reader of hashes: from one server, or from those of a cluster."""
-
-    def load(
-        self, name: bytes, *, timed: bool = False, note: bytes | None = None
-    ) -> "asyncio.Future[Loaded]":
-        """As `BatchReader.load`."""
-
-    def read(self, key: str, reads: SessionReads, then: Told[LoadedValues], *, timed: bool) -> None:
-        """As `BatchReader.read`."""
-
-    def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
-        """As `BatchReader.evaluate`."""
-
-    def renew(self) -> None:
-        """As `BatchReader.renew`."""
-
-    async def aclose(self) -> None:
-        """As `BatchReader.aclose`."""
 
 
 class BatchReader:
@@ -208,6 +185,10 @@ class BatchReader:
         ask = _Awaited[Any](words, (text,) * replies, _last)
         self._ask(ask)
         return ask.answer
+
+    def run(self, name: bytes, words: bytes, then: Told[Any]) -> None:  # noqa: ARG002 - as above
+        """Runs a command as `evaluate` does, for callers that do not await: `then` is called soon."""
+        self._ask(_Ask(words, _TEXT, _last, then))
 
     async def aclose(self) -> None:
         """Closes the connection; callers that still wait get `StoreUnavailableError`."""

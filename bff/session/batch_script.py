@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from bff.session.batch_reader import Batches
+from bff.session.batches import Batches, Told
 from bff.session.redis_connection import packed
 
 
@@ -22,6 +22,18 @@ class BatchScript:
         # Redis' name of it.
         self._sha = hashlib.sha1(self._source, usedforsecurity=False).hexdigest().encode()
 
+    def begin(self, then: Told[Any], name: bytes, *arguments: bytes) -> None:
+        """Runs it as `run` does, for callers that do not await: `then` gets what that returns, or raises."""
+        rest = (b"1", name, *arguments)
+
+        def answered(answer: Any) -> None:
+            if isinstance(answer, ResponseError) and _is_unknown(answer):
+                self._batches.run(name, packed(b"EVAL", self._source, *rest), then)
+            else:
+                then(answer)
+
+        self._batches.run(name, packed(b"EVALSHA", self._sha, *rest), answered)
+
     async def run(self, name: bytes, *arguments: bytes) -> Any:
         """Runs it on the key of this name.
 
@@ -33,6 +45,11 @@ class BatchScript:
         try:
             return await self._batches.evaluate(name, packed(b"EVALSHA", self._sha, *rest))
         except ResponseError as refused:
-            if not str(refused).startswith("NOSCRIPT"):
+            if not _is_unknown(refused):
                 raise
             return await self._batches.evaluate(name, packed(b"EVAL", self._source, *rest))
+
+
+def _is_unknown(refused: ResponseError) -> bool:
+    """Returns True if the server does not know the script."""
+    return str(refused).startswith("NOSCRIPT")

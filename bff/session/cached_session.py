@@ -135,6 +135,18 @@ class CachedSession:
         number: int = _COLD.unpack_from(self.entry, _COLD_AT)[3]
         return number
 
+    @property
+    def ends(self) -> float:
+        """The latest end of the session, in seconds since the epoch."""
+        moment: float = _COLD.unpack_from(self.entry, _COLD_AT)[5]
+        return moment
+
+    @property
+    def sub(self) -> str:
+        """The subject of the session."""
+        name: str = read_json(self.entry[self._texts_at :])[1]
+        return name
+
     def last_moment(self, idle: float) -> float:
         """Returns when its time is up if nobody uses it: `lifetime.last_moment`, with `idle` worked out."""
         cold = _COLD.unpack_from(self.entry, _COLD_AT)

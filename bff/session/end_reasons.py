@@ -23,7 +23,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from bff.session import lua_scripts
-from bff.session.batch_reader import Batches
 from bff.session.cluster.client import ClusterClient, masters_of
 from bff.session.keyed_script import KeyedScript
 from bff.session.model import EndReason
@@ -145,14 +144,11 @@ class Endings:
         except (RedisError, OSError):
             return
 
-    def lives_until_soon(
-        self, batches: Batches, key: str, milliseconds: int, by: EndReason, sub: str
-    ) -> None:
-        """Marks the same with the next batch of reads; nobody waits for it."""
-        name, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
-        words = packed(b"SET", name.encode(), mark.encode(), b"PX", b"%d" % lifetime)
-        noted = batches.evaluate(name.encode(), words)
-        noted.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def marking(self, key: str, milliseconds: int, by: EndReason, sub: str) -> tuple[bytes, bytes]:
+        """Returns the name of the mark, and the command that marks the same."""
+        text, mark, lifetime = self._mark_of(key, milliseconds, by, sub)
+        name = text.encode()
+        return name, packed(b"SET", name, mark.encode(), b"PX", b"%d" % lifetime)
 
     def _mark_of(self, key: str, milliseconds: int, by: EndReason, sub: str) -> tuple[str, str, int]:
         lifetime = milliseconds + int(ENDED_SECONDS * 1000)

@@ -20,14 +20,14 @@ def session_end(now: float, created: float, tokens: Tokens, settings: SessionSet
     return max(latest, now)
 
 
-def record_ttl(session: Session, now: float, idle_timeout: float) -> int:
+def record_ttl(ends: float, now: float, idle_timeout: float) -> int:
     """Returns the TTL of a record after a use, in milliseconds: the idle timeout, never past `ends`."""
-    return min(milliseconds(idle_timeout), milliseconds(session.ends - now))
+    return min(milliseconds(idle_timeout), milliseconds(ends - now))
 
 
-def ends_by(session: Session, ttl: int, now: float) -> EndReason:
+def ends_by(ends: float, ttl: int, now: float) -> EndReason:
     """Returns the reason for which a session ends when its record's TTL (milliseconds) runs out."""
-    return EndReason.IDLE if ttl < milliseconds(session.ends - now) else EndReason.MAX_LIFETIME
+    return EndReason.IDLE if ttl < milliseconds(ends - now) else EndReason.MAX_LIFETIME
 
 
 def milliseconds(seconds: float) -> int:

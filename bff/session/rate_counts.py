@@ -11,8 +11,8 @@ Rule 3: a foreign value there counts as nothing, or as a quota that is used up, 
 import math
 
 from bff.policy.quota import Quota
-from bff.session.batch_reader import Batches
 from bff.session.batch_script import BatchScript
+from bff.session.batches import Batches
 from bff.session.lua_scripts import TAKE
 from bff.session.redis_errors import Translated
 

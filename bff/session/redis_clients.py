@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from bff.session.batch_reader import Batches, BatchReader
+from bff.session.batch_reader import BatchReader
+from bff.session.batches import Batches
 from bff.session.cluster.batches import ClusterBatches
 from bff.session.cluster.client import ClusterClient
 from bff.session.cluster.topology import Topology

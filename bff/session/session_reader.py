@@ -5,13 +5,10 @@ Rule 1: a reader gives plain sessions alone. A session that it does not find, or
 Rule 2: a session that was read is kept even if the caller has left meanwhile.
 """
 
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from functools import partial
 
 from bff.crypto import session_key
-from bff.errors import StoreUnavailableError
 from bff.policy.route_access import NO_ACCESS, AccessPlan
 from bff.session.cached_session import CachedSession
 from bff.session.decrypt_cache import DecryptCache
@@ -21,13 +18,11 @@ from bff.session.lifetime import idle_allowance, last_moment, slide_after
 from bff.session.model import CallSession, Session
 from bff.session.near_cache import NearCache, Reading
 from bff.session.record import Values, fingerprint, values_of
-from bff.session.rotation_policy import good_until, quiet_until
+from bff.session.rotation_policy import good_until
 from bff.session.store import SessionStore
 from bff.settings.model import RefreshSettings, SessionSettings
 
 Then = Callable[[CachedSession | None], None]
-
-_TRIES = 2  # the push of the note itself may come during the first
 
 
 class SessionReader:
@@ -65,39 +60,6 @@ class SessionReader:
         """Keeps a session that was read, for as long as it lives if nobody uses it."""
         left = last_moment(session, self._settings) - self._clock()
         _keep(reading, self._packed(handle, session, values_of(loaded.fields)), left, loaded.lifetime)
-
-    def used(self, handle: str) -> "Callable[[str], Awaitable[None]] | None":
-        """Takes the session of a handle out of the near cache, before its use is noted in Redis.
-
-        Returns a function that puts it back afterwards, given the field `seen` that was written; None where
-        there is nothing to put back. It is put back only if Redis still has what it was read from, and that
-        `seen`, and nothing is told of it meanwhile: it passes the gate of any read, and the push of our own
-        write counts as anybody's. All that is spared is to open the record again.
-        """
-        cache, value = self._cache, handle.encode("ascii")
-        entry = None if cache is None else cache.peek(value)
-        if cache is None or entry is None:
-            return None
-        return partial(self._put_back, cache, CachedSession(value, entry), cache.emptied)
-
-    async def _put_back(self, cache: NearCache, cached: CachedSession, emptied: int, seen: str) -> None:
-        key = cached.key
-        for _ in range(_TRIES):
-            cache.forget(key)
-            if cache.emptied != emptied:
-                return
-            with suppress(StoreUnavailableError), cache.reading(key) as reading:
-                loaded = await self._store.load_noted(key, timed=True)
-                if loaded is None or loaded.note is not None or loaded.fields.get("seen") != seen:
-                    return
-                if fingerprint(values_of(loaded.fields)) != cached.fingerprint:
-                    return
-                if not reading.spoiled:
-                    session = replace(cached.found.session, seen=float(seen.partition(".")[0]))
-                    quiet = quiet_until(session, self._refresh, self._settings)
-                    left = last_moment(session, self._settings) - self._clock()
-                    _keep(reading, cached.used(session.seen, quiet), left, loaded.lifetime)
-                    return
 
     def _packed(self, handle: str, session: CallSession, values: Values) -> CachedSession:
         good = good_until(session, self._refresh)

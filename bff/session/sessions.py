@@ -6,10 +6,11 @@ Rule 1: a handle is never adopted: only `start` makes one, and a cookie that nam
 Rule 2: a cookie that stands twice in a request is nobody's: a sibling host may have tossed one.
 Rule 3: `StoreUnavailableError` passes through: it means "not known", never "signed out".
 Rule 4: after each write, done or failed, the near cache forgets the session: the feed's word for it
-comes a moment later, and a caller that we tell of the write must find it done. After a note of its use the
-session is put back, once Redis has shown that nothing else has changed.
+comes a moment later, and a caller that we tell of the write must find it done. After a note of its use
+`use_notes.py` puts it back, once Redis has shown that nothing else has changed.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -43,13 +44,14 @@ from bff.session.model import (
 )
 from bff.session.near_cache import NearCache
 from bff.session.one_time_values import OneTimeValues
-from bff.session.record import RAW_FORMAT, encode_exchanged, format_seen
+from bff.session.record import RAW_FORMAT, encode_exchanged
 from bff.session.rotation_lock import SessionLock
 from bff.session.rotation_policy import quiet_until
 from bff.session.session_builder import Identity, PreparedSave, SessionBuilder
 from bff.session.session_cookie import SessionCookie
 from bff.session.session_reader import SessionReader, Then
 from bff.session.store import SessionStore, Write
+from bff.session.use_notes import Noted, UseNotes
 from bff.settings.model import RefreshSettings, SessionSettings
 
 __all__ = ["Found", "NoSession", "Sessions"]
@@ -105,7 +107,7 @@ class Sessions:
         self._ended = ended
         self.frontend = frontend
         self.bulk = BulkEndings(store, settings, metrics, clock, ended=ended, forgetting=self._forgetting)
-        self._sliding: set[str] = set()
+        self._uses = UseNotes(store=store, keyring=keyring, settings=settings, clock=clock, cache=cache)
         self._unsure_locks: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -281,25 +283,26 @@ class Sessions:
 
     def slide_due(self, session: Session) -> bool:
         """True if `slide` would write now: the last note is old enough, and none is under way."""
-        return slide_due(session, self._clock(), self._settings) and session.key not in self._sliding
+        return slide_due(session, self._clock(), self._settings) and session.key not in self._uses.under_way
 
     async def slide(self, found: Found) -> None:
         """Notes that the session is in use, if that is due."""
-        session, now = found.session, self._clock()
+        session = found.session
         if not self.slide_due(session):
             return
-        self._sliding.add(session.key)
-        seen = format_seen(now, found.handle, self._keyring)
-        put_back = self._reader.used(found.handle)
-        try:
-            with self._forgetting(session.key):
-                written = await self._store.touch(
-                    session, seen, now=now, idle_timeout=self._settings.idle_timeout
-                )
-            if written is Write.REPLACED and put_back is not None:
-                await put_back(seen)
-        finally:
-            self._sliding.discard(session.key)
+        noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.begin_note(found, partial(_settle, noted))
+        await noted
+
+    def begin_note(self, found: Found, then: Noted) -> None:
+        """Begins the note that is due (`slide_due`) of a session in use; tells `then` once it is over."""
+        session = found.session
+        self._uses.begin(found.handle, session.key, session.sub, session.ends, then)
+
+    def note_use(self, cached: CachedSession, then: Noted) -> None:
+        """Notes that a session is in use that is `quiet` no more, unless that is being noted."""
+        if cached.key not in self._uses.under_way:
+            self._uses.begin(cached.value.decode("ascii"), cached.key, cached.sub, cached.ends, then)
 
     async def end(
         self, session: Session, reason: EndReason, *, provider_revoked: bool = False, fence: Fence = None
@@ -343,3 +346,12 @@ class Sessions:
             if self._cache is not None:
                 for key in keys:
                     self._cache.forget(key)
+
+
+def _settle(noted: "asyncio.Future[None]", _: str, failure: StoreUnavailableError | None) -> None:
+    if noted.done():
+        return  # its caller has gone away
+    if failure is None:
+        noted.set_result(None)
+    else:
+        noted.set_exception(failure)

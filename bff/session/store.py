@@ -15,7 +15,7 @@ Rule 1: no write but `create` makes a session exist, and `create` never overwrit
 Rule 2: every update is a compare-and-set on `version` in one script on one key.
 Rule 3: each write is sealed for itself alone (a nonce of its own); after a lost answer the record is
 read, once, and finding it there means that the write was done. No write is resent by the client library. A
-note of use goes with the batches of reads, and may be done twice: the second time it changes nothing.
+note of use (`use_writes.py`) may be done twice: the second time it changes nothing.
 Rule 4: indexes are written before the session, and may outlive it; their TTLs only grow. Sign-ins clean them.
 Rule 5: every key has a TTL, and no command here takes longer than O(log n).
 Rule 6: an index that somebody replaced by something else is made anew: it never stands in a sign-in's way.
@@ -38,8 +38,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.logs import audit
 from bff.observe.metrics import Metrics
 from bff.session import lua_scripts
-from bff.session.batch_reader import Told
-from bff.session.batch_script import BatchScript
+from bff.session.batches import Told
 from bff.session.cluster.topology import Topology
 from bff.session.end_reasons import ENDED_SECONDS, Endings
 from bff.session.hash_read import Loaded, LoadedValues, SessionReads, WrongTypeError, unavailable
@@ -57,6 +56,7 @@ from bff.session.redis_locks import RedisLocks
 from bff.session.replication import Replication
 from bff.session.sealed_tokens import SealedTokens
 from bff.session.session_index import SAMPLE, SessionIndex, Whose
+from bff.session.use_writes import UseWrites
 from bff.settings.model import RedisSettings
 
 Arguments = list[str | bytes | int | float]
@@ -79,7 +79,7 @@ class SessionStore:
     def __init__(self, settings: RedisSettings, metrics: Metrics) -> None:
         self._metrics = metrics
         self.failures: FailureLog | None = None  # a command tells of them itself
-        self._prefix = settings.prefix
+        self._prefix, self._patience = settings.prefix, settings.timeout
         self.topology = Topology.of(settings)
         took = partial(metrics.store_calls.took, "batch")
         self._redis, self._loads, self.renewal = connected(settings, self.topology, took)
@@ -95,10 +95,12 @@ class SessionStore:
         register = partial(KeyedScript, self._redis)
         self._create, self._replace = register(lua_scripts.CREATE), register(lua_scripts.REPLACE)
         self._mark, self._exchanged = register(lua_scripts.MARK), register(lua_scripts.EXCHANGED)
-        self._touch, self._bind = BatchScript(self._loads, lua_scripts.TOUCH), register(lua_scripts.BIND)
+        self._bind = register(lua_scripts.BIND)
+        self.uses = UseWrites(self._loads, settings.prefix, self.endings, self._failed, self._refused)
 
     async def aclose(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, once the notes of use that are under way are done, or take too long."""
+        await self.uses.settled(self._patience)
         await self._loads.aclose()
         await self._redis.aclose()
 
@@ -155,7 +157,7 @@ class SessionStore:
         Then it cleans those indexes; if that fails the next sign-in does it.
         """
         lifetime = milliseconds(session.ends - now)
-        ttl = record_ttl(session, now, idle_timeout)
+        ttl = record_ttl(session.ends, now, idle_timeout)
         await self.index.begin(session.key)
         sample = await self.index.add(session, now, lifetime, sample=SAMPLE)
         async with self._translated():
@@ -228,34 +230,9 @@ class SessionStore:
         async with self._translated():
             return Write(await self._bind(keys=[self._session(key)], args=[device]))
 
-    async def touch(
-        self,
-        session: Session,
-        seen: str,
-        *,
-        now: float,
-        idle_timeout: float,
-    ) -> Write:
-        """Writes `seen` as the record is to hold it, and slides the idle timeout, never past `ends`.
-
-        The mark of the session's end follows with the next batch.
-        """
-        ttl = record_ttl(session, now, idle_timeout)
-        name = self._session(session.key).encode()
-        async with self._translated():
-            try:
-                outcome = Write(await self._touch.run(name, seen.encode(), b"%d" % ttl))
-            except StoreUnavailableError as failure:
-                self._failed(failure.__cause__)
-                raise
-        if outcome is Write.REPLACED:
-            by = ends_by(session, ttl, now)
-            self.endings.lives_until_soon(self._loads, session.key, ttl, by, session.sub)
-        return outcome
-
     async def _lives(self, session: Session, ttl: int, now: float) -> None:
         """Notes how long the session has."""
-        await self.endings.lives_until(session.key, ttl, ends_by(session, ttl, now), session.sub)
+        await self.endings.lives_until(session.key, ttl, ends_by(session.ends, ttl, now), session.sub)
 
     async def end(
         self, session: Session, reason: EndReason, *, fence: Fence = None, kept: float = ENDED_SECONDS
@@ -328,13 +305,16 @@ class SessionStore:
         try:
             yield
         except (RedisError, OSError) as failure:
-            self._failed(failure)
-            # the latter: 6.2, and a batch
-            if isinstance(failure, ReadOnlyError) or "READONLY" in str(failure):
-                self.renewal.changed(None)
+            self._refused(failure)
             raise unavailable(failure) from failure
         finally:
             self._metrics.store_calls.took("command", time.perf_counter() - started)
+
+    def _refused(self, failure: Exception) -> None:
+        self._failed(failure)
+        # the latter: 6.2, and a batch
+        if isinstance(failure, ReadOnlyError) or "READONLY" in str(failure):
+            self.renewal.changed(None)
 
     def _failed(self, failure: BaseException | None) -> None:
         self._metrics.store_failed()

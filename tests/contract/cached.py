@@ -2,19 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from bff.crypto import Keyring
+from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
+from bff.session.batches import Told
 from bff.session.cached_session import CachedSession
-from bff.session.hash_read import Loaded
+from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.invalidation_feed import InvalidationFeed, steady_now
+from bff.session.lifetime import ends_by, record_ttl
+from bff.session.model import Session
 from bff.session.near_cache import NearCache
 from bff.session.session_builder import Identity
 from bff.session.session_cookie import SessionCookie
 from bff.session.sessions import Found, NoSession, Sessions
 from bff.session.store import SessionStore
+from bff.session.use_writes import Use, Written
 from bff.settings.model import RedisSettings, ServerSettings, SessionSettings
+from bff.tasks import Tasks
 from tests.session.sample import NOW, sample_tokens
 from tests.support.network.relay import Relay
 from tests.support.processes.redis import RedisServer
@@ -34,6 +41,7 @@ class GatedStore(SessionStore):
         self.gate.set()
         self.read = asyncio.Event()
         self.loads = 0
+        self.tasks = Tasks()
 
     async def _load(self, key: str, *, timed: bool = False, noted: bool = False) -> Loaded | None:
         loaded = await super()._load(key, timed=timed, noted=noted)
@@ -41,6 +49,34 @@ class GatedStore(SessionStore):
         self.read.set()
         await self.gate.wait()
         return loaded
+
+    def ask(self, key: str, then: Told[LoadedValues], *, timed: bool) -> None:
+        async def wait(loaded: LoadedValues | Exception) -> None:
+            await self.gate.wait()
+            then(loaded)
+
+        def answered(loaded: LoadedValues | Exception) -> None:
+            self.loads += 1
+            self.read.set()
+            if self.gate.is_set():
+                then(loaded)
+            else:
+                self.tasks.spawn(wait(loaded), name="held")
+
+        super().ask(key, answered, timed=timed)
+
+    def after_note(self, do: Callable[[], Awaitable[None]]) -> None:
+        """Has something done between each note of use, which is written, and the word of it."""
+        write = self.uses.write
+
+        def written(use: Use, then: Written) -> None:
+            async def tell(outcome: bool | StoreUnavailableError) -> None:
+                await do()
+                then(outcome)
+
+            write(use, lambda outcome: _spawned(self.tasks, tell(outcome)))
+
+        self.uses.write = written  # type: ignore[method-assign] # of this store alone
 
 
 class Site:
@@ -129,6 +165,22 @@ async def read(sessions: Sessions, found: Found) -> CachedSession | None:
     answer: asyncio.Future[CachedSession | None] = asyncio.get_running_loop().create_future()
     reader(answer.set_result)
     return await answer
+
+
+async def noted(store: SessionStore, session: Session, seen: str, *, now: float, idle_timeout: float) -> bool:
+    """Notes a use as the store does it; returns if the session was there."""
+    answer: asyncio.Future[bool | StoreUnavailableError] = asyncio.get_running_loop().create_future()
+    ttl = record_ttl(session.ends, now, idle_timeout)
+    by = ends_by(session.ends, ttl, now)
+    store.uses.write(Use(session.key, session.sub, seen.encode(), ttl, by), answer.set_result)
+    outcome = await answer
+    if isinstance(outcome, StoreUnavailableError):
+        raise outcome
+    return outcome
+
+
+def _spawned(tasks: Tasks, work: Coroutine[Any, Any, None]) -> None:
+    tasks.spawn(work, name="after a note")
 
 
 def cookie(found: Found) -> list[bytes]:

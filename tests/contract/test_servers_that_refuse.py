@@ -15,6 +15,7 @@ from bff.session.cluster.topology import MAX_REDIRECTS
 from bff.session.hash_read import LoadedValues
 from bff.session.model import EndReason
 from bff.session.store import SessionStore
+from tests.contract.cached import noted
 from tests.session.sample import NOW, sample_session
 from tests.support.network.redis_double import Answer, RedisDouble, redis_double, resp
 from tests.support.settings import redis_settings
@@ -44,7 +45,7 @@ OPERATIONS: dict[str, Operation] = {
     "create": lambda store: store.create(SESSION, RECORD, now=NOW, idle_timeout=1800),
     "replace": lambda store: store.replace(SESSION, RECORD, expected_version=1, now=NOW, idle_timeout=1800),
     "mark": lambda store: store.mark_refreshing(SESSION.key, None, expected_version=1),
-    "touch": lambda store: store.touch(SESSION, "1", now=NOW, idle_timeout=1800),
+    "touch": lambda store: noted(store, SESSION, "1", now=NOW, idle_timeout=1800),
     "end": lambda store: store.end(SESSION, EndReason.LOGOUT),
     "end fenced": lambda store: store.end(SESSION, EndReason.LOGOUT, fence="version"),
     "claim": lambda store: store.one_time.claim("state", "x", lifetime=60),

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bff.errors import StoreUnavailableError
-from bff.session.batch_reader import Told
+from bff.session.batches import Told
 from bff.session.cached_session import CachedSession
 from bff.session.hash_read import LoadedValues, WrongTypeError
 from bff.session.sessions import Sessions

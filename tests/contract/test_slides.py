@@ -7,7 +7,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from bff.errors import StoreUnavailableError
 from bff.session.model import EndReason, OwnToken, Refreshing
 from bff.session.sessions import Found, NoSession
 from tests.contract.cached import Site, cookie
@@ -92,17 +91,14 @@ async def test_deleted_before_the_note(site: Site) -> None:
     assert isinstance(await site.sessions.find(cookie(found)), NoSession)
 
 
-async def test_deleted_right_after_the_note(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deleted_right_after_the_note(site: Site) -> None:
     """Note and deletion in one turn of Redis, told by one push: the session is not put back."""
     found = await due(site)
-    touch = site.store.touch
 
-    async def touch_and_go(*what: object, **when: object) -> object:
-        outcome = await touch(*what, **when)  # type: ignore[arg-type] # passed on as it came
+    async def delete() -> None:
         site.delete(found)
-        return outcome
 
-    monkeypatch.setattr(site.store, "touch", touch_and_go)
+    site.store.after_note(delete)
     await site.sessions.slide(found)
     assert site.near(found) is None
     await site.told()
@@ -136,21 +132,15 @@ async def test_deleted_while_it_is_read_again(site: Site, *, told: bool) -> None
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_a_push_comes_late(site: Site, monkeypatch: pytest.MonkeyPatch, *, early: bool) -> None:
+async def test_a_push_comes_late(site: Site, *, early: bool) -> None:
     """A push that comes while the session is read again spoils that read; the second read is kept.
 
     The note's own push may be late or, on a busy machine, heard before the note's answer is.
     """
     found = await due(site)
-    touch, loads = site.store.touch, site.store.loads
-
-    async def touch_and_hear(*what: object, **when: object) -> object:
-        outcome = await touch(*what, **when)  # type: ignore[arg-type] # passed on as it came
-        if early:
-            await site.told()
-        return outcome
-
-    monkeypatch.setattr(site.store, "touch", touch_and_hear)
+    loads = site.store.loads
+    if early:
+        site.store.after_note(site.told)
     async with held_slide(site, found):
         with site.redis.client() as client:
             name = f"bff:session:{found.session.key}"
@@ -205,15 +195,6 @@ async def test_two_processes_note_at_once(sites: tuple[Site, Site]) -> None:
     assert [None, None] == [site.near(found) for site in sites]
 
 
-async def test_a_lost_answer(site: Site) -> None:
-    """A note of unknown outcome: the session is not served from memory."""
-    found = await due(site)
-    site.redis.stop()
-    with pytest.raises(StoreUnavailableError):
-        await site.sessions.slide(found)
-    assert 0 == len(site.cache)
-
-
 async def test_a_lost_tracking_connection(site: Site) -> None:
     """What was taken out of a cache that was emptied since is not put back: nobody vouches for it."""
     found = await due(site)
@@ -225,17 +206,14 @@ async def test_a_lost_tracking_connection(site: Site) -> None:
     assert site.near(found) is None
 
 
-async def test_a_server_key_that_goes_meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_key_that_goes_meanwhile(site: Site) -> None:
     """A cache that was emptied during the write: what was taken out before does not come back."""
     found = await due(site)
-    touch = site.store.touch
 
-    async def touch_and_empty(*what: object, **when: object) -> object:
-        outcome = await touch(*what, **when)  # type: ignore[arg-type] # passed on as it came
+    async def empty() -> None:
         site.cache.changed(None)
-        return outcome
 
-    monkeypatch.setattr(site.store, "touch", touch_and_empty)
+    site.store.after_note(empty)
     await site.sessions.slide(found)
     assert site.near(found) is None
 

@@ -10,6 +10,7 @@ from bff.errors import StoreUnavailableError
 from bff.observe.metrics import Metrics
 from bff.session.model import EndReason, Refreshing, Session
 from bff.session.store import SessionStore, Write
+from tests.contract.cached import noted
 from tests.session.sample import NOW, sample_session
 from tests.support.processes.redis import ON_EACH_SERVER, RedisServer
 from tests.support.settings import PATIENCE, redis_settings
@@ -97,9 +98,9 @@ async def test_no_update_recreates_a_session(store: SessionStore, redis_server: 
     outcomes = [
         await store.replace(newer, record(newer, "w2"), expected_version=1, now=NOW, idle_timeout=1800),
         await store.mark_refreshing(SESSION.key, Refreshing(NOW, "7"), expected_version=1),
-        await store.touch(SESSION, f"{NOW:.0f}", now=NOW, idle_timeout=60),
     ]
-    assert [Write.GONE] * 3 == outcomes
+    assert [Write.GONE] * 2 == outcomes
+    assert not await noted(store, SESSION, f"{NOW:.0f}", now=NOW, idle_timeout=60)
     assert await store.load(SESSION.key) is None
 
 
@@ -153,10 +154,10 @@ async def test_the_idle_timeout_slides_and_never_passes_the_end(
     """A touch prolongs by the idle timeout, but not beyond `ends`."""
     await created(store)
     with redis_server.client() as client:
-        await store.touch(SESSION, f"{NOW + 10:.0f}", now=NOW + 10, idle_timeout=2400)
+        await noted(store, SESSION, f"{NOW + 10:.0f}", now=NOW + 10, idle_timeout=2400)
         assert 2390 <= client.ttl(KEY) <= 2400
         assert f"{NOW + 10:.0f}" == client.hget(KEY, "seen")
-        await store.touch(SESSION, f"{NOW + 3500:.0f}", now=NOW + 3500, idle_timeout=2400)
+        await noted(store, SESSION, f"{NOW + 3500:.0f}", now=NOW + 3500, idle_timeout=2400)
         assert 90 <= client.ttl(KEY) <= 100
 
 

@@ -43,8 +43,11 @@ class Shut(Credentials):
 def test_no_session_in_memory_goes_past_a_rule() -> None:
     """The short way to a session is for routes that ask nothing: where `quiet` asks more, it is asked."""
     near = SimpleNamespace(near=lambda _: SimpleNamespace(quiet_until=math.inf))
-    parts: dict[str, Any] = dict.fromkeys(("refresher", "tasks"))
-    common = {**parts, "refresh_settings": RefreshSettings(), "clock": lambda: 0.0}
+    common: dict[str, Any] = {
+        "refresher": None,
+        "refresh_settings": RefreshSettings(),
+        "clock": lambda: 0.0,
+    }
     sessions: Any = SimpleNamespace(nearby=near)
     assert Credentials(sessions=sessions, **common).ready(b"bff=a") is not None
     assert Shut(sessions=sessions, **common).ready(b"bff=a") is None

@@ -13,6 +13,7 @@ from websockets.frames import Close
 from bff.serve.uvicorn_config import websocket_options
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.sessions import Found
+from bff.session.use_notes import Noted
 from tests.support.network.sockets import Sockets, closing, running_sockets
 from tests.support.processes.redis import RedisServer
 from tests.support.processes.world import Browser
@@ -112,13 +113,13 @@ async def test_use_is_noted_now_and_then(sockets: Sockets) -> None:
     browser = await sockets.world.signed_in()
     writes: list[str] = []
     sessions = sockets.world.app.frontend.sessions
-    slide = sessions.slide
+    begin = sessions.begin_note
 
-    async def counted(found: Found) -> None:
+    def counted(found: Found, then: Noted) -> None:
         writes.append("slide")
-        await slide(found)
+        begin(found, then)
 
-    sessions.slide = counted  # type: ignore[method-assign] # to count
+    sessions.begin_note = counted  # type: ignore[method-assign] # to count
     async with await sockets.connect(browser) as socket:
         await answers(socket)
         assert [] == writes

@@ -70,11 +70,11 @@ def test_which_time_is_up() -> None:
 def test_a_records_time_to_live() -> None:
     """The idle timeout in milliseconds, cut short by the session's end, and never 0, which Redis refuses."""
     session = sample_session(ends=NOW + 100)
-    assert 30_000 == record_ttl(session, NOW, 30)
-    assert EndReason.IDLE is ends_by(session, 30_000, NOW)
-    assert 20_000 == record_ttl(session, NOW + 80, 30)
-    assert EndReason.MAX_LIFETIME is ends_by(session, 20_000, NOW + 80)
-    assert 1 == record_ttl(session, NOW + 100, 30)
+    assert 30_000 == record_ttl(session.ends, NOW, 30)
+    assert EndReason.IDLE is ends_by(session.ends, 30_000, NOW)
+    assert 20_000 == record_ttl(session.ends, NOW + 80, 30)
+    assert EndReason.MAX_LIFETIME is ends_by(session.ends, 20_000, NOW + 80)
+    assert 1 == record_ttl(session.ends, NOW + 100, 30)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from bff.errors import StoreUnavailableError
-from bff.session.batch_reader import BatchReader, Told
+from bff.session.batch_reader import BatchReader
+from bff.session.batches import Told
 from bff.session.cluster.slots import Address
 from bff.session.cluster.topology import MAX_REDIRECTS, Topology
 from bff.session.hash_read import Loaded, LoadedValues, SessionReads, commands, noted, outcome, unavailable
@@ -63,6 +64,15 @@ class ClusterBatches:
     def evaluate(self, name: bytes, words: bytes) -> "asyncio.Future[Any]":
         """As `BatchReader.evaluate`."""
         return self._promised(self._evaluate(name, words))
+
+    def run(self, name: bytes, words: bytes, then: Told[Any]) -> None:
+        """As `BatchReader.run`."""
+
+        def answered(done: asyncio.Future[Any]) -> None:
+            failure = StoreUnavailableError("Redis: closed") if done.cancelled() else done.exception()
+            then(failure if isinstance(failure, Exception) else done.result())
+
+        self.evaluate(name, words).add_done_callback(answered)
 
     def renew(self) -> None:
         """Every connection is made anew before its next use."""

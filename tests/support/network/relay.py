@@ -21,6 +21,8 @@ class _Link:
         self.asked = bytearray()
         self.open = asyncio.Event()
         self.open.set()
+        self.answered = asyncio.Event()
+        self.answered.set()
 
     def close(self) -> None:
         self.client.close()
@@ -43,10 +45,16 @@ class Relay:
         for link in self._who(said):
             link.open.clear()
 
+    def hold_answers(self, said: bytes = b"") -> None:
+        """Holds what the server answers to the clients that have said this; it hears them still."""
+        for link in self._who(said):
+            link.answered.clear()
+
     def resume(self) -> None:
         """Lets the held bytes and all later ones pass."""
         for link in self._links:
             link.open.set()
+            link.answered.set()
 
     def say(self, words: bytes) -> None:
         """Says this to each client, as if the server had said it."""
@@ -92,6 +100,8 @@ class Relay:
                     link.asked += data
                     self.asked.append(data)
                 await link.open.wait()
+                if not forth:
+                    await link.answered.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

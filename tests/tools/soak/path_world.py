@@ -26,7 +26,7 @@ from bff.proxy.forward.forwarding_context import ForwardingContext
 from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
-from bff.session.batch_reader import Told
+from bff.session.batches import Told
 from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.model import EndReason, Session, Tokens
 from bff.session.near_cache import NearCache
@@ -268,7 +268,7 @@ class World:
         credentials = Credentials(
             sessions=sessions,
             refresher=self.refresher,  # type: ignore[arg-type] # what a 401 takes
-            tasks=self.tasks, clock=self.clock,
+            clock=self.clock,
             refresh_settings=RefreshSettings(),
         )  # fmt: skip
         self.pool = UpstreamPool(_ROUTES.routes[0].upstream, PoolLimits(max_connections=connections))

@@ -1,0 +1,138 @@
+"""Notes of use: once in an interval Redis is told that a session is in use, beside its calls.
+
+Rule 1: of one session one note at a time is under way. Nothing here is a task: an answer of Redis is a call.
+Rule 2: after each note, done or failed, the near cache forgets the session.
+Rule 3: a session that was in the near cache is put back if Redis still has the record that it was read from,
+and the `seen` that was written, and nothing is told of it meanwhile: it passes the gate of any read, and the
+push of our own write counts as anybody's (it may tell of a deletion too: Redis joins the pushes of one turn).
+All that is spared is to open the record again. A session that is not in the near cache is not read.
+Rule 4: the push of the note has come before that read begins, nearly always (`use_writes.py`, Rule 4). One
+that comes later spoils the read, which is then repeated, once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from bff.crypto import Keyring
+from bff.errors import StoreUnavailableError
+from bff.session.cached_session import CachedSession
+from bff.session.hash_read import LoadedValues
+from bff.session.lifetime import ends_by, idle_allowance, record_ttl, slide_after
+from bff.session.near_cache import NearCache, Reading
+from bff.session.record import FIELDS, fingerprint, format_seen
+from bff.session.store import SessionStore
+from bff.session.use_writes import Use
+from bff.settings.model import SessionSettings
+
+Noted = Callable[[str, StoreUnavailableError | None], None]
+"""Is told, at the very end of a note, whose it was (the session's key), and why it failed, if it did."""
+
+_TRIES: Final = 2  # the push of the note itself may come during the first
+_SEEN: Final = FIELDS.index("seen")
+
+
+@dataclass(slots=True)
+class _Note:
+    """A note under way.
+
+    Attributes:
+        cached: the session as the near cache had it, where it did; `emptied` is the cache's count of then.
+        tries: reads that are left.
+    """
+
+    use: Use
+    then: Noted
+    cached: CachedSession | None
+    emptied: int
+    tries: int = _TRIES
+
+
+class UseNotes:
+    """The notes of one frontend's sessions. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        keyring: Keyring,
+        settings: SessionSettings,
+        clock: Callable[[], float],
+        cache: NearCache | None,
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._cache = cache
+        self._idle_timeout = settings.idle_timeout
+        self._idle, self._slide_after = idle_allowance(settings), slide_after(settings)
+        self.under_way: set[str] = set()
+        """The keys of the sessions whose notes are under way."""
+
+    def begin(self, handle: str, key: str, sub: str, ends: float, then: Noted) -> None:
+        """Begins a note of a session in use, of which none is under way."""
+        now, cache = self._clock(), self._cache
+        cached, emptied, value = None, 0, handle.encode("ascii")
+        if cache is not None and (entry := cache.peek(value)) is not None:
+            cached, emptied = CachedSession(value, entry), cache.emptied
+        ttl = record_ttl(ends, now, self._idle_timeout)
+        use = Use(key, sub, format_seen(now, handle, self._keyring).encode(), ttl, ends_by(ends, ttl, now))
+        self.under_way.add(key)
+        self._store.uses.write(use, partial(self._written, _Note(use, then, cached, emptied)))
+
+    def _written(self, note: _Note, outcome: bool | StoreUnavailableError) -> None:
+        if self._cache is not None:
+            self._cache.forget(note.use.key)
+        if outcome is True and note.cached is not None:
+            self._read(note)
+        else:
+            self._over(note, outcome if isinstance(outcome, StoreUnavailableError) else None)
+
+    def _read(self, note: _Note) -> None:
+        """Reads a session again whose use was noted, if it may be put back."""
+        cache, key = self._cache, note.use.key
+        assert cache is not None
+        reading = cache.reading(key)
+        if reading.spoiled or cache.emptied != note.emptied:
+            reading.end()
+            self._over(note)
+            return
+        note.tries -= 1
+        self._store.ask(key, partial(self._answered, note, reading), timed=True)
+
+    def _answered(self, note: _Note, reading: Reading, loaded: LoadedValues | Exception) -> None:
+        again = False
+        try:
+            if isinstance(loaded, LoadedValues) and self._is_unchanged(note, loaded):
+                if reading.spoiled:
+                    again = note.tries > 0
+                else:
+                    self._put_back(note, reading, loaded)
+        finally:
+            reading.end()
+            if not again:
+                self._over(note)
+        if again:
+            self._read(note)
+
+    def _is_unchanged(self, note: _Note, loaded: LoadedValues) -> bool:
+        """Returns True if nothing but the note was written since the session was kept."""
+        return (
+            loaded.note is None
+            and loaded.values[_SEEN] == note.use.seen
+            and note.cached is not None
+            and fingerprint(loaded.values) == note.cached.fingerprint
+        )
+
+    def _put_back(self, note: _Note, reading: Reading, loaded: LoadedValues) -> None:
+        assert note.cached is not None
+        seen = float(note.use.seen.partition(b".")[0])
+        cached = note.cached.used(seen, seen + self._slide_after)
+        left = cached.last_moment(self._idle) - self._clock()
+        lifetime = left if loaded.lifetime is None else min(left, loaded.lifetime)
+        reading.keep(cached.value, cached.entry, lifetime)
+
+    def _over(self, note: _Note, failure: StoreUnavailableError | None = None) -> None:
+        self.under_way.discard(note.use.key)
+        note.then(note.use.key, failure)

@@ -1,0 +1,107 @@
+"""Notes of use as Redis is given them: with the batches of the reads, by a call and no task.
+
+Rule 1: a note may be done twice, where a connection breaks: the second time it changes nothing.
+Rule 2: a session that is gone stays so.
+Rule 3: the mark of the session's end (`end_reasons.py`) follows with the next batch, once the session is
+known to live: a mark that is prolonged behind its end would tell of another reason.
+Rule 4: a note that was done is told of a turn of the loop after its answer. Redis sends the push of a write
+before the answer to it, so that this turn reads it: whoever then reads the session is not disturbed by it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from bff.errors import StoreUnavailableError
+from bff.session import lua_scripts
+from bff.session.batch_script import BatchScript
+from bff.session.batches import Batches
+from bff.session.end_reasons import Endings
+from bff.session.hash_read import unavailable
+from bff.session.model import EndReason
+
+Written = Callable[[bool | StoreUnavailableError], None]
+"""Is told if the session was there, and its use is noted, or why that is not known. It does not raise."""
+
+
+class Use(NamedTuple):
+    """A use of a session.
+
+    Attributes:
+        key: the session's.
+        sub: whose it is.
+        seen: the field as the record is to hold it.
+        ttl: milliseconds that the record is to live.
+        by: the limit by which it then ends.
+    """
+
+    key: str
+    sub: str
+    seen: bytes
+    ttl: int
+    by: EndReason
+
+
+class UseWrites:
+    """Writes notes of use. `failed` and `refused` hear why one was not written."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        prefix: str,
+        endings: Endings,
+        failed: Callable[[BaseException | None], None],
+        refused: Callable[[Exception], None],
+    ) -> None:
+        self._batches = batches
+        self._session = f"{prefix}:session:".encode()
+        self._endings = endings
+        self._failed, self._refused = failed, refused
+        self._touch = BatchScript(batches, lua_scripts.TOUCH)
+        self._done: list[tuple[Use, Written]] = []  # in this turn of the loop
+        self._under_way = 0
+        self._settled: asyncio.Future[None] | None = None
+
+    def write(self, use: Use, then: Written) -> None:
+        """Writes `seen`, and slides the idle timeout; tells `then` soon (Rule 4)."""
+        self._under_way += 1
+        name = self._session + use.key.encode()
+        self._touch.begin(partial(self._answered, use, then), name, use.seen, b"%d" % use.ttl)
+
+    async def settled(self, patience: float) -> None:
+        """Waits until none is under way, so many seconds at most."""
+        if self._under_way:
+            self._settled = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._settled], timeout=patience)
+
+    def _answered(self, use: Use, then: Written, answer: object) -> None:
+        if answer == "replaced":
+            if not self._done:
+                asyncio.get_running_loop().call_soon(self._tell)
+            self._done.append((use, then))
+            return
+        self._over()
+        if answer == "gone":
+            then(False)
+            return
+        if not isinstance(answer, Exception):
+            answer = StoreUnavailableError("Redis: an odd answer")
+        if isinstance(answer, StoreUnavailableError):
+            self._failed(answer.__cause__)
+            then(answer)
+        else:
+            self._refused(answer)
+            then(unavailable(answer))
+
+    def _tell(self) -> None:
+        """Tells of those that were done in the last turn of the loop, and marks their sessions' ends."""
+        done, self._done = self._done, []
+        for use, then in done:
+            self._batches.run(*self._endings.marking(use.key, use.ttl, use.by, use.sub), self._over)
+            then(True)
+
+    def _over(self, _: object = None) -> None:
+        self._under_way -= 1
+        if not self._under_way and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
