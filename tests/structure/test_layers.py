@@ -64,6 +64,7 @@ PURE = [
     "bff.upstream.address_order",
     "bff.proxy.forward.response_templates",
     "bff.proxy.server.header_line_cache",
+    "bff.proxy.server.plain_request",
     "bff.proxy.server.refusal",
     "bff.proxy.server.request_parser",
     "bff.upstream.response_parser",

@@ -5,8 +5,8 @@ sends them in one order. `LineCache.read` takes a whole request apart by looking
 each by its first line and one comparison of the others, and between the blocks (where a reverse proxy has
 put its own lines) single ones.
 
-Rule 1: a line that could name somebody is never kept. Only fields of the names in `_KEPT` are, so a field
-that an application has invented is read anew each time.
+Rule 1: a line that could name somebody is never kept. Only fields of the names in `KEPT` are
+(`policy/header_line_kinds.py`), so a field that an application has invented is read anew each time.
 Rule 2: a shortcut and never a judge. A request that is anything but plain beyond doubt is None, and goes to
 the request parser, which refuses it or takes it.
 Rule 3: a line is known by all of its bytes, without those that end it.
@@ -16,21 +16,29 @@ the lines behind Host are kept once for all, and Origin, which differs with Host
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
 
 from bff.allowed_bytes import allowing
 from bff.policy.fields import Header
+from bff.policy.header_line_kinds import (
+    ADDRESS,
+    CONNECTION,
+    COOKIE,
+    GUARD,
+    HOST,
+    KEPT,
+    LENGTH,
+    ORIGIN,
+    OTHER,
+    PLAIN,
+    REQUEST_ID,
+    SINGLE,
+    TOKEN,
+    TRACE,
+)
 from bff.policy.request_framing import MAX_LENGTH_DIGITS
 from bff.policy.request_limits import RequestLimits
-from bff.proxy.server.request_parser import Head
+from bff.proxy.server.plain_request import Line, Place, PlainRequest
 
-PLAIN, HOST, COOKIE, GUARD, ORIGIN, LENGTH, ADDRESS, REQUEST_ID, TRACE, TOKEN, OTHER = range(11)
-"""The kinds of lines, by their meaning for a call.
-
-PLAIN goes on to a backend, or does not; the origin check looks at GUARD and ORIGIN; OTHER is the parser's."""
-
-_CONNECTION = 11  # PLAIN or OTHER, by its value
 _MOST_LINES = 4096  # in each of the two generations
 _MOST_NAMES, _LONGEST_NAME = 256, 32  # names that are kept, then all are forgotten; their length in bytes
 _LONGEST = 512  # bytes of a line that is kept
@@ -43,116 +51,11 @@ _METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 _VALUE = allowing({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
 _TARGET = allowing({*range(0x21, 0x7F)} - {ord("#")})
 
-_KEPT: Final = frozenset(
-    {
-        b"accept",
-        b"accept-encoding",
-        b"accept-language",
-        b"cache-control",
-        b"connection",
-        b"content-type",
-        b"dnt",
-        b"host",
-        b"origin",
-        b"pragma",
-        b"priority",
-        b"sec-ch-ua",
-        b"sec-ch-ua-mobile",
-        b"sec-ch-ua-platform",
-        b"sec-fetch-dest",
-        b"sec-fetch-mode",
-        b"sec-fetch-site",
-        b"sec-gpc",
-        b"te",
-        b"user-agent",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-    }
-)
-"""Fields with values that many people share. `Referer` and validators are no such fields: they name pages."""
-
-_SINGLE = {
-    b"host": HOST,
-    b"origin": ORIGIN,
-    b"connection": _CONNECTION,
-    b"content-length": LENGTH,
-    b"cookie": COOKIE,
-    b"x-forwarded-for": ADDRESS,
-    b"x-request-id": REQUEST_ID,
-    b"traceparent": TRACE,
-    b"authorization": TOKEN,
-    b"tracestate": OTHER,  # belongs to its traceparent: the whole forwarder sees to both
-    b"transfer-encoding": OTHER,
-    b"expect": OTHER,
-    b"upgrade": OTHER,
-    b"http2-settings": OTHER,
-    b"access-control-request-method": OTHER,  # a preflight
-}
-
-
-Line = tuple[int, bytes, Header]
-"""One header line: its kind, the line that goes to a backend with its CRLF (or nothing), the field."""
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """A host that is served, and the way to its frontend.
-
-    Attributes:
-        host: its name.
-        fast_path: that of the frontend which has the whole host (`CurrentApp`); None where paths decide.
-    """
-
-    host: bytes
-    fast_path: Any = None  # a `FastPath` or None
-
-
 Block = tuple[bytes, bytes, tuple[Header, ...], Place | None, bytes | None, int]
 """Header lines in a row: those behind the first one as they come, all as they go to a backend, the fields
 that are GUARD, the place of Host if that is the first one, the value of Origin, the number of lines."""
 
 _DOUBTFUL: Line = OTHER, b"", (b"", b"")
-
-
-class PlainRequest:
-    """A whole request that is plain beyond doubt, its body included.
-
-    Attributes:
-        outgoing: the header lines that go to a backend, ready for the wire, one or several in a piece.
-        guarded: the fields that the origin check looks at, without `Origin`.
-        origin: the value of the one `Origin` field; None without one.
-        place: the place of the one Host field.
-        raw: the request line and the header lines as they came.
-        read_line: tells what one of them means.
-        cookie: the value of the one `Cookie` field; None without one.
-        addresses: the values of `X-Forwarded-For`.
-        request_id, trace: the values of these fields; None without one.
-        authorized: it has an `Authorization` field.
-        body: the content.
-    """
-
-    method: bytes
-    path: bytes
-    query = b""
-    outgoing: list[bytes]
-    guarded: list[Header]
-    place: Place
-    origin: bytes | None = None
-    cookie: bytes | None = None
-    addresses: tuple[bytes, ...] = ()
-    request_id: bytes | None = None
-    trace: bytes | None = None
-    authorized = False
-    body = b""
-    raw: bytes
-    read_line: Callable[[bytes], Line]
-
-    def head(self) -> Head:
-        """Returns the head as the request parser would; its lines are looked up once more, for few calls."""
-        lines = self.raw.split(_LINE_END)[1:-1]
-        fields = [self.read_line(line)[2] for line in lines]
-        return Head(self.method, self.path, self.query, fields, len(self.body))
 
 
 class LineCache:
@@ -170,7 +73,7 @@ class LineCache:
         self.places = {host: Place(host) for host in limits.hosts.names}
         self._several = len(self.places) > _SPELLINGS
         self._guarded = frozenset({csrf_header, b"sec-fetch-site"})
-        self._kept = _KEPT | {csrf_header}
+        self._kept = KEPT | {csrf_header}
         self._passes = passes
         self._read_line = self.line
         self._max_bytes = limits.max_head_bytes
@@ -302,7 +205,7 @@ class LineCache:
             value = value.strip()
             if kind == HOST:
                 kind = HOST if self._place(value) is not None else OTHER
-            elif kind == _CONNECTION:
+            elif kind == CONNECTION:
                 kind = PLAIN if value.lower() in {b"keep-alive", b""} else OTHER
             line = kind, beginning + value + _LINE_END if beginning else b"", (name, value)
         if line[0] != OTHER and len(raw) <= _LONGEST:
@@ -354,7 +257,7 @@ class LineCache:
             the name in lower case.
         """
         name = raw.lower()
-        kind = _SINGLE.get(name, PLAIN)
+        kind = SINGLE.get(name, PLAIN)
         if not name or name.translate(None, _TOKEN):
             kind = OTHER
         elif name in self._guarded:

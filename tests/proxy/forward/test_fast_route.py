@@ -6,13 +6,10 @@ from unittest import mock
 import pytest
 
 from bff.app import App
-from bff.policy.header_rules import FROM_BROWSERS
 from bff.policy.routes import RouteTable
 from bff.proxy.forward.fast_path import FastCall, FastPath
 from bff.proxy.forward.fast_route import FastRoute
-from bff.proxy.server import header_line_cache
-from bff.proxy.server.header_line_cache import PlainRequest
-from bff.settings.dropped_headers import TO_BACKEND, row_of
+from bff.proxy.server.plain_request import PlainRequest
 from bff.settings.model import Settings
 
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
@@ -153,13 +150,6 @@ def test_a_clients_own_copies_of_what_a_route_sets_are_left_out() -> None:
         read = app.in_force.lines.read(head)
         assert read is not None
         assert passed == sorted(b"".join(route.passing(read)).split(b"\r\n")[:-1])
-
-
-@pytest.mark.requirement("H-15")
-@pytest.mark.parametrize("name", sorted(header_line_cache._KEPT))
-def test_the_fields_of_blocks_fare_alike_at_all_routes(name: bytes) -> None:
-    """Each passes at any route or at none: so a route that sets fields of its own need not look for it."""
-    assert name in FROM_BROWSERS or row_of(TO_BACKEND, name.decode()) is not None
 
 
 @pytest.mark.requirement("P-01")
