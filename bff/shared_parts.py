@@ -19,10 +19,10 @@ from bff.open_streams import OpenStreams
 from bff.policy.intern_pool import InternPool
 from bff.policy.routes import RouteTable
 from bff.provider_clients import ProviderClients
-from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.forward.response_templates import ResponseLines
 from bff.proxy.forward.shared_route import SharedRoute
 from bff.refresh.by_provider import CircuitBreakers
+from bff.request_ids import RequestIdMaker
 from bff.session.invalidation_feed import InvalidationFeed
 from bff.session.live_server_keys import LiveKeys
 from bff.session.session_count import LiveCount

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from bff.policy.frontend_table import hosts_of
 from bff.policy.request_limits import RequestLimits
+from bff.policy.request_refusal import Refused
 from bff.proxy.server.http_protocol import HttpServerProtocol
-from bff.proxy.server.refusal import Refused
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.settings.frontends import all_routes
 from bff.settings.model import RouteSettings, ServerSettings, Settings

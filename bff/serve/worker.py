@@ -26,8 +26,8 @@ import uvicorn
 from bff.live_settings import Reloaded
 from bff.observe.logs import configure, get_logger, reopen_audit
 from bff.policy.frontend_table import hosts_of
+from bff.policy.request_refusal import Refusal
 from bff.proxy.server.http_protocol import HttpServerProtocol
-from bff.proxy.server.refusal import Refusal
 from bff.proxy.server.websocket_protocol import WebSocketServerProtocol
 from bff.serve.huge_pages import keep_huge
 from bff.serve.resources import LAST_WORDS

@@ -29,8 +29,8 @@ from bff.proxy.forward.client_side import ClientSide
 from bff.proxy.forward.fast_route import FastRoute
 from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.proxy.forward.request_ids import ID_DIGITS
 from bff.proxy.server.plain_request import PlainRequest
+from bff.request_ids import ID_DIGITS
 from bff.session.cached_session import CachedSession
 from bff.session.session_reader import Then
 from bff.upstream.connection import UpstreamConnection

@@ -12,7 +12,7 @@ from bff.policy.forwarded_fields import client_lines
 from bff.policy.intern_pool import InternPool
 from bff.policy.routes import Route
 from bff.proxy.forward.destination import Destination
-from bff.proxy.forward.request_ids import RequestIdMaker
+from bff.request_ids import RequestIdMaker
 
 _MOST_PEERS = 256
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")  # those that `LineCache` reads

@@ -15,6 +15,7 @@ from bff.errors import Problem
 from bff.policy.chunked_body import ChunkedContent, FramingError, LengthContent
 from bff.policy.fields import Header
 from bff.policy.request_limits import RequestLimits
+from bff.policy.request_refusal import Refusal, Refused, bad_request
 from bff.proxy.forward.current_app import STATE, CurrentApp
 from bff.proxy.forward.fast_path import FastCall
 from bff.proxy.forward.forward_auth import ForwardAuthCall
@@ -22,7 +23,6 @@ from bff.proxy.forward.forwarder import ForwardedCall
 from bff.proxy.server.asgi_bridge import AsgiBridge, asgi_scope, connection_scope, start
 from bff.proxy.server.closing import DRAIN, Closing
 from bff.proxy.server.flow_control import FlowControl
-from bff.proxy.server.refusal import Refusal, Refused, bad_request
 from bff.proxy.server.request_parser import Head, RequestParser
 from bff.proxy.server.response_writer import ResponseWriter, last_word, reset
 from bff.proxy.server.timers import NOTHING, REQUEST, Wait, WaitTimer, too_late

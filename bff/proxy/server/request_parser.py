@@ -18,7 +18,7 @@ from bff.policy.chunked_body import FramingError
 from bff.policy.fields import Fields, Header
 from bff.policy.request_framing import judge_framing
 from bff.policy.request_limits import RequestLimits
-from bff.proxy.server.refusal import Refusal, bad_request
+from bff.policy.request_refusal import Refusal, bad_request
 from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"

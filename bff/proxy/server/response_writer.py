@@ -18,8 +18,8 @@ from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.forward_auth_request import wants_unauthorized
 from bff.policy.navigation import navigates
+from bff.policy.request_refusal import Refusal
 from bff.problems import problem_response
-from bff.proxy.server.refusal import Refusal
 from bff.proxy.server.request_parser import Head
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from bff.errors import Problem
-from bff.proxy.server.refusal import Refusal
+from bff.policy.request_refusal import Refusal
 
 
 class Wait(Enum):

@@ -22,11 +22,11 @@ from websockets.protocol import Protocol, Side
 from bff.errors import Problem
 from bff.observe.logs import get_logger
 from bff.policy.fields import Header
+from bff.policy.request_refusal import bad_request
 from bff.policy.websocket_handshake import handshake_of
 from bff.problems import problem_response
 from bff.proxy.server.asgi_bridge import asgi_scope, start
 from bff.proxy.server.flow_control import FlowControl
-from bff.proxy.server.refusal import bad_request
 from bff.proxy.server.request_parser import Head
 from bff.proxy.server.response_writer import last_word, reset, response_head
 from bff.proxy.server.timers import Wait, WaitTimer

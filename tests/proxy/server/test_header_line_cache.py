@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.policy.request_limits import RequestLimits
+from bff.policy.request_refusal import Refusal
 from bff.proxy.server import header_line_cache
 from bff.proxy.server.header_line_cache import LineCache
 from bff.proxy.server.plain_request import PlainRequest
-from bff.proxy.server.refusal import Refusal
 from bff.proxy.server.request_parser import RequestParser
 from bff.settings.model import ServerSettings
 from tests.support import corpus

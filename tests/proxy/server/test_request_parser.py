@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bff.errors import Problem
 from bff.policy.request_limits import RequestLimits
-from bff.proxy.server.refusal import Refusal
+from bff.policy.request_refusal import Refusal
 from bff.proxy.server.request_parser import Head, RequestParser, parse_head
 from bff.settings.model import ServerSettings
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvicorn
 
-from bff.proxy.server.refusal import Refusal
+from bff.policy.request_refusal import Refusal
 from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.support.wait import PATIENCE

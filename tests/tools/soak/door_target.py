@@ -14,8 +14,8 @@ import h11
 import uvicorn
 from uvicorn.server import ServerState
 
+from bff.policy.request_refusal import Refusal
 from bff.proxy.server.http_protocol import HttpServerProtocol
-from bff.proxy.server.refusal import Refusal
 from bff.serve.uvicorn_config import client_protocol
 from bff.settings.model import ServerSettings
 from tests.support.error_log import no_error_logged

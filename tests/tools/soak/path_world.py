@@ -23,9 +23,9 @@ from bff.proxy.forward.destination import Destination
 from bff.proxy.forward.fast_path import FastPath
 from bff.proxy.forward.forward_auth import ForwardAuth
 from bff.proxy.forward.forwarding_context import ForwardingContext
-from bff.proxy.forward.request_ids import RequestIdMaker
 from bff.proxy.server.header_line_cache import LineCache
 from bff.refresh import Deferred, Outcome, Over, Rotated
+from bff.request_ids import RequestIdMaker
 from bff.session.batches import Told
 from bff.session.hash_read import Loaded, LoadedValues
 from bff.session.model import EndReason, Session, Tokens

@@ -1,4 +1,4 @@
-"""The refusal of a request by the connection itself: malformed, too large, too late, for another host."""
+"""The refusal of a request by the connection itself: malformed, too large, late, for another host. Pure."""
 
 from collections.abc import Callable
 
