@@ -1,13 +1,14 @@
-"""The handshake of a client's WebSocket, by the fields of its head (RFC 6455 4.2). Pure."""
+"""The upgrade to WebSocket and the client's handshake, by the fields of its head (RFC 6455 4.2). Pure."""
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from websockets.utils import accept_key
 
 from bff.policy.fields import Header
+from bff.policy.request_refusal import bad_request
 
 _KEY_BYTES = 16
 
@@ -17,6 +18,25 @@ class Handshake(NamedTuple):
 
     accept: bytes
     subprotocols: list[str]
+
+
+def judge_upgrade(single: Mapping[bytes, bytes], *, http_1_0: bool, websocket: bool) -> None:
+    """Judges the `Upgrade` among the fields that may come once.
+
+    Args:
+        single: their values, with one of `Upgrade`.
+        http_1_0: the request's version.
+        websocket: a route takes WebSockets.
+
+    Raises:
+        Refusal: another upgrade, one that no route takes, or one with a body.
+    """
+    if http_1_0 or single[b"upgrade"].lower() != b"websocket":
+        raise bad_request("this upgrade is not served")
+    if not websocket:
+        raise bad_request("no route takes WebSockets: `websocket = true` on one lets them through")
+    if b"transfer-encoding" in single or single.get(b"content-length", b"0") != b"0":
+        raise bad_request("an upgrade has no body")
 
 
 def handshake_of(method: bytes, fields: Iterable[Header]) -> Handshake | None:

@@ -1,13 +1,15 @@
-"""The handshakes of clients' WebSockets."""
+"""The upgrades and handshakes of clients' WebSockets."""
 
 import pytest
 
-from bff.policy.websocket_handshake import Handshake, handshake_of
+from bff.policy.request_refusal import Refusal
+from bff.policy.websocket_handshake import Handshake, handshake_of, judge_upgrade
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 1.3
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 GOOD = [(b"sec-websocket-key", KEY), (b"sec-websocket-version", b"13")]
 NAMES = b"sec-websocket-protocol"
+NOT_SERVED, NO_BODY = "this upgrade is not served", "an upgrade has no body"
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,38 @@ def test_malformed(fields: list[tuple[bytes, bytes]]) -> None:
 def test_only_a_get_is_one() -> None:
     """RFC 6455 4.1: the method is GET."""
     assert handshake_of(b"POST", GOOD) is None
+
+
+def refused(fields: dict[bytes, bytes], *, http_1_0: bool = False, websocket: bool = True) -> str | None:
+    """The reason for which an upgrade is refused; None for one that is served."""
+    try:
+        judge_upgrade(fields, http_1_0=http_1_0, websocket=websocket)
+    except Refusal as refusal:
+        return refusal.detail
+    return None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fields"),
+    [
+        (None, {b"upgrade": b"WebSocket"}),
+        (None, {b"upgrade": b"websocket", b"content-length": b"0"}),
+        (NOT_SERVED, {b"upgrade": b"tls"}),
+        (NO_BODY, {b"upgrade": b"websocket", b"content-length": b"1"}),
+        (NO_BODY, {b"upgrade": b"websocket", b"content-length": b"00"}),
+        (NO_BODY, {b"upgrade": b"websocket", b"transfer-encoding": b"chunked"}),
+    ],
+)
+def test_an_upgrade_is_to_websocket_and_has_no_body(outcome: str | None, fields: dict[bytes, bytes]) -> None:
+    """Any other one is refused."""
+    assert outcome == refused(fields)
+
+
+def test_http_1_0_knows_no_upgrade() -> None:
+    """RFC 9110 7.8."""
+    assert NOT_SERVED == refused({b"upgrade": b"websocket"}, http_1_0=True)
+
+
+def test_no_route_takes_websockets() -> None:
+    """The refusal names the setting."""
+    assert "`websocket = true`" in str(refused({b"upgrade": b"websocket"}, websocket=False))

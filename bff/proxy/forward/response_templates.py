@@ -12,6 +12,7 @@ Rule 3: a shortcut and never a judge: an answer that is not plain is None, and g
 
 from collections.abc import Callable
 
+from bff.policy.body_length import MAX_LENGTH_DIGITS
 from bff.policy.chunked_body import WITHOUT_CONTENT
 from bff.policy.fields import Header
 from bff.policy.header_rules import HeaderRules
@@ -42,7 +43,6 @@ _Known = tuple[int, bytes | None, int]
 _MOST_LINES, _LONGEST = 4096, 1024  # lines kept for a route, then all are forgotten; bytes of one
 _OK, _NOT_MODIFIED, _UNAUTHORIZED = 200, 304, 401
 _MUCH = 16 * 1024  # bytes: beyond these a view costs less than a copy
-_MOST_DIGITS = 15  # of a length: a pebibyte
 # A `Cache-Control` that passes, so that ours is not added; a coding; a stream.
 _CACHE, _CODED, _LASTS = -1, -2, -3
 _CLEARED = (b"keep-alive", b"")  # values of a backend's `Connection` that change nothing
@@ -127,7 +127,7 @@ class ResponseTemplates:
         kind, (name, value) = read_field(line)
         if kind == CONNECTION and value.lower() in _CLEARED:
             return self._keep(line, PLAIN, None)
-        if kind == LENGTH and value.isdigit() and len(value) <= _MOST_DIGITS:
+        if kind == LENGTH and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
             return self._keep(line, LENGTH, _written((name, value)), int(value))
         if kind != PLAIN:
             raise RefusedError("not plain")

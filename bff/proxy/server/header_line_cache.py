@@ -18,6 +18,7 @@ the lines behind Host are kept once for all, and Origin, which differs with Host
 from collections.abc import Callable
 
 from bff.allowed_bytes import allowing
+from bff.policy.body_length import MAX_LENGTH_DIGITS
 from bff.policy.fields import Header
 from bff.policy.header_line_kinds import (
     ADDRESS,
@@ -35,7 +36,6 @@ from bff.policy.header_line_kinds import (
     TOKEN,
     TRACE,
 )
-from bff.policy.request_framing import MAX_LENGTH_DIGITS
 from bff.policy.request_limits import RequestLimits
 from bff.proxy.server.plain_request import Line, Place, PlainRequest
 

@@ -3,7 +3,7 @@
 Rule 1: a verdict depends on the bytes alone, never on the pieces in which they arrived: a head is judged
 when it is complete, and its limits and line ends at the same byte in any case.
 Rule 2: a request that two servers could read differently is refused, never repaired (RFC 9112 11.2): bare
-LF, folded lines, a doubled field that may come once. Length and coding: `policy/request_framing.py`.
+LF, folded lines, a doubled field that may come once. Length and coding: `policy/body_length.py`.
 Rule 3: after a refusal nothing more of the connection is read as HTTP.
 """
 
@@ -14,11 +14,11 @@ from typing import NamedTuple
 from bff.errors import Problem
 from bff.policy.admission import RequestHead
 from bff.policy.allowed_hosts import AllowedHosts
-from bff.policy.chunked_body import FramingError
+from bff.policy.body_length import body_length
 from bff.policy.fields import Fields, Header
-from bff.policy.request_framing import judge_framing
 from bff.policy.request_limits import RequestLimits
 from bff.policy.request_refusal import Refusal, bad_request
+from bff.policy.websocket_handshake import judge_upgrade
 from bff.settings.route_check import parser_takes
 
 _END = b"\r\n\r\n"
@@ -158,10 +158,9 @@ def parse_head(raw: bytes, limits: RequestLimits, *, websocket: bool = False) ->
         del single[b"upgrade"]
         fields = [field for field in fields if field[0] not in _OFFER]
     _judge_host(single.get(b"host"), path, named, limits.hosts)
-    try:
-        length = judge_framing(single, http_1_0=http_1_0, websocket=websocket)
-    except FramingError as error:
-        raise bad_request(str(error)) from None
+    length = body_length(single, http_1_0=http_1_0)
+    if b"upgrade" in single:
+        judge_upgrade(single, http_1_0=http_1_0, websocket=websocket)
     if not http_1_0 and single.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise Refusal(Problem.EXPECTATION_FAILED)
     return Head(
