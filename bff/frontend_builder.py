@@ -15,7 +15,7 @@ from bff.credentials.credential_choice import CredentialChoice
 from bff.credentials.identity_fields import IdentityFields
 from bff.credentials.route_credentials import TokenSources, by_audience, for_routes, unsigned_of
 from bff.credentials.session_credentials import Credentials
-from bff.credentials.token_exchange import exchanger_of
+from bff.credentials.shared_token_exchange import exchanger_of
 from bff.endpoints import own_endpoints
 from bff.frontend import Frontend
 from bff.frontend_rules import FrontendRules, Told

@@ -3,6 +3,7 @@
 Rule 1: a token for somebody else is never sent instead: without its own the call does not go out.
 Rule 2: where the provider does not take the session's token in exchange, that is renewed, once.
 Rule 3: a session that has changed during an exchange is read anew, once: it may be over.
+The exchange itself, its rests after refusals and the one of several calls: `shared_token_exchange.py`.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from bff.credentials.credential import Anonymous, Mode, Ready, Refused, Signed, without
 from bff.credentials.session_credentials import Credentials
 from bff.credentials.session_for_backend import OwnFound, OwnReady, last_moment, shown
-from bff.credentials.token_exchange import Changed, Exchanger, NotNow, Unusable
+from bff.credentials.shared_token_exchange import Changed, Exchanger, NotNow, Unusable
 from bff.errors import Problem
 from bff.session.cached_session import CachedSession
 from bff.session.model import Found, OwnToken

@@ -15,7 +15,7 @@ from bff.credentials.judged_credentials import (
 )
 from bff.credentials.minted_credentials import MintedCredentials
 from bff.credentials.session_credentials import Credentials
-from bff.credentials.token_exchange import Exchanger
+from bff.credentials.shared_token_exchange import Exchanger
 from bff.policy.route_access import AccessPlan, RouteAccess
 from bff.policy.routes import Route
 from bff.refresh.client_tokens import ClientTokens

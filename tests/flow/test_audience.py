@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bff.credentials.exchanged_credentials import ExchangedCredentials
-from bff.credentials.token_exchange import Outcome
+from bff.credentials.shared_token_exchange import Outcome
 from bff.session.model import Found, OwnToken
 from tests.issuer.flow import payload_of
 from tests.support.network.backend import Received, Reply

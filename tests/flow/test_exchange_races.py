@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bff.credentials.token_exchange import TokenExchanger
+from bff.credentials.shared_token_exchange import TokenExchanger
 from bff.oidc.client import OidcClient
 from bff.session.model import Found, OwnToken
 from tests.flow.test_audience import ORDERS, bearer_of, call, exchanges, revoked, world_of_orders

@@ -1,4 +1,4 @@
-"""The token exchange (RFC 8693) for routes whose backend gets a token of its own.
+"""The token exchange (RFC 8693) for routes whose backend gets a token of its own, shared by calls that wait.
 
 The token is got in exchange for the session's, kept in the session's record, sealed as its tokens are, and
 ends with them: a rotation drops it, and the next call gets another one in exchange for the new token; a
